@@ -1,0 +1,8 @@
+//! What the binary does around its services: the clock, signals, the state of a drain.
+//!
+//! - [`clock`]: the one place that reads the wall clock
+//! - [`shutdown`]: SIGTERM and SIGINT as a value that tasks can wait for
+#![warn(missing_docs)]
+
+pub mod clock;
+pub mod shutdown;

@@ -1,0 +1,48 @@
+//! "Is it time to stop?", asked by any number of tasks.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Becomes true once, when the process is asked to stop.
+#[derive(Clone)]
+pub struct Shutdown(watch::Receiver<bool>);
+
+/// The side that says so.
+pub struct Trigger(watch::Sender<bool>);
+
+impl Trigger {
+    /// Asks everyone to stop.
+    pub fn fire(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Shutdown {
+    /// A shutdown and its trigger.
+    pub fn new() -> (Trigger, Self) {
+        let (sender, receiver) = watch::channel(false);
+        (Trigger(sender), Self(receiver))
+    }
+
+    /// Returns when it is time to stop.
+    pub async fn wait(&mut self) {
+        // An error means the trigger is gone, which only happens while the process ends.
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+
+    /// Whether it is time already.
+    pub fn is_fired(&self) -> bool {
+        *self.0.borrow()
+    }
+}
+
+/// Waits for SIGTERM or SIGINT. As PID 1 in a container the kernel delivers them only to processes that ask for them,
+/// so this is called before anything else can take long.
+pub async fn signalled() -> std::io::Result<&'static str> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = term.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+    }
+}

@@ -1,0 +1,15 @@
+//! Seam: the traits through which services call each other, with their messages and errors. In one process a service's
+//! own handle implements them; between processes a gRPC client does. One code path, no "local mode".
+//!
+//! - [`metadata`]: [`Metadata`]: commands, queries and watches of the metastore
+//! - [`routing`]: [`Routing`]: a gateway core's lane into the routers: publish, subscribe, claim
+//! - [`delivery`]: [`Delivery`]: a router's way to push to connections
+#![warn(missing_docs)]
+
+pub mod delivery;
+pub mod metadata;
+pub mod routing;
+
+pub use delivery::{Delivery, Push};
+pub use metadata::{Metadata, WatchEvent};
+pub use routing::{Routing, RoutingEvent, RoutingRequest};

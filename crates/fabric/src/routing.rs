@@ -1,0 +1,117 @@
+//! A gateway core's lane into the routers.
+
+use std::sync::Arc;
+
+use fleethaven_storage::{EntryId, SessionId, Subscription, Ticket};
+use fleethaven_types::{Message, Scope, Utf8Bytes};
+
+use crate::delivery::Address;
+
+/// One thing asked of the routers. Requests of one lane are carried out in the order submitted.
+#[derive(Debug)]
+pub enum RoutingRequest {
+    /// Match and fan out a message. With a ticket it is answered by [`RoutingEvent::Published`] once it is held durably
+    /// by every queue that must hold it (invariant 1).
+    Publish {
+        /// `None` for QoS 0.
+        ticket: Option<Ticket>,
+        /// The message.
+        message: Arc<Message>,
+        /// The publishing session, for No Local.
+        from: Option<SessionId>,
+    },
+    /// A connection owns this session now: deliveries go to `address`.
+    Attach {
+        /// The session.
+        session: SessionId,
+        /// Account and region.
+        scope: Scope,
+        /// Its messages are queued in the session store.
+        persistent: bool,
+        /// Where deliveries go.
+        address: Address,
+    },
+    /// The connection at `address` is gone. A session that is not persistent is forgotten; otherwise it goes offline.
+    /// Without effect when the session is attached elsewhere by now.
+    Detach {
+        /// The session.
+        session: SessionId,
+        /// The connection that ended.
+        address: Address,
+        /// The session goes on without a connection.
+        persistent: bool,
+    },
+    /// The session was wiped or has expired: its subscriptions go.
+    Forget {
+        /// The session.
+        session: SessionId,
+    },
+    /// Install subscriptions → [`RoutingEvent::Subscribed`]. For a persistent session they are in the store already.
+    Subscribe {
+        /// Returned with the event.
+        ticket: Ticket,
+        /// The session.
+        session: SessionId,
+        /// Replaces those with the same filter.
+        subscriptions: Vec<Subscription>,
+    },
+    /// Remove subscriptions → [`RoutingEvent::Unsubscribed`].
+    Unsubscribe {
+        /// Returned with the event.
+        ticket: Ticket,
+        /// The session.
+        session: SessionId,
+        /// The filters.
+        filters: Vec<Utf8Bytes>,
+    },
+}
+
+/// An answer of the routers.
+#[derive(Debug)]
+pub enum RoutingEvent {
+    /// The message is durable wherever it must be.
+    Published {
+        /// Of the request.
+        ticket: Ticket,
+        /// Whether anyone (session or rule) matched.
+        matched: bool,
+        /// `Err` when it could not be made durable: it must not be acknowledged.
+        result: Result<(), fleethaven_storage::Error>,
+    },
+    /// The subscriptions receive messages from now on.
+    Subscribed {
+        /// Of the request.
+        ticket: Ticket,
+        /// For each subscription, whether the filter was new to the session.
+        new: Vec<bool>,
+    },
+    /// The subscriptions are gone.
+    Unsubscribed {
+        /// Of the request.
+        ticket: Ticket,
+        /// For each filter, whether there was a subscription.
+        existed: Vec<bool>,
+    },
+}
+
+/// The routers as one gateway core (or one service that publishes) sees them. Synchronous and batched: `submit` is called
+/// once per turn, and never blocks.
+pub trait Routing: Send {
+    /// Hands over all requests; the vector is left empty with its capacity.
+    fn submit(&mut self, requests: &mut Vec<RoutingRequest>);
+
+    /// Appends the events that have become ready.
+    fn drain(&mut self, events: &mut Vec<RoutingEvent>);
+
+    /// Whether so much is outstanding that publishers should be held back.
+    fn is_congested(&self) -> bool;
+}
+
+/// The position of a delivery in a persistent session's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueuePosition {
+    /// This entry.
+    pub entry: EntryId,
+    /// The entry before: a gateway that does not hold it reads the store instead (a push is a hint).
+    pub previous: EntryId,
+}

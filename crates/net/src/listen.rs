@@ -1,0 +1,46 @@
+//! TCP listeners that several cores can share.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections that may wait to be accepted, per listener.
+const BACKLOG: i32 = 4096;
+
+/// Binds a listener with SO_REUSEPORT, non-blocking. Each core calls it with the same address and gets its own accept
+/// queue; with port 0 the first call chooses the port and the others must be given the chosen one.
+pub fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        // An IPv6 listener on the unspecified address takes IPv4 peers too.
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Whether `error` from `accept` concerns one connection only (so that the listener goes on at once) rather than the
+/// process, such as a lack of file descriptors (so that it waits).
+pub fn is_connection_error(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_listeners_share_a_port() {
+        let first = tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        let second = tcp(first.local_addr().unwrap()).unwrap();
+        assert_eq!(first.local_addr().unwrap(), second.local_addr().unwrap());
+    }
+}

@@ -1,0 +1,50 @@
+//! X.509 for devices and servers: reading certificates, issuing them, and the checks around registering CAs.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`certificate_id`] | [`CertificateId`], the SHA-256 of a certificate's DER |
+//! | [`certificate`] | [`Certificate`]: a parsed certificate, and [`Certificate::check_issued_by`] |
+//! | [`name`] | [`Name`] and [`Attribute`]: subjects and issuers by the words of AWS IoT policy variables |
+//! | [`alternative_names`] | [`AlternativeNames`]: the subject's and issuer's other names |
+//! | [`algorithm`] | [`SignatureAlgorithm`]: what may sign, and checking a signature |
+//! | [`public_key`] | [`PublicKey`]: kind and size, and which keys a CSR may carry |
+//! | [`signing_request`] | [`SigningRequest`]: a CSR whose own signature held |
+//! | [`authority`] | [`Authority`]: a CA that issues server and device certificates |
+//! | [`device_key`] | [`DeviceKey`]: the key pair of `CreateKeysAndCertificate` |
+//! | [`registration`] | [`check_ca`] and [`verify_registration`]: the checks of `RegisterCACertificate` |
+//! | [`pem`] | strict PEM: one block of the expected label |
+//! | [`error`] | [`Error`], with the exception name AWS answers |
+//! | `der`, `tbs` | writing DER, and the part of a certificate that is signed |
+//!
+//! Certificate status, chains to several levels, revocation lists and storage are not here. Times are
+//! arguments, in unix seconds, and so are serial numbers. The exception to "no random source": keys and ECDSA
+//! nonces come from the crypto library's own generator, because a caller's random bytes would be no safer and
+//! easily worse.
+#![warn(missing_docs)]
+
+pub mod algorithm;
+pub mod alternative_names;
+pub mod authority;
+pub mod certificate;
+pub mod certificate_id;
+mod der;
+pub mod device_key;
+pub mod error;
+pub mod name;
+pub mod pem;
+pub mod public_key;
+pub mod registration;
+pub mod signing_request;
+mod tbs;
+
+pub use algorithm::SignatureAlgorithm;
+pub use alternative_names::AlternativeNames;
+pub use authority::{Authority, EndEntityUse, Issued, Serial, ServerName, Validity};
+pub use certificate::Certificate;
+pub use certificate_id::CertificateId;
+pub use device_key::DeviceKey;
+pub use error::Error;
+pub use name::{Attribute, Name};
+pub use public_key::{KeyKind, PublicKey};
+pub use registration::{check_ca, verify_registration};
+pub use signing_request::SigningRequest;

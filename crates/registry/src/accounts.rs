@@ -1,0 +1,173 @@
+//! Accounts, access keys and issuing CAs.
+
+use fleethaven_types::{AccountId, Scope, Timestamp};
+use prost::Message;
+
+use crate::command::Context;
+use crate::error::Error;
+use crate::keys;
+use crate::page::{self, Listing};
+use crate::query::QueryReply;
+use crate::record;
+use crate::shapes::{
+    AccessKey, AccessKeyOwner, AccountDescription, CreateAccount, IssuingCa, Listed, PageRequest, Secret,
+};
+use crate::store::{Outcome, Store, done};
+use crate::syntax;
+use crate::view::Effects;
+
+/// BootstrapAccount: an account that exists stays as it is.
+pub(crate) fn bootstrap(store: &Store<'_>, context: &Context, args: &CreateAccount) -> Outcome {
+    if store.exists(&keys::account(store.scope.account)) {
+        return done(Effects::default());
+    }
+    create(store, context, args)
+}
+
+/// CreateAccount.
+pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateAccount) -> Outcome {
+    let account = store.scope.account;
+    let key = keys::account(account);
+    if store.exists(&key) {
+        let arn = format!("arn:aws:iam::{account}:root");
+        return Err(Error::exists(format!("account {account} already exists"), account.to_string(), arn));
+    }
+    syntax::description("account name", &args.name, 128)?;
+    if args.pagination_secret.0.len() < 32 {
+        return Err(Error::invalid("the pagination secret must have at least 32 characters"));
+    }
+    let mut effects = Effects::default();
+    let record = record::Account {
+        name: args.name.clone(),
+        created_at: context.now.as_millis(),
+        pagination_secret: args.pagination_secret.0.clone(),
+    };
+    effects.put(key, record.encode_to_vec());
+    put_access_key(store, context, &mut effects, &args.access_key)?;
+    let ca = record::IssuingCa {
+        certificate_pem: args.issuing_ca.certificate_pem.clone(),
+        private_key_pem: args.issuing_ca.private_key_pem.0.clone(),
+    };
+    effects.put(keys::issuing_ca(account), ca.encode_to_vec());
+    done(effects)
+}
+
+/// CreateAccessKey.
+pub(crate) fn create_access_key(store: &Store<'_>, context: &Context, args: &AccessKey) -> Outcome {
+    let account = store.scope.account;
+    if !store.exists(&keys::account(account)) {
+        return Err(Error::not_found("Account", &account.to_string()));
+    }
+    let mut effects = Effects::default();
+    put_access_key(store, context, &mut effects, args)?;
+    done(effects)
+}
+
+fn put_access_key(
+    store: &Store<'_>,
+    context: &Context,
+    effects: &mut Effects,
+    args: &AccessKey,
+) -> Result<(), Error> {
+    let id = &args.access_key_id;
+    syntax::access_key_id(id)?;
+    if args.secret_access_key.0.is_empty() {
+        return Err(Error::invalid("a secret access key must not be empty"));
+    }
+    let key = keys::access_key(id);
+    if store.exists(&key) {
+        let message = format!("access key '{id}' already exists");
+        return Err(Error::exists(message, id.as_str(), format!("access-key/{id}")));
+    }
+    let record = record::AccessKey {
+        account: store.scope.account.as_u64(),
+        secret_access_key: args.secret_access_key.0.clone(),
+        created_at: context.now.as_millis(),
+    };
+    effects.put(key, record.encode_to_vec());
+    effects.put(keys::access_key_of_account(store.scope.account, id), Vec::new());
+    Ok(())
+}
+
+/// DeleteAccessKey, of the scope's account only.
+pub(crate) fn delete_access_key(store: &Store<'_>, id: &str) -> Outcome {
+    syntax::access_key_id(id)?;
+    let owned = keys::access_key_of_account(store.scope.account, id);
+    if !store.exists(&owned) {
+        return Err(Error::not_found("Access key", id));
+    }
+    let mut effects = Effects::default();
+    effects.delete(owned);
+    effects.delete(keys::access_key(id));
+    done(effects)
+}
+
+/// The owner of an access key, whatever the scope.
+pub(crate) fn access_key(store: &Store<'_>, id: &str) -> Result<QueryReply, Error> {
+    if syntax::access_key_id(id).is_err() {
+        return Ok(QueryReply::AccessKey(None));
+    }
+    let record: Option<record::AccessKey> = store.record(&keys::access_key(id))?;
+    let owner = record.and_then(|record| {
+        let account = AccountId::from_u64(record.account)?;
+        Some(Box::new(AccessKeyOwner { account, secret_access_key: Secret(record.secret_access_key) }))
+    });
+    Ok(QueryReply::AccessKey(owner))
+}
+
+/// Ids of the account's access keys.
+pub(crate) fn list_access_keys(
+    store: &Store<'_>,
+    page: &PageRequest,
+    now: Timestamp,
+) -> Result<QueryReply, Error> {
+    let prefix = keys::access_key_of_account(store.scope.account, "");
+    let (pairs, next) = page::read(store, &Listing::new("ListAccessKeys", &[], prefix), page, now)?;
+    let items = pairs.iter().filter_map(|(key, _)| keys::last_part(key)).map(str::to_owned).collect();
+    Ok(QueryReply::Names(Listed { items, next }))
+}
+
+/// The CA that issues the account's certificates.
+pub(crate) fn issuing_ca(store: &Store<'_>) -> Result<QueryReply, Error> {
+    let record: Option<record::IssuingCa> = store.record(&keys::issuing_ca(store.scope.account))?;
+    let ca = record.map(|ca| {
+        let private_key_pem = Secret(ca.private_key_pem);
+        Box::new(IssuingCa { certificate_pem: ca.certificate_pem, private_key_pem })
+    });
+    Ok(QueryReply::IssuingCa(ca))
+}
+
+/// Every account.
+pub(crate) fn list(store: &Store<'_>) -> Result<QueryReply, Error> {
+    let mut accounts = Vec::new();
+    for (key, value) in store.all(&keys::accounts_prefix()) {
+        let record: record::Account = record::decode(&value)?;
+        let Some(account) = keys::last_part(&key).and_then(|id| id.parse().ok()) else { continue };
+        let created_at = Timestamp(record.created_at);
+        accounts.push(AccountDescription { account, name: record.name, created_at });
+    }
+    Ok(QueryReply::Accounts(accounts))
+}
+
+/// Every scope in which something was ever created.
+pub(crate) fn scopes(store: &Store<'_>) -> QueryReply {
+    let pairs = store.all(&keys::scopes_prefix());
+    QueryReply::Scopes(pairs.iter().filter_map(|(key, _)| scope_of(key)).collect())
+}
+
+/// The scopes in which a certificate is registered.
+pub(crate) fn certificate_owners(store: &Store<'_>, certificate_id: &str) -> Result<QueryReply, Error> {
+    let id = syntax::certificate_id(certificate_id)?;
+    let pairs = store.all(&keys::certificate_owners(&id));
+    Ok(QueryReply::Scopes(pairs.iter().filter_map(|(key, _)| scope_of(key)).collect()))
+}
+
+/// The scope that the last two parts of a key name.
+fn scope_of(key: &[u8]) -> Option<Scope> {
+    let mut parts = keys::parse(key)?.parts;
+    let region = parts.pop()?.parse().ok()?;
+    Some(Scope { account: parts.pop()?.parse().ok()?, region })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,393 @@
+//! The key layout: ordered, the account first, then the region, so that each scope is one range.
+//!
+//! A key is `<account>/<region>/<collection>/<part>[0x00<part>…]` in UTF-8. `global` stands for the account where
+//! something belongs to none, `_` (no region's name) for the region where something belongs to the whole account.
+//! Parts never contain 0x00, so keys sort part by part, and all keys below a first part are one prefix. `<order>` is
+//! milliseconds since the epoch as 16 hexadecimal digits, complemented in the `-newest` collections.
+//!
+//! | key after `<account>/<region>/` | value |
+//! |---|---|
+//! | `thing/<thing>` | [`Thing`](crate::record::Thing) |
+//! | `thing-by-type/<type>·<thing>` | – |
+//! | `thing-by-attribute/<attribute>·<value>·<thing>` | – |
+//! | `thing-type/<type>` | [`ThingType`](crate::record::ThingType) |
+//! | `certificate/<id>` | [`Certificate`](crate::record::Certificate) |
+//! | `certificate-oldest/<order>·<id>`, `certificate-newest/…` | – |
+//! | `certificate-by-ca-oldest/<ca id>·<order>·<id>`, `certificate-by-ca-newest/…` | – |
+//! | `ca-certificate/<id>` | [`CaCertificate`](crate::record::CaCertificate) |
+//! | `ca-certificate-oldest/<order>·<id>`, `ca-certificate-newest/…` | – |
+//! | `ca-certificate-by-subject/<SHA-256 of the subject>·<id>` | – |
+//! | `registration-code/` | [`RegistrationCode`](crate::record::RegistrationCode) |
+//! | `policy/<policy>` | [`Policy`](crate::record::Policy) |
+//! | `policy-oldest/<order>·<policy>`, `policy-newest/…` | – |
+//! | `policy-version/<policy>·<version as 16 hexadecimal digits>` | [`PolicyVersion`](crate::record::PolicyVersion) |
+//! | `policy-of-target/<target>·<policy>` | [`PolicyAttachment`](crate::record::PolicyAttachment) |
+//! | `target-of-policy-oldest/<policy>·<order>·<target>`, `target-of-policy-newest/…` | – |
+//! | `thing-of-principal/<principal>·<thing>` | [`ThingPrincipal`](crate::record::ThingPrincipal) |
+//! | `principal-of-thing/<thing>·<principal>` | [`ThingPrincipal`](crate::record::ThingPrincipal) |
+//! | `rule/<rule>` | [`Rule`](crate::record::Rule) |
+//! | `rule-count/` | [`Count`](crate::record::Count) |
+//! | `tag/<resource ARN>·<tag key>` | [`Tag`](crate::record::Tag) |
+//!
+//! | other keys | value |
+//! |---|---|
+//! | `<account>/_/access-key/<key id>` | – |
+//! | `<account>/_/issuing-ca/` | [`IssuingCa`](crate::record::IssuingCa) |
+//! | `global/_/account/<account>` | [`Account`](crate::record::Account) |
+//! | `global/_/access-key/<key id>` | [`AccessKey`](crate::record::AccessKey) |
+//! | `global/_/scope/<account>·<region>`: something was created there | – |
+//! | `global/_/certificate/<id>·<account>·<region>` | – |
+//! | `global/_/ca-certificate/<id>·<region>·<account>`: registered in DEFAULT mode | – |
+
+use bytes::Bytes;
+use fleethaven_types::{AccountId, Region, Scope, Timestamp};
+
+pub(crate) const SEPARATOR: char = '\0';
+
+/// In which order a listing by creation date runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    Oldest,
+    Newest,
+}
+
+impl Order {
+    pub(crate) const BOTH: [Self; 2] = [Self::Oldest, Self::Newest];
+
+    pub(crate) fn ascending(yes: bool) -> Self {
+        if yes { Self::Oldest } else { Self::Newest }
+    }
+
+    fn part(self, at: Timestamp) -> String {
+        let number = match self {
+            Self::Oldest => at.as_millis(),
+            Self::Newest => !at.as_millis(),
+        };
+        format!("{number:016x}")
+    }
+
+    fn of(self, collection: &str) -> String {
+        match self {
+            Self::Oldest => format!("{collection}-oldest"),
+            Self::Newest => format!("{collection}-newest"),
+        }
+    }
+}
+
+fn scoped(scope: Scope, collection: &str, parts: &[&str]) -> Bytes {
+    let Scope { account, region } = scope;
+    Bytes::from(format!("{account}/{region}/{collection}/{}", parts.join("\0")))
+}
+
+/// The range of all keys below the given leading parts.
+fn below(scope: Scope, collection: &str, parts: &[&str]) -> Bytes {
+    let mut prefix = scoped(scope, collection, parts).to_vec();
+    if !parts.is_empty() {
+        prefix.push(0);
+    }
+    Bytes::from(prefix)
+}
+
+fn global(collection: &str, parts: &[&str]) -> Bytes {
+    Bytes::from(format!("global/_/{collection}/{}", parts.join("\0")))
+}
+
+fn account_wide(account: AccountId, collection: &str, part: &str) -> Bytes {
+    Bytes::from(format!("{account}/_/{collection}/{part}"))
+}
+
+macro_rules! named_collections {
+    ($($(#[$about:meta])* $key:ident, $prefix:ident, $collection:literal;)*) => {$(
+        $(#[$about])*
+        pub fn $key(scope: Scope, name: &str) -> Bytes {
+            scoped(scope, $collection, &[name])
+        }
+
+        #[doc = concat!("All keys that [`", stringify!($key), "`] makes in a scope.")]
+        pub fn $prefix(scope: Scope) -> Bytes {
+            below(scope, $collection, &[])
+        }
+    )*};
+}
+
+named_collections! {
+    /// A thing, by name.
+    thing, things_prefix, "thing";
+    /// A thing type, by name.
+    thing_type, thing_types_prefix, "thing-type";
+    /// A certificate, by id.
+    certificate, certificates_prefix, "certificate";
+    /// A CA certificate, by id.
+    ca_certificate, ca_certificates_prefix, "ca-certificate";
+    /// A policy, by name.
+    policy, policies_prefix, "policy";
+    /// A rule, by name.
+    rule, rules_prefix, "rule";
+}
+
+/// All keys of an account and region.
+pub fn scope_prefix(scope: Scope) -> Bytes {
+    Bytes::from(format!("{}/{}/", scope.account, scope.region))
+}
+
+/// All keys of an account, except what the `global` part holds about it.
+pub fn account_prefix(account: AccountId) -> Bytes {
+    Bytes::from(format!("{account}/"))
+}
+
+/// Every account's record.
+pub fn accounts_prefix() -> Bytes {
+    global("account", &[])
+}
+
+/// Every access key's record.
+pub fn access_keys_prefix() -> Bytes {
+    global("access-key", &[])
+}
+
+/// A marker for every account and region in which something was ever created: what to watch in order to learn which
+/// other prefixes to watch.
+pub fn scopes_prefix() -> Bytes {
+    global("scope", &[])
+}
+
+/// Versions of all policies of a scope.
+pub fn policy_versions_prefix(scope: Scope) -> Bytes {
+    below(scope, "policy-version", &[])
+}
+
+/// Which policies are attached to what, in a scope.
+pub fn policy_attachments_prefix(scope: Scope) -> Bytes {
+    below(scope, "policy-of-target", &[])
+}
+
+/// Which things are attached to what principal, in a scope.
+pub fn thing_principals_prefix(scope: Scope) -> Bytes {
+    below(scope, "thing-of-principal", &[])
+}
+
+pub(crate) fn thing_by_type(scope: Scope, thing_type: &str, thing: &str) -> Bytes {
+    scoped(scope, "thing-by-type", &[thing_type, thing])
+}
+
+pub(crate) fn things_of_type(scope: Scope, thing_type: &str) -> Bytes {
+    below(scope, "thing-by-type", &[thing_type])
+}
+
+pub(crate) fn thing_by_attribute(scope: Scope, name: &str, value: &str, thing: &str) -> Bytes {
+    scoped(scope, "thing-by-attribute", &[name, value, thing])
+}
+
+pub(crate) fn things_with_attribute(scope: Scope, name: &str) -> Bytes {
+    below(scope, "thing-by-attribute", &[name])
+}
+
+pub(crate) fn things_with_value(scope: Scope, name: &str, value: &str) -> Bytes {
+    below(scope, "thing-by-attribute", &[name, value])
+}
+
+pub(crate) fn things_with_value_prefix(scope: Scope, name: &str, value: &str) -> Bytes {
+    scoped(scope, "thing-by-attribute", &[name, value])
+}
+
+pub(crate) fn certificate_by_date(scope: Scope, order: Order, created: Timestamp, id: &str) -> Bytes {
+    scoped(scope, &order.of("certificate"), &[&order.part(created), id])
+}
+
+pub(crate) fn certificates_by_date(scope: Scope, order: Order) -> Bytes {
+    below(scope, &order.of("certificate"), &[])
+}
+
+pub(crate) fn certificate_by_ca(scope: Scope, order: Order, ca: &str, created: Timestamp, id: &str) -> Bytes {
+    scoped(scope, &order.of("certificate-by-ca"), &[ca, &order.part(created), id])
+}
+
+pub(crate) fn certificates_by_ca(scope: Scope, order: Order, ca: &str) -> Bytes {
+    below(scope, &order.of("certificate-by-ca"), &[ca])
+}
+
+pub(crate) fn certificate_owner(id: &str, scope: Scope) -> Bytes {
+    global("certificate", &[id, &scope.account.to_string(), scope.region.as_str()])
+}
+
+pub(crate) fn certificate_owners(id: &str) -> Bytes {
+    global("certificate", &[id, ""])
+}
+
+pub(crate) fn ca_certificate_by_date(scope: Scope, order: Order, created: Timestamp, id: &str) -> Bytes {
+    scoped(scope, &order.of("ca-certificate"), &[&order.part(created), id])
+}
+
+pub(crate) fn ca_certificates_by_date(scope: Scope, order: Order) -> Bytes {
+    below(scope, &order.of("ca-certificate"), &[])
+}
+
+pub(crate) fn ca_certificate_by_subject(scope: Scope, subject_hash: &str, id: &str) -> Bytes {
+    scoped(scope, "ca-certificate-by-subject", &[subject_hash, id])
+}
+
+pub(crate) fn ca_certificates_by_subject(scope: Scope, subject_hash: &str) -> Bytes {
+    below(scope, "ca-certificate-by-subject", &[subject_hash])
+}
+
+pub(crate) fn default_ca_owner(id: &str, scope: Scope) -> Bytes {
+    global("ca-certificate", &[id, scope.region.as_str(), &scope.account.to_string()])
+}
+
+pub(crate) fn default_ca_owners(id: &str, region: Region) -> Bytes {
+    global("ca-certificate", &[id, region.as_str(), ""])
+}
+
+pub(crate) fn registration_code(scope: Scope) -> Bytes {
+    scoped(scope, "registration-code", &[])
+}
+
+pub(crate) fn policy_by_date(scope: Scope, order: Order, created: Timestamp, policy: &str) -> Bytes {
+    scoped(scope, &order.of("policy"), &[&order.part(created), policy])
+}
+
+pub(crate) fn policies_by_date(scope: Scope, order: Order) -> Bytes {
+    below(scope, &order.of("policy"), &[])
+}
+
+/// A version of a policy.
+pub fn policy_version(scope: Scope, policy: &str, version: u64) -> Bytes {
+    scoped(scope, "policy-version", &[policy, &format!("{version:016x}")])
+}
+
+pub(crate) fn versions_of_policy(scope: Scope, policy: &str) -> Bytes {
+    below(scope, "policy-version", &[policy])
+}
+
+pub(crate) fn policy_of_target(scope: Scope, target: &str, policy: &str) -> Bytes {
+    scoped(scope, "policy-of-target", &[target, policy])
+}
+
+pub(crate) fn policies_of_target(scope: Scope, target: &str) -> Bytes {
+    below(scope, "policy-of-target", &[target])
+}
+
+pub(crate) fn target_of_policy(
+    scope: Scope,
+    order: Order,
+    policy: &str,
+    attached: Timestamp,
+    target: &str,
+) -> Bytes {
+    scoped(scope, &order.of("target-of-policy"), &[policy, &order.part(attached), target])
+}
+
+pub(crate) fn targets_of_policy(scope: Scope, order: Order, policy: &str) -> Bytes {
+    below(scope, &order.of("target-of-policy"), &[policy])
+}
+
+pub(crate) fn thing_of_principal(scope: Scope, principal: &str, thing: &str) -> Bytes {
+    scoped(scope, "thing-of-principal", &[principal, thing])
+}
+
+pub(crate) fn things_of_principal(scope: Scope, principal: &str) -> Bytes {
+    below(scope, "thing-of-principal", &[principal])
+}
+
+pub(crate) fn principal_of_thing(scope: Scope, thing: &str, principal: &str) -> Bytes {
+    scoped(scope, "principal-of-thing", &[thing, principal])
+}
+
+pub(crate) fn principals_of_thing(scope: Scope, thing: &str) -> Bytes {
+    below(scope, "principal-of-thing", &[thing])
+}
+
+pub(crate) fn rule_count(scope: Scope) -> Bytes {
+    scoped(scope, "rule-count", &[])
+}
+
+pub(crate) fn tag(scope: Scope, arn: &str, key: &str) -> Bytes {
+    scoped(scope, "tag", &[arn, key])
+}
+
+pub(crate) fn tags_of(scope: Scope, arn: &str) -> Bytes {
+    below(scope, "tag", &[arn])
+}
+
+pub(crate) fn account(account: AccountId) -> Bytes {
+    global("account", &[&account.to_string()])
+}
+
+pub(crate) fn access_key(id: &str) -> Bytes {
+    global("access-key", &[id])
+}
+
+pub(crate) fn access_key_of_account(account: AccountId, id: &str) -> Bytes {
+    account_wide(account, "access-key", id)
+}
+
+pub(crate) fn issuing_ca(account: AccountId) -> Bytes {
+    account_wide(account, "issuing-ca", "")
+}
+
+pub(crate) fn scope_marker(scope: Scope) -> Bytes {
+    global("scope", &[&scope.account.to_string(), scope.region.as_str()])
+}
+
+/// A key taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Parsed<'a> {
+    /// `global` or an account id.
+    pub(crate) account: &'a str,
+    /// `_` or a region.
+    pub(crate) region: &'a str,
+    pub(crate) collection: &'a str,
+    pub(crate) parts: Vec<&'a str>,
+}
+
+impl Parsed<'_> {
+    pub(crate) fn scope(&self) -> Option<Scope> {
+        Some(Scope { account: self.account.parse().ok()?, region: self.region.parse().ok()? })
+    }
+}
+
+pub(crate) fn parse(key: &[u8]) -> Option<Parsed<'_>> {
+    let mut pieces = std::str::from_utf8(key).ok()?.splitn(4, '/');
+    let (account, region, collection) = (pieces.next()?, pieces.next()?, pieces.next()?);
+    Some(Parsed { account, region, collection, parts: pieces.next()?.split(SEPARATOR).collect() })
+}
+
+/// The last part of a key: the name that an index entry leads to.
+pub(crate) fn last_part(key: &[u8]) -> Option<&str> {
+    parse(key)?.parts.pop()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope() -> Scope {
+        Scope { account: "123456789012".parse().unwrap(), region: "eu-west-1".parse().unwrap() }
+    }
+
+    #[test]
+    fn keys_survive_being_taken_apart() {
+        let key = thing_by_attribute(scope(), "a/b", "c/d=e", "t:1");
+        let parsed = parse(&key).unwrap();
+        assert_eq!(parsed.scope(), Some(scope()));
+        assert_eq!((parsed.collection, parsed.parts), ("thing-by-attribute", vec!["a/b", "c/d=e", "t:1"]));
+        assert_eq!(last_part(&key), Some("t:1"));
+        assert_eq!(parse(b"x"), None);
+        assert_eq!(parse(&[0xff]), None);
+    }
+
+    #[test]
+    fn a_prefix_covers_its_name_and_not_longer_ones() {
+        let prefix = things_of_type(scope(), "a");
+        assert!(thing_by_type(scope(), "a", "t").starts_with(&prefix));
+        assert!(!thing_by_type(scope(), "ab", "t").starts_with(&prefix));
+        assert!(!thing_type(scope(), "a").starts_with(&things_prefix(scope())));
+    }
+
+    #[test]
+    fn newest_is_the_reverse_of_oldest() {
+        let key = |order, at| policy_by_date(scope(), order, Timestamp(at), "p");
+        assert!(key(Order::Oldest, 255) < key(Order::Oldest, 256));
+        assert!(key(Order::Newest, 255) > key(Order::Newest, 256));
+    }
+}

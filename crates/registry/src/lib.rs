@@ -1,0 +1,51 @@
+//! The registry: everything AWS IoT's control plane knows about things, certificates, policies, rules and accounts,
+//! as pure logic over an ordered key-value [`View`].
+//!
+//! [`evaluate`] turns a [`Command`] into a [`Reply`] and the [`Effects`] that the metastore replicates; [`query()`]
+//! answers a [`Query`]. Neither knows a clock, a random source, a socket or a disk.
+//!
+//! What callers use:
+//! - [`command`]: [`Command`], [`Action`], [`Reply`], [`Context`]; [`mod@query`]: [`Query`], [`QueryKind`],
+//!   [`QueryReply`]
+//! - [`shapes`]: what commands, queries and their answers are made of, in AWS's words
+//! - [`error`]: AWS's exceptions with their HTTP status; [`limits`]: quotas
+//! - [`change`]: what a changed key means to a cache; [`keys`]: the key layout and prefixes to watch;
+//!   [`record`]: the stored values
+//! - [`testing`]: a [`View`] in memory
+//!
+//! Inside, one module per resource holds its rules. What is not here: TLS and X.509 (`fleethaven-pki`), policy
+//! evaluation (`fleethaven-policy`), SQL evaluation (`fleethaven-rulesql`), replication (the metastore service).
+#![warn(missing_docs)]
+
+pub mod change;
+pub mod command;
+pub mod error;
+pub mod keys;
+pub mod limits;
+pub mod query;
+pub mod record;
+pub mod shapes;
+pub mod testing;
+
+mod accounts;
+mod ca_certificates;
+mod certificates;
+mod gateway;
+mod ids;
+mod page;
+mod policies;
+mod principals;
+mod rules;
+mod store;
+mod syntax;
+mod tags;
+mod thing_types;
+mod things;
+mod view;
+
+pub use change::{Change, classify};
+pub use command::{Action, Command, Context, Reply, evaluate};
+pub use error::{Error, ErrorCode};
+pub use limits::Limits;
+pub use query::{Query, QueryKind, QueryReply, query};
+pub use view::{Effects, Emit, View, Write};

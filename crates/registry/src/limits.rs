@@ -1,0 +1,62 @@
+//! Quotas of the registry: AWS's figures by default, each a setting.
+
+use fleethaven_types::Profile;
+
+/// How much a resource or an account may hold. Sources: security.md section 11, provisioning.md sections 8, 9 and 12,
+/// rules-sql.md section 12.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Attributes of a thing that has a type.
+    pub attributes_with_type: usize,
+    /// Attributes of a thing without a type.
+    pub attributes_without_type: usize,
+    /// Bytes of all attribute names and values of a thing.
+    pub attribute_bytes: usize,
+    /// Searchable attributes of a thing type.
+    pub searchable_attributes: usize,
+    /// Seconds from deprecating a thing type to when it can be deleted.
+    pub thing_type_delete_wait_secs: u64,
+    /// CA certificates with the same subject.
+    pub cas_same_subject: usize,
+    /// Characters of a policy document, white space excluded.
+    pub policy_characters: usize,
+    /// Versions of a policy.
+    pub policy_versions: usize,
+    /// Policies attached to a certificate or identity.
+    pub policies_per_principal: usize,
+    /// Tags of a resource.
+    pub tags_per_resource: usize,
+    /// Rules of an account in a region.
+    pub rules: usize,
+    /// Actions of a rule, the error action not counted.
+    pub actions_per_rule: usize,
+    /// Bytes of a rule document.
+    pub rule_bytes: usize,
+}
+
+impl Limits {
+    /// The bundle of `profile`.
+    pub fn of(profile: Profile) -> Self {
+        Self {
+            attributes_with_type: 50,
+            attributes_without_type: 3,
+            attribute_bytes: 47 * 1024,
+            searchable_attributes: 3,
+            thing_type_delete_wait_secs: if profile == Profile::Aws { 300 } else { 0 },
+            cas_same_subject: 10,
+            policy_characters: 2048,
+            policy_versions: 5,
+            policies_per_principal: 10,
+            tags_per_resource: 50,
+            rules: 1000,
+            actions_per_rule: 10,
+            rule_bytes: 256 * 1024,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::of(Profile::default())
+    }
+}

@@ -1,0 +1,251 @@
+//! What can be asked of the registry: [`Query`] in, [`QueryReply`] out.
+
+use fleethaven_types::Scope;
+use serde::{Deserialize, Serialize};
+
+use crate::shapes::{
+    AccessKeyOwner, AccountDescription, AttachedThing, CaCertificateDescription, CaCertificateSummary,
+    CertificateDescription, CertificateSummary, IssuingCa, ListThings, Listed, PageRequest,
+    PolicyDescription, PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing,
+    PrincipalView, RuleDescription, RuleSummary, Tag, ThingDescription, ThingPrincipal, ThingPrincipalType,
+    ThingSummary, ThingTypeDescription,
+};
+
+/// One question, in one account and region.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Query {
+    /// Whose resources. Questions that cross accounts say so and ignore it.
+    pub scope: Scope,
+    /// The question.
+    pub kind: QueryKind,
+}
+
+impl Query {
+    /// The question `kind` in `scope`.
+    pub fn new(scope: Scope, kind: QueryKind) -> Self {
+        Self { scope, kind }
+    }
+}
+
+/// The question. Those of AWS's model have AWS's name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum QueryKind {
+    /// The name. → [`QueryReply::Thing`]
+    DescribeThing(String),
+    /// → [`QueryReply::Things`]
+    ListThings(Box<ListThings>),
+    /// The name. → [`QueryReply::ThingType`]
+    DescribeThingType(String),
+    /// → [`QueryReply::ThingTypes`]
+    ListThingTypes {
+        /// Only the type of this name.
+        thing_type_name: Option<String>,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// The id. → [`QueryReply::Certificate`]
+    DescribeCertificate(String),
+    /// By creation date. → [`QueryReply::Certificates`]
+    ListCertificates {
+        /// Oldest first.
+        ascending: bool,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// By creation date. → [`QueryReply::Certificates`]
+    ListCertificatesByCa {
+        /// The CA certificate, which may have been deleted since.
+        ca_certificate_id: String,
+        /// Oldest first.
+        ascending: bool,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// The id. → [`QueryReply::CaCertificate`]
+    DescribeCaCertificate(String),
+    /// By creation date. → [`QueryReply::CaCertificates`]
+    ListCaCertificates {
+        /// Only those that provision with this template.
+        template_name: Option<String>,
+        /// Oldest first.
+        ascending: bool,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// The registered CA certificates with a subject (as given to `RegisterCaCertificate`): the candidates for the
+    /// issuer of a certificate. → [`QueryReply::CaCertificatesBySubject`]
+    CaCertificatesBySubject(String),
+    /// The name. → [`QueryReply::Policy`]
+    GetPolicy(String),
+    /// → [`QueryReply::PolicyVersion`]
+    GetPolicyVersion {
+        /// The policy.
+        policy_name: String,
+        /// Decimal digits.
+        version_id: String,
+    },
+    /// The name of the policy; newest version first. → [`QueryReply::PolicyVersions`]
+    ListPolicyVersions(String),
+    /// By creation date. → [`QueryReply::Policies`]
+    ListPolicies {
+        /// Oldest first.
+        ascending: bool,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// → [`QueryReply::Policies`]
+    ListAttachedPolicies {
+        /// Certificate ARN or identity id.
+        target: String,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// In the order of attaching. → [`QueryReply::Names`]
+    ListTargetsForPolicy {
+        /// The policy.
+        policy_name: String,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// In the order of attaching. → [`QueryReply::Policies`]
+    ListPrincipalPolicies {
+        /// Certificate ARN or identity id.
+        principal: String,
+        /// First attached first.
+        ascending: bool,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// In the order of attaching. → [`QueryReply::Names`]
+    ListPolicyPrincipals {
+        /// The policy.
+        policy_name: String,
+        /// First attached first.
+        ascending: bool,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// ListThingPrincipals and ListThingPrincipalsV2. → [`QueryReply::ThingPrincipals`]
+    ListThingPrincipals {
+        /// The thing.
+        thing_name: String,
+        /// Only attachments of this type.
+        thing_principal_type: Option<ThingPrincipalType>,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// ListPrincipalThings and ListPrincipalThingsV2. → [`QueryReply::PrincipalThings`]
+    ListPrincipalThings {
+        /// Certificate ARN or identity id.
+        principal: String,
+        /// Only attachments of this type.
+        thing_principal_type: Option<ThingPrincipalType>,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// The name. → [`QueryReply::Rule`]
+    GetTopicRule(String),
+    /// → [`QueryReply::RuleSummaries`]
+    ListTopicRules {
+        /// Only rules whose topic filter matches this topic.
+        topic: Option<String>,
+        /// Only disabled (`true`) or enabled (`false`) rules.
+        rule_disabled: Option<bool>,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// → [`QueryReply::Tags`]
+    ListTagsForResource {
+        /// The resource.
+        resource_arn: String,
+        /// Token of an earlier answer.
+        next_token: Option<String>,
+    },
+    /// All that a gateway needs to admit a client and decide its requests. → [`QueryReply::Principal`]
+    Principal {
+        /// 64 hexadecimal digits.
+        certificate_id: String,
+    },
+    /// The one thing `thing_name`, if it is attached to the certificate: for a certificate whose
+    /// [`PrincipalView::more_things`] is set. → [`QueryReply::PrincipalThing`]
+    PrincipalThing {
+        /// 64 hexadecimal digits.
+        certificate_id: String,
+        /// The client id.
+        thing_name: String,
+    },
+    /// Every rule of the scope, in name order. → [`QueryReply::Rules`]
+    Rules,
+    /// The scopes in which a certificate is registered, of all accounts. → [`QueryReply::Scopes`]
+    CertificateOwners {
+        /// 64 hexadecimal digits.
+        certificate_id: String,
+    },
+    /// An access key by its id, of any account. → [`QueryReply::AccessKey`]
+    AccessKey(String),
+    /// Ids of the scope's account's access keys. → [`QueryReply::Names`]
+    ListAccessKeys(PageRequest),
+    /// The CA that issues certificates for the scope's account. → [`QueryReply::IssuingCa`]
+    IssuingCa,
+    /// Every account. → [`QueryReply::Accounts`]
+    Accounts,
+    /// Every account and region in which something was ever created. → [`QueryReply::Scopes`]
+    Scopes,
+}
+
+/// The answer to a query.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum QueryReply {
+    /// A thing.
+    Thing(Box<ThingDescription>),
+    /// Things.
+    Things(Listed<ThingSummary>),
+    /// A thing type.
+    ThingType(Box<ThingTypeDescription>),
+    /// Thing types.
+    ThingTypes(Listed<ThingTypeDescription>),
+    /// A certificate.
+    Certificate(Box<CertificateDescription>),
+    /// Certificates.
+    Certificates(Listed<CertificateSummary>),
+    /// A CA certificate.
+    CaCertificate(Box<CaCertificateDescription>),
+    /// CA certificates.
+    CaCertificates(Listed<CaCertificateSummary>),
+    /// CA certificates of one subject, in full.
+    CaCertificatesBySubject(Vec<CaCertificateDescription>),
+    /// A policy with its default document.
+    Policy(Box<PolicyDescription>),
+    /// A version of a policy.
+    PolicyVersion(Box<PolicyVersionDescription>),
+    /// The versions of a policy.
+    PolicyVersions(Vec<PolicyVersionSummary>),
+    /// Policies.
+    Policies(Listed<PolicySummary>),
+    /// Targets, principals or access key ids.
+    Names(Listed<String>),
+    /// The principals of a thing.
+    ThingPrincipals(Listed<ThingPrincipal>),
+    /// The things of a principal.
+    PrincipalThings(Listed<PrincipalThing>),
+    /// A rule.
+    Rule(Box<RuleDescription>),
+    /// Rules as ListTopicRules tells them.
+    RuleSummaries(Listed<RuleSummary>),
+    /// Rules in full.
+    Rules(Vec<RuleDescription>),
+    /// The tags of a resource.
+    Tags(Listed<Tag>),
+    /// `None`: the certificate is not registered in the scope.
+    Principal(Option<Box<PrincipalView>>),
+    /// `None`: not attached.
+    PrincipalThing(Option<Box<AttachedThing>>),
+    /// Accounts and regions.
+    Scopes(Vec<Scope>),
+    /// `None`: no such key.
+    AccessKey(Option<Box<AccessKeyOwner>>),
+    /// `None`: no such account.
+    IssuingCa(Option<Box<IssuingCa>>),
+    /// Accounts in the order of their ids.
+    Accounts(Vec<AccountDescription>),
+}

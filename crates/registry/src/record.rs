@@ -1,0 +1,22 @@
+//! The stored values: protobuf messages whose tags never change meaning. Times are milliseconds since the epoch.
+
+mod accounts;
+mod certificates;
+mod policies;
+mod rules;
+mod things;
+
+use prost::Message;
+
+use crate::error::Error;
+
+pub use accounts::{AccessKey, Account, IssuingCa};
+pub use certificates::{CaCertificate, Certificate, RegistrationCode, RegistrationTemplate};
+pub use policies::{Policy, PolicyAttachment, PolicyVersion};
+pub use rules::{Count, Rule, Tag};
+pub use things::{Mqtt5Configuration, PropagatingAttribute, PropagatingValue, Thing, ThingPrincipal, ThingType};
+
+/// Reads a stored value. A value that is no `R` is our own failure: `InternalFailureException`.
+pub fn decode<R: Message + Default>(value: &[u8]) -> Result<R, Error> {
+    R::decode(value).map_err(|error| Error::internal(format!("a stored record cannot be read: {error}")))
+}

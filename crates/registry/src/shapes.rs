@@ -1,0 +1,46 @@
+//! What commands, queries and their answers are made of. Names are those of AWS's service model (2015-05-28) in Rust's
+//! spelling; times are [`Timestamp`](fleethaven_types::Timestamp)s, serialised as milliseconds since the epoch.
+
+mod accounts;
+mod ca_certificates;
+mod certificates;
+mod paging;
+mod policies;
+mod principals;
+mod rules;
+mod secret;
+mod tags;
+mod thing_types;
+mod things;
+mod timestamp;
+
+pub use accounts::{AccessKey, AccessKeyOwner, AccountDescription, CreateAccount, IssuingCa};
+pub use ca_certificates::{
+    AutoRegistrationStatus, CaCertificateDescription, CaCertificateStatus, CaCertificateSummary,
+    RegisterCaCertificate, RegistrationConfig, UpdateCaCertificate,
+};
+pub use certificates::{
+    CertificateDescription, CertificateMode, CertificateStatus, CertificateSummary, DeleteCertificate,
+    RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate,
+    UpdateCertificate, Validity,
+};
+pub use paging::{Listed, PageRequest};
+pub use policies::{
+    CreatePolicy, CreatePolicyVersion, CreatedPolicy, CreatedPolicyVersion, PolicyDescription, PolicySummary,
+    PolicyTarget, PolicyVersionDescription, PolicyVersionName, PolicyVersionSummary,
+};
+pub use principals::{
+    AttachThingPrincipal, AttachedPolicy, AttachedThing, DetachThingPrincipal, PrincipalThing, PrincipalView,
+    ThingPrincipal, ThingPrincipalType,
+};
+pub use rules::{RuleDescription, RuleSummary, TopicRule, TopicRulePayload};
+pub use secret::Secret;
+pub use tags::{Tag, TagResource, UntagResource};
+pub use thing_types::{
+    CreateThingType, CreatedThingType, DeprecateThingType, PropagatedValue, PropagatingAttribute,
+    ThingTypeDescription, ThingTypeProperties, UpdateThingType,
+};
+pub use things::{
+    AttributePayload, Attributes, CreateThing, CreatedThing, DeleteThing, ListThings, ThingDescription,
+    ThingSummary, UpdateThing,
+};

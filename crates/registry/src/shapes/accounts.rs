@@ -1,0 +1,58 @@
+//! Accounts, their access keys and their issuing CA: ours, as AWS has none of them in `iot`.
+
+use fleethaven_types::{AccountId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{Secret, timestamp};
+
+/// Arguments of BootstrapAccount and CreateAccount; the account id is the scope's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateAccount {
+    /// What people call it.
+    pub name: String,
+    /// Its first access key.
+    pub access_key: AccessKey,
+    /// The CA that issues certificates for it.
+    pub issuing_ca: IssuingCa,
+    /// Key of the HMAC in its page tokens: 32 random bytes in hexadecimal.
+    pub pagination_secret: Secret,
+}
+
+/// A key pair that signs requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessKey {
+    /// 16 to 128 of `A-Z0-9_a-z`, unique among all accounts.
+    pub access_key_id: String,
+    /// The secret.
+    pub secret_access_key: Secret,
+}
+
+/// An access key's secret and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessKeyOwner {
+    /// The account.
+    pub account: AccountId,
+    /// The secret.
+    pub secret_access_key: Secret,
+}
+
+/// A CA with its private key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuingCa {
+    /// PEM.
+    pub certificate_pem: String,
+    /// PEM (PKCS #8).
+    pub private_key_pem: Secret,
+}
+
+/// An item of the list of accounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountDescription {
+    /// Id.
+    pub account: AccountId,
+    /// What people call it.
+    pub name: String,
+    /// When it was made.
+    #[serde(with = "timestamp")]
+    pub created_at: Timestamp,
+}

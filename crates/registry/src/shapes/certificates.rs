@@ -1,0 +1,166 @@
+//! Client certificates (security.md section 2, provisioning.md section 2).
+
+use fleethaven_types::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::timestamp;
+
+/// A certificate's status (security.md section 2.3). The number is the stored one.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, prost::Enumeration,
+)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[repr(i32)]
+pub enum CertificateStatus {
+    /// Cannot authenticate.
+    Inactive = 0,
+    /// Can authenticate.
+    Active = 1,
+    /// Can never authenticate again.
+    Revoked = 2,
+    /// Offered to another account.
+    PendingTransfer = 3,
+    /// Registered by a device's own doing, waiting to be activated.
+    PendingActivation = 4,
+    /// Deprecated in AWS's model; never stored.
+    RegisterInactive = 5,
+}
+
+/// Whether the client must send SNI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, prost::Enumeration)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[repr(i32)]
+pub enum CertificateMode {
+    /// Issued by us, or by a CA registered in this mode.
+    Default = 0,
+    /// Registered without a CA, or by a CA in this mode: the account is found from SNI.
+    SniOnly = 1,
+}
+
+/// From when to when a certificate is valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validity {
+    /// `notBefore`.
+    #[serde(with = "timestamp")]
+    pub not_before: Timestamp,
+    /// `notAfter`.
+    #[serde(with = "timestamp")]
+    pub not_after: Timestamp,
+}
+
+/// A certificate that our CA has issued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterIssuedCertificate {
+    /// 64 lower-case hexadecimal digits: SHA-256 of the DER certificate.
+    pub certificate_id: String,
+    /// PEM.
+    pub certificate_pem: String,
+    /// `Active`, `Inactive` or (fleet provisioning) `PendingActivation`.
+    pub status: CertificateStatus,
+    /// Validity.
+    pub validity: Validity,
+}
+
+/// Arguments of RegisterCertificate, after the caller has verified the signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterCertificate {
+    /// 64 lower-case hexadecimal digits: SHA-256 of the DER certificate.
+    pub certificate_id: String,
+    /// PEM.
+    pub certificate_pem: String,
+    /// Validity.
+    pub validity: Validity,
+    /// The registered CA certificate whose key verified the signature.
+    pub ca_certificate_id: String,
+    /// Whether the request named the CA (`caCertificatePem`). Without, several CAs of one subject are a conflict.
+    pub ca_certificate_given: bool,
+    /// `ACTIVE`, `INACTIVE` or `REVOKED`; wins over `set_as_active`.
+    pub status: Option<CertificateStatus>,
+    /// `setAsActive`.
+    pub set_as_active: bool,
+}
+
+/// Arguments of RegisterCertificateWithoutCA.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterCertificateWithoutCa {
+    /// 64 lower-case hexadecimal digits: SHA-256 of the DER certificate.
+    pub certificate_id: String,
+    /// PEM.
+    pub certificate_pem: String,
+    /// Validity.
+    pub validity: Validity,
+    /// `ACTIVE`, `INACTIVE` (default) or `REVOKED`.
+    pub status: Option<CertificateStatus>,
+}
+
+/// Answer of the calls that register a certificate or CA certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisteredCertificate {
+    /// ARN: `cert/…` or `cacert/…`.
+    pub certificate_arn: String,
+    /// Id.
+    pub certificate_id: String,
+}
+
+/// Arguments of UpdateCertificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateCertificate {
+    /// Which certificate.
+    pub certificate_id: String,
+    /// `ACTIVE`, `INACTIVE` or `REVOKED`.
+    pub new_status: CertificateStatus,
+}
+
+/// Arguments of DeleteCertificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteCertificate {
+    /// Which certificate.
+    pub certificate_id: String,
+    /// Detach its policies.
+    pub force_delete: bool,
+}
+
+/// Answer of DescribeCertificate. `ownedBy` is the scope's account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateDescription {
+    /// ARN.
+    pub certificate_arn: String,
+    /// Id.
+    pub certificate_id: String,
+    /// The registered CA it was registered with.
+    pub ca_certificate_id: Option<String>,
+    /// Status.
+    pub status: CertificateStatus,
+    /// PEM.
+    pub certificate_pem: String,
+    /// `creationDate`.
+    #[serde(with = "timestamp")]
+    pub created_at: Timestamp,
+    /// `lastModifiedDate`.
+    #[serde(with = "timestamp")]
+    pub modified_at: Timestamp,
+    /// 1 at creation, one more at each change.
+    pub customer_version: u32,
+    /// Changes with each registration of the same certificate.
+    pub generation_id: String,
+    /// Validity.
+    pub validity: Validity,
+    /// Mode.
+    pub certificate_mode: CertificateMode,
+}
+
+/// An item of ListCertificates and ListCertificatesByCA.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateSummary {
+    /// ARN.
+    pub certificate_arn: String,
+    /// Id.
+    pub certificate_id: String,
+    /// Status.
+    pub status: CertificateStatus,
+    /// Mode.
+    pub certificate_mode: CertificateMode,
+    /// `creationDate`.
+    #[serde(with = "timestamp")]
+    pub created_at: Timestamp,
+}

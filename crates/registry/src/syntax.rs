@@ -1,0 +1,126 @@
+//! What names and texts may look like: the patterns of AWS's service model.
+
+use crate::error::Error;
+
+/// Checks 1 to 128 characters that all satisfy `allowed`.
+fn name(what: &str, text: &str, pattern: &str, allowed: impl Fn(u8) -> bool) -> Result<(), Error> {
+    if (1..=128).contains(&text.len()) && text.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{what} '{}' must be 1 to 128 characters of {pattern}", shortened(text))))
+}
+
+/// The start of an input that an error message shows.
+pub(crate) fn shortened(text: &str) -> String {
+    text.chars().take(160).collect()
+}
+
+/// Names of things, thing types and billing groups.
+pub(crate) fn registry_name(what: &str, text: &str) -> Result<(), Error> {
+    name(what, text, "a-zA-Z0-9:_-", |b| b.is_ascii_alphanumeric() || b":_-".contains(&b))
+}
+
+/// Names of policies.
+pub(crate) fn policy_name(text: &str) -> Result<(), Error> {
+    name("policyName", text, r"\w+=,.@-", |b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b))
+}
+
+/// Names of rules.
+pub(crate) fn rule_name(text: &str) -> Result<(), Error> {
+    name("ruleName", text, "a-zA-Z0-9_", |b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Names of attributes.
+pub(crate) fn attribute_name(text: &str) -> Result<(), Error> {
+    name("attribute name", text, "a-zA-Z0-9_.,@/:#-", |b| {
+        b.is_ascii_alphanumeric() || b"_.,@/:#-".contains(&b)
+    })
+}
+
+/// Values of attributes: at most 800 characters, possibly none.
+pub(crate) fn attribute_value(text: &str) -> Result<(), Error> {
+    let fits = text.len() <= 800;
+    if fits && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.,@/:#=[]-".contains(&b)) {
+        return Ok(());
+    }
+    let shown = shortened(text);
+    let pattern = "a-zA-Z0-9_.,@/:#=[]-";
+    Err(Error::invalid(format!("attribute value '{shown}' must be at most 800 characters of {pattern}")))
+}
+
+/// Names of user properties that a thing type adds.
+pub(crate) fn user_property_key(text: &str) -> Result<(), Error> {
+    name("userPropertyKey", text, "a-zA-Z0-9:$.", |b| b.is_ascii_alphanumeric() || b":$.".contains(&b))
+}
+
+/// Ids of access keys.
+pub(crate) fn access_key_id(text: &str) -> Result<(), Error> {
+    if text.len() < 16 {
+        return Err(Error::invalid(format!("access key id '{text}' has fewer than 16 characters")));
+    }
+    name("access key id", text, r"\w", |b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// A certificate id: 64 hexadecimal digits, with or without `0x`; the answer is in lower case without it.
+pub(crate) fn certificate_id(text: &str) -> Result<String, Error> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    if digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(digits.to_ascii_lowercase());
+    }
+    Err(Error::invalid(format!("certificateId '{}' is not 64 hexadecimal digits", shortened(text))))
+}
+
+/// Text of at most `most` characters without control characters.
+pub(crate) fn description(what: &str, text: &str, most: usize) -> Result<(), Error> {
+    if text.chars().count() <= most && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{what} must be at most {most} printable characters")))
+}
+
+/// A PEM text of 1 to 65536 characters.
+pub(crate) fn pem(text: &str) -> Result<(), Error> {
+    if (1..=65_536).contains(&text.len()) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("a certificate must have 1 to 65536 characters, not {}", text.len())))
+}
+
+/// Characters of tag keys and values (provisioning.md section 9).
+pub(crate) fn tag_text(text: &str) -> bool {
+    let space = |c: char| c.is_whitespace() && !c.is_control();
+    text.chars().all(|c| c.is_alphanumeric() || space(c) || "+-=._:/@".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        assert!(registry_name("thingName", "a:b_c-D9").is_ok());
+        for bad in ["", "a b", "a/b", "ä", "a\0", &"x".repeat(129)] {
+            assert!(registry_name("thingName", bad).is_err(), "{bad}");
+        }
+        assert!(policy_name("a+b=c,d.e@f-g_h").is_ok());
+        assert!(policy_name("a:b").is_err());
+        assert!(rule_name("a_1").is_ok());
+        assert!(rule_name("a-1").is_err());
+    }
+
+    #[test]
+    fn attribute_values_have_no_spaces() {
+        assert!(attribute_value("").is_ok());
+        assert!(attribute_value("a[1]=b#c").is_ok());
+        assert!(attribute_value("a b").is_err());
+        assert!(attribute_value(&"x".repeat(801)).is_err());
+    }
+
+    #[test]
+    fn certificate_ids_are_normalised() {
+        let id = "AB".repeat(32);
+        assert_eq!(certificate_id(&format!("0x{id}")).unwrap(), "ab".repeat(32));
+        assert!(certificate_id("ab").is_err());
+        assert!(certificate_id(&"zz".repeat(32)).is_err());
+    }
+}

@@ -1,0 +1,212 @@
+//! A strict RFC 8259 reader over UTF-8 text.
+
+use std::{borrow::Cow, sync::Arc};
+
+use super::MAX_DEPTH;
+use crate::{
+    decimal::Decimal,
+    value::{Object, Value},
+};
+
+/// The value of a whole JSON document; `None` if the bytes are no JSON, no UTF-8, or nested deeper than
+/// [`MAX_DEPTH`]. A number out of range reads as Undefined.
+#[must_use]
+pub fn read(bytes: &[u8]) -> Option<Value> {
+    let mut reader = Reader { text: std::str::from_utf8(bytes).ok()?, at: 0 };
+    let value = reader.value(0)?;
+    reader.space();
+    (reader.at == bytes.len()).then_some(value)
+}
+
+struct Reader<'t> {
+    text: &'t str,
+    at: usize,
+}
+
+impl<'t> Reader<'t> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// Steps over `byte` if it comes next.
+    fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn value(&mut self, depth: usize) -> Option<Value> {
+        self.space();
+        match self.peek()? {
+            b'{' if depth < MAX_DEPTH => self.object(depth + 1),
+            b'[' if depth < MAX_DEPTH => self.array(depth + 1),
+            b'"' => self.string().map(Value::string),
+            b't' => self.word("true", Value::Boolean(true)),
+            b'f' => self.word("false", Value::Boolean(false)),
+            b'n' => self.word("null", Value::Null),
+            b'-' | b'0'..=b'9' => self.number(),
+            _ => None,
+        }
+    }
+
+    fn word(&mut self, word: &str, value: Value) -> Option<Value> {
+        let found = self.text.get(self.at..)?.starts_with(word);
+        self.at += word.len();
+        found.then_some(value)
+    }
+
+    fn array(&mut self, depth: usize) -> Option<Value> {
+        self.at += 1;
+        let mut items = Vec::new();
+        self.space();
+        if self.take(b']') {
+            return Some(Value::array(items));
+        }
+        loop {
+            items.push(self.value(depth)?);
+            self.space();
+            if self.take(b']') {
+                return Some(Value::array(items));
+            }
+            if !self.take(b',') {
+                return None;
+            }
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Option<Value> {
+        self.at += 1;
+        let mut object = Object::new();
+        self.space();
+        if self.take(b'}') {
+            return Some(Value::object(object));
+        }
+        loop {
+            self.space();
+            let key: Arc<str> = self.string()?.into();
+            self.space();
+            if !self.take(b':') {
+                return None;
+            }
+            object.insert(key, self.value(depth)?);
+            self.space();
+            if self.take(b'}') {
+                return Some(Value::object(object));
+            }
+            if !self.take(b',') {
+                return None;
+            }
+        }
+    }
+
+    /// The bytes up to, without, the next quote, backslash or control character.
+    fn run(&mut self) -> Option<&'t str> {
+        let start = self.at;
+        while self.peek().is_some_and(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+            self.at += 1;
+        }
+        self.text.get(start..self.at)
+    }
+
+    fn string(&mut self) -> Option<Cow<'t, str>> {
+        if !self.take(b'"') {
+            return None;
+        }
+        let plain = self.run()?;
+        if self.take(b'"') {
+            return Some(Cow::Borrowed(plain));
+        }
+        let mut text = plain.to_owned();
+        while self.take(b'\\') {
+            text.push(self.escape()?);
+            text.push_str(self.run()?);
+        }
+        self.take(b'"').then_some(Cow::Owned(text))
+    }
+
+    fn escape(&mut self) -> Option<char> {
+        let kind = self.peek()?;
+        self.at += 1;
+        Some(match kind {
+            b'"' | b'\\' | b'/' => char::from(kind),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => return self.unicode(),
+            _ => return None,
+        })
+    }
+
+    fn hex4(&mut self) -> Option<u32> {
+        let digits = self.text.get(self.at..self.at + 4)?;
+        if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        self.at += 4;
+        u32::from_str_radix(digits, 16).ok()
+    }
+
+    /// The character of `\uXXXX`; a surrogate without its other half becomes U+FFFD.
+    fn unicode(&mut self) -> Option<char> {
+        let unit = self.hex4()?;
+        if !(0xD800..0xDC00).contains(&unit) {
+            return Some(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER));
+        }
+        let after_high = self.at;
+        if self.take(b'\\') && self.take(b'u') {
+            let low = self.hex4()?;
+            if (0xDC00..0xE000).contains(&low) {
+                return char::from_u32(0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00));
+            }
+        }
+        self.at = after_high;
+        Some(char::REPLACEMENT_CHARACTER)
+    }
+
+    fn digits(&mut self) -> &'t str {
+        let start = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        self.text.get(start..self.at).unwrap_or("")
+    }
+
+    fn number(&mut self) -> Option<Value> {
+        let start = self.at;
+        let negative = self.take(b'-');
+        let integer = self.digits();
+        if integer.is_empty() || (integer.len() > 1 && integer.starts_with('0')) {
+            return None;
+        }
+        if !matches!(self.peek(), Some(b'.' | b'e' | b'E')) {
+            return Some(whole(negative, integer));
+        }
+        if self.take(b'.') && self.digits().is_empty() {
+            return None;
+        }
+        if self.take(b'e') || self.take(b'E') {
+            let _sign = self.take(b'+') || self.take(b'-');
+            if self.digits().is_empty() {
+                return None;
+            }
+        }
+        Some(Value::decimal(Decimal::parse(self.text.get(start..self.at)?, true)))
+    }
+}
+
+/// The value of a run of digits: an Int up to 34 of them, else a rounded Decimal.
+pub(crate) fn whole(negative: bool, digits: &str) -> Value {
+    if digits.len() <= 18 {
+        let magnitude = digits.bytes().fold(0_i64, |sum, digit| sum * 10 + i64::from(digit.wrapping_sub(b'0')));
+        return Value::Int(i128::from(if negative { -magnitude } else { magnitude }));
+    }
+    Value::decimal(Decimal::from_digits(negative, digits, "", 0)).normalized()
+}

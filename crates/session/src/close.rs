@@ -1,0 +1,120 @@
+//! How a connection ends.
+
+use std::sync::Arc;
+
+use fleethaven_mqtt::ReasonCode;
+use fleethaven_types::Message;
+
+/// Why a connection ended, in AWS's words (`disconnectReason` of lifecycle events and of the connections API).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DisconnectReason {
+    /// Authentication or authorisation failed.
+    AuthError,
+    /// The client sent DISCONNECT.
+    ClientInitiatedDisconnect,
+    /// The client broke the protocol or a limit.
+    ClientError,
+    /// The socket broke.
+    ConnectionLost,
+    /// Another connection took the client id over.
+    DuplicateClientId,
+    /// Nothing was received for one and a half times the keep-alive.
+    MqttKeepAliveTimeout,
+    /// The broker failed.
+    ServerError,
+    /// The broker ended it: drain, certificate no longer active.
+    ServerInitiatedDisconnect,
+    /// The connections API ended it.
+    ApiInitiatedDisconnect,
+    /// Over a rate.
+    Throttled,
+    /// A WebSocket connection reached its end of life.
+    WebsocketTtlExpiration,
+}
+
+impl DisconnectReason {
+    /// AWS's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthError => "AUTH_ERROR",
+            Self::ClientInitiatedDisconnect => "CLIENT_INITIATED_DISCONNECT",
+            Self::ClientError => "CLIENT_ERROR",
+            Self::ConnectionLost => "CONNECTION_LOST",
+            Self::DuplicateClientId => "DUPLICATE_CLIENTID",
+            Self::MqttKeepAliveTimeout => "MQTT_KEEP_ALIVE_TIMEOUT",
+            Self::ServerError => "SERVER_ERROR",
+            Self::ServerInitiatedDisconnect => "SERVER_INITIATED_DISCONNECT",
+            Self::ApiInitiatedDisconnect => "API_INITIATED_DISCONNECT",
+            Self::Throttled => "THROTTLED",
+            Self::WebsocketTtlExpiration => "WEBSOCKET_TTL_EXPIRATION",
+        }
+    }
+}
+
+/// A decision to end the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Close {
+    /// AWS's reason.
+    pub reason: DisconnectReason,
+    /// What an MQTT 5 client is told in DISCONNECT; `None`: nothing is sent.
+    pub code: Option<ReasonCode>,
+    /// The cause for the log line, and for the Reason String where the client asked for problem information.
+    pub detail: String,
+}
+
+impl Close {
+    /// The client broke a rule: `detail` names it.
+    pub fn client_error(code: ReasonCode, detail: impl Into<String>) -> Self {
+        Self { reason: DisconnectReason::ClientError, code: Some(code), detail: detail.into() }
+    }
+
+    /// The client may not do what it did.
+    pub fn unauthorized(detail: impl Into<String>) -> Self {
+        Self {
+            reason: DisconnectReason::AuthError,
+            code: Some(ReasonCode::NotAuthorized),
+            detail: detail.into(),
+        }
+    }
+
+    /// The socket broke, or the client closed it without DISCONNECT.
+    pub fn lost(detail: impl Into<String>) -> Self {
+        Self { reason: DisconnectReason::ConnectionLost, code: None, detail: detail.into() }
+    }
+
+    /// Another connection has the client id now [MQTT-3.1.4-3].
+    pub fn taken_over() -> Self {
+        Self {
+            reason: DisconnectReason::DuplicateClientId,
+            code: Some(ReasonCode::SessionTakenOver),
+            detail: "another connection uses this client id".to_owned(),
+        }
+    }
+
+    /// The broker ends the connection for `detail`.
+    pub fn server(code: ReasonCode, detail: impl Into<String>) -> Self {
+        Self { reason: DisconnectReason::ServerInitiatedDisconnect, code: Some(code), detail: detail.into() }
+    }
+
+    /// The broker cannot go on with this connection.
+    pub fn server_error(detail: impl Into<String>) -> Self {
+        Self {
+            reason: DisconnectReason::ServerError,
+            code: Some(ReasonCode::UnspecifiedError),
+            detail: detail.into(),
+        }
+    }
+}
+
+/// What is left to do when a connection that had been accepted has ended.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// Why it ended.
+    pub close: Close,
+    /// The will, if it is to be published, with its delay in seconds.
+    pub will: Option<(Arc<Message>, u32)>,
+    /// Session Expiry Interval in force: 0 ends the session.
+    pub session_expiry: u32,
+    /// Highest queue entry that was sent: up to here a redelivery carries DUP.
+    pub sent: fleethaven_types::EntryId,
+}

@@ -1,0 +1,260 @@
+//! CONNECT: what is checked before anyone is asked, and the CONNACK that follows.
+
+use std::sync::Arc;
+
+use fleethaven_mqtt::{Connack, ConnackProperties, Connect, Packet, ReasonCode, Version, Will};
+use fleethaven_topics::name;
+use fleethaven_types::{Message, MessageProperties, Publisher, QoS, SessionId, Utf8Bytes};
+
+use crate::inbound::clamp_expiry;
+use crate::keep_alive::KeepAlive;
+use crate::outbound::QueueState;
+use crate::session::{Action, Now, Session, Settings, State};
+
+/// A CONNECT that obeys the protocol: the shell authenticates, authorises, claims the session, and then calls
+/// [`Session::accept`] or [`Session::refuse`].
+#[derive(Debug)]
+pub struct ConnectRequest {
+    /// Protocol version.
+    pub version: Version,
+    /// Client id; empty when the broker is to assign one.
+    pub client_id: Utf8Bytes,
+    /// Clean Start.
+    pub clean_start: bool,
+    /// Session Expiry Interval in seconds, brought within the account's limit; 0 = ends with the connection.
+    pub session_expiry: u32,
+    /// The will, checked; its permissions are not.
+    pub will: Option<WillRequest>,
+    /// User Name.
+    pub username: Option<Utf8Bytes>,
+    /// Password.
+    pub password: Option<bytes::Bytes>,
+}
+
+/// A will whose form is right.
+#[derive(Debug, Clone)]
+pub struct WillRequest {
+    /// Topic.
+    pub topic: Utf8Bytes,
+    /// Whether it is to be retained.
+    pub retain: bool,
+    /// Will Delay Interval in seconds.
+    pub delay: u32,
+    template: Box<Message>,
+}
+
+impl WillRequest {
+    /// The message to publish, as sent by `publisher`.
+    pub fn message(&self, publisher: &Arc<Publisher>) -> Arc<Message> {
+        Arc::new(Message { publisher: publisher.clone(), ..(*self.template).clone() })
+    }
+}
+
+/// What the shell decided on a [`ConnectRequest`].
+#[derive(Debug)]
+pub struct Accepted {
+    /// The session.
+    pub session: SessionId,
+    /// CONNACK Session Present.
+    pub session_present: bool,
+    /// The client id in use, when the broker assigned it.
+    pub assigned_client_id: Option<Utf8Bytes>,
+    /// Who publishes on this connection.
+    pub publisher: Arc<Publisher>,
+    /// The durable queue of a persistent session.
+    pub queue: Option<QueueState>,
+    /// Filters the resumed session is subscribed to.
+    pub subscriptions: Vec<Utf8Bytes>,
+}
+
+impl Session {
+    pub(crate) fn handle_connect(&mut self, connect: Connect, now: Now) {
+        self.version = connect.version;
+        self.output_limits(&connect);
+        match check(&connect, &self.settings, now) {
+            Ok(request) => {
+                self.state = State::Connecting { keep_alive: connect.keep_alive };
+                self.client_id = request.client_id.clone();
+                self.session_expiry = request.session_expiry;
+                self.requested_expiry = connect.properties.session_expiry_interval;
+                self.will_delay = request.will.as_ref().map_or(0, |will| will.delay);
+                self.push_action(Action::Connect(Box::new(request)));
+            }
+            Err((code, detail)) => self.refuse(code, detail),
+        }
+    }
+
+    fn output_limits(&mut self, connect: &Connect) {
+        let properties = &connect.properties;
+        self.problem_information = properties.request_problem_information.unwrap_or(true);
+        let limits = &self.settings.limits;
+        let window = properties.receive_maximum.map_or(u16::MAX, |maximum| maximum.get());
+        self.outbound.set_window(window.min(limits.inflight_out));
+        self.outbound.set_max_packet(properties.maximum_packet_size.map(|size| size.get()));
+    }
+
+    /// Refuses the connection: CONNACK with `code` where the version has one, then the end. Nothing was accepted, so
+    /// there is no [`Ending`](crate::Ending).
+    pub fn refuse(&mut self, code: ReasonCode, detail: impl Into<String>) {
+        let detail = detail.into();
+        let mut properties = ConnackProperties::default();
+        if self.version == Version::V5 && self.problem_information {
+            properties.reason_string = Some(detail.as_str().into());
+        }
+        self.send(&Packet::Connack(Box::new(Connack { session_present: false, reason: code, properties })));
+        self.state = State::Refused;
+        self.push_action(Action::Refused { code, detail });
+    }
+
+    /// Accepts the connection: sends CONNACK and starts the keep-alive timer. A will that was asked for is armed.
+    pub fn accept(&mut self, accepted: Accepted, will: Option<Arc<Message>>, now: Now) {
+        let State::Connecting { keep_alive: requested } = self.state else { return };
+        let keep_alive = KeepAlive::new(requested, &self.settings.limits, now.instant);
+        let connack = self.connack(&accepted, requested, keep_alive.seconds());
+        self.send(&Packet::Connack(Box::new(connack)));
+        if let Some(id) = accepted.assigned_client_id {
+            self.client_id = id;
+        }
+        self.keep_alive = keep_alive;
+        self.will = will;
+        self.session = accepted.session;
+        self.publisher = Some(accepted.publisher);
+        self.subscriptions = accepted.subscriptions.into_iter().collect();
+        self.state = State::Connected;
+        if self.outbound.resume(accepted.queue) {
+            self.push_action(Action::ReadQueue { after: self.outbound.position() });
+        }
+    }
+
+    fn connack(&self, accepted: &Accepted, requested_keep_alive: u16, keep_alive: u16) -> Connack {
+        let (limits, behaviour) = (&self.settings.limits, &self.settings.behaviour);
+        let mut properties = ConnackProperties::default();
+        if self.version == Version::V5 {
+            let asked = self.requested_expiry.unwrap_or(0);
+            properties = ConnackProperties {
+                session_expiry_interval: (asked != self.session_expiry).then_some(self.session_expiry),
+                receive_maximum: limits.inflight_in.try_into().ok(),
+                maximum_qos: (behaviour.max_qos != QoS::ExactlyOnce).then_some(behaviour.max_qos),
+                maximum_packet_size: limits.packet_bytes.try_into().ok(),
+                assigned_client_identifier: accepted.assigned_client_id.clone().map(Into::into),
+                topic_alias_maximum: Some(limits.topic_alias_max),
+                subscription_identifiers_available: Some(behaviour.subscription_identifiers),
+                // Shared subscriptions are not built yet (docs/compatibility.md).
+                shared_subscription_available: Some(false),
+                server_keep_alive: (requested_keep_alive != keep_alive).then_some(keep_alive),
+                ..ConnackProperties::default()
+            };
+        }
+        Connack { session_present: accepted.session_present, reason: ReasonCode::Success, properties }
+    }
+}
+
+type Refusal = (ReasonCode, String);
+
+/// The checks of `spec/broker.md` section 2, steps 4 to 7, in that order.
+fn check(connect: &Connect, settings: &Settings, now: Now) -> Result<ConnectRequest, Refusal> {
+    let limits = &settings.limits;
+    let client_id: Utf8Bytes = connect.client_id.detached().into();
+    check_client_id(connect, limits.client_id_bytes)?;
+    if connect.properties.authentication_method.is_some() {
+        let detail = "enhanced authentication is not available".to_owned();
+        return Err((ReasonCode::BadAuthenticationMethod, detail));
+    }
+    let will = connect.will.as_deref().map(|will| check_will(will, settings, now)).transpose()?;
+    let asked = match connect.version {
+        Version::V5 => connect.properties.session_expiry_interval.unwrap_or(0),
+        Version::V311 if connect.clean_start => 0,
+        Version::V311 => limits.session_expiry_default,
+    };
+    Ok(ConnectRequest {
+        version: connect.version,
+        client_id,
+        clean_start: connect.clean_start,
+        session_expiry: asked.min(limits.session_expiry_max),
+        will,
+        username: connect.username.as_ref().map(|name| name.detached().into()),
+        password: connect.password.as_ref().map(|password| bytes::Bytes::copy_from_slice(password)),
+    })
+}
+
+fn check_client_id(connect: &Connect, max_bytes: usize) -> Result<(), Refusal> {
+    let id = connect.client_id.as_str();
+    let invalid = |detail: &str| Err((ReasonCode::ClientIdentifierNotValid, detail.to_owned()));
+    if id.is_empty() && connect.version == Version::V311 && !connect.clean_start {
+        return invalid("an empty client id needs CleanSession 1"); // [MQTT-3.1.3-8]
+    }
+    if id.len() > max_bytes {
+        return Err((
+            ReasonCode::ClientIdentifierNotValid,
+            format!("the client id is longer than {max_bytes} bytes"),
+        ));
+    }
+    if id.starts_with('$') {
+        return invalid("a client id does not start with '$'");
+    }
+    Ok(())
+}
+
+fn check_will(will: &Will, settings: &Settings, now: Now) -> Result<WillRequest, Refusal> {
+    let (limits, behaviour) = (&settings.limits, &settings.behaviour);
+    let topic: Utf8Bytes = will.topic.detached().into();
+    let invalid_topic = |detail: String| (ReasonCode::TopicNameInvalid, detail);
+    name::validate(&topic, limits).map_err(|error| invalid_topic(format!("will topic: {error}")))?;
+    if topic.starts_with('$') && (!behaviour.dollar_topics_are_ordinary || topic.starts_with("$aws/")) {
+        return Err(invalid_topic(format!("the will topic '{topic}' is reserved")));
+    }
+    if will.qos > behaviour.max_qos {
+        return Err((ReasonCode::QosNotSupported, format!("will QoS {} is not supported", will.qos as u8)));
+    }
+    if will.payload.len() > limits.payload_bytes {
+        return Err((ReasonCode::PacketTooLarge, "the will payload is too large".to_owned()));
+    }
+    let properties = will_properties(will);
+    let expires_in = will.properties.message_expiry_interval.map(|seconds| clamp_expiry(seconds, limits));
+    Ok(WillRequest {
+        topic: topic.clone(),
+        retain: will.retain,
+        delay: will.properties.will_delay_interval.unwrap_or(0),
+        template: Box::new(Message {
+            topic,
+            payload: bytes::Bytes::copy_from_slice(&will.payload),
+            qos: will.qos,
+            retain: will.retain,
+            properties,
+            received_at: now.wall,
+            // Counted anew from the moment of publication, by `Session::ended`.
+            expires_at: expires_in.map(|seconds| fleethaven_types::Timestamp(u64::from(seconds) * 1000)),
+            sequence: 0,
+            hops: 0,
+            publisher: settings.nobody.clone(),
+        }),
+    })
+}
+
+fn will_properties(will: &Will) -> Option<Box<MessageProperties>> {
+    let sent = &will.properties;
+    let properties = MessageProperties {
+        payload_is_utf8: sent
+            .payload_format_indicator
+            .map(|format| format == fleethaven_mqtt::PayloadFormat::Utf8),
+        content_type: sent.content_type.as_ref().map(|text| text.detached().into()),
+        response_topic: sent.response_topic.as_ref().map(|text| text.detached().into()),
+        correlation_data: sent.correlation_data.as_ref().map(|data| bytes::Bytes::copy_from_slice(data)),
+        user_properties: sent
+            .user_properties
+            .iter()
+            .map(|property| (property.name.detached().into(), property.value.detached().into()))
+            .collect(),
+    };
+    (properties != MessageProperties::default()).then(|| Box::new(properties))
+}
+
+/// A will's expiry is kept as a duration until it is published.
+pub(crate) fn published_will(will: &Arc<Message>, now: Now) -> Arc<Message> {
+    let mut message = (**will).clone();
+    message.received_at = now.wall;
+    message.expires_at = message
+        .expires_at
+        .map(|lifetime| now.wall.after(std::time::Duration::from_millis(lifetime.as_millis())));
+    Arc::new(message)
+}

@@ -1,0 +1,263 @@
+//! PUBLISH from the client: topic aliases, Receive Maximum, acknowledgements in the order of receipt [MQTT-4.6.0-2].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use fleethaven_mqtt::{
+    Ack, Packet, PacketId, PayloadFormat, Publish, PublishProperties, ReasonCode, Version,
+};
+use fleethaven_topics::{name, reserved};
+use fleethaven_types::{Limits, Message, MessageProperties, QoS, Utf8Bytes};
+
+use crate::close::Close;
+use crate::session::{Action, Now, Session};
+
+/// Names the acknowledgement that a QoS ≥ 1 PUBLISH waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AckTicket(pub u32);
+
+/// What the session knows of the client's publishing.
+#[derive(Debug, Default)]
+pub(crate) struct Inbound {
+    aliases: Vec<Option<Utf8Bytes>>,
+    /// Acknowledgements owed, in the order the PUBLISH packets came in.
+    pending: VecDeque<Pending>,
+    /// Ticket of the first pending one.
+    first: u32,
+    /// Number of the next message.
+    sequence: u64,
+}
+
+#[derive(Debug)]
+struct Pending {
+    packet_id: PacketId,
+    /// `None` until the message is durable or refused.
+    outcome: Option<ReasonCode>,
+}
+
+impl Inbound {
+    fn owe(&mut self, packet_id: PacketId) -> AckTicket {
+        let ticket = self.first.wrapping_add(self.pending.len() as u32);
+        self.pending.push_back(Pending { packet_id, outcome: None });
+        AckTicket(ticket)
+    }
+
+    fn settle(&mut self, ticket: AckTicket, outcome: ReasonCode) {
+        let index = ticket.0.wrapping_sub(self.first) as usize;
+        if let Some(pending) = self.pending.get_mut(index) {
+            pending.outcome = Some(outcome);
+        }
+    }
+
+    fn next_settled(&mut self) -> Option<(PacketId, ReasonCode)> {
+        let front = self.pending.front()?;
+        let settled = (front.packet_id, front.outcome?);
+        self.pending.pop_front();
+        self.first = self.first.wrapping_add(1);
+        Some(settled)
+    }
+
+    pub(crate) fn unacknowledged(&self) -> usize {
+        self.pending.len()
+    }
+
+    fn is_in_use(&self, packet_id: PacketId) -> bool {
+        self.pending.iter().any(|pending| pending.packet_id == packet_id)
+    }
+}
+
+/// Why a PUBLISH is not taken.
+enum Refused {
+    /// The connection ends.
+    Close(Close),
+    /// An MQTT 5 client is told in PUBACK; 3.1.1 and QoS 0 have no such answer, so their connection ends.
+    Nack(ReasonCode, String),
+}
+
+impl Session {
+    pub(crate) fn handle_publish(&mut self, publish: Publish, now: Now) {
+        let (qos, packet_id) = (publish.qos, publish.packet_id);
+        match self.take_publish(publish, now) {
+            Ok(message) => {
+                let ack = packet_id.map(|id| self.inbound.owe(id));
+                self.push_action(Action::Publish { message, ack });
+            }
+            Err(Refused::Close(close)) => self.close(close),
+            Err(Refused::Nack(code, detail)) if self.version == Version::V5 && qos != QoS::AtMostOnce => {
+                tracing::debug!(client_id = %self.client_id, code = code.name(), detail, "publish refused");
+                if let Some(id) = packet_id {
+                    let ticket = self.inbound.owe(id);
+                    self.publish_done(ticket, code);
+                }
+            }
+            Err(Refused::Nack(code, detail)) => self.close(Close::client_error(code, detail)),
+        }
+    }
+
+    fn take_publish(&mut self, mut publish: Publish, now: Now) -> Result<Arc<Message>, Refused> {
+        let settings = self.settings.clone();
+        let (limits, behaviour) = (&settings.limits, &settings.behaviour);
+        if publish.qos > behaviour.max_qos {
+            let detail = format!("QoS {} is not supported", publish.qos as u8);
+            return Err(Refused::Close(Close::client_error(ReasonCode::QosNotSupported, detail)));
+        }
+        self.check_flow(&publish)?;
+        let topic = self.resolve_topic(&publish)?;
+        name::validate(&topic, limits)
+            .map_err(|error| Refused::Nack(ReasonCode::TopicNameInvalid, error.to_string()))?;
+        self.check_reserved(&topic, publish.retain)?;
+        if publish.payload.len() > limits.payload_bytes {
+            let detail = format!("the payload is larger than {} bytes", limits.payload_bytes);
+            return Err(Refused::Close(Close::client_error(ReasonCode::QuotaExceeded, detail)));
+        }
+        let properties = publish.properties.take();
+        let expiry = properties.as_ref().and_then(|properties| properties.message_expiry_interval);
+        let properties =
+            properties.map(|properties| check_properties(*properties, limits)).transpose()?.flatten();
+        let Some(publisher) = self.publisher.clone() else {
+            return Err(Refused::Close(Close::client_error(
+                ReasonCode::ProtocolError,
+                "PUBLISH before CONNACK",
+            )));
+        };
+        self.inbound.sequence += 1;
+        Ok(Arc::new(Message {
+            topic,
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            properties,
+            received_at: now.wall,
+            expires_at: expiry.map(|seconds| {
+                now.wall.after(std::time::Duration::from_secs(u64::from(clamp_expiry(seconds, limits))))
+            }),
+            sequence: self.inbound.sequence,
+            hops: 0,
+            publisher,
+        }))
+    }
+
+    /// Receive Maximum [MQTT-3.3.4-9] and packet identifiers in use.
+    fn check_flow(&self, publish: &Publish) -> Result<(), Refused> {
+        let Some(packet_id) = publish.packet_id else { return Ok(()) };
+        if self.version == Version::V311 {
+            // A 3.1.1 client is held back by not being read (`wants_input`).
+            return Ok(());
+        }
+        let allowed = usize::from(self.settings.limits.inflight_in);
+        if self.inbound.unacknowledged() >= allowed {
+            let detail = format!("more than {allowed} unacknowledged messages");
+            return Err(Refused::Close(Close::client_error(ReasonCode::ReceiveMaximumExceeded, detail)));
+        }
+        if self.inbound.is_in_use(packet_id) {
+            return Err(Refused::Nack(
+                ReasonCode::PacketIdentifierInUse,
+                format!("packet id {packet_id} is in use"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The topic, from the packet or from its alias [MQTT-3.3.2-8 to MQTT-3.3.2-12].
+    fn resolve_topic(&mut self, publish: &Publish) -> Result<Utf8Bytes, Refused> {
+        let alias = publish.properties.as_ref().and_then(|properties| properties.topic_alias);
+        let Some(alias) = alias else { return Ok(publish.topic.clone().into()) };
+        let invalid =
+            |detail: String| Refused::Close(Close::client_error(ReasonCode::TopicAliasInvalid, detail));
+        let highest = self.settings.limits.topic_alias_max;
+        if alias.get() > highest {
+            return Err(invalid(format!("topic alias {alias} is above {highest}")));
+        }
+        let index = usize::from(alias.get() - 1);
+        if publish.topic.is_empty() {
+            let known = self.inbound.aliases.get(index).cloned().flatten();
+            return known.ok_or_else(|| invalid(format!("topic alias {alias} is not defined")));
+        }
+        if self.inbound.aliases.len() <= index {
+            self.inbound.aliases.resize(index + 1, None);
+        }
+        let topic: Utf8Bytes = publish.topic.clone().into();
+        if let Some(slot) = self.inbound.aliases.get_mut(index) {
+            *slot = Some(topic.compact());
+        }
+        Ok(topic)
+    }
+
+    fn check_reserved(&self, topic: &str, retain: bool) -> Result<(), Refused> {
+        if !topic.starts_with('$') {
+            return Ok(());
+        }
+        let refused = |detail: String| Err(Refused::Nack(ReasonCode::TopicNameInvalid, detail));
+        match reserved::may_publish(topic, &self.settings.behaviour) {
+            Err(error) => refused(error.to_string()),
+            Ok(reserved::Class::Reserved) if retain => {
+                refused(format!("'{topic}' cannot hold a retained message"))
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// The outcome of [`Action::Publish`]: a success once the message is durable, or a refusal. The acknowledgement leaves
+    /// as soon as all earlier ones have.
+    pub fn publish_done(&mut self, ticket: AckTicket, outcome: ReasonCode) {
+        self.inbound.settle(ticket, outcome);
+        while let Some((packet_id, reason)) = self.inbound.next_settled() {
+            self.send_puback(packet_id, reason);
+        }
+    }
+
+    /// The client may not publish this: MQTT 5 is told at QoS 1, everything else ends the connection, as nothing that was
+    /// refused is ever acknowledged as accepted.
+    pub fn publish_denied(&mut self, ack: Option<AckTicket>, detail: &str) {
+        match ack {
+            Some(ticket) if self.version == Version::V5 => {
+                self.publish_done(ticket, ReasonCode::NotAuthorized)
+            }
+            _ => self.close(Close::unauthorized(detail)),
+        }
+    }
+
+    fn send_puback(&mut self, packet_id: PacketId, reason: ReasonCode) {
+        let reason = match self.version {
+            Version::V5 => reason,
+            // 3.1.1 has one PUBACK; refusals have closed the connection already.
+            Version::V311 => ReasonCode::Success,
+        };
+        self.send(&Packet::Puback(Ack::new(packet_id, reason)));
+    }
+}
+
+/// Message Expiry Interval as AWS takes it: at least one second, at most the account's limit.
+pub(crate) fn clamp_expiry(seconds: u32, limits: &Limits) -> u32 {
+    match limits.message_expiry_max {
+        0 => seconds.max(1),
+        highest => seconds.clamp(1, highest),
+    }
+}
+
+/// The properties that travel on, checked; `None` when there are none.
+fn check_properties(
+    sent: PublishProperties,
+    limits: &Limits,
+) -> Result<Option<Box<MessageProperties>>, Refused> {
+    if let Some(topic) = &sent.response_topic
+        && topic.contains(['+', '#'])
+    {
+        // [MQTT-3.3.2-14]
+        let detail = "the Response Topic contains a wildcard";
+        return Err(Refused::Close(Close::client_error(ReasonCode::ProtocolError, detail)));
+    }
+    let user_bytes: usize = sent.user_properties.iter().map(|p| p.name.len() + p.value.len()).sum();
+    if user_bytes > limits.user_property_bytes {
+        let detail = format!("user properties are larger than {} bytes", limits.user_property_bytes);
+        return Err(Refused::Nack(ReasonCode::QuotaExceeded, detail));
+    }
+    let properties = MessageProperties {
+        payload_is_utf8: sent.payload_format_indicator.map(|format| format == PayloadFormat::Utf8),
+        content_type: sent.content_type.map(Into::into),
+        response_topic: sent.response_topic.map(Into::into),
+        correlation_data: sent.correlation_data,
+        user_properties: sent.user_properties.into_iter().map(|p| (p.name.into(), p.value.into())).collect(),
+    };
+    Ok((properties != MessageProperties::default()).then(|| Box::new(properties)))
+}

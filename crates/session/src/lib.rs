@@ -1,0 +1,41 @@
+//! One client's MQTT protocol state, sans-io: no socket, no clock, no allocation that its bounds do not cover.
+//!
+//! The shell (the gateway, or a test) reads packets from the wire and calls [`Session::handle_packet`]; it takes
+//! [`Action`]s with [`Session::poll_action`], carries them out and reports the outcome through the method the action
+//! names; it writes [`Session::output`] to the wire; and it calls [`Session::handle_timeout`] when
+//! [`Session::poll_timeout`] has passed. Time is always an argument ([`Now`]).
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`session`] | [`Session`]: the life of a connection, from the first byte to its [`Ending`] |
+//! | [`connect`] | CONNECT: what is checked before anyone is asked, CONNACK |
+//! | [`inbound`] | PUBLISH from the client: aliases, Receive Maximum, acknowledgements in the order of receipt |
+//! | [`outbound`] | PUBLISH to the client: the in-flight window, the queue cursor, expiry, sizes |
+//! | [`subscribe`] | SUBSCRIBE and UNSUBSCRIBE |
+//! | [`keep_alive`] | the keep-alive timer |
+//! | [`close`] | how a connection ends: reasons, DISCONNECT, the will |
+//! | [`encoded`] | one message encoded once for all its receivers |
+//! | [`output`] | bytes on their way to the client |
+//!
+//! What it does not own: who the client is and what it may do (the gateway asks policies), where messages go (the router),
+//! what survives a crash (the session store).
+#![warn(missing_docs)]
+
+pub mod close;
+pub mod connect;
+pub mod encoded;
+pub mod inbound;
+pub mod keep_alive;
+pub mod outbound;
+pub mod output;
+pub mod session;
+pub mod subscribe;
+
+pub use close::{Close, DisconnectReason, Ending};
+pub use connect::{Accepted, ConnectRequest, WillRequest};
+pub use encoded::Encoded;
+pub use inbound::AckTicket;
+pub use outbound::{Delivery, QueueState};
+pub use output::Output;
+pub use session::{Action, Now, Session, Settings};
+pub use subscribe::{SubscribeRequest, UnsubscribeRequest};

@@ -1,0 +1,368 @@
+//! The life of a connection, from its first packet to its [`Ending`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use fleethaven_mqtt::{
+    DecodeError, Disconnect, DisconnectProperties, Packet, ReasonCode, Version, encode, encoded_len,
+};
+use fleethaven_types::{
+    Behaviour, EntryId, Limits, Message, Profile, Publisher, Scope, SessionId, Timestamp, Utf8Bytes,
+};
+use rustc_hash::FxHashSet;
+
+use crate::close::{Close, DisconnectReason, Ending};
+use crate::connect::{ConnectRequest, published_will};
+use crate::inbound::{AckTicket, Inbound};
+use crate::keep_alive::KeepAlive;
+use crate::outbound::Outbound;
+use crate::output::Output;
+use crate::subscribe::{SubscribeRequest, UnsubscribeRequest};
+
+/// The time, read once per turn: monotonic for timers, wall clock for what messages carry.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// For timers.
+    pub instant: Instant,
+    /// For messages.
+    pub wall: Timestamp,
+}
+
+/// What a listener and an account allow; shared by all sessions of the listener.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where AWS and the MQTT text differ.
+    pub behaviour: Behaviour,
+    /// Sizes, counts and rates.
+    pub limits: Limits,
+    /// Stands for the publisher of a will until the connection is accepted.
+    pub(crate) nobody: Arc<Publisher>,
+}
+
+impl Settings {
+    /// Settings with this behaviour and these limits.
+    pub fn new(behaviour: Behaviour, limits: Limits, scope: Scope) -> Self {
+        let nobody = Publisher { scope, client_id: None, principal: None, source_ip: None, trace: 0 };
+        Self { behaviour, limits, nobody: Arc::new(nobody) }
+    }
+
+    /// The bundle of a profile.
+    pub fn of(profile: Profile, scope: Scope) -> Self {
+        Self::new(Behaviour::of(profile), Limits::of(profile), scope)
+    }
+}
+
+/// What the shell has to do, in order.
+#[derive(Debug)]
+pub enum Action {
+    /// Decide on a CONNECT: [`Session::accept`] or [`Session::refuse`]. No further packet is handled before.
+    Connect(Box<ConnectRequest>),
+    /// Authorise and route a message: [`Session::publish_done`] once it is durable, or [`Session::publish_denied`].
+    Publish {
+        /// The message.
+        message: Arc<Message>,
+        /// `None` at QoS 0.
+        ack: Option<AckTicket>,
+    },
+    /// Authorise and install subscriptions: [`Session::subscribe_done`].
+    Subscribe(SubscribeRequest),
+    /// Remove subscriptions: [`Session::unsubscribe_done`].
+    Unsubscribe(UnsubscribeRequest),
+    /// Read the durable queue: [`Session::queue_read`].
+    ReadQueue {
+        /// Entries above this one.
+        after: EntryId,
+    },
+    /// The client has a queue entry: it may be forgotten.
+    Acknowledged {
+        /// The entry.
+        entry: EntryId,
+    },
+    /// CONNECT was refused: write the output, then close the socket.
+    Refused {
+        /// What the client was told.
+        code: ReasonCode,
+        /// The cause, for the log.
+        detail: String,
+    },
+    /// Write the output, then close the socket; [`Session::ended`] tells what is left to do.
+    Close,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Before CONNECT.
+    Opened,
+    /// CONNECT is with the shell.
+    Connecting { keep_alive: u16 },
+    /// CONNACK 0 was sent.
+    Connected,
+    /// CONNECT was refused.
+    Refused,
+    /// Over.
+    Closed,
+}
+
+/// The protocol state of one connection.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) state: State,
+    pub(crate) version: Version,
+    pub(crate) client_id: Utf8Bytes,
+    pub(crate) session: SessionId,
+    pub(crate) publisher: Option<Arc<Publisher>>,
+    pub(crate) problem_information: bool,
+    pub(crate) session_expiry: u32,
+    pub(crate) requested_expiry: Option<u32>,
+    pub(crate) will: Option<Arc<Message>>,
+    pub(crate) will_delay: u32,
+    pub(crate) keep_alive: KeepAlive,
+    pub(crate) subscriptions: FxHashSet<Utf8Bytes>,
+    pub(crate) inbound: Inbound,
+    pub(crate) outbound: Outbound,
+    pub(crate) output: Output,
+    actions: VecDeque<Action>,
+    connect_deadline: Instant,
+    closed: Option<Close>,
+}
+
+impl Session {
+    /// A connection that was just opened: CONNECT must arrive in time.
+    pub fn new(settings: Arc<Settings>, now: Now) -> Self {
+        let timeout = std::time::Duration::from_secs(u64::from(settings.limits.connect_timeout_secs));
+        Self {
+            keep_alive: KeepAlive::new(0, &settings.limits, now.instant),
+            settings,
+            state: State::Opened,
+            version: Version::V311,
+            client_id: Utf8Bytes::EMPTY,
+            session: SessionId(0),
+            publisher: None,
+            problem_information: true,
+            session_expiry: 0,
+            requested_expiry: None,
+            will: None,
+            will_delay: 0,
+            subscriptions: FxHashSet::default(),
+            inbound: Inbound::default(),
+            outbound: Outbound::default(),
+            output: Output::default(),
+            actions: VecDeque::new(),
+            connect_deadline: now.instant + timeout,
+            closed: None,
+        }
+    }
+
+    /// Handles a packet that the decoder accepted.
+    pub fn handle_packet(&mut self, packet: Packet, now: Now) {
+        match (self.state, packet) {
+            (State::Opened, Packet::Connect(connect)) => self.handle_connect(*connect, now),
+            // The first packet must be CONNECT [MQTT-3.1.0-1]; the decoder sees to it.
+            (State::Opened, _) => {
+                self.close(Close::client_error(ReasonCode::ProtocolError, "the first packet is not CONNECT"))
+            }
+            (State::Connected, packet) => {
+                self.keep_alive.touch(now.instant);
+                self.handle_connected(packet, now);
+            }
+            // A second CONNECT while the first is being decided, or anything after the end.
+            (State::Connecting { .. }, _) => {
+                self.close(Close::client_error(ReasonCode::ProtocolError, "a packet before CONNACK"));
+            }
+            (State::Refused | State::Closed, _) => {}
+        }
+    }
+
+    fn handle_connected(&mut self, packet: Packet, now: Now) {
+        match packet {
+            Packet::Publish(publish) => self.handle_publish(publish, now),
+            Packet::Puback(ack) => self.handle_puback(ack.packet_id, now),
+            Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(unsubscribe),
+            Packet::Pingreq => encode::encode_pingresp(self.output.buffer()),
+            Packet::Disconnect(disconnect) => self.handle_disconnect(&disconnect),
+            // [MQTT-3.1.0-2]
+            Packet::Connect(_) => {
+                self.close(Close::client_error(ReasonCode::ProtocolError, "a second CONNECT"))
+            }
+            // No QoS 2 exchange is ever open, as QoS 2 is not granted yet (docs/compatibility.md).
+            Packet::Pubrec(_) | Packet::Pubrel(_) | Packet::Pubcomp(_) => {
+                self.close(Close::client_error(
+                    ReasonCode::ProtocolError,
+                    "a QoS 2 packet without a QoS 2 exchange",
+                ));
+            }
+            Packet::Auth(_) => {
+                self.close(Close::client_error(
+                    ReasonCode::ProtocolError,
+                    "AUTH without enhanced authentication",
+                ));
+            }
+            // The decoder accepts no packet that only servers send.
+            Packet::Connack(_) | Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp => {
+                self.close(Close::client_error(ReasonCode::ProtocolError, "a packet that only servers send"));
+            }
+        }
+    }
+
+    fn handle_disconnect(&mut self, disconnect: &Disconnect) {
+        let asked = disconnect.properties.as_ref().and_then(|properties| properties.session_expiry_interval);
+        if let Some(seconds) = asked {
+            if self.session_expiry == 0 && seconds > 0 {
+                // [MQTT-3.14.2-2 and section 3.14.2.2.2]
+                let detail = "DISCONNECT raises a Session Expiry Interval of 0";
+                return self.close(Close::client_error(ReasonCode::ProtocolError, detail));
+            }
+            self.session_expiry = seconds.min(self.settings.limits.session_expiry_max);
+        }
+        if disconnect.reason != ReasonCode::DisconnectWithWillMessage {
+            self.will = None;
+        }
+        let reason = DisconnectReason::ClientInitiatedDisconnect;
+        let detail = disconnect.reason.name().to_owned();
+        self.close(Close { reason, code: None, detail });
+    }
+
+    /// Handles bytes that the decoder refused.
+    pub fn handle_malformed(&mut self, error: &DecodeError, version: Option<Version>) {
+        let detail = error.to_string();
+        match self.state {
+            State::Opened => {
+                self.version = version.unwrap_or(Version::V311);
+                let code = error.reason();
+                let answered = version == Some(Version::V5) || code == ReasonCode::UnsupportedProtocolVersion;
+                if answered {
+                    self.refuse(code, detail);
+                } else {
+                    // 3.1.1 has no return code for it: the connection is just closed [MQTT-3.1.4-1].
+                    self.state = State::Refused;
+                    self.push_action(Action::Refused { code, detail });
+                }
+            }
+            _ => self.close(Close::client_error(error.reason(), detail)),
+        }
+    }
+
+    /// The next action to carry out.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Session::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Opened | State::Connecting { .. } => Some(self.connect_deadline),
+            State::Connected => self.keep_alive.deadline(),
+            State::Refused | State::Closed => None,
+        }
+    }
+
+    /// Acts on deadlines that have passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        if self.poll_timeout().is_none_or(|at| at > now.instant) {
+            return;
+        }
+        let (reason, code, detail) = match self.state {
+            State::Connected => {
+                let detail = format!("nothing received for 1.5 × {} s", self.keep_alive.seconds());
+                (DisconnectReason::MqttKeepAliveTimeout, Some(ReasonCode::KeepAliveTimeout), detail)
+            }
+            _ => (DisconnectReason::ClientError, None, "no CONNECT in time".to_owned()),
+        };
+        self.close(Close { reason, code, detail });
+    }
+
+    /// Ends the connection: an MQTT 5 client is told why, output is written, and [`Action::Close`] follows.
+    pub fn close(&mut self, close: Close) {
+        if matches!(self.state, State::Refused | State::Closed) {
+            return;
+        }
+        if self.state == State::Connected
+            && self.version == Version::V5
+            && let Some(code) = close.code
+        {
+            self.send_disconnect(code, &close.detail);
+        }
+        if self.state != State::Connected {
+            self.will = None;
+        }
+        self.state = State::Closed;
+        self.closed = Some(close);
+        self.push_action(Action::Close);
+    }
+
+    fn send_disconnect(&mut self, code: ReasonCode, detail: &str) {
+        let properties = DisconnectProperties { reason_string: Some(detail.into()), ..Default::default() };
+        // DISCONNECT may carry a Reason String whatever Request Problem Information says [MQTT-3.1.2-29].
+        let mut packet =
+            Packet::Disconnect(Disconnect { reason: code, properties: Some(Box::new(properties)) });
+        if encoded_len(&packet, self.version) > 512 {
+            packet = Packet::Disconnect(Disconnect::new(code));
+        }
+        self.send(&packet);
+    }
+
+    /// What is left to do after the end; `None` when the connection had never been accepted, or is not over.
+    pub fn ended(&mut self, now: Now) -> Option<Ending> {
+        let close = self.closed.take()?;
+        self.publisher.as_ref()?;
+        let will = self.will.take().map(|will| (published_will(&will, now), self.will_delay));
+        Some(Ending { close, will, session_expiry: self.session_expiry, sent: self.outbound.position() })
+    }
+
+    /// Bytes to write.
+    pub fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    /// Whether the next packet may be handled: not while CONNECT is being decided, and not while a client has more
+    /// unacknowledged messages than it may (3.1.1 has no Receive Maximum, so it is held back by not being read).
+    pub fn wants_input(&self) -> bool {
+        match self.state {
+            State::Opened => true,
+            State::Connected => {
+                self.version == Version::V5
+                    || self.inbound.unacknowledged() < usize::from(self.settings.limits.inflight_in)
+            }
+            State::Connecting { .. } | State::Refused | State::Closed => false,
+        }
+    }
+
+    /// Whether CONNACK 0 was sent and the connection is not over.
+    pub fn is_connected(&self) -> bool {
+        self.state == State::Connected
+    }
+
+    /// The protocol version.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The client id.
+    pub fn client_id(&self) -> &Utf8Bytes {
+        &self.client_id
+    }
+
+    /// The session in the store; meaningful once connected.
+    pub fn session_id(&self) -> SessionId {
+        self.session
+    }
+
+    /// Session Expiry Interval in force, in seconds.
+    pub fn session_expiry(&self) -> u32 {
+        self.session_expiry
+    }
+
+    pub(crate) fn push_action(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    pub(crate) fn send(&mut self, packet: &Packet) {
+        if let Err(error) = encode(packet, self.version, self.output.buffer()) {
+            // Only a text longer than MQTT can carry gets here; the packet is left out rather than cut.
+            tracing::warn!(client_id = %self.client_id, %error, "a packet could not be encoded");
+        }
+    }
+}

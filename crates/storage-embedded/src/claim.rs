@@ -1,0 +1,109 @@
+//! Taking ownership of a client id at CONNECT.
+
+use std::collections::BTreeMap;
+
+use fleethaven_storage::{Claim, Claimed, EntryId, PreviousOwner, SessionId};
+
+use crate::engine::Engine;
+use crate::keys;
+use crate::queue::Queue;
+use crate::record::encode;
+use crate::sessions::{Client, Connection, Session};
+
+impl Engine {
+    /// Makes the claimant the owner, of the session that was there or of a new one.
+    pub(crate) fn claim(&mut self, claim: Claim) -> Claimed {
+        let client = Client { scope: claim.scope, id: claim.client_id.compact() };
+        let found = self.sessions.find(&client).and_then(|id| self.sessions.get_mut(id));
+        let Some(session) = found else { return self.begin(claim, client) };
+        let id = session.id;
+        let resumable = can_resume(session, &claim);
+        let previous = session.connection.take().map(|connection| previous(connection, session.version));
+        if resumable {
+            return Claimed { previous, ..self.resume(id, claim) };
+        }
+        self.wipe(id, claim.now);
+        Claimed { previous, wiped: Some(SessionId(id)), ..self.begin(claim, client) }
+    }
+
+    fn resume(&mut self, id: u64, claim: Claim) -> Claimed {
+        self.sessions.set_deadline(id, None);
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.version += 1;
+            session.expiry_secs = claim.session_expiry;
+            session.protocol_level = claim.protocol_level;
+            session.bounds = claim.queue_bounds;
+            session.connection = Some(connection(claim));
+        }
+        self.write_session(id);
+        self.claimed(id, true)
+    }
+
+    fn begin(&mut self, claim: Claim, client: Client) -> Claimed {
+        let id = self.new_session_id();
+        self.sessions.insert(Session {
+            id,
+            version: self.sessions.versions.last(&client) + 1,
+            client,
+            persistent: claim.session_expiry > 0,
+            expiry_secs: claim.session_expiry,
+            protocol_level: claim.protocol_level,
+            bounds: claim.queue_bounds,
+            connection: Some(connection(claim)),
+            expires_at: None,
+            stored: false,
+            subscriptions: BTreeMap::new(),
+            queue: Queue::default(),
+        });
+        self.write_session(id);
+        self.claimed(id, false)
+    }
+
+    fn claimed(&self, id: u64, session_present: bool) -> Claimed {
+        let session = self.sessions.get(id);
+        let queue = session.map(|session| &session.queue);
+        Claimed {
+            session: SessionId(id),
+            session_present,
+            subscriptions: session.map(Session::subscription_list).unwrap_or_default(),
+            trimmed: EntryId(queue.map_or(0, Queue::trimmed)),
+            tail: EntryId(queue.map_or(0, Queue::tail)),
+            version_number: session.map_or(0, |session| session.version),
+            previous: None,
+            wiped: None,
+        }
+    }
+
+    /// Brings a session's record on disk in line with memory; a clean session without a will has none.
+    pub(crate) fn write_session(&mut self, id: u64) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let key = keys::scoped(session.client.scope, id);
+        if session.wants_record() {
+            self.batch.insert(&self.disk.sessions, key, encode(&session.row()));
+        } else if session.stored {
+            self.batch.remove(&self.disk.sessions, key);
+        } else {
+            return;
+        }
+        session.stored = session.wants_record();
+        self.durable = true;
+    }
+}
+
+/// Whether the claimant continues this session. One that ends with its connection is over when another takes the
+/// client id, even if the first connection is not closed yet [MQTT5 3.1.2.11.2].
+fn can_resume(session: &Session, claim: &Claim) -> bool {
+    let same_version = session.protocol_level == claim.protocol_level || claim.cross_version_resume;
+    let lasts = session.persistent && session.expiry_secs > 0 && !session.is_expired(claim.now);
+    !claim.clean_start && same_version && lasts
+}
+
+fn previous(connection: Connection, version_number: u64) -> PreviousOwner {
+    let Connection { token, address, will, .. } = connection;
+    PreviousOwner { token, address, will, version_number }
+}
+
+fn connection(claim: Claim) -> Connection {
+    let Claim { token, owner_address, principal, will, .. } = claim;
+    Connection { token, address: owner_address, principal, will }
+}

@@ -1,0 +1,85 @@
+//! The database and its keyspaces.
+
+use std::path::Path;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+
+use crate::{Error, Options};
+
+/// Keys of the `meta` keyspace.
+pub(crate) mod meta {
+    /// Session ids up to this one may have been given out.
+    pub(crate) const SESSION_IDS: &str = "session-ids";
+    /// Rule entries up to this one may have been claimed since the store was opened.
+    pub(crate) const RULES_CLAIMED: &str = "rules-claimed";
+    /// The highest rule entry id that was acknowledged while it was the newest.
+    pub(crate) const RULES_TAIL: &str = "rules-tail";
+}
+
+/// Handles of everything on disk.
+#[derive(Clone)]
+pub(crate) struct Disk {
+    pub(crate) database: Database,
+    /// Single numbers: see [`meta`].
+    pub(crate) meta: Keyspace,
+    /// Scope and session → `SessionRow`.
+    pub(crate) sessions: Keyspace,
+    /// Session and number → `SubscriptionRow`.
+    pub(crate) subscriptions: Keyspace,
+    /// Session and entry → `EntryHeader` and `EntryRow`; session and 0 → the queue's tail.
+    pub(crate) queues: Keyspace,
+    /// Body id → `MessageRow`.
+    pub(crate) bodies: Keyspace,
+    /// Rule entry → deliveries and `RuleRow`.
+    pub(crate) rules: Keyspace,
+    /// Rule entry → `DeadLetterRow`.
+    pub(crate) dead_letters: Keyspace,
+    /// Scope and number → `MessageRow`.
+    pub(crate) retained: Keyspace,
+}
+
+impl Disk {
+    /// Opens or creates the database in `dir`, which only its owner may then enter.
+    pub(crate) fn open(dir: &Path, options: &Options) -> Result<Self, Error> {
+        make_private(dir).map_err(|source| Error::Io { path: dir.to_owned(), source })?;
+        Self::open_keyspaces(dir, options).map_err(|source| match source {
+            fjall::Error::Locked => Error::Locked(dir.to_owned()),
+            source => Error::Database { path: dir.to_owned(), source },
+        })
+    }
+
+    fn open_keyspaces(dir: &Path, options: &Options) -> fjall::Result<Self> {
+        let database = Database::builder(dir).cache_size(options.block_cache_bytes).open()?;
+        let keyspace = |name| database.keyspace(name, KeyspaceCreateOptions::default);
+        Ok(Self {
+            meta: keyspace("meta")?,
+            sessions: keyspace("sessions")?,
+            subscriptions: keyspace("subscriptions")?,
+            queues: keyspace("queues")?,
+            bodies: keyspace("bodies")?,
+            rules: keyspace("rules")?,
+            dead_letters: keyspace("dead-letters")?,
+            retained: keyspace("retained")?,
+            database,
+        })
+    }
+
+    /// Commits `batch`; when `durable`, it is on the disk when this returns, else with the operating system.
+    ///
+    /// A key may be written several times in one batch: fjall applies them in order and the last one stands.
+    pub(crate) fn commit(&self, batch: OwnedWriteBatch, durable: bool) -> fjall::Result<()> {
+        let mode = if durable { PersistMode::SyncData } else { PersistMode::Buffer };
+        batch.durability(Some(mode)).commit()
+    }
+}
+
+/// Makes `dir` if it is not there, and closes it to others: files within it inherit the process's umask.
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}

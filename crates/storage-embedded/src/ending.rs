@@ -1,0 +1,85 @@
+//! Ends of connections and of sessions.
+
+use fleethaven_storage::request::Orphan;
+use fleethaven_storage::{ConnectionEnd, EntryId, Error, SessionRecord};
+use fleethaven_types::Timestamp;
+
+use crate::engine::Engine;
+use crate::keys;
+use crate::sessions::Session;
+
+impl Engine {
+    /// A connection is over: its session starts to expire, or goes with it.
+    pub(crate) fn end(&mut self, end: &ConnectionEnd) -> Result<(), Error> {
+        let session = self.sessions.owned(end.session, end.token)?;
+        session.expiry_secs = end.session_expiry;
+        self.leave(end.session.0, end.now);
+        Ok(())
+    }
+
+    /// Takes the connection away from a session, by its Session Expiry Interval in force.
+    fn leave(&mut self, id: u64, now: Timestamp) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.connection = None;
+        if !session.persistent || session.expiry_secs == 0 {
+            return self.wipe(id, now);
+        }
+        let deadline = Session::deadline(session.expiry_secs, now);
+        self.sessions.set_deadline(id, deadline);
+        self.write_session(id);
+    }
+
+    /// Deletes a session with its subscriptions and its queue.
+    pub(crate) fn wipe(&mut self, id: u64, now: Timestamp) {
+        let Some(session) = self.sessions.remove(id, now) else { return };
+        if session.stored {
+            self.batch.remove(&self.disk.sessions, keys::scoped(session.client.scope, id));
+            self.durable = true;
+        }
+        if !session.persistent {
+            return;
+        }
+        for numbered in session.subscriptions.values() {
+            self.batch.remove(&self.disk.subscriptions, keys::of_session(id, numbered.number));
+        }
+        for slot in session.queue.above(EntryId::NONE.0) {
+            self.forget_entry(id, slot.entry, slot.body);
+        }
+        self.batch.remove(&self.disk.queues, keys::of_session(id, 0));
+    }
+
+    /// Deletes an entry on disk, and its shared body with the last reference.
+    pub(crate) fn forget_entry(&mut self, session: u64, entry: u64, body: u64) {
+        self.batch.remove(&self.disk.queues, keys::of_session(session, entry));
+        if body != 0 && self.bodies.release(body) {
+            self.batch.remove(&self.disk.bodies, keys::number(body));
+        }
+    }
+
+    /// Ends the connections that belong to another incarnation than `current`.
+    pub(crate) fn end_orphans(&mut self, current: u64, now: Timestamp) -> Vec<Orphan> {
+        let ids = self.sessions.orphans(current);
+        ids.into_iter().filter_map(|id| self.end_orphan(id, now)).collect()
+    }
+
+    fn end_orphan(&mut self, id: u64, now: Timestamp) -> Option<Orphan> {
+        let session = self.sessions.get_mut(id)?;
+        let connection = session.connection.take()?;
+        let orphan = Orphan {
+            scope: session.client.scope,
+            client_id: session.client.id.clone(),
+            will: connection.will,
+            version_number: session.version,
+        };
+        self.leave(id, now);
+        Some(orphan)
+    }
+
+    /// Deletes at most `limit` sessions whose expiry has passed.
+    pub(crate) fn expire(&mut self, now: Timestamp, limit: usize) -> Vec<SessionRecord> {
+        let ids = self.sessions.overdue(now, limit);
+        let records = ids.iter().filter_map(|id| self.sessions.get(*id).map(Session::record)).collect();
+        ids.into_iter().for_each(|id| self.wipe(id, now));
+        records
+    }
+}

@@ -1,0 +1,206 @@
+//! The commit thread: its state and its loop.
+
+use std::sync::Arc;
+
+use fjall::OwnedWriteBatch;
+use fleethaven_storage::{Completion, Error, Request, Ticket};
+use fleethaven_types::Timestamp;
+
+use crate::bodies::Bodies;
+use crate::disk::{Disk, meta};
+use crate::door::{self, Door, Port, Work};
+use crate::recent::Recent;
+use crate::retained::Retained;
+use crate::rules::{Rules, Waiting};
+use crate::sessions::Sessions;
+use crate::{Options, Stats, keys};
+
+/// Session ids are reserved on disk in blocks of so many, so that a new one costs no write.
+const ID_BLOCK: u64 = 4096;
+
+/// Everything the commit thread owns.
+pub(crate) struct Engine {
+    pub(crate) disk: Disk,
+    pub(crate) options: Options,
+    pub(crate) stats: Arc<Stats>,
+    /// Writes of the current turn.
+    pub(crate) batch: OwnedWriteBatch,
+    /// Whether the current turn's writes must be fsynced before they are answered.
+    pub(crate) durable: bool,
+    /// The time of the current turn.
+    pub(crate) now: Timestamp,
+    pub(crate) sessions: Sessions,
+    pub(crate) bodies: Bodies,
+    /// Queue entries whose messages are cached, by session and entry.
+    pub(crate) recent: Recent<(u64, u64)>,
+    /// Sessions whose newest queue entry went in this turn.
+    pub(crate) marks: Vec<u64>,
+    pub(crate) retained: Arc<Retained>,
+    pub(crate) rules: Arc<Rules>,
+    /// Rule entries of this turn, given to workers once they are on disk.
+    pub(crate) staged: Vec<Waiting>,
+    pub(crate) last_rule: u64,
+    pub(crate) dead_letters: std::collections::VecDeque<u64>,
+    pub(crate) last_session: u64,
+    pub(crate) reserved_sessions: u64,
+}
+
+/// One lane's part of a turn.
+struct Round {
+    port: Arc<Port>,
+    completions: Vec<Completion>,
+    requests: usize,
+    bytes: usize,
+}
+
+/// Closes the door however the thread ends, so that nobody waits for it in vain.
+struct CloseOnExit<'a>(&'a Door);
+
+impl Drop for CloseOnExit<'_> {
+    fn drop(&mut self) {
+        self.0.close("the commit thread ended");
+    }
+}
+
+impl Engine {
+    /// Takes turns until the door is told to stop or a write fails.
+    pub(crate) fn run(mut self, door: &Door) {
+        let _closing = CloseOnExit(door);
+        loop {
+            let work = door.next();
+            let last = work.last;
+            if let Err(error) = self.turn(work, door) {
+                tracing::error!(%error, "the store cannot write and refuses everything from now on");
+                break;
+            }
+            if last {
+                self.flush(door);
+                break;
+            }
+        }
+        self.rules.wake_all();
+    }
+
+    fn flush(&self, door: &Door) {
+        if let Err(error) = self.disk.database.persist(fjall::PersistMode::SyncAll) {
+            tracing::error!(%error, "the last flush of the store failed");
+        }
+        door.close("the store is closed");
+    }
+
+    /// One group commit: everything that waits, one batch, at most one fsync.
+    fn turn(&mut self, work: Work, door: &Door) -> Result<(), fjall::Error> {
+        self.now = (self.options.clock)();
+        let mut rounds: Vec<Round> = work.ports.into_iter().map(|port| self.round(port)).collect();
+        let finishes: Vec<_> = work.jobs.into_iter().map(|job| job(self)).collect();
+        let requests = rounds.iter().map(|round| round.requests).sum();
+        let written = self.commit(requests);
+        if let Err(error) = &written {
+            door.close(&error.to_string());
+            let error = door.unavailable();
+            let completions = rounds.iter_mut().flat_map(|round| &mut round.completions);
+            completions.for_each(|completion| door::fail(completion, &error));
+        } else {
+            finishes.into_iter().for_each(|finish| finish());
+        }
+        for mut round in rounds {
+            round.port.complete(&mut round.completions, round.requests, round.bytes);
+        }
+        written
+    }
+
+    fn round(&mut self, port: Arc<Port>) -> Round {
+        let mut requests = Vec::new();
+        port.take(&mut requests);
+        let (count, bytes) = (requests.len(), requests.iter().map(door::weight).sum());
+        let mut completions = Vec::with_capacity(count);
+        completions.extend(requests.into_iter().filter_map(|request| self.carry_out(request)));
+        Round { port, completions, requests: count, bytes }
+    }
+
+    fn carry_out(&mut self, request: Request) -> Option<Completion> {
+        Some(match request {
+            Request::Claim(claim) => {
+                let ticket = claim.ticket;
+                Completion::Claimed { ticket, result: Ok(Box::new(self.claim(*claim))) }
+            }
+            Request::Subscribe { ticket, session, token, subscriptions } => {
+                done(ticket, self.subscribe(session, token, subscriptions))
+            }
+            Request::Unsubscribe { ticket, session, token, filters } => {
+                done(ticket, self.unsubscribe(session, token, &filters))
+            }
+            Request::Publish(publish) => self.publish(*publish),
+            Request::Trim { session, token, entries } => {
+                self.trim(session, token, &entries);
+                return None;
+            }
+            Request::ReadQueue { ticket, session, token, after, max_entries, max_bytes } => {
+                let result = self.read_queue(session, token, after, (max_entries, max_bytes));
+                Completion::QueueRead { ticket, result }
+            }
+            Request::End(end) => done(end.ticket, self.end(&end)),
+            Request::ReadRetained { ticket, scope, filter, after, max_entries } => {
+                let result = self.read_retained(scope, &filter, after.as_ref(), max_entries);
+                Completion::Retained { ticket, result }
+            }
+        })
+    }
+
+    /// Commits what opening changed, and gives the rule entries found to the workers.
+    pub(crate) fn write_opening(&mut self) -> Result<(), fjall::Error> {
+        self.durable = true;
+        self.commit(0)
+    }
+
+    fn commit(&mut self, requests: usize) -> Result<(), fjall::Error> {
+        self.write_tail_marks();
+        let batch = std::mem::replace(&mut self.batch, self.disk.database.batch());
+        let durable = std::mem::take(&mut self.durable) && self.options.fsync;
+        if !batch.is_empty() {
+            self.disk.commit(batch, durable)?;
+        }
+        self.stats.count_batch(requests, durable);
+        self.rules.make_ready(&mut self.staged);
+        self.evict();
+        Ok(())
+    }
+
+    /// Remembers the tail of each queue whose newest entry went: otherwise its id would be given out again after a
+    /// restart.
+    fn write_tail_marks(&mut self) {
+        self.marks.sort_unstable();
+        self.marks.dedup();
+        for session in self.marks.drain(..) {
+            if let Some(found) = self.sessions.get(session) {
+                let tail = keys::number(found.queue.tail());
+                self.batch.insert(&self.disk.queues, keys::of_session(session, 0), tail);
+            }
+        }
+    }
+
+    /// Drops cached messages above the bound; only after a commit, as until then they are not on disk.
+    fn evict(&mut self) {
+        while let Some((session, entry)) = self.recent.evict() {
+            if let Some(session) = self.sessions.get_mut(session) {
+                session.queue.evict(entry);
+            }
+        }
+        self.retained.evict();
+    }
+
+    /// An id that no session ever had.
+    pub(crate) fn new_session_id(&mut self) -> u64 {
+        self.last_session += 1;
+        if self.last_session > self.reserved_sessions {
+            self.reserved_sessions += ID_BLOCK;
+            let reserved = keys::number(self.reserved_sessions);
+            self.batch.insert(&self.disk.meta, meta::SESSION_IDS, reserved);
+        }
+        self.last_session
+    }
+}
+
+fn done(ticket: Ticket, result: Result<(), Error>) -> Completion {
+    Completion::Done { ticket, result }
+}

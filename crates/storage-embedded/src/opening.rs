@@ -1,0 +1,163 @@
+//! Rebuilding the tables in memory from disk. One pass over each keyspace; queue entries are not decoded beyond their
+//! header, so a million of them take a second or two.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fjall::{Keyspace, Slice};
+
+use crate::bodies::Bodies;
+use crate::disk::{Disk, meta};
+use crate::engine::Engine;
+use crate::queue::Slot;
+use crate::recent::Recent;
+use crate::record::{self, EntryHeader, SessionRow, SubscriptionRow, decode, decode_rule, encode_rule};
+use crate::retained::Retained;
+use crate::rules::{Rules, Waiting};
+use crate::sessions::{Numbered, Session, Sessions};
+use crate::{Error, Options, Stats, keys, reading};
+
+/// Reads keyspaces and tells errors with their place.
+struct Reader {
+    path: PathBuf,
+}
+
+impl Reader {
+    /// Calls `each` with every key and value in order.
+    fn scan(
+        &self,
+        keyspace: &Keyspace,
+        name: &'static str,
+        mut each: impl FnMut(&[u8], &Slice) -> Result<(), record::Error>,
+    ) -> Result<(), Error> {
+        for guard in keyspace.iter() {
+            let (key, value) = guard.into_inner().map_err(|source| self.database(source))?;
+            each(&key, &value).map_err(|error| self.damaged(name, &error))?;
+        }
+        Ok(())
+    }
+
+    fn number(&self, keyspace: &Keyspace, key: &str) -> Result<u64, Error> {
+        let value = keyspace.get(key).map_err(|source| self.database(source))?;
+        Ok(value.and_then(|value| keys::split_number(&value)).unwrap_or(0))
+    }
+
+    fn database(&self, source: fjall::Error) -> Error {
+        Error::Database { path: self.path.clone(), source }
+    }
+
+    fn damaged(&self, keyspace: &'static str, error: &record::Error) -> Error {
+        Error::Damaged { path: self.path.clone(), keyspace, reason: error.to_string() }
+    }
+}
+
+const KEY: record::Error = record::Error::Field("key");
+
+impl Engine {
+    /// The engine of what is on disk, with the rules queue filled.
+    pub(crate) fn open(
+        dir: &Path,
+        disk: Disk,
+        options: Options,
+        stats: Arc<Stats>,
+        (retained, rules): (Arc<Retained>, Arc<Rules>),
+    ) -> Result<Self, Error> {
+        let reader = Reader { path: dir.to_owned() };
+        let reserved = reader.number(&disk.meta, meta::SESSION_IDS)?;
+        let mut engine = Self {
+            batch: disk.database.batch(),
+            durable: false,
+            now: (options.clock)(),
+            sessions: Sessions::default(),
+            bodies: Bodies::default(),
+            recent: Recent::new(options.queue_cache_bytes),
+            marks: Vec::new(),
+            retained,
+            rules,
+            staged: Vec::new(),
+            last_rule: 0,
+            dead_letters: std::collections::VecDeque::new(),
+            last_session: reserved,
+            reserved_sessions: reserved,
+            disk,
+            options,
+            stats,
+        };
+        engine.read_sessions(&reader)?;
+        engine.read_queues(&reader)?;
+        engine.read_retained_index(&reader)?;
+        engine.read_rules(&reader)?;
+        Ok(engine)
+    }
+
+    fn read_sessions(&mut self, reader: &Reader) -> Result<(), Error> {
+        let sessions = &mut self.sessions;
+        reader.scan(&self.disk.sessions, "sessions", |key, value| {
+            let (scope, id) = keys::split_scoped(key).ok_or(KEY)?;
+            sessions.insert(Session::from_row(id, scope, decode::<SessionRow>(value)?)?);
+            Ok(())
+        })?;
+        reader.scan(&self.disk.subscriptions, "subscriptions", |key, value| {
+            let (id, number) = keys::split_of_session(key).ok_or(KEY)?;
+            let subscription: fleethaven_storage::Subscription =
+                decode::<SubscriptionRow>(value)?.try_into()?;
+            let session = sessions.get_mut(id).ok_or(KEY)?;
+            session.subscriptions.insert(subscription.filter.clone(), Numbered { number, subscription });
+            Ok(())
+        })
+    }
+
+    fn read_queues(&mut self, reader: &Reader) -> Result<(), Error> {
+        let (sessions, bodies) = (&mut self.sessions, &mut self.bodies);
+        reader.scan(&self.disk.queues, "queues", |key, value| {
+            let (id, entry) = keys::split_of_session(key).ok_or(KEY)?;
+            let session = sessions.get_mut(id).ok_or(KEY)?;
+            if entry == 0 {
+                session.queue.raise_tail(keys::split_number(value).ok_or(KEY)?);
+                return Ok(());
+            }
+            let EntryHeader { cost, body } = EntryHeader::read(value)?;
+            if body != 0 {
+                bodies.retain(body);
+            }
+            session.queue.push(Slot { entry, body, cost, gone: false, cached: None });
+            Ok(())
+        })
+    }
+
+    fn read_retained_index(&mut self, reader: &Reader) -> Result<(), Error> {
+        reader.scan(&self.disk.retained, "retained", |key, value| {
+            let (scope, number) = keys::split_scoped(key).ok_or(KEY)?;
+            self.retained.found(scope, number, &*reading::message(value)?);
+            Ok(())
+        })
+    }
+
+    /// Entries that the last process had claimed count as delivered once more. Their new counts and the cleared claim
+    /// mark are the first writes of the first batch.
+    fn read_rules(&mut self, reader: &Reader) -> Result<(), Error> {
+        let claimed = reader.number(&self.disk.meta, meta::RULES_CLAIMED)?;
+        let mut last = reader.number(&self.disk.meta, meta::RULES_TAIL)?.max(claimed);
+        let (batch, staged, rules) = (&mut self.batch, &mut self.staged, &self.disk.rules);
+        reader.scan(rules, "rules", |key, value| {
+            let id = keys::split_number(key).ok_or(KEY)?;
+            if id <= claimed {
+                let (row, deliveries) = decode_rule(value)?;
+                batch.insert(rules, keys::number(id), encode_rule(&row, deliveries.saturating_add(1)));
+            }
+            staged.push(Waiting { id, durable: true, content: None });
+            last = last.max(id);
+            Ok(())
+        })?;
+        let dead_letters = &mut self.dead_letters;
+        reader.scan(&self.disk.dead_letters, "dead-letters", |key, _| {
+            dead_letters.push_back(keys::split_number(key).ok_or(KEY)?);
+            Ok(())
+        })?;
+        last = last.max(self.dead_letters.back().copied().unwrap_or(0));
+        self.last_rule = last;
+        self.batch.insert(&self.disk.meta, meta::RULES_TAIL, keys::number(last));
+        self.batch.insert(&self.disk.meta, meta::RULES_CLAIMED, keys::number(0));
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! Making one message durable everywhere it must be.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fleethaven_storage::{Append, Appended, Completion, DurablePublish, EntryId, RetainedChange, RuleRef};
+use fleethaven_types::{Message, QoS};
+
+use crate::engine::Engine;
+use crate::queue::{Cached, Slot};
+use crate::record::{EntryHeader, EntryRow, MessageRow, RuleRow, encode, encode_rule, message_cost};
+use crate::rules::Waiting;
+use crate::{Stats, keys};
+
+/// A cached message is charged this much above its topic and payload: it may keep a network buffer alive.
+const CACHED_OVERHEAD: usize = 1024;
+
+/// A message on its way into several queues.
+struct Copies<'a> {
+    message: &'a Arc<Message>,
+    cost: u32,
+    encoded: Bytes,
+    /// Store the body once and refer to it.
+    share: bool,
+    /// The shared body's id, once it is written.
+    body: u64,
+}
+
+impl Engine {
+    /// Queues, retained store and rules queue, in this turn's batch.
+    pub(crate) fn publish(&mut self, publish: DurablePublish) -> Completion {
+        let DurablePublish { ticket, message, queues, rules, retained } = publish;
+        let appended = self.append_all(&message, queues);
+        self.keep(&message, retained);
+        if !rules.is_empty() {
+            self.stage(&message, rules);
+        }
+        Completion::Published { ticket, message, result: Ok(appended) }
+    }
+
+    fn append_all(&mut self, message: &Arc<Message>, queues: Vec<Append>) -> Vec<(Append, Appended)> {
+        if queues.is_empty() {
+            return Vec::new();
+        }
+        let encoded = Bytes::from(encode(&MessageRow::from(&**message)));
+        let share = queues.len() > 1 && encoded.len() * queues.len() > self.options.inline_bytes;
+        let cost = message_cost(message);
+        let mut copies = Copies { message, cost, encoded, share, body: 0 };
+        let append = |append: Append| {
+            let appended = self.append(&append, &mut copies);
+            (append, appended)
+        };
+        queues.into_iter().map(append).collect()
+    }
+
+    fn append(&mut self, append: &Append, copies: &mut Copies<'_>) -> Appended {
+        let id = append.session.0;
+        let session = self.sessions.get(id).filter(|session| session.persistent);
+        let Some(session) = session.filter(|session| !session.is_expired(self.now)) else {
+            return Appended::NoSession;
+        };
+        if !session.queue.has_room(copies.cost, session.bounds) {
+            Stats::add(&self.stats.overflowed, 1);
+            return Appended::Overflow;
+        }
+        let previous = session.queue.tail();
+        let body = self.body_for(copies);
+        self.write_entry(append, previous + 1, body, copies);
+        Appended::At { entry: EntryId(previous + 1), previous: EntryId(previous) }
+    }
+
+    /// The id of the message's shared body, written now if this is its first reference; 0 when it goes inline.
+    fn body_for(&mut self, copies: &mut Copies<'_>) -> u64 {
+        if !copies.share {
+            return 0;
+        }
+        if copies.body == 0 {
+            copies.body = self.bodies.allocate();
+            self.batch.insert(&self.disk.bodies, keys::number(copies.body), &copies.encoded[..]);
+        }
+        self.bodies.retain(copies.body);
+        copies.body
+    }
+
+    fn write_entry(&mut self, append: &Append, entry: u64, body: u64, copies: &Copies<'_>) {
+        let id = append.session.0;
+        let header = EntryHeader { cost: copies.cost, body };
+        let inline = if body == 0 { copies.encoded.clone() } else { Bytes::new() };
+        let value = EntryRow::new(append, inline).encode(header);
+        self.batch.insert(&self.disk.queues, keys::of_session(id, entry), value);
+        self.durable = true;
+        let cached = Box::new(Cached { message: copies.message.clone(), append: append.clone() });
+        let slot = Slot { entry, body, cost: copies.cost, gone: false, cached: Some(cached) };
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.queue.push(slot);
+        }
+        self.recent.push((id, entry), copies.cost as usize + CACHED_OVERHEAD);
+        Stats::add(&self.stats.appended, 1);
+    }
+
+    fn keep(&mut self, message: &Arc<Message>, change: RetainedChange) {
+        let scope = message.publisher.scope;
+        match change {
+            RetainedChange::Keep => {}
+            RetainedChange::Set => {
+                let number = self.retained.set(scope, message);
+                let value = encode(&MessageRow::from(&**message));
+                self.batch.insert(&self.disk.retained, keys::scoped(scope, number), value);
+                self.durable = true;
+            }
+            RetainedChange::Clear => {
+                if let Some(number) = self.retained.clear(scope, &message.topic) {
+                    self.batch.remove(&self.disk.retained, keys::scoped(scope, number));
+                    self.durable = true;
+                }
+            }
+        }
+    }
+
+    /// Puts a message into the rules queue: on disk, or for QoS 0 in memory while there is room.
+    fn stage(&mut self, message: &Arc<Message>, rules: Vec<RuleRef>) {
+        let durable = message.qos > QoS::AtMostOnce;
+        if !durable && !self.rules.reserve_volatile() {
+            return Stats::add(&self.stats.rules_dropped, 1);
+        }
+        self.last_rule += 1;
+        if durable {
+            let value = encode_rule(&RuleRow::new(message, &rules), 0);
+            self.batch.insert(&self.disk.rules, keys::number(self.last_rule), value);
+            self.durable = true;
+        }
+        self.staged.push(Waiting { id: self.last_rule, durable, content: Some((message.clone(), rules)) });
+    }
+}

@@ -1,0 +1,119 @@
+//! Reading and trimming queues, and reading retained messages.
+
+use std::sync::Arc;
+
+use fleethaven_storage::{EntryId, Error, OwnerToken, QueuedMessage, SessionId};
+use fleethaven_types::{Message, Scope, Utf8Bytes};
+
+use crate::disk::Disk;
+use crate::engine::Engine;
+use crate::queue::Slot;
+use crate::record::{self, EntryRow, MessageRow, decode};
+use crate::{Stats, keys};
+
+impl Engine {
+    /// Forgets entries; nothing happens unless `token` owns the session.
+    pub(crate) fn trim(&mut self, id: SessionId, token: OwnerToken, entries: &[EntryId]) {
+        if self.sessions.owned(id, token).is_ok() {
+            entries.iter().for_each(|entry| self.drop_entry(id.0, entry.0));
+        }
+    }
+
+    fn drop_entry(&mut self, id: u64, entry: u64) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Some(body) = session.queue.remove(entry) else { return };
+        if entry == session.queue.tail() {
+            self.marks.push(id);
+        }
+        self.forget_entry(id, entry, body);
+    }
+
+    /// Entries above `after` up to `limits` (entries, payload bytes; at least one entry), and the tail. Expired ones
+    /// are passed over and trimmed.
+    pub(crate) fn read_queue(
+        &mut self,
+        id: SessionId,
+        token: OwnerToken,
+        after: EntryId,
+        limits: (usize, usize),
+    ) -> Result<(Vec<QueuedMessage>, EntryId), Error> {
+        let session = self.sessions.owned(id, token)?;
+        let tail = EntryId(session.queue.tail());
+        let (mut read, mut expired, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for slot in session.queue.above(after.0) {
+            if read.len() >= limits.0 || (bytes >= limits.1 && !read.is_empty()) {
+                break;
+            }
+            let queued = queued(&self.disk, id, slot)?;
+            if queued.message.is_expired(self.now) {
+                expired.push(slot.entry);
+                continue;
+            }
+            bytes += queued.message.payload.len();
+            read.push(queued);
+        }
+        Stats::add(&self.stats.expired, expired.len());
+        expired.into_iter().for_each(|entry| self.drop_entry(id.0, entry));
+        Ok((read, tail))
+    }
+
+    /// Retained messages of topics that match `filter`, above `after`, in topic order. Expired ones are deleted.
+    pub(crate) fn read_retained(
+        &mut self,
+        scope: Scope,
+        filter: &Utf8Bytes,
+        after: Option<&Utf8Bytes>,
+        limit: usize,
+    ) -> Result<Vec<Arc<Message>>, Error> {
+        let page = self.retained.read(scope, filter, after, (limit, self.now))?;
+        for topic in page.expired {
+            if let Some(number) = self.retained.clear(scope, &topic) {
+                self.batch.remove(&self.disk.retained, keys::scoped(scope, number));
+            }
+        }
+        Ok(page.messages)
+    }
+}
+
+/// The entry in `slot`, from memory or from disk.
+fn queued(disk: &Disk, id: SessionId, slot: &Slot) -> Result<QueuedMessage, Error> {
+    let entry = EntryId(slot.entry);
+    let (append, message) = match &slot.cached {
+        Some(cached) => (cached.append.clone(), cached.message.clone()),
+        None => load(disk, id, slot).map_err(|reason| {
+            tracing::error!(session = id.0, entry = slot.entry, reason, "a queue entry cannot be read");
+            Error::Unavailable(format!("entry {} of session {}: {reason}", slot.entry, id.0))
+        })?,
+    };
+    Ok(QueuedMessage {
+        entry,
+        qos: append.qos,
+        retain: append.retain,
+        identifiers: append.identifiers,
+        message,
+    })
+}
+
+type Loaded = (fleethaven_storage::Append, Arc<Message>);
+
+fn load(disk: &Disk, id: SessionId, slot: &Slot) -> Result<Loaded, String> {
+    let value = get(&disk.queues, &keys::of_session(id.0, slot.entry))?;
+    let (header, row) = EntryRow::decode(&value).map_err(|error| error.to_string())?;
+    let append = row.append(id).map_err(|error| error.to_string())?;
+    let message = match header.body {
+        0 => message(&row.message),
+        body => message(&get(&disk.bodies, &keys::number(body))?),
+    };
+    Ok((append, message.map_err(|error| error.to_string())?))
+}
+
+/// The value of a key that must be there.
+fn get(keyspace: &fjall::Keyspace, key: &[u8]) -> Result<fjall::Slice, String> {
+    let found = keyspace.get(key).map_err(|error| error.to_string())?;
+    found.ok_or_else(|| format!("nothing at {key:02x?}"))
+}
+
+/// Decodes a stored message.
+pub(crate) fn message(value: &[u8]) -> Result<Arc<Message>, record::Error> {
+    Ok(Arc::new(decode::<MessageRow>(value)?.try_into()?))
+}

@@ -1,0 +1,164 @@
+//! The store as its users hold it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use fleethaven_storage::request::Orphan;
+use fleethaven_storage::rule_queue::BoxFuture;
+use fleethaven_storage::{
+    Error, Lane, OwnerToken, RetainedStore, RuleEntry, RuleEntryId, RuleQueue, SessionRecord, SessionStore,
+    Wake,
+};
+use fleethaven_types::{Message, Scope, Timestamp};
+use parking_lot::Mutex;
+
+use crate::disk::Disk;
+use crate::door::Door;
+use crate::engine::Engine;
+use crate::lane::EmbeddedLane;
+use crate::record::{DeadLetterRow, decode};
+use crate::retained::Retained;
+use crate::rules::Rules;
+use crate::sessions::{Client, Session};
+use crate::{DeadLetter, Options, Stats, keys};
+
+/// Sessions, queues, retained messages and the rules queue in one directory.
+///
+/// The methods of [`SessionStore`] other than `lane`, and `dead_letters` and `redrive`, wait for the commit thread, for
+/// as long as one fsync or two: do not call them on an event loop. Everything else returns at once.
+pub struct EmbeddedStore {
+    door: Arc<Door>,
+    disk: Disk,
+    options: Options,
+    stats: Arc<Stats>,
+    retained: Arc<Retained>,
+    rules: Arc<Rules>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl EmbeddedStore {
+    /// Opens the store in `dir`, making it if it is not there. The directory is closed to other users, and to other
+    /// processes while the store is open.
+    pub fn open(dir: &Path, options: Options) -> Result<Arc<Self>, crate::Error> {
+        let disk = Disk::open(dir, &options)?;
+        let (door, stats) = (Arc::new(Door::default()), Arc::new(Stats::default()));
+        let retained = Arc::new(Retained::new(disk.retained.clone(), options.retained_cache_bytes));
+        let rules = Arc::new(Rules::new(disk.rules.clone(), door.clone(), &options));
+        let shared = (retained.clone(), rules.clone());
+        let mut engine = Engine::open(dir, disk.clone(), options.clone(), stats.clone(), shared)?;
+        engine.write_opening().map_err(|source| crate::Error::Database { path: dir.to_owned(), source })?;
+        let entrance = door.clone();
+        let thread = std::thread::Builder::new().name("store-commit".to_owned());
+        let thread = thread
+            .spawn(move || engine.run(&entrance))
+            .map_err(|source| crate::Error::Io { path: dir.to_owned(), source })?;
+        Ok(Arc::new(Self { door, disk, options, stats, retained, rules, thread: Mutex::new(Some(thread)) }))
+    }
+
+    /// Carries out what has been submitted, flushes and ends the commit thread. Whatever is asked afterwards is
+    /// answered with [`Error::Unavailable`]. The directory is free for others once the store is dropped.
+    pub fn close(&self) {
+        self.door.stop();
+        if let Some(thread) = self.thread.lock().take() {
+            if thread.join().is_err() {
+                tracing::error!("the commit thread panicked");
+            }
+        }
+    }
+
+    /// Whether the store still takes requests: false once it is closed or could not write.
+    pub fn healthy(&self) -> bool {
+        self.door.closed().is_none()
+    }
+
+    /// Counters since the store was opened.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// At most `limit` dead letters, oldest first.
+    pub fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        self.door.ask(|_| ())?;
+        let unavailable = |reason: String| Error::Unavailable(format!("dead letters: {reason}"));
+        let letter = |guard: fjall::Guard| {
+            let (key, value) = guard.into_inner().map_err(|error| unavailable(error.to_string()))?;
+            let row = decode::<DeadLetterRow>(&value);
+            let letter = row.and_then(|row| DeadLetter::from_row(keys::split_number(&key).unwrap_or(0), row));
+            letter.map_err(|error| unavailable(error.to_string()))
+        };
+        self.disk.dead_letters.iter().take(limit).map(letter).collect()
+    }
+
+    /// Puts a dead letter back at the end of the rules queue, as if it had never been claimed; false when there is none
+    /// of this id.
+    pub fn redrive(&self, id: RuleEntryId) -> Result<bool, Error> {
+        self.door.ask(|_| ())?;
+        self.door.ask(move |engine| engine.redrive(id.0))
+    }
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl SessionStore for EmbeddedStore {
+    fn lane(&self, wake: Arc<dyn Wake>) -> Box<dyn Lane> {
+        let Options { lane_requests, lane_bytes, .. } = self.options;
+        let port = self.door.port(wake);
+        let door = self.door.clone();
+        Box::new(EmbeddedLane { door, port, max_requests: lane_requests, max_bytes: lane_bytes })
+    }
+
+    fn persistent_sessions(&self, after: u64, limit: usize) -> Result<Vec<SessionRecord>, Error> {
+        let page = move |engine: &mut Engine| {
+            engine.sessions.persistent_above(after, limit).map(Session::record).collect()
+        };
+        self.door.ask(page)
+    }
+
+    fn end_orphans(&self, current: u64, now: Timestamp) -> Result<Vec<Orphan>, Error> {
+        self.door.ask(move |engine| engine.end_orphans(current, now))
+    }
+
+    fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionRecord>, Error> {
+        self.door.ask(move |engine| engine.expire(now, limit))
+    }
+
+    fn owner(&self, scope: Scope, client_id: &str) -> Result<Option<OwnerToken>, Error> {
+        let client = Client { scope, id: client_id.into() };
+        self.door.ask(move |engine| {
+            let session = engine.sessions.find(&client).and_then(|id| engine.sessions.get(id));
+            session.and_then(|session| session.connection.as_ref()).map(|connection| connection.token)
+        })
+    }
+}
+
+impl RetainedStore for EmbeddedStore {
+    fn get(&self, scope: Scope, topic: &str) -> Result<Option<Arc<Message>>, Error> {
+        if !self.healthy() {
+            return Err(self.door.unavailable());
+        }
+        self.retained.get(scope, topic, (self.options.clock)())
+    }
+}
+
+impl RuleQueue for EmbeddedStore {
+    fn claim(&self, max: usize) -> BoxFuture<'_, Result<Vec<RuleEntry>, Error>> {
+        Box::pin(self.rules.claim(max))
+    }
+
+    fn acknowledge(&self, entries: Vec<RuleEntryId>) -> Result<(), Error> {
+        self.rules.acknowledge(&entries)
+    }
+
+    fn dead_letter(&self, entry: RuleEntryId, reason: &str) -> Result<(), Error> {
+        self.rules.dead_letter(entry, reason)
+    }
+
+    fn depth(&self) -> u64 {
+        self.rules.depth()
+    }
+}

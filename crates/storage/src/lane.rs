@@ -1,0 +1,51 @@
+//! The synchronous, batched door into the store.
+
+use std::sync::Arc;
+
+use crate::{Completion, Error, OwnerToken, Request, SessionRecord};
+
+/// Wakes the thread that owns a lane when completions are ready to be drained. Called from the store's thread.
+pub trait Wake: Send + Sync {
+    /// Completions wait; may be called more often than needed.
+    fn wake(&self);
+}
+
+/// One caller's ordered way into the store.
+///
+/// Requests of one lane are carried out in the order submitted. A request's completion arrives only when its effect is
+/// durable (fsynced by group commit on the embedded store). `submit` never blocks on I/O; when the store falls behind,
+/// `is_congested` turns true and the caller stops reading from its publishers until it turns false again.
+pub trait Lane: Send {
+    /// Hands over all requests; the vector is left empty with its capacity.
+    fn submit(&mut self, requests: &mut Vec<Request>);
+
+    /// Appends the completions that have become ready.
+    fn drain(&mut self, completions: &mut Vec<Completion>);
+
+    /// Whether so much is outstanding that the caller should stop producing.
+    fn is_congested(&self) -> bool;
+}
+
+/// The store of sessions, their subscriptions and their queues.
+pub trait SessionStore: Send + Sync + 'static {
+    /// Opens a lane whose owner is woken through `wake`.
+    fn lane(&self, wake: Arc<dyn Wake>) -> Box<dyn Lane>;
+
+    /// All persistent sessions with their subscriptions, for a router's warm-up, in pages:
+    /// at most `limit` records with ids above `after`.
+    fn persistent_sessions(&self, after: u64, limit: usize) -> Result<Vec<SessionRecord>, Error>;
+
+    /// Connections that were live under another incarnation than `current`: that process is gone. Each is marked ended
+    /// by this call (persistent sessions start their expiry clock) and returned with its will, once.
+    fn end_orphans(
+        &self,
+        current: u64,
+        now: fleethaven_types::Timestamp,
+    ) -> Result<Vec<crate::request::Orphan>, Error>;
+
+    /// Deletes sessions whose expiry has passed; returns them so that routers forget their subscriptions.
+    fn expire(&self, now: fleethaven_types::Timestamp, limit: usize) -> Result<Vec<SessionRecord>, Error>;
+
+    /// The current owner of a session, for tests and tools.
+    fn owner(&self, scope: fleethaven_types::Scope, client_id: &str) -> Result<Option<OwnerToken>, Error>;
+}

@@ -1,0 +1,43 @@
+//! Seam: where sessions, offline queues, retained messages and the rules queue live. On one machine that is
+//! `storage-embedded` (local disk), in a cluster Redis; both pass the suite in [`suite`].
+//!
+//! - [`id`]: session, entry and owner identifiers
+//! - [`request`]: what a core asks of the store ([`Request`]) and what comes back ([`Completion`])
+//! - [`lane`]: [`Lane`], the synchronous, batched door that the publish path uses; [`SessionStore`] opens lanes
+//! - [`rule_queue`]: [`RuleQueue`], the door of the rules workers
+//! - [`retained`]: [`RetainedStore`], reading retained messages
+//! - [`suite`]: the behaviour every store must show
+//!
+//! The hot door is synchronous on purpose: a gateway core hands over one batch per turn and drains completions in a
+//! later one. No future, box or channel per message (`docs/architecture.md`, "one event loop per core").
+#![warn(missing_docs)]
+
+pub mod id;
+pub mod lane;
+pub mod request;
+pub mod retained;
+pub mod rule_queue;
+pub mod suite;
+
+pub use id::{EntryId, OwnerToken, SessionId, Ticket};
+pub use lane::{Lane, SessionStore, Wake};
+pub use request::{
+    Append, Appended, Claim, Claimed, Completion, ConnectionEnd, DurablePublish, PreviousOwner,
+    QueuedMessage, Request, RetainedChange, RuleRef, SessionRecord, StoredWill, Subscription,
+};
+pub use retained::RetainedStore;
+pub use rule_queue::{RuleEntry, RuleEntryId, RuleQueue};
+
+/// Why the store could not do what was asked. What was asked may or may not have happened unless the variant says so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The session is owned by another connection now; nothing was written.
+    #[error("the session has another owner")]
+    NotOwner,
+    /// No such session; nothing was written.
+    #[error("no such session")]
+    NoSession,
+    /// The store is shutting down or its disk failed; the outcome is unknown.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+}

@@ -1,0 +1,334 @@
+//! What is asked of the store and what it answers.
+
+use std::sync::Arc;
+
+use fleethaven_types::{Message, QoS, Scope, Timestamp, Utf8Bytes};
+
+use crate::{EntryId, Error, OwnerToken, SessionId, Ticket};
+
+/// One thing asked of the store. Variants without a ticket have no completion.
+#[derive(Debug)]
+pub enum Request {
+    /// Take ownership of a client id at CONNECT → [`Completion::Claimed`].
+    Claim(Box<Claim>),
+    /// Add or replace subscriptions of an owned persistent session → [`Completion::Done`].
+    Subscribe {
+        /// Returned with the completion.
+        ticket: Ticket,
+        /// The session.
+        session: SessionId,
+        /// Must be the owner.
+        token: OwnerToken,
+        /// Replaces those with the same filter.
+        subscriptions: Vec<Subscription>,
+    },
+    /// Remove subscriptions of an owned persistent session → [`Completion::Done`].
+    Unsubscribe {
+        /// Returned with the completion.
+        ticket: Ticket,
+        /// The session.
+        session: SessionId,
+        /// Must be the owner.
+        token: OwnerToken,
+        /// Filters to remove; unknown ones are passed over.
+        filters: Vec<Utf8Bytes>,
+    },
+    /// Make one message durable everywhere it must be, atomically → [`Completion::Published`].
+    Publish(Box<DurablePublish>),
+    /// Forget queue entries that the client has acknowledged. Durable eventually; losing it means a redelivery.
+    Trim {
+        /// The session.
+        session: SessionId,
+        /// Must be the owner, else nothing happens.
+        token: OwnerToken,
+        /// Entries in any order.
+        entries: Vec<EntryId>,
+    },
+    /// Read queue entries → [`Completion::QueueRead`].
+    ReadQueue {
+        /// Returned with the completion.
+        ticket: Ticket,
+        /// The session.
+        session: SessionId,
+        /// Must be the owner.
+        token: OwnerToken,
+        /// Entries above this one.
+        after: EntryId,
+        /// At most so many.
+        max_entries: usize,
+        /// Stop after so many payload bytes (at least one entry is returned).
+        max_bytes: usize,
+    },
+    /// The connection is over: start the expiry clock, or wipe a session that ends with it → [`Completion::Done`].
+    End(Box<ConnectionEnd>),
+    /// Retained messages whose topic matches → [`Completion::Retained`].
+    ReadRetained {
+        /// Returned with the completion.
+        ticket: Ticket,
+        /// Whose topics.
+        scope: Scope,
+        /// A topic filter without `$share`.
+        filter: Utf8Bytes,
+        /// Continue above this topic.
+        after: Option<Utf8Bytes>,
+        /// At most so many.
+        max_entries: usize,
+    },
+}
+
+/// Ownership of a client id, asked for at CONNECT.
+#[derive(Debug)]
+pub struct Claim {
+    /// Returned with the completion.
+    pub ticket: Ticket,
+    /// Account and region.
+    pub scope: Scope,
+    /// The client id.
+    pub client_id: Utf8Bytes,
+    /// The new owner.
+    pub token: OwnerToken,
+    /// Where the new owner can be told that it lost the session (opaque to the store).
+    pub owner_address: u64,
+    /// Clean Start: wipe what was there.
+    pub clean_start: bool,
+    /// Session Expiry Interval in seconds; 0 = the session ends with the connection and is never written to disk.
+    pub session_expiry: u32,
+    /// MQTT protocol level of the client, 4 or 5.
+    pub protocol_level: u8,
+    /// A session of the other protocol level may be resumed; otherwise it is wiped.
+    pub cross_version_resume: bool,
+    /// Queue bounds for the session: messages and bytes.
+    pub queue_bounds: (u64, u64),
+    /// Will to publish if the gateway dies, with its delay.
+    pub will: Option<StoredWill>,
+    /// Certificate id or other principal, for `GetConnection` and for closing by principal.
+    pub principal: Option<Utf8Bytes>,
+    /// The time of the claim.
+    pub now: Timestamp,
+}
+
+/// A will kept with the client-id record, so that it is published though its gateway died.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredWill {
+    /// The message to publish.
+    pub message: Arc<Message>,
+    /// Will Delay Interval in seconds.
+    pub delay: u32,
+}
+
+/// One subscription of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// The filter as the client sent it (with `$share/…/` if shared).
+    pub filter: Utf8Bytes,
+    /// Granted QoS.
+    pub qos: QoS,
+    /// No Local [MQTT5 3.8.3.1].
+    pub no_local: bool,
+    /// Retain As Published.
+    pub retain_as_published: bool,
+    /// Retain Handling, 0 to 2.
+    pub retain_handling: u8,
+    /// Subscription Identifier.
+    pub identifier: Option<u32>,
+}
+
+/// One message and everything that must hold it before it may be acknowledged.
+#[derive(Debug)]
+pub struct DurablePublish {
+    /// Returned with the completion.
+    pub ticket: Ticket,
+    /// The message; shared, never copied on its way.
+    pub message: Arc<Message>,
+    /// Queues of persistent sessions.
+    pub queues: Vec<Append>,
+    /// Rules that matched; empty for none. Entries of QoS 0 messages are kept in memory only.
+    pub rules: Vec<RuleRef>,
+    /// What happens to the topic's retained message.
+    pub retained: RetainedChange,
+}
+
+/// One session's queue that a message goes to.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The session.
+    pub session: SessionId,
+    /// QoS of the delivery: the lower of publish and subscription.
+    pub qos: QoS,
+    /// RETAIN flag of the delivery.
+    pub retain: bool,
+    /// Subscription identifiers to send along.
+    pub identifiers: Vec<u32>,
+}
+
+/// Effect of a PUBLISH on its topic's retained message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RetainedChange {
+    /// RETAIN was 0.
+    #[default]
+    Keep,
+    /// Replace it with this message.
+    Set,
+    /// RETAIN 1 with an empty payload.
+    Clear,
+}
+
+/// A topic rule in a given version: a message matched under version n is executed by version n or later.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RuleRef {
+    /// Rule name.
+    pub name: Utf8Bytes,
+    /// Metastore revision of the rule as matched.
+    pub revision: u64,
+}
+
+/// The end of one connection.
+#[derive(Debug)]
+pub struct ConnectionEnd {
+    /// Returned with the completion.
+    pub ticket: Ticket,
+    /// The session.
+    pub session: SessionId,
+    /// Must be the owner; otherwise [`Error::NotOwner`]: the claimant has taken over will and event.
+    pub token: OwnerToken,
+    /// Session Expiry Interval in force now (DISCONNECT may have changed it); 0 ends the session.
+    pub session_expiry: u32,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What a claim found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// The session.
+    pub session: SessionId,
+    /// CONNACK Session Present.
+    pub session_present: bool,
+    /// Subscriptions of the resumed session.
+    pub subscriptions: Vec<Subscription>,
+    /// Everything up to here has been acknowledged: read the queue from here.
+    pub trimmed: EntryId,
+    /// Last entry of the queue ([`EntryId::NONE`] when it never had one).
+    pub tail: EntryId,
+    /// versionNumber of lifecycle events: grows with each connection of the client id.
+    pub version_number: u64,
+    /// Who had it and must close.
+    pub previous: Option<PreviousOwner>,
+    /// A session that this claim wiped: its subscriptions are to be forgotten.
+    pub wiped: Option<SessionId>,
+}
+
+/// The owner that a claim replaced while it was live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreviousOwner {
+    /// Its token.
+    pub token: OwnerToken,
+    /// Where to tell it.
+    pub address: u64,
+    /// Its will, which the claimant now publishes.
+    pub will: Option<StoredWill>,
+    /// Its version number, for the `disconnected` event.
+    pub version_number: u64,
+}
+
+/// A client record whose gateway is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    /// Account and region.
+    pub scope: Scope,
+    /// Client id.
+    pub client_id: Utf8Bytes,
+    /// Its will.
+    pub will: Option<StoredWill>,
+    /// versionNumber of the connection that ended.
+    pub version_number: u64,
+}
+
+/// A persistent session as a router needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// The session.
+    pub session: SessionId,
+    /// Account and region.
+    pub scope: Scope,
+    /// Client id.
+    pub client_id: Utf8Bytes,
+    /// Its subscriptions.
+    pub subscriptions: Vec<Subscription>,
+    /// Whether a connection owns it now.
+    pub live: bool,
+}
+
+/// A queue entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedMessage {
+    /// Its position.
+    pub entry: EntryId,
+    /// QoS of the delivery.
+    pub qos: QoS,
+    /// RETAIN flag of the delivery.
+    pub retain: bool,
+    /// Subscription identifiers to send along.
+    pub identifiers: Vec<u32>,
+    /// The message.
+    pub message: Arc<Message>,
+}
+
+/// What became of one [`Append`], in the order of [`DurablePublish::queues`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// In the queue at `entry`; the entry before it was `previous`. A gateway delivers a push whose `previous` is the
+    /// last entry it holds and reads the store otherwise.
+    At {
+        /// Position.
+        entry: EntryId,
+        /// The entry before.
+        previous: EntryId,
+    },
+    /// The queue was at its bound: this newest message was dropped and counted.
+    Overflow,
+    /// The session was gone.
+    NoSession,
+}
+
+/// An answer of the store.
+#[derive(Debug)]
+pub enum Completion {
+    /// To [`Request::Claim`].
+    Claimed {
+        /// Of the request.
+        ticket: Ticket,
+        /// What was found.
+        result: Result<Box<Claimed>, Error>,
+    },
+    /// To [`Request::Subscribe`], [`Request::Unsubscribe`] and [`Request::End`].
+    Done {
+        /// Of the request.
+        ticket: Ticket,
+        /// Durable, or why not.
+        result: Result<(), Error>,
+    },
+    /// To [`Request::Publish`]: durable everywhere.
+    Published {
+        /// Of the request.
+        ticket: Ticket,
+        /// The message, handed back for the push to live owners.
+        message: Arc<Message>,
+        /// Where it went.
+        result: Result<Vec<(Append, Appended)>, Error>,
+    },
+    /// To [`Request::ReadQueue`].
+    QueueRead {
+        /// Of the request.
+        ticket: Ticket,
+        /// Entries in order, and the queue's tail at the time of reading.
+        result: Result<(Vec<QueuedMessage>, EntryId), Error>,
+    },
+    /// To [`Request::ReadRetained`].
+    Retained {
+        /// Of the request.
+        ticket: Ticket,
+        /// Messages in topic order; fewer than asked means that was all.
+        result: Result<Vec<Arc<Message>>, Error>,
+    },
+}

@@ -1,0 +1,208 @@
+//! What a listener does where AWS and the MQTT text differ ([`Behaviour`]), and how much an account may use
+//! ([`Limits`]). Both come as two bundles, [`Profile::Standard`] and [`Profile::Aws`], and every field is a setting.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::QoS;
+
+/// A named bundle of behaviour and limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// MQTT by the OASIS text with generous limits; breaks no AWS client.
+    #[default]
+    Standard,
+    /// AWS IoT Core's own deviations and quotas, for people who test what they run on AWS.
+    Aws,
+}
+
+impl FromStr for Profile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "standard" => Ok(Self::Standard),
+            "aws" => Ok(Self::Aws),
+            other => Err(format!("'{other}' is not a profile: use 'standard' or 'aws'")),
+        }
+    }
+}
+
+/// Where AWS deviates from the MQTT text, which of the two a listener follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behaviour {
+    /// Highest QoS granted and accepted.
+    pub max_qos: QoS,
+    /// Whether `a/#` matches `a` [MQTT 4.7.1.2]; AWS: no.
+    pub hash_matches_parent: bool,
+    /// Whether a wildcard SUBSCRIBE gets retained messages; AWS: exact filters only.
+    pub retained_on_wildcard_subscribe: bool,
+    /// Whether a session made by 3.1.1 can be resumed by 5 and the reverse.
+    pub cross_version_session_resume: bool,
+    /// Whether Subscription Identifiers are available.
+    pub subscription_identifiers: bool,
+    /// DUP set on redelivered PUBLISH packets; AWS: never.
+    pub dup_flag_on_redelivery: bool,
+    /// Names below `$` other than the reserved ones are ordinary topics; AWS: refused.
+    pub dollar_topics_are_ordinary: bool,
+    /// A 3.1.1 SUBSCRIBE that policy denies closes the connection (AWS) instead of SUBACK 0x80.
+    pub denied_v3_subscribe_closes: bool,
+    /// Deliver at most so many stored messages a second after a resume; `None`: as fast as the client takes them.
+    pub stored_drain_rate: Option<u32>,
+    /// PUBACK 0x10 when no subscriber matched.
+    pub report_no_matching_subscribers: bool,
+    /// UNSUBACK 0x11 when no subscription existed.
+    pub report_no_subscription_existed: bool,
+    /// A WebSocket Close frame counts as DISCONNECT (no will).
+    pub ws_close_is_disconnect: bool,
+}
+
+/// How much one account, connection or message may use. `None` means unlimited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Client id size in UTF-8 bytes.
+    pub client_id_bytes: usize,
+    /// CONNECTs per second and client id.
+    pub connect_per_sec_client: Option<u32>,
+    /// CONNECTs per second and account.
+    pub connect_per_sec_account: Option<u32>,
+    /// Concurrent connections per account.
+    pub connections_account: Option<u64>,
+    /// Lowest keep-alive in seconds; smaller requests are raised to it.
+    pub keep_alive_min: u16,
+    /// Keep-alive in seconds for clients that ask for 0; 0 = off.
+    pub keep_alive_default: u16,
+    /// Highest keep-alive in seconds; 0 = as requested.
+    pub keep_alive_max: u16,
+    /// PUBLISH packets per second and connection.
+    pub publish_per_sec_connection: Option<u32>,
+    /// Unacknowledged inbound QoS ≥ 1 PUBLISH packets per connection (the broker's Receive Maximum).
+    pub inflight_in: u16,
+    /// Unacknowledged outbound QoS ≥ 1 PUBLISH packets per connection.
+    pub inflight_out: u16,
+    /// Application payload bytes.
+    pub payload_bytes: usize,
+    /// Whole MQTT packet bytes.
+    pub packet_bytes: u32,
+    /// Topic name and filter size in UTF-8 bytes.
+    pub topic_bytes: usize,
+    /// Levels in a topic name or filter.
+    pub topic_levels: usize,
+    /// Filters in one SUBSCRIBE.
+    pub filters_per_subscribe: usize,
+    /// Subscriptions per connection.
+    pub subscriptions_per_connection: usize,
+    /// Subscriptions per account.
+    pub subscriptions_account: Option<u64>,
+    /// Session Expiry Interval in seconds for 3.1.1 clients with CleanSession 0.
+    pub session_expiry_default: u32,
+    /// Highest Session Expiry Interval in seconds.
+    pub session_expiry_max: u32,
+    /// Messages that wait in one session's queue.
+    pub session_queued_messages: u64,
+    /// Bytes (topics and payloads) that wait in one session's queue.
+    pub session_queued_bytes: u64,
+    /// Topic aliases a client may define.
+    pub topic_alias_max: u16,
+    /// Total size of the User Properties of a packet in bytes.
+    pub user_property_bytes: usize,
+    /// Highest Message Expiry Interval in seconds; 0 = as sent.
+    pub message_expiry_max: u32,
+    /// Seconds from accepting a connection to its CONNECT.
+    pub connect_timeout_secs: u16,
+}
+
+impl Behaviour {
+    /// The bundle of `profile`.
+    pub fn of(profile: Profile) -> Self {
+        let aws = profile == Profile::Aws;
+        Self {
+            max_qos: if aws { QoS::AtLeastOnce } else { QoS::ExactlyOnce },
+            hash_matches_parent: !aws,
+            retained_on_wildcard_subscribe: !aws,
+            cross_version_session_resume: !aws,
+            subscription_identifiers: !aws,
+            dup_flag_on_redelivery: !aws,
+            dollar_topics_are_ordinary: !aws,
+            denied_v3_subscribe_closes: aws,
+            stored_drain_rate: aws.then_some(10),
+            report_no_matching_subscribers: !aws,
+            report_no_subscription_existed: !aws,
+            ws_close_is_disconnect: aws,
+        }
+    }
+}
+
+impl Limits {
+    /// The bundle of `profile`.
+    pub fn of(profile: Profile) -> Self {
+        match profile {
+            Profile::Standard => Self::standard(),
+            Profile::Aws => Self::aws(),
+        }
+    }
+
+    /// Generous values that still bound memory.
+    fn standard() -> Self {
+        Self {
+            client_id_bytes: 1024,
+            connect_per_sec_client: None,
+            connect_per_sec_account: None,
+            connections_account: None,
+            keep_alive_min: 0,
+            keep_alive_default: 0,
+            keep_alive_max: 0,
+            publish_per_sec_connection: None,
+            inflight_in: 1000,
+            inflight_out: 1000,
+            payload_bytes: 8 << 20,
+            packet_bytes: 8 << 20,
+            topic_bytes: 65_535,
+            topic_levels: 128,
+            filters_per_subscribe: 1000,
+            subscriptions_per_connection: 10_000,
+            subscriptions_account: None,
+            session_expiry_default: 3600,
+            session_expiry_max: 30 * 86_400,
+            session_queued_messages: 10_000,
+            session_queued_bytes: 16 << 20,
+            topic_alias_max: 64,
+            user_property_bytes: 64 << 10,
+            message_expiry_max: 0,
+            connect_timeout_secs: 10,
+        }
+    }
+
+    /// AWS's documented defaults in a large region.
+    fn aws() -> Self {
+        Self {
+            client_id_bytes: 128,
+            connect_per_sec_client: Some(1),
+            connect_per_sec_account: Some(500),
+            connections_account: Some(500_000),
+            keep_alive_min: 30,
+            keep_alive_default: 1200,
+            keep_alive_max: 1200,
+            publish_per_sec_connection: Some(100),
+            inflight_in: 100,
+            inflight_out: 100,
+            payload_bytes: 128 << 10,
+            packet_bytes: 149_504,
+            topic_bytes: 256,
+            topic_levels: 8,
+            filters_per_subscribe: 8,
+            subscriptions_per_connection: 50,
+            subscriptions_account: Some(500_000),
+            session_expiry_default: 3600,
+            session_expiry_max: 3600,
+            session_queued_messages: 10_000,
+            session_queued_bytes: 16 << 20,
+            topic_alias_max: 8,
+            user_property_bytes: 8 << 10,
+            message_expiry_max: 604_800,
+            connect_timeout_secs: 10,
+        }
+    }
+}

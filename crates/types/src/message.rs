@@ -1,0 +1,75 @@
+//! An accepted PUBLISH on its way: to live subscribers, to the queues of persistent sessions, to rules.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{QoS, Scope, Timestamp, Utf8Bytes};
+
+/// Who published a message. One value per connection (or per request), shared by its messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publisher {
+    /// The account and region whose topics are meant.
+    pub scope: Scope,
+    /// MQTT client id; `None` when the message did not come over MQTT (`clientid()` is then `n/a`).
+    pub client_id: Option<Utf8Bytes>,
+    /// What `principal()` gives: the certificate id of an X.509 client, the user of a signed request.
+    pub principal: Option<Utf8Bytes>,
+    /// The peer's address.
+    pub source_ip: Option<IpAddr>,
+    /// High part of the trace ids of this publisher's messages: unique per connection.
+    pub trace: u64,
+}
+
+/// The properties of a PUBLISH that travel to its receivers unchanged [MQTT5 section 3.3.2.3].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MessageProperties {
+    /// Payload Format Indicator: `Some(true)` when the payload is declared to be UTF-8.
+    pub payload_is_utf8: Option<bool>,
+    /// Content Type.
+    pub content_type: Option<Utf8Bytes>,
+    /// Response Topic.
+    pub response_topic: Option<Utf8Bytes>,
+    /// Correlation Data.
+    pub correlation_data: Option<Bytes>,
+    /// User Properties, in their order.
+    pub user_properties: Vec<(Utf8Bytes, Utf8Bytes)>,
+}
+
+/// An application message that passed authentication, authorisation and the limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Topic name as published (Basic Ingest prefix included).
+    pub topic: Utf8Bytes,
+    /// Application payload.
+    pub payload: Bytes,
+    /// Quality of Service it was published with.
+    pub qos: QoS,
+    /// RETAIN flag of the PUBLISH.
+    pub retain: bool,
+    /// MQTT 5 properties; `None` when the publisher sent none (or speaks 3.1.1).
+    pub properties: Option<Box<MessageProperties>>,
+    /// When the broker received it.
+    pub received_at: Timestamp,
+    /// When it stops being worth delivering (Message Expiry Interval).
+    pub expires_at: Option<Timestamp>,
+    /// Number of this message among its publisher's.
+    pub sequence: u64,
+    /// How many rule republishes led to it; a chain is cut at ten.
+    pub hops: u8,
+    /// Who published it.
+    pub publisher: Arc<Publisher>,
+}
+
+impl Message {
+    /// The message's trace id as a 128-bit number: the publisher's part, then the message's.
+    pub fn trace_id(&self) -> u128 {
+        (u128::from(self.publisher.trace) << 64) | u128::from(self.sequence)
+    }
+
+    /// Whether its expiry has passed at `now`.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+}

@@ -1,0 +1,1 @@
+//! AWS-shaped REST: the iot control plane and the iot-data plane.

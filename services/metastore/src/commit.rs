@@ -1,0 +1,135 @@
+//! Group commit: the one thread that writes to a node's store.
+//!
+//! Every write of every group goes through here in the order it was handed over; one fsync then covers all that was
+//! waiting. The raft core and the state machine never block on the disk.
+
+use std::io;
+use std::sync::mpsc;
+use std::thread;
+
+use fjall::{Database, Keyspace, PersistMode};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::error::store_io;
+
+/// Commits that one fsync may cover, at most: bounds the wait of the first for the last.
+const MAX_GROUP: usize = 1024;
+
+/// What becomes of a commit.
+type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
+
+/// Writes that take effect together. A key must not occur twice: the store cannot order writes within a commit.
+pub(crate) struct Commit {
+    writes: Vec<(Keyspace, Vec<u8>, Option<Vec<u8>>)>,
+    durable: bool,
+    done: Done,
+}
+
+impl Commit {
+    /// An empty commit: `done` is called when it can be read and, if `durable`, has been fsynced.
+    pub(crate) fn new(durable: bool, done: impl FnOnce(io::Result<()>) + Send + 'static) -> Self {
+        Self { writes: Vec::new(), durable, done: Box::new(done) }
+    }
+
+    /// Sets a value.
+    pub(crate) fn put(&mut self, space: &Keyspace, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+        self.writes.push((space.clone(), key.into(), Some(value.into())));
+    }
+
+    /// Removes a key.
+    pub(crate) fn remove(&mut self, space: &Keyspace, key: impl Into<Vec<u8>>) {
+        self.writes.push((space.clone(), key.into(), None));
+    }
+
+    fn write(&mut self, db: &Database) -> io::Result<()> {
+        let mut batch = db.batch();
+        for (space, key, value) in self.writes.drain(..) {
+            match value {
+                Some(value) => batch.insert(&space, key, value),
+                None => batch.remove(&space, key),
+            }
+        }
+        batch.commit().map_err(store_io)
+    }
+}
+
+/// Hands commits to the writing thread, which ends when this is closed or dropped.
+pub(crate) struct Committer {
+    requests: Mutex<Option<mpsc::Sender<Commit>>>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+impl Committer {
+    /// Starts the thread.
+    pub(crate) fn start(db: Database) -> io::Result<Self> {
+        let (requests, queue) = mpsc::channel();
+        let thread = thread::Builder::new().name("metastore-commit".into()).spawn(move || run(&db, &queue))?;
+        Ok(Self { requests: Mutex::new(Some(requests)), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Queues a commit behind all earlier ones.
+    pub(crate) fn submit(&self, commit: Commit) {
+        let refused = match &*self.requests.lock() {
+            Some(requests) => requests.send(commit).err().map(|mpsc::SendError(commit)| commit),
+            None => Some(commit),
+        };
+        if let Some(commit) = refused {
+            (commit.done)(Err(closed()));
+        }
+    }
+
+    /// Queues what `fill` puts into a commit and waits for it.
+    pub(crate) async fn commit(&self, durable: bool, fill: impl FnOnce(&mut Commit)) -> io::Result<()> {
+        let (answer, done) = oneshot::channel();
+        let mut commit = Commit::new(durable, move |result| {
+            // Nobody waits any more: the writes stand all the same.
+            let _ = answer.send(result);
+        });
+        fill(&mut commit);
+        self.submit(commit);
+        done.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Refuses further commits, finishes those queued and waits for the thread.
+    pub(crate) fn close(&self) {
+        drop(self.requests.lock().take());
+        if let Some(thread) = self.thread.lock().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the commit thread panicked");
+        }
+    }
+}
+
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the metastore's store is closed")
+}
+
+fn run(db: &Database, queue: &mpsc::Receiver<Commit>) {
+    while let Ok(first) = queue.recv() {
+        let mut waiting = Vec::new();
+        write(db, first, &mut waiting);
+        for next in queue.try_iter().take(MAX_GROUP) {
+            write(db, next, &mut waiting);
+        }
+        if !waiting.is_empty() {
+            let result = db.persist(PersistMode::SyncData).map_err(store_io);
+            for done in waiting {
+                done(result.as_ref().copied().map_err(again));
+            }
+        }
+    }
+}
+
+fn write(db: &Database, mut commit: Commit, waiting: &mut Vec<Done>) {
+    match commit.write(db) {
+        Ok(()) if commit.durable => waiting.push(commit.done),
+        result => (commit.done)(result),
+    }
+}
+
+/// The same error for another listener.
+fn again(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), error.to_string())
+}

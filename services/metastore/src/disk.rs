@@ -1,0 +1,152 @@
+//! One node's store: a single database with a single journal for all groups.
+//!
+//! | keyspace | key | value |
+//! |---|---|---|
+//! | `log` | group (u32), index (u64) | log entry |
+//! | `meta` | `n` | the node's record |
+//! | `meta` | `g`, group (u32), name | a group's vote, purge point, state record |
+//! | `state-GROUP-GENERATION` | as the registry lays them out | as the registry encodes them |
+//!
+//! Numbers are big-endian. Log and state share the journal, so after a crash the state never runs ahead of the log.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use prost::Message;
+
+use crate::commit::Committer;
+use crate::error::{Error, damaged, store_io};
+use crate::record::NodeRecord;
+
+/// Layout of keyspaces and records; raised when it changes.
+const FORMAT: u32 = 1;
+/// Memtable size: what has to be replayed at start is bounded by it.
+const MEMTABLE_BYTES: u64 = 16 << 20;
+/// All journals together, at most.
+const JOURNAL_BYTES: u64 = 128 << 20;
+/// Cache for blocks read back from disk.
+const CACHE_BYTES: u64 = 64 << 20;
+
+/// Names of a group's records in `meta`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Meta {
+    /// The vote.
+    Vote,
+    /// The last log id purged.
+    Purged,
+    /// How far the state has come.
+    State,
+}
+
+impl Meta {
+    /// The record's key for `group`.
+    pub(crate) fn key(self, group: u32) -> Vec<u8> {
+        let name: &[u8] = match self {
+            Self::Vote => b"vote",
+            Self::Purged => b"purged",
+            Self::State => b"state",
+        };
+        [b"g", group.to_be_bytes().as_slice(), name].concat()
+    }
+}
+
+/// The open store of a node. The directory stays locked until the last reference is gone.
+pub(crate) struct Disk {
+    pub(crate) db: Database,
+    pub(crate) log: Keyspace,
+    pub(crate) meta: Keyspace,
+    pub(crate) committer: Committer,
+    dir: PathBuf,
+}
+
+impl Disk {
+    /// Opens the store below `dir`, creating it when absent.
+    pub(crate) fn open(dir: &Path) -> Result<Arc<Self>, Error> {
+        fs::create_dir_all(dir).map_err(|e| Error::from_io(dir, e))?;
+        let db = Database::builder(dir.join("db"))
+            .max_journaling_size(JOURNAL_BYTES)
+            .cache_size(CACHE_BYTES)
+            .open()
+            .map_err(|e| Error::from_store(dir, e))?;
+        let log = db.keyspace("log", keyspace_options).map_err(|e| Error::from_store(dir, e))?;
+        let meta = db.keyspace("meta", keyspace_options).map_err(|e| Error::from_store(dir, e))?;
+        let committer = Committer::start(db.clone()).map_err(|e| Error::from_io(dir, e))?;
+        Ok(Arc::new(Self { db, log, meta, committer, dir: dir.to_owned() }))
+    }
+
+    /// The data directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The node's record; absent before bootstrap.
+    pub(crate) fn node(&self, expected: u64) -> Result<Option<NodeRecord>, Error> {
+        let Some(bytes) = self.meta.get(b"n").map_err(|e| Error::from_store(&self.dir, e))? else {
+            return Ok(None);
+        };
+        let record = NodeRecord::decode(&*bytes)
+            .map_err(|e| Error::from_io(&self.dir, damaged("the node's record", e)))?;
+        let dir = self.dir.clone();
+        if record.format != FORMAT {
+            return Err(Error::Format { dir, expected: FORMAT, found: record.format });
+        }
+        if record.node != expected {
+            return Err(Error::OtherNode { dir, expected, found: record.node });
+        }
+        Ok(Some(record))
+    }
+
+    /// Makes this the store of `node` in a cluster of incarnation `incarnation`. Durable on return.
+    pub(crate) async fn bootstrap(&self, node: u64, incarnation: u64) -> Result<NodeRecord, Error> {
+        let record = NodeRecord { format: FORMAT, node, incarnation };
+        self.committer
+            .commit(true, |commit| commit.put(&self.meta, b"n".as_slice(), record.encode_to_vec()))
+            .await
+            .map_err(|e| Error::from_io(&self.dir, e))?;
+        Ok(record)
+    }
+
+    /// A group's record, decoded.
+    pub(crate) fn record<M: Message + Default>(&self, group: u32, name: Meta) -> io::Result<Option<M>> {
+        let bytes = self.meta.get(name.key(group)).map_err(store_io)?;
+        bytes.map(|b| decode(group, name, &b)).transpose()
+    }
+
+    /// The keyspace of a generation of a group's state, created when absent.
+    pub(crate) fn state(&self, group: u32, generation: u64) -> io::Result<Keyspace> {
+        self.db.keyspace(&state_name(group, generation), keyspace_options).map_err(store_io)
+    }
+
+    /// Removes all generations of a group's state but `keep`: leftovers of an install that was cut short or replaced.
+    pub(crate) fn drop_other_states(&self, group: u32, keep: u64) -> io::Result<()> {
+        let (prefix, keep) = (format!("state-{group}-"), state_name(group, keep));
+        for name in self.db.list_keyspace_names() {
+            if name.starts_with(&*prefix) && *name != *keep {
+                let old = self.db.keyspace(&name, keyspace_options).map_err(store_io)?;
+                self.db.delete_keyspace(old).map_err(store_io)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fsyncs all that was written so far.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.db.persist(PersistMode::SyncAll).map_err(store_io)
+    }
+}
+
+/// Decodes a group's record.
+pub(crate) fn decode<M: Message + Default>(group: u32, name: Meta, bytes: &[u8]) -> io::Result<M> {
+    M::decode(bytes).map_err(|e| damaged(&format!("{name:?} of group {group}"), e))
+}
+
+fn state_name(group: u32, generation: u64) -> String {
+    format!("state-{group}-{generation}")
+}
+
+fn keyspace_options() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+}

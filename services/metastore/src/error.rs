@@ -1,0 +1,88 @@
+//! Why a metastore node did not start or had to stop.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Failures of opening and closing a metastore node. Failures of commands and queries are [`fleethaven_fabric::metadata::Error`].
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process has the directory open.
+    #[error("{0} is in use by another process")]
+    Locked(PathBuf),
+    /// The files are damaged. A single node is restored from a backup; a replica is wiped and rejoins under a new id.
+    #[error("the metadata in {dir} is damaged: {detail}")]
+    Corrupt {
+        /// The data directory.
+        dir: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// The directory belongs to another node.
+    #[error("{dir} holds the data of node {found}, not of node {expected}")]
+    OtherNode {
+        /// The data directory.
+        dir: PathBuf,
+        /// The configured node id.
+        expected: u64,
+        /// The node id on disk.
+        found: u64,
+    },
+    /// The data was written by another version of the store.
+    #[error("{dir} has storage format {found}, this program reads format {expected}")]
+    Format {
+        /// The data directory.
+        dir: PathBuf,
+        /// The format of this program.
+        expected: u32,
+        /// The format on disk.
+        found: u32,
+    },
+    /// The file system failed.
+    #[error("storage failed at {path}: {source}")]
+    Storage {
+        /// Where.
+        path: PathBuf,
+        /// How.
+        source: io::Error,
+    },
+    /// The consensus library refused to start or stop.
+    #[error("raft: {0}")]
+    Raft(String),
+    /// The node did not become ready in time.
+    #[error("the node did not become ready: {0}")]
+    NotReady(String),
+}
+
+impl Error {
+    /// What a failure of the embedded store means for the data directory `dir`.
+    pub(crate) fn from_store(dir: &Path, error: fjall::Error) -> Self {
+        match error {
+            fjall::Error::Locked => Self::Locked(dir.to_owned()),
+            fjall::Error::Io(source) => Self::from_io(dir, source),
+            other => Self::Corrupt { dir: dir.to_owned(), detail: other.to_string() },
+        }
+    }
+
+    /// An input or output error at `path`; undecodable data counts as damage.
+    pub(crate) fn from_io(path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                Self::Corrupt { dir: path.to_owned(), detail: source.to_string() }
+            }
+            _ => Self::Storage { path: path.to_owned(), source },
+        }
+    }
+}
+
+/// Turns a store failure into the error type that openraft's storage traits speak.
+pub(crate) fn store_io(error: fjall::Error) -> io::Error {
+    match error {
+        fjall::Error::Io(inner) => inner,
+        other => io::Error::other(other.to_string()),
+    }
+}
+
+/// Undecodable data in `what`.
+pub(crate) fn damaged(what: &str, detail: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{what}: {detail}"))
+}

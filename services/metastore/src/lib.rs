@@ -1,0 +1,1 @@
+//! The metadata store: openraft groups over one embedded store; evaluates on the leader, replicates effects.

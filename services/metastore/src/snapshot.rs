@@ -1,0 +1,297 @@
+//! Snapshot files: a group's whole state as one stream of keys and values.
+//!
+//! Magic, then the header (length, protobuf), then each pair (key length, value length, key, value), a key length of
+//! zero, the number of pairs, and the SHA-256 of everything before. Lengths are u32, the count u64, big-endian.
+//! A file gets its final name only after it was fsynced, so a file by that name is whole or was damaged later.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest;
+use prost::Message;
+
+use crate::error::damaged;
+use crate::record::{Applied, StateRecord};
+use crate::types::SnapshotMeta;
+
+const MAGIC: &[u8; 8] = b"FHSNAP1\n";
+/// Longest header, key and value that are believed: what is longer is damage, not data.
+const MAX_HEADER: u32 = 1 << 20;
+const MAX_KEY: u32 = 65_535;
+const MAX_VALUE: u32 = 64 << 20;
+const BUFFER: usize = 256 << 10;
+
+/// A finished snapshot file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotFile {
+    /// Where it lies.
+    pub path: PathBuf,
+}
+
+impl SnapshotFile {
+    /// What the file covers.
+    pub(crate) fn applied(&self) -> io::Result<Applied> {
+        Ok(SnapshotReader::open(&self.path)?.applied)
+    }
+}
+
+/// What openraft wants to know of a snapshot of `applied`.
+pub(crate) fn meta(applied: &Applied) -> SnapshotMeta {
+    SnapshotMeta { last_log_id: applied.last, last_membership: applied.membership.clone() }
+}
+
+/// Directory of a node's snapshot files.
+pub(crate) fn folder(dir: &Path) -> PathBuf {
+    dir.join("snapshots")
+}
+
+/// The newest snapshot file of `group`, if any. Removes what was never finished.
+pub(crate) fn newest(dir: &Path, group: u32) -> io::Result<Option<SnapshotFile>> {
+    let mut found = None;
+    for (revision, path) in list(dir, group)? {
+        match revision {
+            None => fs::remove_file(path)?,
+            Some(revision) => found = found.max(Some((revision, path))),
+        }
+    }
+    Ok(found.map(|(_, path)| SnapshotFile { path }))
+}
+
+/// Removes all snapshot files of `group` but `keep`.
+pub(crate) fn remove_others(dir: &Path, group: u32, keep: &Path) -> io::Result<()> {
+    for (revision, path) in list(dir, group)? {
+        if revision.is_some() && path != keep {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Files of `group` with their revision; without one when unfinished.
+fn list(dir: &Path, group: u32) -> io::Result<Vec<(Option<u64>, PathBuf)>> {
+    let folder = folder(dir);
+    fs::create_dir_all(&folder)?;
+    let prefix = format!("{group}-");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let Some(rest) = name.strip_prefix(&prefix) else { continue };
+        match rest.strip_suffix(".snapshot") {
+            Some(revision) => files.push((revision.parse().ok(), path)),
+            None if rest.ends_with(".unfinished") => files.push((None, path)),
+            None => {}
+        }
+    }
+    Ok(files)
+}
+
+/// Writes a snapshot file.
+pub(crate) struct SnapshotWriter {
+    out: BufWriter<File>,
+    digest: digest::Context,
+    pairs: u64,
+    unfinished: PathBuf,
+    path: PathBuf,
+}
+
+impl SnapshotWriter {
+    /// Starts the snapshot of `group` that covers `applied`.
+    pub(crate) fn create(dir: &Path, group: u32, applied: &Applied) -> io::Result<Self> {
+        let folder = folder(dir);
+        fs::create_dir_all(&folder)?;
+        let path = folder.join(format!("{group}-{:020}.snapshot", applied.revision()));
+        let unfinished = path.with_extension("unfinished");
+        let out = BufWriter::with_capacity(BUFFER, File::create(&unfinished)?);
+        let mut writer = Self { out, digest: digest::Context::new(&digest::SHA256), pairs: 0, unfinished, path };
+        let header = applied.to_record()?.encode_to_vec();
+        writer.write(MAGIC)?;
+        writer.write_length(header.len())?;
+        writer.write(&header)?;
+        Ok(writer)
+    }
+
+    /// Adds a pair; keys must ascend.
+    pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        self.write_length(key.len())?;
+        self.write_length(value.len())?;
+        self.write(key)?;
+        self.write(value)?;
+        self.pairs += 1;
+        Ok(())
+    }
+
+    /// Completes the file: durable under its final name on return.
+    pub(crate) fn finish(mut self) -> io::Result<SnapshotFile> {
+        self.write_length(0)?;
+        self.write(&self.pairs.to_be_bytes())?;
+        let digest = self.digest.finish();
+        self.out.write_all(digest.as_ref())?;
+        self.out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        fs::rename(&self.unfinished, &self.path)?;
+        if let Some(folder) = self.path.parent() {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(SnapshotFile { path: self.path })
+    }
+
+    fn write_length(&mut self, length: usize) -> io::Result<()> {
+        let length = u32::try_from(length).map_err(|e| damaged("snapshot", e))?;
+        self.write(&length.to_be_bytes())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.digest.update(bytes);
+        self.out.write_all(bytes)
+    }
+}
+
+/// Reads a snapshot file. What it yields is to be believed only after [`SnapshotReader::next`] has returned `None`:
+/// that is when the checksum has been compared.
+pub(crate) struct SnapshotReader {
+    source: BufReader<File>,
+    digest: digest::Context,
+    pairs: u64,
+    path: PathBuf,
+    /// What the snapshot covers.
+    pub(crate) applied: Applied,
+}
+
+impl SnapshotReader {
+    /// Opens a file and reads its header.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let mut reader = Self {
+            source: BufReader::with_capacity(BUFFER, File::open(path)?),
+            digest: digest::Context::new(&digest::SHA256),
+            pairs: 0,
+            path: path.to_owned(),
+            applied: Applied::default(),
+        };
+        if reader.read_array::<8>()? != *MAGIC {
+            return Err(reader.damaged("it is not a snapshot"));
+        }
+        let length = reader.read_length(MAX_HEADER)?;
+        let header = reader.read(length)?;
+        let record = StateRecord::decode(&*header).map_err(|e| reader.damaged(&e.to_string()))?;
+        reader.applied = record.try_into()?;
+        Ok(reader)
+    }
+
+    /// The next pair; `None` after the last, when count and checksum were found right.
+    pub(crate) fn next(&mut self) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+        let key = self.read_length(MAX_KEY)?;
+        if key == 0 {
+            return self.verify().map(|()| None);
+        }
+        let value = self.read_length(MAX_VALUE)?;
+        let pair = (self.read(key)?, self.read(value)?);
+        self.pairs += 1;
+        Ok(Some(pair))
+    }
+
+    fn verify(&mut self) -> io::Result<()> {
+        let count = u64::from_be_bytes(self.read_array()?);
+        if count != self.pairs {
+            return Err(self.damaged("pairs are missing"));
+        }
+        let expected = self.digest.clone().finish();
+        let mut found = Vec::new();
+        self.source.read_to_end(&mut found)?;
+        if found != expected.as_ref() {
+            return Err(self.damaged("its checksum is wrong"));
+        }
+        Ok(())
+    }
+
+    fn read_length(&mut self, most: u32) -> io::Result<u32> {
+        let length = u32::from_be_bytes(self.read_array()?);
+        if length > most {
+            return Err(self.damaged("a length is out of bounds"));
+        }
+        Ok(length)
+    }
+
+    fn read_array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn read(&mut self, length: u32) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(length).map_err(|e| self.damaged(&e.to_string()))?];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.source.read_exact(bytes).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => self.damaged("it ends too early"),
+            _ => e,
+        })?;
+        self.digest.update(bytes);
+        Ok(())
+    }
+
+    fn damaged(&self, detail: &str) -> io::Error {
+        damaged(&format!("snapshot {}", self.path.display()), detail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::log_id;
+
+    fn write(dir: &Path) -> SnapshotFile {
+        let applied = Applied { last: Some(log_id(2, 17)), term: 2, sequence: 5, ..Applied::default() };
+        let mut writer = SnapshotWriter::create(dir, 0, &applied).unwrap();
+        for n in 0..100_u32 {
+            writer.add(format!("key{n:03}").as_bytes(), &vec![7; n as usize]).unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    fn read(path: &Path) -> io::Result<usize> {
+        let mut reader = SnapshotReader::open(path)?;
+        let mut pairs = 0;
+        while reader.next()?.is_some() {
+            pairs += 1;
+        }
+        Ok(pairs)
+    }
+
+    #[test]
+    fn a_file_reads_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = write(dir.path());
+        assert_eq!(read(&file.path).unwrap(), 100);
+        assert_eq!(file.applied().unwrap().revision(), 17);
+        assert_eq!(newest(dir.path(), 0).unwrap(), Some(file));
+        assert_eq!(newest(dir.path(), 1).unwrap(), None);
+    }
+
+    #[test]
+    fn any_damaged_byte_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = write(dir.path());
+        let whole = fs::read(&file.path).unwrap();
+        for position in (0..whole.len()).step_by(97).chain([whole.len() - 1]) {
+            let mut bytes = whole.clone();
+            bytes[position] ^= 0x10;
+            fs::write(&file.path, bytes).unwrap();
+            assert!(read(&file.path).is_err(), "byte {position}");
+        }
+        fs::write(&file.path, &whole[..whole.len() - 40]).unwrap();
+        assert_eq!(read(&file.path).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn unfinished_files_are_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = SnapshotWriter::create(dir.path(), 3, &Applied::default()).unwrap();
+        drop(writer);
+        assert_eq!(newest(dir.path(), 3).unwrap(), None);
+        assert_eq!(fs::read_dir(folder(dir.path())).unwrap().count(), 0);
+    }
+}

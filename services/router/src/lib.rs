@@ -1,0 +1,22 @@
+//! Matching and fan-out. A publish is matched once against subscriptions and rules, appended durably to every queue that
+//! must hold it, and pushed to the cores whose connections get it.
+//!
+//! - [`router`]: [`Router`], the tables shared by all lanes: who is subscribed to what, and where they are
+//! - [`lane`]: [`Lane`], one core's way in; implements the [`Routing`](fleethaven_fabric::Routing) seam
+//! - [`plan`]: [`Plan`](plan::Plan), everything a publish to one topic leads to, computed once and reused while nothing changes
+//! - [`publisher`]: [`Publisher`](publisher::Publisher), the same door for services that publish now and then
+//! - [`rules`]: follows the topic rules in the metastore
+//! - [`metrics`]: counters
+#![warn(missing_docs)]
+
+pub mod lane;
+pub mod metrics;
+pub mod plan;
+pub mod publisher;
+pub mod router;
+pub mod rules;
+mod tables;
+
+pub use lane::Lane;
+pub use publisher::Publisher;
+pub use router::{Options, Router};

@@ -1,0 +1,42 @@
+//! Counters of the router, by their Prometheus names.
+
+use prometheus::{IntCounter, Registry};
+
+/// What the router counts.
+#[derive(Clone)]
+pub struct Metrics {
+    /// Plans computed because none was cached or something had changed.
+    pub plans_computed: IntCounter,
+    /// Messages made durable for queues, rules or the retained store.
+    pub durable_publishes: IntCounter,
+    /// Deliveries dropped because a session's queue was at its bound.
+    pub queue_overflows: IntCounter,
+    /// Messages for a Basic Ingest rule that does not exist or is disabled.
+    pub rule_not_found: IntCounter,
+    /// Messages matched by rules.
+    pub rule_matches: IntCounter,
+}
+
+impl Metrics {
+    /// Counters registered in `registry`.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        Ok(Self {
+            plans_computed: counter("fleethaven_router_plans_computed_total", "Fan-out plans computed.")?,
+            durable_publishes: counter("fleethaven_router_durable_publishes_total", "Messages made durable.")?,
+            queue_overflows: counter(
+                "fleethaven_mqtt_queue_overflow_total",
+                "Deliveries dropped because a session's queue was full.",
+            )?,
+            rule_not_found: counter(
+                "fleethaven_rule_not_found_total",
+                "Basic Ingest messages whose rule does not exist or is disabled.",
+            )?,
+            rule_matches: counter("fleethaven_rule_topic_match_total", "Messages matched by at least one rule.")?,
+        })
+    }
+}

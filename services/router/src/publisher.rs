@@ -1,0 +1,99 @@
+//! The same door for services that publish now and then: HTTPS publish, republish actions, `$aws` answers.
+
+use std::sync::Arc;
+
+use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
+use fleethaven_storage::{Error, Ticket, Wake};
+use fleethaven_types::{Message, QoS};
+use rustc_hash::FxHashMap;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::lane::Lane;
+use crate::router::Router;
+
+/// Publishes that may wait for the lane.
+const QUEUE: usize = 4096;
+/// Publishes taken in one turn.
+const BATCH: usize = 256;
+
+type Job = (Arc<Message>, oneshot::Sender<Result<bool, Error>>);
+
+/// A handle that any task can publish through.
+#[derive(Clone)]
+pub struct Publisher(mpsc::Sender<Job>);
+
+struct Waker(Arc<Notify>);
+
+impl Wake for Waker {
+    fn wake(&self) {
+        self.0.notify_one();
+    }
+}
+
+impl Publisher {
+    /// Starts the lane as a task of the current runtime.
+    pub fn start(router: Arc<Router>) -> Self {
+        let (sender, jobs) = mpsc::channel(QUEUE);
+        let notify = Arc::new(Notify::new());
+        let lane = Lane::new(router, Arc::new(Waker(notify.clone())));
+        tokio::spawn(run(lane, jobs, notify));
+        Self(sender)
+    }
+
+    /// Publishes and waits until the message is durable wherever it must be; tells whether anyone matched.
+    pub async fn publish(&self, message: Arc<Message>) -> Result<bool, Error> {
+        let (answer, outcome) = oneshot::channel();
+        let stopped = || Error::Unavailable("the router is stopping".to_owned());
+        self.0.send((message, answer)).await.map_err(|_| stopped())?;
+        outcome.await.map_err(|_| stopped())?
+    }
+}
+
+/// Ends when all handles are gone.
+async fn run(mut lane: Lane, mut jobs: mpsc::Receiver<Job>, notify: Arc<Notify>) {
+    let (mut requests, mut events, mut taken) = (Vec::new(), Vec::new(), Vec::with_capacity(BATCH));
+    let mut waiting: FxHashMap<Ticket, oneshot::Sender<Result<bool, Error>>> = FxHashMap::default();
+    let mut next = 0;
+    loop {
+        tokio::select! {
+            count = jobs.recv_many(&mut taken, BATCH), if !lane.is_congested() => {
+                if count == 0 {
+                    return;
+                }
+                for (message, answer) in taken.drain(..) {
+                    next += 1;
+                    requests.push(request(message, answer, Ticket(next), &mut waiting));
+                }
+                lane.submit(&mut requests);
+            }
+            () = notify.notified() => {}
+        }
+        lane.drain(&mut events);
+        for event in events.drain(..) {
+            if let RoutingEvent::Published { ticket, matched, result } = event
+                && let Some(answer) = waiting.remove(&ticket)
+            {
+                // The caller may have gone away; the message is published all the same.
+                let _ = answer.send(result.map(|()| matched));
+            }
+        }
+    }
+}
+
+fn request(
+    message: Arc<Message>,
+    answer: oneshot::Sender<Result<bool, Error>>,
+    ticket: Ticket,
+    waiting: &mut FxHashMap<Ticket, oneshot::Sender<Result<bool, Error>>>,
+) -> RoutingRequest {
+    let ticket = (message.qos != QoS::AtMostOnce).then_some(ticket);
+    match ticket {
+        Some(ticket) => {
+            waiting.insert(ticket, answer);
+        }
+        None => {
+            let _ = answer.send(Ok(true));
+        }
+    }
+    RoutingRequest::Publish { ticket, message, from: None }
+}

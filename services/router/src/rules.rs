@@ -1,0 +1,1 @@
+//! Follows the topic rules in the metastore.
