@@ -3,13 +3,16 @@
 //!
 //! - [`metadata`]: [`Metadata`]: commands, queries and watches of the metastore
 //! - [`routing`]: [`Routing`]: a gateway core's lane into the routers: publish, subscribe, claim
+//! - [`rules`]: [`RuleFollower`], the topic rules as they change
 //! - [`delivery`]: [`Delivery`]: a router's way to push to connections
 #![warn(missing_docs)]
 
 pub mod delivery;
 pub mod metadata;
 pub mod routing;
+pub mod rules;
 
 pub use delivery::{Delivery, Push};
 pub use metadata::{Metadata, WatchEvent};
-pub use routing::{Routing, RoutingEvent, RoutingRequest};
+pub use routing::{Publish, Routing, RoutingEvent, RoutingRequest};
+pub use rules::{RuleChange, RuleFollower};

@@ -6,6 +6,7 @@ use fleethaven_storage::{EntryId, SessionId, Subscription, Ticket};
 use fleethaven_types::{Message, Scope, Utf8Bytes};
 
 use crate::delivery::Address;
+use crate::metadata::BoxFuture;
 
 /// One thing asked of the routers. Requests of one lane are carried out in the order submitted.
 #[derive(Debug)]
@@ -114,4 +115,11 @@ pub struct QueuePosition {
     pub entry: EntryId,
     /// The entry before: a gateway that does not hold it reads the store instead (a push is a hint).
     pub previous: EntryId,
+}
+
+/// Publishing for services that are not an event loop: HTTPS publish, republish actions, `$aws` answers. They enter by the
+/// same door as clients.
+pub trait Publish: Send + Sync + 'static {
+    /// Publishes; the answer comes when the message is durable wherever it must be, and tells whether anyone matched.
+    fn publish(&self, message: Arc<Message>) -> BoxFuture<'_, Result<bool, fleethaven_storage::Error>>;
 }

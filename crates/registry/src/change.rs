@@ -14,7 +14,8 @@ pub enum Change {
         /// Its id.
         id: String,
     },
-    /// A CA certificate was registered, changed or deleted: [`record::CaCertificate`](crate::record::CaCertificate).
+    /// A CA certificate was registered, changed or deleted:
+    /// [`record::CaCertificate`](crate::record::CaCertificate).
     CaCertificate {
         /// Where.
         scope: Scope,
@@ -113,9 +114,11 @@ fn classify_scoped(scope: Scope, collection: &str, parts: &[&str]) -> Option<Cha
         ("policy", [name]) | ("policy-version", [name, _]) => {
             Change::PolicyDocument { scope, name: (*name).to_owned() }
         }
-        ("policy-of-target", [principal, policy]) => {
-            Change::PolicyAttachment { scope, principal: (*principal).to_owned(), policy: (*policy).to_owned() }
-        }
+        ("policy-of-target", [principal, policy]) => Change::PolicyAttachment {
+            scope,
+            principal: (*principal).to_owned(),
+            policy: (*policy).to_owned(),
+        },
         ("thing", [name]) => Change::Thing { scope, name: (*name).to_owned() },
         ("thing-of-principal", [principal, thing]) => {
             Change::ThingPrincipal { scope, principal: (*principal).to_owned(), thing: (*thing).to_owned() }

@@ -3,6 +3,8 @@
 use fleethaven_types::{Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
+use crate::keys;
 use crate::limits::Limits;
 use crate::shapes::{
     AccessKey, AttachThingPrincipal, CreateAccount, CreatePolicy, CreatePolicyVersion, CreateThing,
@@ -11,6 +13,11 @@ use crate::shapes::{
     RegisterCaCertificate, RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate,
     RegisteredCertificate, TagResource, TopicRule, UntagResource, UpdateCaCertificate, UpdateCertificate,
     UpdateThing, UpdateThingType,
+};
+use crate::store::{Outcome, Store};
+use crate::view::{Effects, View};
+use crate::{
+    accounts, ca_certificates, certificates, policies, principals, rules, tags, thing_types, things,
 };
 
 /// One change, asked for by an operator, a device or a service, in one account and region.
@@ -134,4 +141,98 @@ pub enum Reply {
     Policy(Box<CreatedPolicy>),
     /// A version of a policy was created.
     PolicyVersion(Box<CreatedPolicyVersion>),
+}
+
+/// What `command` answers and changes, given `view`; nothing changes when it is refused.
+///
+/// # Errors
+/// AWS's exceptions, as security.md, provisioning.md and rules-sql.md tell them.
+pub fn evaluate(view: &dyn View, command: &Command, context: &Context) -> Result<(Reply, Effects), Error> {
+    let store = Store { view, scope: command.scope };
+    let (reply, mut effects) = dispatch(&store, &command.action, context)?;
+    let marker = keys::scope_marker(command.scope);
+    if !effects.is_empty() && !command.action.is_account_wide() && !store.exists(&marker) {
+        effects.put(marker, Vec::new());
+    }
+    Ok((reply, effects))
+}
+
+impl Action {
+    /// Whether the region of the command's scope does not matter.
+    fn is_account_wide(&self) -> bool {
+        matches!(
+            self,
+            Self::BootstrapAccount(_)
+                | Self::CreateAccount(_)
+                | Self::CreateAccessKey(_)
+                | Self::DeleteAccessKey(_)
+        )
+    }
+}
+
+fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
+    match action {
+        Action::CreateThing(args) => things::create(store, context, args),
+        Action::UpdateThing(args) => things::update(store, context, args),
+        Action::DeleteThing(args) => things::delete(store, args),
+        Action::CreateThingType(args) => thing_types::create(store, context, args),
+        Action::UpdateThingType(args) => thing_types::update(store, context, args),
+        Action::DeprecateThingType(args) => thing_types::deprecate(store, context, args),
+        Action::DeleteThingType(name) => thing_types::delete(store, context, name),
+        Action::RegisterIssuedCertificate(args) => certificates::register_issued(store, context, args),
+        Action::RegisterCertificate(args) => certificates::register_with_ca(store, context, args),
+        Action::RegisterCertificateWithoutCa(args) => certificates::register_without_ca(store, context, args),
+        Action::UpdateCertificate(args) => certificates::update(store, context, args),
+        Action::DeleteCertificate(args) => certificates::delete(store, args),
+        Action::RegisterCaCertificate(args) => ca_certificates::register(store, context, args),
+        Action::UpdateCaCertificate(args) => ca_certificates::update(store, context, args),
+        Action::DeleteCaCertificate(id) => ca_certificates::delete(store, id),
+        Action::GetRegistrationCode => ca_certificates::code(store, context),
+        Action::DeleteRegistrationCode => ca_certificates::delete_code(store),
+        Action::CreatePolicy(args) => policies::create(store, context, args),
+        Action::CreatePolicyVersion(args) => policies::create_version(store, context, args),
+        Action::SetDefaultPolicyVersion(args) => policies::set_default(store, context, args),
+        Action::DeletePolicyVersion(args) => policies::delete_version(store, args),
+        Action::DeletePolicy(name) => policies::delete(store, name),
+        Action::AttachPolicy(args) => policies::attach(store, context, args),
+        Action::DetachPolicy(args) => policies::detach(store, args),
+        Action::AttachPrincipalPolicy(args) => policies::attach_principal(store, context, args),
+        Action::DetachPrincipalPolicy(args) => policies::detach_principal(store, args),
+        Action::AttachThingPrincipal(args) => principals::attach(store, context, args),
+        Action::DetachThingPrincipal(args) => principals::detach(store, args),
+        Action::CreateTopicRule(args) => rules::create(store, context, args),
+        Action::ReplaceTopicRule(args) => rules::replace(store, context, args),
+        Action::EnableTopicRule(name) => rules::switch(store, name, false),
+        Action::DisableTopicRule(name) => rules::switch(store, name, true),
+        Action::DeleteTopicRule(name) => rules::delete(store, name),
+        Action::TagResource(args) => tags::tag(store, context, args),
+        Action::UntagResource(args) => tags::untag(store, args),
+        Action::BootstrapAccount(args) => accounts::bootstrap(store, context, args),
+        Action::CreateAccount(args) => accounts::create(store, context, args),
+        Action::CreateAccessKey(args) => accounts::create_access_key(store, context, args),
+        Action::DeleteAccessKey(id) => accounts::delete_access_key(store, id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::requests::{create_thing, issue, register_ca, registry};
+    use crate::shapes::CertificateStatus;
+
+    #[test]
+    fn commands_and_replies_survive_serialisation() {
+        let mut registry = registry();
+        let scope = registry.scope;
+        let status = CertificateStatus::PendingActivation;
+        for action in [create_thing("a", None, &[("k", "v")]), issue("1", status), register_ca("a")] {
+            let command = Command { scope, action };
+            let text = serde_json::to_string(&command).unwrap();
+            assert_eq!(serde_json::from_str::<Command>(&text).unwrap(), command);
+            let reply = registry.run(command.action).unwrap();
+            let text = serde_json::to_string(&reply).unwrap();
+            assert_eq!(serde_json::from_str::<Reply>(&text).unwrap(), reply);
+        }
+        assert_eq!(serde_json::to_string(&status).unwrap(), "\"PENDING_ACTIVATION\"");
+    }
 }

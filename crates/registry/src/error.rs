@@ -116,7 +116,8 @@ pub struct Error {
     pub code: ErrorCode,
     /// What is wrong, naming the offending input.
     pub message: String,
-    /// `resourceId` and `resourceArn` of what exists already, on [`ErrorCode::ResourceAlreadyExistsException`].
+    /// `resourceId` and `resourceArn` of what exists already, on
+    /// [`ErrorCode::ResourceAlreadyExistsException`].
     pub resource: Option<(String, String)>,
 }
 

@@ -1,9 +1,10 @@
 //! The key layout: ordered, the account first, then the region, so that each scope is one range.
 //!
-//! A key is `<account>/<region>/<collection>/<part>[0x00<part>…]` in UTF-8. `global` stands for the account where
-//! something belongs to none, `_` (no region's name) for the region where something belongs to the whole account.
-//! Parts never contain 0x00, so keys sort part by part, and all keys below a first part are one prefix. `<order>` is
-//! milliseconds since the epoch as 16 hexadecimal digits, complemented in the `-newest` collections.
+//! A key is `<account>/<region>/<collection>/<part>[0x00<part>…]` in UTF-8. `global` stands for the account
+//! where something belongs to none, `_` (no region's name) for the region where something belongs to the
+//! whole account. Parts never contain 0x00, so keys sort part by part, and all keys below a first part are
+//! one prefix. `<order>` is milliseconds since the epoch as 16 hexadecimal digits, complemented in the
+//! `-newest` collections.
 //!
 //! | key after `<account>/<region>/` | value |
 //! |---|---|
@@ -20,7 +21,7 @@
 //! | `registration-code/` | [`RegistrationCode`](crate::record::RegistrationCode) |
 //! | `policy/<policy>` | [`Policy`](crate::record::Policy) |
 //! | `policy-oldest/<order>·<policy>`, `policy-newest/…` | – |
-//! | `policy-version/<policy>·<version as 16 hexadecimal digits>` | [`PolicyVersion`](crate::record::PolicyVersion) |
+//! | `policy-version/<policy>·<16 hexadecimal digits>` | [`PolicyVersion`](crate::record::PolicyVersion) |
 //! | `policy-of-target/<target>·<policy>` | [`PolicyAttachment`](crate::record::PolicyAttachment) |
 //! | `target-of-policy-oldest/<policy>·<order>·<target>`, `target-of-policy-newest/…` | – |
 //! | `thing-of-principal/<principal>·<thing>` | [`ThingPrincipal`](crate::record::ThingPrincipal) |
@@ -66,11 +67,16 @@ impl Order {
         format!("{number:016x}")
     }
 
-    fn of(self, collection: &str) -> String {
+    /// As collections end.
+    pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Oldest => format!("{collection}-oldest"),
-            Self::Newest => format!("{collection}-newest"),
+            Self::Oldest => "oldest",
+            Self::Newest => "newest",
         }
+    }
+
+    fn of(self, collection: &str) -> String {
+        format!("{collection}-{}", self.name())
     }
 }
 
@@ -145,8 +151,8 @@ pub fn access_keys_prefix() -> Bytes {
     global("access-key", &[])
 }
 
-/// A marker for every account and region in which something was ever created: what to watch in order to learn which
-/// other prefixes to watch.
+/// A marker for every account and region in which something was ever created: what to watch in order to learn
+/// which other prefixes to watch.
 pub fn scopes_prefix() -> Bytes {
     global("scope", &[])
 }

@@ -1,8 +1,8 @@
-//! The registry: everything AWS IoT's control plane knows about things, certificates, policies, rules and accounts,
-//! as pure logic over an ordered key-value [`View`].
+//! The registry: everything AWS IoT's control plane knows about things, certificates, policies, rules and
+//! accounts, as pure logic over an ordered key-value [`View`].
 //!
-//! [`evaluate`] turns a [`Command`] into a [`Reply`] and the [`Effects`] that the metastore replicates; [`query()`]
-//! answers a [`Query`]. Neither knows a clock, a random source, a socket or a disk.
+//! [`evaluate`] turns a [`Command`] into a [`Reply`] and the [`Effects`] that the metastore replicates;
+//! [`query()`] answers a [`Query`]. Neither knows a clock, a random source, a socket or a disk.
 //!
 //! What callers use:
 //! - [`command`]: [`Command`], [`Action`], [`Reply`], [`Context`]; [`mod@query`]: [`Query`], [`QueryKind`],
@@ -13,8 +13,9 @@
 //!   [`record`]: the stored values
 //! - [`testing`]: a [`View`] in memory
 //!
-//! Inside, one module per resource holds its rules. What is not here: TLS and X.509 (`fleethaven-pki`), policy
-//! evaluation (`fleethaven-policy`), SQL evaluation (`fleethaven-rulesql`), replication (the metastore service).
+//! Inside, one module per resource holds its rules. What is not here: TLS and X.509 (`fleethaven-pki`),
+//! policy evaluation (`fleethaven-policy`), SQL evaluation (`fleethaven-rulesql`), replication (the metastore
+//! service).
 #![warn(missing_docs)]
 
 pub mod change;
@@ -30,11 +31,15 @@ pub mod testing;
 mod accounts;
 mod ca_certificates;
 mod certificates;
+#[cfg(test)]
+mod consistency;
 mod gateway;
 mod ids;
 mod page;
 mod policies;
 mod principals;
+#[cfg(test)]
+mod requests;
 mod rules;
 mod store;
 mod syntax;

@@ -2,8 +2,8 @@
 
 use fleethaven_types::Profile;
 
-/// How much a resource or an account may hold. Sources: security.md section 11, provisioning.md sections 8, 9 and 12,
-/// rules-sql.md section 12.
+/// How much a resource or an account may hold. Sources: security.md section 11, provisioning.md sections 8, 9
+/// and 12, rules-sql.md section 12.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Attributes of a thing that has a type.

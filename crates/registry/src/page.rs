@@ -1,9 +1,10 @@
 //! Pages of listings and their tokens (provisioning.md section 10).
 //!
-//! A token holds where the page before ended, as the rest of that key after the listing's prefix, so that pages are
-//! stable under writes. An HMAC with the account's secret binds it to scope, operation and filters, so that it can be
-//! neither made up nor carried to another listing. Layout: version 1, seconds since the epoch (8 bytes), cursor, first
-//! 16 bytes of the HMAC-SHA256; in base64, which satisfies the pattern of `marker`, too.
+//! A token holds where the page before ended, as the rest of that key after the listing's prefix, so that
+//! pages are stable under writes. An HMAC with the account's secret binds it to scope, operation and filters,
+//! so that it can be neither made up nor carried to another listing. Layout: version 1, seconds since the
+//! epoch (8 bytes), cursor, first 16 bytes of the HMAC-SHA256; in base64, which satisfies the pattern of
+//! `marker`, too.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,14 +1,20 @@
 //! What can be asked of the registry: [`Query`] in, [`QueryReply`] out.
 
-use fleethaven_types::Scope;
+use fleethaven_types::{Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
 use crate::shapes::{
     AccessKeyOwner, AccountDescription, AttachedThing, CaCertificateDescription, CaCertificateSummary,
     CertificateDescription, CertificateSummary, IssuingCa, ListThings, Listed, PageRequest,
     PolicyDescription, PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing,
     PrincipalView, RuleDescription, RuleSummary, Tag, ThingDescription, ThingPrincipal, ThingPrincipalType,
     ThingSummary, ThingTypeDescription,
+};
+use crate::store::Store;
+use crate::view::View;
+use crate::{
+    accounts, ca_certificates, certificates, gateway, policies, principals, rules, tags, thing_types, things,
 };
 
 /// One question, in one account and region.
@@ -72,8 +78,8 @@ pub enum QueryKind {
         /// Which page.
         page: PageRequest,
     },
-    /// The registered CA certificates with a subject (as given to `RegisterCaCertificate`): the candidates for the
-    /// issuer of a certificate. → [`QueryReply::CaCertificatesBySubject`]
+    /// The registered CA certificates with a subject (as given to `RegisterCaCertificate`): the candidates
+    /// for the issuer of a certificate. → [`QueryReply::CaCertificatesBySubject`]
     CaCertificatesBySubject(String),
     /// The name. → [`QueryReply::Policy`]
     GetPolicy(String),
@@ -248,4 +254,71 @@ pub enum QueryReply {
     IssuingCa(Option<Box<IssuingCa>>),
     /// Accounts in the order of their ids.
     Accounts(Vec<AccountDescription>),
+}
+
+/// The answer to `query`, given `view`. `now` dates page tokens, which are valid for an hour.
+///
+/// # Errors
+/// AWS's exceptions, as security.md, provisioning.md and rules-sql.md tell them.
+pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryReply, Error> {
+    use QueryKind as Q;
+    let store = &Store { view, scope: query.scope };
+    match &query.kind {
+        Q::DescribeThing(name) => things::describe(store, name),
+        Q::ListThings(args) => things::list(store, args, now),
+        Q::DescribeThingType(name) => thing_types::describe(store, name),
+        Q::ListThingTypes { thing_type_name, page } => {
+            thing_types::list(store, thing_type_name.as_deref(), page, now)
+        }
+        Q::ListThingPrincipals { thing_name, thing_principal_type, page } => {
+            principals::list_of_thing(store, thing_name, *thing_principal_type, page, now)
+        }
+        Q::ListPrincipalThings { principal, thing_principal_type, page } => {
+            principals::list_of_principal(store, principal, *thing_principal_type, page, now)
+        }
+        Q::GetTopicRule(name) => rules::get(store, name),
+        Q::ListTopicRules { topic, rule_disabled, page } => {
+            rules::list(store, topic.as_deref(), *rule_disabled, page, now)
+        }
+        Q::ListTagsForResource { resource_arn, next_token } => {
+            tags::list(store, resource_arn, next_token.as_deref(), now)
+        }
+        Q::Principal { certificate_id } => gateway::principal(store, certificate_id),
+        Q::PrincipalThing { certificate_id, thing_name } => {
+            gateway::principal_thing(store, certificate_id, thing_name)
+        }
+        Q::Rules => rules::all(store),
+        Q::CertificateOwners { certificate_id } => accounts::certificate_owners(store, certificate_id),
+        Q::AccessKey(id) => accounts::access_key(store, id),
+        Q::ListAccessKeys(page) => accounts::list_access_keys(store, page, now),
+        Q::IssuingCa => accounts::issuing_ca(store),
+        Q::Accounts => accounts::list(store),
+        Q::Scopes => Ok(accounts::scopes(store)),
+        Q::DescribeCertificate(id) => certificates::describe(store, id),
+        Q::ListCertificates { ascending, page } => certificates::list(store, *ascending, page, now),
+        Q::ListCertificatesByCa { ca_certificate_id, ascending, page } => {
+            certificates::list_by_ca(store, ca_certificate_id, *ascending, page, now)
+        }
+        Q::DescribeCaCertificate(id) => ca_certificates::describe(store, id),
+        Q::ListCaCertificates { template_name, ascending, page } => {
+            ca_certificates::list(store, template_name.as_deref(), *ascending, page, now)
+        }
+        Q::CaCertificatesBySubject(subject) => ca_certificates::by_subject(store, subject),
+        Q::GetPolicy(name) => policies::get(store, name),
+        Q::GetPolicyVersion { policy_name, version_id } => {
+            policies::get_version(store, policy_name, version_id)
+        }
+        Q::ListPolicyVersions(name) => policies::list_versions(store, name),
+        Q::ListPolicies { ascending, page } => policies::list(store, *ascending, page, now),
+        Q::ListAttachedPolicies { target, page } => policies::list_attached(store, target, page, now),
+        Q::ListTargetsForPolicy { policy_name, page } => {
+            policies::list_targets(store, policy_name, page, now)
+        }
+        Q::ListPrincipalPolicies { principal, ascending, page } => {
+            policies::list_principal_policies(store, principal, *ascending, page, now)
+        }
+        Q::ListPolicyPrincipals { policy_name, ascending, page } => {
+            policies::list_principals(store, policy_name, *ascending, page, now)
+        }
+    }
 }

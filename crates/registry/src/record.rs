@@ -1,4 +1,5 @@
-//! The stored values: protobuf messages whose tags never change meaning. Times are milliseconds since the epoch.
+//! The stored values: protobuf messages whose tags never change meaning. Times are milliseconds since the
+//! epoch.
 
 mod accounts;
 mod certificates;
@@ -14,7 +15,9 @@ pub use accounts::{AccessKey, Account, IssuingCa};
 pub use certificates::{CaCertificate, Certificate, RegistrationCode, RegistrationTemplate};
 pub use policies::{Policy, PolicyAttachment, PolicyVersion};
 pub use rules::{Count, Rule, Tag};
-pub use things::{Mqtt5Configuration, PropagatingAttribute, PropagatingValue, Thing, ThingPrincipal, ThingType};
+pub use things::{
+    Mqtt5Configuration, PropagatingAttribute, PropagatingValue, Thing, ThingPrincipal, ThingType,
+};
 
 /// Reads a stored value. A value that is no `R` is our own failure: `InternalFailureException`.
 pub fn decode<R: Message + Default>(value: &[u8]) -> Result<R, Error> {

@@ -1,5 +1,6 @@
-//! What commands, queries and their answers are made of. Names are those of AWS's service model (2015-05-28) in Rust's
-//! spelling; times are [`Timestamp`](fleethaven_types::Timestamp)s, serialised as milliseconds since the epoch.
+//! What commands, queries and their answers are made of. Names are those of AWS's service model (2015-05-28)
+//! in Rust's spelling; times are [`Timestamp`](fleethaven_types::Timestamp)s, serialised as milliseconds
+//! since the epoch.
 
 mod accounts;
 mod ca_certificates;

@@ -137,7 +137,12 @@ fn resource(store: &Store<'_>, text: &str) -> Result<String, Error> {
         "policy" => Some(keys::policy(store.scope, &arn.name)),
         "rule" => Some(keys::rule(store.scope, &arn.name)),
         "cacert" => Some(keys::ca_certificate(store.scope, &arn.name)),
-        "thinggroup" | "billinggroup" | "job" | "provisioningtemplate" | "authorizer" | "rolealias"
+        "thinggroup"
+        | "billinggroup"
+        | "job"
+        | "provisioningtemplate"
+        | "authorizer"
+        | "rolealias"
         | "domainconfiguration" => None,
         _ => return Err(not_taggable(text)),
     };

@@ -1,10 +1,18 @@
-//! A [`View`] in memory, for tests of this crate and of those that use it.
+//! A [`View`] in memory and a registry on top of it, for tests of this crate and of those that use it.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::time::Duration;
 
 use bytes::Bytes;
+use fleethaven_types::{AccountId, Scope, Timestamp};
+use sha2::{Digest, Sha256};
 
+use crate::command::{Action, Command, Context, Reply, evaluate};
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::query::{Query, QueryKind, QueryReply, query};
+use crate::shapes::{AccessKey, CreateAccount, IssuingCa, Secret};
 use crate::view::{Effects, View, Write};
 
 /// Keys and values in a sorted map.
@@ -46,5 +54,87 @@ impl View for MemoryView {
             .take(limit)
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect()
+    }
+}
+
+/// A registry in memory with one account, `123456789012` in `eu-west-1`, a clock that stands still unless
+/// moved, and entropy that is different for each command and the same in each run.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    /// What is stored.
+    pub view: MemoryView,
+    /// Whose commands and queries follow.
+    pub scope: Scope,
+    /// The time.
+    pub now: Timestamp,
+    /// The quotas.
+    pub limits: Limits,
+    commands: u64,
+}
+
+impl Registry {
+    /// The first account, bootstrapped.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn new() -> Result<Self, Error> {
+        let account = AccountId::from_u64(123_456_789_012);
+        let scope = account.zip("eu-west-1".parse().ok()).map(|(account, region)| Scope { account, region });
+        let mut registry = Self {
+            view: MemoryView::default(),
+            scope: scope.ok_or_else(|| Error::invalid("the scope of tests"))?,
+            now: Timestamp(1_700_000_000_000),
+            limits: Limits::default(),
+            commands: 0,
+        };
+        registry.run(Action::BootstrapAccount(Box::new(account_arguments("AKIATESTTESTTEST"))))?;
+        Ok(registry)
+    }
+
+    /// Evaluates and applies.
+    ///
+    /// # Errors
+    /// Those of [`evaluate`].
+    pub fn run(&mut self, action: Action) -> Result<Reply, Error> {
+        let command = Command { scope: self.scope, action };
+        let context = self.context();
+        let (reply, effects) = evaluate(&self.view, &command, &context)?;
+        self.view.apply(&effects);
+        Ok(reply)
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// Those of [`query`](crate::query()).
+    pub fn ask(&self, kind: QueryKind) -> Result<QueryReply, Error> {
+        query(&self.view, &Query::new(self.scope, kind), self.now)
+    }
+
+    /// Lets time pass.
+    pub fn wait(&mut self, seconds: u64) {
+        self.now = self.now.after(Duration::from_secs(seconds));
+    }
+
+    fn context(&mut self) -> Context {
+        self.commands = self.commands.saturating_add(1);
+        let random = Sha256::digest(self.commands.to_be_bytes()).into();
+        Context { now: self.now, random, limits: self.limits.clone() }
+    }
+}
+
+/// An account with the given access key; its CA is not real.
+pub fn account_arguments(access_key_id: &str) -> CreateAccount {
+    CreateAccount {
+        name: "test".to_owned(),
+        access_key: AccessKey {
+            access_key_id: access_key_id.to_owned(),
+            secret_access_key: Secret("secret".to_owned()),
+        },
+        issuing_ca: IssuingCa {
+            certificate_pem: "certificate".to_owned(),
+            private_key_pem: Secret("key".to_owned()),
+        },
+        pagination_secret: Secret("0123456789abcdef0123456789abcdef".to_owned()),
     }
 }

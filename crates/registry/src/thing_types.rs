@@ -207,7 +207,10 @@ fn check(properties: &ThingTypeProperties, limits: &Limits) -> Result<(), Error>
     searchable.iter().try_for_each(|name| syntax::attribute_name(name))?;
     let most = limits.searchable_attributes;
     if searchable.len() > most {
-        return Err(Error::invalid(format!("{} searchable attributes: {most} are allowed", searchable.len())));
+        return Err(Error::invalid(format!(
+            "{} searchable attributes: {most} are allowed",
+            searchable.len()
+        )));
     }
     if searchable.iter().collect::<BTreeSet<_>>().len() < searchable.len() {
         return Err(Error::invalid("searchableAttributes names an attribute twice"));

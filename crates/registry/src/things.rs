@@ -175,7 +175,9 @@ fn check_attribute_limits(limits: &Limits, attributes: &Attributes, has_type: bo
     if attributes.len() > most {
         let with = if has_type { "with" } else { "without" };
         let count = attributes.len();
-        return Err(Error::invalid(format!("{count} attributes: a thing {with} a thing type may have {most}")));
+        return Err(Error::invalid(format!(
+            "{count} attributes: a thing {with} a thing type may have {most}"
+        )));
     }
     let bytes: usize = attributes.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum();
     if bytes > limits.attribute_bytes {

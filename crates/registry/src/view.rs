@@ -1,7 +1,8 @@
 //! What metadata logic reads and what it returns: ordered keys and protobuf values, nothing else.
 //!
-//! The metastore's leader runs [`evaluate`](crate::evaluate) against applied state plus the effects still in flight and
-//! replicates the [`Effects`]; applying them is trivial, so replicas cannot disagree (`docs/decisions/`).
+//! The metastore's leader runs [`evaluate`](crate::evaluate) against applied state plus the effects still in
+//! flight and replicates the [`Effects`]; applying them is trivial, so replicas cannot disagree
+//! (`docs/decisions/`).
 
 use bytes::Bytes;
 
@@ -40,7 +41,8 @@ impl Write {
     }
 }
 
-/// A message that must be published once the writes are committed (an `$aws/events/…` notification, a shadow answer).
+/// A message that must be published once the writes are committed (an `$aws/events/…` notification, a shadow
+/// answer).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emit {
     /// Topic name.

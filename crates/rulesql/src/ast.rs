@@ -19,7 +19,10 @@ pub(crate) enum Expr {
     PayloadBytes,
     /// `@name`, by its place in SET.
     Variable(usize),
-    Path { base: Box<Expr>, steps: Vec<Step> },
+    Path {
+        base: Box<Expr>,
+        steps: Vec<Step>,
+    },
     Not(Box<Expr>),
     Negate(Box<Expr>),
     /// Operands of AND.
@@ -27,11 +30,20 @@ pub(crate) enum Expr {
     /// Operands of OR.
     Or(Vec<Expr>),
     /// Left-associative comparisons.
-    Compare { first: Box<Expr>, rest: Vec<(CompareOp, Expr)> },
+    Compare {
+        first: Box<Expr>,
+        rest: Vec<(CompareOp, Expr)>,
+    },
     /// Left-associative arithmetic of one precedence.
-    Arithmetic { first: Box<Expr>, rest: Vec<(ArithmeticOp, Expr)> },
+    Arithmetic {
+        first: Box<Expr>,
+        rest: Vec<(ArithmeticOp, Expr)>,
+    },
     Call(Call),
-    Cast { operand: Box<Expr>, target: CastType },
+    Cast {
+        operand: Box<Expr>,
+        target: CastType,
+    },
     Case(Box<Case>),
     Exists(Box<Query>),
     Query(Box<Query>),

@@ -1,8 +1,8 @@
 //! Decimal numbers of the dialect: 34 significant digits, base ten, rounded half to even.
 //!
 //! A number is `coefficient × 10^exponent` with |coefficient| < 10^34, which leaves an `i128` four spare
-//! digits; every operation below stays inside them. The scale is kept as written, as version 2015-10-08 prints
-//! `10.0`. Results outside 1E-999 … 9.99…E999 are `None`, Undefined in SQL (spec section 5).
+//! digits; every operation below stays inside them. The scale is kept as written, as version 2015-10-08
+//! prints `10.0`. Results outside 1E-999 … 9.99…E999 are `None`, Undefined in SQL (spec section 5).
 
 mod arithmetic;
 mod text;
@@ -128,8 +128,8 @@ impl Decimal {
         if adjusted != Ordering::Equal {
             return adjusted;
         }
-        // The first digits stand at the same place, so the longer coefficient has the lower exponent by exactly
-        // as many digits: padding the shorter keeps it within 34.
+        // The first digits stand at the same place, so the longer coefficient has the lower exponent by
+        // exactly as many digits: padding the shorter keeps it within 34.
         let (a, b) = (self.magnitude(), other.magnitude());
         match self.exponent.cmp(&other.exponent) {
             Ordering::Equal => a.cmp(&b),

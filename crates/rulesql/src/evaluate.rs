@@ -1,7 +1,7 @@
 //! Tree to value. Total: every step and every byte made is paid from a budget, text and output are bounded.
 
 mod expression;
-mod operators;
+pub(crate) mod operators;
 mod select;
 
 use std::{borrow::Cow, cell::Cell, sync::Arc};
@@ -145,7 +145,7 @@ impl<'a> Evaluation<'a> {
         Self { context, variables, external, dynamodb_calls: 0 }
     }
 
-    /// Allows the next template of a message the same work again.
+    /// The message and the budget, for what is done with a value afterwards.
     pub(crate) fn context(&self) -> &Context<'a> {
         &self.context
     }

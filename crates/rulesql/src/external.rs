@@ -11,15 +11,15 @@ pub enum ExternalError {
     /// The call was made and failed.
     #[error("{0}")]
     Failed(String),
-    /// The answer is not here yet: the caller noted the call, will make it, and evaluates the statement again.
-    /// `get_or_default` does not turn this into its default.
+    /// The answer is not here yet: the caller noted the call, will make it, and evaluates the statement
+    /// again. `get_or_default` does not turn this into its default.
     #[error("the call has not been answered yet")]
     Deferred,
 }
 
-/// Answers external functions during an evaluation. Evaluation is synchronous and, apart from random bytes, gives
-/// the same calls each time: an asynchronous caller answers [`ExternalError::Deferred`], awaits the calls it was
-/// asked for, and evaluates again with their results at hand.
+/// Answers external functions during an evaluation. Evaluation is synchronous and, apart from random bytes,
+/// gives the same calls each time: an asynchronous caller answers [`ExternalError::Deferred`], awaits the
+/// calls it was asked for, and evaluates again with their results at hand.
 pub trait External {
     /// Calls `name`, in lower case, with evaluated arguments.
     ///

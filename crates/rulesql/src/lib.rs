@@ -1,11 +1,48 @@
 //! AWS IoT rules SQL: text to typed tree to value, substitution templates. Pure.
+//!
+//! A [`Statement`] is parsed once when a rule is created and evaluated per message against an [`Input`]
+//! (context) and a [`Payload`] (bytes, read as JSON at most once for all statements). The [`Outcome`] says
+//! whether the actions run and with what; their fields are [`Template`]s. Evaluation is total: bounded steps,
+//! text and depth, no panic.
+//!
+//! | module | owns |
+//! | --- | --- |
+//! | `lexer`, `parser`, `ast` | text to tree, errors with positions |
+//! | `statement`, `template` | what a rule keeps, and how it is run |
+//! | `evaluate` | tree to value, operators, SELECT, the budget |
+//! | `functions` | every function, one file per family |
+//! | `value`, `decimal`, [`json`] | values, exact numbers, their JSON |
+//! | `input`, `external` | what an evaluation sees of the message, and calls outside |
+//! | `filter` | topic filters of FROM |
+//!
+//! Not here: choosing the rules of a topic, Basic Ingest names, actions, external calls, clocks, random
+//! sources.
 #![warn(missing_docs)]
+
+mod ast;
 mod decimal;
 mod error;
+mod evaluate;
+mod external;
+mod filter;
+mod functions;
+mod input;
 pub mod json;
+mod lexer;
+mod parser;
+mod statement;
+mod template;
 mod value;
 mod version;
-pub use decimal::Decimal;
-pub use error::Error;
-pub use value::{Object, Value};
-pub use version::{SqlVersion, UnknownVersion};
+
+pub use self::{
+    decimal::Decimal,
+    error::Error,
+    evaluate::{Failure, Variables},
+    external::{External, ExternalError, NoExternal},
+    input::{Input, MqttProperties, Payload, Random},
+    statement::{Fired, Outcome, Output, Statement},
+    template::Template,
+    value::{Object, Value},
+    version::{SqlVersion, UnknownVersion},
+};

@@ -1,5 +1,6 @@
 //! Tokens to the typed tree (spec section 3): what every level of the grammar shares. Statements are in
-//! `statement`, nested and outer SELECT in `select`, operators in `expression`, the rest of values in `primary`.
+//! `statement`, nested and outer SELECT in `select`, operators in `expression`, the rest of values in
+//! `primary`.
 
 mod expression;
 mod primary;
@@ -68,7 +69,12 @@ impl<'t> Parser<'t> {
         let expr = self.expression()?;
         self.end("the end of the expression")?;
         if self.protobuf > 0 {
-            return Err(Error::at(self.text, 0, "`decode(…, 'proto', …)`".into(), "no protobuf in a template"));
+            return Err(Error::at(
+                self.text,
+                0,
+                "`decode(…, 'proto', …)`".into(),
+                "no protobuf in a template",
+            ));
         }
         Ok((expr, self.reads_payload, self.externals > 0))
     }
@@ -152,6 +158,3 @@ impl<'t> Parser<'t> {
         result
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -95,8 +95,8 @@ impl Statement {
         self.parsed.filter.as_deref()
     }
 
-    /// Whether FROM matches a topic, Basic Ingest prefix removed; true without FROM. Unlike in MQTT, `a/#` does not
-    /// match `a`.
+    /// Whether FROM matches a topic, Basic Ingest prefix removed; true without FROM. Unlike in MQTT, `a/#`
+    /// does not match `a`.
     #[must_use]
     pub fn matches(&self, topic: &str) -> bool {
         self.topic_filter().is_none_or(|filter| filter::matches(filter, topic))
@@ -108,7 +108,8 @@ impl Statement {
         self.version
     }
 
-    /// Whether evaluating may read the payload as JSON: false for `SELECT *` without a condition on attributes.
+    /// Whether evaluating may read the payload as JSON: false for `SELECT *` without a condition on
+    /// attributes.
     #[must_use]
     pub fn needs_document(&self) -> bool {
         self.parsed.reads_payload

@@ -85,8 +85,8 @@ impl Template {
         self.reads_payload
     }
 
-    /// The field for one message: `variables` are those [`crate::Fired`] carries. Undefined and Null leave nothing
-    /// behind, a payload that is not JSON its base64.
+    /// The field for one message: `variables` are those [`crate::Fired`] carries. Undefined and Null leave
+    /// nothing behind, a payload that is not JSON its base64.
     ///
     /// # Errors
     /// A failed external function, or bounds exceeded.

@@ -13,7 +13,7 @@ use crate::decimal::{COEFFICIENT_END, Decimal};
 
 /// A value of the dialect. Cloning is cheap: text and containers are shared.
 ///
-/// `==` compares structure, digit for digit; the `=` of SQL, where `5 = 5.0`, is [`Value::equals`].
+/// `==` compares structure, digit for digit; the `=` of SQL, where `5 = 5.0`, is `Value::equals`.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub enum Value {
     /// Absent member, invalid argument or failed conversion; never an error.

@@ -77,6 +77,18 @@ impl Close {
         }
     }
 
+    /// The client sent something that was refused with `code` and has no other answer in its version.
+    pub(crate) fn refused(code: ReasonCode, detail: impl Into<String>) -> Self {
+        let reason = match code {
+            ReasonCode::NotAuthorized => DisconnectReason::AuthError,
+            ReasonCode::UnspecifiedError | ReasonCode::ImplementationSpecificError => {
+                DisconnectReason::ServerError
+            }
+            _ => DisconnectReason::ClientError,
+        };
+        Self { reason, code: Some(code), detail: detail.into() }
+    }
+
     /// The socket broke, or the client closed it without DISCONNECT.
     pub fn lost(detail: impl Into<String>) -> Self {
         Self { reason: DisconnectReason::ConnectionLost, code: None, detail: detail.into() }
@@ -111,10 +123,11 @@ impl Close {
 pub struct Ending {
     /// Why it ended.
     pub close: Close,
-    /// The will, if it is to be published, with its delay in seconds.
+    /// The will, if it is to be published, with its delay in seconds, which never exceeds `session_expiry`: the end of
+    /// the session ends the wait [MQTT5 section 3.1.3.2.2].
     pub will: Option<(Arc<Message>, u32)>,
     /// Session Expiry Interval in force: 0 ends the session.
     pub session_expiry: u32,
-    /// Highest queue entry that was sent: up to here a redelivery carries DUP.
+    /// Highest queue entry that this connection or an earlier one sent: up to here a redelivery carries DUP.
     pub sent: fleethaven_types::EntryId,
 }

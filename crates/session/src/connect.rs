@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use fleethaven_mqtt::{Connack, ConnackProperties, Connect, Packet, ReasonCode, Version, Will};
-use fleethaven_topics::name;
+use fleethaven_mqtt::{
+    Connack, ConnackProperties, Connect, Packet, PacketType, ReasonCode, Version, Will, encoded_len,
+};
+use fleethaven_topics::{name, reserved};
 use fleethaven_types::{Message, MessageProperties, Publisher, QoS, SessionId, Utf8Bytes};
 
+use crate::close::Close;
 use crate::inbound::clamp_expiry;
 use crate::keep_alive::KeepAlive;
-use crate::outbound::QueueState;
-use crate::session::{Action, Now, Session, Settings, State};
+use crate::queue::QueueState;
+use crate::session::{Action, Now, Session, Settings, State, fitting};
 
 /// A CONNECT that obeys the protocol: the shell authenticates, authorises, claims the session, and then calls
 /// [`Session::accept`] or [`Session::refuse`].
@@ -38,7 +41,7 @@ pub struct WillRequest {
     pub topic: Utf8Bytes,
     /// Whether it is to be retained.
     pub retain: bool,
-    /// Will Delay Interval in seconds.
+    /// Will Delay Interval in seconds, not above the Session Expiry Interval.
     pub delay: u32,
     template: Box<Message>,
 }
@@ -94,24 +97,42 @@ impl Session {
     }
 
     /// Refuses the connection: CONNACK with `code` where the version has one, then the end. Nothing was accepted, so
-    /// there is no [`Ending`](crate::Ending).
+    /// there is no [`Ending`](crate::Ending). Ignored when the connection is over already.
     pub fn refuse(&mut self, code: ReasonCode, detail: impl Into<String>) {
-        let detail = detail.into();
-        let mut properties = ConnackProperties::default();
-        if self.version == Version::V5 && self.problem_information {
-            properties.reason_string = Some(detail.as_str().into());
+        if !matches!(self.state, State::Opened | State::Connecting { .. }) {
+            return;
         }
-        self.send(&Packet::Connack(Box::new(Connack { session_present: false, reason: code, properties })));
+        let detail = detail.into();
+        let code = fitting(code, PacketType::Connack);
         self.state = State::Refused;
+        // 3.1.1 has few return codes; beyond them the connection is just closed [MQTT-3.1.4-1, MQTT-3.2.2-6].
+        if self.version == Version::V5 || code.v311_return_code().is_some() {
+            self.send_refusal(code, &detail);
+        }
         self.push_action(Action::Refused { code, detail });
     }
 
+    /// The Reason String is left out when the client does not want it or it does not fit [MQTT-3.2.2-19].
+    fn send_refusal(&mut self, code: ReasonCode, detail: &str) {
+        let mut connack = Connack::new(false, code);
+        if self.version == Version::V5 && self.problem_information {
+            connack.properties.reason_string = Some(detail.into());
+        }
+        let mut packet = Packet::Connack(Box::new(connack));
+        if encoded_len(&packet, self.version) > self.outbound.max_packet().min(MAX_REFUSAL) {
+            packet = Packet::Connack(Box::new(Connack::new(false, code)));
+        }
+        self.send(&packet);
+    }
+
     /// Accepts the connection: sends CONNACK and starts the keep-alive timer. A will that was asked for is armed.
+    ///
+    /// Ignored when the connection ended meanwhile ([`Session::is_connected`] tells): what was claimed for it is then the
+    /// caller's to release.
     pub fn accept(&mut self, accepted: Accepted, will: Option<Arc<Message>>, now: Now) {
         let State::Connecting { keep_alive: requested } = self.state else { return };
         let keep_alive = KeepAlive::new(requested, &self.settings.limits, now.instant);
-        let connack = self.connack(&accepted, requested, keep_alive.seconds());
-        self.send(&Packet::Connack(Box::new(connack)));
+        let connack = Packet::Connack(Box::new(self.connack(&accepted, requested, keep_alive.seconds())));
         if let Some(id) = accepted.assigned_client_id {
             self.client_id = id;
         }
@@ -121,7 +142,15 @@ impl Session {
         self.publisher = Some(accepted.publisher);
         self.subscriptions = accepted.subscriptions.into_iter().collect();
         self.state = State::Connected;
-        if self.outbound.resume(accepted.queue) {
+        let len = encoded_len(&connack, self.version);
+        if len > self.outbound.max_packet() {
+            // Nothing may be sent to this client, not even a DISCONNECT that says so [MQTT-3.1.2-24].
+            let detail = format!("CONNACK of {len} bytes is above the client's Maximum Packet Size");
+            return self
+                .close(Close { code: None, ..Close::client_error(ReasonCode::PacketTooLarge, detail) });
+        }
+        self.send(&connack);
+        if self.outbound.resume(accepted.queue, self.settings.behaviour.stored_drain_rate) {
             self.push_action(Action::ReadQueue { after: self.outbound.position() });
         }
     }
@@ -151,6 +180,9 @@ impl Session {
 
 type Refusal = (ReasonCode, String);
 
+/// A refusal longer than this goes without its Reason String.
+const MAX_REFUSAL: usize = 512;
+
 /// The checks of `spec/broker.md` section 2, steps 4 to 7, in that order.
 fn check(connect: &Connect, settings: &Settings, now: Now) -> Result<ConnectRequest, Refusal> {
     let limits = &settings.limits;
@@ -160,17 +192,22 @@ fn check(connect: &Connect, settings: &Settings, now: Now) -> Result<ConnectRequ
         let detail = "enhanced authentication is not available".to_owned();
         return Err((ReasonCode::BadAuthenticationMethod, detail));
     }
-    let will = connect.will.as_deref().map(|will| check_will(will, settings, now)).transpose()?;
+    let mut will = connect.will.as_deref().map(|will| check_will(will, settings, now)).transpose()?;
     let asked = match connect.version {
         Version::V5 => connect.properties.session_expiry_interval.unwrap_or(0),
         Version::V311 if connect.clean_start => 0,
         Version::V311 => limits.session_expiry_default,
     };
+    let session_expiry = asked.min(limits.session_expiry_max);
+    if let Some(will) = &mut will {
+        // The will is published at the latest when the session ends [MQTT5 section 3.1.3.2.2].
+        will.delay = will.delay.min(session_expiry);
+    }
     Ok(ConnectRequest {
         version: connect.version,
         client_id,
         clean_start: connect.clean_start,
-        session_expiry: asked.min(limits.session_expiry_max),
+        session_expiry,
         will,
         username: connect.username.as_ref().map(|name| name.detached().into()),
         password: connect.password.as_ref().map(|password| bytes::Bytes::copy_from_slice(password)),
@@ -200,7 +237,10 @@ fn check_will(will: &Will, settings: &Settings, now: Now) -> Result<WillRequest,
     let topic: Utf8Bytes = will.topic.detached().into();
     let invalid_topic = |detail: String| (ReasonCode::TopicNameInvalid, detail);
     name::validate(&topic, limits).map_err(|error| invalid_topic(format!("will topic: {error}")))?;
-    if topic.starts_with('$') && (!behaviour.dollar_topics_are_ordinary || topic.starts_with("$aws/")) {
+    if let Err(error @ reserved::Error::System(_)) = reserved::may_publish(&topic, behaviour) {
+        return Err((ReasonCode::NotAuthorized, format!("will topic: {error}")));
+    }
+    if reserved::is_reserved(&topic, behaviour) {
         return Err(invalid_topic(format!("the will topic '{topic}' is reserved")));
     }
     if will.qos > behaviour.max_qos {
@@ -208,6 +248,11 @@ fn check_will(will: &Will, settings: &Settings, now: Now) -> Result<WillRequest,
     }
     if will.payload.len() > limits.payload_bytes {
         return Err((ReasonCode::PacketTooLarge, "the will payload is too large".to_owned()));
+    }
+    let user_properties = &will.properties.user_properties;
+    let user_bytes: usize = user_properties.iter().map(|p| p.name.len() + p.value.len()).sum();
+    if user_bytes > limits.user_property_bytes {
+        return Err((ReasonCode::QuotaExceeded, "the will's User Properties are too large".to_owned()));
     }
     let properties = will_properties(will);
     let expires_in = will.properties.message_expiry_interval.map(|seconds| clamp_expiry(seconds, limits));
@@ -249,8 +294,10 @@ fn will_properties(will: &Will) -> Option<Box<MessageProperties>> {
     (properties != MessageProperties::default()).then(|| Box::new(properties))
 }
 
-/// A will's expiry is kept as a duration until it is published.
-pub(crate) fn published_will(will: &Arc<Message>, now: Now) -> Arc<Message> {
+/// The will as it is published at `now`: its Message Expiry Interval, kept as a duration since the epoch until then,
+/// counts from here [MQTT5 section 3.1.3.2.4]. For whoever publishes a will that the store kept; an
+/// [`Ending`](crate::Ending) holds it in this form already.
+pub fn published_will(will: &Arc<Message>, now: Now) -> Arc<Message> {
     let mut message = (**will).clone();
     message.received_at = now.wall;
     message.expires_at = message

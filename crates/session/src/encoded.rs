@@ -12,13 +12,13 @@ use fleethaven_types::{Message, MessageProperties, QoS, Timestamp};
 pub struct Encoded {
     message: Arc<Message>,
     now: Timestamp,
-    templates: [Option<Template>; 8],
+    templates: [Option<Template>; 12],
 }
 
 impl Encoded {
     /// Nothing is encoded yet.
     pub fn new(message: Arc<Message>, now: Timestamp) -> Self {
-        Self { message, now, templates: [const { None }; 8] }
+        Self { message, now, templates: [const { None }; 12] }
     }
 
     /// The message.
@@ -34,7 +34,7 @@ impl Encoded {
     /// The encoding for a receiver; `None` when the message cannot be encoded (a text longer than MQTT can carry).
     pub fn template(&mut self, version: Version, qos: QoS, retain: bool) -> Option<&Template> {
         let v5 = usize::from(version == Version::V5);
-        let index = (v5 << 2) | (usize::from(qos != QoS::AtMostOnce) << 1) | usize::from(retain);
+        let index = v5 * 6 + usize::from(qos.bits()) * 2 + usize::from(retain);
         let slot = self.templates.get_mut(index)?;
         if slot.is_none() {
             let publish = publish(&self.message, qos, retain, &[], self.now, version);

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fleethaven_mqtt::{
-    Ack, Packet, PacketId, PayloadFormat, Publish, PublishProperties, ReasonCode, Version,
+    Ack, Packet, PacketId, PacketType, PayloadFormat, Publish, PublishProperties, ReasonCode, Version, encode,
 };
 use fleethaven_topics::{name, reserved};
 use fleethaven_types::{Limits, Message, MessageProperties, QoS, Utf8Bytes};
 
 use crate::close::Close;
-use crate::session::{Action, Now, Session};
+use crate::session::{Action, Now, Session, fitting};
 
 /// Names the acknowledgement that a QoS ≥ 1 PUBLISH waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,7 +61,7 @@ impl Inbound {
         self.pending.len()
     }
 
-    fn is_in_use(&self, packet_id: PacketId) -> bool {
+    pub(crate) fn is_in_use(&self, packet_id: PacketId) -> bool {
         self.pending.iter().any(|pending| pending.packet_id == packet_id)
     }
 }
@@ -90,7 +90,7 @@ impl Session {
                     self.publish_done(ticket, code);
                 }
             }
-            Err(Refused::Nack(code, detail)) => self.close(Close::client_error(code, detail)),
+            Err(Refused::Nack(code, detail)) => self.close(Close::refused(code, detail)),
         }
     }
 
@@ -101,8 +101,10 @@ impl Session {
             let detail = format!("QoS {} is not supported", publish.qos as u8);
             return Err(Refused::Close(Close::client_error(ReasonCode::QosNotSupported, detail)));
         }
-        self.check_flow(&publish)?;
+        self.check_receive_maximum(&publish)?;
+        // Before anything is refused with PUBACK: the alias is defined whatever becomes of the message.
         let topic = self.resolve_topic(&publish)?;
+        self.check_packet_id(&publish)?;
         name::validate(&topic, limits)
             .map_err(|error| Refused::Nack(ReasonCode::TopicNameInvalid, error.to_string()))?;
         self.check_reserved(&topic, publish.retain)?;
@@ -137,25 +139,25 @@ impl Session {
         }))
     }
 
-    /// Receive Maximum [MQTT-3.3.4-9] and packet identifiers in use.
-    fn check_flow(&self, publish: &Publish) -> Result<(), Refused> {
-        let Some(packet_id) = publish.packet_id else { return Ok(()) };
-        if self.version == Version::V311 {
-            // A 3.1.1 client is held back by not being read (`wants_input`).
-            return Ok(());
-        }
+    /// Receive Maximum [MQTT-3.3.4-9]. A 3.1.1 client is held back by not being read (`wants_input`).
+    fn check_receive_maximum(&self, publish: &Publish) -> Result<(), Refused> {
         let allowed = usize::from(self.settings.limits.inflight_in);
-        if self.inbound.unacknowledged() >= allowed {
+        let counts = self.version == Version::V5 && publish.qos != QoS::AtMostOnce;
+        if counts && self.inbound.unacknowledged() >= allowed {
             let detail = format!("more than {allowed} unacknowledged messages");
             return Err(Refused::Close(Close::client_error(ReasonCode::ReceiveMaximumExceeded, detail)));
         }
-        if self.inbound.is_in_use(packet_id) {
-            return Err(Refused::Nack(
-                ReasonCode::PacketIdentifierInUse,
-                format!("packet id {packet_id} is in use"),
-            ));
-        }
         Ok(())
+    }
+
+    /// An identifier in use [MQTT-2.2.1-3]. A 3.1.1 client may be repeating a message: it is taken as another one.
+    fn check_packet_id(&self, publish: &Publish) -> Result<(), Refused> {
+        match publish.packet_id {
+            Some(id) if self.version == Version::V5 && self.is_in_use(id) => {
+                Err(Refused::Nack(ReasonCode::PacketIdentifierInUse, format!("packet id {id} is in use")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The topic, from the packet or from its alias [MQTT-3.3.2-8 to MQTT-3.3.2-12].
@@ -189,6 +191,9 @@ impl Session {
         }
         let refused = |detail: String| Err(Refused::Nack(ReasonCode::TopicNameInvalid, detail));
         match reserved::may_publish(topic, &self.settings.behaviour) {
+            Err(error @ reserved::Error::System(_)) => {
+                Err(Refused::Nack(ReasonCode::NotAuthorized, error.to_string()))
+            }
             Err(error) => refused(error.to_string()),
             Ok(reserved::Class::Reserved) if retain => {
                 refused(format!("'{topic}' cannot hold a retained message"))
@@ -199,10 +204,15 @@ impl Session {
 
     /// The outcome of [`Action::Publish`]: a success once the message is durable, or a refusal. The acknowledgement leaves
     /// as soon as all earlier ones have.
+    ///
+    /// 3.1.1 has no PUBACK that says no. What a rate refused ([`ReasonCode::QuotaExceeded`]) is then just not acknowledged;
+    /// any other refusal ends the connection, and the client sends the message again on the next one.
     pub fn publish_done(&mut self, ticket: AckTicket, outcome: ReasonCode) {
         self.inbound.settle(ticket, outcome);
-        while let Some((packet_id, reason)) = self.inbound.next_settled() {
-            self.send_puback(packet_id, reason);
+        while self.is_connected()
+            && let Some((packet_id, outcome)) = self.inbound.next_settled()
+        {
+            self.acknowledge_publish(packet_id, outcome);
         }
     }
 
@@ -217,13 +227,25 @@ impl Session {
         }
     }
 
-    fn send_puback(&mut self, packet_id: PacketId, reason: ReasonCode) {
-        let reason = match self.version {
-            Version::V5 => reason,
-            // 3.1.1 has one PUBACK; refusals have closed the connection already.
-            Version::V311 => ReasonCode::Success,
-        };
-        self.send(&Packet::Puback(Ack::new(packet_id, reason)));
+    fn acknowledge_publish(&mut self, packet_id: PacketId, outcome: ReasonCode) {
+        let tells = self.settings.behaviour.report_no_matching_subscribers || outcome.is_error();
+        match (self.version, outcome) {
+            (Version::V311, ReasonCode::QuotaExceeded) => {
+                tracing::debug!(client_id = %self.client_id, %packet_id, "publish over a rate: not acknowledged");
+            }
+            (Version::V311, refusal) if refusal.is_error() => {
+                self.close(Close::refused(refusal, "a message was refused"));
+            }
+            (Version::V5, outcome) if tells && outcome != ReasonCode::Success => {
+                let ack = Ack::new(packet_id, fitting(outcome, PacketType::Puback));
+                self.answer(&Packet::Puback(ack));
+            }
+            // The same four bytes in both versions, below any Maximum Packet Size that let CONNACK through.
+            _ => {
+                encode::encode_puback_ok(packet_id, self.output.buffer());
+                self.output.count_answer(4);
+            }
+        }
     }
 }
 

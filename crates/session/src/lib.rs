@@ -10,7 +10,8 @@
 //! | [`session`] | [`Session`]: the life of a connection, from the first byte to its [`Ending`] |
 //! | [`connect`] | CONNECT: what is checked before anyone is asked, CONNACK |
 //! | [`inbound`] | PUBLISH from the client: aliases, Receive Maximum, acknowledgements in the order of receipt |
-//! | [`outbound`] | PUBLISH to the client: the in-flight window, the queue cursor, expiry, sizes |
+//! | [`outbound`] | PUBLISH to the client: the in-flight window, packet identifiers, what waits, sizes |
+//! | [`queue`] | the durable queue of a persistent session: reading position, pushes, the pace of stored messages |
 //! | [`subscribe`] | SUBSCRIBE and UNSUBSCRIBE |
 //! | [`keep_alive`] | the keep-alive timer |
 //! | [`close`] | how a connection ends: reasons, DISCONNECT, the will |
@@ -28,14 +29,19 @@ pub mod inbound;
 pub mod keep_alive;
 pub mod outbound;
 pub mod output;
+pub mod queue;
 pub mod session;
 pub mod subscribe;
 
 pub use close::{Close, DisconnectReason, Ending};
-pub use connect::{Accepted, ConnectRequest, WillRequest};
+pub use connect::{Accepted, ConnectRequest, WillRequest, published_will};
 pub use encoded::Encoded;
 pub use inbound::AckTicket;
-pub use outbound::{Delivery, QueueState};
+pub use outbound::Delivery;
 pub use output::Output;
+pub use queue::QueueState;
 pub use session::{Action, Now, Session, Settings};
 pub use subscribe::{SubscribeRequest, UnsubscribeRequest};
+
+#[cfg(test)]
+mod tests;

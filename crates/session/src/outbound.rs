@@ -1,9 +1,8 @@
-//! PUBLISH to the client: the in-flight window, packet identifiers, the queue cursor, expiry, sizes.
+//! PUBLISH to the client: the in-flight window, packet identifiers, what waits for the window, sizes.
 //!
 //! Every QoS ≥ 1 delivery has an [`EntryId`], and its packet identifier follows from it. For a persistent session the id is
-//! the position in its durable queue, so a redelivery after a crash uses the original identifier [MQTT-4.4.0-1]; for others
-//! the session counts for itself. A push from the router is a hint: it is delivered when it continues what the session holds,
-//! and the queue is read otherwise (`docs/architecture.md`, "a push is a hint").
+//! the position in its durable queue ([`crate::queue`]), so a redelivery after a crash uses the original identifier
+//! [MQTT-4.4.0-1]; for others the session counts for itself.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,10 +12,13 @@ use fleethaven_types::{EntryId, Message, QoS, Timestamp};
 
 use crate::encoded::{self, Encoded};
 use crate::output::Output;
-use crate::session::{Action, Now, Session};
+use crate::queue::{Cursor, QueueState};
+use crate::session::{Action, HIGHEST_QOS, Now, Session};
 
 /// Output above this many unwritten bytes: QoS 0 is dropped, QoS ≥ 1 waits.
 const OUTPUT_BOUND: usize = 1 << 20;
+/// Payloads below this size are copied out of their receive buffer before they wait.
+const DETACH_BELOW: usize = 4096;
 /// Entry ids in flight may span at most so many, so that packet identifiers stay unique.
 const MAX_SPAN: u64 = 65_534;
 
@@ -29,17 +31,6 @@ pub struct Delivery<'a> {
     pub retain: bool,
     /// Subscription Identifiers to send.
     pub identifiers: &'a [u32],
-}
-
-/// Where the durable queue of a persistent session stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueState {
-    /// Everything up to here is acknowledged.
-    pub trimmed: EntryId,
-    /// The last entry there is.
-    pub tail: EntryId,
-    /// Up to here entries may have been sent before: they carry DUP.
-    pub sent: EntryId,
 }
 
 #[derive(Debug)]
@@ -69,18 +60,8 @@ pub(crate) struct Outbound {
     /// Messages of a session without a durable queue that wait for the window.
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
-    queue: Option<Cursor>,
+    pub(crate) queue: Option<Cursor>,
     dropped: u64,
-}
-
-/// The reading position of a persistent session in its durable queue.
-#[derive(Debug)]
-struct Cursor {
-    /// Highest entry known to exist.
-    tail: EntryId,
-    /// A read is on its way.
-    reading: bool,
-    sent_before: EntryId,
 }
 
 impl Default for Outbound {
@@ -108,32 +89,53 @@ impl Outbound {
         self.max_packet = bytes.map_or(usize::MAX, |bytes| bytes as usize);
     }
 
-    /// Starts at the queue's trim point; `true` when there is something to read.
-    pub(crate) fn resume(&mut self, queue: Option<QueueState>) -> bool {
+    /// Starts at the queue's trim point; `true` when a read is to be asked for.
+    pub(crate) fn resume(&mut self, queue: Option<QueueState>, drain_rate: Option<u32>) -> bool {
         let Some(state) = queue else { return false };
-        let reading = state.tail > state.trimmed;
         self.last = state.trimmed;
-        self.queue = Some(Cursor { tail: state.tail, reading, sent_before: state.sent });
+        let cursor = Cursor::new(state, drain_rate);
+        let reading = cursor.is_reading();
+        self.queue = Some(cursor);
         reading
     }
 
+    /// The last entry that was dealt with.
     pub(crate) fn position(&self) -> EntryId {
         self.last
     }
 
-    fn has_room(&self) -> bool {
-        let span = self.in_flight.front().map_or(0, |oldest| self.last.0.saturating_sub(oldest.entry.0));
-        self.unacknowledged < self.window && span < MAX_SPAN
+    /// The highest entry that this connection or one before may have sent.
+    pub(crate) fn sent(&self) -> EntryId {
+        self.queue.as_ref().map_or(self.last, |cursor| cursor.sent_before().max(self.last))
     }
 
-    fn start(&mut self, entry: EntryId) {
+    /// Nothing is left to send up to `entry`.
+    pub(crate) fn skip_to(&mut self, entry: EntryId) {
+        self.last = self.last.max(entry);
+    }
+
+    /// Whether the window has room, and packet identifiers stay unique if `next` is sent.
+    fn has_room_for(&self, next: EntryId) -> bool {
+        let span = self.in_flight.front().map_or(0, |oldest| next.0.saturating_sub(oldest.entry.0));
+        self.unacknowledged < self.window && span <= MAX_SPAN
+    }
+
+    fn next(&self) -> EntryId {
+        EntryId(self.last.0 + 1)
+    }
+
+    pub(crate) fn max_packet(&self) -> usize {
+        self.max_packet
+    }
+
+    pub(crate) fn start(&mut self, entry: EntryId) {
         self.last = entry;
         self.in_flight.push_back(InFlight { entry, acknowledged: false });
         self.unacknowledged += 1;
     }
 
     /// The entry that `packet_id` names, now acknowledged.
-    fn acknowledge(&mut self, packet_id: PacketId) -> Option<EntryId> {
+    pub(crate) fn acknowledge(&mut self, packet_id: PacketId) -> Option<EntryId> {
         let oldest = self.in_flight.front()?.entry;
         let distance = (65_535 + u64::from(packet_id.get()) - u64::from(oldest.packet_id().get())) % 65_535;
         let entry = EntryId(oldest.0 + distance);
@@ -149,35 +151,54 @@ impl Outbound {
 }
 
 impl Session {
+    /// Whether anything that is to be acknowledged may be sent now.
+    pub(crate) fn has_room(&self) -> bool {
+        self.may_send(self.outbound.next())
+    }
+
+    /// Whether `entry` may be sent now.
+    pub(crate) fn may_send(&self, entry: EntryId) -> bool {
+        self.outbound.has_room_for(entry) && self.output.len() < OUTPUT_BOUND
+    }
+
     /// Delivers a message that stands in no durable queue: QoS 0, or any QoS for a session that is not persistent.
+    ///
+    /// The queue of a persistent session numbers its packets, so what did not pass through it goes out at QoS 0.
     pub fn deliver(&mut self, encoded: &mut Encoded, delivery: &Delivery<'_>, now: Now) {
         if !self.is_connected() || encoded.is_expired() {
             return;
         }
-        if delivery.qos == QoS::AtMostOnce {
-            if self.output.len() < OUTPUT_BOUND {
-                self.write_publish(encoded, delivery, None, false, now.wall);
-            } else {
-                self.outbound.dropped += 1;
-            }
-        } else if self.outbound.waiting.is_empty()
-            && self.outbound.has_room()
-            && self.output.len() < OUTPUT_BOUND
-        {
-            let entry = EntryId(self.outbound.last.0 + 1);
-            self.outbound.start(entry);
-            if !self.write_publish(encoded, delivery, Some(entry), false, now.wall) {
-                self.outbound.acknowledge(entry.packet_id());
-            }
+        if delivery.qos == QoS::AtMostOnce || self.outbound.queue.is_some() {
+            self.deliver_unacknowledged(encoded, delivery, now);
+        } else if self.outbound.waiting.is_empty() && self.has_room() {
+            self.send_numbered(encoded, delivery, now);
         } else {
             self.wait(encoded.message(), delivery);
+        }
+    }
+
+    fn deliver_unacknowledged(&mut self, encoded: &mut Encoded, delivery: &Delivery<'_>, now: Now) {
+        if self.output.len() < OUTPUT_BOUND {
+            let delivery = Delivery { qos: QoS::AtMostOnce, ..delivery.clone() };
+            self.write_publish(encoded, &delivery, None, false, now.wall);
+        } else {
+            self.outbound.dropped += 1;
+        }
+    }
+
+    /// Sends under the next number of a session that counts for itself.
+    fn send_numbered(&mut self, encoded: &mut Encoded, delivery: &Delivery<'_>, now: Now) {
+        let entry = self.outbound.next();
+        self.outbound.start(entry);
+        if !self.write_publish(encoded, delivery, Some(entry), false, now.wall) {
+            self.outbound.acknowledge(entry.packet_id());
         }
     }
 
     /// Keeps a message until the client acknowledges earlier ones; drops the newest at the bound.
     fn wait(&mut self, message: &Arc<Message>, delivery: &Delivery<'_>) {
         let limits = &self.settings.limits;
-        let size = message.payload.len() + message.topic.len();
+        let size = size_of_waiting(message);
         let full = self.outbound.waiting.len() as u64 >= limits.session_queued_messages
             || (self.outbound.waiting_bytes + size) as u64 > limits.session_queued_bytes;
         if full {
@@ -186,91 +207,15 @@ impl Session {
         }
         self.outbound.waiting_bytes += size;
         self.outbound.waiting.push_back(Waiting {
-            message: message.clone(),
+            message: detached(message),
             qos: delivery.qos,
             retain: delivery.retain,
             identifiers: delivery.identifiers.into(),
         });
     }
 
-    /// A push from the durable queue: `entry` follows `previous`. Delivered if the session holds `previous`; otherwise the
-    /// queue is read.
-    pub fn deliver_queued(
-        &mut self,
-        encoded: &mut Encoded,
-        delivery: &Delivery<'_>,
-        (entry, previous): (EntryId, EntryId),
-        now: Now,
-    ) {
-        let last = self.outbound.last;
-        let Some(cursor) = &mut self.outbound.queue else { return };
-        let level = cursor.tail <= last;
-        cursor.tail = cursor.tail.max(entry);
-        if cursor.reading || !self.is_connected() || entry <= last {
-            return;
-        }
-        if level && previous == last && self.outbound.has_room() && self.output.len() < OUTPUT_BOUND {
-            self.send_entry(encoded, delivery, entry, now.wall);
-        } else {
-            self.read_on();
-        }
-    }
-
-    /// The entries that [`Action::ReadQueue`] asked for, in order, and the queue's tail when they were read.
-    pub fn queue_read<'a>(
-        &mut self,
-        entries: impl IntoIterator<Item = (EntryId, Arc<Message>, Delivery<'a>)>,
-        tail: EntryId,
-        now: Now,
-    ) {
-        let mut complete = true;
-        for (entry, message, delivery) in entries {
-            if entry <= self.outbound.last {
-                continue;
-            }
-            if !self.outbound.has_room() || self.output.len() >= OUTPUT_BOUND {
-                complete = false;
-                break;
-            }
-            let mut encoded = Encoded::new(message, now.wall);
-            self.send_entry(&mut encoded, &delivery, entry, now.wall);
-        }
-        let last = self.outbound.last;
-        if let Some(cursor) = &mut self.outbound.queue {
-            cursor.reading = false;
-            cursor.tail = cursor.tail.max(tail);
-        }
-        if complete && tail > last && self.outbound.queue.as_ref().is_some_and(|cursor| cursor.tail == tail) {
-            // Entries between here and the tail are gone (expired): nothing below the tail is left to read.
-            self.outbound.last = tail;
-        }
-        self.read_on();
-    }
-
-    /// Asks for more of the queue when there is more and the window has room.
-    fn read_on(&mut self) {
-        let room = self.outbound.has_room() && self.output.len() < OUTPUT_BOUND;
-        let last = self.outbound.last;
-        let Some(cursor) = &mut self.outbound.queue else { return };
-        if !cursor.reading && cursor.tail > last && room {
-            cursor.reading = true;
-            self.push_action(Action::ReadQueue { after: last });
-        }
-    }
-
-    fn send_entry(&mut self, encoded: &mut Encoded, delivery: &Delivery<'_>, entry: EntryId, now: Timestamp) {
-        let sent_before = self.outbound.queue.as_ref().map_or(EntryId::NONE, |cursor| cursor.sent_before);
-        let dup = entry <= sent_before && self.settings.behaviour.dup_flag_on_redelivery;
-        self.outbound.start(entry);
-        let gone = encoded.is_expired() || !self.write_publish(encoded, delivery, Some(entry), dup, now);
-        if gone {
-            self.outbound.acknowledge(entry.packet_id());
-            self.push_action(Action::Acknowledged { entry });
-        }
-    }
-
     /// Writes one PUBLISH; `false` when the client's Maximum Packet Size does not allow it [MQTT-3.1.2-25].
-    fn write_publish(
+    pub(crate) fn write_publish(
         &mut self,
         encoded: &mut Encoded,
         delivery: &Delivery<'_>,
@@ -280,23 +225,21 @@ impl Session {
     ) -> bool {
         let packet_id = entry.map(EntryId::packet_id);
         let max = self.outbound.max_packet;
+        // No QoS 2 exchange can be held with the client yet (docs/compatibility.md).
+        let qos = delivery.qos.min(HIGHEST_QOS);
         let written = if delivery.identifiers.is_empty() || self.version == Version::V311 {
-            let template = encoded.template(self.version, delivery.qos, delivery.retain);
+            let template = encoded.template(self.version, qos, delivery.retain);
             template.filter(|template| template.encoded_len() <= max).is_some_and(|template| {
                 let head = template.write_head_to(packet_id, dup, self.output.buffer());
-                self.output.put_payload(template.payload());
+                if head.is_ok() {
+                    self.output.put_payload(template.payload());
+                }
                 head.is_ok()
             })
         } else {
             let message = encoded.message();
-            let mut publish = encoded::publish(
-                message,
-                delivery.qos,
-                delivery.retain,
-                delivery.identifiers,
-                now,
-                self.version,
-            );
+            let mut publish =
+                encoded::publish(message, qos, delivery.retain, delivery.identifiers, now, self.version);
             (publish.packet_id, publish.dup) = (packet_id, dup);
             encode::publish_len(self.version, &publish) <= max
                 && write_one(&publish, self.version, &mut self.output)
@@ -321,29 +264,16 @@ impl Session {
 
     /// The window opened or the output drained: sends what waits, reads on where the queue has more.
     pub fn send_waiting(&mut self, now: Now) {
-        while self.outbound.has_room() && self.output.len() < OUTPUT_BOUND {
+        while self.is_connected() && self.has_room() {
             let Some(waiting) = self.outbound.waiting.pop_front() else { break };
-            self.outbound.waiting_bytes -= waiting.message.payload.len() + waiting.message.topic.len();
+            self.outbound.waiting_bytes -= size_of_waiting(&waiting.message);
             let mut encoded = Encoded::new(waiting.message, now.wall);
             if encoded.is_expired() {
                 continue;
             }
             let delivery =
                 Delivery { qos: waiting.qos, retain: waiting.retain, identifiers: &waiting.identifiers };
-            let entry = EntryId(self.outbound.last.0 + 1);
-            self.outbound.start(entry);
-            if !self.write_publish(&mut encoded, &delivery, Some(entry), false, now.wall) {
-                self.outbound.acknowledge(entry.packet_id());
-            }
-        }
-        self.read_on();
-    }
-
-    /// Tells the session of its queue's tail; it reads on if it was behind. Pushes can get lost with the router that sent
-    /// them, so the shell asks the store for tails from time to time.
-    pub fn queue_tail(&mut self, tail: EntryId) {
-        if let Some(cursor) = &mut self.outbound.queue {
-            cursor.tail = cursor.tail.max(tail);
+            self.send_numbered(&mut encoded, &delivery, now);
         }
         self.read_on();
     }
@@ -362,4 +292,18 @@ impl Session {
 
 fn write_one(publish: &fleethaven_mqtt::Publish, version: Version, output: &mut Output) -> bool {
     encode::encode_publish(publish, version, output.buffer()).is_ok()
+}
+
+/// What a waiting message counts against [`fleethaven_types::Limits::session_queued_bytes`].
+fn size_of_waiting(message: &Message) -> usize {
+    message.payload.len() + message.topic.len()
+}
+
+/// A message that may wait for long: a small payload must not keep the buffer alive that it was received in.
+fn detached(message: &Arc<Message>) -> Arc<Message> {
+    if message.payload.len() >= DETACH_BELOW {
+        return message.clone();
+    }
+    let payload = bytes::Bytes::copy_from_slice(&message.payload);
+    Arc::new(Message { topic: message.topic.compact(), payload, ..(**message).clone() })
 }

@@ -9,6 +9,8 @@ use bytes::{Buf, Bytes, BytesMut};
 const SHARE_FROM: usize = 4096;
 /// A drained buffer above this capacity is given back.
 const KEEP_CAPACITY: usize = 1024;
+/// Unwritten answers above this many bytes: a client that asks without reading is not read either.
+const ANSWERS_BOUND: usize = 64 << 10;
 
 /// The output of one connection: small packets are gathered in one buffer, large payloads are shared segments.
 #[derive(Debug, Default)]
@@ -16,6 +18,11 @@ pub struct Output {
     segments: VecDeque<Bytes>,
     tail: BytesMut,
     shared: usize,
+    /// Bytes written to the client so far.
+    written: u64,
+    /// Bytes of answers since the one that ends at `answers_from`; forgotten once that one is written.
+    answers: usize,
+    answers_from: u64,
 }
 
 impl Output {
@@ -40,6 +47,19 @@ impl Output {
     fn push(&mut self, segment: Bytes) {
         self.shared += segment.len();
         self.segments.push_back(segment);
+    }
+
+    /// The last `bytes` put here answer something the client sent.
+    pub(crate) fn count_answer(&mut self, bytes: usize) {
+        if self.answers == 0 {
+            self.answers_from = self.written + self.len() as u64;
+        }
+        self.answers += bytes;
+    }
+
+    /// Whether the client leaves too many answers unread, so that no more should be provoked.
+    pub(crate) fn is_flooded(&self) -> bool {
+        self.answers > ANSWERS_BOUND
     }
 
     /// Bytes that wait.
@@ -71,6 +91,10 @@ impl Buf for Output {
     }
 
     fn advance(&mut self, mut count: usize) {
+        self.written += count as u64;
+        if self.written >= self.answers_from {
+            self.answers = 0;
+        }
         while count > 0 {
             let Some(front) = self.segments.front_mut() else { break };
             let step = count.min(front.len());

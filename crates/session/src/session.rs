@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fleethaven_mqtt::{
-    DecodeError, Disconnect, DisconnectProperties, Packet, ReasonCode, Version, encode, encoded_len,
+    DecodeError, Disconnect, DisconnectProperties, Packet, PacketType, ReasonCode, Version, encode,
+    encoded_len,
 };
 use fleethaven_types::{
-    Behaviour, EntryId, Limits, Message, Profile, Publisher, Scope, SessionId, Timestamp, Utf8Bytes,
+    Behaviour, EntryId, Limits, Message, Profile, Publisher, QoS, Scope, SessionId, Timestamp, Utf8Bytes,
 };
 use rustc_hash::FxHashSet;
 
@@ -18,7 +19,10 @@ use crate::inbound::{AckTicket, Inbound};
 use crate::keep_alive::KeepAlive;
 use crate::outbound::Outbound;
 use crate::output::Output;
-use crate::subscribe::{SubscribeRequest, UnsubscribeRequest};
+use crate::subscribe::{OpenRequests, SubscribeRequest, UnsubscribeRequest};
+
+/// QoS 2 is not built yet (docs/compatibility.md): whatever is configured, no higher QoS is granted or accepted.
+pub(crate) const HIGHEST_QOS: QoS = QoS::AtLeastOnce;
 
 /// The time, read once per turn: monotonic for timers, wall clock for what messages carry.
 #[derive(Debug, Clone, Copy)]
@@ -41,8 +45,9 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Settings with this behaviour and these limits.
-    pub fn new(behaviour: Behaviour, limits: Limits, scope: Scope) -> Self {
+    /// Settings with this behaviour and these limits. QoS 2 is not available yet: `max_qos` is lowered to 1.
+    pub fn new(mut behaviour: Behaviour, limits: Limits, scope: Scope) -> Self {
+        behaviour.max_qos = behaviour.max_qos.min(HIGHEST_QOS);
         let nobody = Publisher { scope, client_id: None, principal: None, source_ip: None, trace: 0 };
         Self { behaviour, limits, nobody: Arc::new(nobody) }
     }
@@ -119,7 +124,9 @@ pub struct Session {
     pub(crate) will: Option<Arc<Message>>,
     pub(crate) will_delay: u32,
     pub(crate) keep_alive: KeepAlive,
+    /// Filters held, and those asked for: both count against the limit.
     pub(crate) subscriptions: FxHashSet<Utf8Bytes>,
+    pub(crate) requests: OpenRequests,
     pub(crate) inbound: Inbound,
     pub(crate) outbound: Outbound,
     pub(crate) output: Output,
@@ -146,6 +153,7 @@ impl Session {
             will: None,
             will_delay: 0,
             subscriptions: FxHashSet::default(),
+            requests: OpenRequests::default(),
             inbound: Inbound::default(),
             outbound: Outbound::default(),
             output: Output::default(),
@@ -181,7 +189,10 @@ impl Session {
             Packet::Puback(ack) => self.handle_puback(ack.packet_id, now),
             Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe),
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(unsubscribe),
-            Packet::Pingreq => encode::encode_pingresp(self.output.buffer()),
+            Packet::Pingreq => {
+                encode::encode_pingresp(self.output.buffer());
+                self.output.count_answer(2);
+            }
             Packet::Disconnect(disconnect) => self.handle_disconnect(&disconnect),
             // [MQTT-3.1.0-2]
             Packet::Connect(_) => {
@@ -217,7 +228,8 @@ impl Session {
             }
             self.session_expiry = seconds.min(self.settings.limits.session_expiry_max);
         }
-        if disconnect.reason != ReasonCode::DisconnectWithWillMessage {
+        // Any other reason than a normal end leaves the will in force [MQTT-3.14.4-3, section 3.1.2.5].
+        if disconnect.reason == ReasonCode::NORMAL_DISCONNECTION {
             self.will = None;
         }
         let reason = DisconnectReason::ClientInitiatedDisconnect;
@@ -225,21 +237,14 @@ impl Session {
         self.close(Close { reason, code: None, detail });
     }
 
-    /// Handles bytes that the decoder refused.
+    /// Handles bytes that the decoder refused. `version` is the decoder's: `None` while CONNECT has not told it.
     pub fn handle_malformed(&mut self, error: &DecodeError, version: Option<Version>) {
         let detail = error.to_string();
         match self.state {
             State::Opened => {
+                let version = version.or(error.answer_version());
                 self.version = version.unwrap_or(Version::V311);
-                let code = error.reason();
-                let answered = version == Some(Version::V5) || code == ReasonCode::UnsupportedProtocolVersion;
-                if answered {
-                    self.refuse(code, detail);
-                } else {
-                    // 3.1.1 has no return code for it: the connection is just closed [MQTT-3.1.4-1].
-                    self.state = State::Refused;
-                    self.push_action(Action::Refused { code, detail });
-                }
+                self.refuse(error.reason(), detail);
             }
             _ => self.close(Close::client_error(error.reason(), detail)),
         }
@@ -254,7 +259,9 @@ impl Session {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Opened | State::Connecting { .. } => Some(self.connect_deadline),
-            State::Connected => self.keep_alive.deadline(),
+            State::Connected => {
+                [self.keep_alive.deadline(), self.pace_deadline()].into_iter().flatten().min()
+            }
             State::Refused | State::Closed => None,
         }
     }
@@ -264,14 +271,19 @@ impl Session {
         if self.poll_timeout().is_none_or(|at| at > now.instant) {
             return;
         }
-        let (reason, code, detail) = match self.state {
-            State::Connected => {
-                let detail = format!("nothing received for 1.5 × {} s", self.keep_alive.seconds());
-                (DisconnectReason::MqttKeepAliveTimeout, Some(ReasonCode::KeepAliveTimeout), detail)
+        match self.state {
+            State::Opened => {
+                let detail = "no CONNECT in time".to_owned();
+                self.close(Close { reason: DisconnectReason::ClientError, code: None, detail });
             }
-            _ => (DisconnectReason::ClientError, None, "no CONNECT in time".to_owned()),
-        };
-        self.close(Close { reason, code, detail });
+            State::Connecting { .. } => self.close(Close::server_error("CONNECT was not decided in time")),
+            _ if self.keep_alive.deadline().is_some_and(|at| at <= now.instant) => {
+                let detail = format!("nothing received for 1.5 × {} s", self.keep_alive.seconds());
+                let code = Some(ReasonCode::KeepAliveTimeout);
+                self.close(Close { reason: DisconnectReason::MqttKeepAliveTimeout, code, detail });
+            }
+            _ => self.handle_pace(now.instant),
+        }
     }
 
     /// Ends the connection: an MQTT 5 client is told why, output is written, and [`Action::Close`] follows.
@@ -294,11 +306,13 @@ impl Session {
     }
 
     fn send_disconnect(&mut self, code: ReasonCode, detail: &str) {
+        let code = fitting(code, PacketType::Disconnect);
         let properties = DisconnectProperties { reason_string: Some(detail.into()), ..Default::default() };
-        // DISCONNECT may carry a Reason String whatever Request Problem Information says [MQTT-3.1.2-29].
+        // DISCONNECT may carry a Reason String whatever Request Problem Information says [MQTT-3.1.2-29], unless that
+        // makes it too large for the client [MQTT-3.14.2-3].
         let mut packet =
             Packet::Disconnect(Disconnect { reason: code, properties: Some(Box::new(properties)) });
-        if encoded_len(&packet, self.version) > 512 {
+        if encoded_len(&packet, self.version) > self.outbound.max_packet().min(MAX_DISCONNECT) {
             packet = Packet::Disconnect(Disconnect::new(code));
         }
         self.send(&packet);
@@ -308,8 +322,9 @@ impl Session {
     pub fn ended(&mut self, now: Now) -> Option<Ending> {
         let close = self.closed.take()?;
         self.publisher.as_ref()?;
-        let will = self.will.take().map(|will| (published_will(&will, now), self.will_delay));
-        Some(Ending { close, will, session_expiry: self.session_expiry, sent: self.outbound.position() })
+        let delay = self.will_delay.min(self.session_expiry);
+        let will = self.will.take().map(|will| (published_will(&will, now), delay));
+        Some(Ending { close, will, session_expiry: self.session_expiry, sent: self.outbound.sent() })
     }
 
     /// Bytes to write.
@@ -317,14 +332,16 @@ impl Session {
         &mut self.output
     }
 
-    /// Whether the next packet may be handled: not while CONNECT is being decided, and not while a client has more
-    /// unacknowledged messages than it may (3.1.1 has no Receive Maximum, so it is held back by not being read).
+    /// Whether the next packet may be handled: not while CONNECT is being decided, not while a client has more
+    /// unacknowledged messages than it may (3.1.1 has no Receive Maximum, so it is held back by not being read), and not
+    /// while it leaves answers unread or has many subscriptions asked for.
     pub fn wants_input(&self) -> bool {
         match self.state {
             State::Opened => true,
             State::Connected => {
-                self.version == Version::V5
-                    || self.inbound.unacknowledged() < usize::from(self.settings.limits.inflight_in)
+                let within_receive_maximum = self.version == Version::V5
+                    || self.inbound.unacknowledged() < usize::from(self.settings.limits.inflight_in);
+                within_receive_maximum && !self.requests.are_many() && !self.output.is_flooded()
             }
             State::Connecting { .. } | State::Refused | State::Closed => false,
         }
@@ -359,10 +376,30 @@ impl Session {
         self.actions.push_back(action);
     }
 
+    /// Answers the client. An answer above the client's Maximum Packet Size may not be sent [MQTT-3.1.2-24], and
+    /// without it the client would wait for ever: the connection ends.
+    pub(crate) fn answer(&mut self, packet: &Packet) {
+        let len = encoded_len(packet, self.version);
+        if len > self.outbound.max_packet() {
+            let detail = format!("an answer of {len} bytes is above the client's Maximum Packet Size");
+            return self.close(Close::client_error(ReasonCode::PacketTooLarge, detail));
+        }
+        self.send(packet);
+        self.output.count_answer(len);
+    }
+
     pub(crate) fn send(&mut self, packet: &Packet) {
         if let Err(error) = encode(packet, self.version, self.output.buffer()) {
             // Only a text longer than MQTT can carry gets here; the packet is left out rather than cut.
             tracing::warn!(client_id = %self.client_id, %error, "a packet could not be encoded");
         }
     }
+}
+
+/// A DISCONNECT longer than this goes without its Reason String.
+const MAX_DISCONNECT: usize = 512;
+
+/// `code`, or Unspecified error where `packet` cannot carry it.
+pub(crate) fn fitting(code: ReasonCode, packet: PacketType) -> ReasonCode {
+    if code.may_stand_in(packet) { code } else { ReasonCode::UnspecifiedError }
 }

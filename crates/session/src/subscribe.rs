@@ -1,13 +1,14 @@
 //! SUBSCRIBE and UNSUBSCRIBE: what is checked before policies are asked.
 
 use fleethaven_mqtt::{
-    Packet, PacketId, ReasonCode, Suback, Subscribe, SubscriptionOptions, Unsuback, Unsubscribe, Version,
+    Packet, PacketId, PacketType, ReasonCode, Suback, Subscribe, SubscriptionOptions, Unsuback, Unsubscribe,
+    Version,
 };
 use fleethaven_topics::{Filter, reserved};
 use fleethaven_types::Utf8Bytes;
 
 use crate::close::Close;
-use crate::session::{Action, Session};
+use crate::session::{Action, Session, fitting};
 
 /// One filter of a SUBSCRIBE.
 #[derive(Debug)]
@@ -41,7 +42,46 @@ pub struct UnsubscribeRequest {
     pub filters: Vec<Utf8Bytes>,
 }
 
+/// SUBSCRIBE and UNSUBSCRIBE packets that are with the shell.
+#[derive(Debug, Default)]
+pub(crate) struct OpenRequests(Vec<OpenRequest>);
+
+#[derive(Debug)]
+struct OpenRequest {
+    packet_id: PacketId,
+    /// Filters that were not held before: they are, unless they are refused.
+    added: Vec<Utf8Bytes>,
+}
+
+impl OpenRequests {
+    /// More than this and the client is not read on.
+    const MANY: usize = 32;
+
+    pub(crate) fn are_many(&self) -> bool {
+        self.0.len() >= Self::MANY
+    }
+
+    fn open(&mut self, packet_id: PacketId, added: Vec<Utf8Bytes>) {
+        self.0.push(OpenRequest { packet_id, added });
+    }
+
+    /// Ends the oldest request of this identifier; returns the filters that it added.
+    fn finish(&mut self, packet_id: PacketId) -> Vec<Utf8Bytes> {
+        let index = self.0.iter().position(|request| request.packet_id == packet_id);
+        index.map(|index| self.0.remove(index).added).unwrap_or_default()
+    }
+
+    fn contains(&self, packet_id: PacketId) -> bool {
+        self.0.iter().any(|request| request.packet_id == packet_id)
+    }
+}
+
 impl Session {
+    /// Whether an exchange of the client's with this identifier is open [MQTT-2.2.1-3].
+    pub(crate) fn is_in_use(&self, packet_id: PacketId) -> bool {
+        self.inbound.is_in_use(packet_id) || self.requests.contains(packet_id)
+    }
+
     pub(crate) fn handle_subscribe(&mut self, subscribe: Subscribe) {
         let most = self.settings.limits.filters_per_subscribe;
         if subscribe.filters.len() > most {
@@ -52,16 +92,23 @@ impl Session {
             let detail = "Subscription Identifiers are not available";
             return self.close(Close::client_error(ReasonCode::SubscriptionIdentifiersNotSupported, detail));
         }
-        let mut added = 0;
+        if self.version == Version::V5 && self.is_in_use(subscribe.packet_id) {
+            let codes = vec![ReasonCode::PacketIdentifierInUse; subscribe.filters.len()];
+            return self.send_suback(subscribe.packet_id, codes);
+        }
+        let mut added = Vec::new();
         let mut filters = Vec::with_capacity(subscribe.filters.len());
         for requested in subscribe.filters {
             let filter: Utf8Bytes = requested.filter.detached().into();
             let mut options = requested.options;
             options.qos = options.qos.min(self.settings.behaviour.max_qos);
-            let verdict = self.check_filter(&filter, added);
-            added += usize::from(verdict.is_ok() && !self.subscriptions.contains(&filter));
+            let verdict = self.check_filter(&filter);
+            if verdict.is_ok() && self.subscriptions.insert(filter.clone()) {
+                added.push(filter.clone());
+            }
             filters.push(RequestedFilter { filter, options, verdict });
         }
+        self.requests.open(subscribe.packet_id, added);
         self.push_action(Action::Subscribe(SubscribeRequest {
             packet_id: subscribe.packet_id,
             identifier: subscribe.subscription_id.map(|id| id.get()),
@@ -69,35 +116,42 @@ impl Session {
         }));
     }
 
-    fn check_filter(&self, text: &Utf8Bytes, added: usize) -> Result<(), ReasonCode> {
+    fn check_filter(&self, text: &Utf8Bytes) -> Result<(), ReasonCode> {
         let settings = &self.settings;
         let filter = Filter::parse(text, &settings.limits).map_err(|_| ReasonCode::TopicFilterInvalid)?;
         if filter.share_name().is_some() {
             return Err(ReasonCode::SharedSubscriptionsNotSupported);
         }
         reserved::may_subscribe(&filter, &settings.behaviour).map_err(|_| ReasonCode::TopicFilterInvalid)?;
-        let held = self.subscriptions.len() + added;
-        if held >= settings.limits.subscriptions_per_connection && !self.subscriptions.contains(text) {
+        let full = self.subscriptions.len() >= settings.limits.subscriptions_per_connection;
+        if full && !self.subscriptions.contains(text) {
             return Err(ReasonCode::QuotaExceeded);
         }
         Ok(())
     }
 
-    /// The outcome of [`Action::Subscribe`]: per filter the granted QoS or the refusal. SUBACK goes out now, so the
-    /// subscriptions must receive messages already.
+    /// The outcome of [`Action::Subscribe`]: per filter, in their order, the granted QoS or the refusal. SUBACK goes out
+    /// now, so the subscriptions must receive messages already.
     pub fn subscribe_done(&mut self, packet_id: PacketId, outcomes: Vec<(Utf8Bytes, ReasonCode)>) {
+        let added = self.requests.finish(packet_id);
         let mut reason_codes = Vec::with_capacity(outcomes.len());
         for (filter, code) in outcomes {
             if !code.is_error() {
                 self.subscriptions.insert(filter);
+            } else if added.contains(&filter) {
+                self.subscriptions.remove(&filter);
             }
-            reason_codes.push(match self.version {
-                // 3.1.1 has a single failure code [MQTT-3.9.3-2].
-                Version::V311 if code.is_error() => ReasonCode::UnspecifiedError,
-                _ => code,
-            });
+            reason_codes.push(code);
         }
-        self.send(&Packet::Suback(Suback { packet_id, reason_codes, properties: None }));
+        self.send_suback(packet_id, reason_codes);
+    }
+
+    /// 3.1.1 has a single failure code [MQTT-3.9.3-2], which the encoder puts in.
+    fn send_suback(&mut self, packet_id: PacketId, codes: Vec<ReasonCode>) {
+        if self.is_connected() {
+            let reason_codes = codes.into_iter().map(|code| fitting(code, PacketType::Suback)).collect();
+            self.answer(&Packet::Suback(Suback { packet_id, reason_codes, properties: None }));
+        }
     }
 
     /// Policies refuse a filter of a 3.1.1 client, and the listener answers that as AWS does: the connection ends.
@@ -106,22 +160,44 @@ impl Session {
     }
 
     pub(crate) fn handle_unsubscribe(&mut self, unsubscribe: Unsubscribe) {
+        if self.version == Version::V5 && self.is_in_use(unsubscribe.packet_id) {
+            let codes = vec![ReasonCode::PacketIdentifierInUse; unsubscribe.filters.len()];
+            return self.send_unsuback(unsubscribe.packet_id, codes);
+        }
         let filters = unsubscribe.filters.iter().map(|filter| filter.detached().into()).collect();
+        self.requests.open(unsubscribe.packet_id, Vec::new());
         self.push_action(Action::Unsubscribe(UnsubscribeRequest {
             packet_id: unsubscribe.packet_id,
             filters,
         }));
     }
 
-    /// The outcome of [`Action::Unsubscribe`]: per filter whether there was a subscription.
+    /// The outcome of [`Action::Unsubscribe`]: per filter, in their order, whether there was a subscription.
     pub fn unsubscribe_done(&mut self, packet_id: PacketId, outcomes: Vec<(Utf8Bytes, bool)>) {
-        let report = self.settings.behaviour.report_no_subscription_existed;
+        self.requests.finish(packet_id);
         let mut reason_codes = Vec::with_capacity(outcomes.len());
         for (filter, existed) in outcomes {
             self.subscriptions.remove(&filter);
-            let missing = report && !existed;
-            reason_codes.push(if missing { ReasonCode::NoSubscriptionExisted } else { ReasonCode::Success });
+            reason_codes.push(self.unsuback_code(&filter, existed));
         }
-        self.send(&Packet::Unsuback(Unsuback { packet_id, reason_codes, properties: None }));
+        self.send_unsuback(packet_id, reason_codes);
+    }
+
+    fn unsuback_code(&self, filter: &str, existed: bool) -> ReasonCode {
+        if existed {
+            ReasonCode::Success
+        } else if Filter::parse(filter, &self.settings.limits).is_err() {
+            ReasonCode::TopicFilterInvalid
+        } else if self.settings.behaviour.report_no_subscription_existed {
+            ReasonCode::NoSubscriptionExisted
+        } else {
+            ReasonCode::Success
+        }
+    }
+
+    fn send_unsuback(&mut self, packet_id: PacketId, reason_codes: Vec<ReasonCode>) {
+        if self.is_connected() {
+            self.answer(&Packet::Unsuback(Unsuback { packet_id, reason_codes, properties: None }));
+        }
     }
 }

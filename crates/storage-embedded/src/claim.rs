@@ -20,6 +20,9 @@ impl Engine {
         let resumable = can_resume(session, &claim);
         let previous = session.connection.take().map(|connection| previous(connection, session.version));
         if resumable {
+            if previous.is_some() {
+                session.sent = session.queue.tail();
+            }
             return Claimed { previous, ..self.resume(id, claim) };
         }
         self.wipe(id, claim.now);
@@ -52,6 +55,7 @@ impl Engine {
             connection: Some(connection(claim)),
             expires_at: None,
             stored: false,
+            sent: 0,
             subscriptions: BTreeMap::new(),
             queue: Queue::default(),
         });
@@ -68,6 +72,7 @@ impl Engine {
             subscriptions: session.map(Session::subscription_list).unwrap_or_default(),
             trimmed: EntryId(queue.map_or(0, Queue::trimmed)),
             tail: EntryId(queue.map_or(0, Queue::tail)),
+            sent: EntryId(session.map_or(0, |session| session.sent)),
             version_number: session.map_or(0, |session| session.version),
             previous: None,
             wiped: None,

@@ -36,6 +36,9 @@ pub(crate) struct Disk {
     pub(crate) dead_letters: Keyspace,
     /// Scope and number → `MessageRow`.
     pub(crate) retained: Keyspace,
+    /// Makes the next commits fail.
+    #[cfg(test)]
+    pub(crate) broken: std::sync::Arc<std::sync::atomic::AtomicBool>,
 }
 
 impl Disk {
@@ -61,6 +64,8 @@ impl Disk {
             dead_letters: keyspace("dead-letters")?,
             retained: keyspace("retained")?,
             database,
+            #[cfg(test)]
+            broken: Default::default(),
         })
     }
 
@@ -68,6 +73,10 @@ impl Disk {
     ///
     /// A key may be written several times in one batch: fjall applies them in order and the last one stands.
     pub(crate) fn commit(&self, batch: OwnedWriteBatch, durable: bool) -> fjall::Result<()> {
+        #[cfg(test)]
+        if self.broken.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(fjall::Error::Poisoned);
+        }
         let mode = if durable { PersistMode::SyncData } else { PersistMode::Buffer };
         batch.durability(Some(mode)).commit()
     }

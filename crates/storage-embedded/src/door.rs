@@ -201,7 +201,7 @@ impl Port {
 pub(crate) fn weight(request: &Request) -> usize {
     let variable = match request {
         Request::Publish(publish) => {
-            publish.message.topic.as_bytes().len() + publish.message.payload.len() + 64 * publish.queues.len()
+            publish.message.topic.len() + publish.message.payload.len() + 64 * publish.queues.len()
         }
         Request::Trim { entries, .. } => 8 * entries.len(),
         Request::Subscribe { subscriptions, .. } => 64 * subscriptions.len(),

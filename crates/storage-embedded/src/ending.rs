@@ -13,6 +13,7 @@ impl Engine {
     pub(crate) fn end(&mut self, end: &ConnectionEnd) -> Result<(), Error> {
         let session = self.sessions.owned(end.session, end.token)?;
         session.expiry_secs = end.session_expiry;
+        session.sent = end.sent.0;
         self.leave(end.session.0, end.now);
         Ok(())
     }
@@ -65,6 +66,7 @@ impl Engine {
     fn end_orphan(&mut self, id: u64, now: Timestamp) -> Option<Orphan> {
         let session = self.sessions.get_mut(id)?;
         let connection = session.connection.take()?;
+        session.sent = session.queue.tail();
         let orphan = Orphan {
             scope: session.client.scope,
             client_id: session.client.id.clone(),

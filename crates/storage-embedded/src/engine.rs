@@ -54,18 +54,22 @@ struct Round {
 }
 
 /// Closes the door however the thread ends, so that nobody waits for it in vain.
-struct CloseOnExit<'a>(&'a Door);
+struct CloseOnExit<'a> {
+    door: &'a Door,
+    rules: Arc<Rules>,
+}
 
 impl Drop for CloseOnExit<'_> {
     fn drop(&mut self) {
-        self.0.close("the commit thread ended");
+        self.door.close("the commit thread ended");
+        self.rules.wake_all();
     }
 }
 
 impl Engine {
     /// Takes turns until the door is told to stop or a write fails.
     pub(crate) fn run(mut self, door: &Door) {
-        let _closing = CloseOnExit(door);
+        let _closing = CloseOnExit { door, rules: self.rules.clone() };
         loop {
             let work = door.next();
             let last = work.last;
@@ -78,7 +82,6 @@ impl Engine {
                 break;
             }
         }
-        self.rules.wake_all();
     }
 
     fn flush(&self, door: &Door) {

@@ -125,7 +125,7 @@ impl Engine {
         })
     }
 
-    fn read_retained_index(&mut self, reader: &Reader) -> Result<(), Error> {
+    fn read_retained_index(&self, reader: &Reader) -> Result<(), Error> {
         reader.scan(&self.disk.retained, "retained", |key, value| {
             let (scope, number) = keys::split_scoped(key).ok_or(KEY)?;
             self.retained.found(scope, number, &*reading::message(value)?);

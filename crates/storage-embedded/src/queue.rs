@@ -77,10 +77,9 @@ impl Queue {
 
     /// Forgets the cached message of an entry.
     pub(crate) fn evict(&mut self, entry: u64) {
-        if let Ok(at) = self.slots.binary_search_by_key(&entry, |slot| slot.entry) {
-            if let Some(slot) = self.slots.get_mut(at) {
-                slot.cached = None;
-            }
+        let at = self.slots.binary_search_by_key(&entry, |slot| slot.entry);
+        if let Some(slot) = at.ok().and_then(|at| self.slots.get_mut(at)) {
+            slot.cached = None;
         }
     }
 

@@ -53,6 +53,8 @@ pub(crate) struct Session {
     pub(crate) expires_at: Option<Timestamp>,
     /// Whether a record is on disk.
     pub(crate) stored: bool,
+    /// Highest queue entry that may have been sent.
+    pub(crate) sent: u64,
     pub(crate) subscriptions: BTreeMap<Utf8Bytes, Numbered>,
     pub(crate) queue: Queue,
 }
@@ -101,6 +103,7 @@ impl Session {
             bound_bytes: self.bounds.1,
             expires_at: self.expires_at.map(Timestamp::as_millis),
             connection: self.connection.as_ref().map(Connection::row),
+            sent: self.sent,
         }
     }
 
@@ -118,6 +121,7 @@ impl Session {
             connection: row.connection.map(Connection::from_row).transpose()?,
             expires_at: row.expires_at.map(Timestamp),
             stored: true,
+            sent: row.sent,
             subscriptions: BTreeMap::new(),
             queue: Queue::default(),
         })

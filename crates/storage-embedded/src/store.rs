@@ -60,10 +60,9 @@ impl EmbeddedStore {
     /// answered with [`Error::Unavailable`]. The directory is free for others once the store is dropped.
     pub fn close(&self) {
         self.door.stop();
-        if let Some(thread) = self.thread.lock().take() {
-            if thread.join().is_err() {
-                tracing::error!("the commit thread panicked");
-            }
+        let ended = self.thread.lock().take().map(JoinHandle::join);
+        if let Some(Err(_)) = ended {
+            tracing::error!("the commit thread panicked");
         }
     }
 
@@ -162,3 +161,6 @@ impl RuleQueue for EmbeddedStore {
         self.rules.depth()
     }
 }
+
+#[cfg(test)]
+mod tests;

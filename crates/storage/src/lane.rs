@@ -26,7 +26,8 @@ pub trait Lane: Send {
     fn is_congested(&self) -> bool;
 }
 
-/// The store of sessions, their subscriptions and their queues.
+/// The store of sessions, their subscriptions and their queues. All methods but `lane` may wait for a write to become
+/// durable: not for an event loop.
 pub trait SessionStore: Send + Sync + 'static {
     /// Opens a lane whose owner is woken through `wake`.
     fn lane(&self, wake: Arc<dyn Wake>) -> Box<dyn Lane>;

@@ -11,7 +11,8 @@ use crate::{EntryId, Error, OwnerToken, SessionId, Ticket};
 pub enum Request {
     /// Take ownership of a client id at CONNECT → [`Completion::Claimed`].
     Claim(Box<Claim>),
-    /// Add or replace subscriptions of an owned persistent session → [`Completion::Done`].
+    /// Add or replace subscriptions of an owned persistent session → [`Completion::Done`]. For a clean session nothing
+    /// is kept and the answer is `Ok`.
     Subscribe {
         /// Returned with the completion.
         ticket: Ticket,
@@ -44,7 +45,7 @@ pub enum Request {
         /// Entries in any order.
         entries: Vec<EntryId>,
     },
-    /// Read queue entries → [`Completion::QueueRead`].
+    /// Read queue entries → [`Completion::QueueRead`]. Expired ones, by the store's clock, are passed over and trimmed.
     ReadQueue {
         /// Returned with the completion.
         ticket: Ticket,
@@ -61,7 +62,7 @@ pub enum Request {
     },
     /// The connection is over: start the expiry clock, or wipe a session that ends with it → [`Completion::Done`].
     End(Box<ConnectionEnd>),
-    /// Retained messages whose topic matches → [`Completion::Retained`].
+    /// Retained messages whose topic matches, expired ones left out → [`Completion::Retained`]. `a/#` matches `a`.
     ReadRetained {
         /// Returned with the completion.
         ticket: Ticket,
@@ -193,6 +194,8 @@ pub struct ConnectionEnd {
     pub token: OwnerToken,
     /// Session Expiry Interval in force now (DISCONNECT may have changed it); 0 ends the session.
     pub session_expiry: u32,
+    /// Highest queue entry that was sent: a later redelivery of it carries DUP.
+    pub sent: EntryId,
     /// The time.
     pub now: Timestamp,
 }
@@ -210,6 +213,9 @@ pub struct Claimed {
     pub trimmed: EntryId,
     /// Last entry of the queue ([`EntryId::NONE`] when it never had one).
     pub tail: EntryId,
+    /// Up to here entries may have been sent before. When the last connection did not end in order (it was taken over,
+    /// or its gateway died) that is the tail it left.
+    pub sent: EntryId,
     /// versionNumber of lifecycle events: grows with each connection of the client id.
     pub version_number: u64,
     /// Who had it and must close.

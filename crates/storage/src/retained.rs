@@ -8,6 +8,6 @@ use crate::Error;
 
 /// The store of retained messages. They are written through [`Request::Publish`](crate::Request::Publish).
 pub trait RetainedStore: Send + Sync + 'static {
-    /// The retained message of exactly this topic, unless it has expired.
+    /// The retained message of exactly this topic, unless it has expired by the store's clock.
     fn get(&self, scope: Scope, topic: &str) -> Result<Option<Arc<Message>>, Error>;
 }

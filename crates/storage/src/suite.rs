@@ -1,1 +1,85 @@
-//! The behaviour every store must show.
+//! The behaviour every store must show. A store's own tests implement [`Harness`] and call [`run`].
+//!
+//! - `caller`: a lane driven as a gateway core would, one answer at a time
+//! - `sessions`, `queues`, `rules`, `retained`: the cases, each a story told to a fresh store
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a suite says what is wrong by panicking"
+)]
+
+mod caller;
+mod queues;
+mod retained;
+mod rules;
+mod sessions;
+
+use fleethaven_types::Timestamp;
+
+use crate::{RetainedStore, RuleEntryId, RuleQueue, SessionStore};
+
+/// Makes stores to test.
+pub trait Harness {
+    /// A store with nothing in it, at [`START`].
+    fn fresh(&self) -> Box<dyn Instance>;
+}
+
+/// One store under test.
+pub trait Instance {
+    /// Its sessions and queues.
+    fn sessions(&self) -> &dyn SessionStore;
+
+    /// Its retained messages.
+    fn retained(&self) -> &dyn RetainedStore;
+
+    /// Its rules queue.
+    fn rules(&self) -> &dyn RuleQueue;
+
+    /// Ends the process that uses the store, without closing it, and starts another.
+    fn crash(&mut self);
+
+    /// Sets the store's clock.
+    fn set_time(&self, now: Timestamp);
+
+    /// Its dead letters with their reasons, oldest first.
+    fn dead_letters(&self) -> Vec<(RuleEntryId, String)>;
+}
+
+/// The time at which a fresh store stands.
+pub const START: Timestamp = Timestamp(1_700_000_000_000);
+
+/// One story.
+type Case = fn(&mut dyn Instance);
+
+const CASES: &[(&str, &[(&str, Case)])] = &[
+    ("sessions", sessions::CASES),
+    ("queues", queues::CASES),
+    ("rules", rules::CASES),
+    ("retained", retained::CASES),
+];
+
+/// Tells every story to a fresh store of its own.
+///
+/// # Panics
+/// When the store does not behave; the name of the story is on standard error, after the assertion that failed.
+pub fn run(harness: &dyn Harness) {
+    for (family, cases) in CASES {
+        for (name, case) in *cases {
+            let _naming = Naming(family, name);
+            case(&mut *harness.fresh());
+        }
+    }
+}
+
+/// Says which story it was when an assertion fails.
+struct Naming(&'static str, &'static str);
+
+impl Drop for Naming {
+    #[expect(clippy::print_stderr, reason = "only while a test fails")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("in the storage suite: {}: {}", self.0, self.1);
+        }
+    }
+}

@@ -1,1 +1,13 @@
-//! Structured logs, Prometheus metrics and the admin port with its health endpoints.
+//! What operators see of a process: structured logs, Prometheus metrics and the admin port.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`logs`] | the log subscriber: standard error, JSON lines or text, the level filter |
+//! | [`admin`] | the admin port: `/livez`, `/readyz`, `/startupz`, `/metrics` |
+//!
+//! What it does not own: the metrics themselves (each service registers its own in the `prometheus::Registry`
+//! that it hands over), and what ready means (each service sets its own checks).
+#![warn(missing_docs)]
+
+pub mod admin;
+pub mod logs;

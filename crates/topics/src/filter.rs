@@ -1,4 +1,5 @@
-//! Topic filters [MQTT5 section 4.7.1], with the share name of `$share/{name}/{filter}` [MQTT5 section 4.8.2].
+//! Topic filters [MQTT5 section 4.7.1], with the share name of `$share/{name}/{filter}` [MQTT5 section
+//! 4.8.2].
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -38,7 +39,8 @@ pub struct Filter {
 const SHARE: &str = "$share/";
 
 impl Filter {
-    /// Checks the text of a SUBSCRIBE or UNSUBSCRIBE. The limits hold for the filter without `$share/{name}/`.
+    /// Checks the text of a SUBSCRIBE or UNSUBSCRIBE. The limits hold for the filter without
+    /// `$share/{name}/`.
     pub fn parse(text: &str, limits: &Limits) -> Result<Self, Error> {
         name::check_text(text)?;
         let (share, inner) = match text.strip_prefix(SHARE) {
@@ -77,7 +79,7 @@ impl Filter {
         has_wildcard(self.topic_filter())
     }
 
-    /// Whether it matches `topic`, see [`matches`].
+    /// Whether it matches `topic`, see [`matches()`].
     pub fn matches(&self, topic: &str, hash_matches_parent: bool) -> bool {
         matches(self.topic_filter(), topic, hash_matches_parent)
     }
@@ -109,8 +111,9 @@ impl fmt::Display for Filter {
     }
 }
 
-/// Whether `filter` (without `$share/{name}/`) matches `topic` [MQTT5 section 4.7]. Wildcards in the first level
-/// match no topic that starts with `$` [MQTT-4.7.2-1]; `hash_matches_parent` tells whether `a/#` matches `a`.
+/// Whether `filter` (without `$share/{name}/`) matches `topic` [MQTT5 section 4.7]. Wildcards in the first
+/// level match no topic that starts with `$` [MQTT-4.7.2-1]; `hash_matches_parent` tells whether `a/#`
+/// matches `a`.
 pub fn matches(filter: &str, topic: &str, hash_matches_parent: bool) -> bool {
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;

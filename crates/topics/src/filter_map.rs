@@ -1,8 +1,8 @@
-//! A map from topic filters to values that is asked by topic. Filters without wildcards match one topic and live in
-//! a hash map, so that most publishes cost one look-up; the others live in a [`trie`] over their levels.
+//! A map from topic filters to values that is asked by topic. Filters without wildcards match one topic and
+//! live in a hash map, so that most publishes cost one look-up; the others live in a trie over their levels.
 //!
-//! The hash maps are keyed with hashbrown's own hasher, whose seed differs from process to process: clients choose
-//! the keys. Nothing observable depends on it but the order in which matches are reported.
+//! The hash maps are keyed with hashbrown's own hasher, whose seed differs from process to process: clients
+//! choose the keys. Nothing observable depends on it but the order in which matches are reported.
 
 mod short;
 mod trie;
@@ -20,7 +20,8 @@ pub struct Options {
 }
 
 /// Values under topic filters. Filters are given without `$share/{name}/` and well formed, as
-/// [`Filter::parse`](crate::Filter::parse) leaves them; another text is kept and matched by its levels all the same.
+/// [`Filter::parse`](crate::Filter::parse) leaves them; another text is kept and matched by its levels all
+/// the same.
 pub struct FilterMap<T> {
     exact: HashMap<Box<str>, T>,
     wild: Trie<T>,

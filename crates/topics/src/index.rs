@@ -4,10 +4,11 @@ use std::hash::Hash;
 
 use hashbrown::HashMap;
 
-use crate::filter_map::{FilterMap, Options};
+use crate::filter_map::FilterMap;
+pub use crate::filter_map::Options;
 
-/// The subscriptions of one scope. `K` tells subscribers apart (a session), `V` is what a subscription asks for
-/// (QoS, No Local, identifier, …).
+/// The subscriptions of one scope. `K` tells subscribers apart (a session), `V` is what a subscription asks
+/// for (QoS, No Local, identifier, …).
 pub struct SubscriptionIndex<K, V> {
     filters: FilterMap<Subscribers<K, V>>,
     subscriptions: usize,
@@ -49,8 +50,8 @@ impl<K: Eq + Hash, V> SubscriptionIndex<K, V> {
         self.filters.len()
     }
 
-    /// Subscribes `key` to `filter` (without `$share/{name}/`); the value of the subscription that this replaces is
-    /// returned.
+    /// Subscribes `key` to `filter` (without `$share/{name}/`); the value of the subscription that this
+    /// replaces is returned.
     pub fn insert(&mut self, filter: &str, key: K, value: V) -> Option<V> {
         let replaced = match self.filters.get_mut(filter) {
             Some(subscribers) => subscribers.insert(key, value),

@@ -1,8 +1,9 @@
-//! Which topics that begin with `$` clients may publish to, subscribe to and receive from (AWS: reserved-topics).
+//! Which topics that begin with `$` clients may publish to, subscribe to and receive from (AWS:
+//! reserved-topics).
 //!
-//! Below `$aws/` only what [`ROWS`] lists, in both profiles. Elsewhere below `$`: with
-//! [`Behaviour::dollar_topics_are_ordinary`] topics are ordinary, except that `$SYS` takes no publishes; without, all
-//! are refused.
+//! Below `$aws/` only what a table lists, in both profiles. Elsewhere below `$`: with
+//! [`Behaviour::dollar_topics_are_ordinary`] topics are ordinary, except that `$SYS` takes no publishes;
+//! without, all are refused.
 
 use fleethaven_types::Behaviour;
 
@@ -25,40 +26,43 @@ pub enum Class {
 /// Why a client may not use a topic below `$`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// No client publishes here. MQTT: PUBACK or DISCONNECT 0x90, 0x87 below `$SYS`.
+    /// No client publishes here. MQTT: PUBACK or DISCONNECT 0x90.
     #[error("publishing to the reserved topic '{0}' is not allowed")]
     Publish(String),
+    /// The broker's own topics may be read only. MQTT: PUBACK or DISCONNECT 0x87.
+    #[error("publishing to the system topic '{0}' is not allowed")]
+    System(String),
     /// The filter can match no topic that may be subscribed. MQTT: SUBACK 0x8F.
     #[error("subscribing to the reserved topic filter '{0}' is not allowed")]
     Subscribe(String),
 }
 
-/// Whether a client may publish to `topic`. A Basic Ingest topic is [`Class::Reserved`]; see [`basic_ingest`].
+/// Whether a client may publish to `topic`. A Basic Ingest topic is [`Class::Reserved`]; see
+/// [`basic_ingest`].
 pub fn may_publish(topic: &str, behaviour: &Behaviour) -> Result<Class, Error> {
-    let allowed = match Namespace::of(topic) {
-        Namespace::Plain => return Ok(Class::Ordinary),
-        Namespace::Dollar if behaviour.dollar_topics_are_ordinary => return Ok(Class::Ordinary),
-        Namespace::Aws(below) => allows(below, Access::publish),
-        Namespace::Dollar | Namespace::Sys => false,
-    };
-    allowed.then_some(Class::Reserved).ok_or_else(|| Error::Publish(topic.to_owned()))
+    match Namespace::of(topic) {
+        Namespace::Plain => Ok(Class::Ordinary),
+        Namespace::Dollar if behaviour.dollar_topics_are_ordinary => Ok(Class::Ordinary),
+        Namespace::Sys if behaviour.dollar_topics_are_ordinary => Err(Error::System(topic.to_owned())),
+        Namespace::Aws(below) if allows(below, Access::publish) => Ok(Class::Reserved),
+        _ => Err(Error::Publish(topic.to_owned())),
+    }
 }
 
-/// Whether a client may subscribe to `filter`, shared or not. Below `$aws/` it must be able to match a topic that may
-/// be subscribed, and have no `+` in its second level.
+/// Whether a client may subscribe to `filter`, shared or not. Below `$aws/` it must be able to match a topic
+/// that may be subscribed, and have no `+` in its second level.
 pub fn may_subscribe(filter: &Filter, behaviour: &Behaviour) -> Result<Class, Error> {
-    let allowed = match Namespace::of(filter.topic_filter()) {
-        Namespace::Plain => return Ok(Class::Ordinary),
-        Namespace::Dollar if behaviour.dollar_topics_are_ordinary => return Ok(Class::Ordinary),
-        Namespace::Aws(below) => can_match_subscribable(below, behaviour.hash_matches_parent),
-        Namespace::Sys => behaviour.dollar_topics_are_ordinary,
-        Namespace::Dollar => false,
-    };
-    allowed.then_some(Class::Reserved).ok_or_else(|| Error::Subscribe(filter.as_str().to_owned()))
+    match Namespace::of(filter.topic_filter()) {
+        Namespace::Plain => Ok(Class::Ordinary),
+        Namespace::Dollar if behaviour.dollar_topics_are_ordinary => Ok(Class::Ordinary),
+        Namespace::Sys if behaviour.dollar_topics_are_ordinary => Ok(Class::Reserved),
+        Namespace::Aws(below) if can_match_subscribable(below) => Ok(Class::Reserved),
+        _ => Err(Error::Subscribe(filter.as_str().to_owned())),
+    }
 }
 
-/// Whether a message on `topic` goes to subscriptions that match it. Below `$aws/` only where clients may subscribe,
-/// so never Basic Ingest; and not where [`is_for_requester_only`], whatever filter matches.
+/// Whether a message on `topic` goes to subscriptions that match it. Below `$aws/` only where clients may
+/// subscribe, so never Basic Ingest; and not where [`is_for_requester_only`], whatever filter matches.
 pub fn is_deliverable(topic: &str, behaviour: &Behaviour) -> bool {
     match Namespace::of(topic) {
         Namespace::Plain => true,
@@ -67,8 +71,9 @@ pub fn is_deliverable(topic: &str, behaviour: &Behaviour) -> bool {
     }
 }
 
-/// Whether a message on `topic` answers one client and goes to that client, subscribed or not, and to nobody else:
-/// other subscribers and rules do not see it (AWS: jobs-mqtt-api).
+/// Whether a message on `topic` answers one client and goes to that client only: other subscribers and rules
+/// do not see it. Answers about jobs go there subscribed or not (AWS: jobs-mqtt-api); those with keys and
+/// certificates are kept from other clients here.
 pub fn is_for_requester_only(topic: &str) -> bool {
     match Namespace::of(topic) {
         Namespace::Aws(below) => allows(below, |access| access == Access::Reply),
@@ -116,12 +121,9 @@ fn allows(below: &str, wanted: impl Fn(Access) -> bool) -> bool {
 }
 
 /// Whether the filter `$aws/{below}` can match a topic of a row that may be subscribed.
-fn can_match_subscribable(below: &str, hash_matches_parent: bool) -> bool {
+fn can_match_subscribable(below: &str) -> bool {
     let second_is_plus = below.split('/').next() == Some("+");
-    !second_is_plus
-        && ROWS
-            .iter()
-            .any(|(access, pattern)| access.subscribe() && meets(pattern, below, hash_matches_parent))
+    !second_is_plus && ROWS.iter().any(|(access, pattern)| access.subscribe() && meets(pattern, below))
 }
 
 /// Whether `topic` has the levels of a row's pattern.
@@ -138,13 +140,13 @@ fn covers(pattern: &str, topic: &str) -> bool {
     levels.next().is_none()
 }
 
-/// Whether some topic has the levels of a row's pattern and matches `filter`.
-fn meets(pattern: &str, filter: &str, hash_matches_parent: bool) -> bool {
+/// Whether some topic has the levels of a row's pattern and matches `filter`, `a/#` taken to match `a`.
+fn meets(pattern: &str, filter: &str) -> bool {
     let mut wanted = pattern.split('/').peekable();
     for level in filter.split('/') {
         match (level, wanted.next()) {
             (_, Some("#")) => return true,
-            ("#", next) => return next.is_some() || hash_matches_parent,
+            ("#", _) => return true,
             ("+", Some(_)) => {}
             (level, Some(next)) if is_one_of(level, next) => {}
             _ => return false,

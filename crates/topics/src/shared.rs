@@ -1,10 +1,10 @@
-//! Shared subscriptions [MQTT5 section 4.8.2]: groups of members under a share name and a filter. The index finds the
-//! groups of a topic; which member of a group gets the message is the router's to decide.
+//! Shared subscriptions [MQTT5 section 4.8.2]: groups of members under a share name and a filter. The index
+//! finds the groups of a topic; which member of a group gets the message is the router's to decide.
 
 use crate::filter_map::{FilterMap, Options};
 
-/// The groups of one scope, told apart by share name and filter. `K` tells members apart, `V` is what a member's
-/// subscription asks for.
+/// The groups of one scope, told apart by share name and filter. `K` tells members apart, `V` is what a
+/// member's subscription asks for.
 pub struct SharedIndex<K, V> {
     filters: FilterMap<Vec<Group<K, V>>>,
     groups: usize,
@@ -66,8 +66,8 @@ impl<K: Eq, V> SharedIndex<K, V> {
         self.filters.get(filter)?.iter().find(|g| g.name() == name)
     }
 
-    /// Makes `key` a member of the group `name` of `filter`; the value of the membership that this replaces is
-    /// returned.
+    /// Makes `key` a member of the group `name` of `filter`; the value of the membership that this replaces
+    /// is returned.
     pub fn insert(&mut self, name: &str, filter: &str, key: K, value: V) -> Option<V> {
         let groups = self.filters.get_mut(filter);
         if let Some(group) = groups.and_then(|all| all.iter_mut().find(|g| g.name() == name)) {
@@ -88,8 +88,8 @@ impl<K: Eq, V> SharedIndex<K, V> {
         None
     }
 
-    /// Ends the membership of `key`; its value is returned, or `None` when there was none. A group ends with its
-    /// last member.
+    /// Ends the membership of `key`; its value is returned, or `None` when there was none. A group ends with
+    /// its last member.
     pub fn remove(&mut self, name: &str, filter: &str, key: &K) -> Option<V> {
         let groups = self.filters.get_mut(filter)?;
         let at = groups.iter().position(|g| g.name() == name)?;
@@ -105,8 +105,8 @@ impl<K: Eq, V> SharedIndex<K, V> {
         Some(removed)
     }
 
-    /// Calls `found` for each group that matches `topic`, in no particular order. Each is owed one copy of the
-    /// message.
+    /// Calls `found` for each group that matches `topic`, in no particular order. Each is owed one copy of
+    /// the message.
     pub fn matches(&self, topic: &str, options: &Options, found: &mut impl FnMut(&Group<K, V>)) {
         self.filters.matches(topic, options, &mut |groups| groups.iter().for_each(&mut *found));
     }
@@ -185,7 +185,8 @@ mod tests {
             }
             for (topic, parent) in topics.iter().flat_map(|t| [(t, false), (t, true)]) {
                 let mut expected: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-                for (name, filter, key) in model.keys().filter(|(_, filter, _)| matches(filter, topic, parent)) {
+                let matching = model.keys().filter(|(_, filter, _)| matches(filter, topic, parent));
+                for (name, filter, key) in matching {
                     expected.entry(format!("{name}/{filter}")).or_default().push(*key);
                 }
                 prop_assert_eq!(found(&index, topic, parent), Vec::from_iter(expected));

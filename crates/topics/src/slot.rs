@@ -1,6 +1,6 @@
-//! Slots: the parts that the topic space is divided into, each owned by one router. A topic's slot is a hash of its
-//! account, region and first levels; how many levels is given by [`DepthRules`]. The hash is part of the wire
-//! contract between gateways and routers and must never change.
+//! Slots: the parts that the topic space is divided into, each owned by one router. A topic's slot is a hash
+//! of its account, region and first levels; how many levels is given by [`DepthRules`]. The hash is part of
+//! the wire contract between gateways and routers and must never change.
 
 use fleethaven_types::Scope;
 
@@ -37,8 +37,8 @@ pub enum Error {
     /// At least one level must count, or a whole scope would be one slot.
     #[error("the depth below '{0}' must be at least 1")]
     NoDepth(String),
-    /// The levels that choose a rule must be among those that are hashed, or no filter that is as deep could tell
-    /// the slots of its topics.
+    /// The levels that choose a rule must be among those that are hashed, or no filter that is as deep could
+    /// tell the slots of its topics.
     #[error("the depth {depth} below '{prefix}' is less than the levels of that prefix")]
     PrefixTooDeep {
         /// The levels that topics must begin with.
@@ -53,8 +53,8 @@ pub enum Error {
     Prefix(String),
 }
 
-/// How many levels of a topic choose its slot: as many as the rule with the longest prefix says, else a default.
-/// Data of the cluster: gateways and routers must use the same.
+/// How many levels of a topic choose its slot: as many as the rule with the longest prefix says, else a
+/// default. Data of the cluster: gateways and routers must use the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DepthRules {
     default: usize,
@@ -71,7 +71,8 @@ impl Default for DepthRules {
 }
 
 impl DepthRules {
-    /// `default` levels, and for topics that are or lie below one of `prefixes` so many in all, the prefix's included.
+    /// `default` levels, and for topics that are or lie below one of `prefixes` so many in all, the prefix's
+    /// included.
     pub fn new(default: usize, prefixes: Vec<(String, usize)>) -> Result<Self, Error> {
         if default == 0 {
             return Err(Error::NoDepth(String::new()));
@@ -124,8 +125,8 @@ pub enum Placement {
 }
 
 impl Placement {
-    /// The placement of `filter` (without `$share/{name}/`) in `scope`. It is pinned when it has no wildcard among as
-    /// many levels as any topic that it matches could have hashed.
+    /// The placement of `filter` (without `$share/{name}/`) in `scope`. It is pinned when it has no wildcard
+    /// among as many levels as any topic that it matches could have hashed.
     pub fn of(scope: &Scope, filter: &str, rules: &DepthRules) -> Self {
         let head = first_levels(filter, rules.largest_depth(filter));
         if has_wildcard(head) { Self::Spread } else { Self::Pinned(slot_of_head(scope, head)) }
@@ -150,8 +151,8 @@ fn is_below(topic: &str, prefix: &str) -> bool {
     topic.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Whether `filter` may match `prefix` or a topic below it: it does when its first levels match the prefix, or when
-/// a `#` comes before that.
+/// Whether `filter` may match `prefix` or a topic below it: it does when its first levels match the prefix,
+/// or when a `#` comes before that.
 fn may_match_below(filter: &str, prefix: &str) -> bool {
     let head = first_levels(filter, prefix.split('/').count());
     match_levels(Levels::of(head.as_bytes()), Levels::of(prefix.as_bytes()), true)
@@ -169,9 +170,9 @@ fn first_levels(text: &str, count: usize) -> &str {
     end.and_then(|at| text.get(..at)).unwrap_or(text)
 }
 
-/// The slot hash, for ever: absorb the account number, the region's words and the head's words, each text as 64-bit
-/// little-endian words (the last one filled up with zeros) after a word with its length in bytes; then the remainder
-/// by [`SLOTS`].
+/// The slot hash, for ever: absorb the account number, the region's words and the head's words, each text as
+/// 64-bit little-endian words (the last one filled up with zeros) after a word with its length in bytes; then
+/// the remainder by [`SLOTS`].
 fn slot_of_head(scope: &Scope, head: &str) -> Slot {
     let state = mix(scope.account.as_u64());
     let state = absorb(absorb(state, scope.region.as_str()), head);
@@ -186,8 +187,8 @@ fn absorb(state: u64, text: &str) -> u64 {
     })
 }
 
-/// A bijection of 64-bit numbers in which each bit of the input changes about half of the output: the finaliser of
-/// SplitMix64. Its constants must never change.
+/// A bijection of 64-bit numbers in which each bit of the input changes about half of the output: the
+/// finaliser of SplitMix64. Its constants must never change.
 pub(crate) fn mix(number: u64) -> u64 {
     let x = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,1 +1,42 @@
-//! AWS-shaped REST: the iot control plane and the iot-data plane.
+//! AWS-shaped REST: the `iot` control plane, the `iot-data` plane and the place of `iot-jobs-data`.
+//!
+//! [`Api::handle`] turns one HTTP request into one answer. Sockets, TLS and client certificates belong to the
+//! binary; what is registered belongs to the metastore, behind `fleethaven_fabric::metadata::Metadata`;
+//! messages go out through [`DataPlane`].
+//!
+//! | module | owns |
+//! |---|---|
+//! | `api` | the way of a request: authenticate, read, route, answer, log, count |
+//! | [`config`] | [`ApiConfig`], [`Endpoints`] |
+//! | [`peer`] | [`Peer`], what the listener knows of the other side |
+//! | `authentication` | SigV4 and client certificates: whose request it is |
+//! | [`operations`] | every operation of AWS's models, and which one a path means |
+//! | `input`, `members` | labels, query, headers and JSON body of a request, read with AWS's errors |
+//! | `call`, `answer` | what a handler works with and what it gives back |
+//! | `error` | every refusal with AWS's exception name and status |
+//! | `control` | one file per resource of the control plane |
+//! | [`data`] | publishing over HTTPS, and [`DataPlane`] |
+//! | `metrics` | counters and latencies |
+#![warn(missing_docs)]
+
+mod answer;
+mod api;
+mod authentication;
+mod body;
+mod call;
+pub mod config;
+mod control;
+pub mod data;
+mod error;
+mod input;
+mod members;
+mod metrics;
+pub mod operations;
+pub mod peer;
+#[cfg(test)]
+mod testing;
+
+pub use api::Api;
+pub use config::{ApiConfig, Endpoints, HostPort};
+pub use data::DataPlane;
+pub use peer::{ClientCertificate, Peer};

@@ -1,1 +1,38 @@
-fn main() {}
+//! The one binary. `fleethaven dev` runs every role in one process on embedded stores.
+//!
+//! - [`cli`]: what a user types
+//! - [`dev`]: the life of `fleethaven dev`: start, ready, drain
+//! - [`wiring`]: how the services are put together; the same crates a cluster runs
+//! - [`data_dir`], [`certificates`], [`account`]: what the first start makes
+//! - [`https`]: the HTTPS listeners, which the API, HTTPS publish and MQTT by ALPN share
+//! - [`housekeeping`]: what has to happen from time to time
+//! - [`ready`]: the line that says where everything is
+
+mod account;
+mod certificates;
+mod cli;
+mod data_dir;
+mod dev;
+mod housekeeping;
+mod https;
+mod ready;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli::Cli { command: cli::Command::Dev(arguments) } = cli::Cli::parse();
+    match dev::main(*arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The last word of a failed start goes to people, whatever the log format is.
+            #[expect(clippy::print_stderr, reason = "the process ends with this line")]
+            {
+                eprintln!("fleethaven: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

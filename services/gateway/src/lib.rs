@@ -1,1 +1,36 @@
-//! Device connections: MQTT over TLS, authentication, policy decisions, flow control; one event loop per core.
+//! Device connections. A gateway terminates TLS, speaks MQTT, decides what each client may do, and keeps nothing on disk.
+//!
+//! One event loop per core: a connection lives and dies on one core; a turn reads what is ready, authorises, hands one
+//! batch to the router, delivers what comes back, and writes every socket once.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`gateway`] | [`Gateway`]: starts the cores, drains them |
+//! | [`core`] | one event loop: its connections, lanes and timers |
+//! | [`turn`] | what happens at the end of a turn |
+//! | [`connection`] | one connection: transport, decoder, session, decisions |
+//! | [`accept`] | listeners, TLS handshakes, who is connected |
+//! | [`connecting`] | CONNECT: decision, claim, CONNACK; and the end of a connection |
+//! | [`transport`] | plain TCP, TLS, and streams (WebSocket, QUIC) |
+//! | [`mailbox`] | what other threads send to a core |
+//! | [`identity`] | the certificates, policies and things of connected clients, kept fresh by a watch |
+//! | [`authorize`] | policy decisions of one connection |
+//! | [`timer`] | coarse timers for keep-alive |
+//! | [`metrics`] | counters |
+
+pub mod accept;
+pub mod authorize;
+mod connecting;
+mod connection;
+mod core;
+pub mod gateway;
+pub mod identity;
+pub mod mailbox;
+pub mod metrics;
+mod timer;
+mod transport;
+mod turn;
+
+pub use accept::{Listener, ListenerKind};
+pub use gateway::{Config, Gateway};
+pub use identity::{IdentityCache, Principal};

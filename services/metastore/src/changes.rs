@@ -130,7 +130,9 @@ mod tests {
 
     fn revisions(log: &ChangeLog, position: u64, limit: usize) -> Option<(Vec<u64>, u64)> {
         match log.since(position, limit) {
-            Since::Changes { changed, revision } => Some((changed.iter().map(|c| c.revision).collect(), revision)),
+            Since::Changes { changed, revision } => {
+                Some((changed.iter().map(|c| c.revision).collect(), revision))
+            }
             Since::TooOld => None,
         }
     }

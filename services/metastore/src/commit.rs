@@ -1,7 +1,7 @@
 //! Group commit: the one thread that writes to a node's store.
 //!
-//! Every write of every group goes through here in the order it was handed over; one fsync then covers all that was
-//! waiting. The raft core and the state machine never block on the disk.
+//! Every write of every group goes through here in the order it was handed over; one fsync then covers all
+//! that was waiting. The raft core and the state machine never block on the disk.
 
 use std::io;
 use std::sync::mpsc;
@@ -12,14 +12,19 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::error::store_io;
+use crate::witness::Witness;
 
 /// Commits that one fsync may cover, at most: bounds the wait of the first for the last.
 const MAX_GROUP: usize = 1024;
 
+/// Key of the number of the last durable commit.
+pub(crate) const COUNTER: &[u8] = b"c";
+
 /// What becomes of a commit.
 type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 
-/// Writes that take effect together. A key must not occur twice: the store cannot order writes within a commit.
+/// Writes that take effect together. A key must not occur twice: the store cannot order writes within a
+/// commit.
 pub(crate) struct Commit {
     writes: Vec<(Keyspace, Vec<u8>, Option<Vec<u8>>)>,
     durable: bool,
@@ -61,10 +66,12 @@ pub(crate) struct Committer {
 }
 
 impl Committer {
-    /// Starts the thread.
-    pub(crate) fn start(db: Database) -> io::Result<Self> {
+    /// Starts the thread. Durable commits are numbered in `counter` from `last` on, and noted by `witness`.
+    pub(crate) fn start(db: Database, counter: Keyspace, last: u64, witness: Witness) -> io::Result<Self> {
         let (requests, queue) = mpsc::channel();
-        let thread = thread::Builder::new().name("metastore-commit".into()).spawn(move || run(&db, &queue))?;
+        let mut writer = Writer { db, counter, number: last, witness, waiting: Vec::new() };
+        let thread =
+            thread::Builder::new().name("metastore-commit".into()).spawn(move || writer.run(&queue))?;
         Ok(Self { requests: Mutex::new(Some(requests)), thread: Mutex::new(Some(thread)) })
     }
 
@@ -106,26 +113,47 @@ fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, "the metastore's store is closed")
 }
 
-fn run(db: &Database, queue: &mpsc::Receiver<Commit>) {
-    while let Ok(first) = queue.recv() {
-        let mut waiting = Vec::new();
-        write(db, first, &mut waiting);
-        for next in queue.try_iter().take(MAX_GROUP) {
-            write(db, next, &mut waiting);
-        }
-        if !waiting.is_empty() {
-            let result = db.persist(PersistMode::SyncData).map_err(store_io);
-            for done in waiting {
-                done(result.as_ref().copied().map_err(again));
+/// The writing thread.
+struct Writer {
+    db: Database,
+    counter: Keyspace,
+    /// Number of the last durable commit written.
+    number: u64,
+    witness: Witness,
+    /// Those whose commit is written but not yet fsynced.
+    waiting: Vec<Done>,
+}
+
+impl Writer {
+    fn run(&mut self, queue: &mpsc::Receiver<Commit>) {
+        while let Ok(first) = queue.recv() {
+            self.write(first);
+            for next in queue.try_iter().take(MAX_GROUP) {
+                self.write(next);
+            }
+            if !self.waiting.is_empty() {
+                let result = self.sync();
+                for done in self.waiting.drain(..) {
+                    done(result.as_ref().copied().map_err(again));
+                }
             }
         }
     }
-}
 
-fn write(db: &Database, mut commit: Commit, waiting: &mut Vec<Done>) {
-    match commit.write(db) {
-        Ok(()) if commit.durable => waiting.push(commit.done),
-        result => (commit.done)(result),
+    fn write(&mut self, mut commit: Commit) {
+        if commit.durable {
+            self.number += 1;
+            commit.put(&self.counter, COUNTER, self.number.to_be_bytes());
+        }
+        match commit.write(&self.db) {
+            Ok(()) if commit.durable => self.waiting.push(commit.done),
+            result => (commit.done)(result),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.db.persist(PersistMode::SyncData).map_err(store_io)?;
+        self.witness.note(self.number)
     }
 }
 

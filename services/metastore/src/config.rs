@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fleethaven_registry::Limits;
 use fleethaven_types::Timestamp;
 
 /// Configuration of one metastore node.
@@ -16,8 +17,8 @@ pub struct Config {
     pub snapshot_every: u64,
     /// Log entries kept although a snapshot covers them, so that a briefly absent replica needs no snapshot.
     pub keep_log: u64,
-    /// Bytes of keys and values that the in-memory change log holds for watchers, at most. A watcher that falls further
-    /// behind is reset.
+    /// Bytes of keys and values that the in-memory change log holds for watchers, at most. A watcher that
+    /// falls further behind is reset.
     pub change_log_bytes: usize,
     /// Commands accepted but not yet answered, at most; further ones wait.
     pub max_in_flight: usize,
@@ -25,11 +26,13 @@ pub struct Config {
     pub command_timeout: Duration,
     /// The wall clock, read once per command.
     pub clock: fn() -> Timestamp,
+    /// Quotas that commands are held to.
+    pub limits: Limits,
 }
 
 impl Config {
     /// The defaults for a node with its data in `dir`.
-    pub fn new(dir: impl Into<PathBuf>, clock: fn() -> Timestamp) -> Self {
+    pub fn new(dir: impl Into<PathBuf>, clock: fn() -> Timestamp, limits: Limits) -> Self {
         Self {
             dir: dir.into(),
             node: 1,
@@ -39,6 +42,7 @@ impl Config {
             max_in_flight: 1024,
             command_timeout: Duration::from_secs(10),
             clock,
+            limits,
         }
     }
 }

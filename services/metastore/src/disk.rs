@@ -4,10 +4,12 @@
 //! |---|---|---|
 //! | `log` | group (u32), index (u64) | log entry |
 //! | `meta` | `n` | the node's record |
+//! | `meta` | `c` | number of the last durable commit (see `witness`) |
 //! | `meta` | `g`, group (u32), name | a group's vote, purge point, state record |
 //! | `state-GROUP-GENERATION` | as the registry lays them out | as the registry encodes them |
 //!
-//! Numbers are big-endian. Log and state share the journal, so after a crash the state never runs ahead of the log.
+//! Numbers are big-endian. Log and state share the journal, so after a crash the state never runs ahead of
+//! the log.
 
 use std::fs;
 use std::io;
@@ -17,14 +19,15 @@ use std::sync::Arc;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use prost::Message;
 
-use crate::commit::Committer;
+use crate::commit::{COUNTER, Committer};
 use crate::error::{Error, damaged, store_io};
 use crate::record::NodeRecord;
+use crate::witness::Witness;
 
 /// Layout of keyspaces and records; raised when it changes.
 const FORMAT: u32 = 1;
 /// Memtable size: what has to be replayed at start is bounded by it.
-const MEMTABLE_BYTES: u64 = 16 << 20;
+const MEMTABLE_BYTES: u64 = 8 << 20;
 /// All journals together, at most.
 const JOURNAL_BYTES: u64 = 128 << 20;
 /// Cache for blocks read back from disk.
@@ -73,7 +76,19 @@ impl Disk {
             .map_err(|e| Error::from_store(dir, e))?;
         let log = db.keyspace("log", keyspace_options).map_err(|e| Error::from_store(dir, e))?;
         let meta = db.keyspace("meta", keyspace_options).map_err(|e| Error::from_store(dir, e))?;
-        let committer = Committer::start(db.clone()).map_err(|e| Error::from_io(dir, e))?;
+        let (witness, noted) = Witness::open(dir).map_err(|e| Error::from_io(dir, e))?;
+        let last = last_durable(&meta).map_err(|e| Error::from_io(dir, e))?;
+        if last < noted {
+            let path = Witness::path(dir);
+            let detail = format!(
+                "commits {} to {noted} are missing ({} says they were made)",
+                last + 1,
+                path.display()
+            );
+            return Err(Error::Corrupt { dir: dir.to_owned(), detail });
+        }
+        let started = Committer::start(db.clone(), meta.clone(), last, witness);
+        let committer = started.map_err(|e| Error::from_io(dir, e))?;
         Ok(Arc::new(Self { db, log, meta, committer, dir: dir.to_owned() }))
     }
 
@@ -120,11 +135,12 @@ impl Disk {
         self.db.keyspace(&state_name(group, generation), keyspace_options).map_err(store_io)
     }
 
-    /// Removes all generations of a group's state but `keep`: leftovers of an install that was cut short or replaced.
+    /// Removes all generations of a group's state but `keep`: leftovers of an install that was cut short or
+    /// replaced.
     pub(crate) fn drop_other_states(&self, group: u32, keep: u64) -> io::Result<()> {
         let (prefix, keep) = (format!("state-{group}-"), state_name(group, keep));
         for name in self.db.list_keyspace_names() {
-            if name.starts_with(&*prefix) && *name != *keep {
+            if name.starts_with(&prefix) && *name != *keep {
                 let old = self.db.keyspace(&name, keyspace_options).map_err(store_io)?;
                 self.db.delete_keyspace(old).map_err(store_io)?;
             }
@@ -136,6 +152,13 @@ impl Disk {
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.db.persist(PersistMode::SyncAll).map_err(store_io)
     }
+}
+
+/// The number of the last durable commit that the store holds.
+fn last_durable(meta: &Keyspace) -> io::Result<u64> {
+    let Some(bytes) = meta.get(COUNTER).map_err(store_io)? else { return Ok(0) };
+    let number = bytes.as_ref().try_into().map_err(|e| damaged("number of the last durable commit", e))?;
+    Ok(u64::from_be_bytes(number))
 }
 
 /// Decodes a group's record.

@@ -3,13 +3,15 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Failures of opening and closing a metastore node. Failures of commands and queries are [`fleethaven_fabric::metadata::Error`].
+/// Failures of opening and closing a metastore node. Failures of commands and queries are
+/// [`fleethaven_fabric::metadata::Error`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process has the directory open.
     #[error("{0} is in use by another process")]
     Locked(PathBuf),
-    /// The files are damaged. A single node is restored from a backup; a replica is wiped and rejoins under a new id.
+    /// The files are damaged. A single node is restored from a backup; a replica is wiped and rejoins under a
+    /// new id.
     #[error("the metadata in {dir} is damaged: {detail}")]
     Corrupt {
         /// The data directory.

@@ -1,1 +1,46 @@
-//! The metadata store: openraft groups over one embedded store; evaluates on the leader, replicates effects.
+//! The metadata store: raft groups over one embedded store; evaluates on the leader, replicates effects.
+//!
+//! [`Metastore`] is a node. A command travels so: [`Metastore`] queues it for its group's `evaluator`, which
+//! runs the registry's logic on applied `state` plus an `overlay` of what is in flight and submits the
+//! effects as a proposal; openraft appends it to the `log`, where the `commit` thread makes it durable; the
+//! `machine` applies it, adds it to the `changes` that `watch`es read, and the evaluator answers.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `config`, `error` | what a node is started with, why it did not start |
+//! | `disk`, `commit`, `witness` | a node's one database, its layout, its writing thread, proof of durability |
+//! | `types`, `record` | openraft's type configuration; what is stored, as protobuf |
+//! | `log`, `machine`, `snapshot`, `network` | what openraft needs of us |
+//! | `state`, `overlay` | views: applied state, and what it will be when all in flight is applied |
+//! | `evaluator` | order of commands, what happens when a proposal fails |
+//! | `changes`, `watch`, `markers` | watches without gaps; who has caught up with a change |
+//! | `group` | one raft group: the parts above, wired |
+//!
+//! What things, certificates, policies and rules are is none of its business: `fleethaven-registry` knows.
+
+mod changes;
+mod commit;
+mod config;
+mod disk;
+mod error;
+mod evaluator;
+mod group;
+mod log;
+mod machine;
+mod markers;
+mod metastore;
+mod network;
+mod overlay;
+mod record;
+mod snapshot;
+mod state;
+mod types;
+mod watch;
+mod witness;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::Config;
+pub use error::Error;
+pub use metastore::Metastore;

@@ -1,7 +1,8 @@
 //! A group's log: entries, vote and purge point.
 //!
-//! Appending puts entries into an in-memory tail, where they can be read at once, and queues them for the commit
-//! thread; openraft is told when the fsync that covers them is done. Below the tail, entries are read from disk.
+//! Appending puts entries into an in-memory tail, where they can be read at once, and queues them for the
+//! commit thread; openraft is told when the fsync that covers them is done. Below the tail, entries are read
+//! from disk.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -35,10 +36,13 @@ pub(crate) struct LogStore {
 
 /// What readers and the writer share.
 struct Shared {
-    /// The newest entries without a gap, each with the append it came by. Holds at least all that is not on disk yet.
+    /// The newest entries without a gap, each with the append it came by. Holds at least all that is not on
+    /// disk yet.
     tail: BTreeMap<u64, (u64, Entry)>,
     /// Number of the last append.
     append: u64,
+    /// Index of the oldest entry.
+    first: u64,
     last: Option<LogId>,
     purged: Option<LogId>,
     vote: Option<Vote>,
@@ -57,7 +61,16 @@ impl Shared {
 
     /// The indexes that exist, half open.
     fn bounds(&self) -> (u64, u64) {
-        (self.purged.map_or(0, |id| id.index + 1), self.last.map_or(0, |id| id.index + 1))
+        (self.first, self.last.map_or(self.first, |id| id.index + 1))
+    }
+
+    /// Adds an entry that came by append number `append`.
+    fn push(&mut self, append: u64, entry: Entry) {
+        if self.last == self.purged {
+            self.first = entry.log_id.index;
+        }
+        self.last = Some(entry.log_id);
+        self.tail.insert(entry.log_id.index, (append, entry));
     }
 }
 
@@ -66,30 +79,26 @@ impl LogStore {
     pub(crate) fn open(disk: Arc<Disk>, group: u32) -> io::Result<Self> {
         let purged = disk.record::<LogIdRecord>(group, Meta::Purged)?.map(LogId::from);
         let vote = disk.record::<VoteRecord>(group, Meta::Vote)?.map(Vote::from);
+        let after = purged.map_or(0, |id| id.index + 1);
+        let oldest = disk.log.prefix(group.to_be_bytes()).next();
+        let oldest = oldest.map(|entry| index_of(&entry.key().map_err(store_io)?)).transpose()?;
         let newest = disk.log.prefix(group.to_be_bytes()).next_back();
-        let last = match newest {
-            None => purged,
-            Some(entry) => {
-                let (key, value) = entry.into_inner().map_err(store_io)?;
-                purged.max(Some(decode_entry(index_of(&key)?, &value)?.log_id))
-            }
-        };
-        let shared = Shared { tail: BTreeMap::new(), append: 0, last, purged, vote };
-        let log = Self { group, disk, shared: Arc::new(Mutex::new(shared)) };
-        log.finish_purge(purged)?;
-        Ok(log)
-    }
-
-    /// Deletes what a purge cut short by a crash has left.
-    fn finish_purge(&self, purged: Option<LogId>) -> io::Result<()> {
-        let Some(purged) = purged else { return Ok(()) };
-        if let Some(oldest) = self.disk.log.prefix(self.group.to_be_bytes()).next() {
-            let first = index_of(&oldest.key().map_err(store_io)?)?;
-            if first <= purged.index {
-                self.delete(first, purged.index);
-            }
+        let last = newest.map(|entry| {
+            let (key, value) = entry.into_inner().map_err(store_io)?;
+            Ok::<_, io::Error>(decode_entry(index_of(&key)?, &value)?.log_id)
+        });
+        let last = purged.max(last.transpose()?);
+        let first = oldest.map_or(after, |oldest| oldest.max(after));
+        if purged.is_some() && last > purged && first > after {
+            return Err(damaged("log", format!("entries {after} to {first} of group {group} are missing")));
         }
-        Ok(())
+        let shared = Shared { tail: BTreeMap::new(), append: 0, first, last, purged, vote };
+        let log = Self { group, disk, shared: Arc::new(Mutex::new(shared)) };
+        if let Some(oldest) = oldest.filter(|oldest| *oldest < after) {
+            // What a purge cut short by a crash has left.
+            log.delete(oldest, after - 1);
+        }
+        Ok(log)
     }
 
     fn key(&self, index: u64) -> [u8; 12] {
@@ -218,9 +227,7 @@ impl RaftLogStorage<Types> for LogStore {
         });
         for entry in entries {
             commit.put(&self.disk.log, self.key(entry.log_id.index), encode_entry(&entry)?);
-            let mut shared = self.shared.lock();
-            shared.last = Some(entry.log_id);
-            shared.tail.insert(entry.log_id.index, (append, entry));
+            self.shared.lock().push(append, entry);
         }
         self.disk.committer.submit(commit);
         Ok(())
@@ -228,11 +235,14 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> io::Result<()> {
         let first = last_log_id.map_or(0, |id| id.index + 1);
-        let (purged, end) = self.shared.lock().bounds();
+        let (oldest, end) = self.shared.lock().bounds();
+        if first >= end {
+            return Ok(());
+        }
         // From the end backwards, in commits of their own: a crash in between leaves no hole.
         let mut end = end;
-        while end > first.max(purged) {
-            let start = end.saturating_sub(PURGE_BATCH).max(first).max(purged);
+        while end > first.max(oldest) {
+            let start = end.saturating_sub(PURGE_BATCH).max(first).max(oldest);
             self.delete(start, end - 1);
             end = start;
         }
@@ -251,6 +261,7 @@ impl RaftLogStorage<Types> for LogStore {
             let mut shared = self.shared.lock();
             shared.tail = shared.tail.split_off(&(log_id.index + 1));
             shared.purged = Some(log_id);
+            shared.first = shared.first.max(log_id.index + 1);
             shared.last = shared.last.max(Some(log_id));
         }
         if let Some(last) = end.checked_sub(1) {

@@ -1,7 +1,7 @@
 //! A group's state machine: applies effects, builds and installs snapshots.
 //!
-//! Changes and the record of how far the state has come are written in one commit, not fsynced: the log is, and after
-//! a crash what is missing is applied again from it.
+//! Changes and the record of how far the state has come are written in one commit, not fsynced: the log is,
+//! and after a crash what is missing is applied again from it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -216,7 +216,8 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
 }
 
 fn build(state: &State, view: &StateView, applied: &Applied) -> io::Result<SnapshotFile> {
-    // The log is purged on the strength of this file; the state it was taken of must not be behind it after a crash.
+    // The log is purged on the strength of this file; the state it was taken of must not be behind it after a
+    // crash.
     state.disk.sync()?;
     let mut writer = SnapshotWriter::create(state.disk.dir(), state.group, applied)?;
     for pair in view.pairs(b"", None) {

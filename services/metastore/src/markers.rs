@@ -56,7 +56,8 @@ impl Markers {
     pub(crate) async fn in_force(&self, revision: u64) -> bool {
         let reached = tokio::time::timeout(PATIENCE, self.reached(revision)).await.is_ok();
         if !reached {
-            tracing::warn!(revision, behind = ?self.behind(revision), "a change is not in force everywhere yet");
+            let behind = self.behind(revision);
+            tracing::warn!(revision, ?behind, "a change is not in force everywhere yet");
         }
         reached
     }

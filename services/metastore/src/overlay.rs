@@ -117,7 +117,9 @@ mod tests {
     use super::*;
 
     fn pairs(merged: impl Iterator<Item = (Bytes, Bytes)>) -> Vec<String> {
-        merged.map(|(k, v)| format!("{}={}", String::from_utf8_lossy(&k), String::from_utf8_lossy(&v))).collect()
+        merged
+            .map(|(k, v)| format!("{}={}", String::from_utf8_lossy(&k), String::from_utf8_lossy(&v)))
+            .collect()
     }
 
     #[test]

@@ -68,7 +68,11 @@ impl Proposal {
     pub(crate) fn new(effects: Effects, term: u64, sequence: u64, predecessor: u64) -> Self {
         Self {
             writes: effects.writes.into_iter().map(Change::from).collect(),
-            emits: effects.emits.into_iter().map(|e| Emitted { topic: e.topic, payload: e.payload }).collect(),
+            emits: effects
+                .emits
+                .into_iter()
+                .map(|e| Emitted { topic: e.topic, payload: e.payload })
+                .collect(),
             term,
             sequence,
             predecessor,
@@ -162,7 +166,9 @@ pub(crate) fn encode_entry(entry: &Entry) -> io::Result<Vec<u8>> {
     let content = match &entry.payload {
         EntryPayload::Blank => None,
         EntryPayload::Normal(proposal) => Some(Content::Proposal(proposal.clone())),
-        EntryPayload::Membership(membership) => Some(Content::Membership(serde_json::to_vec(membership)?.into())),
+        EntryPayload::Membership(membership) => {
+            Some(Content::Membership(serde_json::to_vec(membership)?.into()))
+        }
     };
     Ok(EntryRecord { id: entry.log_id.into(), content }.encode_to_vec())
 }
@@ -171,7 +177,10 @@ pub(crate) fn encode_entry(entry: &Entry) -> io::Result<Vec<u8>> {
 pub(crate) fn decode_entry(index: u64, bytes: &[u8]) -> io::Result<Entry> {
     let record = EntryRecord::decode(bytes).map_err(|e| damaged(&format!("log entry {index}"), e))?;
     if record.id.index != index {
-        return Err(damaged(&format!("log entry {index}"), format!("it says it is entry {}", record.id.index)));
+        return Err(damaged(
+            &format!("log entry {index}"),
+            format!("it says it is entry {}", record.id.index),
+        ));
     }
     let payload = match record.content {
         None => EntryPayload::Blank,
@@ -285,10 +294,8 @@ mod tests {
         let mut effects = Effects::default();
         effects.put("a", "1");
         effects.delete("b");
-        let entry = Entry {
-            log_id: log_id(3, 9),
-            payload: EntryPayload::Normal(Proposal::new(effects, 3, 7, 6)),
-        };
+        let entry =
+            Entry { log_id: log_id(3, 9), payload: EntryPayload::Normal(Proposal::new(effects, 3, 7, 6)) };
         let bytes = encode_entry(&entry).unwrap();
         assert_eq!(decode_entry(9, &bytes).unwrap(), entry);
         assert_eq!(decode_entry(8, &bytes).unwrap_err().kind(), io::ErrorKind::InvalidData);

@@ -1,8 +1,9 @@
 //! Snapshot files: a group's whole state as one stream of keys and values.
 //!
-//! Magic, then the header (length, protobuf), then each pair (key length, value length, key, value), a key length of
-//! zero, the number of pairs, and the SHA-256 of everything before. Lengths are u32, the count u64, big-endian.
-//! A file gets its final name only after it was fsynced, so a file by that name is whole or was damaged later.
+//! Magic, then the header (length, protobuf), then each pair (key length, value length, key, value), a key
+//! length of zero, the number of pairs, and the SHA-256 of everything before. Lengths are u32, the count u64,
+//! big-endian. A file gets its final name only after it was fsynced, so a file by that name is whole or was
+//! damaged later.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -24,9 +25,9 @@ const BUFFER: usize = 256 << 10;
 
 /// A finished snapshot file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotFile {
+pub(crate) struct SnapshotFile {
     /// Where it lies.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 impl SnapshotFile {
@@ -104,7 +105,8 @@ impl SnapshotWriter {
         let path = folder.join(format!("{group}-{:020}.snapshot", applied.revision()));
         let unfinished = path.with_extension("unfinished");
         let out = BufWriter::with_capacity(BUFFER, File::create(&unfinished)?);
-        let mut writer = Self { out, digest: digest::Context::new(&digest::SHA256), pairs: 0, unfinished, path };
+        let mut writer =
+            Self { out, digest: digest::Context::new(&digest::SHA256), pairs: 0, unfinished, path };
         let header = applied.to_record()?.encode_to_vec();
         writer.write(MAGIC)?;
         writer.write_length(header.len())?;
@@ -147,8 +149,8 @@ impl SnapshotWriter {
     }
 }
 
-/// Reads a snapshot file. What it yields is to be believed only after [`SnapshotReader::next`] has returned `None`:
-/// that is when the checksum has been compared.
+/// Reads a snapshot file. What it yields is to be believed only after [`SnapshotReader::next`] has returned
+/// `None`: that is when the checksum has been compared.
 pub(crate) struct SnapshotReader {
     source: BufReader<File>,
     digest: digest::Context,

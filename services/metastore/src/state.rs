@@ -67,7 +67,8 @@ impl State {
     }
 }
 
-/// The state as of one moment. A read that fails says so through [`StateView::finish`]: a [`View`] has no way to.
+/// The state as of one moment. A read that fails says so through [`StateView::finish`]: a [`View`] has no way
+/// to.
 pub(crate) struct StateView {
     snapshot: Snapshot,
     space: Keyspace,

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 
 use crate::record::Proposal;
 
-/// Type configuration of every group. Leader ids are those of standard Raft (one leader per term), so that a term alone
-/// names the leader an evaluation was bound to.
+/// Type configuration of every group. Leader ids are those of standard Raft (one leader per term), so that a
+/// term alone names the leader an evaluation was bound to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Types;
 
@@ -68,8 +68,8 @@ pub enum Outcome {
     Retry,
 }
 
-/// Carries the fate of one proposal to the evaluator: exactly one message per proposal, `None` when openraft dropped it
-/// without an answer (it stopped), so that nothing waits for ever.
+/// Carries the fate of one proposal to the evaluator: exactly one message per proposal, `None` when openraft
+/// dropped it without an answer (it stopped), so that nothing waits for ever.
 pub struct Completion<T> {
     sequence: u64,
     to: mpsc::UnboundedSender<(u64, Option<T>)>,
@@ -105,6 +105,13 @@ impl<T> Drop for Completion<T> {
 
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "T{} #{} after #{}: {} writes", self.term, self.sequence, self.predecessor, self.writes.len())
+        write!(
+            f,
+            "T{} #{} after #{}: {} writes",
+            self.term,
+            self.sequence,
+            self.predecessor,
+            self.writes.len()
+        )
     }
 }

@@ -21,6 +21,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// What a watcher does next.
 enum Phase {
+    /// Begins a listing.
+    Unsynced,
     /// Lists the state as of `revision`.
     Listing { view: Box<StateView>, revision: u64, prefix: usize, after: Option<Bytes> },
     /// Sends what changes above `revision`.
@@ -47,20 +49,16 @@ pub(crate) fn watch(
     prefixes: Vec<Bytes>,
     from: Option<Position>,
 ) -> WatchStream {
-    // Revision 0 with an empty ring would be right only before anything was written: it means "below any floor" here.
     let known = from.filter(|p| p.incarnation == incarnation && p.group == state.group);
-    let mut watcher = Watcher {
+    let watcher = Watcher {
         tip: changes.tip(),
         state,
         changes,
         incarnation,
         prefixes: without_overlaps(prefixes),
-        phase: Phase::Following { revision: known.map_or(0, |p| p.revision) },
+        phase: known.map_or(Phase::Unsynced, |p| Phase::Following { revision: p.revision }),
         ready: VecDeque::new(),
     };
-    if known.is_none() {
-        watcher.reset();
-    }
     Box::pin(stream::unfold(watcher, |mut watcher| async move {
         let event = watcher.next().await?;
         Some((event, watcher))
@@ -86,6 +84,7 @@ impl Watcher {
                 return Some(event);
             }
             match &self.phase {
+                Phase::Unsynced => self.reset().await?,
                 Phase::Listing { .. } => self.list(),
                 Phase::Following { revision } => self.follow(*revision).await?,
             }
@@ -96,16 +95,23 @@ impl Watcher {
         Position { incarnation: self.incarnation, group: self.state.group, revision }
     }
 
-    /// Begins a listing of the state as it is now.
-    fn reset(&mut self) {
+    /// Begins a listing of the state as it is now; after a failed read, tries again later.
+    async fn reset(&mut self) -> Option<()> {
+        if self.tip.borrow().closed {
+            return None;
+        }
         match self.state.now_with_position() {
             Ok((view, applied)) => {
                 self.ready.push_back(WatchEvent::Reset);
                 let revision = applied.revision();
                 self.phase = Phase::Listing { view: Box::new(view), revision, prefix: 0, after: None };
             }
-            Err(error) => tracing::error!(%error, "a watch could not read the state"),
+            Err(error) => {
+                tracing::error!(%error, "a watch could not read the state");
+                tokio::time::sleep(PROGRESS_EVERY).await;
+            }
         }
+        Some(())
     }
 
     /// Reads one page of the listing.
@@ -129,7 +135,7 @@ impl Watcher {
             }
             Err(error) => {
                 tracing::error!(%error, "a watch could not list the state");
-                self.phase = Phase::Following { revision: 0 };
+                self.phase = Phase::Unsynced;
             }
         }
     }
@@ -141,13 +147,7 @@ impl Watcher {
             return None;
         }
         match self.changes.since(revision, CHANGE_PAGE) {
-            Since::TooOld => {
-                self.reset();
-                // After a failed read the watch stays where it is and tries again after a pause.
-                if self.ready.is_empty() {
-                    tokio::time::sleep(PROGRESS_EVERY).await;
-                }
-            }
+            Since::TooOld => self.phase = Phase::Unsynced,
             Since::Changes { changed, revision: now } if now > revision => {
                 changed.iter().for_each(|entry| self.add(entry));
                 self.advance(now);

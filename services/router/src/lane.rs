@@ -6,8 +6,8 @@ use fleethaven_fabric::delivery::{Address, Push, Target};
 use fleethaven_fabric::routing::QueuePosition;
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
 use fleethaven_storage::{
-    Append, Appended, Completion, DurablePublish, Error, Lane as StoreLane, Request, RetainedChange, SessionId, Ticket,
-    Wake,
+    Append, Appended, Completion, DurablePublish, Error, Lane as StoreLane, Request, RetainedChange,
+    SessionId, Ticket, Wake,
 };
 use fleethaven_types::{Message, QoS};
 
@@ -54,7 +54,9 @@ impl Lane {
             RoutingRequest::Attach { session, scope, persistent, address } => {
                 self.router.attach(session, scope, persistent, address);
             }
-            RoutingRequest::Detach { session, address, persistent } => self.router.detach(session, address, persistent),
+            RoutingRequest::Detach { session, address, persistent } => {
+                self.router.detach(session, address, persistent)
+            }
             RoutingRequest::Forget { session } => self.router.forget(session),
             RoutingRequest::Subscribe { ticket, session, subscriptions } => {
                 let new = self.router.subscribe(session, &subscriptions);
@@ -108,7 +110,8 @@ impl Lane {
         let version = scope.version();
         let plan = self.plans.get(&scope, &message.topic, version).unwrap_or_else(|| {
             self.router.metrics.plans_computed.inc();
-            let plan = Arc::new(Plan::compute(&scope, &message.topic, self.router.options.hash_matches_parent));
+            let plan =
+                Arc::new(Plan::compute(&scope, &message.topic, self.router.options.hash_matches_parent));
             self.plans.insert(&scope, &message.topic, plan.clone());
             plan
         });

@@ -27,7 +27,10 @@ impl Metrics {
         };
         Ok(Self {
             plans_computed: counter("fleethaven_router_plans_computed_total", "Fan-out plans computed.")?,
-            durable_publishes: counter("fleethaven_router_durable_publishes_total", "Messages made durable.")?,
+            durable_publishes: counter(
+                "fleethaven_router_durable_publishes_total",
+                "Messages made durable.",
+            )?,
             queue_overflows: counter(
                 "fleethaven_mqtt_queue_overflow_total",
                 "Deliveries dropped because a session's queue was full.",
@@ -36,7 +39,10 @@ impl Metrics {
                 "fleethaven_rule_not_found_total",
                 "Basic Ingest messages whose rule does not exist or is disabled.",
             )?,
-            rule_matches: counter("fleethaven_rule_topic_match_total", "Messages matched by at least one rule.")?,
+            rule_matches: counter(
+                "fleethaven_rule_topic_match_total",
+                "Messages matched by at least one rule.",
+            )?,
         })
     }
 }

@@ -73,7 +73,13 @@ impl Plan {
     }
 
     /// `$aws/rules/{rule}/{rest}` goes to that rule only, if the rule's filter matches the rest.
-    fn basic_ingest(version: u64, tables: &Tables, rule: &str, rest: &str, hash_matches_parent: bool) -> Self {
+    fn basic_ingest(
+        version: u64,
+        tables: &Tables,
+        rule: &str,
+        rest: &str,
+        hash_matches_parent: bool,
+    ) -> Self {
         let found = tables.rules_by_name.get(rule);
         let runs = |filter: &Option<Utf8Bytes>| {
             filter.as_ref().is_none_or(|filter| matches(filter, rest, hash_matches_parent))
@@ -98,19 +104,23 @@ impl Plan {
 fn merge(tables: &Tables, topic: &str, hash_matches_parent: bool) -> Vec<Merged> {
     let mut merged: Vec<Merged> = Vec::new();
     let mut by_session: FxHashMap<SessionId, usize> = FxHashMap::default();
-    tables.subscriptions.matches(topic, &Options { hash_matches_parent }, &mut |member: &Member, options: &SubscribeOptions| {
-        let index = *by_session.entry(member.0.session).or_insert(merged.len());
-        match merged.get_mut(index) {
-            Some(known) => known.add(options),
-            None => merged.push(Merged {
-                member: member.clone(),
-                qos: options.qos,
-                no_local: options.no_local,
-                retain_as_published: options.retain_as_published,
-                identifiers: options.identifier.into_iter().collect(),
-            }),
-        }
-    });
+    tables.subscriptions.matches(
+        topic,
+        &Options { hash_matches_parent },
+        &mut |member: &Member, options: &SubscribeOptions| {
+            let index = *by_session.entry(member.0.session).or_insert(merged.len());
+            match merged.get_mut(index) {
+                Some(known) => known.add(options),
+                None => merged.push(Merged {
+                    member: member.clone(),
+                    qos: options.qos,
+                    no_local: options.no_local,
+                    retain_as_published: options.retain_as_published,
+                    identifiers: options.identifier.into_iter().collect(),
+                }),
+            }
+        },
+    );
     merged
 }
 

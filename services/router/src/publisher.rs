@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
+use fleethaven_fabric::metadata::BoxFuture;
+use fleethaven_fabric::{Publish, Routing, RoutingEvent, RoutingRequest};
 use fleethaven_storage::{Error, Ticket, Wake};
 use fleethaven_types::{Message, QoS};
 use rustc_hash::FxHashMap;
@@ -18,6 +19,15 @@ const BATCH: usize = 256;
 
 type Job = (Arc<Message>, oneshot::Sender<Result<bool, Error>>);
 
+/// Whether a publisher is held back when the store has fallen behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backpressure {
+    /// Held back, like clients.
+    Held,
+    /// Goes on: for what empties the queues that others wait for. Its own number of publishes under way must be bounded.
+    Exempt,
+}
+
 /// A handle that any task can publish through.
 #[derive(Clone)]
 pub struct Publisher(mpsc::Sender<Job>);
@@ -32,16 +42,15 @@ impl Wake for Waker {
 
 impl Publisher {
     /// Starts the lane as a task of the current runtime.
-    pub fn start(router: Arc<Router>) -> Self {
+    pub fn start(router: Arc<Router>, backpressure: Backpressure) -> Self {
         let (sender, jobs) = mpsc::channel(QUEUE);
         let notify = Arc::new(Notify::new());
         let lane = Lane::new(router, Arc::new(Waker(notify.clone())));
-        tokio::spawn(run(lane, jobs, notify));
+        tokio::spawn(run(lane, jobs, notify, backpressure));
         Self(sender)
     }
 
-    /// Publishes and waits until the message is durable wherever it must be; tells whether anyone matched.
-    pub async fn publish(&self, message: Arc<Message>) -> Result<bool, Error> {
+    async fn hand_over(&self, message: Arc<Message>) -> Result<bool, Error> {
         let (answer, outcome) = oneshot::channel();
         let stopped = || Error::Unavailable("the router is stopping".to_owned());
         self.0.send((message, answer)).await.map_err(|_| stopped())?;
@@ -49,14 +58,20 @@ impl Publisher {
     }
 }
 
+impl Publish for Publisher {
+    fn publish(&self, message: Arc<Message>) -> BoxFuture<'_, Result<bool, Error>> {
+        Box::pin(self.hand_over(message))
+    }
+}
+
 /// Ends when all handles are gone.
-async fn run(mut lane: Lane, mut jobs: mpsc::Receiver<Job>, notify: Arc<Notify>) {
+async fn run(mut lane: Lane, mut jobs: mpsc::Receiver<Job>, notify: Arc<Notify>, backpressure: Backpressure) {
     let (mut requests, mut events, mut taken) = (Vec::new(), Vec::new(), Vec::with_capacity(BATCH));
     let mut waiting: FxHashMap<Ticket, oneshot::Sender<Result<bool, Error>>> = FxHashMap::default();
     let mut next = 0;
     loop {
         tokio::select! {
-            count = jobs.recv_many(&mut taken, BATCH), if !lane.is_congested() => {
+            count = jobs.recv_many(&mut taken, BATCH), if backpressure == Backpressure::Exempt || !lane.is_congested() => {
                 if count == 0 {
                     return;
                 }

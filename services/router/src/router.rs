@@ -34,15 +34,13 @@ const WARM_UP_PAGE: usize = 1000;
 
 impl Router {
     /// A router that appends to `store` and pushes through `delivery`. It must be warmed up before it serves.
-    pub fn new(options: Options, store: Arc<dyn SessionStore>, delivery: Arc<dyn Delivery>, metrics: Metrics) -> Self {
-        Self {
-            options,
-            store,
-            delivery,
-            metrics,
-            scopes: RwLock::default(),
-            sessions: RwLock::default(),
-        }
+    pub fn new(
+        options: Options,
+        store: Arc<dyn SessionStore>,
+        delivery: Arc<dyn Delivery>,
+        metrics: Metrics,
+    ) -> Self {
+        Self { options, store, delivery, metrics, scopes: RwLock::default(), sessions: RwLock::default() }
     }
 
     /// Loads the subscriptions of all persistent sessions; returns how many sessions there are.

@@ -53,7 +53,12 @@ pub(crate) struct Subscriber {
 }
 
 impl Subscriber {
-    pub(crate) fn new(session: SessionId, tables: Arc<ScopeTables>, persistent: bool, address: Address) -> Self {
+    pub(crate) fn new(
+        session: SessionId,
+        tables: Arc<ScopeTables>,
+        persistent: bool,
+        address: Address,
+    ) -> Self {
         Self {
             session,
             tables,

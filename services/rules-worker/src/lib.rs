@@ -1,1 +1,19 @@
-//! Claims messages from the rules queue, evaluates the SQL and runs the actions.
+//! Executes topic rules: claims messages from the rules queue, evaluates the SQL, runs the actions, and runs the error action
+//! for what failed. At least once; a poison message ends in the dead-letter list, never in a loop.
+//!
+//! - [`rules`]: the rules, compiled once, as they change in the metastore
+//! - [`worker`]: the claim loop
+//! - [`execute`]: one rule for one message
+//! - [`actions`]: the [`Action`](actions::Action) seam, one file per action type
+//! - [`error_action`]: the payload of error actions
+//! - [`metrics`]: counters
+
+pub mod actions;
+pub mod error_action;
+pub mod execute;
+pub mod metrics;
+pub mod rules;
+pub mod worker;
+
+pub use rules::Rules;
+pub use worker::Worker;

@@ -72,7 +72,8 @@ pub struct RegisterCertificate {
     pub validity: Validity,
     /// The registered CA certificate whose key verified the signature.
     pub ca_certificate_id: String,
-    /// Whether the request named the CA (`caCertificatePem`). Without, several CAs of one subject are a conflict.
+    /// Whether the request named the CA (`caCertificatePem`). Without, several CAs of one subject are a
+    /// conflict.
     pub ca_certificate_given: bool,
     /// `ACTIVE`, `INACTIVE` or `REVOKED`; wins over `set_as_active`.
     pub status: Option<CertificateStatus>,

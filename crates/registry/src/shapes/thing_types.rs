@@ -56,7 +56,8 @@ pub struct CreatedThingType {
     pub thing_type_id: String,
 }
 
-/// Arguments of UpdateThingType: only `mqtt5Configuration` can change. Other members must be absent or as stored.
+/// Arguments of UpdateThingType: only `mqtt5Configuration` can change. Other members must be absent or as
+/// stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateThingType {
     /// Which type.

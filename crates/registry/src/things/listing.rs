@@ -78,7 +78,9 @@ fn index(store: &Store<'_>, args: &ListThings) -> Bytes {
 
 fn summary(store: &Store<'_>, args: &ListThings, key: &[u8]) -> Result<Option<ThingSummary>, Error> {
     let Some(name) = keys::last_part(key) else { return Ok(None) };
-    let Some(thing) = store.record::<record::Thing>(&keys::thing(store.scope, name))? else { return Ok(None) };
+    let Some(thing) = store.record::<record::Thing>(&keys::thing(store.scope, name))? else {
+        return Ok(None);
+    };
     let of_type = args.thing_type_name.is_none() || args.thing_type_name == thing.thing_type_name;
     Ok(of_type.then(|| ThingSummary {
         thing_name: name.to_owned(),

@@ -4,6 +4,8 @@ use super::{COEFFICIENT_END, DIGITS, Decimal, digits, half_even, power_of_ten, s
 
 /// Digits a sum is aligned to before rounding: 34, two guards and one for the carry.
 const ALIGNED: u32 = DIGITS + 3;
+/// Digits a `u128` holds above the 34 of a coefficient.
+const SPARE: u32 = 4;
 /// Half of 34 digits, the limb of the long multiplication.
 const LIMB: u128 = 10_u128.pow(DIGITS / 2);
 
@@ -22,9 +24,9 @@ impl Decimal {
 
     /// Sum; `None` out of range.
     #[must_use]
-    pub fn add(self, other: Self) -> Option<Self> {
+    pub fn sum(self, other: Self) -> Option<Self> {
         if self.exponent < other.exponent {
-            return other.add(self);
+            return other.sum(self);
         }
         let (high, low) = (self, other);
         let gap = high.exponent.abs_diff(low.exponent);
@@ -44,7 +46,7 @@ impl Decimal {
     fn add_far_below(self, low: Self, room: u32, beyond: u32) -> Option<Self> {
         let high = self.coefficient.checked_mul(i128::try_from(power_of_ten(room + 1)?).ok()?)?;
         let (kept, sticky) = match power_of_ten(beyond) {
-            Some(divisor) => (low.magnitude() / divisor, low.magnitude() % divisor != 0),
+            Some(divisor) => (low.magnitude() / divisor, !low.magnitude().is_multiple_of(divisor)),
             None => (0, !low.is_zero()),
         };
         let kept = i128::try_from(kept).ok()?.checked_mul(10)?.checked_add(i128::from(sticky))?;
@@ -54,13 +56,13 @@ impl Decimal {
 
     /// Difference; `None` out of range.
     #[must_use]
-    pub fn subtract(self, other: Self) -> Option<Self> {
-        self.add(other.negate())
+    pub fn difference(self, other: Self) -> Option<Self> {
+        self.sum(other.negate())
     }
 
     /// Product; `None` out of range.
     #[must_use]
-    pub fn multiply(self, other: Self) -> Option<Self> {
+    pub fn product(self, other: Self) -> Option<Self> {
         let negative = self.is_negative() != other.is_negative();
         let exponent = i64::from(self.exponent) + i64::from(other.exponent);
         let (a, b) = (self.magnitude(), other.magnitude());
@@ -83,7 +85,7 @@ impl Decimal {
 
     /// Quotient to 34 digits, exact if it fits; `None` for a zero divisor or out of range.
     #[must_use]
-    pub fn divide(self, other: Self) -> Option<Self> {
+    pub fn quotient(self, other: Self) -> Option<Self> {
         if other.is_zero() {
             return None;
         }
@@ -104,7 +106,8 @@ impl Decimal {
         Self::rounded(negative, quotient, exponent)
     }
 
-    /// Remainder of the division truncated toward zero, exact; sign of the dividend. `None` for a zero divisor.
+    /// Remainder of the division truncated toward zero, exact; sign of the dividend. `None` for a zero
+    /// divisor.
     #[must_use]
     pub fn remainder(self, other: Self) -> Option<Self> {
         if other.is_zero() {
@@ -114,7 +117,7 @@ impl Decimal {
         let exponent = i64::from(self.exponent.min(other.exponent));
         let (dividend, divisor) = (self.magnitude(), other.magnitude());
         let left = if self.exponent >= other.exponent {
-            (0..gap).fold(dividend % divisor, |left, _| left * 10 % divisor)
+            shifted_remainder(dividend, gap, divisor)
         } else if gap + digits(divisor) > DIGITS + 1 {
             dividend
         } else {
@@ -122,4 +125,11 @@ impl Decimal {
         };
         Self::rounded(self.is_negative(), left, exponent)
     }
+}
+
+/// `dividend × 10^gap mod divisor`, four digits at a time: that many fit above the 34 of a remainder.
+fn shifted_remainder(dividend: u128, gap: u32, divisor: u128) -> u128 {
+    let (whole_chunks, rest) = (gap / SPARE, gap % SPARE);
+    let left = (0..whole_chunks).fold(dividend % divisor, |left, _| scaled(left, SPARE) % divisor);
+    scaled(left, rest) % divisor
 }

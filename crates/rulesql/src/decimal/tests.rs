@@ -15,31 +15,34 @@ fn prints_as_written() {
 
 #[test]
 fn adds_exactly_and_rounds_half_even() {
-    assert_eq!(d("0.1").add(d("0.6")).unwrap(), d("0.7"));
-    assert_eq!(d("1.10").add(d("2")).unwrap().to_string(), "3.10");
+    assert_eq!(d("0.1").sum(d("0.6")).unwrap(), d("0.7"));
+    assert_eq!(d("1.10").sum(d("2")).unwrap().to_string(), "3.10");
     let long = "1234567890123456789012345678901234";
-    assert_eq!(d(long).add(d("0.5")).unwrap().to_string(), long);
-    assert_eq!(d(long).add(d("0.500000000000000000000000000001")).unwrap().to_string(), format!("{}5", &long[..33]));
-    assert_eq!(d("1E40").subtract(d("1E-40")).unwrap().compare(d("1E40")), Ordering::Equal);
-    assert_eq!(d("1E34").subtract(d("0.4")).unwrap().compare(d("1E34")), Ordering::Equal);
-    assert_eq!(d("0.0").add(d("5")).unwrap().to_string(), "5.0");
+    assert_eq!(d(long).sum(d("0.5")).unwrap().to_string(), long);
+    assert_eq!(
+        d(long).sum(d("0.500000000000000000000000000001")).unwrap().to_string(),
+        format!("{}5", &long[..33])
+    );
+    assert_eq!(d("1E40").difference(d("1E-40")).unwrap().compare(d("1E40")), Ordering::Equal);
+    assert_eq!(d("1E34").difference(d("0.4")).unwrap().compare(d("1E34")), Ordering::Equal);
+    assert_eq!(d("0.0").sum(d("5")).unwrap().to_string(), "5.0");
 }
 
 #[test]
 fn multiplies_long_coefficients() {
     let nines = "9999999999999999999999999999999999";
-    assert_eq!(d(nines).multiply(d(nines)).unwrap().to_string(), "9.999999999999999999999999999999998E+67");
-    assert_eq!(d("0.1").multiply(d("0.1")).unwrap().to_string(), "0.01");
-    assert_eq!(d("1E600").multiply(d("1E600")), None);
+    assert_eq!(d(nines).product(d(nines)).unwrap().to_string(), "9.999999999999999999999999999999998E+67");
+    assert_eq!(d("0.1").product(d("0.1")).unwrap().to_string(), "0.01");
+    assert_eq!(d("1E600").product(d("1E600")), None);
 }
 
 #[test]
 fn divides_to_34_digits() {
-    assert_eq!(d("7").divide(d("2")).unwrap().to_string(), "3.5");
-    assert_eq!(d("1").divide(d("3")).unwrap().to_string(), "0.3333333333333333333333333333333333");
-    assert_eq!(d("2").divide(d("3")).unwrap().to_string(), "0.6666666666666666666666666666666667");
-    assert_eq!(d("1").divide(d("0.0")), None);
-    assert_eq!(d("0").divide(d("5")).unwrap(), Decimal::ZERO);
+    assert_eq!(d("7").quotient(d("2")).unwrap().to_string(), "3.5");
+    assert_eq!(d("1").quotient(d("3")).unwrap().to_string(), "0.3333333333333333333333333333333333");
+    assert_eq!(d("2").quotient(d("3")).unwrap().to_string(), "0.6666666666666666666666666666666667");
+    assert_eq!(d("1").quotient(d("0.0")), None);
+    assert_eq!(d("0").quotient(d("5")).unwrap(), Decimal::ZERO);
 }
 
 #[test]
@@ -73,13 +76,19 @@ fn drops_fractions() {
 
 proptest! {
     #[test]
-    fn small_numbers_agree_with_integers(a in -1_000_000_000_i64..1_000_000_000, b in -1_000_000_000_i64..1_000_000_000, ea in 0_u32..9, eb in 0_u32..9) {
+    fn small_numbers_agree_with_integers(
+        a in -1_000_000_000_i64..1_000_000_000,
+        b in -1_000_000_000_i64..1_000_000_000,
+        ea in 0_u32..9,
+        eb in 0_u32..9,
+    ) {
         let x = Decimal::new(a.into(), -i64::from(ea)).unwrap();
         let y = Decimal::new(b.into(), -i64::from(eb)).unwrap();
         let (wide_a, wide_b) = (i128::from(a) * 10_i128.pow(9 - ea), i128::from(b) * 10_i128.pow(9 - eb));
-        let same = |got: Decimal, want: i128, scale: i64| got.compare(Decimal::new(want, -scale).unwrap()) == Ordering::Equal;
-        prop_assert!(same(x.add(y).unwrap(), wide_a + wide_b, 9));
-        prop_assert!(same(x.multiply(y).unwrap(), wide_a * wide_b, 18));
+        let same = |got: Decimal, want: i128, scale: i64|
+            got.compare(Decimal::new(want, -scale).unwrap()) == Ordering::Equal;
+        prop_assert!(same(x.sum(y).unwrap(), wide_a + wide_b, 9));
+        prop_assert!(same(x.product(y).unwrap(), wide_a * wide_b, 18));
         if b != 0 {
             prop_assert!(same(x.remainder(y).unwrap(), wide_a % wide_b, 9));
         }
@@ -89,9 +98,9 @@ proptest! {
     #[test]
     fn quotient_times_divisor_comes_back(a in 1_i64.., b in 1_i64..) {
         let (x, y) = (Decimal::new(a.into(), 0).unwrap(), Decimal::new(b.into(), 0).unwrap());
-        let back = x.divide(y).unwrap().multiply(y).unwrap();
-        let off = back.subtract(x).unwrap().absolute();
-        prop_assert!(off.compare(x.multiply(d("1E-33")).unwrap()) != Ordering::Greater);
+        let back = x.quotient(y).unwrap().product(y).unwrap();
+        let off = back.difference(x).unwrap().absolute();
+        prop_assert!(off.compare(x.product(d("1E-33")).unwrap()) != Ordering::Greater);
     }
 
     #[test]
@@ -101,9 +110,14 @@ proptest! {
     }
 
     #[test]
-    fn any_operands_end(a in any::<i128>(), b in any::<i128>(), ea in -1100_i64..1100, eb in -1100_i64..1100) {
+    fn any_operands_end(
+        a in any::<i128>(),
+        b in any::<i128>(),
+        ea in -1100_i64..1100,
+        eb in -1100_i64..1100,
+    ) {
         if let (Some(x), Some(y)) = (Decimal::new(a, ea), Decimal::new(b, eb)) {
-            let _ = (x.add(y), x.subtract(y), x.multiply(y), x.divide(y), x.remainder(y), x.compare(y));
+            let _ = (x.sum(y), x.difference(y), x.product(y), x.quotient(y), x.remainder(y), x.compare(y));
             let _ = (x.as_whole(), x.without_fraction(Rounding::Floor), x.truncated(3), x.to_double());
         }
     }

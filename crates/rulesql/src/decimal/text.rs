@@ -33,7 +33,8 @@ impl Decimal {
         Self::rounded(negative, magnitude, exponent)
     }
 
-    /// The number of `-?\d+(\.\d+)?([eE][+-]?\d+)?`, the sign `+` in the exponent only where `plus` allows it.
+    /// The number of `-?\d+(\.\d+)?([eE][+-]?\d+)?`, the sign `+` in the exponent only where `plus` allows
+    /// it.
     pub(crate) fn parse(text: &str, plus: bool) -> Option<Self> {
         let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (mantissa, exponent) = match text.split_once(['e', 'E']) {

@@ -102,8 +102,8 @@ impl Evaluation<'_> {
         Ok(self.context.normal(value))
     }
 
-    /// AND (`all`) or OR. Strict: one operand that is no Boolean makes the whole Undefined, so the rest need not
-    /// be looked at (spec section 6.1).
+    /// AND (`all`) or OR. Strict: one operand that is no Boolean makes the whole Undefined, so the rest need
+    /// not be looked at (spec section 6.1).
     fn logic(&mut self, operands: &[Expr], scope: Scope<'_>, all: bool) -> Result<Value, Failure> {
         let mut result = all;
         for operand in operands {

@@ -56,7 +56,7 @@ fn contains(context: &Context<'_>, wanted: &Value, list: &Value) -> Result<Optio
 }
 
 /// `left op right` in the normal form of the dialect; Undefined for operands the operator does not take.
-pub(super) fn arithmetic(
+pub(crate) fn arithmetic(
     context: &Context<'_>,
     op: ArithmeticOp,
     left: &Value,
@@ -74,14 +74,24 @@ pub(super) fn arithmetic(
     let (Some(left), Some(right)) = (left.to_decimal(), right.to_decimal()) else {
         return Ok(Value::Undefined);
     };
+    context.spend(price(op))?;
     let result = match op {
-        ArithmeticOp::Add => left.add(right),
-        ArithmeticOp::Subtract => left.subtract(right),
-        ArithmeticOp::Multiply => left.multiply(right),
-        ArithmeticOp::Divide => left.divide(right),
+        ArithmeticOp::Add => left.sum(right),
+        ArithmeticOp::Subtract => left.difference(right),
+        ArithmeticOp::Multiply => left.product(right),
+        ArithmeticOp::Divide => left.quotient(right),
         ArithmeticOp::Remainder => left.remainder(right),
     };
     Ok(context.normal(Value::decimal(result)))
+}
+
+/// Steps for the long divisions behind an operator on Decimals.
+fn price(op: ArithmeticOp) -> u64 {
+    match op {
+        ArithmeticOp::Remainder => 100,
+        ArithmeticOp::Divide => 10,
+        _ => 1,
+    }
 }
 
 fn is_string(value: &Value) -> bool {

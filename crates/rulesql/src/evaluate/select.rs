@@ -31,6 +31,8 @@ impl Evaluation<'_> {
                 Name::Path(path) => {
                     let value = self.value(&item.expr, scope)?;
                     if !value.is_undefined() {
+                        let copied = object.members_along(path);
+                        self.context.spend(u64::try_from(copied).unwrap_or(u64::MAX))?;
                         object.insert_path(path, value);
                     }
                 }
@@ -39,8 +41,8 @@ impl Evaluation<'_> {
         Ok(object)
     }
 
-    /// `*` beside other items: the members are copied. A payload without members goes under `payload`, bytes in
-    /// base64; an empty payload and an element without members contribute nothing (spec section 4.4).
+    /// `*` beside other items: the members are copied. A payload without members goes under `payload`, bytes
+    /// in base64; an empty payload and an element without members contribute nothing (spec section 4.4).
     fn splice(&self, object: &mut Object, scope: Scope<'_>) -> Result<(), Failure> {
         let whole = match self.star(scope) {
             Value::Object(members) => {
@@ -60,7 +62,8 @@ impl Evaluation<'_> {
         Ok(())
     }
 
-    /// A nested SELECT: an Array for an Array, one projection for an Object, else Undefined (spec section 4.6).
+    /// A nested SELECT: an Array for an Array, one projection for an Object, else Undefined (spec section
+    /// 4.6).
     pub(super) fn query(&mut self, query: &Query, scope: Scope<'_>) -> Result<Value, Failure> {
         match self.value(&query.source, scope)? {
             Value::Array(elements) => {

@@ -205,7 +205,8 @@ impl<'t> Reader<'t> {
 /// The value of a run of digits: an Int up to 34 of them, else a rounded Decimal.
 pub(crate) fn whole(negative: bool, digits: &str) -> Value {
     if digits.len() <= 18 {
-        let magnitude = digits.bytes().fold(0_i64, |sum, digit| sum * 10 + i64::from(digit.wrapping_sub(b'0')));
+        let magnitude =
+            digits.bytes().fold(0_i64, |sum, digit| sum * 10 + i64::from(digit.wrapping_sub(b'0')));
         return Value::Int(i128::from(if negative { -magnitude } else { magnitude }));
     }
     Value::decimal(Decimal::from_digits(negative, digits, "", 0)).normalized()

@@ -3,7 +3,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Decimal, value::{Object, Value}};
+use crate::{
+    Decimal,
+    value::{Object, Value},
+};
 
 fn through(text: &str, normalize: bool) -> Option<String> {
     read(text.as_bytes()).map(|value| write(&value, normalize).unwrap())
@@ -12,10 +15,16 @@ fn through(text: &str, normalize: bool) -> Option<String> {
 #[test]
 fn numbers_stay_exact() {
     let text = r#"[10.0,9007199254740993,0.1,-0,1E-7,12345678901234567890123456789012]"#;
-    assert_eq!(through(text, false).unwrap(), r#"[10.0,9007199254740993,0.1,0,1E-7,12345678901234567890123456789012]"#);
+    assert_eq!(
+        through(text, false).unwrap(),
+        r#"[10.0,9007199254740993,0.1,0,1E-7,12345678901234567890123456789012]"#
+    );
     assert_eq!(through("[10.0, 1e3,10.50]", true).unwrap(), "[10,1000,10.50]");
     assert_eq!(through("[1e2000,1]", true).unwrap(), "[1]");
-    assert_eq!(read(b"1234567890123456789012345678901234567"), Decimal::new(1234567890123456789012345678901235, 3).map(Value::Decimal));
+    assert_eq!(
+        read(b"1234567890123456789012345678901234567"),
+        Decimal::new(1234567890123456789012345678901235, 3).map(Value::Decimal)
+    );
 }
 
 #[test]
@@ -31,7 +40,26 @@ fn escapes() {
 
 #[test]
 fn refuses_what_is_not_json() {
-    for text in ["", " ", "01", "1.", ".5", "+1", "[1,]", "{\"a\":}", "{a:1}", "'a'", "tru", "[1 2]", "\"a", "\"\u{1}\"", "1e", "-", "{}x", "\"\\x\""] {
+    for text in [
+        "",
+        " ",
+        "01",
+        "1.",
+        ".5",
+        "+1",
+        "[1,]",
+        "{\"a\":}",
+        "{a:1}",
+        "'a'",
+        "tru",
+        "[1 2]",
+        "\"a",
+        "\"\u{1}\"",
+        "1e",
+        "-",
+        "{}x",
+        "\"\\x\"",
+    ] {
         assert_eq!(read(text.as_bytes()), None, "{text}");
     }
     assert_eq!(read(b"\"\xff\""), None);
@@ -61,8 +89,9 @@ fn value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 40, 6, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::array),
-            prop::collection::vec((".{0,6}", inner), 0..20)
-                .prop_map(|m| Value::object(m.into_iter().map(|(k, v)| (Arc::from(k), v)).collect::<Object>())),
+            prop::collection::vec((".{0,6}", inner), 0..20).prop_map(|m| Value::object(
+                m.into_iter().map(|(k, v)| (Arc::from(k), v)).collect::<Object>()
+            )),
         ]
     })
 }
@@ -77,7 +106,10 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_end(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "[\\[\\]{}\",:0-9eE.+\\\\-]{0,60}") {
+    fn any_bytes_end(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        text in "[\\[\\]{}\",:0-9eE.+\\\\-]{0,60}",
+    ) {
         let _ = read(&bytes);
         let _ = read(text.as_bytes());
     }

@@ -62,7 +62,8 @@ impl<'t> Parser<'t> {
         if name.eq_ignore_ascii_case("cast") {
             return self.nested(Self::cast);
         }
-        let function = functions::find(name).ok_or_else(|| self.error_at(&token, "a function of the dialect"))?;
+        let function =
+            functions::find(name).ok_or_else(|| self.error_at(&token, "a function of the dialect"))?;
         if function.since > 1 && !self.version.is_second() {
             return Err(self.error_at(&token, "a function of awsIotSqlVersion 2015-10-08"));
         }
@@ -105,7 +106,9 @@ impl<'t> Parser<'t> {
         self.externals += usize::from(function.is_external());
         for place in function.constant_places(arguments.len()) {
             if arguments.get(place).is_some_and(is_variable) {
-                return Err(self.error_at(at, format!("no variable as argument {} of this function", place + 1)));
+                return Err(
+                    self.error_at(at, format!("no variable as argument {} of this function", place + 1))
+                );
             }
         }
         if function.name == "decode" && is_text(arguments.get(1), "proto") {

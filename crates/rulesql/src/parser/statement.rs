@@ -68,7 +68,9 @@ impl Parser<'_> {
     }
 
     fn assignment(&mut self) -> Result<Expr, Error> {
-        let Kind::Variable(name) = self.token.kind else { return Err(self.error("a variable such as @name")) };
+        let Kind::Variable(name) = self.token.kind else {
+            return Err(self.error("a variable such as @name"));
+        };
         if self.variables.iter().any(|declared| declared == name) {
             return Err(self.error("a variable not assigned yet"));
         }

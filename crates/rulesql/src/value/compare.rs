@@ -5,8 +5,8 @@ use std::{cmp::Ordering, sync::Arc};
 use super::{Object, Value};
 
 impl Value {
-    /// Whether two defined values are equal. `steps` is spent one per value looked at; `None` once it is gone,
-    /// because shared containers can be far larger than the memory they take.
+    /// Whether two defined values are equal. `steps` is spent one per value looked at; `None` once it is
+    /// gone, because shared containers can be far larger than the memory they take.
     pub(crate) fn equals(&self, other: &Self, steps: &mut u64) -> Option<bool> {
         *steps = steps.checked_sub(1)?;
         Some(match (self, other) {

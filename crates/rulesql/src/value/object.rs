@@ -11,6 +11,7 @@ const INDEXED: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub struct Object {
     members: Vec<(Arc<str>, Value)>,
+    #[expect(clippy::box_collection, reason = "most objects have no index: the box keeps them small")]
     index: Option<Box<HashMap<Arc<str>, usize>>>,
 }
 
@@ -64,6 +65,15 @@ impl Object {
         if self.index.is_none() && self.members.len() > INDEXED {
             let places = self.members.iter().enumerate();
             self.index = Some(Box::new(places.map(|(at, (key, _))| (Arc::clone(key), at)).collect()));
+        }
+    }
+
+    /// Members of the objects along a path: what [`Self::insert_path`] may have to copy.
+    pub(crate) fn members_along(&self, path: &[Arc<str>]) -> usize {
+        let Some((first, rest)) = path.split_first() else { return 0 };
+        match self.get(first) {
+            Some(Value::Object(inner)) if !rest.is_empty() => inner.len() + inner.members_along(rest),
+            _ => 0,
         }
     }
 

@@ -73,7 +73,7 @@ struct PublisherRow {
 
 /// What a message counts against the byte bound of a queue: its topic and payload.
 pub(crate) fn message_cost(message: &Message) -> u32 {
-    let bytes = message.topic.as_bytes().len() + message.payload.len();
+    let bytes = message.topic.len() + message.payload.len();
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct SessionRow {
     pub(crate) expires_at: Option<u64>,
     #[prost(message, optional, tag = "9")]
     pub(crate) connection: Option<ConnectionRow>,
+    #[prost(uint64, tag = "10")]
+    pub(crate) sent: u64,
 }
 
 /// The connection that owns a session.

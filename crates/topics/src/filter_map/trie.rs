@@ -1,9 +1,9 @@
-//! A trie over the levels of filters with wildcards, kept small: nodes are numbers, all literal edges share one hash
-//! table keyed by (node, level), and the part of a filter that it shares with no other one is not spread over nodes
-//! but kept as the tail of its leaf.
+//! A trie over the levels of filters with wildcards, kept small: nodes are numbers, all literal edges share
+//! one hash table keyed by (node, level), and the part of a filter that it shares with no other one is not
+//! spread over nodes but kept as the tail of its leaf.
 //!
-//! A look-up visits the nodes whose path matches the topic: at most two per visited node (the literal level and `+`),
-//! and never more than there are. Nothing recurses.
+//! A look-up visits the nodes whose path matches the topic: at most two per visited node (the literal level
+//! and `+`), and never more than there are. Nothing recurses.
 
 use std::hash::BuildHasher;
 
@@ -17,8 +17,8 @@ use crate::levels::{Levels, match_levels};
 
 const ROOT: usize = 0;
 
-/// Where an edge leads, packed into one word: the lowest bit tells leaf from node, the others are the slab key plus
-/// one, 0 for nowhere. Keys stay below 2³⁰: so many leaves would take 50 GB.
+/// Where an edge leads, packed into one word: the lowest bit tells leaf from node, the others are the slab
+/// key plus one, 0 for nowhere. Keys stay below 2³⁰: so many leaves would take 50 GB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Child(u32);
 
@@ -189,7 +189,8 @@ impl<T> Trie<T> {
         }
     }
 
-    /// Reports the leaf that `child` is when its tail matches the levels that are left; gives the node that it is.
+    /// Reports the leaf that `child` is when its tail matches the levels that are left; gives the node that
+    /// it is.
     fn descend(
         &self,
         child: Child,

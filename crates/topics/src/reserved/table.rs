@@ -29,8 +29,8 @@ impl Access {
     }
 }
 
-/// Rows of what follows `$aws/`. A level is one of the words parted by `|`, or `+` for any name that is not empty;
-/// `#` stands for any further levels, none included.
+/// Rows of what follows `$aws/`. A level is one of the words parted by `|`, or `+` for any name that is not
+/// empty; `#` stands for any further levels, none included.
 pub(super) static ROWS: &[(Access, &str)] = &[
     (Both, "things/+/shadow/get|update|delete"),
     (Subscribe, "things/+/shadow/get|update|delete/accepted|rejected"),
@@ -49,9 +49,9 @@ pub(super) static ROWS: &[(Access, &str)] = &[
     (Subscribe, "things/+/streams/+/data|description|rejected/json|cbor"),
     (Subscribe, "things/+/tunnels/notify"),
     (Publish, "certificates/create|create-from-csr/json|cbor"),
-    (Subscribe, "certificates/create|create-from-csr/json|cbor/accepted|rejected"),
+    (Reply, "certificates/create|create-from-csr/json|cbor/accepted|rejected"),
     (Publish, "provisioning-templates/+/provision/json|cbor"),
-    (Subscribe, "provisioning-templates/+/provision/json|cbor/accepted|rejected"),
+    (Reply, "provisioning-templates/+/provision/json|cbor/accepted|rejected"),
     (Publish, "rules/+/#"),
     (Subscribe, "events/presence/connected|disconnected|connect_failed/+"),
     (Subscribe, "events/subscriptions/subscribed|unsubscribed/+"),

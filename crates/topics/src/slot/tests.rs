@@ -30,7 +30,7 @@ fn the_hash_never_changes() {
         slot_in("eu-central-1", "123456789012", "a"),
         slot_in("us-east-1", "000000000001", "a"),
     ];
-    assert_eq!(slots, [0; 8]);
+    assert_eq!(slots, [188, 846, 44, 421, 959, 649, 828, 961]);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn rules() -> impl Strategy<Value = DepthRules> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
     #[test]
     fn a_topic_of_a_pinned_filter_has_its_slot(
         rules in prop_oneof![rules(), Just(DepthRules::default())],

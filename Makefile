@@ -1,0 +1,108 @@
+# The commands of this house. Each does its own set-up; `make help` lists them.
+#
+# Settings, as in `make run HTTPS=0.0.0.0:443`:
+#   DATA_DIR, MQTT_TLS, HTTPS, ADMIN, DEV   for run (DEV: any further options of `fleethaven dev`)
+#   TESTS                                   for e2e: pytest's own arguments, such as TESTS="test_lab.py -k rule"
+#   LOAD                                    for load: the load test's own arguments
+#   VENV                                    where the Python environment is; CARGO_TARGET_DIR: where cargo builds
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
+
+DATA_DIR ?= .fleethaven
+MQTT_TLS ?= 127.0.0.1:8883
+HTTPS ?= 127.0.0.1:8443
+ADMIN ?= 127.0.0.1:9090
+DEV ?=
+TESTS ?= -n 3
+LOAD ?=
+VENV ?= .venv
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+E2E := services/fleethaven/tests/e2e
+# CI builds what the lock file says; at home a changed Cargo.toml may renew it.
+LOCKED := $(if $(CI),--locked)
+PYTHON := $(abspath $(VENV))/bin/python
+# One name for this Python and these pinned packages: a change of either makes the environment anew.
+INSTALLED := $(VENV)/.installed-$(shell { python3 --version; cat $(E2E)/requirements.txt; } 2>&1 | sha256sum | cut -c1-16)
+NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
+DENY := $(shell cargo deny --version >/dev/null 2>&1 && echo yes)
+
+.PHONY: help
+help: ## what can be made
+	@grep -hE '^[a-z0-9-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 10
+
+.PHONY: run
+run: ## build (release) and start everything in one process
+	@cargo build $(LOCKED) --release -p fleethaven
+	@printf '%s\n' \
+	  'Fleethaven says when it is ready, in one line of JSON. Then, in another terminal:' \
+	  '  export AWS_CONFIG_FILE=<its aws_config_file> AWS_PROFILE=fleethaven' \
+	  '  aws iot list-things' \
+	  'Devices connect to mqtt_tls ($(MQTT_TLS)) and trust ca_file. `make demo` shows the whole day of one.' \
+	  'Control-C drains and stops it; the data stays in $(DATA_DIR).' ''
+	@exec '$(TARGET)/release/fleethaven' dev --data-dir '$(DATA_DIR)' --mqtt-tls '$(MQTT_TLS)' --https '$(HTTPS)' \
+	  --admin '$(ADMIN)' $(DEV)
+
+.PHONY: demo
+demo: tools ## the beginner's lab on an instance of its own, step by step
+	@cargo build $(LOCKED) --bin fleethaven
+	@FLEETHAVEN_BIN='$(TARGET)/debug/fleethaven' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) $(E2E)/demo.py
+
+.PHONY: test
+test: test-lint test-build test-unit test-doc test-e2e ## every test that CI runs; edits nothing
+
+# The phases, in the order of their names above; each prints its time.
+.PHONY: test-lint test-build test-unit test-doc test-e2e
+test-lint:
+	@.ci/phase lint $(MAKE) lint
+test-build:
+	@.ci/phase build cargo build $(LOCKED) --workspace --bins --tests
+test-unit: | test-build
+	@.ci/phase 'unit and property tests' $(if $(NEXTEST),cargo nextest run $(LOCKED) --workspace --no-fail-fast,\
+	  cargo test $(LOCKED) --workspace --bins --lib --tests --no-fail-fast)
+test-doc: | test-build
+	@.ci/phase 'doc tests' cargo test $(LOCKED) --workspace --doc --no-fail-fast
+test-e2e: | test-build
+	@.ci/phase 'end-to-end tests' $(MAKE) e2e-built
+
+.PHONY: e2e
+e2e: ## the end-to-end tests with the real clients
+	@cargo build $(LOCKED) --workspace --bins --tests
+	@$(MAKE) e2e-built
+
+.PHONY: e2e-built
+e2e-built: tools
+	@cd $(E2E) && FLEETHAVEN_BIN='$(TARGET)/debug/fleethaven' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest $(TESTS)
+
+.PHONY: lint
+lint: ## formatting, clippy, licences
+	cargo fmt --all --check
+	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	$(if $(DENY),cargo deny --offline check --config .deny.toml licenses bans sources,python3 .ci/licences.py)
+
+.PHONY: fix
+fix: ## formatting and what clippy can mend
+	cargo fmt --all
+	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+.PHONY: load
+load: ## the load scenarios; arguments in LOAD
+	cargo run $(LOCKED) --release -p fleethaven-loadtest -- $(LOAD)
+
+# Set-up: the clients that tests and demo use.
+.PHONY: tools
+tools: $(INSTALLED)
+	@.ci/debian mosquitto_pub=mosquitto-clients
+
+$(INSTALLED):
+	@.ci/debian python3=python3
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || .ci/debian python3-venv-is-absent=python3-venv
+	@echo 'making the Python environment in $(VENV)'
+	@rm -rf '$(VENV)'
+	@python3 -m venv '$(VENV)'
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input -r $(E2E)/requirements.txt
+	@touch '$@'

@@ -1,0 +1,216 @@
+//! [`Metadata`] on a channel to a metastore.
+//!
+//! One watch of the metastore, opened at once and resumed for ever, feeds a replica of the keys below
+//! [`Options::prefixes`]. Local reads and watches are served from it; commands and linearizable queries travel.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fleethaven_fabric::Metadata;
+use fleethaven_fabric::metadata::{
+    AppliedMarker, BoxFuture, Error, Executed, Position, WatchEvent, WatchStream,
+};
+use fleethaven_registry::{self as registry, Command, Query, QueryReply};
+use fleethaven_types::Timestamp;
+use futures_util::{Stream, StreamExt, stream};
+use tokio::task::AbortHandle;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+use crate::client::applied::Applied;
+use crate::convert::{event, execute, position, query};
+use crate::generated::metadata as wire;
+use crate::generated::metadata::metadata_client::MetadataClient;
+use crate::generated::metadata::watch_request::Message;
+use crate::replica::Replica;
+
+mod applied;
+
+/// Largest answer that is read, in bytes. Peers are trusted; this bounds a mistake.
+const LARGEST_ANSWER: usize = 64 << 20;
+/// Pause before a broken watch is opened again, at first and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// What a client is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The keys that are replicated here: those below one of these. Local reads and watches see no others.
+    pub prefixes: Vec<Bytes>,
+    /// How long a command or query may take before its outcome is unknown.
+    pub timeout: Duration,
+    /// Wall time, which dates page tokens of local reads.
+    pub clock: fn() -> Timestamp,
+}
+
+/// A metastore elsewhere.
+pub struct Client {
+    stub: MetadataClient<Channel>,
+    options: Options,
+    replica: Arc<Replica>,
+    applied: Arc<Applied>,
+    follower: AbortHandle,
+}
+
+impl Client {
+    /// A client on `channel`, which begins to follow the metastore. Needs a tokio runtime. The channel reconnects by
+    /// itself; its owner sets TLS, and keep-alive so that a dead peer is noticed.
+    pub fn new(channel: Channel, options: Options) -> Self {
+        let stub = MetadataClient::new(channel).max_decoding_message_size(LARGEST_ANSWER);
+        let replica = Arc::new(Replica::default());
+        let applied = Arc::new(Applied::default());
+        let follower = Follower {
+            stub: stub.clone(),
+            replica: replica.clone(),
+            applied: applied.clone(),
+            prefixes: options.prefixes.clone(),
+        };
+        let follower = tokio::spawn(follower.run()).abort_handle();
+        Self { stub, options, replica, applied, follower }
+    }
+
+    /// Waits until the replica was level with the metastore once: from then on local reads are answered.
+    pub async fn level(&self) {
+        loop {
+            let turned = self.replica.turned.notified();
+            tokio::pin!(turned);
+            // Enabled before the check, so that a turn in between is not missed.
+            turned.as_mut().enable();
+            if self.replica.is_level() {
+                return;
+            }
+            turned.await;
+        }
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.options.timeout);
+        request
+    }
+
+    async fn call_execute(&self, command: Command) -> Result<Executed, Error> {
+        let message = execute::request(&command).map_err(|error| Error::Unavailable(error.to_string()))?;
+        // Whatever went wrong on the way, the command may have arrived.
+        let answer = self.stub.clone().execute(self.request(message)).await.map_err(|status| {
+            tracing::warn!(%status, "a command's outcome is unknown");
+            Error::Unknown
+        })?;
+        execute::result(answer.into_inner()).unwrap_or_else(|error| {
+            tracing::error!(%error, "a command's answer cannot be read");
+            Err(Error::Unknown)
+        })
+    }
+
+    async fn call_query(&self, asked: Query) -> Result<QueryReply, Error> {
+        let message = query::request(&asked).map_err(|error| Error::Unavailable(error.to_string()))?;
+        let unavailable = |status: Status| Error::Unavailable(status.message().to_owned());
+        let answer = self.stub.clone().query(self.request(message)).await.map_err(unavailable)?;
+        query::result(answer.into_inner()).unwrap_or_else(|error| Err(Error::Unavailable(error.to_string())))
+    }
+}
+
+impl Metadata for Client {
+    fn execute(&self, command: Command) -> BoxFuture<'_, Result<Executed, Error>> {
+        Box::pin(self.call_execute(command))
+    }
+
+    fn query(&self, query: Query) -> BoxFuture<'_, Result<QueryReply, Error>> {
+        Box::pin(self.call_query(query))
+    }
+
+    fn query_local(&self, query: Query) -> Result<QueryReply, Error> {
+        let now = (self.options.clock)();
+        match self.replica.read(|state| registry::query(state, &query, now)) {
+            Some(answer) => Ok(answer?),
+            None => Err(Error::Unavailable("not yet level with the metastore".to_owned())),
+        }
+    }
+
+    fn watch(&self, prefixes: Vec<Bytes>, from: Option<Position>) -> WatchStream {
+        self.replica.watch(prefixes, from)
+    }
+
+    fn register(&self, _name: &'static str) -> AppliedMarker {
+        self.applied.register()
+    }
+
+    fn in_force(&self, revision: u64) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            let answer = self.stub.clone().in_force(wire::InForceRequest { revision }).await;
+            answer.is_ok_and(|answer| answer.into_inner().in_force)
+        })
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.follower.abort();
+        self.replica.close();
+    }
+}
+
+/// Keeps the replica level with the metastore.
+struct Follower {
+    stub: MetadataClient<Channel>,
+    replica: Arc<Replica>,
+    applied: Arc<Applied>,
+    prefixes: Vec<Bytes>,
+}
+
+impl Follower {
+    /// Never returns; the client aborts it.
+    async fn run(mut self) {
+        let mut pause = PAUSE.0;
+        loop {
+            let before = self.replica.position();
+            let end = self.follow().await;
+            if self.replica.position() != before {
+                pause = PAUSE.0;
+            }
+            tracing::warn!(reason = end.as_ref().map_or_else(Status::message, |()| "ended"), "watch broken");
+            tokio::time::sleep(pause).await;
+            pause = PAUSE.1.min(pause * 2);
+        }
+    }
+
+    /// One watch, from where the replica stands to its end.
+    async fn follow(&mut self) -> Result<(), Status> {
+        let open = wire::Open {
+            prefixes: self.prefixes.clone(),
+            from: self.replica.position().map(position::to_wire),
+            must_apply: true,
+        };
+        let open = wire::WatchRequest { message: Some(Message::Open(open)) };
+        let requests = stream::iter([open]).chain(reports(self.applied.clone()));
+        let mut responses = self.stub.watch(requests).await?.into_inner();
+        while let Some(response) = responses.message().await? {
+            for event in response.events {
+                self.accept(event)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&self, event: wire::WatchEvent) -> Result<(), Status> {
+        let event = event::from_wire(event).inspect_err(|_| self.replica.distrust())?;
+        let reached = match &event {
+            WatchEvent::Synced(at) | WatchEvent::Progress(at) => Some(at.revision),
+            _ => None,
+        };
+        self.replica.accept(event);
+        if let Some(revision) = reached {
+            self.applied.replicated(revision);
+        }
+        Ok(())
+    }
+}
+
+/// What this process has acted on, as often as that moves.
+fn reports(applied: Arc<Applied>) -> impl Stream<Item = wire::WatchRequest> + Send + 'static {
+    stream::unfold((applied, 0), |(applied, told)| async move {
+        let revision = applied.above(told).await;
+        let report = wire::WatchRequest { message: Some(Message::Applied(wire::Applied { revision })) };
+        Some((report, (applied, revision)))
+    })
+}

@@ -1,0 +1,74 @@
+//! Accounts and access keys.
+
+use fleethaven_types::AccountId;
+
+use crate::command::Action;
+use crate::error::ErrorCode::*;
+use crate::query::{QueryKind, QueryReply};
+use crate::requests::*;
+use crate::shapes::*;
+use crate::testing::account_arguments;
+
+fn key(id: &str) -> AccessKey {
+    AccessKey { access_key_id: id.to_owned(), secret_access_key: Secret("other".to_owned()) }
+}
+
+#[test]
+fn bootstrapping_again_changes_nothing() {
+    let mut registry = registry();
+    let before = registry.view.clone();
+    let again = account_arguments("AKIADIFFERENTKEY");
+    assert!(is_done(registry.run(Action::BootstrapAccount(Box::new(again.clone())))));
+    assert_eq!(registry.view, before);
+    let created = registry.run(Action::CreateAccount(Box::new(again)));
+    assert_eq!(refusal(created), (ResourceAlreadyExistsException, 409));
+}
+
+#[test]
+fn access_keys_lead_to_their_account() {
+    let mut registry = registry();
+    let owner = |registry: &crate::testing::Registry, id: &str| match registry
+        .ask(QueryKind::AccessKey(id.to_owned()))
+        .unwrap()
+    {
+        QueryReply::AccessKey(owner) => owner.map(|owner| (owner.account, owner.secret_access_key.0)),
+        other => panic!("{other:?}"),
+    };
+    let account = AccountId::from_u64(123_456_789_012).unwrap();
+    assert_eq!(owner(&registry, "AKIATESTTESTTEST"), Some((account, "secret".to_owned())));
+    assert_eq!(owner(&registry, "AKIAUNKNOWNKEYID"), None);
+    assert_eq!(owner(&registry, ""), None);
+    registry.run(Action::CreateAccessKey(Box::new(key("AKIASECONDSECOND")))).unwrap();
+    let again = registry.run(Action::CreateAccessKey(Box::new(key("AKIASECONDSECOND"))));
+    assert_eq!(refusal(again), (ResourceAlreadyExistsException, 409));
+    let keys = names(registry.ask(QueryKind::ListAccessKeys(PageRequest::default())).unwrap());
+    assert_eq!(keys, ["AKIASECONDSECOND", "AKIATESTTESTTEST"]);
+    registry.scope.account = AccountId::from_u64(1).unwrap();
+    let foreign = registry.run(Action::DeleteAccessKey("AKIASECONDSECOND".to_owned()));
+    assert_eq!(refusal(foreign), (ResourceNotFoundException, 404));
+    let homeless = registry.run(Action::CreateAccessKey(Box::new(key("AKIATHIRDTHIRDTH"))));
+    assert_eq!(refusal(homeless), (ResourceNotFoundException, 404));
+    registry.scope.account = account;
+    registry.run(Action::DeleteAccessKey("AKIASECONDSECOND".to_owned())).unwrap();
+    assert_eq!(owner(&registry, "AKIASECONDSECOND"), None);
+}
+
+#[test]
+fn accounts_scopes_and_issuing_cas() {
+    let mut registry = registry();
+    assert_eq!(registry.ask(QueryKind::Scopes).unwrap(), QueryReply::Scopes(vec![]));
+    registry.run(create_thing("a", None, &[])).unwrap();
+    assert_eq!(registry.ask(QueryKind::Scopes).unwrap(), QueryReply::Scopes(vec![registry.scope]));
+    let issuing = registry.ask(QueryKind::IssuingCa).unwrap();
+    assert!(matches!(issuing, QueryReply::IssuingCa(Some(ca)) if ca.certificate_pem == "certificate"));
+    let accounts = registry.ask(QueryKind::Accounts).unwrap();
+    assert!(matches!(accounts, QueryReply::Accounts(found) if found.len() == 1));
+    registry.scope.account = AccountId::from_u64(1).unwrap();
+    assert_eq!(registry.ask(QueryKind::IssuingCa).unwrap(), QueryReply::IssuingCa(None));
+}
+
+#[test]
+fn secrets_are_not_printed() {
+    let printed = format!("{:?}", Action::CreateAccessKey(Box::new(key("AKIASECONDSECOND"))));
+    assert!(printed.contains("***") && !printed.contains("other"), "{printed}");
+}

@@ -1,0 +1,14 @@
+//! The session seen from the wire: client bytes in, bytes out, virtual time, a queue in memory.
+
+mod bounds;
+mod connect;
+mod delivery;
+mod ending;
+mod keep_alive;
+mod model;
+mod pair;
+mod publish;
+mod queue;
+mod splits;
+mod store;
+mod subscribe;

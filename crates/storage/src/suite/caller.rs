@@ -1,0 +1,326 @@
+//! A lane driven one answer at a time, and short ways to say what the cases ask.
+
+use std::future::Future;
+use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fleethaven_types::{Message, Publisher, QoS, Scope, Timestamp, Utf8Bytes};
+
+use super::{Instance, START};
+use crate::*;
+
+/// How long anything may take before the case fails.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A bell that a store or a future rings.
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Bell {
+    fn ring(&self) {
+        *self.rung.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until it has rung since the last time.
+    fn wait(&self) {
+        let rung = self.rung.lock().unwrap();
+        let (mut rung, waited) = self.changed.wait_timeout_while(rung, DEADLINE, |rung| !*rung).unwrap();
+        assert!(!waited.timed_out(), "the store did not answer in time");
+        *rung = false;
+    }
+}
+
+impl Wake for Bell {
+    fn wake(&self) {
+        self.ring();
+    }
+}
+
+impl std::task::Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+}
+
+/// A lane and what it has answered.
+pub(super) struct Caller {
+    lane: Box<dyn Lane>,
+    bell: Arc<Bell>,
+    next_ticket: u64,
+    answers: Vec<Completion>,
+}
+
+impl Caller {
+    pub(super) fn new(store: &dyn Instance) -> Self {
+        let bell = Arc::new(Bell::default());
+        let lane = store.sessions().lane(bell.clone());
+        Self { lane, bell, next_ticket: 0, answers: Vec::new() }
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket(self.next_ticket)
+    }
+
+    /// Hands over `requests` and waits for `count` completions, which must come in order.
+    pub(super) fn ask(&mut self, mut requests: Vec<Request>, count: usize) -> Vec<Completion> {
+        self.lane.submit(&mut requests);
+        assert!(requests.is_empty(), "submit takes all requests");
+        loop {
+            self.lane.drain(&mut self.answers);
+            if self.answers.len() >= count {
+                return std::mem::take(&mut self.answers);
+            }
+            self.bell.wait();
+        }
+    }
+
+    fn ask_one(&mut self, request: Request) -> Completion {
+        self.ask(vec![request], 1).pop().unwrap()
+    }
+
+    pub(super) fn claim(&mut self, mut claim: Claim) -> Claimed {
+        let ticket = self.ticket();
+        claim.ticket = ticket;
+        match self.ask_one(Request::Claim(Box::new(claim))) {
+            Completion::Claimed { ticket: answered, result } if answered == ticket => *result.unwrap(),
+            other => panic!("no answer to a claim: {other:?}"),
+        }
+    }
+
+    fn done(&mut self, request: impl FnOnce(Ticket) -> Request) -> Result<(), Error> {
+        let ticket = self.ticket();
+        match self.ask_one(request(ticket)) {
+            Completion::Done { ticket: answered, result } if answered == ticket => result,
+            other => panic!("not done: {other:?}"),
+        }
+    }
+
+    pub(super) fn subscribe(
+        &mut self,
+        session: SessionId,
+        token: OwnerToken,
+        subscriptions: Vec<Subscription>,
+    ) -> Result<(), Error> {
+        self.done(|ticket| Request::Subscribe { ticket, session, token, subscriptions })
+    }
+
+    pub(super) fn unsubscribe(
+        &mut self,
+        session: SessionId,
+        token: OwnerToken,
+        filter: &str,
+    ) -> Result<(), Error> {
+        let filters = vec![filter.into()];
+        self.done(|ticket| Request::Unsubscribe { ticket, session, token, filters })
+    }
+
+    pub(super) fn end(
+        &mut self,
+        session: SessionId,
+        token: OwnerToken,
+        session_expiry: u32,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.done(|ticket| {
+            Request::End(Box::new(ConnectionEnd {
+                ticket,
+                session,
+                token,
+                session_expiry,
+                sent: EntryId::NONE,
+                now,
+            }))
+        })
+    }
+
+    pub(super) fn publish(&mut self, mut publish: DurablePublish) -> Vec<Appended> {
+        publish.ticket = self.ticket();
+        let (ticket, sent) = (publish.ticket, publish.message.clone());
+        match self.ask_one(Request::Publish(Box::new(publish))) {
+            Completion::Published { ticket: answered, message, result } if answered == ticket => {
+                assert!(Arc::ptr_eq(&message, &sent), "the message itself is handed back");
+                result.unwrap().into_iter().map(|(_, appended)| appended).collect()
+            }
+            other => panic!("no answer to a publish: {other:?}"),
+        }
+    }
+
+    /// Appends a QoS 1 message with this payload to one queue.
+    pub(super) fn append(&mut self, session: SessionId, payload: &str) -> Appended {
+        self.publish(to_queues(message("t", payload), &[session]))[0]
+    }
+
+    /// Appends messages with these payloads; all must find room.
+    pub(super) fn append_each<P: AsRef<str>>(
+        &mut self,
+        session: SessionId,
+        payloads: impl IntoIterator<Item = P>,
+    ) {
+        for payload in payloads {
+            let appended = self.append(session, payload.as_ref());
+            assert!(matches!(appended, Appended::At { .. }), "{appended:?}");
+        }
+    }
+
+    pub(super) fn trim(&mut self, session: SessionId, token: OwnerToken, entries: &[u64]) {
+        let entries = entries.iter().copied().map(EntryId).collect();
+        self.lane.submit(&mut vec![Request::Trim { session, token, entries }]);
+    }
+
+    pub(super) fn read(
+        &mut self,
+        session: SessionId,
+        token: OwnerToken,
+        after: u64,
+        limits: (usize, usize),
+    ) -> Result<(Vec<QueuedMessage>, EntryId), Error> {
+        let ticket = self.ticket();
+        let (after, (max_entries, max_bytes)) = (EntryId(after), limits);
+        let request = Request::ReadQueue { ticket, session, token, after, max_entries, max_bytes };
+        match self.ask_one(request) {
+            Completion::QueueRead { ticket: answered, result } if answered == ticket => result,
+            other => panic!("no answer to a read: {other:?}"),
+        }
+    }
+
+    /// Entries and payloads of the whole queue.
+    pub(super) fn read_all(&mut self, session: SessionId, token: OwnerToken) -> Vec<(u64, String)> {
+        let (entries, _) = self.read(session, token, 0, (usize::MAX, usize::MAX)).unwrap();
+        entries.iter().map(|queued| (queued.entry.0, payload(&queued.message))).collect()
+    }
+
+    pub(super) fn retained(
+        &mut self,
+        scope: Scope,
+        filter: &str,
+        after: Option<&str>,
+        max_entries: usize,
+    ) -> Vec<(String, String)> {
+        let ticket = self.ticket();
+        let (filter, after) = (filter.into(), after.map(Utf8Bytes::from));
+        match self.ask_one(Request::ReadRetained { ticket, scope, filter, after, max_entries }) {
+            Completion::Retained { ticket: answered, result } if answered == ticket => {
+                result.unwrap().iter().map(|m| (m.topic.to_string(), payload(m))).collect()
+            }
+            other => panic!("no answer to a read: {other:?}"),
+        }
+    }
+}
+
+/// Polls `future` once.
+pub(super) fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    match std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+/// Waits for `future` on this thread.
+pub(super) fn wait<F: Future + Unpin>(mut future: F) -> F::Output {
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(bell.clone());
+    loop {
+        match std::pin::Pin::new(&mut future).poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => bell.wait(),
+        }
+    }
+}
+
+/// The account and region of most cases.
+pub(super) fn scope() -> Scope {
+    Scope { account: "123456789012".parse().unwrap(), region: "eu-central-1".parse().unwrap() }
+}
+
+/// Another account.
+pub(super) fn other_scope() -> Scope {
+    Scope { account: "000000000042".parse().unwrap(), ..scope() }
+}
+
+pub(super) fn token(incarnation: u64, counter: u64) -> OwnerToken {
+    OwnerToken { incarnation, counter }
+}
+
+/// A claim of `client` by an MQTT 5 client that keeps its session for an hour.
+pub(super) fn claim(client: &str, token: OwnerToken) -> Claim {
+    Claim {
+        ticket: Ticket(0),
+        scope: scope(),
+        client_id: client.into(),
+        token,
+        owner_address: token.counter * 100,
+        clean_start: false,
+        session_expiry: 3600,
+        protocol_level: 5,
+        cross_version_resume: true,
+        queue_bounds: (1000, 1 << 20),
+        will: None,
+        principal: Some("principal".into()),
+        now: START,
+    }
+}
+
+pub(super) fn subscription(filter: &str) -> Subscription {
+    Subscription {
+        filter: filter.into(),
+        qos: QoS::AtLeastOnce,
+        no_local: true,
+        retain_as_published: true,
+        retain_handling: 2,
+        identifier: Some(7),
+    }
+}
+
+pub(super) fn message(topic: &str, payload: &str) -> Message {
+    let publisher = Publisher {
+        scope: scope(),
+        client_id: Some("publisher".into()),
+        principal: None,
+        source_ip: Some([192, 0, 2, 1].into()),
+        trace: 9,
+    };
+    Message {
+        topic: topic.into(),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        properties: None,
+        received_at: START,
+        expires_at: None,
+        sequence: 1,
+        hops: 0,
+        publisher: Arc::new(publisher),
+    }
+}
+
+pub(super) fn payload(message: &Message) -> String {
+    String::from_utf8(message.payload.to_vec()).unwrap()
+}
+
+pub(super) fn will(payload: &str) -> StoredWill {
+    StoredWill { message: Arc::new(message("will", payload)), delay: 5 }
+}
+
+/// A message for these queues and nothing else.
+pub(super) fn to_queues(message: Message, sessions: &[SessionId]) -> DurablePublish {
+    let append = |session: &SessionId| Append {
+        session: *session,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        identifiers: vec![3, 4],
+    };
+    DurablePublish {
+        ticket: Ticket(0),
+        message: Arc::new(message),
+        queues: sessions.iter().map(append).collect(),
+        rules: Vec::new(),
+        retained: RetainedChange::Keep,
+    }
+}

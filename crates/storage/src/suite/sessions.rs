@@ -1,0 +1,259 @@
+//! Claims, ends, expiry, subscriptions, orphans.
+
+use std::time::Duration;
+
+use fleethaven_types::Timestamp;
+
+use super::caller::*;
+use super::{Case, Instance, START};
+use crate::*;
+
+pub(super) const CASES: &[(&str, Case)] = &[
+    ("a first claim finds nothing", first_claim),
+    ("a takeover names the previous owner", takeover),
+    ("a stale token is refused", stale_token),
+    ("clean start wipes", clean_start),
+    ("an expired session is absent", expiry),
+    ("a session that never expires stays", no_expiry),
+    ("subscriptions come back with the session", subscriptions),
+    ("protocol levels are kept apart on demand", protocol_levels),
+    ("expiry 0 ends with the connection", expiry_zero),
+    ("version numbers never fall", version_numbers),
+    ("accounts are walls", walls),
+    ("orphans are ended once, with their wills", orphans),
+    ("persistent sessions are listed in pages", pages),
+];
+
+fn first_claim(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let claimed = caller.claim(claim("a", token(1, 1)));
+    assert!(!claimed.session_present && claimed.subscriptions.is_empty());
+    assert_eq!((claimed.trimmed, claimed.tail), (EntryId::NONE, EntryId::NONE));
+    assert_eq!((claimed.previous, claimed.wiped), (None, None));
+    assert_eq!(store.sessions().owner(scope(), "a"), Ok(Some(token(1, 1))));
+    assert_eq!(store.sessions().owner(scope(), "b"), Ok(None));
+}
+
+fn takeover(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let first = caller.claim(Claim { will: Some(will("bye")), ..claim("a", token(1, 1)) });
+    let second = caller.claim(claim("a", token(1, 2)));
+    assert!(second.session_present);
+    assert_eq!(second.session, first.session);
+    assert!(second.version_number > first.version_number);
+    let expected = PreviousOwner {
+        token: token(1, 1),
+        address: 100,
+        will: Some(will("bye")),
+        version_number: first.version_number,
+    };
+    assert_eq!(second.previous, Some(expected));
+    caller.end(second.session, token(1, 2), 3600, START).unwrap();
+    assert_eq!(caller.claim(claim("a", token(1, 3))).previous, None, "an ended connection is no owner");
+}
+
+fn stale_token(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let session = caller.claim(claim("a", token(1, 1))).session;
+    caller.append(session, "x");
+    caller.claim(claim("a", token(2, 1)));
+    let stale = token(1, 1);
+    assert_eq!(caller.subscribe(session, stale, vec![subscription("f")]), Err(Error::NotOwner));
+    assert_eq!(caller.unsubscribe(session, stale, "f"), Err(Error::NotOwner));
+    assert_eq!(caller.end(session, stale, 0, START), Err(Error::NotOwner));
+    assert_eq!(caller.read(session, stale, 0, (1, 1)).unwrap_err(), Error::NotOwner);
+    caller.trim(session, stale, &[1]);
+    assert_eq!(caller.read_all(session, token(2, 1)), [(1, "x".to_owned())]);
+    assert_eq!(store.sessions().owner(scope(), "a"), Ok(Some(token(2, 1))));
+    assert_eq!(caller.end(SessionId(u64::MAX), stale, 0, START), Err(Error::NoSession));
+}
+
+fn clean_start(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let first = caller.claim(claim("a", token(1, 1)));
+    caller.subscribe(first.session, token(1, 1), vec![subscription("f")]).unwrap();
+    caller.append(first.session, "x");
+    let second = caller.claim(Claim { clean_start: true, ..claim("a", token(1, 2)) });
+    assert!(!second.session_present && second.subscriptions.is_empty());
+    assert_ne!(second.session, first.session);
+    assert_eq!(second.wiped, Some(first.session));
+    assert_eq!(second.previous.unwrap().token, token(1, 1));
+    assert!(second.version_number > first.version_number);
+    assert_eq!(caller.read_all(second.session, token(1, 2)), []);
+    assert_eq!(caller.append(first.session, "y"), Appended::NoSession);
+    store.crash();
+    let mut caller = Caller::new(store);
+    let third = caller.claim(claim("a", token(2, 1)));
+    assert_eq!((third.session, third.subscriptions.len(), third.tail), (second.session, 0, EntryId::NONE));
+}
+
+fn expiry(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let at = |secs| START.after(Duration::from_secs(secs));
+    let first = caller.claim(claim("a", token(1, 1)));
+    caller.end(first.session, token(1, 1), 10, START).unwrap();
+    let second = caller.claim(Claim { now: at(9), ..claim("a", token(1, 2)) });
+    assert!(second.session_present);
+    caller.end(second.session, token(1, 2), 10, at(10)).unwrap();
+    assert_eq!(store.sessions().expire(at(19), 10), Ok(vec![]));
+    let third = caller.claim(Claim { now: at(20), ..claim("a", token(1, 3)) });
+    assert!(!third.session_present);
+    assert_eq!((third.wiped, third.previous), (Some(first.session), None));
+    caller.subscribe(third.session, token(1, 3), vec![subscription("f")]).unwrap();
+    caller.end(third.session, token(1, 3), 10, at(20)).unwrap();
+    store.crash();
+    let gone = store.sessions().expire(at(30), 10).unwrap();
+    assert_eq!((gone.len(), gone[0].session, gone[0].live), (1, third.session, false));
+    assert_eq!(gone[0].subscriptions, [subscription("f")]);
+    assert_eq!(store.sessions().expire(at(30), 10), Ok(vec![]));
+    let mut caller = Caller::new(store);
+    assert_eq!(caller.append(third.session, "x"), Appended::NoSession);
+}
+
+fn no_expiry(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let session = caller.claim(claim("a", token(1, 1))).session;
+    caller.end(session, token(1, 1), u32::MAX, START).unwrap();
+    assert_eq!(store.sessions().expire(Timestamp(u64::MAX), 10), Ok(vec![]));
+}
+
+fn subscriptions(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let session = caller.claim(claim("a", token(1, 1))).session;
+    let long = "x/".repeat(32_000);
+    let all = vec![subscription("a"), subscription("b"), subscription("$share/g/c"), subscription(&long)];
+    caller.subscribe(session, token(1, 1), all).unwrap();
+    let replaced = Subscription { identifier: None, no_local: false, ..subscription("a") };
+    caller.subscribe(session, token(1, 1), vec![replaced.clone()]).unwrap();
+    caller.unsubscribe(session, token(1, 1), "b").unwrap();
+    caller.unsubscribe(session, token(1, 1), "unknown").unwrap();
+    store.crash();
+    let mut caller = Caller::new(store);
+    let claimed = caller.claim(claim("a", token(2, 1)));
+    assert!(claimed.session_present);
+    let mut found = claimed.subscriptions;
+    found.sort_by(|a, b| a.filter.cmp(&b.filter));
+    assert_eq!(found, [subscription("$share/g/c"), replaced, subscription(&long)]);
+}
+
+fn protocol_levels(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let first = caller.claim(claim("a", token(1, 1)));
+    let second = caller.claim(Claim { protocol_level: 4, ..claim("a", token(1, 2)) });
+    assert!(second.session_present, "resumed across levels");
+    let strict = Claim { cross_version_resume: false, ..claim("a", token(1, 3)) };
+    let third = caller.claim(strict);
+    assert!(!third.session_present);
+    assert_eq!(third.wiped, Some(first.session));
+}
+
+fn expiry_zero(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let clean = |counter| Claim { session_expiry: 0, ..claim("a", token(1, counter)) };
+    let first = caller.claim(clean(1));
+    caller.subscribe(first.session, token(1, 1), vec![subscription("f")]).unwrap();
+    assert_eq!(caller.append(first.session, "x"), Appended::NoSession, "a clean session has no queue");
+    let second = caller.claim(clean(2));
+    assert!(!second.session_present && second.previous.is_some());
+    caller.end(second.session, token(1, 2), 0, START).unwrap();
+    assert_eq!(store.sessions().owner(scope(), "a"), Ok(None));
+
+    let lasting = caller.claim(claim("a", token(1, 3)));
+    caller.append(lasting.session, "x");
+    caller.end(lasting.session, token(1, 3), 3600, START).unwrap();
+    let resumed = caller.claim(clean(4));
+    assert!(resumed.session_present, "it is resumed, and ends at this disconnect");
+    assert_eq!(caller.read_all(resumed.session, token(1, 4)), [(1, "x".to_owned())]);
+    caller.end(resumed.session, token(1, 4), 0, START).unwrap();
+    let next = caller.claim(claim("a", token(1, 5)));
+    assert_eq!((next.session_present, next.wiped), (false, None));
+    caller.claim(clean(6));
+    let last = caller.claim(claim("a", token(1, 7)));
+    assert_eq!(
+        (last.session_present, last.wiped),
+        (false, Some(next.session)),
+        "a takeover is its disconnect"
+    );
+}
+
+fn version_numbers(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let mut last = 0;
+    for counter in 1..=6 {
+        let session_expiry = if counter % 2 == 0 { 60 } else { 0 };
+        let clean_start = counter % 3 == 0;
+        let claimed = caller.claim(Claim { session_expiry, clean_start, ..claim("a", token(1, counter)) });
+        assert!(claimed.version_number > last);
+        last = claimed.version_number;
+        if counter < 6 {
+            caller.end(claimed.session, token(1, counter), session_expiry, START).unwrap();
+        }
+    }
+    store.crash();
+    let claimed = Caller::new(store).claim(claim("a", token(2, 1)));
+    assert!(claimed.version_number > last);
+}
+
+fn walls(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let ours = caller.claim(claim("a", token(1, 1)));
+    let theirs = caller.claim(Claim { scope: other_scope(), ..claim("a", token(1, 2)) });
+    assert_ne!(ours.session, theirs.session);
+    assert_eq!(theirs.previous, None);
+    assert_eq!(store.sessions().owner(scope(), "a"), Ok(Some(token(1, 1))));
+    store.crash();
+    assert_eq!(store.sessions().owner(other_scope(), "a"), Ok(Some(token(1, 2))));
+}
+
+fn orphans(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let clean = |client, counter| Claim { session_expiry: 0, ..claim(client, token(1, counter)) };
+    let willed = caller.claim(Claim { will: Some(will("1")), ..clean("clean, will", 1) });
+    caller.claim(clean("clean", 2));
+    let lasting = caller.claim(Claim { will: Some(will("2")), ..claim("lasting", token(1, 3)) });
+    let left = caller.claim(Claim { will: Some(will("3")), ..clean("left", 4) });
+    caller.end(left.session, token(1, 4), 0, START).unwrap();
+    store.crash();
+
+    let mut caller = Caller::new(store);
+    let early = caller.claim(Claim { session_expiry: 0, ..claim("new", token(2, 1)) });
+    let mut found = store.sessions().end_orphans(2, START).unwrap();
+    found.retain(|orphan| orphan.client_id != "clean");
+    found.sort_by(|a, b| a.client_id.cmp(&b.client_id));
+    let seen: Vec<_> =
+        found.iter().map(|o| (o.client_id.to_string(), o.will.clone(), o.version_number)).collect();
+    let expected = [
+        ("clean, will".to_owned(), Some(will("1")), willed.version_number),
+        ("lasting".to_owned(), Some(will("2")), lasting.version_number),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(store.sessions().end_orphans(2, START), Ok(vec![]), "each once");
+    assert_eq!(store.sessions().owner(scope(), "new"), Ok(Some(token(2, 1))), "the living are left alone");
+    caller.end(early.session, token(2, 1), 0, START).unwrap();
+
+    store.crash();
+    assert_eq!(store.sessions().end_orphans(3, START), Ok(vec![]), "also after another crash");
+    let due = START.after(Duration::from_secs(3600));
+    assert_eq!(store.sessions().expire(due, 10).unwrap().len(), 1, "the expiry clock runs");
+}
+
+fn pages(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    for counter in 1..=5 {
+        let client = format!("client {counter}");
+        let session = caller.claim(claim(&client, token(1, counter))).session;
+        caller.subscribe(session, token(1, counter), vec![subscription(&client)]).unwrap();
+    }
+    caller.claim(Claim { session_expiry: 0, ..claim("clean", token(1, 6)) });
+    let wiped = caller.claim(claim("wiped", token(1, 7))).session;
+    caller.end(wiped, token(1, 7), 0, START).unwrap();
+    let sixth = caller.claim(claim("client 6", token(1, 8))).session;
+    caller.subscribe(sixth, token(1, 8), vec![subscription("client 6")]).unwrap();
+    let first = store.sessions().persistent_sessions(0, 3).unwrap();
+    let second = store.sessions().persistent_sessions(first[2].session.0, 3).unwrap();
+    let all: Vec<_> = first.iter().chain(&second).collect();
+    assert!(all.is_sorted_by(|a, b| a.session < b.session));
+    let clients: Vec<_> = all.iter().map(|record| record.client_id.to_string()).collect();
+    assert_eq!(clients, ["client 1", "client 2", "client 3", "client 4", "client 5", "client 6"]);
+    assert!(all.iter().all(|r| r.live && r.scope == scope() && r.subscriptions[0].filter == r.client_id));
+}

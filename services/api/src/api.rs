@@ -1,0 +1,232 @@
+//! The way of a request: authenticate, read, route, answer, log, count.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fleethaven_daemon::clock;
+use fleethaven_fabric::metadata::Metadata;
+use fleethaven_types::{AccountId, Scope};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Body;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::answer::{Answer, Outcome};
+use crate::authentication::{self, Candidate, Claim, source_ip};
+use crate::body;
+use crate::call::Call;
+use crate::config::ApiConfig;
+use crate::control;
+use crate::data::{self, DataPlane, PolicyCache};
+use crate::error::Error;
+use crate::input::Input;
+use crate::metrics::Metrics;
+use crate::operations::{Labels, Mismatch, Operation, Router, Service};
+use crate::peer::Peer;
+
+/// What requests share.
+pub(crate) struct State {
+    pub(crate) config: ApiConfig,
+    pub(crate) metadata: Arc<dyn Metadata>,
+    pub(crate) data_plane: Arc<dyn DataPlane>,
+    pub(crate) policies: PolicyCache,
+    /// Bounds how many RSA keys are made at once: each takes a core for a while.
+    pub(crate) key_makers: Arc<Semaphore>,
+    router: Router,
+    metrics: Metrics,
+}
+
+/// The AWS-shaped front. Cloning is cheap: all clones are one.
+#[derive(Clone)]
+pub struct Api {
+    state: Arc<State>,
+}
+
+/// What is known of a request as it goes on: for the log, the metrics and the shape of errors.
+#[derive(Debug, Default)]
+struct Trail {
+    operation: Option<Operation>,
+    services: &'static [Service],
+    account: Option<AccountId>,
+    scope: Option<Scope>,
+}
+
+impl Trail {
+    fn service(&self) -> Service {
+        let claimed = || self.services.first().copied().unwrap_or(Service::Control);
+        self.operation.map_or_else(claimed, |operation| operation.service)
+    }
+}
+
+impl Api {
+    /// An API in front of `metadata` and `data_plane`, whose metrics go into `registry`.
+    ///
+    /// # Errors
+    ///
+    /// When `registry` has metrics of the same names already.
+    pub fn new(
+        config: ApiConfig,
+        metadata: Arc<dyn Metadata>,
+        data_plane: Arc<dyn DataPlane>,
+        registry: &prometheus::Registry,
+    ) -> Result<Self, prometheus::Error> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        let state = State {
+            config,
+            metadata,
+            data_plane,
+            policies: PolicyCache::new(),
+            key_makers: Arc::new(Semaphore::new(cores.div_ceil(2))),
+            router: Router::new(),
+            metrics: Metrics::register(registry)?,
+        };
+        Ok(Self { state: Arc::new(state) })
+    }
+
+    /// Answers one request. Every answer carries `x-amzn-RequestId`, errors `x-amzn-ErrorType` too.
+    pub async fn handle<B>(&self, peer: &Peer, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let started = Instant::now();
+        let request_id = Uuid::new_v4();
+        let (head, body) = request.into_parts();
+        let mut trail = Trail::default();
+        let outcome = self.answer(peer, &head, body, &mut trail).await;
+        let (status, refusal) = match &outcome {
+            Ok(_) => (200, None),
+            Err(error) => (error.status(trail.service()), Some(error)),
+        };
+        let operation = trail.operation.map_or("unknown", |operation| operation.name);
+        self.state.metrics.count(operation, status, started.elapsed());
+        log(&trail, peer, request_id, status, refusal);
+        respond(outcome, status, &trail, request_id)
+    }
+
+    async fn answer<B>(&self, peer: &Peer, head: &Parts, body: B, trail: &mut Trail) -> Outcome
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let now = clock::now();
+        let claim = Claim::read(head, peer)?;
+        trail.services = claim.services();
+        let route = self.route(trail.services, head);
+        trail.operation = route.as_ref().ok().map(|(operation, _)| *operation);
+        let candidate = authentication::look_up(&self.state, claim, peer).await?;
+        trail.account = Some(match &candidate {
+            Candidate::Signed { owner, .. } => owner.account,
+            Candidate::Certificate { scope, .. } => scope.account,
+        });
+        let most = self.body_limit(trail.service());
+        let body = body::read(body, most, self.state.config.body_timeout).await?;
+        let (scope, principal) = authentication::verify(&self.state, &candidate, head, &body, now)?;
+        trail.scope = Some(scope);
+        let (operation, labels) = route?;
+        let input = Input::new(labels, head.uri.query().unwrap_or_default(), head.headers.clone(), body)?;
+        let source_ip = source_ip(peer);
+        let server_name = peer.server_name.as_deref();
+        let call = Call { state: &self.state, scope, principal, source_ip, server_name, now, input };
+        dispatch(&operation, &call).await
+    }
+
+    /// The operation that the request means, among those of the services it may mean.
+    fn route(&self, services: &[Service], head: &Parts) -> Result<(Operation, Labels), Error> {
+        let (method, path) = (head.method.as_str(), head.uri.path());
+        let mut answer = Error::UnknownOperation(path.to_owned());
+        for service in services {
+            match self.state.router.find(*service, method, path) {
+                Ok(found) => return Ok(found),
+                Err(Mismatch::UnknownPath) => {}
+                Err(Mismatch::NotText) => return Err(Error::invalid("the path is not UTF-8 when decoded")),
+                Err(Mismatch::OtherMethod) => {
+                    answer = Error::MethodNotAllowed { method: method.to_owned(), path: path.to_owned() };
+                }
+            }
+        }
+        Err(answer)
+    }
+
+    fn body_limit(&self, service: Service) -> usize {
+        match service {
+            Service::Data => self.state.config.limits.payload_bytes,
+            Service::Control | Service::Jobs => self.state.config.body_bytes,
+        }
+    }
+}
+
+async fn dispatch(operation: &Operation, call: &Call<'_>) -> Outcome {
+    let started = match operation.service {
+        Service::Control => control::start(operation.name, call),
+        Service::Data => data::start(operation.name, call),
+        Service::Jobs => None,
+    };
+    match started {
+        Some(answer) => answer.await,
+        None => Err(Error::NotBuilt(operation.name)),
+    }
+}
+
+fn respond(outcome: Outcome, status: u16, trail: &Trail, request_id: Uuid) -> Response<Full<Bytes>> {
+    let error_type = outcome.as_ref().err().map(|error| error.code(trail.operation.as_ref()));
+    let answer = outcome.unwrap_or_else(|error| error_body(&error, trail.service(), request_id));
+    let has_body = answer != Answer::Empty;
+    let mut response = Response::new(Full::new(answer.into_body()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&request_id.to_string()) {
+        headers.insert("x-amzn-requestid", id);
+    }
+    if let Some(error_type) = error_type {
+        headers.insert("x-amzn-errortype", HeaderValue::from_static(error_type));
+    }
+    if has_body {
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    response
+}
+
+/// `message`; the resource that exists already; outside the control plane the trace id too.
+fn error_body(error: &Error, service: Service, request_id: Uuid) -> Answer {
+    let (id, arn) =
+        error.resource().map_or((None, None), |(id, arn)| (Some(id.as_str()), Some(arn.as_str())));
+    let trace_id = (service != Service::Control).then(|| request_id.to_string());
+    Answer::of([
+        ("message", error.to_string().into()),
+        ("resourceId", id.into()),
+        ("resourceArn", arn.into()),
+        ("traceId", trace_id.into()),
+    ])
+}
+
+/// One event for each request: changes and denials at info, our failures at warn, the rest at debug. Members
+/// of requests and answers are not logged.
+fn log(trail: &Trail, peer: &Peer, request_id: Uuid, status: u16, refusal: Option<&Error>) {
+    let operation = trail.operation.map_or("unknown", |operation| operation.name);
+    let account = trail.account.map(tracing::field::display);
+    let region = trail.scope.as_ref().map(|scope| tracing::field::display(&scope.region));
+    let error = refusal.map(|error| error.code(trail.operation.as_ref()));
+    let reason = refusal.map(Error::reason);
+    let source = peer.address.ip();
+    macro_rules! event {
+        ($level:ident) => {
+            tracing::$level!(
+                account, region, operation, status, %request_id, %source, error, reason, "api request"
+            )
+        };
+    }
+    match refusal {
+        Some(_) if status >= 500 && status != 501 => event!(warn),
+        Some(Error::Forbidden(_) | Error::Authentication(_)) => event!(info),
+        _ if trail.operation.is_some_and(|operation| operation.is_mutation()) => event!(info),
+        _ => event!(debug),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! Whose request it is: the owner of the access key that signed it, or the client certificate of the
+//! connection.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use fleethaven_registry::{Query, QueryKind, QueryReply, shapes::AccessKeyOwner};
+use fleethaven_sigv4::{PayloadHash, Policy, Presented, RequestParts};
+use fleethaven_types::{Region, Scope, Timestamp};
+use http::request::Parts;
+
+use crate::api::State;
+use crate::error::Error;
+use crate::operations::Service;
+use crate::peer::{ClientCertificate, Peer};
+
+/// Who sends a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Principal {
+    /// An operator or application, by the id of its access key.
+    AccessKey(String),
+    /// A device, by the id of its certificate.
+    Certificate(String),
+}
+
+/// What a request says of itself, before any of it is believed.
+#[derive(Debug)]
+pub(crate) enum Claim<'a> {
+    /// Signed, in the header or the query.
+    Signed(Box<Presented>),
+    /// Not signed, on a connection with a client certificate.
+    Certificate(&'a ClientCertificate),
+}
+
+impl<'a> Claim<'a> {
+    /// A signature goes before a certificate.
+    pub(crate) fn read(head: &Parts, peer: &'a Peer) -> Result<Self, Error> {
+        match (fleethaven_sigv4::parse(&parts(head)), &peer.certificate) {
+            (Ok(presented), _) => Ok(Self::Signed(Box::new(presented))),
+            (Err(fleethaven_sigv4::Error::Missing), Some(certificate)) => Ok(Self::Certificate(certificate)),
+            (Err(error), _) => Err(error.into()),
+        }
+    }
+
+    /// The services that the request may mean: the one it was signed for; a certificate's are those of
+    /// devices.
+    pub(crate) fn services(&self) -> &'static [Service] {
+        match self {
+            Self::Signed(presented) => match Service::signed_as(&presented.service) {
+                Some(Service::Control) => &[Service::Control],
+                Some(Service::Data) => &[Service::Data],
+                Some(Service::Jobs) => &[Service::Jobs],
+                None => &[],
+            },
+            Self::Certificate(_) => &[Service::Data, Service::Jobs],
+        }
+    }
+}
+
+/// A claim whose account is known, waiting for the body that a signature covers.
+#[derive(Debug)]
+pub(crate) enum Candidate {
+    Signed { presented: Box<Presented>, owner: Box<AccessKeyOwner> },
+    Certificate { scope: Scope, certificate_id: String },
+}
+
+/// Looks up the access key or certificate, so that strangers are refused before their body is read.
+pub(crate) async fn look_up(state: &State, claim: Claim<'_>, peer: &Peer) -> Result<Candidate, Error> {
+    match claim {
+        Claim::Signed(presented) => {
+            let owner = key_owner(state, &presented).await?;
+            Ok(Candidate::Signed { presented, owner })
+        }
+        Claim::Certificate(certificate) => {
+            let scope = certificate_scope(state, certificate, peer).await?;
+            Ok(Candidate::Certificate { scope, certificate_id: certificate.certificate_id.clone() })
+        }
+    }
+}
+
+/// Long-term keys have no session token, so a request that carries one is not theirs.
+async fn key_owner(state: &State, presented: &Presented) -> Result<Box<AccessKeyOwner>, Error> {
+    let id = &presented.access_key_id;
+    let unknown = || Error::from(fleethaven_sigv4::Error::UnknownAccessKey(id.clone()));
+    if presented.session_token.is_some() {
+        return Err(unknown());
+    }
+    let query = Query::new(state.config.default_scope, QueryKind::AccessKey(id.clone()));
+    // What this node has applied is enough to know a key; that there is none must come from the leader.
+    if let Ok(QueryReply::AccessKey(Some(owner))) = state.metadata.query_local(query.clone()) {
+        return Ok(owner);
+    }
+    match state.metadata.query(query).await? {
+        QueryReply::AccessKey(owner) => owner.ok_or_else(unknown),
+        _ => Err(Error::unexpected_reply()),
+    }
+}
+
+/// The account and region of a certificate: what the listener found out, or the owner that the server name
+/// tells, or the default one, or the only one.
+async fn certificate_scope(
+    state: &State,
+    certificate: &ClientCertificate,
+    peer: &Peer,
+) -> Result<Scope, Error> {
+    if let Some(scope) = certificate.scope {
+        return Ok(scope);
+    }
+    let certificate_id = certificate.certificate_id.clone();
+    let default = state.config.default_scope;
+    let query = Query::new(default, QueryKind::CertificateOwners { certificate_id });
+    let QueryReply::Scopes(owners) = state.metadata.query(query).await? else {
+        return Err(Error::unexpected_reply());
+    };
+    let label = peer.server_name.as_deref().and_then(|name| name.split('.').next());
+    let named = label.and_then(|label| label.parse().ok());
+    let account = named.unwrap_or(default.account);
+    let of_account: Vec<Scope> = owners.iter().copied().filter(|owner| owner.account == account).collect();
+    let preferred = Scope { account, region: default.region };
+    match (of_account.as_slice(), owners.as_slice()) {
+        (mine, _) if mine.contains(&preferred) => Ok(preferred),
+        ([only], _) => Ok(*only),
+        ([], [only]) if named.is_none() => Ok(*only),
+        _ => Err(Error::Forbidden(format!(
+            "the certificate {} is not registered in one account and region that the connection tells",
+            certificate.certificate_id
+        ))),
+    }
+}
+
+/// Believes the candidate or not. `body` is the whole body as received.
+pub(crate) fn verify(
+    state: &State,
+    candidate: &Candidate,
+    head: &Parts,
+    body: &Bytes,
+    now: Timestamp,
+) -> Result<(Scope, Principal), Error> {
+    match candidate {
+        Candidate::Certificate { scope, certificate_id } => {
+            Ok((*scope, Principal::Certificate(certificate_id.clone())))
+        }
+        Candidate::Signed { presented, owner } => {
+            let default_region = state.config.default_scope.region;
+            let region = state.config.single_region.then_some(default_region.as_str());
+            let services = accepted_services(&presented.service);
+            let policy = Policy { region, ..Policy::new(&services) };
+            let payload = PayloadHash::of(body);
+            let secret = &owner.secret_access_key.0;
+            let request = parts(head);
+            fleethaven_sigv4::verify(presented, &request, secret, payload, now.as_secs(), &policy)?;
+            let region: Region = presented
+                .region
+                .parse()
+                .map_err(|_| fleethaven_sigv4::Error::Region(presented.region.clone()))?;
+            let scope = Scope { account: owner.account, region };
+            Ok((scope, Principal::AccessKey(presented.access_key_id.clone())))
+        }
+    }
+}
+
+/// The names of the service that was signed for, or of all when it is none of ours, for the error to list.
+fn accepted_services(service: &str) -> Vec<&'static str> {
+    match Service::signed_as(service) {
+        Some(service) => service.signing_names().to_vec(),
+        None => Service::ALL.iter().flat_map(|service| service.signing_names()).copied().collect(),
+    }
+}
+
+/// What a signature covers. HTTP/2 has the host in the URI.
+fn parts(head: &Parts) -> RequestParts<'_> {
+    let mut headers: Vec<(&str, &[u8])> =
+        head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    if !head.headers.contains_key(http::header::HOST)
+        && let Some(authority) = head.uri.authority()
+    {
+        headers.push(("host", authority.as_str().as_bytes()));
+    }
+    let path = if head.uri.path().is_empty() { "/" } else { head.uri.path() };
+    let query = head.uri.query().unwrap_or_default();
+    RequestParts { method: head.method.as_str(), path, query, headers }
+}
+
+/// The peer's address as policies see it.
+pub(crate) fn source_ip(peer: &Peer) -> IpAddr {
+    peer.address.ip().to_canonical()
+}

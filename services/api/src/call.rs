@@ -1,0 +1,46 @@
+//! What a handler works with: the caller, the request's members, and the metastore.
+
+use std::net::IpAddr;
+
+use fleethaven_fabric::metadata::Executed;
+use fleethaven_registry::{Action, Command, Query, QueryKind, QueryReply, Reply};
+use fleethaven_types::{Scope, Timestamp};
+
+use crate::api::State;
+use crate::authentication::Principal;
+use crate::error::Error;
+use crate::input::Input;
+
+/// One authenticated request for one operation.
+pub(crate) struct Call<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) scope: Scope,
+    pub(crate) principal: Principal,
+    pub(crate) source_ip: IpAddr,
+    pub(crate) server_name: Option<&'a str>,
+    /// When the request came.
+    pub(crate) now: Timestamp,
+    pub(crate) input: Input,
+}
+
+impl Call<'_> {
+    /// Carries out a change, and waits until it is in force everywhere, so that who gets the answer can rely
+    /// on it.
+    pub(crate) async fn execute(&self, action: Action) -> Result<Reply, Error> {
+        let command = Command { scope: self.scope, action };
+        let Executed { reply, revision } = self.state.metadata.execute(command).await?;
+        if revision != 0 && !self.state.metadata.in_force(revision).await {
+            tracing::warn!(scope = %self.scope, revision, "a change is not in force everywhere yet");
+        }
+        Ok(reply)
+    }
+
+    /// A change that has nothing to tell.
+    pub(crate) async fn carry_out(&self, action: Action) -> Result<(), Error> {
+        self.execute(action).await.map(drop)
+    }
+
+    pub(crate) async fn query(&self, kind: QueryKind) -> Result<QueryReply, Error> {
+        Ok(self.state.metadata.query(Query::new(self.scope, kind)).await?)
+    }
+}

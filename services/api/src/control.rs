@@ -1,0 +1,119 @@
+//! The control plane: one file per resource, and the list of what is built.
+
+use std::pin::Pin;
+
+use crate::answer::Outcome;
+
+mod ca_certificates;
+mod certificates;
+mod endpoint;
+mod policies;
+mod policy_targets;
+mod principals;
+mod rules;
+mod tags;
+mod thing_types;
+mod things;
+
+/// An operation being answered.
+pub(crate) type Answering<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+
+/// Lists operations with their handlers: makes `start` and `is_built`, so that the two cannot differ.
+macro_rules! built {
+    ($($name:literal => $handler:path,)*) => {
+        /// Begins to answer the operation called `name`; `None` when it is not built yet.
+        pub(crate) fn start<'a>(
+            name: &str,
+            call: &'a $crate::call::Call<'a>,
+        ) -> Option<$crate::control::Answering<'a>> {
+            match name {
+                $($name => Some(Box::pin($handler(call))),)*
+                _ => None,
+            }
+        }
+
+        /// Whether the operation called `name` is built.
+        pub(crate) fn is_built(name: &str) -> bool {
+            matches!(name, $($name)|*)
+        }
+    };
+}
+pub(crate) use built;
+
+built! {
+    "DescribeEndpoint" => endpoint::describe,
+    "CreateThing" => things::create,
+    "UpdateThing" => things::update,
+    "DescribeThing" => things::describe,
+    "ListThings" => things::list,
+    "DeleteThing" => things::delete,
+    "CreateThingType" => thing_types::create,
+    "UpdateThingType" => thing_types::update,
+    "DescribeThingType" => thing_types::describe,
+    "ListThingTypes" => thing_types::list,
+    "DeprecateThingType" => thing_types::deprecate,
+    "DeleteThingType" => thing_types::delete,
+    "CreateKeysAndCertificate" => certificates::create_keys,
+    "CreateCertificateFromCsr" => certificates::create_from_csr,
+    "RegisterCertificate" => certificates::register,
+    "RegisterCertificateWithoutCA" => certificates::register_without_ca,
+    "UpdateCertificate" => certificates::update,
+    "DeleteCertificate" => certificates::delete,
+    "DescribeCertificate" => certificates::describe,
+    "ListCertificates" => certificates::list,
+    "ListCertificatesByCA" => certificates::list_by_ca,
+    "RegisterCACertificate" => ca_certificates::register,
+    "UpdateCACertificate" => ca_certificates::update,
+    "DescribeCACertificate" => ca_certificates::describe,
+    "ListCACertificates" => ca_certificates::list,
+    "DeleteCACertificate" => ca_certificates::delete,
+    "GetRegistrationCode" => ca_certificates::registration_code,
+    "DeleteRegistrationCode" => ca_certificates::delete_registration_code,
+    "CreatePolicy" => policies::create,
+    "CreatePolicyVersion" => policies::create_version,
+    "SetDefaultPolicyVersion" => policies::set_default_version,
+    "GetPolicy" => policies::get,
+    "GetPolicyVersion" => policies::get_version,
+    "ListPolicyVersions" => policies::list_versions,
+    "ListPolicies" => policies::list,
+    "DeletePolicyVersion" => policies::delete_version,
+    "DeletePolicy" => policies::delete,
+    "AttachPolicy" => policy_targets::attach,
+    "DetachPolicy" => policy_targets::detach,
+    "ListAttachedPolicies" => policy_targets::list_attached,
+    "ListTargetsForPolicy" => policy_targets::list_targets,
+    "AttachPrincipalPolicy" => policy_targets::attach_principal,
+    "DetachPrincipalPolicy" => policy_targets::detach_principal,
+    "ListPrincipalPolicies" => policy_targets::list_of_principal,
+    "ListPolicyPrincipals" => policy_targets::list_principals,
+    "AttachThingPrincipal" => principals::attach,
+    "DetachThingPrincipal" => principals::detach,
+    "ListThingPrincipals" => principals::list_of_thing,
+    "ListThingPrincipalsV2" => principals::list_of_thing_v2,
+    "ListPrincipalThings" => principals::list_things,
+    "ListPrincipalThingsV2" => principals::list_things_v2,
+    "CreateTopicRule" => rules::create,
+    "ReplaceTopicRule" => rules::replace,
+    "GetTopicRule" => rules::get,
+    "ListTopicRules" => rules::list,
+    "EnableTopicRule" => rules::enable,
+    "DisableTopicRule" => rules::disable,
+    "DeleteTopicRule" => rules::delete,
+    "TagResource" => tags::tag,
+    "UntagResource" => tags::untag,
+    "ListTagsForResource" => tags::list,
+}
+
+/// The reply of a command or query of the expected kind, or an internal error.
+macro_rules! expect_reply {
+    ($reply:expr, $pattern:pat => $value:expr) => {
+        match $reply {
+            $pattern => $value,
+            _ => return Err($crate::error::Error::unexpected_reply()),
+        }
+    };
+}
+pub(crate) use expect_reply;
+
+#[cfg(test)]
+mod tests;

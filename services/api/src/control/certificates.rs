@@ -1,0 +1,265 @@
+//! Client certificates (provisioning.md section 2, security.md section 2).
+
+use fleethaven_pki::{Authority, Certificate, DeviceKey, Serial, SigningRequest};
+use fleethaven_registry::shapes::{
+    CaCertificateDescription, CertificateDescription, CertificateStatus, CertificateSummary,
+    DeleteCertificate, IssuingCa, RegisterCertificate, RegisterCertificateWithoutCa,
+    RegisterIssuedCertificate, RegisteredCertificate, UpdateCertificate, Validity,
+};
+use fleethaven_registry::{Action, QueryKind, QueryReply, Reply};
+use fleethaven_types::{AccountId, Timestamp};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::ca_certificates::subject_text;
+use super::expect_reply;
+use crate::answer::{self, Answer, Outcome, members_of, seconds, word};
+use crate::call::Call;
+use crate::error::Error;
+use crate::members::{Members, missing};
+
+/// Longest `certificateSigningRequest`, in characters.
+const CSR_CHARACTERS: usize = 4096;
+
+pub(super) async fn create_keys(call: &Call<'_>) -> Outcome {
+    let active = call.input.query_boolean("setAsActive")?;
+    let ca = issuing_ca(call).await?;
+    let now = call.now;
+    // The permit goes along, so that it is held until the work ends even when the caller goes away.
+    let Ok(permit) = call.state.key_makers.clone().acquire_owned().await else {
+        return Err(Error::Unavailable("shutting down".to_owned()));
+    };
+    let (key, certificate) = blocking(move || {
+        let _permit = permit;
+        let key = DeviceKey::generate()?;
+        let certificate = issue(&ca, key.signing_request(), now)?;
+        Ok((key, certificate))
+    })
+    .await?;
+    let registered = register_issued(call, &certificate, active).await?;
+    Ok(Answer::of([
+        ("certificateArn", registered.certificate_arn.into()),
+        ("certificateId", registered.certificate_id.into()),
+        ("certificatePem", certificate.pem().into()),
+        ("keyPair", json!({"PublicKey": key.public_key_pem, "PrivateKey": key.private_key_pem})),
+    ]))
+}
+
+pub(super) async fn create_from_csr(call: &Call<'_>) -> Outcome {
+    let active = call.input.query_boolean("setAsActive")?;
+    let object = call.input.json()?;
+    let text = Members::of_body(&object).required_string("certificateSigningRequest")?;
+    if text.chars().count() > CSR_CHARACTERS {
+        let message = format!("'certificateSigningRequest' has more than {CSR_CHARACTERS} characters");
+        return Err(Error::invalid(message));
+    }
+    // The model of this operation has no other exception for what the caller sends.
+    let request = SigningRequest::parse_pem(&text).map_err(|error| Error::invalid(error.to_string()))?;
+    let ca = issuing_ca(call).await?;
+    let now = call.now;
+    let certificate = blocking(move || issue(&ca, &request, now)).await?;
+    let registered = register_issued(call, &certificate, active).await?;
+    Ok(Answer::of([
+        ("certificateArn", registered.certificate_arn.into()),
+        ("certificateId", registered.certificate_id.into()),
+        ("certificatePem", certificate.pem().into()),
+    ]))
+}
+
+async fn issuing_ca(call: &Call<'_>) -> Result<Box<IssuingCa>, Error> {
+    let ca = expect_reply!(call.query(QueryKind::IssuingCa).await?, QueryReply::IssuingCa(ca) => ca);
+    ca.ok_or_else(|| Error::Internal(format!("account {} has no issuing CA", call.scope.account)))
+}
+
+fn issue(
+    ca: &IssuingCa,
+    request: &SigningRequest,
+    now: Timestamp,
+) -> Result<Certificate, fleethaven_pki::Error> {
+    let authority = Authority::from_pem(&ca.certificate_pem, &ca.private_key_pem.0)?;
+    authority.issue_device(request, Serial(Uuid::new_v4().into_bytes()), now.as_secs())
+}
+
+/// Runs what takes a core for milliseconds off the threads that serve connections.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, fleethaven_pki::Error> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|_| Error::Internal("making a certificate was broken off".to_owned()))??)
+}
+
+async fn register_issued(
+    call: &Call<'_>,
+    certificate: &Certificate,
+    active: bool,
+) -> Result<Box<RegisteredCertificate>, Error> {
+    let status = if active { CertificateStatus::Active } else { CertificateStatus::Inactive };
+    let action = Action::RegisterIssuedCertificate(Box::new(RegisterIssuedCertificate {
+        certificate_id: certificate.id.to_string(),
+        certificate_pem: certificate.pem(),
+        status,
+        validity: validity(certificate),
+    }));
+    Ok(expect_reply!(call.execute(action).await?, Reply::Certificate(registered) => registered))
+}
+
+/// A certificate's validity in the registry's words.
+pub(super) fn validity(certificate: &Certificate) -> Validity {
+    let at = |seconds: u64| Timestamp(seconds.saturating_mul(1000));
+    Validity { not_before: at(certificate.not_before), not_after: at(certificate.not_after) }
+}
+
+pub(super) async fn register(call: &Call<'_>) -> Outcome {
+    let set_as_active = call.input.query_boolean("setAsActive")?;
+    let object = call.input.json()?;
+    let body = Members::of_body(&object);
+    let pem = body.required_string("certificatePem")?;
+    let status = body.enumeration("status")?;
+    let certificate = Certificate::parse_pem(&pem)?;
+    let given = body.string("caCertificatePem")?;
+    let ca_certificate_id = match &given {
+        Some(ca_pem) => given_issuer(call, &certificate, ca_pem).await?,
+        None => found_issuer(call, &certificate).await?,
+    };
+    let action = Action::RegisterCertificate(Box::new(RegisterCertificate {
+        certificate_id: certificate.id.to_string(),
+        certificate_pem: pem,
+        validity: validity(&certificate),
+        ca_certificate_id,
+        ca_certificate_given: given.is_some(),
+        status,
+        set_as_active,
+    }));
+    registered(call, action).await
+}
+
+/// The id of the CA that the request names, which must have signed the certificate.
+async fn given_issuer(call: &Call<'_>, certificate: &Certificate, ca_pem: &str) -> Result<String, Error> {
+    let ca = Certificate::parse_pem(ca_pem)?;
+    certificate.check_issued_by(&ca)?;
+    let known = candidates(call, certificate).await?;
+    let id = ca.id.to_string();
+    if known.iter().any(|candidate| candidate.certificate_id == id) { Ok(id) } else { Err(no_issuer()) }
+}
+
+/// The id of the registered CA whose key verifies the certificate's signature.
+async fn found_issuer(call: &Call<'_>, certificate: &Certificate) -> Result<String, Error> {
+    for candidate in candidates(call, certificate).await? {
+        let ca = Certificate::parse_pem(&candidate.certificate_pem)?;
+        if certificate.check_issued_by(&ca).is_ok() {
+            return Ok(candidate.certificate_id);
+        }
+    }
+    Err(no_issuer())
+}
+
+async fn candidates(
+    call: &Call<'_>,
+    certificate: &Certificate,
+) -> Result<Vec<CaCertificateDescription>, Error> {
+    let query = QueryKind::CaCertificatesBySubject(subject_text(&certificate.issuer));
+    Ok(expect_reply!(call.query(query).await?, QueryReply::CaCertificatesBySubject(found) => found))
+}
+
+fn no_issuer() -> Error {
+    let message = "no CA certificate is registered whose key has signed this certificate";
+    fleethaven_registry::Error::new(fleethaven_registry::ErrorCode::CertificateValidationException, message)
+        .into()
+}
+
+pub(super) async fn register_without_ca(call: &Call<'_>) -> Outcome {
+    let object = call.input.json()?;
+    let body = Members::of_body(&object);
+    let pem = body.required_string("certificatePem")?;
+    let certificate = Certificate::parse_pem(&pem)?;
+    let action = Action::RegisterCertificateWithoutCa(Box::new(RegisterCertificateWithoutCa {
+        certificate_id: certificate.id.to_string(),
+        certificate_pem: pem,
+        validity: validity(&certificate),
+        status: body.enumeration("status")?,
+    }));
+    registered(call, action).await
+}
+
+/// Registers, and answers with ARN and id.
+pub(super) async fn registered(call: &Call<'_>, action: Action) -> Outcome {
+    let registered = expect_reply!(call.execute(action).await?, Reply::Certificate(registered) => registered);
+    Ok(Answer::of([
+        ("certificateArn", registered.certificate_arn.into()),
+        ("certificateId", registered.certificate_id.into()),
+    ]))
+}
+
+pub(super) async fn update(call: &Call<'_>) -> Outcome {
+    let new_status = call.input.query_enumeration("newStatus")?.ok_or_else(|| missing("newStatus"))?;
+    let certificate_id = call.input.label("certificateId")?;
+    let update = UpdateCertificate { certificate_id, new_status };
+    call.carry_out(Action::UpdateCertificate(Box::new(update))).await?;
+    Ok(Answer::Empty)
+}
+
+pub(super) async fn delete(call: &Call<'_>) -> Outcome {
+    let force_delete = call.input.query_boolean("forceDelete")?;
+    let delete = DeleteCertificate { certificate_id: call.input.label("certificateId")?, force_delete };
+    call.carry_out(Action::DeleteCertificate(Box::new(delete))).await?;
+    Ok(Answer::Empty)
+}
+
+pub(super) async fn describe(call: &Call<'_>) -> Outcome {
+    let query = QueryKind::DescribeCertificate(call.input.label("certificateId")?);
+    let described = expect_reply!(call.query(query).await?, QueryReply::Certificate(described) => *described);
+    Ok(Answer::of([("certificateDescription", description(described, call.scope.account))]))
+}
+
+fn description(described: CertificateDescription, owner: AccountId) -> Value {
+    members_of([
+        ("certificateArn", described.certificate_arn.into()),
+        ("certificateId", described.certificate_id.into()),
+        ("caCertificateId", described.ca_certificate_id.into()),
+        ("status", word(described.status)),
+        ("certificatePem", described.certificate_pem.into()),
+        ("ownedBy", owner.to_string().into()),
+        ("creationDate", seconds(described.created_at)),
+        ("lastModifiedDate", seconds(described.modified_at)),
+        ("customerVersion", described.customer_version.into()),
+        ("transferData", json!({})),
+        ("generationId", described.generation_id.into()),
+        ("validity", validity_json(described.validity)),
+        ("certificateMode", word(described.certificate_mode)),
+    ])
+}
+
+/// `validity` of a description.
+pub(super) fn validity_json(validity: Validity) -> Value {
+    json!({"notBefore": seconds(validity.not_before), "notAfter": seconds(validity.not_after)})
+}
+
+pub(super) async fn list(call: &Call<'_>) -> Outcome {
+    let ascending = call.input.query_boolean("isAscendingOrder")?;
+    listed(call, QueryKind::ListCertificates { ascending, page: call.input.marker_page()? }).await
+}
+
+pub(super) async fn list_by_ca(call: &Call<'_>) -> Outcome {
+    let query = QueryKind::ListCertificatesByCa {
+        ca_certificate_id: call.input.label("caCertificateId")?,
+        ascending: call.input.query_boolean("isAscendingOrder")?,
+        page: call.input.marker_page()?,
+    };
+    listed(call, query).await
+}
+
+async fn listed(call: &Call<'_>, query: QueryKind) -> Outcome {
+    let page = expect_reply!(call.query(query).await?, QueryReply::Certificates(page) => page);
+    let certificates = answer::list(page.items, summary);
+    Ok(Answer::of([("certificates", certificates), ("nextMarker", page.next.into())]))
+}
+
+fn summary(certificate: CertificateSummary) -> Value {
+    json!({
+        "certificateArn": certificate.certificate_arn,
+        "certificateId": certificate.certificate_id,
+        "status": word(certificate.status),
+        "certificateMode": word(certificate.certificate_mode),
+        "creationDate": seconds(certificate.created_at),
+    })
+}

@@ -1,0 +1,6 @@
+//! The control plane over the registry in memory: shapes, errors, pages.
+
+mod certificates;
+mod policies;
+mod rules;
+mod things;

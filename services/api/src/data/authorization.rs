@@ -1,0 +1,160 @@
+//! Whether a client certificate may do what a request asks: its policies, evaluated per request.
+//!
+//! Over HTTPS there is no client id, so `${iot:ClientId}` and thing variables do not resolve (broker.md
+//! section 15).
+
+use std::sync::Arc;
+
+use fleethaven_pki::{Certificate, Name};
+use fleethaven_policy::{
+    Action, AlternativeName, CertificateAttributes, CertificateField, Context, Limits, NameAttribute, Policy,
+    PolicyDocument, PolicySet, Request, Resource, ResourceKind, Settings,
+};
+use fleethaven_registry::shapes::{AttachedPolicy, CertificateStatus, PrincipalView};
+use fleethaven_registry::{QueryKind, QueryReply};
+use moka::sync::Cache;
+
+use crate::call::Call;
+use crate::error::Error;
+
+/// Bytes of policy text kept compiled.
+const DOCUMENT_BYTES: u64 = 16 << 20;
+/// Certificates kept parsed.
+const CERTIFICATES: u64 = 10_000;
+
+/// Compiled policies by their text, and certificates by their id, which is their hash: neither can go stale.
+pub(crate) struct PolicyCache {
+    documents: Cache<String, Arc<PolicyDocument>>,
+    certificates: Cache<String, Arc<CertificateAttributes>>,
+}
+
+impl PolicyCache {
+    pub(crate) fn new() -> Self {
+        let weigh = |text: &String, _: &Arc<PolicyDocument>| u32::try_from(text.len()).unwrap_or(u32::MAX);
+        Self {
+            documents: Cache::builder().max_capacity(DOCUMENT_BYTES).weigher(weigh).build(),
+            certificates: Cache::new(CERTIFICATES),
+        }
+    }
+
+    /// A stored document was accepted under the limits of its day, so only its form counts here.
+    fn compiled(&self, policy: &AttachedPolicy) -> Result<Policy, Error> {
+        let limits = Limits { characters: usize::MAX, ..Limits::default() };
+        let parse = || PolicyDocument::parse(&policy.document, &limits).map(Arc::new);
+        let document =
+            self.documents.try_get_with_by_ref(policy.document.as_str(), parse).map_err(|error| {
+                Error::Internal(format!("the stored policy '{}' cannot be read: {error}", policy.policy_name))
+            })?;
+        Ok(Policy::new(policy.policy_name.as_str(), document))
+    }
+
+    fn attributes(&self, id: &str, pem: &str) -> Result<Arc<CertificateAttributes>, Error> {
+        let parse = || Certificate::parse_pem(pem).map(|certificate| Arc::new(attributes(&certificate)));
+        self.certificates
+            .try_get_with_by_ref(id, parse)
+            .map_err(|error| Error::Internal(format!("the stored certificate {id} cannot be read: {error}")))
+    }
+}
+
+/// Refuses unless the certificate is active and its policies allow every one of `actions` on `topic`.
+pub(super) async fn authorize(
+    call: &Call<'_>,
+    certificate_id: &str,
+    actions: &[Action],
+    topic: &str,
+) -> Result<(), Error> {
+    let query = QueryKind::Principal { certificate_id: certificate_id.to_owned() };
+    let QueryReply::Principal(view) = call.query(query).await? else {
+        return Err(Error::unexpected_reply());
+    };
+    let view = view.ok_or_else(|| refused(certificate_id, "it is not registered"))?;
+    check_usable(call, certificate_id, &view)?;
+    let cache = &call.state.policies;
+    let policies = view.policies.iter().map(|policy| cache.compiled(policy)).collect::<Result<_, _>>()?;
+    let set = PolicySet::new(policies, Settings::default());
+    let attributes = cache.attributes(certificate_id, &view.certificate_pem)?;
+    let context = Context {
+        source_ip: Some(call.source_ip),
+        certificate_id: Some(certificate_id),
+        certificate: Some(&attributes),
+        domain_name: call.server_name,
+        ..Context::default()
+    };
+    let account = call.scope.account.to_string();
+    let region = call.scope.region.as_str();
+    let resource = Resource::Arn { region, account: &account, kind: ResourceKind::Topic, name: topic };
+    for action in actions {
+        let decision = set.evaluate(&Request { action: (*action).into(), resource, context: &context });
+        if !decision.verdict.is_allowed() {
+            let by = decision.by.map(|by| format!(" by {by}")).unwrap_or_default();
+            let reason = format!("{action} on {} is {:?}{by}", resource.to_arn(), decision.verdict);
+            return Err(refused(certificate_id, &reason));
+        }
+    }
+    Ok(())
+}
+
+/// The listener checked the same at the handshake; since then the certificate may have changed.
+fn check_usable(call: &Call<'_>, certificate_id: &str, view: &PrincipalView) -> Result<(), Error> {
+    if view.status != CertificateStatus::Active {
+        return Err(refused(certificate_id, &format!("it is {:?}", view.status)));
+    }
+    if call.now < view.validity.not_before || call.now > view.validity.not_after {
+        return Err(refused(certificate_id, "it is not valid at this time"));
+    }
+    Ok(())
+}
+
+fn refused(certificate_id: &str, reason: &str) -> Error {
+    Error::Forbidden(format!("certificate {certificate_id}: {reason}"))
+}
+
+/// What policies may ask of a certificate.
+fn attributes(certificate: &Certificate) -> CertificateAttributes {
+    let mut attributes = CertificateAttributes::new();
+    insert_name(&mut attributes, &certificate.subject, CertificateField::Subject);
+    insert_name(&mut attributes, &certificate.issuer, CertificateField::Issuer);
+    let alternatives = [
+        (&certificate.subject_alternative_names, CertificateField::SubjectAlternativeName as fn(_) -> _),
+        (&certificate.issuer_alternative_names, CertificateField::IssuerAlternativeName),
+    ];
+    for (names, field) in alternatives {
+        let addresses: Vec<String> = names.ip_addresses.iter().map(ToString::to_string).collect();
+        for (form, values) in [
+            (AlternativeName::RFC822Name, &names.rfc822_names),
+            (AlternativeName::DNSName, &names.dns_names),
+            (AlternativeName::DirectoryName, &names.directory_names),
+            (AlternativeName::UniformResourceIdentifier, &names.uris),
+            (AlternativeName::IPAddress, &addresses),
+        ] {
+            values.iter().for_each(|value| attributes.insert(field(form), value));
+        }
+    }
+    attributes.insert(CertificateField::SerialNumber, &certificate.serial);
+    attributes
+}
+
+fn insert_name(
+    attributes: &mut CertificateAttributes,
+    name: &Name,
+    field: fn(NameAttribute) -> CertificateField,
+) {
+    for attribute in fleethaven_pki::Attribute::ALL {
+        let same = NameAttribute::ALL.iter().find(|word| word.as_str() == attribute.name());
+        if let Some(same) = same {
+            name.values(attribute).for_each(|value| attributes.insert(field(*same), value));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_attribute_of_a_name_has_its_variable() {
+        for attribute in fleethaven_pki::Attribute::ALL {
+            assert!(NameAttribute::ALL.iter().any(|word| word.as_str() == attribute.name()), "{attribute:?}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Publish: `POST /topics/{topic}` (broker.md section 15).
+
+use std::sync::Arc;
+
+use fleethaven_policy::Action;
+use fleethaven_topics::{name, reserved};
+use fleethaven_types::{Message, Publisher, QoS};
+use uuid::Uuid;
+
+use super::authorization::authorize;
+use super::parameters;
+use crate::answer::{Answer, Outcome};
+use crate::authentication::Principal;
+use crate::call::Call;
+use crate::error::Error;
+
+/// Topics whose answers go to the client that asked: over HTTPS there is none (provisioning.md section 5).
+const NEEDS_A_CLIENT: [&str; 2] = ["$aws/certificates/", "$aws/provisioning-templates/"];
+
+pub(super) async fn publish(call: &Call<'_>) -> Outcome {
+    let topic = call.input.label("topic")?;
+    let qos = parameters::qos(&call.input)?;
+    let retain = call.input.query_boolean("retain")?;
+    check_topic(call, &topic)?;
+    authorize_publish(call, &topic, retain).await?;
+    let message = message(call, &topic, qos, retain)?;
+    let trace_id = Uuid::from_u128(message.trace_id());
+    call.state.data_plane.publish(message).await?;
+    Ok(Answer::of([("message", "OK".into()), ("traceId", trace_id.to_string().into())]))
+}
+
+fn check_topic(call: &Call<'_>, topic: &str) -> Result<(), Error> {
+    let config = &call.state.config;
+    name::validate(topic, &config.limits).map_err(|error| Error::invalid(error.to_string()))?;
+    reserved::may_publish(topic, &config.behaviour).map_err(|error| Error::invalid(error.to_string()))?;
+    if NEEDS_A_CLIENT.iter().any(|prefix| topic.starts_with(prefix)) {
+        return Err(Error::invalid(format!("'{topic}' answers MQTT clients only")));
+    }
+    Ok(())
+}
+
+/// Certificates by their policies; access keys are their account's own and may do everything in it.
+async fn authorize_publish(call: &Call<'_>, topic: &str, retain: bool) -> Result<(), Error> {
+    let Principal::Certificate(certificate_id) = &call.principal else { return Ok(()) };
+    let with_retain: &[Action] = &[Action::Publish, Action::RetainPublish];
+    let actions = if retain { with_retain } else { &[Action::Publish] };
+    authorize(call, certificate_id, actions, topic).await
+}
+
+fn message(call: &Call<'_>, topic: &str, qos: QoS, retain: bool) -> Result<Message, Error> {
+    let limits = &call.state.config.limits;
+    let payload = call.input.body.clone();
+    let (trace, _) = Uuid::new_v4().as_u64_pair();
+    let principal = match &call.principal {
+        Principal::AccessKey(id) | Principal::Certificate(id) => id.as_str(),
+    };
+    let publisher = Publisher {
+        scope: call.scope,
+        client_id: None,
+        principal: Some(principal.into()),
+        source_ip: Some(call.source_ip),
+        trace,
+    };
+    Ok(Message {
+        topic: topic.into(),
+        qos,
+        retain,
+        properties: parameters::properties(&call.input, &payload, limits)?,
+        payload,
+        received_at: call.now,
+        expires_at: parameters::expires_at(&call.input, call.now, limits)?,
+        sequence: 0,
+        hops: 0,
+        publisher: Arc::new(publisher),
+    })
+}

@@ -1,0 +1,34 @@
+//! Counters and latencies of requests.
+
+use std::time::Duration;
+
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+
+/// The API's metrics. Operations outside AWS's models count as `unknown`.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    requests: IntCounterVec,
+    latency: HistogramVec,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let requests = Opts::new("fleethaven_api_requests_total", "Requests answered.");
+        let latency = HistogramOpts::new(
+            "fleethaven_api_request_duration_seconds",
+            "Time from a request's head to its answer.",
+        );
+        let metrics = Self {
+            requests: IntCounterVec::new(requests, &["operation", "status"])?,
+            latency: HistogramVec::new(latency, &["operation"])?,
+        };
+        registry.register(Box::new(metrics.requests.clone()))?;
+        registry.register(Box::new(metrics.latency.clone()))?;
+        Ok(metrics)
+    }
+
+    pub(crate) fn count(&self, operation: &str, status: u16, took: Duration) {
+        self.requests.with_label_values(&[operation, status.to_string().as_str()]).inc();
+        self.latency.with_label_values(&[operation]).observe(took.as_secs_f64());
+    }
+}

@@ -1,0 +1,281 @@
+//! A whole API over the registry in memory, and requests signed as SDKs sign them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use fleethaven_daemon::clock;
+use fleethaven_fabric::metadata::{
+    AppliedMarker, BoxFuture, Error as MetadataError, Executed, Metadata, Position, WatchStream,
+};
+use fleethaven_pki::authority::Validity;
+use fleethaven_pki::{Attribute, Authority, Name, Serial};
+use fleethaven_registry::shapes::{AccessKey, CreateAccount, IssuingCa, Secret};
+use fleethaven_registry::testing::MemoryView;
+use fleethaven_registry::{Action, Command, Context, Limits, Query, QueryReply, evaluate, query};
+use fleethaven_sigv4::{Credentials, PathEncoding, PayloadHash, RequestParts, Target, sign};
+use fleethaven_types::{Message, Profile, Scope};
+use http::{HeaderMap, Request};
+use http_body_util::{BodyExt, Full};
+use parking_lot::Mutex;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::data::{DataPlane, Error as DataError};
+use crate::{Api, ApiConfig, ClientCertificate, Endpoints, HostPort, Peer};
+
+pub(crate) const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
+pub(crate) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+pub(crate) const ACCOUNT: &str = "123456789012";
+
+pub(crate) fn scope(region: &str) -> Scope {
+    Scope { account: ACCOUNT.parse().unwrap(), region: region.parse().unwrap() }
+}
+
+/// The registry without a metastore around it.
+#[derive(Default)]
+pub(crate) struct MemoryMetadata {
+    view: Mutex<MemoryView>,
+    revision: AtomicU64,
+    /// The last revision that was waited for.
+    pub(crate) awaited: AtomicU64,
+    /// What every call answers instead, if set.
+    pub(crate) failure: Mutex<Option<MetadataError>>,
+}
+
+impl MemoryMetadata {
+    fn fail(&self) -> Result<(), MetadataError> {
+        self.failure.lock().clone().map_or(Ok(()), Err)
+    }
+
+    fn run(&self, command: &Command) -> Result<Executed, MetadataError> {
+        self.fail()?;
+        let mut random = [0; 32];
+        random[..16].copy_from_slice(Uuid::new_v4().as_bytes());
+        random[16..].copy_from_slice(Uuid::new_v4().as_bytes());
+        let context = Context { now: clock::now(), random, limits: Limits::of(Profile::Standard) };
+        let mut view = self.view.lock();
+        let (reply, effects) = evaluate(&*view, command, &context)?;
+        view.apply(&effects);
+        let revision = if effects.is_empty() { 0 } else { self.revision.fetch_add(1, Ordering::Relaxed) + 1 };
+        Ok(Executed { reply, revision })
+    }
+}
+
+impl Metadata for MemoryMetadata {
+    fn execute(&self, command: Command) -> BoxFuture<'_, Result<Executed, MetadataError>> {
+        Box::pin(async move { self.run(&command) })
+    }
+
+    fn query(&self, asked: Query) -> BoxFuture<'_, Result<QueryReply, MetadataError>> {
+        Box::pin(async move { self.query_local(asked) })
+    }
+
+    fn query_local(&self, asked: Query) -> Result<QueryReply, MetadataError> {
+        self.fail()?;
+        Ok(query(&*self.view.lock(), &asked, clock::now())?)
+    }
+
+    fn watch(&self, _: Vec<Bytes>, _: Option<Position>) -> WatchStream {
+        Box::pin(futures_util::stream::pending())
+    }
+
+    fn register(&self, _: &'static str) -> AppliedMarker {
+        Box::new(|_| {})
+    }
+
+    fn in_force(&self, revision: u64) -> BoxFuture<'_, bool> {
+        self.awaited.store(revision, Ordering::Relaxed);
+        Box::pin(async { true })
+    }
+}
+
+/// Keeps what was published.
+#[derive(Default)]
+pub(crate) struct Published {
+    pub(crate) messages: Mutex<Vec<Message>>,
+    pub(crate) failure: Mutex<Option<DataError>>,
+}
+
+impl DataPlane for Published {
+    fn publish(&self, message: Message) -> BoxFuture<'_, Result<(), DataError>> {
+        let outcome = self.failure.lock().clone().map_or(Ok(()), Err);
+        if outcome.is_ok() {
+            self.messages.lock().push(message);
+        }
+        Box::pin(async { outcome })
+    }
+}
+
+/// An answer as a client sees it.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Told {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// Status and exception name.
+    pub(crate) fn error(&self) -> (u16, &str) {
+        let name = self.headers.get("x-amzn-errortype").map(|value| value.to_str().unwrap());
+        (self.status, name.unwrap_or_default())
+    }
+
+    pub(crate) fn message(&self) -> String {
+        self.json()["message"].as_str().unwrap().to_owned()
+    }
+
+    /// The JSON of a success.
+    pub(crate) fn ok(&self) -> Value {
+        assert_eq!(self.status, 200, "{:?}", self.body);
+        self.json()
+    }
+
+    /// A success without a body.
+    pub(crate) fn done(&self) {
+        assert_eq!((self.status, self.body.len()), (200, 0), "{:?}", self.body);
+    }
+}
+
+/// How a request is signed.
+#[derive(Clone, Copy)]
+pub(crate) struct Signing<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) secret: &'a str,
+    pub(crate) token: Option<&'a str>,
+    pub(crate) region: &'a str,
+    pub(crate) service: &'a str,
+    /// Seconds from now.
+    pub(crate) skew: i64,
+}
+
+impl Default for Signing<'_> {
+    fn default() -> Self {
+        Self { key: KEY, secret: SECRET, token: None, region: "us-east-1", service: "iot", skew: 0 }
+    }
+}
+
+pub(crate) struct House {
+    pub(crate) api: Api,
+    pub(crate) metadata: Arc<MemoryMetadata>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) registry: prometheus::Registry,
+}
+
+impl House {
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub(crate) fn with(change: impl FnOnce(&mut ApiConfig)) -> Self {
+        let metadata = Arc::new(MemoryMetadata::default());
+        let bootstrap = Action::BootstrapAccount(Box::new(account()));
+        metadata.run(&Command { scope: scope("us-east-1"), action: bootstrap }).unwrap();
+        let published = Arc::new(Published::default());
+        let at = |port| HostPort { host: "localhost".to_owned(), port };
+        let endpoints = Endpoints { base_domain: None, data: at(443), jobs: at(443), credentials: at(8443) };
+        let mut config = ApiConfig::new(scope("us-east-1"), endpoints, Profile::Standard);
+        change(&mut config);
+        let registry = prometheus::Registry::new();
+        let api = Api::new(config, metadata.clone(), published.clone(), &registry).unwrap();
+        Self { api, metadata, published, registry }
+    }
+
+    /// A signed request with these headers of its own.
+    pub(crate) fn signed(
+        signing: Signing<'_>,
+        (method, target): (&str, &str),
+        own: &[(&str, &str)],
+        body: &[u8],
+    ) -> Request<Full<Bytes>> {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let mut headers: Vec<(&str, &[u8])> = vec![("host", b"localhost")];
+        headers.extend(own.iter().map(|(name, value)| (*name, value.as_bytes())));
+        let parts = RequestParts { method, path, query, headers };
+        let credentials = Credentials {
+            access_key_id: signing.key,
+            secret_access_key: signing.secret,
+            session_token: signing.token,
+        };
+        let aim =
+            Target { region: signing.region, service: signing.service, path_encoding: PathEncoding::Twice };
+        let now = clock::now().as_secs().saturating_add_signed(signing.skew);
+        let added = sign(&parts, &credentials, &aim, PayloadHash::of(body), now);
+        let mut request = Request::builder().method(method).uri(target).header("host", "localhost");
+        for (name, value) in own {
+            request = request.header(*name, *value);
+        }
+        for (name, value) in added {
+            request = request.header(name, value);
+        }
+        request.body(Full::new(Bytes::copy_from_slice(body))).unwrap()
+    }
+
+    pub(crate) async fn send(&self, peer: &Peer, request: Request<Full<Bytes>>) -> Told {
+        let (head, body) = self.api.handle(peer, request).await.into_parts();
+        assert!(head.headers.contains_key("x-amzn-requestid"));
+        let body = body.collect().await.unwrap().to_bytes();
+        Told { status: head.status.as_u16(), headers: head.headers, body }
+    }
+
+    /// Sends to the control plane with headers.
+    pub(crate) async fn call_with(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Told {
+        let request = Self::signed(Signing::default(), (method, target), headers, body.as_bytes());
+        self.send(&peer(), request).await
+    }
+
+    /// Sends to the control plane.
+    pub(crate) async fn call(&self, method: &str, target: &str, body: &str) -> Told {
+        self.call_with(method, target, &[], body).await
+    }
+}
+
+pub(crate) fn peer() -> Peer {
+    Peer::new("192.0.2.7:50000".parse().unwrap())
+}
+
+pub(crate) fn device(certificate_id: &str) -> Peer {
+    let certificate = ClientCertificate { certificate_id: certificate_id.to_owned(), scope: None };
+    Peer { certificate: Some(certificate), ..peer() }
+}
+
+/// A CA called `name`.
+pub(crate) fn authority(name: &str) -> Authority {
+    let name = Name::new(&[(Attribute::CommonName, name)]).unwrap();
+    let now = clock::now().as_secs();
+    let validity = Validity { not_before: now - 60, not_after: now + 86_400 };
+    Authority::create(&name, Serial(*Uuid::new_v4().as_bytes()), validity).unwrap()
+}
+
+fn account() -> CreateAccount {
+    let ca = authority("Issuing CA");
+    CreateAccount {
+        name: "test".to_owned(),
+        access_key: AccessKey { access_key_id: KEY.to_owned(), secret_access_key: Secret(SECRET.to_owned()) },
+        issuing_ca: IssuingCa {
+            certificate_pem: ca.certificate().pem(),
+            private_key_pem: Secret(ca.private_key_pem().to_owned()),
+        },
+        pagination_secret: Secret("5e".repeat(32)),
+    }
+}
+
+/// A CSR with the common name `name`, in PEM, whose key nobody keeps.
+pub(crate) fn csr(name: &str) -> String {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::default();
+    parameters.distinguished_name = rcgen::DistinguishedName::new();
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+    parameters.serialize_request(&key).unwrap().pem().unwrap()
+}

@@ -1,0 +1,117 @@
+//! The server's own CA and certificate, made on first start (P-256).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use fleethaven_net::Identity;
+use fleethaven_pki::{Attribute, Authority, Certificate, EndEntityUse, Name, Serial, ServerName, Validity};
+
+use crate::cli::DevArgs;
+use crate::data_dir::DataDir;
+
+const CA: &str = "ca.pem";
+const CA_KEY: &str = "ca-key.pem";
+const SERVER: &str = "server.pem";
+const SERVER_KEY: &str = "server-key.pem";
+/// Names in the server certificate, to notice when others are asked for.
+const SERVER_NAMES: &str = "server-names.txt";
+
+const DAY: u64 = 86_400;
+/// Ten years for the CA, and for a server certificate what TLS libraries still accept.
+const CA_DAYS: u64 = 3650;
+const SERVER_DAYS: u64 = 820;
+/// A server certificate that is good for less than this is made anew.
+const RENEW_DAYS: u64 = 30;
+
+/// What the listeners show, and what clients trust.
+pub(crate) struct ServerCertificates {
+    pub(crate) identity: Identity,
+    /// The CA file that clients are given.
+    pub(crate) ca_file: PathBuf,
+}
+
+/// The user's server certificate if one was given; otherwise our own, made or renewed as needed.
+pub(crate) fn server(arguments: &DevArgs, data: &DataDir, now: u64) -> Result<ServerCertificates> {
+    let ca_file = data.path(CA);
+    let authority = authority(data, now)?;
+    if let (Some(certificate), Some(key)) = (&arguments.server_cert, &arguments.server_key) {
+        let identity = Identity::from_files(certificate, key)?;
+        // Clients trust whoever issued it; its chain is the best that we know of that.
+        let ca_file = certificate.canonicalize().unwrap_or(ca_file);
+        return Ok(ServerCertificates { identity, ca_file });
+    }
+    let names = names(arguments);
+    let listed = names.iter().map(|name| format!("{name:?}\n")).collect::<String>();
+    if data.read(SERVER_NAMES)?.as_deref() != Some(&listed) || expires_soon(data, now)? {
+        let validity = Validity { not_before: now - DAY, not_after: now + SERVER_DAYS * DAY };
+        let issued = authority
+            .issue_server(&names, EndEntityUse::Server, serial(), validity)
+            .context("cannot make the server certificate")?;
+        data.write(SERVER_KEY, &issued.private_key_pem)?;
+        data.write(SERVER, &issued.certificate.pem())?;
+        data.write(SERVER_NAMES, &listed)?;
+    }
+    let identity = Identity::from_files(&data.path(SERVER), &data.path(SERVER_KEY))?;
+    Ok(ServerCertificates { identity, ca_file })
+}
+
+/// A new CA for an account's devices: PEM certificate and PEM key.
+pub(crate) fn issuing_ca(account: &str, now: u64) -> Result<(String, String)> {
+    let authority = create(&format!("Fleethaven device CA {account}"), now)?;
+    Ok((authority.certificate().pem(), authority.private_key_pem().to_owned()))
+}
+
+fn authority(data: &DataDir, now: u64) -> Result<Authority> {
+    if let (Some(certificate), Some(key)) = (data.read(CA)?, data.read(CA_KEY)?) {
+        return Authority::from_pem(&certificate, &key)
+            .context("the CA in the data directory cannot be read");
+    }
+    let authority = create("Fleethaven server CA", now)?;
+    data.write(CA_KEY, authority.private_key_pem())?;
+    data.write(CA, &authority.certificate().pem())?;
+    Ok(authority)
+}
+
+fn create(common_name: &str, now: u64) -> Result<Authority> {
+    let name = Name::new(&[(Attribute::Organization, "Fleethaven"), (Attribute::CommonName, common_name)])?;
+    let validity = Validity { not_before: now - DAY, not_after: now + CA_DAYS * DAY };
+    Authority::create(&name, serial(), validity).context("cannot make a CA")
+}
+
+fn serial() -> Serial {
+    Serial(*uuid::Uuid::new_v4().as_bytes())
+}
+
+fn expires_soon(data: &DataDir, now: u64) -> Result<bool> {
+    let Some(pem) = data.read(SERVER)? else { return Ok(true) };
+    let certificate = Certificate::parse_pem(&pem).context("the server certificate cannot be read")?;
+    Ok(certificate.not_after < now + RENEW_DAYS * DAY)
+}
+
+/// localhost, the loopback addresses, the host's name, and what the user adds.
+fn names(arguments: &DevArgs) -> Vec<ServerName> {
+    let mut names = vec![
+        ServerName::Dns("localhost".to_owned()),
+        ServerName::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        ServerName::Ip(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+    ];
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let domain = arguments.base_domain.as_ref();
+    let by_domain = domain.into_iter().flat_map(|domain| {
+        ["data", "jobs", "credentials", "iot"].map(|service| format!("*.{service}.{domain}"))
+    });
+    let further =
+        host.into_iter().chain(arguments.san.iter().cloned()).chain(domain.cloned()).chain(by_domain);
+    for name in further {
+        let name = name.trim();
+        let name = match name.parse::<IpAddr>() {
+            Ok(address) => ServerName::Ip(address),
+            Err(_) => ServerName::Dns(name.to_owned()),
+        };
+        if !names.contains(&name) && name != ServerName::Dns(String::new()) {
+            names.push(name);
+        }
+    }
+    names
+}

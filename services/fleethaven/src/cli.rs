@@ -1,0 +1,183 @@
+//! What a user types. Every flag can also be set in the environment, as `FLEETHAVEN_` and its name in capitals.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+use fleethaven_types::{AccountId, Profile, Region};
+
+/// The self-hosted AWS IoT Core.
+#[derive(Parser)]
+#[command(name = "fleethaven", version, about)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run every service in one process with embedded storage.
+    Dev(Box<DevArgs>),
+}
+
+/// Arguments of `fleethaven dev`. Any port may be 0: the ready line tells which was chosen.
+#[derive(Args, Clone)]
+pub(crate) struct DevArgs {
+    /// Where everything is kept; made on first start.
+    #[arg(long, value_name = "DIR", env = "FLEETHAVEN_DATA_DIR", default_value = ".fleethaven")]
+    pub(crate) data_dir: PathBuf,
+
+    /// The account that the first start makes: twelve digits.
+    #[arg(long, value_name = "ID", env = "FLEETHAVEN_ACCOUNT_ID", default_value = "123456789012")]
+    pub(crate) account_id: AccountId,
+
+    /// The region meant where a request does not say.
+    #[arg(long, value_name = "R", env = "FLEETHAVEN_REGION", default_value = "us-east-1")]
+    pub(crate) region: Region,
+
+    /// Refuse API requests that are signed for another region.
+    #[arg(long, env = "FLEETHAVEN_SINGLE_REGION")]
+    pub(crate) single_region: bool,
+
+    /// `standard`: MQTT by the OASIS text, generous limits. `aws`: AWS's own deviations and quotas.
+    #[arg(long, value_name = "standard|aws", env = "FLEETHAVEN_PROFILE", default_value = "standard")]
+    pub(crate) profile: Profile,
+
+    /// MQTT over TLS with client certificates.
+    #[arg(long, value_name = "ADDR", env = "FLEETHAVEN_MQTT_TLS", default_value = "127.0.0.1:8883")]
+    pub(crate) mqtt_tls: SocketAddr,
+
+    /// AWS's port 443: API, HTTPS publish, WebSocket, and MQTT by ALPN.
+    #[arg(long, value_name = "ADDR", env = "FLEETHAVEN_HTTPS", default_value = "127.0.0.1:8443")]
+    pub(crate) https: SocketAddr,
+
+    /// AWS's port 8443: HTTPS with client certificates. Off unless given.
+    #[arg(long, value_name = "ADDR", env = "FLEETHAVEN_HTTPS_MTLS")]
+    pub(crate) https_mtls: Option<SocketAddr>,
+
+    /// MQTT over QUIC with client certificates. Off unless given.
+    #[arg(long, value_name = "ADDR", env = "FLEETHAVEN_QUIC")]
+    pub(crate) quic: Option<SocketAddr>,
+
+    /// Plain MQTT for local tools, where anonymous clients may do everything. Off unless given; loopback only unless
+    /// --mqtt-any-address.
+    #[arg(long, value_name = "ADDR", env = "FLEETHAVEN_MQTT")]
+    pub(crate) mqtt: Option<SocketAddr>,
+
+    /// Allow --mqtt on an address that is not loopback.
+    #[arg(long, env = "FLEETHAVEN_MQTT_ANY_ADDRESS")]
+    pub(crate) mqtt_any_address: bool,
+
+    /// Health and metrics.
+    #[arg(long, value_name = "ADDR", env = "FLEETHAVEN_ADMIN", default_value = "127.0.0.1:0")]
+    pub(crate) admin: SocketAddr,
+
+    /// A further name or address in the server certificate that the first start makes. May be repeated.
+    #[arg(long, value_name = "NAME", env = "FLEETHAVEN_SAN", value_delimiter = ',')]
+    pub(crate) san: Vec<String>,
+
+    /// A server certificate of your own: a PEM chain, server certificate first.
+    #[arg(long, value_name = "FILE", env = "FLEETHAVEN_SERVER_CERT", requires = "server_key")]
+    pub(crate) server_cert: Option<PathBuf>,
+
+    /// Its key.
+    #[arg(long, value_name = "FILE", env = "FLEETHAVEN_SERVER_KEY", requires = "server_cert")]
+    pub(crate) server_key: Option<PathBuf>,
+
+    /// Networks that outbound calls of rule actions may reach although they are loopback, link-local or private. May be
+    /// repeated. (No action that calls out is available yet.)
+    #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_ALLOW_OUTBOUND", value_delimiter = ',')]
+    pub(crate) allow_outbound: Vec<Cidr>,
+
+    /// Endpoints are named `<account>.{data,jobs,credentials}.<base domain>`.
+    #[arg(long, value_name = "DOMAIN", env = "FLEETHAVEN_BASE_DOMAIN")]
+    pub(crate) base_domain: Option<String>,
+
+    /// Event loops; the number of cores unless given.
+    #[arg(long, value_name = "N", env = "FLEETHAVEN_CORES")]
+    pub(crate) cores: Option<u8>,
+
+    /// Seconds that a drain may take after SIGTERM.
+    #[arg(long, value_name = "SECONDS", env = "FLEETHAVEN_GRACE_PERIOD", default_value_t = 20)]
+    pub(crate) grace_period: u16,
+
+    /// What is logged: a level, or `target=level` parts parted by commas.
+    #[arg(long, value_name = "FILTER", env = "FLEETHAVEN_LOG", default_value = "warn,fleethaven=info,openraft=error")]
+    pub(crate) log: String,
+
+    /// `json` or `text`; text when standard error is a terminal.
+    #[arg(long, value_name = "FORMAT", env = "FLEETHAVEN_LOG_FORMAT")]
+    pub(crate) log_format: Option<String>,
+}
+
+/// A network: an address and a prefix length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cidr {
+    pub(crate) address: IpAddr,
+    pub(crate) prefix: u8,
+}
+
+impl FromStr for Cidr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("'{text}' is not a network such as 10.0.0.0/8 or ::1/128");
+        let (address, prefix) = text.split_once('/').ok_or_else(expected)?;
+        let address: IpAddr = address.parse().map_err(|_| expected())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.parse().ok().filter(|prefix| *prefix <= longest).ok_or_else(expected)?;
+        Ok(Self { address, prefix })
+    }
+}
+
+impl DevArgs {
+    /// What cannot work is refused at start, with the fix.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if let Some(mqtt) = self.mqtt
+            && !mqtt.ip().is_loopback()
+            && !self.mqtt_any_address
+        {
+            return Err(format!(
+                "--mqtt {mqtt} would let anyone who reaches it publish and subscribe without a certificate: use a \
+                 loopback address, or add --mqtt-any-address if that is what you want"
+            ));
+        }
+        if self.cores == Some(0) {
+            return Err("--cores 0 leaves nothing to run on: use at least 1".to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn plain_mqtt_is_for_loopback_unless_said_otherwise() {
+        let check = |line: &str| {
+            let Cli { command: Command::Dev(arguments) } = Cli::parse_from(line.split(' '));
+            arguments.check()
+        };
+        assert!(check("fleethaven dev --mqtt 127.0.0.1:0").is_ok());
+        assert!(check("fleethaven dev --mqtt 0.0.0.0:1883").unwrap_err().contains("--mqtt-any-address"));
+        assert!(check("fleethaven dev --mqtt 0.0.0.0:1883 --mqtt-any-address").is_ok());
+    }
+
+    #[test]
+    fn networks() {
+        assert!("10.0.0.0/8".parse::<Cidr>().is_ok());
+        assert!("::1/128".parse::<Cidr>().is_ok());
+        for bad in ["10.0.0.0", "10.0.0.0/33", "x/8", "10.0.0.0/-1"] {
+            assert!(bad.parse::<Cidr>().is_err(), "{bad}");
+        }
+    }
+}

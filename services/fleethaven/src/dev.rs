@@ -1,0 +1,189 @@
+//! The life of `fleethaven dev`: start, ready, drain.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use fleethaven_api::HostPort;
+use fleethaven_daemon::clock;
+use fleethaven_daemon::shutdown::{self, Shutdown};
+use fleethaven_gateway::{Listener, ListenerKind};
+use fleethaven_net::tls::Endpoint;
+use fleethaven_net::{CertificateGate, ServerTls};
+use fleethaven_telemetry::admin::Admin;
+use fleethaven_telemetry::logs::{self, LogOptions};
+use fleethaven_types::Scope;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+
+use crate::account;
+use crate::certificates;
+use crate::cli::DevArgs;
+use crate::data_dir::DataDir;
+use crate::https::Https;
+use crate::ready::{Bound, Ready, host};
+use crate::wiring::{Services, Stores, settings};
+
+/// Runs until it is told to stop.
+pub(crate) fn main(arguments: DevArgs) -> Result<()> {
+    arguments.check().map_err(anyhow::Error::msg)?;
+    let mut log = LogOptions { filter: arguments.log.clone(), ..LogOptions::default() };
+    if let Some(format) = &arguments.log_format {
+        log.format = format.parse()?;
+    }
+    logs::init(&log)?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    if provider.install_default().is_err() {
+        bail!("a crypto provider was installed before");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(run(arguments));
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    outcome
+}
+
+/// Sockets, bound before anything else is started, so that a port in use is said at once.
+struct Sockets {
+    mqtt_tls: Vec<std::net::TcpListener>,
+    mqtt: Vec<std::net::TcpListener>,
+    https: TcpListener,
+    https_mtls: Option<TcpListener>,
+    admin: TcpListener,
+}
+
+async fn run(arguments: DevArgs) -> Result<()> {
+    let signalled = shutdown::signalled();
+    if arguments.quic.is_some() {
+        bail!("--quic: MQTT over QUIC is not available yet; leave it out");
+    }
+    let scope = Scope { account: arguments.account_id, region: arguments.region };
+    let cores = arguments.cores.unwrap_or_else(available_cores);
+    let sockets = Sockets::bind(&arguments, cores).await?;
+    let bound = sockets.addresses()?;
+    let data = DataDir::open(&arguments.data_dir)?;
+    let now = clock::now().as_secs();
+    let server = certificates::server(&arguments, &data, now)?;
+    let registry = Registry::new();
+    let admin = Admin::new(registry.clone());
+    let readiness = admin.readiness("services");
+    let (stop, stopping) = Shutdown::new();
+    let mut admin_stopping = stopping.clone();
+    let served = admin.clone().serve(sockets.admin, async move { admin_stopping.wait().await });
+    let admin_task = tokio::spawn(served);
+
+    let stores = Stores::open(&data.path(""), arguments.profile).await?;
+    let credentials = account::bootstrap(&*stores.metastore, scope, now).await?;
+    let settings = settings(arguments.profile, scope);
+    let services = Services::start(&stores, settings, scope, cores, &registry).await?;
+    let gate: Arc<dyn CertificateGate> = services.identity.clone();
+    let tls = Arc::new(ServerTls::new(&server.identity, &gate)?);
+    let listeners = listeners(sockets.mqtt_tls, sockets.mqtt, &tls);
+    let gateway = Arc::new(services.gateway(&stores, listeners)?);
+    let at = HostPort { host: host(bound.https.ip()), port: bound.https.port() };
+    let naming = (arguments.base_domain.clone(), arguments.single_region, at);
+    let api = services.api(&stores, scope, arguments.profile, naming, &registry)?;
+    let identity = services.identity.clone();
+    let https = Arc::new(Https { api, tls, identity, gateway: gateway.clone() });
+    let mut serving =
+        vec![tokio::spawn(https.clone().serve(sockets.https, Endpoint::Https, stopping.clone()))];
+    if let Some(listener) = sockets.https_mtls {
+        serving.push(tokio::spawn(https.clone().serve(listener, Endpoint::HttpsMutual, stopping.clone())));
+    }
+    drop(https);
+    readiness.set(true);
+    admin.started();
+    Ready::new(scope, &bound, credentials, server.ca_file, &data)?.print()?;
+
+    let signal = signalled.await.context("cannot wait for signals")?;
+    tracing::info!(signal, "draining");
+    readiness.set(false);
+    gateway.drain(Duration::from_secs(u64::from(arguments.grace_period))).await;
+    stop.fire();
+    for task in serving {
+        let _ = task.await;
+    }
+    stores.metastore.shutdown().await.context("the metadata store did not close in order")?;
+    let store = stores.store.clone();
+    tokio::task::spawn_blocking(move || store.close()).await?;
+    let _ = admin_task.await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn available_cores() -> u8 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u8::try_from(cores).unwrap_or(u8::MAX)
+}
+
+/// Per core, its copy of each MQTT listener.
+fn listeners(
+    mqtt_tls: Vec<std::net::TcpListener>,
+    mqtt: Vec<std::net::TcpListener>,
+    tls: &Arc<ServerTls>,
+) -> Vec<Vec<Listener>> {
+    let tls = Arc::new(ListenerKind::Tls(tls.clone()));
+    let plain = Arc::new(ListenerKind::Plain);
+    let mut cores: Vec<Vec<Listener>> =
+        mqtt_tls.into_iter().map(|socket| vec![Listener { socket, kind: tls.clone() }]).collect();
+    for (core, socket) in cores.iter_mut().zip(mqtt) {
+        core.push(Listener { socket, kind: plain.clone() });
+    }
+    cores
+}
+
+impl Sockets {
+    async fn bind(arguments: &DevArgs, cores: u8) -> Result<Self> {
+        let one = |flag: &'static str, address: SocketAddr| async move {
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on {address}: choose another {flag}"))
+        };
+        Ok(Self {
+            mqtt_tls: shared("--mqtt-tls", arguments.mqtt_tls, cores)?,
+            mqtt: arguments
+                .mqtt
+                .map_or_else(|| Ok(Vec::new()), |address| shared("--mqtt", address, cores))?,
+            https: one("--https", arguments.https).await?,
+            https_mtls: match arguments.https_mtls {
+                Some(address) => Some(one("--https-mtls", address).await?),
+                None => None,
+            },
+            admin: one("--admin", arguments.admin).await?,
+        })
+    }
+
+    fn addresses(&self) -> Result<Bound> {
+        let of = |sockets: &[std::net::TcpListener]| {
+            sockets.first().map(std::net::TcpListener::local_addr).transpose()
+        };
+        Ok(Bound {
+            mqtt_tls: of(&self.mqtt_tls)?.context("there is no event loop")?,
+            mqtt: of(&self.mqtt)?,
+            https: self.https.local_addr()?,
+            https_mtls: self.https_mtls.as_ref().map(TcpListener::local_addr).transpose()?,
+            quic: None,
+            admin: self.admin.local_addr()?,
+        })
+    }
+}
+
+/// One listener per core on the same port.
+fn shared(flag: &str, address: SocketAddr, cores: u8) -> Result<Vec<std::net::TcpListener>> {
+    let bind = |address: SocketAddr| {
+        fleethaven_net::listen::tcp(address)
+            .with_context(|| format!("cannot listen on {address}: choose another {flag}"))
+    };
+    // Port reuse is between our own cores: a port that another process listens on is in use, whatever it allows.
+    drop(
+        std::net::TcpListener::bind(address)
+            .with_context(|| format!("cannot listen on {address}: choose another {flag}"))?,
+    );
+    let first = bind(address)?;
+    let chosen = first.local_addr()?;
+    let mut sockets = vec![first];
+    for _ in 1..cores {
+        sockets.push(bind(chosen)?);
+    }
+    Ok(sockets)
+}

@@ -1,0 +1,162 @@
+//! The HTTPS listeners: one port for the API, HTTPS publish and MQTT by ALPN, as AWS's port 443; and one that asks for a
+//! client certificate, as AWS's 8443.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleethaven_api::{Api, ClientCertificate, Peer};
+use fleethaven_daemon::clock;
+use fleethaven_daemon::shutdown::Shutdown;
+use fleethaven_gateway::{Gateway, IdentityCache, Principal};
+use fleethaven_net::ServerTls;
+use fleethaven_net::tls::{ALPN_HTTP_CA, ALPN_MQTT, ALPN_MQTT_CA, Endpoint};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// How long a client may take to open a connection, and to send a request's head.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections at a time; further ones wait in the listen queue.
+const MAX_CONNECTIONS: usize = 16_384;
+/// How long answers under way may take at shutdown.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What the HTTPS listeners share.
+pub(crate) struct Https {
+    pub(crate) api: Api,
+    pub(crate) tls: Arc<ServerTls>,
+    pub(crate) identity: Arc<IdentityCache>,
+    pub(crate) gateway: Arc<Gateway>,
+}
+
+impl Https {
+    /// Serves `listener` until it is time to stop, then lets answers under way finish.
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        endpoint: Endpoint,
+        mut shutdown: Shutdown,
+    ) {
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let graceful = Arc::new(GracefulShutdown::new());
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = shutdown.wait() => break,
+            };
+            match accepted {
+                Ok((tcp, peer)) => {
+                    let (this, watcher) = (self.clone(), graceful.watcher());
+                    tokio::spawn(async move {
+                        if let Err(error) = this.connection(tcp, peer, endpoint, watcher).await {
+                            tracing::debug!(source_ip = %peer.ip(), %error, "HTTPS connection ended");
+                        }
+                        drop(place);
+                    });
+                }
+                Err(error) if fleethaven_net::listen::is_connection_error(&error) => {}
+                Err(error) => {
+                    tracing::error!(%error, "cannot accept");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        drop(listener);
+        if let Some(graceful) = Arc::into_inner(graceful) {
+            let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
+        }
+    }
+
+    async fn connection(
+        &self,
+        tcp: TcpStream,
+        peer: SocketAddr,
+        endpoint: Endpoint,
+        watcher: hyper_util::server::graceful::Watcher,
+    ) -> io::Result<()> {
+        tcp.set_nodelay(true)?;
+        let opened = tokio::time::timeout(OPEN_TIMEOUT, self.open(tcp, endpoint)).await;
+        let stream = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let session = stream.get_ref().1;
+        match session.alpn_protocol() {
+            Some(ALPN_MQTT_CA) => return self.hand_over(stream, peer).await,
+            Some(ALPN_MQTT) => {
+                tracing::warn!(
+                    source_ip = %peer.ip(), event = "Connection.AuthNError",
+                    reason = "CUSTOM_AUTHORIZER_NOT_FOUND", "custom authorizers are not available yet"
+                );
+                return Ok(());
+            }
+            _ => {}
+        }
+        let certificate =
+            match endpoint == Endpoint::HttpsMutual || session.alpn_protocol() == Some(ALPN_HTTP_CA) {
+                true => Some(self.client(&stream, peer).await?),
+                false => None,
+            };
+        let peer = Peer {
+            address: peer,
+            server_name: session.server_name().map(str::to_owned),
+            alpn: session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
+            certificate: certificate.map(|principal| ClientCertificate {
+                certificate_id: principal.certificate_id.map(|id| id.to_string()).unwrap_or_default(),
+                scope: Some(principal.scope),
+            }),
+        };
+        self.http(stream, peer, watcher).await
+    }
+
+    /// TLS, with the configuration that the client's hello asks for.
+    async fn open(&self, tcp: TcpStream, endpoint: Endpoint) -> io::Result<TlsStream<TcpStream>> {
+        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await?;
+        let config = self.tls.select(endpoint, &start.client_hello());
+        start.into_stream(config).await
+    }
+
+    /// Who the client is. One that is not known is sent away.
+    async fn client(&self, stream: &TlsStream<TcpStream>, peer: SocketAddr) -> io::Result<Principal> {
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let certificate = certificate.ok_or_else(|| io::Error::other("no client certificate"))?;
+        let found = self.identity.certificate(certificate, clock::now().as_secs()).await;
+        found.map_err(|error| {
+            let certificate_id = fleethaven_pki::CertificateId::of_der(certificate);
+            tracing::warn!(
+                source_ip = %peer.ip(), principal_id = %certificate_id,
+                event = "Connection.AuthNError", reason = %error, "not authenticated"
+            );
+            io::Error::other(error)
+        })
+    }
+
+    /// MQTT by ALPN: the connection goes to one of the gateway's cores.
+    async fn hand_over(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) -> io::Result<()> {
+        let principal = self.client(&stream, peer).await?;
+        let (tcp, tls) = stream.into_inner();
+        self.gateway.adopt(tcp.into_std()?, tls, peer, principal);
+        Ok(())
+    }
+
+    async fn http(
+        &self,
+        stream: TlsStream<TcpStream>,
+        peer: Peer,
+        watcher: hyper_util::server::graceful::Watcher,
+    ) -> io::Result<()> {
+        let service = hyper::service::service_fn(|request| {
+            let (api, peer) = (self.api.clone(), peer.clone());
+            async move { Ok::<_, std::convert::Infallible>(api.handle(&peer, request).await) }
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(OPEN_TIMEOUT);
+        builder.http2().timer(TokioTimer::new());
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        watcher.watch(connection).await.map_err(io::Error::other)
+    }
+}

@@ -1,0 +1,160 @@
+//! How the services are put together in one process. A service's own handle stands where a cluster has a gRPC client; the
+//! services cannot tell.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use fleethaven_api::data::Error as DataError;
+use fleethaven_api::{Api, ApiConfig, DataPlane, Endpoints, HostPort};
+use fleethaven_daemon::clock;
+use fleethaven_fabric::metadata::BoxFuture;
+use fleethaven_fabric::{Metadata, Publish};
+use fleethaven_gateway::gateway::RoutingFactory;
+use fleethaven_gateway::mailbox::Mailboxes;
+use fleethaven_gateway::{Config as GatewayConfig, Gateway, IdentityCache, Listener};
+use fleethaven_metastore::{Config as MetastoreConfig, Metastore};
+use fleethaven_router::publisher::Backpressure;
+use fleethaven_router::{Lane, Options as RouterOptions, Publisher, Router};
+use fleethaven_rules_worker::{Rules, Worker};
+use fleethaven_session::Settings;
+use fleethaven_storage::SessionStore;
+use fleethaven_storage_embedded::{EmbeddedStore, Options as StoreOptions};
+use fleethaven_types::{Behaviour, Limits, Message, Profile, QoS, Scope};
+use prometheus::Registry;
+
+use crate::housekeeping;
+
+/// The stores of one process.
+pub(crate) struct Stores {
+    pub(crate) metastore: Arc<Metastore>,
+    pub(crate) store: Arc<EmbeddedStore>,
+}
+
+/// The services of one process, before they have listeners.
+pub(crate) struct Services {
+    pub(crate) identity: Arc<IdentityCache>,
+    pub(crate) publish: Arc<dyn Publish>,
+    router: Arc<Router>,
+    mailboxes: Arc<Mailboxes>,
+    gateway_metrics: fleethaven_gateway::metrics::Metrics,
+    settings: Arc<Settings>,
+    incarnation: u64,
+}
+
+impl Stores {
+    /// Opens both stores below `dir`.
+    pub(crate) async fn open(dir: &Path, profile: Profile) -> Result<Self> {
+        let limits = fleethaven_registry::Limits::of(profile);
+        let config = MetastoreConfig::new(dir.join("metastore"), clock::now, limits);
+        let metastore = Metastore::open(config).await.context("cannot open the metadata store")?;
+        let path = dir.join("sessions");
+        let opened = tokio::task::spawn_blocking(move || {
+            EmbeddedStore::open(&path, StoreOptions::new(Arc::new(clock::now)))
+        });
+        let store = opened.await?.context("cannot open the session store")?;
+        Ok(Self { metastore, store })
+    }
+}
+
+/// Behaviour and limits of a profile, as far as they are built: QoS 2 comes later (docs/compatibility.md).
+pub(crate) fn settings(profile: Profile, scope: Scope) -> Settings {
+    let mut behaviour = Behaviour::of(profile);
+    behaviour.max_qos = behaviour.max_qos.min(QoS::AtLeastOnce);
+    Settings::new(behaviour, Limits::of(profile), scope)
+}
+
+impl Services {
+    /// Wires the services and starts those that need no listener. When it returns, all subscriptions and rules are loaded
+    /// and the wills of an earlier process are published.
+    pub(crate) async fn start(
+        stores: &Stores,
+        settings: Settings,
+        scope: Scope,
+        cores: u8,
+        registry: &Registry,
+    ) -> Result<Self> {
+        let metadata: Arc<dyn Metadata> = stores.metastore.clone();
+        let store: Arc<dyn SessionStore> = stores.store.clone();
+        let gateway_metrics = fleethaven_gateway::metrics::Metrics::new(registry)?;
+        let mailboxes = Arc::new(Mailboxes::new(cores, gateway_metrics.clone()));
+        let router = Arc::new(Router::new(
+            RouterOptions { hash_matches_parent: settings.behaviour.hash_matches_parent },
+            store.clone(),
+            mailboxes.clone(),
+            fleethaven_router::metrics::Metrics::new(registry)?,
+        ));
+        let warming = router.clone();
+        let sessions = tokio::task::spawn_blocking(move || warming.warm_up()).await??;
+        let identity = Arc::new(IdentityCache::new(metadata.clone(), scope));
+        tokio::spawn(fleethaven_gateway::identity::follow(identity.clone(), mailboxes.clone()));
+        tokio::spawn(fleethaven_router::rules::follow(router.clone(), metadata.clone()));
+        let rules = Arc::new(Rules::default());
+        tokio::spawn(fleethaven_rules_worker::rules::follow(rules.clone(), metadata.clone()));
+        caught_up(&*metadata).await?;
+        let publish: Arc<dyn Publish> = Arc::new(Publisher::start(router.clone(), Backpressure::Held));
+        let incarnation = uuid::Uuid::new_v4().as_u64_pair().0;
+        let orphans = housekeeping::end_orphans(store.clone(), incarnation, &*publish).await?;
+        tokio::spawn(housekeeping::expire_sessions(store, router.clone()));
+        let worker = Worker {
+            rules,
+            queue: stores.store.clone(),
+            // Held back, a republish could wait for the very queue that it is emptying.
+            publish: Arc::new(Publisher::start(router.clone(), Backpressure::Exempt)),
+            metrics: fleethaven_rules_worker::metrics::Metrics::new(registry)?,
+        };
+        tokio::spawn(worker.run());
+        tracing::info!(sessions, orphans, "services wired");
+        let settings = Arc::new(settings);
+        Ok(Self { identity, publish, router, mailboxes, gateway_metrics, settings, incarnation })
+    }
+
+    /// Starts the gateway's cores, each with its own copy of the listeners.
+    pub(crate) fn gateway(&self, stores: &Stores, listeners: Vec<Vec<Listener>>) -> Result<Gateway> {
+        let config = GatewayConfig {
+            settings: self.settings.clone(),
+            incarnation: self.incarnation,
+            identity: self.identity.clone(),
+            store: stores.store.clone(),
+            mailboxes: self.mailboxes.clone(),
+            metrics: self.gateway_metrics.clone(),
+        };
+        let router = self.router.clone();
+        let routing: RoutingFactory = Arc::new(move |wake| Box::new(Lane::new(router.clone(), wake)));
+        Gateway::start(config, routing, listeners).context("cannot start the gateway")
+    }
+
+    /// The API in front of the metastore and the broker.
+    pub(crate) fn api(
+        &self,
+        stores: &Stores,
+        scope: Scope,
+        profile: Profile,
+        (base_domain, single_region, at): (Option<String>, bool, HostPort),
+        registry: &Registry,
+    ) -> Result<Api> {
+        let endpoints = Endpoints { base_domain, data: at.clone(), jobs: at.clone(), credentials: at };
+        let config = ApiConfig { single_region, ..ApiConfig::new(scope, endpoints, profile) };
+        let broker = Arc::new(Broker(self.publish.clone()));
+        Ok(Api::new(config, stores.metastore.clone(), broker, registry)?)
+    }
+}
+
+/// Everything that follows the metastore has loaded what is there.
+async fn caught_up(metadata: &dyn Metadata) -> Result<()> {
+    let listed = metadata.in_force(1).await;
+    anyhow::ensure!(listed, "rules and identities were not loaded in time");
+    Ok(())
+}
+
+/// The broker as the API sees it.
+struct Broker(Arc<dyn Publish>);
+
+impl DataPlane for Broker {
+    fn publish(&self, message: Message) -> BoxFuture<'_, Result<(), DataError>> {
+        Box::pin(async move {
+            let published = self.0.publish(Arc::new(message)).await;
+            published.map(|_matched| ()).map_err(|error| DataError::Unavailable(error.to_string()))
+        })
+    }
+}

@@ -1,0 +1,187 @@
+//! Policy decisions of one connection: made from the principal's current snapshot, specialised once to this connection, and
+//! made anew when anything they rest on changes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use fleethaven_policy::{
+    Action, ConnectAttributes, Context, Decision, Request, Resource, ResourceKind, Specialised, ThingContext,
+    Verdict,
+};
+use fleethaven_registry::shapes::AttachedThing;
+use fleethaven_types::{Arn, Utf8Bytes};
+
+use crate::identity::{Principal, Snapshot};
+
+/// The decisions of one connection.
+pub(crate) struct Authorizer {
+    principal: Principal,
+    client_id: Utf8Bytes,
+    source_ip: IpAddr,
+    generation: u64,
+    snapshot: Arc<Snapshot>,
+    specialised: Box<Decisions>,
+}
+
+/// What is decided per packet, by name of topic or filter.
+struct Decisions {
+    publish: Specialised,
+    retain: Specialised,
+    subscribe: Specialised,
+    receive: Specialised,
+    receives_everything: bool,
+}
+
+/// What a CONNECT asks for.
+pub(crate) struct ConnectQuestion<'a> {
+    pub(crate) client_id: &'a str,
+    pub(crate) persistent: bool,
+    pub(crate) will: Option<(&'a str, bool)>,
+}
+
+/// A refusal, for the log line.
+#[derive(Debug)]
+pub(crate) struct Denied {
+    pub(crate) action: &'static str,
+    pub(crate) resource: String,
+    pub(crate) because: String,
+}
+
+impl Authorizer {
+    /// Decides with `principal`'s policies for a client of this id at this address.
+    pub(crate) fn new(principal: Principal, client_id: Utf8Bytes, source_ip: IpAddr) -> Self {
+        let generation = principal.entry.generation();
+        let snapshot = principal.entry.snapshot();
+        let specialised = Box::new(decisions(&principal, &snapshot, &client_id, source_ip));
+        Self { principal, client_id, source_ip, generation, snapshot, specialised }
+    }
+
+    /// Takes up what has changed since the last decision.
+    fn current(&mut self) -> &Decisions {
+        let generation = self.principal.entry.generation();
+        if generation != self.generation {
+            self.generation = generation;
+            self.snapshot = self.principal.entry.snapshot();
+            *self.specialised = decisions(&self.principal, &self.snapshot, &self.client_id, self.source_ip);
+        }
+        &self.specialised
+    }
+
+    /// `iot:Publish`, and `iot:RetainPublish` with RETAIN 1.
+    pub(crate) fn publish(&mut self, topic: &str, retain: bool) -> Result<(), Denied> {
+        let decisions = self.current();
+        let verdict = decisions.publish.decide(topic);
+        if !verdict.is_allowed() {
+            return Err(denied(Action::Publish, topic, verdict));
+        }
+        let verdict = if retain { decisions.retain.decide(topic) } else { Verdict::Allow };
+        if verdict.is_allowed() { Ok(()) } else { Err(denied(Action::RetainPublish, topic, verdict)) }
+    }
+
+    /// `iot:Subscribe` on a filter.
+    pub(crate) fn subscribe(&mut self, filter: &str) -> Result<(), Denied> {
+        let verdict = self.current().subscribe.decide(filter);
+        if verdict.is_allowed() { Ok(()) } else { Err(denied(Action::Subscribe, filter, verdict)) }
+    }
+
+    /// `iot:Receive`, asked at every delivery.
+    pub(crate) fn receive(&mut self, topic: &str) -> bool {
+        let decisions = self.current();
+        decisions.receives_everything || decisions.receive.decide(topic).is_allowed()
+    }
+}
+
+/// Decides a CONNECT: `iot:Connect` on the client id; with a will `iot:Publish` (and `iot:RetainPublish`) on its topic.
+pub(crate) fn connect(
+    principal: &Principal,
+    question: &ConnectQuestion<'_>,
+    ip: IpAddr,
+) -> Result<(), Denied> {
+    let snapshot = principal.entry.snapshot();
+    let certificate_id = principal.certificate_id.map(|id| id.to_string());
+    let will_arn = question.will.map(|(topic, _)| Arn::new(principal.scope, "topic", topic).to_string());
+    let mut context = context(&snapshot, certificate_id.as_deref(), question.client_id, ip);
+    context.connect = Some(ConnectAttributes {
+        persistent_connect: question.persistent,
+        last_will: question.will.is_some(),
+    });
+    context.last_will_topic = will_arn.as_deref();
+    let region = principal.scope.region;
+    let account = principal.scope.account.to_string();
+    let decide = |action: Action, kind: ResourceKind<'_>, name: &str| {
+        let resource = Resource::Arn { region: region.as_str(), account: &account, kind, name };
+        let decision =
+            snapshot.policies.evaluate(&Request { action: action.into(), resource, context: &context });
+        if decision.verdict.is_allowed() { Ok(()) } else { Err(explained(action, name, &decision)) }
+    };
+    decide(Action::Connect, ResourceKind::Client, question.client_id)?;
+    if let Some((topic, retain)) = question.will {
+        decide(Action::Publish, ResourceKind::Topic, topic)?;
+        if retain {
+            decide(Action::RetainPublish, ResourceKind::Topic, topic)?;
+        }
+    }
+    Ok(())
+}
+
+fn decisions(principal: &Principal, snapshot: &Snapshot, client_id: &str, ip: IpAddr) -> Decisions {
+    let certificate_id = principal.certificate_id.map(|id| id.to_string());
+    let context = context(snapshot, certificate_id.as_deref(), client_id, ip);
+    let account = principal.scope.account.to_string();
+    let specialise =
+        |action| snapshot.policies.specialise(&context, action, principal.scope.region.as_str(), &account);
+    let receive = specialise(Action::Receive);
+    Decisions {
+        publish: specialise(Action::Publish),
+        retain: specialise(Action::RetainPublish),
+        subscribe: specialise(Action::Subscribe),
+        receives_everything: receive.always() == Some(Verdict::Allow),
+        receive,
+    }
+}
+
+fn context<'a>(
+    snapshot: &'a Snapshot,
+    certificate_id: Option<&'a str>,
+    client_id: &'a str,
+    source_ip: IpAddr,
+) -> Context<'a> {
+    Context {
+        client_id: Some(client_id),
+        source_ip: Some(source_ip),
+        certificate_id,
+        certificate: certificate_id.map(|_| &snapshot.attributes),
+        thing: Some(thing(&snapshot.things, client_id)),
+        ..Context::default()
+    }
+}
+
+/// The thing a connection stands for: the certificate's exclusive one, or the attached one that is named as the client id.
+fn thing<'a>(attached: &'a [AttachedThing], client_id: &'a str) -> ThingContext<'a> {
+    let exclusive = attached.iter().find(|thing| thing.exclusive);
+    match exclusive.or_else(|| attached.iter().find(|thing| thing.thing_name == client_id)) {
+        Some(thing) => ThingContext {
+            name: &thing.thing_name,
+            type_name: thing.thing_type_name.as_deref(),
+            attributes: Some(&thing.attributes),
+            is_attached: true,
+        },
+        None => ThingContext { name: client_id, type_name: None, attributes: None, is_attached: false },
+    }
+}
+
+fn denied(action: Action, resource: &str, verdict: Verdict) -> Denied {
+    let because = match verdict {
+        Verdict::ExplicitDeny => "a policy denies it",
+        _ => "no policy allows it",
+    };
+    Denied { action: action.as_str(), resource: resource.to_owned(), because: because.to_owned() }
+}
+
+fn explained(action: Action, resource: &str, decision: &Decision<'_>) -> Denied {
+    let mut denied = denied(action, resource, decision.verdict);
+    if let Some(by) = &decision.by {
+        denied.because = format!("policy {} statement {} denies it", by.policy, by.index + 1);
+    }
+    denied
+}

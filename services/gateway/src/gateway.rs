@@ -1,0 +1,190 @@
+//! Starts the cores and drains them.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fleethaven_fabric::Routing;
+use fleethaven_session::Settings;
+use fleethaven_storage::{OwnerToken, SessionStore, Wake};
+use fleethaven_types::Utf8Bytes;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::LocalSet;
+
+use crate::accept::{self, Listener, ListenerKind};
+use crate::core::{Core, Lanes};
+use crate::identity::{IdentityCache, Principal};
+use crate::mailbox::{Adopted, Control, Mailboxes};
+use crate::metrics::Metrics;
+use crate::timer::Wheel;
+use crate::turn;
+
+/// What a gateway needs.
+pub struct Config {
+    /// Behaviour and limits of its listeners.
+    pub settings: Arc<Settings>,
+    /// Unique for each start of the process.
+    pub incarnation: u64,
+    /// Who clients are.
+    pub identity: Arc<IdentityCache>,
+    /// Where sessions live.
+    pub store: Arc<dyn SessionStore>,
+    /// One mailbox per core.
+    pub mailboxes: Arc<Mailboxes>,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+/// Makes a core's lane into the router; called on the core's thread.
+pub type RoutingFactory = Arc<dyn Fn(Arc<dyn Wake>) -> Box<dyn Routing> + Send + Sync>;
+
+/// What all cores share.
+pub(crate) struct Shared {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) identity: Arc<IdentityCache>,
+    pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) mailboxes: Arc<Mailboxes>,
+    pub(crate) metrics: Metrics,
+    incarnation: u64,
+    counter: AtomicU64,
+}
+
+impl Shared {
+    /// A token that no other claim ever has.
+    pub(crate) fn next_token(&self) -> OwnerToken {
+        let counter = self.counter.fetch_add(1, Ordering::Relaxed);
+        OwnerToken { incarnation: self.incarnation, counter }
+    }
+
+    /// The high part of a connection's trace ids.
+    pub(crate) fn next_trace(&self) -> u64 {
+        let counter = self.counter.fetch_add(1, Ordering::Relaxed);
+        self.incarnation.rotate_left(20) ^ counter
+    }
+
+    /// A client id that no live or stored session has. Clients may not choose ids that start with `$`.
+    pub(crate) fn assign_client_id(&self) -> Utf8Bytes {
+        format!("$GEN/{}", uuid::Uuid::new_v4()).into()
+    }
+}
+
+/// A running gateway.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+}
+
+impl Gateway {
+    /// Starts one thread per mailbox. Each core accepts on its own copy of every listener.
+    pub fn start(
+        config: Config,
+        routing: RoutingFactory,
+        mut listeners: Vec<Vec<Listener>>,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            settings: config.settings,
+            identity: config.identity,
+            store: config.store,
+            mailboxes: config.mailboxes,
+            metrics: config.metrics,
+            incarnation: config.incarnation,
+            counter: AtomicU64::new(1),
+        });
+        let mut threads = Vec::new();
+        for id in 0..shared.mailboxes.cores.len() {
+            let listeners = if listeners.is_empty() { Vec::new() } else { listeners.remove(0) };
+            let (shared, routing) = (shared.clone(), routing.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("gateway-{id}"))
+                .spawn(move || run_core(id as u8, shared, &routing, listeners))?;
+            threads.push(thread);
+        }
+        Ok(Self { shared, threads: Mutex::new(threads) })
+    }
+
+    /// Takes over a connection whose TLS handshake is done and whose client is known.
+    pub fn adopt(
+        &self,
+        tcp: std::net::TcpStream,
+        tls: rustls::ServerConnection,
+        peer: SocketAddr,
+        principal: Principal,
+    ) {
+        if let Some(core) = self.shared.mailboxes.least_loaded() {
+            core.send(Control::Adopt(Box::new(Adopted { tcp, tls, peer, principal })));
+        }
+    }
+
+    /// Stops accepting and ends all connections: MQTT 5 clients get DISCONNECT 0x8B. Returns when the cores are done, or
+    /// after `grace`.
+    pub async fn drain(&self, grace: Duration) {
+        self.shared.mailboxes.broadcast(|| Control::Drain);
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a core panicked");
+                }
+            }
+        });
+        if tokio::time::timeout(grace, joined).await.is_err() {
+            tracing::warn!("connections were still open at the end of the grace period");
+        }
+    }
+}
+
+fn run_core(id: u8, shared: Arc<Shared>, routing: &RoutingFactory, listeners: Vec<Listener>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return tracing::error!(%error, "a core could not start"),
+    };
+    let Some(mailbox) = shared.mailboxes.cores.get(usize::from(id)).cloned() else { return };
+    let lanes = Lanes { routing: routing(mailbox.clone()), store: shared.store.lane(mailbox.clone()) };
+    let local = LocalSet::new();
+    runtime.block_on(local.run_until(async move {
+        let core = Core::new(id, shared, mailbox, lanes);
+        serve(core, listeners).await;
+    }));
+}
+
+/// Runs a core until it has drained.
+async fn serve(core: Rc<Core>, listeners: Vec<Listener>) {
+    let handshakes = Arc::new(Semaphore::new(accept::HANDSHAKES));
+    let mut accepting = Vec::new();
+    for Listener { socket, kind } in listeners {
+        match TcpListener::from_std(socket) {
+            Ok(socket) => accepting.push(spawn_accept(&core, socket, kind, &handshakes)),
+            Err(error) => tracing::error!(%error, "a listener could not be registered"),
+        }
+    }
+    tokio::task::spawn_local(turn::run(core.clone()));
+    let mut ticks = tokio::time::interval(Wheel::TICK);
+    let mut due = Vec::new();
+    loop {
+        if core.draining.get() {
+            accepting.iter().for_each(tokio::task::JoinHandle::abort);
+            if core.is_drained() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        } else {
+            tokio::select! {
+                _ = ticks.tick() => core.fire_timers(&mut due),
+                () = core.drain_requested() => {}
+            }
+        }
+    }
+}
+
+fn spawn_accept(
+    core: &Rc<Core>,
+    socket: TcpListener,
+    kind: Arc<ListenerKind>,
+    handshakes: &Arc<Semaphore>,
+) -> tokio::task::JoinHandle<()> {
+    tokio::task::spawn_local(accept::run(core.clone(), socket, kind, handshakes.clone()))
+}

@@ -1,0 +1,364 @@
+//! Who is connected: certificates with their status, policies and things, kept fresh by a watch on the metastore.
+//!
+//! A connection holds an [`Entry`] of the cache and reads its current [`Snapshot`]; a change replaces the snapshot and raises
+//! the entry's generation, so that each connection decides anew with its next packet. No metadata call is made on the
+//! publish path.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwap;
+use fleethaven_fabric::Metadata;
+use fleethaven_net::{CertificateGate, Gate};
+use fleethaven_pki::{Certificate, CertificateId};
+use fleethaven_policy::{
+    CertificateAttributes, Policy, PolicyDocument, PolicySet, Settings as PolicySettings,
+};
+use fleethaven_registry::shapes::{AttachedThing, CertificateStatus, PrincipalView};
+use fleethaven_registry::{Query, QueryKind, QueryReply};
+use fleethaven_types::Scope;
+use parking_lot::Mutex;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+mod attributes;
+mod follow;
+
+pub use follow::follow;
+
+/// Certificates that stay cached without a connection.
+const CACHED: u64 = 100_000;
+
+/// Why a client certificate is not accepted, in AWS's words (`Connection.AuthNError` reasons).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No account knows the certificate.
+    #[error("DEVICE_CERTIFICATE_NOT_REGISTERED")]
+    NotRegistered,
+    /// Registered, but neither active nor revoked.
+    #[error("DEVICE_CERTIFICATE_INACTIVE")]
+    Inactive,
+    /// Revoked.
+    #[error("DEVICE_CERTIFICATE_REVOKED")]
+    Revoked,
+    /// Outside its validity period.
+    #[error("DEVICE_CERTIFICATE_EXPIRED")]
+    Expired,
+    /// Not a certificate that can be read.
+    #[error("DEVICE_CERTIFICATE_MALFORMED: {0}")]
+    Malformed(String),
+    /// The metastore did not answer.
+    #[error("INTERNAL_SERVER_ERROR: {0}")]
+    Unavailable(String),
+}
+
+/// Who a connection acts as.
+#[derive(Clone)]
+pub struct Principal {
+    /// Account and region.
+    pub scope: Scope,
+    /// `None` for anonymous clients of the plain listener.
+    pub certificate_id: Option<CertificateId>,
+    pub(crate) entry: Arc<Entry>,
+}
+
+/// A principal in the cache.
+pub(crate) struct Entry {
+    key: Option<Key>,
+    generation: AtomicU64,
+    current: ArcSwap<Snapshot>,
+}
+
+type Key = (Scope, CertificateId);
+
+/// What is known of a principal at one moment.
+pub(crate) struct Snapshot {
+    pub(crate) status: CertificateStatus,
+    pub(crate) policies: Arc<PolicySet>,
+    pub(crate) attributes: CertificateAttributes,
+    pub(crate) things: Vec<AttachedThing>,
+    validity: Option<(u64, u64)>,
+    policy_names: FxHashSet<String>,
+}
+
+impl Entry {
+    /// Raised with each change.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    fn replace(&self, snapshot: Snapshot) {
+        self.current.store(Arc::new(snapshot));
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// The cache of principals.
+pub struct IdentityCache {
+    metadata: Arc<dyn Metadata>,
+    default_scope: Scope,
+    recent: moka::sync::Cache<Key, Arc<Entry>>,
+    live: Mutex<Live>,
+    anonymous: Arc<Entry>,
+}
+
+/// Entries that anyone holds, and what each depends on.
+#[derive(Default)]
+struct Live {
+    entries: FxHashMap<Key, Weak<Entry>>,
+    by_policy: FxHashMap<(Scope, String), FxHashSet<CertificateId>>,
+    by_thing: FxHashMap<(Scope, String), FxHashSet<CertificateId>>,
+    /// Entries at which dead ones are swept out next.
+    sweep_at: usize,
+}
+
+/// The policy that anonymous clients of the plain listener are evaluated under.
+const ANONYMOUS_POLICY: &str =
+    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iot:*","Resource":"*"}]}"#;
+
+impl IdentityCache {
+    /// A cache over `metadata`; certificates are first looked for in `default_scope`.
+    pub fn new(metadata: Arc<dyn Metadata>, default_scope: Scope) -> Self {
+        Self {
+            metadata,
+            default_scope,
+            recent: moka::sync::Cache::new(CACHED),
+            live: Mutex::new(Live { sweep_at: 1024, ..Live::default() }),
+            anonymous: Arc::new(anonymous()),
+        }
+    }
+
+    /// The principal of clients without a certificate on the plain listener.
+    pub fn anonymous(&self) -> Principal {
+        Principal { scope: self.default_scope, certificate_id: None, entry: self.anonymous.clone() }
+    }
+
+    /// The principal of a client that proved to hold this certificate (DER), at `now` (seconds since the epoch).
+    pub async fn certificate(&self, der: &[u8], now: u64) -> Result<Principal, Error> {
+        let id = CertificateId::of_der(der);
+        let scope = self.owner(id).await?;
+        let key = (scope, id);
+        let entry = match self.cached(&key) {
+            Some(entry) => entry,
+            None => self.load(key).await?,
+        };
+        let mut verdict = entry.snapshot().admit(now);
+        if verdict.is_err() {
+            // A cached denial is never final: ask the leader once (docs/architecture.md, "revocation").
+            let fresh = self.query(key).await?;
+            entry.replace(Snapshot::of(&fresh)?);
+            verdict = entry.snapshot().admit(now);
+        }
+        verdict.map(|()| Principal { scope, certificate_id: Some(id), entry })
+    }
+
+    /// Reads a principal again at the leader's revision, after a denial.
+    pub(crate) async fn refresh(&self, entry: &Entry) -> Result<(), Error> {
+        let Some(key) = entry.key else { return Ok(()) };
+        let view = self.query(key).await?;
+        entry.replace(Snapshot::of(&view)?);
+        Ok(())
+    }
+
+    /// The account and region that a certificate belongs to: the default one if it is registered there, otherwise the only
+    /// one that has it.
+    async fn owner(&self, id: CertificateId) -> Result<Scope, Error> {
+        let default = (self.default_scope, id);
+        if self.cached(&default).is_some() {
+            return Ok(self.default_scope);
+        }
+        let query =
+            Query::new(self.default_scope, QueryKind::CertificateOwners { certificate_id: id.to_string() });
+        let reply = self.metadata.query(query).await.map_err(unavailable)?;
+        let QueryReply::Scopes(scopes) = reply else { return Err(unexpected()) };
+        match scopes.as_slice() {
+            scopes if scopes.contains(&self.default_scope) => Ok(self.default_scope),
+            [only] => Ok(*only),
+            _ => Err(Error::NotRegistered),
+        }
+    }
+
+    fn cached(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.recent.get(key).or_else(|| self.live.lock().entries.get(key).and_then(Weak::upgrade))
+    }
+
+    async fn query(&self, key: Key) -> Result<PrincipalView, Error> {
+        let kind = QueryKind::Principal { certificate_id: key.1.to_string() };
+        let reply = self.metadata.query(Query::new(key.0, kind)).await.map_err(unavailable)?;
+        principal_view(reply)
+    }
+
+    async fn load(&self, key: Key) -> Result<Arc<Entry>, Error> {
+        let view = self.query(key).await?;
+        let snapshot = Snapshot::of(&view)?;
+        let entry = Arc::new(Entry {
+            key: Some(key),
+            generation: AtomicU64::new(1),
+            current: ArcSwap::from_pointee(snapshot),
+        });
+        let entry = self.live.lock().insert(key, entry);
+        self.recent.insert(key, entry.clone());
+        // A change between the read and the insertion would have found no entry to update: read once more, locally.
+        self.reload(&key);
+        Ok(entry)
+    }
+
+    /// Reads an entry's state again from this node; tells whether it may stay connected. Entries nobody holds are skipped.
+    fn reload(&self, key: &Key) -> bool {
+        let Some(entry) = self.cached(key) else { return true };
+        let kind = QueryKind::Principal { certificate_id: key.1.to_string() };
+        let view =
+            self.metadata.query_local(Query::new(key.0, kind)).map_err(unavailable).and_then(principal_view);
+        let snapshot = match view.and_then(|view| Snapshot::of(&view)) {
+            Ok(snapshot) => snapshot,
+            Err(Error::NotRegistered) => Snapshot::deleted(),
+            Err(error) => {
+                tracing::error!(certificate_id = %key.1, %error, "a principal could not be read again");
+                Snapshot::deleted()
+            }
+        };
+        let active = snapshot.status == CertificateStatus::Active;
+        self.live.lock().depend(*key, &snapshot);
+        entry.replace(snapshot);
+        active
+    }
+
+    /// Reloads all certificates that depend on something; returns those that are no longer active.
+    fn reload_all(&self, keys: impl IntoIterator<Item = Key>) -> HashSet<CertificateId> {
+        keys.into_iter().filter(|key| !self.reload(key)).map(|(_, id)| id).collect()
+    }
+}
+
+impl CertificateGate for IdentityCache {
+    fn check(&self, certificate: &[u8]) -> Gate {
+        let id = CertificateId::of_der(certificate);
+        if let Some(entry) = self.cached(&(self.default_scope, id)) {
+            return match entry.snapshot().status {
+                CertificateStatus::Active => Gate::Proceed,
+                _ => Gate::Inactive,
+            };
+        }
+        let kind = QueryKind::CertificateOwners { certificate_id: id.to_string() };
+        match self.metadata.query_local(Query::new(self.default_scope, kind)) {
+            Ok(QueryReply::Scopes(scopes)) if scopes.is_empty() => Gate::Unknown,
+            // The look-up after the handshake decides.
+            _ => Gate::Proceed,
+        }
+    }
+}
+
+impl Snapshot {
+    fn of(view: &PrincipalView) -> Result<Self, Error> {
+        let certificate = Certificate::parse_pem(&view.certificate_pem)
+            .map_err(|error| Error::Malformed(error.to_string()))?;
+        let limits = fleethaven_policy::Limits::default();
+        let mut policies = Vec::with_capacity(view.policies.len());
+        for attached in &view.policies {
+            match PolicyDocument::parse(&attached.document, &limits) {
+                Ok(document) => policies.push(Policy::new(attached.policy_name.as_str(), document)),
+                // Stored documents were checked when they were created; one that no longer parses denies everything
+                // rather than be left out, as it may hold a Deny.
+                Err(error) => {
+                    return Err(Error::Malformed(format!("policy {}: {error}", attached.policy_name)));
+                }
+            }
+        }
+        Ok(Self {
+            status: view.status,
+            policies: Arc::new(PolicySet::new(policies, PolicySettings::default())),
+            attributes: attributes::of(&certificate),
+            things: view.things.clone(),
+            validity: Some((view.validity.not_before.as_secs(), view.validity.not_after.as_secs())),
+            policy_names: view.policies.iter().map(|policy| policy.policy_name.clone()).collect(),
+        })
+    }
+
+    /// A certificate that is gone: nothing is allowed.
+    fn deleted() -> Self {
+        Self {
+            status: CertificateStatus::Revoked,
+            policies: Arc::new(PolicySet::new(Vec::new(), PolicySettings::default())),
+            attributes: CertificateAttributes::new(),
+            things: Vec::new(),
+            validity: None,
+            policy_names: FxHashSet::default(),
+        }
+    }
+
+    fn admit(&self, now: u64) -> Result<(), Error> {
+        match self.status {
+            CertificateStatus::Active => {}
+            CertificateStatus::Revoked => return Err(Error::Revoked),
+            _ => return Err(Error::Inactive),
+        }
+        let valid = self.validity.is_none_or(|(from, to)| (from..=to).contains(&now));
+        valid.then_some(()).ok_or(Error::Expired)
+    }
+}
+
+impl Live {
+    /// Adds an entry unless one is there that somebody holds, which is returned instead.
+    fn insert(&mut self, key: Key, entry: Arc<Entry>) -> Arc<Entry> {
+        if let Some(known) = self.entries.get(&key).and_then(Weak::upgrade) {
+            return known;
+        }
+        self.entries.insert(key, Arc::downgrade(&entry));
+        self.depend(key, &entry.snapshot());
+        if self.entries.len() >= self.sweep_at {
+            self.sweep();
+        }
+        entry
+    }
+
+    fn depend(&mut self, (scope, id): Key, snapshot: &Snapshot) {
+        for policy in &snapshot.policy_names {
+            self.by_policy.entry((scope, policy.clone())).or_default().insert(id);
+        }
+        for thing in &snapshot.things {
+            self.by_thing.entry((scope, thing.thing_name.clone())).or_default().insert(id);
+        }
+    }
+
+    fn sweep(&mut self) {
+        self.entries.retain(|_, entry| entry.strong_count() > 0);
+        let entries = &self.entries;
+        for index in [&mut self.by_policy, &mut self.by_thing] {
+            index.retain(|(scope, _), ids| {
+                ids.retain(|id| entries.contains_key(&(*scope, *id)));
+                !ids.is_empty()
+            });
+        }
+        self.sweep_at = (self.entries.len() * 2).max(1024);
+    }
+}
+
+fn anonymous() -> Entry {
+    let document = PolicyDocument::parse(ANONYMOUS_POLICY, &fleethaven_policy::Limits::default());
+    let policies = document.map(|document| vec![Policy::new("anonymous", document)]).unwrap_or_default();
+    let snapshot = Snapshot {
+        status: CertificateStatus::Active,
+        policies: Arc::new(PolicySet::new(policies, PolicySettings::default())),
+        ..Snapshot::deleted()
+    };
+    Entry { key: None, generation: AtomicU64::new(1), current: ArcSwap::from_pointee(snapshot) }
+}
+
+fn principal_view(reply: QueryReply) -> Result<PrincipalView, Error> {
+    match reply {
+        QueryReply::Principal(Some(view)) => Ok(*view),
+        QueryReply::Principal(None) => Err(Error::NotRegistered),
+        _ => Err(unexpected()),
+    }
+}
+
+fn unavailable(error: fleethaven_fabric::metadata::Error) -> Error {
+    Error::Unavailable(error.to_string())
+}
+
+fn unexpected() -> Error {
+    Error::Unavailable("an answer of another kind".to_owned())
+}

@@ -1,0 +1,88 @@
+//! Keeps the cache fresh: acts on what changed in the metastore, in batches, and reports how far it has come.
+
+use std::collections::HashSet;
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fleethaven_fabric::WatchEvent;
+use fleethaven_fabric::metadata::{AppliedMarker, WatchStream};
+use fleethaven_mqtt::ReasonCode;
+use fleethaven_pki::CertificateId;
+use fleethaven_registry::change::{self, Change};
+use fleethaven_session::Close;
+
+use super::{IdentityCache, Key};
+use crate::mailbox::{Control, Mailboxes};
+
+/// Follows the metastore until it shuts down. Each batch of changes first updates the cache, then ends the connections of
+/// certificates that are no longer active, and only then counts as acted on.
+pub async fn follow(cache: Arc<IdentityCache>, mailboxes: Arc<Mailboxes>) {
+    let marker = cache.metadata.register("gateway");
+    let mut watch = cache.metadata.watch(vec![Bytes::new()], None);
+    let mut affected = HashSet::new();
+    while let Some(event) = next(&mut watch).await {
+        handle(&cache, &mailboxes, &marker, &mut affected, event);
+    }
+}
+
+async fn next(watch: &mut WatchStream) -> Option<WatchEvent> {
+    poll_fn(|cx| watch.as_mut().poll_next(cx)).await
+}
+
+fn handle(
+    cache: &IdentityCache,
+    mailboxes: &Mailboxes,
+    marker: &AppliedMarker,
+    affected: &mut HashSet<Key>,
+    event: WatchEvent,
+) {
+    match event {
+        // After a reset anything may have changed; what is not cached is read when it is needed.
+        WatchEvent::Reset => affected.extend(cache.live.lock().entries.keys().copied()),
+        WatchEvent::Put { key, .. } | WatchEvent::Delete { key, .. } => {
+            affected.extend(cache.affected_by(&key))
+        }
+        WatchEvent::Synced(position) | WatchEvent::Progress(position) => {
+            let ended = cache.reload_all(affected.drain());
+            if !ended.is_empty() {
+                let ended = Arc::new(ended);
+                let detail = "the certificate is no longer active";
+                let close = || Close::server(ReasonCode::AdministrativeAction, detail);
+                mailboxes.broadcast(|| Control::CloseCertificates(ended.clone(), close()));
+            }
+            marker(position.revision);
+        }
+    }
+}
+
+impl IdentityCache {
+    /// The cached principals that a change of `key` concerns.
+    fn affected_by(&self, key: &Bytes) -> Vec<Key> {
+        let by_id =
+            |scope, id: &str| id.parse::<CertificateId>().ok().map(|id| (scope, id)).into_iter().collect();
+        let by_arn =
+            |scope, arn: &str| arn.rsplit_once("cert/").map_or_else(Vec::new, |(_, id)| by_id(scope, id));
+        let live = self.live.lock();
+        match change::classify(key) {
+            Some(Change::Certificate { scope, id }) => by_id(scope, &id),
+            Some(
+                Change::PolicyAttachment { scope, principal, .. }
+                | Change::ThingPrincipal { scope, principal, .. },
+            ) => by_arn(scope, &principal),
+            Some(Change::PolicyDocument { scope, name }) => {
+                let ids = live.by_policy.get(&(scope, name));
+                ids.into_iter().flatten().map(|id| (scope, *id)).collect()
+            }
+            Some(Change::Thing { scope, name }) => {
+                let ids = live.by_thing.get(&(scope, name));
+                ids.into_iter().flatten().map(|id| (scope, *id)).collect()
+            }
+            // A type's propagating attributes concern every thing of the type.
+            Some(Change::ThingType { scope, .. }) => {
+                live.entries.keys().filter(|(owner, _)| *owner == scope).copied().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}

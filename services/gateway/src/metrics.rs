@@ -1,0 +1,62 @@
+//! Counters of the gateway, by their Prometheus names (`docs/metrics.md` maps them to AWS's).
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+/// What the gateway counts.
+#[derive(Clone)]
+pub struct Metrics {
+    /// Connections with an accepted CONNECT.
+    pub connections: IntGauge,
+    /// CONNECTs by result.
+    pub connect: IntCounterVec,
+    /// TLS handshakes by result.
+    pub handshakes: IntCounterVec,
+    /// PUBLISH packets from clients by result.
+    pub publish_in: IntCounterVec,
+    /// PUBLISH packets to clients by result.
+    pub publish_out: IntCounterVec,
+    /// Filters of SUBSCRIBE packets by result.
+    pub subscribe: IntCounterVec,
+    /// Ends of accepted connections by AWS's disconnect reason.
+    pub disconnect: IntCounterVec,
+    /// Deliveries dropped because a core's mailbox was at its bound.
+    pub mailbox_dropped: IntCounter,
+}
+
+impl Metrics {
+    /// Counters registered in `registry`.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let family = |name: &str, help: &str, label: &str| {
+            let family = IntCounterVec::new(Opts::new(name, help), &[label])?;
+            registry.register(Box::new(family.clone()))?;
+            Ok::<_, prometheus::Error>(family)
+        };
+        let connections = IntGauge::new("fleethaven_mqtt_connections", "Accepted MQTT connections.")?;
+        registry.register(Box::new(connections.clone()))?;
+        let dropped = "Deliveries dropped because a core's mailbox was full.";
+        let mailbox_dropped = IntCounter::new("fleethaven_mailbox_dropped_total", dropped)?;
+        registry.register(Box::new(mailbox_dropped.clone()))?;
+        Ok(Self {
+            connections,
+            connect: family("fleethaven_mqtt_connect_total", "CONNECT packets by result.", "result")?,
+            handshakes: family("fleethaven_tls_handshakes_total", "TLS handshakes by result.", "result")?,
+            publish_in: family(
+                "fleethaven_mqtt_publish_in_total",
+                "PUBLISH packets received by result.",
+                "result",
+            )?,
+            publish_out: family(
+                "fleethaven_mqtt_publish_out_total",
+                "PUBLISH packets sent by result.",
+                "result",
+            )?,
+            subscribe: family(
+                "fleethaven_mqtt_subscribe_total",
+                "Subscriptions asked for by result.",
+                "result",
+            )?,
+            disconnect: family("fleethaven_mqtt_disconnect_total", "Connections ended by reason.", "reason")?,
+            mailbox_dropped,
+        })
+    }
+}

@@ -1,0 +1,256 @@
+//! The bytes below MQTT: plain TCP, TLS over TCP, or any other stream (WebSocket, QUIC).
+
+use std::io::{self, IoSlice, Read, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BytesMut};
+use fleethaven_session::Output;
+use rustls::ServerConnection;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_util::io::poll_read_buf;
+
+/// Bytes read from a socket at a time.
+const READ_CHUNK: usize = 16 << 10;
+/// Pieces written with one system call.
+const MAX_PIECES: usize = 64;
+
+/// A stream that is neither TCP nor TLS over TCP.
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite {}
+
+impl<T: AsyncRead + AsyncWrite> ByteStream for T {}
+
+/// One connection's byte stream. Reading and waiting happen in the connection's own task; writing also at the end of a
+/// turn, without a task switch, where the transport can tell at once whether it takes bytes.
+pub(crate) enum Transport {
+    /// Plain TCP.
+    Plain(TcpStream),
+    /// TLS over TCP.
+    Tls(TcpStream, Box<ServerConnection>),
+    /// Anything else.
+    Stream(Pin<Box<dyn ByteStream>>),
+}
+
+/// The outcome of reading.
+pub(crate) enum Received {
+    /// Bytes were appended.
+    Bytes,
+    /// The peer has closed.
+    End,
+}
+
+impl Transport {
+    /// Reads what is there, at most one chunk.
+    pub(crate) fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        arena: &mut BytesMut,
+        into: &mut BytesMut,
+    ) -> Poll<io::Result<Received>> {
+        match self {
+            Self::Plain(tcp) => poll_read(Pin::new(tcp), cx, arena, into),
+            Self::Stream(stream) => poll_read(stream.as_mut(), cx, arena, into),
+            Self::Tls(tcp, tls) => poll_read_tls(tcp, tls, cx, into),
+        }
+    }
+
+    /// Writes as much of `output` as the transport takes now. `false`: it is full, or cannot tell outside its own task;
+    /// the connection's task goes on with [`Transport::poll_send`].
+    pub(crate) fn try_send(&mut self, output: &mut Output) -> io::Result<bool> {
+        match self {
+            Self::Plain(tcp) => done(write_plain(tcp, output)),
+            Self::Tls(tcp, tls) => done(write_tls(tcp, tls, output)),
+            Self::Stream(_) => Ok(output.is_empty()),
+        }
+    }
+
+    /// Writes all of `output`, waiting as needed.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, output: &mut Output) -> Poll<io::Result<()>> {
+        loop {
+            if let Self::Stream(stream) = self {
+                return poll_write(stream.as_mut(), cx, output);
+            }
+            if self.try_send(output)? {
+                return Poll::Ready(Ok(()));
+            }
+            let (Self::Plain(tcp) | Self::Tls(tcp, _)) = self else { continue };
+            std::task::ready!(tcp.poll_write_ready(cx))?;
+        }
+    }
+
+    /// Says goodbye: TLS close_notify, then the end of the stream.
+    pub(crate) fn close(&mut self) {
+        match self {
+            Self::Tls(tcp, tls) => {
+                tls.send_close_notify();
+                // The peer may have gone, or its window may be full; the socket is closed either way.
+                let _ = flush_tls(tcp, tls);
+            }
+            Self::Plain(_) | Self::Stream(_) => {}
+        }
+    }
+}
+
+/// `WouldBlock` is no error here.
+fn done(written: io::Result<()>) -> io::Result<bool> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads into the core's arena, so that an idle connection holds no buffer; what is left of an incomplete packet is read on
+/// in the connection's own buffer.
+fn poll_read<S: AsyncRead + ?Sized>(
+    stream: Pin<&mut S>,
+    cx: &mut Context<'_>,
+    arena: &mut BytesMut,
+    into: &mut BytesMut,
+) -> Poll<io::Result<Received>> {
+    let count = if into.is_empty() {
+        if arena.capacity() < READ_CHUNK / 4 {
+            *arena = BytesMut::with_capacity(READ_CHUNK);
+        }
+        let count = std::task::ready!(poll_read_buf(stream, cx, arena))?;
+        *into = arena.split();
+        count
+    } else {
+        into.reserve(READ_CHUNK);
+        std::task::ready!(poll_read_buf(stream, cx, into))?
+    };
+    Poll::Ready(Ok(if count == 0 { Received::End } else { Received::Bytes }))
+}
+
+/// A socket as `Read` and `Write` that never waits.
+struct Ready<'a>(&'a TcpStream);
+
+impl Read for Ready<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(buffer)
+    }
+}
+
+impl Write for Ready<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(pieces)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn poll_read_tls(
+    tcp: &mut TcpStream,
+    tls: &mut ServerConnection,
+    cx: &mut Context<'_>,
+    into: &mut BytesMut,
+) -> Poll<io::Result<Received>> {
+    loop {
+        let before = into.len();
+        let end = read_plaintext(tls, into)?;
+        let count = into.len() - before;
+        if count > 0 {
+            return Poll::Ready(Ok(Received::Bytes));
+        }
+        if end {
+            return Poll::Ready(Ok(Received::End));
+        }
+        match tls.read_tls(&mut Ready(tcp)) {
+            Ok(0) => return Poll::Ready(Ok(Received::End)),
+            Ok(_) => {
+                let processed = tls.process_new_packets();
+                // Post-handshake answers and alerts leave at once.
+                let _ = flush_tls(tcp, tls);
+                processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                std::task::ready!(tcp.poll_read_ready(cx))?;
+            }
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+    }
+}
+
+/// Moves decrypted bytes; `true` after the peer's close_notify.
+fn read_plaintext(tls: &mut ServerConnection, into: &mut BytesMut) -> io::Result<bool> {
+    let mut reader = tls.reader();
+    loop {
+        match std::io::BufRead::fill_buf(&mut reader) {
+            Ok([]) => return Ok(true),
+            Ok(chunk) => {
+                let count = chunk.len();
+                into.extend_from_slice(chunk);
+                std::io::BufRead::consume(&mut reader, count);
+                if into.len() >= READ_CHUNK {
+                    return Ok(false);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            // The peer went without close_notify: an ordinary end for a device.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(true),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn write_plain(tcp: &TcpStream, output: &mut Output) -> io::Result<()> {
+    while !output.is_empty() {
+        let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
+        let count = output.chunks_vectored(&mut pieces);
+        let written = match pieces.get(..count) {
+            Some([piece]) => tcp.try_write(piece)?,
+            Some(pieces) => tcp.try_write_vectored(pieces)?,
+            None => 0,
+        };
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        output.advance(written);
+    }
+    Ok(())
+}
+
+fn write_tls(tcp: &TcpStream, tls: &mut ServerConnection, output: &mut Output) -> io::Result<()> {
+    loop {
+        while output.has_remaining() {
+            let taken = tls.writer().write(output.chunk())?;
+            if taken == 0 {
+                break;
+            }
+            output.advance(taken);
+        }
+        flush_tls(tcp, tls)?;
+        if output.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+fn flush_tls(tcp: &TcpStream, tls: &mut ServerConnection) -> io::Result<()> {
+    while tls.wants_write() {
+        tls.write_tls(&mut Ready(tcp))?;
+    }
+    Ok(())
+}
+
+fn poll_write<S: AsyncWrite + ?Sized>(
+    mut stream: Pin<&mut S>,
+    cx: &mut Context<'_>,
+    output: &mut Output,
+) -> Poll<io::Result<()>> {
+    while !output.is_empty() {
+        let written = std::task::ready!(stream.as_mut().poll_write(cx, output.chunk()))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        output.advance(written);
+    }
+    stream.poll_flush(cx)
+}

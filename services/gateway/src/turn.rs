@@ -1,0 +1,414 @@
+//! The end of a turn: everything gathered goes out in one batch each, everything that came back is handled, and every socket
+//! with output is written once.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use fleethaven_fabric::delivery::{Address, Push, Target};
+use fleethaven_fabric::{RoutingEvent, RoutingRequest};
+use fleethaven_mqtt::ReasonCode;
+use fleethaven_session::{Close, Delivery, Encoded, Now};
+use fleethaven_storage::{
+    Append, Appended, Completion, EntryId, Error, QueuedMessage, Request, SessionId, Ticket,
+};
+use fleethaven_types::Message;
+
+use crate::connection::{Connection, Phase, ack_of};
+use crate::core::{Core, Pending};
+use crate::mailbox::{Control, Taken};
+
+/// How often answers that lead to new requests are followed up within one turn.
+const ROUNDS: usize = 4;
+
+/// Vectors that keep their capacity from turn to turn.
+#[derive(Default)]
+pub(crate) struct Turn {
+    routing: Vec<RoutingRequest>,
+    store: Vec<Request>,
+    events: Vec<RoutingEvent>,
+    completions: Vec<Completion>,
+    taken: Taken,
+}
+
+/// The core's turn task: one turn whenever one was asked for.
+pub(crate) async fn run(core: Rc<Core>) {
+    let mut turn = Turn::default();
+    poll_fn(|cx| {
+        // Bounded, so that sockets are polled between turns under any load.
+        for _ in 0..ROUNDS {
+            if !core.mailbox.poll_turn(cx.waker()) {
+                return Poll::<()>::Pending;
+            }
+            turn.run(&core);
+        }
+        cx.waker().wake_by_ref();
+        core.mailbox.schedule();
+        Poll::Pending
+    })
+    .await;
+}
+
+impl Turn {
+    fn run(&mut self, core: &Rc<Core>) {
+        let now = core.tick();
+        for _ in 0..ROUNDS {
+            self.submit(core);
+            core.mailbox.take(&mut self.taken);
+            for control in std::mem::take(&mut self.taken.control) {
+                self.control(core, control, now);
+            }
+            self.deliver(core, now);
+            self.answers(core, now);
+            let staging = core.staging.borrow();
+            if staging.routing.is_empty() && staging.store.is_empty() {
+                break;
+            }
+        }
+        self.trim(core);
+        flush(core, now);
+        relieve(core);
+        core.metrics.flush();
+    }
+
+    fn submit(&mut self, core: &Rc<Core>) {
+        let mut staging = core.staging.borrow_mut();
+        std::mem::swap(&mut staging.routing, &mut self.routing);
+        std::mem::swap(&mut staging.store, &mut self.store);
+        drop(staging);
+        let mut lanes = core.lanes.borrow_mut();
+        if !self.routing.is_empty() {
+            lanes.routing.submit(&mut self.routing);
+        }
+        if !self.store.is_empty() {
+            lanes.store.submit(&mut self.store);
+        }
+    }
+
+    fn control(&mut self, core: &Rc<Core>, control: Control, now: Now) {
+        match control {
+            Control::Accepted(tcp, peer, listener) => crate::accept::accepted(core, tcp, peer, listener),
+            Control::Adopt(adopted) => crate::accept::adopt(core, *adopted),
+            Control::Close(address, close) => {
+                if let Some(connection) = core.at(address) {
+                    connection.borrow_mut().close(core, close, now);
+                }
+            }
+            Control::CloseCertificates(ids, close) => {
+                for connection in core.all() {
+                    let mut connection = connection.borrow_mut();
+                    if connection.principal.certificate_id.is_some_and(|id| ids.contains(&id)) {
+                        connection.close(core, close.clone(), now);
+                    }
+                }
+            }
+            Control::Drain => {
+                core.begin_drain();
+                for connection in core.all() {
+                    let close = Close::server(ReasonCode::ServerShuttingDown, "the broker is shutting down");
+                    connection.borrow_mut().close(core, close, now);
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, core: &Rc<Core>, now: Now) {
+        for push in self.taken.pushes.drain(..) {
+            match push {
+                Push::Direct { message, targets, from } => {
+                    let mut encoded = Encoded::new(message, now.wall);
+                    for target in targets.iter() {
+                        deliver_direct(core, &mut encoded, target, from, now);
+                    }
+                }
+                Push::Queued { message, address, session, qos, retain, identifiers, position } => {
+                    let Some(connection) = core.at(address) else { continue };
+                    let mut connection = connection.borrow_mut();
+                    if connection.session_id() == session {
+                        let mut encoded = Encoded::new(message, now.wall);
+                        let delivery = Delivery { qos, retain, identifiers: &identifiers };
+                        deliver_queued(
+                            core,
+                            &mut connection,
+                            &mut encoded,
+                            &delivery,
+                            (position.entry, position.previous),
+                            now,
+                        );
+                    }
+                }
+            }
+        }
+        if std::mem::take(&mut self.taken.lost_pushes) {
+            for connection in core.all() {
+                let mut connection = connection.borrow_mut();
+                connection.session.resync();
+                connection.act(core, now);
+            }
+        }
+    }
+
+    fn answers(&mut self, core: &Rc<Core>, now: Now) {
+        let mut lanes = core.lanes.borrow_mut();
+        lanes.routing.drain(&mut self.events);
+        lanes.store.drain(&mut self.completions);
+        core.congested.set(lanes.routing.is_congested() || lanes.store.is_congested());
+        drop(lanes);
+        for event in self.events.drain(..) {
+            routed(core, event, now);
+        }
+        for completion in self.completions.drain(..) {
+            stored(core, completion, now);
+        }
+    }
+
+    /// Forgets the queue entries that clients acknowledged in this turn, one request per session.
+    fn trim(&mut self, core: &Rc<Core>) {
+        let trim = std::mem::take(&mut core.staging.borrow_mut().trim);
+        for address in &trim {
+            let Some(connection) = core.at(*address) else { continue };
+            let mut connection = connection.borrow_mut();
+            let entries = std::mem::take(&mut connection.acknowledged);
+            if let Phase::Owned(token) = connection.phase {
+                self.store.push(Request::Trim { session: connection.session_id(), token, entries });
+            }
+        }
+        if !self.store.is_empty() {
+            core.lanes.borrow_mut().store.submit(&mut self.store);
+        }
+    }
+}
+
+fn deliver_direct(
+    core: &Rc<Core>,
+    encoded: &mut Encoded,
+    target: &Target,
+    from: Option<SessionId>,
+    now: Now,
+) {
+    let Some(connection) = core.at(target.address) else { return };
+    let mut connection = connection.borrow_mut();
+    if connection.session_id() != target.session || (target.no_local && from == Some(target.session)) {
+        return;
+    }
+    let message = encoded.message();
+    let retain = message.retain && target.retain_as_published;
+    let qos = target.qos.min(message.qos);
+    if !may_receive(core, &mut connection, encoded) {
+        return;
+    }
+    let delivery = Delivery { qos, retain, identifiers: &target.identifiers };
+    connection.session.deliver(encoded, &delivery, now);
+    connection.mark_dirty(core);
+}
+
+fn may_receive(core: &Core, connection: &mut Connection, encoded: &Encoded) -> bool {
+    let topic = &encoded.message().topic;
+    let allowed = connection.authorizer.as_mut().is_some_and(|authorizer| authorizer.receive(topic));
+    if allowed {
+        core.metrics.publish_out.inc();
+    } else {
+        core.metrics.publish_out_denied.inc();
+        tracing::debug!(
+            account = %connection.principal.scope.account, client_id = %connection.session.client_id(),
+            event = "Publish-Out", reason = "AUTHORIZATION_FAILURE", topic = %topic, "not delivered"
+        );
+    }
+    allowed
+}
+
+/// A delivery that stands in the session's queue; one that policy forbids is taken out of it.
+fn deliver_queued(
+    core: &Rc<Core>,
+    connection: &mut Connection,
+    encoded: &mut Encoded,
+    delivery: &Delivery<'_>,
+    position: (EntryId, EntryId),
+    now: Now,
+) {
+    if may_receive(core, connection, encoded) {
+        connection.session.deliver_queued(encoded, delivery, position, now);
+    } else {
+        connection.session.skip_queued(position);
+    }
+    connection.act(core, now);
+    connection.mark_dirty(core);
+}
+
+fn routed(core: &Rc<Core>, event: RoutingEvent, now: Now) {
+    match event {
+        RoutingEvent::Published { ticket, matched, result } => published(core, ticket, matched, result, now),
+        RoutingEvent::Subscribed { ticket, new } => {
+            let Some((address, Pending::Subscribe { packet_id, outcomes, granted })) = core.expected(ticket)
+            else {
+                return;
+            };
+            let Some(connection) = core.at(address) else { return };
+            let mut connection = connection.borrow_mut();
+            if let Ok(packet_id) = packet_id.try_into() {
+                connection.session.subscribe_done(packet_id, outcomes);
+            }
+            let granted: Vec<_> = granted.into_iter().zip(new).collect();
+            core.read_retained(&mut connection, &granted);
+            connection.mark_dirty(core);
+        }
+        RoutingEvent::Unsubscribed { ticket, existed } => {
+            let Some((address, Pending::Unsubscribe { packet_id, filters })) = core.expected(ticket) else {
+                return;
+            };
+            let Some(connection) = core.at(address) else { return };
+            let mut connection = connection.borrow_mut();
+            if let Ok(packet_id) = packet_id.try_into() {
+                connection.session.unsubscribe_done(packet_id, filters.into_iter().zip(existed).collect());
+            }
+            connection.mark_dirty(core);
+        }
+    }
+}
+
+fn published(core: &Rc<Core>, ticket: Ticket, matched: bool, result: Result<(), Error>, now: Now) {
+    let Some(connection) = core.ticket_owner(ticket) else { return };
+    let mut connection = connection.borrow_mut();
+    match result {
+        Ok(()) => {
+            let report = core.settings.behaviour.report_no_matching_subscribers && !matched;
+            let code = if report { ReasonCode::NoMatchingSubscribers } else { ReasonCode::Success };
+            connection.session.publish_done(ack_of(ticket), code);
+            connection.resume_input();
+            connection.mark_dirty(core);
+        }
+        // Not durable: no acknowledgement. The client sends it again on its next connection.
+        Err(error) => connection.close(core, Close::server_error(error.to_string()), now),
+    }
+}
+
+fn stored(core: &Rc<Core>, completion: Completion, now: Now) {
+    match completion {
+        Completion::Claimed { ticket, result } => {
+            if let Some((address, Pending::Claim(pending))) = core.expected(ticket) {
+                core.claimed(address, *pending, result, now);
+            }
+        }
+        Completion::Done { ticket, result } => match core.expected(ticket) {
+            Some((_, Pending::End(pending))) => core.end_recorded(*pending, result),
+            Some((address, pending)) => done(core, address, pending, result, now),
+            None => {}
+        },
+        Completion::QueueRead { ticket, result } => {
+            if let Some((address, Pending::Queue)) = core.expected(ticket) {
+                queue_read(core, address, result, now);
+            }
+        }
+        Completion::Retained { ticket, result } => core.retained_read(ticket, result, now),
+        // Clients' publishes go through the router's lane; this is a retained message that went through a queue.
+        Completion::Published { message, result, .. } => retained_queued(core, message, result, now),
+    }
+}
+
+/// A retained message for a new subscription of a persistent session stands in its queue now.
+fn retained_queued(
+    core: &Rc<Core>,
+    message: Arc<Message>,
+    result: Result<Vec<(Append, Appended)>, Error>,
+    now: Now,
+) {
+    for (append, at) in result.unwrap_or_default() {
+        let Appended::At { entry, previous } = at else { continue };
+        let Some(connection) = core.owner_of(append.session) else { continue };
+        let mut encoded = Encoded::new(message.clone(), now.wall);
+        let delivery = Delivery { qos: append.qos, retain: append.retain, identifiers: &append.identifiers };
+        deliver_queued(core, &mut connection.borrow_mut(), &mut encoded, &delivery, (entry, previous), now);
+    }
+}
+
+/// Subscriptions are durable: install them, or remove them.
+fn done(core: &Rc<Core>, address: Address, pending: Pending, result: Result<(), Error>, now: Now) {
+    let Some(connection) = core.at(address) else { return };
+    let mut connection = connection.borrow_mut();
+    if let Err(error) = result {
+        let close = match error {
+            Error::NotOwner => Close::taken_over(),
+            error => Close::server_error(error.to_string()),
+        };
+        return connection.close(core, close, now);
+    }
+    let session = connection.session_id();
+    match pending {
+        Pending::Subscribe { packet_id, outcomes, granted } => {
+            let subscriptions = granted.clone();
+            let ticket = core.expect(address, Pending::Subscribe { packet_id, outcomes, granted });
+            core.route(RoutingRequest::Subscribe { ticket, session, subscriptions });
+        }
+        Pending::Unsubscribe { packet_id, filters } => {
+            let ticket = core.expect(address, Pending::Unsubscribe { packet_id, filters: filters.clone() });
+            core.route(RoutingRequest::Unsubscribe { ticket, session, filters });
+        }
+        Pending::Claim(_) | Pending::Queue | Pending::End(_) | Pending::Retained(_) => {}
+    }
+}
+
+type QueueRead = Result<(Vec<QueuedMessage>, EntryId), Error>;
+
+fn queue_read(core: &Rc<Core>, address: Address, result: QueueRead, now: Now) {
+    let Some(connection) = core.at(address) else { return };
+    let mut connection = connection.borrow_mut();
+    let connection = &mut *connection;
+    let (mut entries, tail) = match result {
+        Ok(read) => read,
+        Err(Error::NotOwner) => return connection.close(core, Close::taken_over(), now),
+        Err(error) => return connection.close(core, Close::server_error(error.to_string()), now),
+    };
+    // What the client may no longer receive is taken out of its queue.
+    let authorizer = &mut connection.authorizer;
+    let mut forbidden = Vec::new();
+    entries.retain(|entry| {
+        let allowed = authorizer.as_mut().is_some_and(|authorizer| authorizer.receive(&entry.message.topic));
+        if !allowed {
+            forbidden.push(entry.entry);
+        }
+        allowed
+    });
+    core.metrics.publish_out.inc_by(entries.len() as u64);
+    core.metrics.publish_out_denied.inc_by(forbidden.len() as u64);
+    let deliveries = entries.iter().map(|queued| {
+        let delivery = Delivery { qos: queued.qos, retain: queued.retain, identifiers: &queued.identifiers };
+        (queued.entry, queued.message.clone(), delivery)
+    });
+    // When nothing of what was read may be delivered, what was read is all that is known to be behind the session.
+    let read_to = forbidden.last().filter(|_| entries.is_empty()).copied().unwrap_or(tail);
+    connection.session.queue_read(deliveries, read_to, now);
+    connection.session.queue_tail(tail);
+    for entry in forbidden {
+        connection.acknowledged(core, entry);
+    }
+    connection.act(core, now);
+    connection.mark_dirty(core);
+}
+
+fn flush(core: &Rc<Core>, now: Now) {
+    let mut write = std::mem::take(&mut core.staging.borrow_mut().write);
+    for address in write.drain(..) {
+        if let Some(connection) = core.at(address) {
+            connection.borrow_mut().flush(core, now);
+        }
+    }
+    // Writing may have led to more output (a queue read on): its turn is scheduled already. Keep the capacity.
+    let mut staging = core.staging.borrow_mut();
+    if staging.write.is_empty() {
+        staging.write = write;
+    }
+}
+
+/// The store has caught up: connections that were held back read on.
+fn relieve(core: &Core) {
+    if core.congested.get() {
+        return;
+    }
+    let paused = std::mem::take(&mut core.staging.borrow_mut().paused);
+    for address in paused {
+        if let Some(connection) = core.at(address) {
+            connection.borrow_mut().resume_input();
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! A group's evaluator: the one task on the leader that turns commands into proposals (protocols.md E1).
+//!
+//! It evaluates each command, in order, on applied state plus the overlay of all proposals in flight, so that
+//! commands that depend on each other need not wait for each other's fsync. Each proposal names the one
+//! before it; applying drops a proposal whose predecessor was not applied. When that happens, or openraft
+//! rejects one, the overlay is worth nothing: what is in flight is awaited, then all that was not applied is
+//! evaluated again from applied state.
+//!
+//! An answer that proposes nothing (a refusal, or nothing to change) was read through the overlay too: it is
+//! given only when every proposal it could have read is applied, or else evaluated again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fleethaven_fabric::metadata::{Error, Executed};
+use fleethaven_registry::{self as registry, Command, Context, Effects, Limits, Reply};
+use fleethaven_types::Timestamp;
+use openraft::ReadPolicy;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::overlay::Overlay;
+use crate::record::Proposal;
+use crate::state::State;
+use crate::types::{Completion, Outcome, Raft, WriteResult};
+
+/// How often a command is evaluated before it is given up as `Unavailable`.
+const ATTEMPTS: u8 = 4;
+
+type Answer = Result<Executed, Error>;
+
+/// A command and who waits for it.
+pub(crate) struct Request {
+    command: Command,
+    answer: oneshot::Sender<Answer>,
+    attempts: u8,
+}
+
+impl Request {
+    /// A request and where its answer will arrive.
+    pub(crate) fn new(command: Command) -> (Self, oneshot::Receiver<Answer>) {
+        let (answer, receiver) = oneshot::channel();
+        (Self { command, answer, attempts: 0 }, receiver)
+    }
+
+    fn answer(self, answer: Answer) {
+        // Whoever gave up waiting was told that the outcome is unknown.
+        let _ = self.answer.send(answer);
+    }
+}
+
+/// What the evaluator is started with.
+pub(crate) struct Settings {
+    /// The wall clock.
+    pub(crate) clock: fn() -> Timestamp,
+    /// Quotas.
+    pub(crate) limits: Limits,
+    /// Proposals and waiting answers in flight, at most.
+    pub(crate) max_in_flight: usize,
+}
+
+/// How a proposal ended.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    /// Applied at this revision.
+    Applied(u64),
+    /// Certainly without effect.
+    Void,
+    /// Leadership was lost, or the node stopped, before that was known.
+    Unknown,
+}
+
+/// Something that is answered in its turn.
+enum InFlight {
+    Proposal { sequence: u64, request: Request, reply: Reply, keys: Vec<Bytes>, fate: Option<Fate> },
+    Settled { request: Request, answer: Answer },
+}
+
+/// The evaluator of one group.
+pub(crate) struct Evaluator {
+    raft: Raft,
+    state: Arc<State>,
+    settings: Settings,
+    requests: mpsc::Receiver<Request>,
+    fates: mpsc::UnboundedReceiver<(u64, Option<WriteResult>)>,
+    fate_sender: mpsc::UnboundedSender<(u64, Option<WriteResult>)>,
+    /// Whether leadership in `term` is believed to hold.
+    leading: bool,
+    /// Term that `sequence` and `applied` count in.
+    term: u64,
+    /// The last proposal made.
+    sequence: u64,
+    /// The proposal that the next one follows.
+    predecessor: u64,
+    /// The last proposal applied.
+    applied: u64,
+    overlay: Overlay,
+    in_flight: VecDeque<InFlight>,
+    /// The overlay was dropped: nothing is evaluated until nothing is in flight.
+    broken: bool,
+    again: VecDeque<Request>,
+}
+
+impl Evaluator {
+    /// The evaluator of the group behind `raft`.
+    pub(crate) fn new(
+        raft: Raft,
+        state: Arc<State>,
+        settings: Settings,
+        requests: mpsc::Receiver<Request>,
+    ) -> Self {
+        let (fate_sender, fates) = mpsc::unbounded_channel();
+        Self {
+            raft,
+            state,
+            settings,
+            requests,
+            fates,
+            fate_sender,
+            leading: false,
+            term: 0,
+            sequence: 0,
+            predecessor: 0,
+            applied: 0,
+            overlay: Overlay::default(),
+            in_flight: VecDeque::new(),
+            broken: false,
+            again: VecDeque::new(),
+        }
+    }
+
+    /// Serves until the request channel is closed and everything accepted is answered.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let room = !self.broken && self.in_flight.len() < self.settings.max_in_flight;
+            tokio::select! {
+                biased;
+                Some((sequence, result)) = self.fates.recv() => {
+                    self.settle(sequence, result);
+                    self.answer_in_turn();
+                    self.start_over().await;
+                }
+                request = self.requests.recv(), if room => match request {
+                    Some(request) => self.evaluate(request).await,
+                    None if self.in_flight.is_empty() => return,
+                    None => self.drain().await,
+                },
+            }
+        }
+    }
+
+    /// Awaits what is in flight once no more requests can come.
+    async fn drain(&mut self) {
+        while !self.in_flight.is_empty() {
+            let Some((sequence, result)) = self.fates.recv().await else { return };
+            self.settle(sequence, result);
+            self.answer_in_turn();
+            self.start_over().await;
+        }
+    }
+
+    /// Makes sure that this node leads and has applied all that earlier leaders committed.
+    async fn lead(&mut self) -> Result<(), Error> {
+        if self.leading {
+            return Ok(());
+        }
+        let term = confirmed_term(&self.raft).await?;
+        if term != self.term {
+            (self.term, self.sequence, self.applied) = (term, 0, 0);
+        }
+        self.predecessor = self.applied;
+        self.leading = true;
+        Ok(())
+    }
+
+    async fn evaluate(&mut self, mut request: Request) {
+        if request.answer.is_closed() {
+            return;
+        }
+        if let Err(error) = self.lead().await {
+            return request.answer(Err(error));
+        }
+        request.attempts += 1;
+        if request.attempts > ATTEMPTS {
+            return request.answer(Err(Error::Unavailable("the leader keeps rejecting proposals".into())));
+        }
+        match self.outcome(&request.command) {
+            Err(error) => request.answer(Err(error)),
+            Ok(Ok((reply, effects))) if !effects.is_empty() => self.propose(request, reply, effects).await,
+            Ok(Ok((reply, _))) => self.settle_without_effect(request, Ok(Executed { reply, revision: 0 })),
+            Ok(Err(refusal)) => self.settle_without_effect(request, Err(refusal.into())),
+        }
+    }
+
+    /// Evaluates on applied state and overlay; the outer error means that it could not be done.
+    fn outcome(&self, command: &Command) -> Result<Result<(Reply, Effects), registry::Error>, Error> {
+        let context = self.context()?;
+        let base = self.state.now();
+        let outcome = registry::evaluate(&self.overlay.over(&base), command, &context);
+        base.finish().map_err(|e| Error::Unavailable(format!("reading the state: {e}")))?;
+        Ok(outcome)
+    }
+
+    fn context(&self) -> Result<Context, Error> {
+        let mut random = [0; 32];
+        aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::Unavailable("no entropy".into()))?;
+        Ok(Context { now: (self.settings.clock)(), random, limits: self.settings.limits.clone() })
+    }
+
+    async fn propose(&mut self, request: Request, reply: Reply, effects: Effects) {
+        self.sequence += 1;
+        let sequence = self.sequence;
+        self.overlay.add(sequence, &effects);
+        let keys = effects.writes.iter().map(|write| write.key().clone()).collect();
+        let proposal = Proposal::new(effects, self.term, sequence, self.predecessor);
+        self.predecessor = sequence;
+        self.in_flight.push_back(InFlight::Proposal { sequence, request, reply, keys, fate: None });
+        let completion = Completion::new(sequence, self.fate_sender.clone());
+        let submitted = self.raft.write(proposal).with_leader(self.term).responder(completion).await;
+        if let Err(error) = submitted {
+            // The completion was dropped with the proposal and reports the fate as unknown.
+            tracing::error!(%error, "a proposal could not be submitted");
+        }
+    }
+
+    fn settle_without_effect(&mut self, request: Request, answer: Answer) {
+        if !self.in_flight.is_empty() {
+            return self.in_flight.push_back(InFlight::Settled { request, answer });
+        }
+        // Nothing in flight will prove that this node still leads: a read index does.
+        let (raft, term) = (self.raft.clone(), self.term);
+        tokio::spawn(async move {
+            let answer = match confirmed_term(&raft).await {
+                Ok(confirmed) if confirmed == term => answer,
+                Ok(_) => Err(Error::Unavailable("leadership changed".into())),
+                Err(error) => Err(error),
+            };
+            request.answer(answer);
+        });
+    }
+
+    /// Notes how proposal `of` ended.
+    fn settle(&mut self, of: u64, result: Option<WriteResult>) {
+        let ended = fate_of(result);
+        let found = self.in_flight.iter_mut().find_map(|item| match item {
+            InFlight::Proposal { sequence, fate, keys, .. } if *sequence == of => Some((fate, keys)),
+            _ => None,
+        });
+        let Some((fate, keys)) = found else { return };
+        *fate = Some(ended);
+        match ended {
+            Fate::Applied(_) => {
+                self.overlay.applied(of, keys);
+                self.applied = self.applied.max(of);
+            }
+            Fate::Void | Fate::Unknown => {
+                self.overlay.clear();
+                self.broken = true;
+                self.leading = false;
+            }
+        }
+    }
+
+    /// Answers from the front what is decided.
+    fn answer_in_turn(&mut self) {
+        while let Some(front) = self.in_flight.pop_front() {
+            match front {
+                InFlight::Proposal { fate: None, .. } => return self.in_flight.push_front(front),
+                InFlight::Proposal { request, reply, fate: Some(fate), .. } => match fate {
+                    Fate::Applied(revision) => request.answer(Ok(Executed { reply, revision })),
+                    Fate::Void => self.again.push_back(request),
+                    Fate::Unknown => request.answer(Err(Error::Unknown)),
+                },
+                InFlight::Settled { request, .. } if self.broken => self.again.push_back(request),
+                InFlight::Settled { request, answer } => request.answer(answer),
+            }
+        }
+    }
+
+    /// After the overlay was dropped and the last proposal has ended: evaluates again what had no effect.
+    async fn start_over(&mut self) {
+        if !self.broken || !self.in_flight.is_empty() {
+            return;
+        }
+        self.broken = false;
+        for request in std::mem::take(&mut self.again) {
+            self.evaluate(request).await;
+        }
+    }
+}
+
+fn fate_of(result: Option<WriteResult>) -> Fate {
+    use openraft::errors::ClientWriteError as E;
+    match result {
+        Some(Ok(written)) => match written.data {
+            Outcome::Applied => Fate::Applied(written.log_id.index),
+            Outcome::Retry => Fate::Void,
+        },
+        Some(Err(E::ForwardToLeader(_))) => Fate::Void,
+        Some(Err(_)) | None => Fate::Unknown,
+    }
+}
+
+/// Confirms with a quorum that this node leads and waits until it has applied everything committed until now.
+/// Returns the term it leads in.
+pub(crate) async fn confirmed_term(raft: &Raft) -> Result<u64, Error> {
+    let read = raft.ensure_linearizable(ReadPolicy::ReadIndex).await;
+    let read = read.map_err(|e| Error::Unavailable(e.to_string()))?;
+    Ok(read.log_id().leader_id.term)
+}
+
+#[cfg(test)]
+mod tests;

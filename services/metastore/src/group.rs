@@ -1,0 +1,139 @@
+//! One raft group of a node: log, state, changes and evaluator.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::{BasicNode, RaftNetworkFactory, SnapshotPolicy};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::changes::ChangeLog;
+use crate::config::Config;
+use crate::disk::Disk;
+use crate::error::Error;
+use crate::evaluator::{Evaluator, Request, Settings, confirmed_term};
+use crate::log::LogStore;
+use crate::machine::StateMachine;
+use crate::state::State;
+use crate::types::{Raft, Types};
+
+/// The group that holds accounts, the registry, certificates, policies and rules.
+pub(crate) const CONTROL: u32 = 0;
+
+/// How long a starting group may take to elect itself and apply what the log holds.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long what is in flight may take to end when the group stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A running group.
+pub(crate) struct Group {
+    pub(crate) raft: Raft,
+    pub(crate) state: Arc<State>,
+    pub(crate) changes: Arc<ChangeLog>,
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    evaluator: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Group {
+    /// Starts group `id` on `disk` and waits until it serves. An empty log is bootstrapped with this node as
+    /// its only voter.
+    pub(crate) async fn start<N>(disk: Arc<Disk>, id: u32, config: &Config, network: N) -> Result<Self, Error>
+    where
+        N: RaftNetworkFactory<Types>,
+        N::Network: openraft::network::NetSnapshot<Types, SnapshotData = crate::snapshot::SnapshotFile>,
+    {
+        let io = |e| Error::from_io(&config.dir, e);
+        let log = LogStore::open(disk.clone(), id).map_err(io)?;
+        let (state, applied) = State::open(disk, id).map_err(io)?;
+        let state = Arc::new(state);
+        let changes = Arc::new(ChangeLog::new(applied.revision(), config.change_log_bytes));
+        let machine = StateMachine::open(state.clone(), changes.clone(), applied).map_err(io)?;
+        let raft_config = Arc::new(raft_config(config)?);
+        let raft = Raft::new(config.node, raft_config, network, log, machine).await.map_err(raft_error)?;
+        assert_no_leader_restore(&raft)?;
+        seek_leadership(&raft, config.node).await?;
+        let (requests, queue) = mpsc::channel(config.max_in_flight.max(1));
+        let settings = Settings {
+            clock: config.clock,
+            limits: config.limits.clone(),
+            max_in_flight: config.max_in_flight,
+        };
+        let evaluator = tokio::spawn(Evaluator::new(raft.clone(), state.clone(), settings, queue).run());
+        Ok(Self {
+            raft,
+            state,
+            changes,
+            requests: Mutex::new(Some(requests)),
+            evaluator: Mutex::new(Some(evaluator)),
+        })
+    }
+
+    /// Where commands go; `None` once the group stops.
+    pub(crate) fn requests(&self) -> Option<mpsc::Sender<Request>> {
+        self.requests.lock().clone()
+    }
+
+    /// Refuses new commands, answers those accepted, ends watches and stops raft.
+    pub(crate) async fn stop(&self) -> Result<(), Error> {
+        drop(self.requests.lock().take());
+        let evaluator = self.evaluator.lock().take();
+        if let Some(mut evaluator) = evaluator
+            && tokio::time::timeout(STOP_TIMEOUT, &mut evaluator).await.is_err()
+        {
+            tracing::warn!("commands were in flight when the group stopped");
+            evaluator.abort();
+        }
+        self.changes.close();
+        self.raft.shutdown().await.map_err(raft_error)
+    }
+}
+
+/// openraft's settings. Elections take less than a second (protocols.md B4).
+fn raft_config(config: &Config) -> Result<openraft::Config, Error> {
+    let raft = openraft::Config {
+        cluster_name: "fleethaven".into(),
+        heartbeat_interval: 100,
+        election_timeout_min: 400,
+        election_timeout_max: 800,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_every),
+        max_in_snapshot_log_to_keep: config.keep_log,
+        purge_batch_size: (config.keep_log / 4).max(1),
+        replication_lag_threshold: config.snapshot_every.saturating_add(config.keep_log),
+        enable_leader_restore: Some(false),
+        ..openraft::Config::default()
+    };
+    raft.validate().map_err(raft_error)
+}
+
+/// A leader that lost the unsynced tail of its log must not resume as the same leader (protocols.md E2).
+fn assert_no_leader_restore(raft: &Raft) -> Result<(), Error> {
+    match raft.config().enable_leader_restore {
+        Some(false) => Ok(()),
+        other => Err(Error::Raft(format!("enable_leader_restore must be off, it is {other:?}"))),
+    }
+}
+
+/// Bootstraps an empty group; lets a single voter elect itself at once instead of after the election timeout.
+/// Waits until everything committed is applied.
+async fn seek_leadership(raft: &Raft, node: u64) -> Result<(), Error> {
+    if !raft.is_initialized().await.map_err(raft_error)? {
+        raft.initialize(BTreeMap::from([(node, BasicNode::default())])).await.map_err(raft_error)?;
+    } else if raft.voter_ids().eq([node]) {
+        raft.trigger().elect(false).await.map_err(raft_error)?;
+    }
+    let wait = raft.wait(Some(START_TIMEOUT));
+    wait.metrics(|m| m.current_leader.is_some(), "a leader")
+        .await
+        .map_err(|e| Error::NotReady(e.to_string()))?;
+    if raft.is_leader() {
+        let ready = tokio::time::timeout(START_TIMEOUT, confirmed_term(raft)).await;
+        ready.map_err(|e| Error::NotReady(e.to_string()))?.map_err(|e| Error::NotReady(e.to_string()))?;
+    }
+    Ok(())
+}
+
+fn raft_error(error: impl std::fmt::Display) -> Error {
+    Error::Raft(error.to_string())
+}

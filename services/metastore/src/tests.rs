@@ -1,0 +1,10 @@
+//! Tests of the storage against openraft's suite, and of the whole node.
+
+mod crash;
+mod damage;
+mod figures;
+pub(crate) mod fixture;
+mod install;
+mod node;
+mod suite;
+mod watching;

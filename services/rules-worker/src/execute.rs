@@ -1,0 +1,210 @@
+//! One rule for one message: SQL, actions, error action.
+
+use std::time::Duration;
+
+use fleethaven_fabric::Publish;
+use fleethaven_rulesql::{Fired, Input, MqttProperties, NoExternal, Outcome, Payload, Variables};
+use fleethaven_topics::name;
+use fleethaven_types::Message;
+use futures_util::future::join_all;
+
+use crate::actions::{Action, Error, Invocation};
+use crate::error_action;
+use crate::metrics::Metrics;
+use crate::rules::CompiledRule;
+
+/// Tries of an action whose failure is transient, the first one included.
+const TRIES: u32 = 3;
+/// Wait before the second try; doubled for the third.
+const BACKOFF: Duration = Duration::from_millis(100);
+
+/// What rules are executed with.
+pub struct Engine<'a> {
+    /// The way into the broker.
+    pub publish: &'a dyn Publish,
+    /// Counters.
+    pub metrics: &'a Metrics,
+}
+
+/// The context of a message as texts, made once for all of its rules.
+pub struct MessageContext {
+    account: String,
+    source_ip: Option<String>,
+    trace_id: String,
+    properties: Option<MqttProperties>,
+}
+
+impl MessageContext {
+    /// The context of `message`.
+    pub fn of(message: &Message) -> Self {
+        let properties = message.properties.as_deref().map(|sent| MqttProperties {
+            content_type: sent.content_type.as_ref().map(ToString::to_string),
+            response_topic: sent.response_topic.as_ref().map(ToString::to_string),
+            correlation_data: sent.correlation_data.clone(),
+            utf8_payload: sent.payload_is_utf8.unwrap_or(false),
+            user_properties: sent
+                .user_properties
+                .iter()
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+                .collect(),
+        });
+        Self {
+            account: message.publisher.scope.account.to_string(),
+            source_ip: message.publisher.source_ip.map(|ip| ip.to_string()),
+            trace_id: uuid::Uuid::from_u128(message.trace_id()).to_string(),
+            properties,
+        }
+    }
+}
+
+fn random() -> [u8; 16] {
+    *uuid::Uuid::new_v4().as_bytes()
+}
+
+impl Engine<'_> {
+    /// Executes `rule` for `message`.
+    pub async fn execute(
+        &self,
+        rule: &CompiledRule,
+        message: &Message,
+        context: &MessageContext,
+        payload: &Payload,
+    ) {
+        let labels = [context.account.as_str(), rule.name.as_str()];
+        self.metrics.executed.with_label_values(&labels).inc();
+        if rule.statement.needs_document() && payload.is_unreadable() {
+            self.metrics.parse_error.with_label_values(&labels).inc();
+        }
+        let input = input(rule, message, context);
+        let outcome = {
+            let mut external = NoExternal;
+            rule.statement.evaluate(&input, payload, &mut external)
+        };
+        match outcome {
+            Outcome::Fired(fired) => self.fire(rule, message, &input, payload, fired).await,
+            Outcome::NotFired { condition_is_boolean: true } => {}
+            Outcome::NotFired { condition_is_boolean: false } => {
+                tracing::debug!(
+                    account = labels[0],
+                    rule = labels[1],
+                    trace_id = context.trace_id,
+                    "WHERE is no Boolean"
+                );
+            }
+            Outcome::Failed(failure) => tracing::warn!(
+                account = labels[0], rule = labels[1], trace_id = context.trace_id, topic = input.topic,
+                event = "FunctionExecution", reason = %failure, "the rule ended"
+            ),
+        }
+    }
+
+    async fn fire(
+        &self,
+        rule: &CompiledRule,
+        message: &Message,
+        input: &Input<'_>,
+        original: &Payload,
+        fired: Fired,
+    ) {
+        let invocation = Invocation {
+            message,
+            input,
+            original,
+            variables: &fired.variables,
+            payload: fired.output.into_bytes(),
+            publish: self.publish,
+        };
+        let outcomes =
+            join_all(rule.actions.iter().map(|action| self.run(rule, action.as_ref(), &invocation))).await;
+        let failures: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+        if !failures.is_empty() {
+            self.fail(rule, message, input, original, &fired.variables, &failures).await;
+        }
+    }
+
+    async fn run(
+        &self,
+        rule: &CompiledRule,
+        action: &dyn Action,
+        invocation: &Invocation<'_>,
+    ) -> Result<(), (&'static str, Error)> {
+        let result = retried(action, invocation).await;
+        let (account, name) = (invocation.input.account_id, action.name());
+        let outcome = if result.is_ok() { "success" } else { "failure" };
+        self.metrics.action.with_label_values(&[account, &rule.name, name, outcome]).inc();
+        if let Err(error) = &result {
+            tracing::warn!(
+                account,
+                rule = rule.name,
+                action = name,
+                resource = error.resource,
+                trace_id = invocation.input.trace_id,
+                topic = invocation.input.topic,
+                event = "RuleExecution",
+                reason = error.message,
+                "action failed"
+            );
+        }
+        result.map_err(|error| (name, error))
+    }
+
+    /// Runs the error action, if there is one. Its own failure is logged and counted, and leads to nothing further.
+    async fn fail(
+        &self,
+        rule: &CompiledRule,
+        message: &Message,
+        input: &Input<'_>,
+        original: &Payload,
+        variables: &Variables,
+        failures: &[(&'static str, Error)],
+    ) {
+        let Some(action) = &rule.error_action else { return };
+        let payload = error_action::payload(&rule.name, input.topic, message, failures).into();
+        let invocation = Invocation { message, input, original, variables, payload, publish: self.publish };
+        let result = retried(action.as_ref(), &invocation).await;
+        let outcome = if result.is_ok() { "success" } else { "failure" };
+        let labels = [input.account_id, &rule.name, action.name(), outcome];
+        self.metrics.error_action.with_label_values(&labels).inc();
+        if let Err(error) = result {
+            tracing::error!(
+                account = input.account_id,
+                rule = rule.name,
+                action = action.name(),
+                resource = error.resource,
+                event = "RuleExecution",
+                reason = error.message,
+                "error action failed"
+            );
+        }
+    }
+}
+
+async fn retried(action: &dyn Action, invocation: &Invocation<'_>) -> Result<(), Error> {
+    let mut wait = BACKOFF;
+    for _ in 1..TRIES {
+        match action.run(invocation).await {
+            Err(error) if error.transient => {
+                tokio::time::sleep(wait).await;
+                wait *= 2;
+            }
+            settled => return settled,
+        }
+    }
+    action.run(invocation).await
+}
+
+fn input<'a>(rule: &'a CompiledRule, message: &'a Message, context: &'a MessageContext) -> Input<'a> {
+    let client_id = message.publisher.client_id.as_deref();
+    Input {
+        topic: name::basic_ingest(&message.topic).map_or(&message.topic, |(_, rest)| rest),
+        client_id,
+        principal: message.publisher.principal.as_deref(),
+        source_ip: context.source_ip.as_deref(),
+        trace_id: client_id.is_some().then_some(context.trace_id.as_str()),
+        account_id: &context.account,
+        rule_name: &rule.name,
+        now_ms: i64::try_from(message.received_at.as_millis()).unwrap_or(i64::MAX),
+        properties: context.properties.as_ref(),
+        random: &random,
+    }
+}
