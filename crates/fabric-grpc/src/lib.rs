@@ -19,5 +19,7 @@ pub mod server;
 mod convert;
 mod generated;
 mod replica;
+#[cfg(test)]
+mod tests;
 
 pub use client::Client;

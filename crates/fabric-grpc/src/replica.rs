@@ -64,8 +64,6 @@ impl Replica {
         self.state.read().level
     }
 
-    /// Whether the client is gone.
-
     /// Ends all local watches.
     pub(crate) fn close(&self) {
         let mut state = self.state.write();
@@ -96,13 +94,7 @@ impl Replica {
     /// A local watch. Positions other than the present one are answered with a reset and a listing: the copy keeps no
     /// history.
     pub(crate) fn watch(self: &Arc<Self>, prefixes: Vec<Bytes>, from: Option<Position>) -> WatchStream {
-        let local = Local {
-            replica: self.clone(),
-            prefixes,
-            from,
-            ready: VecDeque::new(),
-            events: None,
-        };
+        let local = Local { replica: self.clone(), prefixes, from, ready: VecDeque::new(), events: None };
         Box::pin(stream::unfold(local, |mut local| async move {
             let event = local.next().await?;
             Some((event, local))
@@ -164,11 +156,8 @@ impl State {
     fn listing(&self, prefixes: &[Bytes]) -> VecDeque<WatchEvent> {
         let revision = self.position.map_or(0, |position| position.revision);
         let wanted = self.entries.iter().filter(|(key, _)| has_prefix(prefixes, key));
-        let puts = wanted.map(|(key, value)| WatchEvent::Put {
-            key: key.clone(),
-            value: value.clone(),
-            revision,
-        });
+        let puts =
+            wanted.map(|(key, value)| WatchEvent::Put { key: key.clone(), value: value.clone(), revision });
         let synced = self.position.map(WatchEvent::Synced);
         [WatchEvent::Reset].into_iter().chain(puts).chain(synced).collect()
     }

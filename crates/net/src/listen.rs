@@ -1,4 +1,4 @@
-//! TCP listeners that several cores can share.
+//! Sockets: TCP listeners that several cores can share, and the UDP socket of QUIC.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +21,17 @@ pub fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Binds a UDP socket, non-blocking, for this caller alone.
+pub fn udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
     Ok(socket.into())
 }
 

@@ -31,7 +31,8 @@ impl FromStr for Profile {
 }
 
 /// Where AWS deviates from the MQTT text, which of the two a listener follows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Behaviour {
     /// Highest QoS granted and accepted.
     pub max_qos: QoS,
@@ -60,7 +61,8 @@ pub struct Behaviour {
 }
 
 /// How much one account, connection or message may use. `None` means unlimited.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Limits {
     /// Client id size in UTF-8 bytes.
     pub client_id_bytes: usize,

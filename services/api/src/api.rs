@@ -87,6 +87,10 @@ impl Api {
         Ok(Self { state: Arc::new(state) })
     }
 
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
     /// Answers one request. Every answer carries `x-amzn-RequestId`, errors `x-amzn-ErrorType` too.
     pub async fn handle<B>(&self, peer: &Peer, request: Request<B>) -> Response<Full<Bytes>>
     where
@@ -189,6 +193,13 @@ fn respond(outcome: Outcome, status: u16, trail: &Trail, request_id: Uuid) -> Re
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     response
+}
+
+/// The answer to a request of the data plane that ends here.
+pub(crate) fn refusal(error: Error) -> Response<Full<Bytes>> {
+    let status = error.status(Service::Data);
+    let trail = Trail { services: &[Service::Data], ..Trail::default() };
+    respond(Err(error), status, &trail, Uuid::new_v4())
 }
 
 /// `message`; the resource that exists already; outside the control plane the trace id too.

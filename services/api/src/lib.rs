@@ -16,6 +16,7 @@
 //! | `error` | every refusal with AWS's exception name and status |
 //! | `control` | one file per resource of the control plane |
 //! | [`data`] | publishing over HTTPS, and [`DataPlane`] |
+//! | `websocket` | who signed a WebSocket upgrade |
 //! | `metrics` | counters and latencies |
 #![warn(missing_docs)]
 
@@ -35,8 +36,10 @@ pub mod operations;
 pub mod peer;
 #[cfg(test)]
 mod testing;
+mod websocket;
 
 pub use api::Api;
 pub use config::{ApiConfig, Endpoints, HostPort};
 pub use data::DataPlane;
 pub use peer::{ClientCertificate, Peer};
+pub use websocket::Signer;

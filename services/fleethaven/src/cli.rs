@@ -24,6 +24,18 @@ pub(crate) enum Command {
 /// Arguments of `fleethaven dev`. Any port may be 0: the ready line tells which was chosen.
 #[derive(Args, Clone)]
 pub(crate) struct DevArgs {
+    /// A file with settings (TOML): flags by their name, `[limits]` and `[behaviour]`. Flags and environment go before it.
+    #[arg(long, value_name = "FILE", env = "FLEETHAVEN_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print the settings in force as such a file, and exit.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+
+    /// Check the settings, and exit.
+    #[arg(long)]
+    pub(crate) check_config: bool,
+
     /// Where everything is kept; made on first start.
     #[arg(long, value_name = "DIR", env = "FLEETHAVEN_DATA_DIR", default_value = ".fleethaven")]
     pub(crate) data_dir: PathBuf,
@@ -103,7 +115,12 @@ pub(crate) struct DevArgs {
     pub(crate) grace_period: u16,
 
     /// What is logged: a level, or `target=level` parts parted by commas.
-    #[arg(long, value_name = "FILTER", env = "FLEETHAVEN_LOG", default_value = "warn,fleethaven=info,openraft=error")]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "FLEETHAVEN_LOG",
+        default_value = "warn,fleethaven=info,openraft=error"
+    )]
     pub(crate) log: String,
 
     /// `json` or `text`; text when standard error is a terminal.

@@ -1,5 +1,6 @@
 //! The life of `fleethaven dev`: start, ready, drain.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use fleethaven_daemon::clock;
 use fleethaven_daemon::shutdown::{self, Shutdown};
 use fleethaven_gateway::{Listener, ListenerKind};
 use fleethaven_net::tls::Endpoint;
-use fleethaven_net::{CertificateGate, ServerTls};
+use fleethaven_net::{CertificateGate, ServerTls, websocket};
 use fleethaven_telemetry::admin::Admin;
 use fleethaven_telemetry::logs::{self, LogOptions};
 use fleethaven_types::Scope;
@@ -20,14 +21,18 @@ use tokio::net::TcpListener;
 use crate::account;
 use crate::certificates;
 use crate::cli::DevArgs;
+use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::https::Https;
 use crate::ready::{Bound, Ready, host};
 use crate::wiring::{Services, Stores, settings};
 
 /// Runs until it is told to stop.
-pub(crate) fn main(arguments: DevArgs) -> Result<()> {
-    arguments.check().map_err(anyhow::Error::msg)?;
+pub(crate) fn main(config: Config) -> Result<()> {
+    let arguments = &config.arguments;
+    if arguments.print_config || arguments.check_config {
+        return if arguments.print_config { print(&config.printed) } else { Ok(()) };
+    }
     let mut log = LogOptions { filter: arguments.log.clone(), ..LogOptions::default() };
     if let Some(format) = &arguments.log_format {
         log.format = format.parse()?;
@@ -38,9 +43,14 @@ pub(crate) fn main(arguments: DevArgs) -> Result<()> {
         bail!("a crypto provider was installed before");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(run(arguments));
+    let outcome = runtime.block_on(run(config));
     runtime.shutdown_timeout(Duration::from_secs(2));
     outcome
+}
+
+fn print(settings: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(settings.as_bytes()).context("cannot print the settings")
 }
 
 /// Sockets, bound before anything else is started, so that a port in use is said at once.
@@ -52,7 +62,7 @@ struct Sockets {
     admin: TcpListener,
 }
 
-async fn run(arguments: DevArgs) -> Result<()> {
+async fn run(Config { arguments, limits, behaviour, .. }: Config) -> Result<()> {
     let signalled = shutdown::signalled();
     if arguments.quic.is_some() {
         bail!("--quic: MQTT over QUIC is not available yet; leave it out");
@@ -74,7 +84,7 @@ async fn run(arguments: DevArgs) -> Result<()> {
 
     let stores = Stores::open(&data.path(""), arguments.profile).await?;
     let credentials = account::bootstrap(&*stores.metastore, scope, now).await?;
-    let settings = settings(arguments.profile, scope);
+    let settings = settings(behaviour, limits, scope);
     let services = Services::start(&stores, settings, scope, cores, &registry).await?;
     let gate: Arc<dyn CertificateGate> = services.identity.clone();
     let tls = Arc::new(ServerTls::new(&server.identity, &gate)?);
@@ -84,7 +94,9 @@ async fn run(arguments: DevArgs) -> Result<()> {
     let naming = (arguments.base_domain.clone(), arguments.single_region, at);
     let api = services.api(&stores, scope, arguments.profile, naming, &registry)?;
     let identity = services.identity.clone();
-    let https = Arc::new(Https { api, tls, identity, gateway: gateway.clone() });
+    let frame = services.packet_bytes();
+    let websocket_limits = websocket::Limits { max_frame: frame, max_message: frame };
+    let https = Arc::new(Https { api, tls, identity, gateway: gateway.clone(), websocket_limits });
     let mut serving =
         vec![tokio::spawn(https.clone().serve(sockets.https, Endpoint::Https, stopping.clone()))];
     if let Some(listener) = sockets.https_mtls {

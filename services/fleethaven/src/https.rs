@@ -6,12 +6,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleethaven_api::{Api, ClientCertificate, Peer};
+use bytes::Bytes;
+use fleethaven_api::{Api, ClientCertificate, Peer, Signer};
 use fleethaven_daemon::clock;
 use fleethaven_daemon::shutdown::Shutdown;
 use fleethaven_gateway::{Gateway, IdentityCache, Principal};
 use fleethaven_net::ServerTls;
 use fleethaven_net::tls::{ALPN_HTTP_CA, ALPN_MQTT, ALPN_MQTT_CA, Endpoint};
+use fleethaven_net::websocket::{self, MqttStream};
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -33,6 +38,7 @@ pub(crate) struct Https {
     pub(crate) tls: Arc<ServerTls>,
     pub(crate) identity: Arc<IdentityCache>,
     pub(crate) gateway: Arc<Gateway>,
+    pub(crate) websocket_limits: websocket::Limits,
 }
 
 impl Https {
@@ -75,7 +81,7 @@ impl Https {
     }
 
     async fn connection(
-        &self,
+        self: &Arc<Self>,
         tcp: TcpStream,
         peer: SocketAddr,
         endpoint: Endpoint,
@@ -144,19 +150,63 @@ impl Https {
     }
 
     async fn http(
-        &self,
+        self: &Arc<Self>,
         stream: TlsStream<TcpStream>,
         peer: Peer,
         watcher: hyper_util::server::graceful::Watcher,
     ) -> io::Result<()> {
         let service = hyper::service::service_fn(|request| {
-            let (api, peer) = (self.api.clone(), peer.clone());
-            async move { Ok::<_, std::convert::Infallible>(api.handle(&peer, request).await) }
+            let (this, peer) = (self.clone(), peer.clone());
+            async move { Ok::<_, std::convert::Infallible>(identified(this.request(&peer, request).await)) }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(OPEN_TIMEOUT);
         builder.http2().timer(TokioTimer::new());
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         watcher.watch(connection).await.map_err(io::Error::other)
     }
+
+    async fn request(&self, peer: &Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        if !Api::is_websocket(&head) {
+            return self.api.handle(peer, Request::from_parts(head, body)).await;
+        }
+        match self.api.signer(peer, &head).await {
+            Ok(signer) => self.websocket(peer.address, &signer, Request::from_parts(head, body)),
+            Err(refusal) => *refusal,
+        }
+    }
+
+    /// Answers an upgrade request; once the connection is upgraded, it goes to one of the gateway's cores.
+    fn websocket(
+        &self,
+        peer: SocketAddr,
+        signer: &Signer,
+        request: Request<Incoming>,
+    ) -> Response<Full<Bytes>> {
+        let answer = match websocket::accept(&request) {
+            Ok(answer) => answer,
+            Err(error) => return error.response().map(|()| Full::from(error.to_string())),
+        };
+        let principal = self.identity.access_key(signer.scope, &signer.access_key_id);
+        let (gateway, limits) = (self.gateway.clone(), self.websocket_limits);
+        tokio::spawn(async move {
+            match hyper::upgrade::on(request).await {
+                Ok(upgraded) => {
+                    let stream = MqttStream::new(TokioIo::new(upgraded), Bytes::new(), limits).await;
+                    gateway.adopt_stream(Box::pin(stream), peer, principal);
+                }
+                Err(error) => tracing::debug!(source_ip = %peer.ip(), %error, "WebSocket upgrade failed"),
+            }
+        });
+        answer.map(|()| Full::default())
+    }
+}
+
+/// Every answer carries a request id, those that the API does not give too.
+fn identified(mut answer: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    if let Ok(id) = uuid::Uuid::new_v4().to_string().parse() {
+        answer.headers_mut().entry("x-amzn-requestid").or_insert(id);
+    }
+    answer
 }

@@ -1,6 +1,6 @@
 //! The one binary. `fleethaven dev` runs every role in one process on embedded stores.
 //!
-//! - [`cli`]: what a user types
+//! - [`cli`], [`config`]: what a user types, and what the settings file adds
 //! - [`dev`]: the life of `fleethaven dev`: start, ready, drain
 //! - [`wiring`]: how the services are put together; the same crates a cluster runs
 //! - [`data_dir`], [`certificates`], [`account`]: what the first start makes
@@ -11,6 +11,7 @@
 mod account;
 mod certificates;
 mod cli;
+mod config;
 mod data_dir;
 mod dev;
 mod housekeeping;
@@ -20,11 +21,8 @@ mod wiring;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let cli::Cli { command: cli::Command::Dev(arguments) } = cli::Cli::parse();
-    match dev::main(*arguments) {
+    match config::read().and_then(dev::main) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The last word of a failed start goes to people, whatever the log format is.

@@ -57,11 +57,10 @@ impl Stores {
     }
 }
 
-/// Behaviour and limits of a profile, as far as they are built: QoS 2 comes later (docs/compatibility.md).
-pub(crate) fn settings(profile: Profile, scope: Scope) -> Settings {
-    let mut behaviour = Behaviour::of(profile);
+/// Behaviour and limits as far as they are built: QoS 2 comes later (docs/compatibility.md).
+pub(crate) fn settings(mut behaviour: Behaviour, limits: Limits, scope: Scope) -> Settings {
     behaviour.max_qos = behaviour.max_qos.min(QoS::AtLeastOnce);
-    Settings::new(behaviour, Limits::of(profile), scope)
+    Settings::new(behaviour, limits, scope)
 }
 
 impl Services {
@@ -124,6 +123,11 @@ impl Services {
         Gateway::start(config, routing, listeners).context("cannot start the gateway")
     }
 
+    /// Largest MQTT packet in bytes.
+    pub(crate) fn packet_bytes(&self) -> usize {
+        self.settings.limits.packet_bytes as usize
+    }
+
     /// The API in front of the metastore and the broker.
     pub(crate) fn api(
         &self,
@@ -134,7 +138,9 @@ impl Services {
         registry: &Registry,
     ) -> Result<Api> {
         let endpoints = Endpoints { base_domain, data: at.clone(), jobs: at.clone(), credentials: at };
-        let config = ApiConfig { single_region, ..ApiConfig::new(scope, endpoints, profile) };
+        let (behaviour, limits) = (self.settings.behaviour.clone(), self.settings.limits.clone());
+        let config =
+            ApiConfig { single_region, behaviour, limits, ..ApiConfig::new(scope, endpoints, profile) };
         let broker = Arc::new(Broker(self.publish.clone()));
         Ok(Api::new(config, stores.metastore.clone(), broker, registry)?)
     }

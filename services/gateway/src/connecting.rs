@@ -129,7 +129,10 @@ impl Core {
         let publisher = Arc::new(Publisher {
             scope: principal.scope,
             client_id: Some(client_id.clone()),
-            principal: principal.certificate_id.map(|id| id.to_string().into()),
+            principal: principal
+                .certificate_id
+                .map(|id| id.to_string().into())
+                .or_else(|| principal.user.clone()),
             source_ip: Some(connection.peer.ip()),
             trace: connection.trace,
         });

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::BytesMut;
 use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::delivery::Address;
-use fleethaven_mqtt::{DecodeLimits, Decoder, ReasonCode, Version};
+use fleethaven_mqtt::{DecodeLimits, Decoder, Disconnect, Packet, ReasonCode, Version};
 use fleethaven_session::{AckTicket, Action, Close, Now, Session, SubscribeRequest, UnsubscribeRequest};
 use fleethaven_storage::{EntryId, OwnerToken, Request, SessionId, Subscription, Ticket};
 use fleethaven_types::{Message, Publisher, Utf8Bytes};
@@ -127,9 +127,7 @@ impl Connection {
             match received {
                 Poll::Pending => return,
                 Poll::Ready(Ok(Received::Bytes)) => {}
-                Poll::Ready(Ok(Received::End)) => {
-                    return self.lost(core, now, "the client closed the connection");
-                }
+                Poll::Ready(Ok(Received::End)) => return self.closed_by_client(core, now),
                 Poll::Ready(Err(error)) => return self.lost(core, now, &error.to_string()),
             }
         }
@@ -290,6 +288,16 @@ impl Connection {
         self.session.close(close);
         self.act(core, now);
         self.mark_dirty(core);
+    }
+
+    /// The stream ended. Under `ws_close_is_disconnect` a WebSocket Close frame counts as DISCONNECT: no will.
+    fn closed_by_client(&mut self, core: &Rc<Core>, now: Now) {
+        if core.settings.behaviour.ws_close_is_disconnect && self.transport.is_closed_in_order() {
+            let disconnect = Disconnect::new(ReasonCode::NORMAL_DISCONNECTION);
+            self.session.handle_packet(Packet::Disconnect(disconnect), now);
+            self.act(core, now);
+        }
+        self.lost(core, now, "the client closed the connection");
     }
 
     fn lost(&mut self, core: &Rc<Core>, now: Now, detail: &str) {

@@ -1,6 +1,7 @@
 //! Starts the cores and drains them.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,7 @@ use crate::identity::{IdentityCache, Principal};
 use crate::mailbox::{Adopted, Control, Mailboxes};
 use crate::metrics::Metrics;
 use crate::timer::Wheel;
+use crate::transport::ByteStream;
 use crate::turn;
 
 /// What a gateway needs.
@@ -116,6 +118,13 @@ impl Gateway {
     ) {
         if let Some(core) = self.shared.mailboxes.least_loaded() {
             core.send(Control::Adopt(Box::new(Adopted { tcp, tls, peer, principal })));
+        }
+    }
+
+    /// Takes over a connection over another kind of stream (WebSocket, QUIC) whose client is known.
+    pub fn adopt_stream(&self, stream: Pin<Box<dyn ByteStream>>, peer: SocketAddr, principal: Principal) {
+        if let Some(core) = self.shared.mailboxes.least_loaded() {
+            core.send(Control::AdoptStream(stream, peer, principal));
         }
     }
 

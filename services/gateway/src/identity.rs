@@ -17,7 +17,7 @@ use fleethaven_policy::{
 };
 use fleethaven_registry::shapes::{AttachedThing, CertificateStatus, PrincipalView};
 use fleethaven_registry::{Query, QueryKind, QueryReply};
-use fleethaven_types::Scope;
+use fleethaven_types::{Scope, Utf8Bytes};
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -59,6 +59,8 @@ pub struct Principal {
     pub scope: Scope,
     /// `None` for anonymous clients of the plain listener.
     pub certificate_id: Option<CertificateId>,
+    /// The user of a signed request; `None` for certificates and anonymous clients.
+    pub user: Option<Utf8Bytes>,
     pub(crate) entry: Arc<Entry>,
 }
 
@@ -134,7 +136,19 @@ impl IdentityCache {
 
     /// The principal of clients without a certificate on the plain listener.
     pub fn anonymous(&self) -> Principal {
-        Principal { scope: self.default_scope, certificate_id: None, entry: self.anonymous.clone() }
+        Principal {
+            scope: self.default_scope,
+            certificate_id: None,
+            user: None,
+            entry: self.anonymous.clone(),
+        }
+    }
+
+    /// The principal of an account's access key: its owner may do everything in the account until operators have policies
+    /// of their own (docs/compatibility.md).
+    pub fn access_key(&self, scope: Scope, access_key_id: &str) -> Principal {
+        let user = format!("{}/{access_key_id}", scope.account).into();
+        Principal { scope, certificate_id: None, user: Some(user), entry: self.anonymous.clone() }
     }
 
     /// The principal of a client that proved to hold this certificate (DER), at `now` (seconds since the epoch).
@@ -153,7 +167,7 @@ impl IdentityCache {
             entry.replace(Snapshot::of(&fresh)?);
             verdict = entry.snapshot().admit(now);
         }
-        verdict.map(|()| Principal { scope, certificate_id: Some(id), entry })
+        verdict.map(|()| Principal { scope, certificate_id: Some(id), user: None, entry })
     }
 
     /// Reads a principal again at the leader's revision, after a denial.

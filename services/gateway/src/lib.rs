@@ -34,3 +34,4 @@ mod turn;
 pub use accept::{Listener, ListenerKind};
 pub use gateway::{Config, Gateway};
 pub use identity::{IdentityCache, Principal};
+pub use transport::ByteStream;

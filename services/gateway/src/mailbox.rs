@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 use crate::accept::ListenerKind;
 use crate::identity::Principal;
 use crate::metrics::Metrics;
+use crate::transport::ByteStream;
 
 /// Pushes that may wait in a mailbox; above it direct ones are dropped and queued ones are read from the store later.
 const PUSH_BOUND: usize = 65_536;
@@ -26,6 +28,8 @@ pub(crate) enum Control {
     Accepted(std::net::TcpStream, SocketAddr, Arc<ListenerKind>),
     /// A connection whose TLS handshake is done and whose client is known (MQTT by ALPN on the HTTPS port).
     Adopt(Box<Adopted>),
+    /// A connection over another kind of stream (WebSocket, QUIC), whose client is known.
+    AdoptStream(Pin<Box<dyn ByteStream>>, SocketAddr, Principal),
     /// End one connection, if it is still the one at this address.
     Close(Address, Close),
     /// End the connections of these certificates.

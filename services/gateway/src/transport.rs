@@ -16,10 +16,19 @@ const READ_CHUNK: usize = 16 << 10;
 /// Pieces written with one system call.
 const MAX_PIECES: usize = 64;
 
-/// A stream that is neither TCP nor TLS over TCP.
-pub(crate) trait ByteStream: AsyncRead + AsyncWrite {}
+/// A stream that is neither TCP nor TLS over TCP: WebSocket, QUIC.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send {
+    /// Whether the peer ended it in order, by a Close frame, rather than by going away.
+    fn is_closed_in_order(&self) -> bool {
+        false
+    }
+}
 
-impl<T: AsyncRead + AsyncWrite> ByteStream for T {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for fleethaven_net::websocket::MqttStream<S> {
+    fn is_closed_in_order(&self) -> bool {
+        self.closed_by_peer()
+    }
+}
 
 /// One connection's byte stream. Reading and waiting happen in the connection's own task; writing also at the end of a
 /// turn, without a task switch, where the transport can tell at once whether it takes bytes.
@@ -77,6 +86,11 @@ impl Transport {
             let (Self::Plain(tcp) | Self::Tls(tcp, _)) = self else { continue };
             std::task::ready!(tcp.poll_write_ready(cx))?;
         }
+    }
+
+    /// Whether the stream ended by the peer's orderly Close.
+    pub(crate) fn is_closed_in_order(&self) -> bool {
+        matches!(self, Self::Stream(stream) if stream.is_closed_in_order())
     }
 
     /// Says goodbye: TLS close_notify, then the end of the stream.

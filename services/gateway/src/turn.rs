@@ -18,6 +18,7 @@ use fleethaven_types::Message;
 use crate::connection::{Connection, Phase, ack_of};
 use crate::core::{Core, Pending};
 use crate::mailbox::{Control, Taken};
+use crate::transport::Transport;
 
 /// How often answers that lead to new requests are followed up within one turn.
 const ROUNDS: usize = 4;
@@ -90,6 +91,9 @@ impl Turn {
         match control {
             Control::Accepted(tcp, peer, listener) => crate::accept::accepted(core, tcp, peer, listener),
             Control::Adopt(adopted) => crate::accept::adopt(core, *adopted),
+            Control::AdoptStream(stream, peer, principal) => {
+                core.open(Transport::Stream(stream), peer, principal)
+            }
             Control::Close(address, close) => {
                 if let Some(connection) = core.at(address) {
                     connection.borrow_mut().close(core, close, now);

@@ -40,9 +40,9 @@ impl Applied {
         })
     }
 
-    /// The replica holds everything up to `revision`.
+    /// The replica holds everything up to `revision`, which is lower than before when the data were restored.
     pub(crate) fn replicated(&self, revision: u64) {
-        self.replica.fetch_max(revision, Ordering::Release);
+        self.replica.store(revision, Ordering::Release);
         self.moved.notify_waiters();
     }
 

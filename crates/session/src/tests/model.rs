@@ -125,8 +125,7 @@ impl World {
         match op {
             Op::Publish { push, expires } => self.publish(*push, *expires),
             Op::Arrive(which) if !self.delayed.is_empty() => {
-                let position = self.delayed.remove(which.index(self.delayed.len()));
-                self.push(position);
+                self.push_delayed(which.index(self.delayed.len()));
             }
             Op::Acknowledge(which) if !self.client.unacknowledged.is_empty() => {
                 let nth = which.index(self.client.unacknowledged.len());
@@ -223,6 +222,11 @@ impl World {
             let mut encoded = Encoded::new(message, pair.now.wall);
             pair.session.deliver_queued(&mut encoded, &AT_LEAST_ONCE, position, pair.now);
         });
+    }
+
+    fn push_delayed(&mut self, which: usize) {
+        let position = self.delayed.remove(which);
+        self.push(position);
     }
 
     fn acknowledge(&mut self, id: u16) {
@@ -347,8 +351,13 @@ proptest! {
             world.disconnect();
         }
         world.resume();
-        // Pushes may have been lost: the shell's sweep finds out.
-        world.with(|pair| pair.session.resync());
+        while !world.delayed.is_empty() {
+            world.push_delayed(0);
+        }
+        if ops.iter().any(|op| matches!(op, Op::Publish { push: Push::Lost, .. })) {
+            // The shell's sweep finds out.
+            world.with(|pair| pair.session.resync());
+        }
         world.drain();
         world.check_everything_arrived(&unexpiring);
     }

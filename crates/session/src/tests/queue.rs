@@ -136,6 +136,24 @@ fn resync_during_a_read_reads_again() {
 }
 
 #[test]
+fn a_push_during_a_read_is_read_next() {
+    let (mut pair, _) = resume(Standard, Store::default(), 0);
+    pair.serving = false;
+    pair.session.resync();
+    pair.run();
+    let (entries, tail) = pair.store.read(EntryId::NONE);
+    pair.push(message("appended after that read", "x"));
+    pair.session.queue_read(entries, tail, pair.now);
+    pair.run();
+    assert_eq!(pair.held.len(), 2);
+    assert_eq!(pair.delivered(), []);
+    pair.serving = true;
+    let read = pair.held.remove(1);
+    pair.carry_out(read);
+    assert_eq!(ids(&pair.delivered()), [1]);
+}
+
+#[test]
 fn a_session_without_a_queue_has_nothing_to_resync() {
     let mut pair = Pair::connected(Standard, Version::V5);
     pair.session.resync();

@@ -57,7 +57,8 @@ proptest! {
         // A damaged CONNECT may ask for another version, which only answers differently.
         prop_assume!(stream.get(8).is_some_and(|level| *level == version.level()));
         let whole = outcome(&stream, &[stream.len()], version);
-        prop_assert_eq!(outcome(&stream, &[1], version), whole.clone());
-        prop_assert_eq!(outcome(&stream, &sizes, version), whole);
+        for sizes in [&[1][..], &sizes] {
+            prop_assert_eq!(&outcome(&stream, sizes, version), &whole);
+        }
     }
 }

@@ -34,7 +34,7 @@ class _Inbox:
 
 
 class Sdk5(_Inbox):
-    """`mqtt5_client_builder`: an MQTT 5 client that rejoins its session once it has had a connection."""
+    """`mqtt5_client_builder`: an MQTT 5 client that rejoins its session."""
 
     version = "5"
 
@@ -49,7 +49,7 @@ class Sdk5(_Inbox):
             "ca_filepath": fleet.ca_file,
             "client_id": client_id,
             "session_expiry_interval_sec": 600,
-            "session_behavior": mqtt5.ClientSessionBehaviorType.REJOIN_POST_SUCCESS,
+            "session_behavior": mqtt5.ClientSessionBehaviorType.REJOIN_ALWAYS,
             "on_publish_received": lambda data: self._add(
                 data.publish_packet.topic, data.publish_packet.payload
             ),

@@ -18,9 +18,10 @@ def lab(fleet, tmp_path_factory):
 
 
 def test_1_every_endpoint_type_is_described(lab):
-    for kind, address in lab.endpoints().items():
+    endpoints = lab.endpoints()
+    assert set(endpoints) == set(ENDPOINT_TYPES)
+    for kind, address in endpoints.items():
         assert address and "/" not in address, f"{kind} is {address!r}, which is no host[:port]"
-    assert set(lab.endpoints()) == set(ENDPOINT_TYPES)
 
 
 def test_1_what_was_created_stands_together(lab):

@@ -1,0 +1,127 @@
+//! Client and server over a loopback socket, in front of a store in memory.
+
+mod fake;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fake::Fake;
+use fleethaven_fabric::metadata::{Error, Executed};
+use fleethaven_fabric::{Metadata, WatchEvent};
+use fleethaven_registry::shapes::CreateThing;
+use fleethaven_registry::{Action, Command, ErrorCode, Query, QueryKind, QueryReply, Reply};
+use fleethaven_types::Timestamp;
+use futures_util::StreamExt;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Endpoint, Server};
+
+use crate::client::{Client, Options};
+use crate::server;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+async fn connected(fake: &Arc<Fake>) -> Client {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let routes = server::service(fake.clone());
+    tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(TcpListenerStream::new(listener)));
+    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+    let options =
+        Options { prefixes: vec![Bytes::new()], timeout: DEADLINE, clock: || Timestamp(1_700_000_000_000) };
+    let client = Client::new(channel, options);
+    timeout(DEADLINE, client.level()).await.unwrap();
+    client
+}
+
+fn create(fake: &Fake, name: &str) -> Command {
+    let thing = CreateThing { thing_name: name.to_owned(), ..CreateThing::default() };
+    Command { scope: fake.scope(), action: Action::CreateThing(Box::new(thing)) }
+}
+
+fn describe(fake: &Fake, name: &str) -> Query {
+    Query::new(fake.scope(), QueryKind::DescribeThing(name.to_owned()))
+}
+
+/// Waits for a condition that another task brings about.
+async fn until(condition: impl Fn() -> bool) {
+    let turns = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(DEADLINE, turns).await.expect("the condition within the deadline");
+}
+
+#[tokio::test]
+async fn commands_and_queries_travel_with_their_answers() {
+    let fake = Fake::new();
+    let client = connected(&fake).await;
+    let Executed { reply, revision } = client.execute(create(&fake, "sensor01")).await.unwrap();
+    assert!(matches!(reply, Reply::Thing(thing) if thing.thing_name == "sensor01"));
+    assert_eq!(revision, fake.revision());
+    let answer = client.query(describe(&fake, "sensor01")).await.unwrap();
+    assert!(matches!(answer, QueryReply::Thing(thing) if thing.thing_name == "sensor01"));
+}
+
+#[tokio::test]
+async fn refusals_and_failures_keep_their_kind() {
+    let fake = Fake::new();
+    let client = connected(&fake).await;
+    let refused = client.query(describe(&fake, "absent")).await.unwrap_err();
+    assert!(matches!(refused, Error::Refused(e) if e.code == ErrorCode::ResourceNotFoundException));
+    fake.fail(Error::Unavailable("no leader".to_owned()));
+    let unavailable = client.execute(create(&fake, "a")).await.unwrap_err();
+    assert!(matches!(unavailable, Error::Unavailable(reason) if reason == "no leader"));
+    fake.fail(Error::Unknown);
+    assert!(matches!(client.execute(create(&fake, "a")).await.unwrap_err(), Error::Unknown));
+}
+
+#[tokio::test]
+async fn a_watcher_that_sees_a_change_reads_it_locally() {
+    let fake = Fake::new();
+    let client = connected(&fake).await;
+    let mut watch = client.watch(vec![Bytes::new()], None);
+    while !matches!(watch.next().await.unwrap(), WatchEvent::Synced(_)) {}
+    let created = client.execute(create(&fake, "sensor01")).await.unwrap();
+    loop {
+        match timeout(DEADLINE, watch.next()).await.unwrap().unwrap() {
+            WatchEvent::Progress(at) if at.revision >= created.revision => break,
+            _ => {}
+        }
+    }
+    assert!(matches!(client.query_local(describe(&fake, "sensor01")), Ok(QueryReply::Thing(_))));
+}
+
+#[tokio::test]
+async fn a_change_is_in_force_when_local_consumers_have_acted() {
+    let fake = Fake::new();
+    let client = connected(&fake).await;
+    let marker = client.register("consumer");
+    let created = client.execute(create(&fake, "sensor01")).await.unwrap();
+    assert!(!client.in_force(created.revision).await);
+    marker(created.revision);
+    until(|| fake.applied.load(Ordering::SeqCst) >= created.revision).await;
+    assert!(client.in_force(created.revision).await);
+}
+
+#[tokio::test]
+async fn a_broken_watch_is_resumed_and_misses_nothing() {
+    let fake = Fake::new();
+    let client = connected(&fake).await;
+    fake.drop_watchers();
+    fake.execute(create(&fake, "made-meanwhile")).await.unwrap();
+    until(|| client.query_local(describe(&fake, "made-meanwhile")).is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_holds_nothing_up() {
+    let fake = Fake::new();
+    let client = connected(&fake).await;
+    assert_eq!(fake.registered.load(Ordering::SeqCst), 1);
+    drop(client);
+    until(|| fake.registered.load(Ordering::SeqCst) == 0).await;
+}

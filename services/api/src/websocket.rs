@@ -1,0 +1,60 @@
+//! Whose WebSocket connection it is: `GET /mqtt`, signed in the query or the header (broker.md section 14).
+
+use bytes::Bytes;
+use fleethaven_daemon::clock;
+use fleethaven_types::Scope;
+use http::Response;
+use http::request::Parts;
+use http_body_util::Full;
+
+use crate::api::{Api, refusal};
+use crate::authentication::{self, Claim, Principal};
+use crate::error::Error;
+use crate::operations::Service;
+use crate::peer::Peer;
+
+/// Who signed the upgrade request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signer {
+    /// The account of the access key, in the region of the credential scope.
+    pub scope: Scope,
+    /// The access key.
+    pub access_key_id: String,
+}
+
+impl Api {
+    /// Whether a request asks for MQTT over WebSocket.
+    pub fn is_websocket(head: &Parts) -> bool {
+        matches!(head.uri.path(), "/mqtt" | "/mqtt/") && head.headers.contains_key(http::header::UPGRADE)
+    }
+
+    /// Who signed the upgrade request `head`.
+    ///
+    /// # Errors
+    ///
+    /// The answer to send instead of the upgrade: AWS's error, with its request id.
+    pub async fn signer(&self, peer: &Peer, head: &Parts) -> Result<Signer, Box<Response<Full<Bytes>>>> {
+        let signer = self.find_signer(peer, head).await;
+        signer.map_err(|error| {
+            tracing::warn!(
+                source_ip = %peer.address.ip(), event = "Connection.AuthNError", reason = %error,
+                "WebSocket not authenticated"
+            );
+            Box::new(refusal(error))
+        })
+    }
+
+    async fn find_signer(&self, peer: &Peer, head: &Parts) -> Result<Signer, Error> {
+        let claim = Claim::read(head, peer)?;
+        if !claim.services().contains(&Service::Data) || matches!(claim, Claim::Certificate(_)) {
+            return Err(fleethaven_sigv4::Error::Missing.into());
+        }
+        let candidate = authentication::look_up(self.state(), claim, peer).await?;
+        let (scope, principal) =
+            authentication::verify(self.state(), &candidate, head, &Bytes::new(), clock::now())?;
+        match principal {
+            Principal::AccessKey(access_key_id) => Ok(Signer { scope, access_key_id }),
+            Principal::Certificate(_) => Err(fleethaven_sigv4::Error::Missing.into()),
+        }
+    }
+}
