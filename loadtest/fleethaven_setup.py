@@ -68,17 +68,24 @@ class SignedClient:
     def attach_policy(self, policyName, target):
         return self.call("PUT", f"/target-policies/{policyName}", {"target": target})
 
-    def call(self, method, path, body):
-        payload = json.dumps(body).encode()
-        connection = http.client.HTTPSConnection(
+    def connection(self):
+        return http.client.HTTPSConnection(
             self.endpoint.hostname, self.endpoint.port or 443, timeout=30, context=self.context
         )
+
+    def call(self, method, path, body):
+        connection = self.connection()
         try:
-            connection.request(method, path, payload, self.signed_headers(method, path, payload))
-            answer = connection.getresponse()
-            text = answer.read().decode()
+            return self.call_on(connection, method, path, body)
         finally:
             connection.close()
+
+    def call_on(self, connection, method, path, body):
+        """One call on a connection that is kept for more."""
+        payload = json.dumps(body).encode()
+        connection.request(method, path, payload, self.signed_headers(method, path, payload))
+        answer = connection.getresponse()
+        text = answer.read().decode()
         if answer.status != 200:
             raise SystemExit(f"{method} {path}: {answer.status} {text}")
         return json.loads(text or "{}")

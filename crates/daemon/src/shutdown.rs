@@ -1,6 +1,6 @@
 //! "Is it time to stop?", asked by any number of tasks.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// Becomes true once, when the process is asked to stop.
@@ -36,13 +36,24 @@ impl Shutdown {
     }
 }
 
-/// Waits for SIGTERM or SIGINT. As PID 1 in a container the kernel delivers them only to processes that ask for them,
-/// so this is called before anything else can take long.
-pub async fn signalled() -> std::io::Result<&'static str> {
-    let mut term = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = term.recv() => Ok("SIGTERM"),
-        _ = interrupt.recv() => Ok("SIGINT"),
+/// The signals that ask a process to stop. As PID 1 in a container the kernel delivers them only to processes that ask for
+/// them, so this is made before anything else can take long.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Asks for SIGTERM and SIGINT from now on.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one of them; tells which.
+    pub async fn wait(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
     }
 }

@@ -14,6 +14,7 @@ use fleethaven_fabric::metadata::{
 use fleethaven_registry::{self as registry, Command, Query, QueryReply};
 use fleethaven_types::Timestamp;
 use futures_util::{Stream, StreamExt, stream};
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
@@ -182,7 +183,10 @@ impl Follower {
             must_apply: true,
         };
         let open = wire::WatchRequest { message: Some(Message::Open(open)) };
-        let requests = stream::iter([open]).chain(reports(self.applied.clone()));
+        // Ends the requests when this watch ends: HTTP/2 keeps a stream open for as long as either side may send.
+        let (_alive, ended) = oneshot::channel::<()>();
+        let reports = reports(self.applied.clone()).take_until(ended);
+        let requests = stream::iter([open]).chain(reports);
         let mut responses = self.stub.watch(requests).await?.into_inner();
         while let Some(response) = responses.message().await? {
             for event in response.events {

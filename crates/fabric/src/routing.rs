@@ -14,7 +14,7 @@ pub enum RoutingRequest {
     /// Match and fan out a message. With a ticket it is answered by [`RoutingEvent::Published`] once it is held durably
     /// by every queue that must hold it (invariant 1).
     Publish {
-        /// `None` for QoS 0.
+        /// `None` when nobody waits for the answer.
         ticket: Option<Ticket>,
         /// The message.
         message: Arc<Message>,

@@ -10,7 +10,7 @@ use fleethaven_registry::shapes::RuleDescription;
 use fleethaven_registry::{Query, QueryKind, QueryReply};
 use fleethaven_types::Scope;
 
-use crate::metadata::{AppliedMarker, Metadata, WatchEvent, WatchStream};
+use crate::metadata::{AppliedMarker, Error, Metadata, WatchEvent, WatchStream};
 
 /// A rule that was created or changed (`Some`, with the revision of the change) or is gone.
 #[derive(Debug, Clone)]
@@ -53,17 +53,25 @@ impl RuleFollower {
     /// [`RuleFollower::acted`] with that revision when it has acted on them. `None`: the metastore has shut down.
     pub async fn next(&mut self) -> Option<(Vec<RuleChange>, u64)> {
         loop {
-            match poll_fn(|cx| self.watch.as_mut().poll_next(cx)).await? {
-                WatchEvent::Reset => self.unconfirmed = self.known.clone(),
+            let position = match poll_fn(|cx| self.watch.as_mut().poll_next(cx)).await? {
+                WatchEvent::Reset => {
+                    self.unconfirmed = self.known.clone();
+                    continue;
+                }
                 WatchEvent::Put { key, revision, .. } | WatchEvent::Delete { key, revision } => {
                     self.note(&key, revision);
+                    continue;
                 }
                 WatchEvent::Synced(position) => {
                     let gone = std::mem::take(&mut self.unconfirmed);
                     self.changed.extend(gone.into_iter().map(|rule| (rule, position.revision)));
-                    return Some((self.batch(), position.revision));
+                    position
                 }
-                WatchEvent::Progress(position) => return Some((self.batch(), position.revision)),
+                WatchEvent::Progress(position) => position,
+            };
+            // What cannot be read yet is read at the next progress, at most 200 ms from now.
+            if let Some(changes) = self.batch() {
+                return Some((changes, position.revision));
             }
         }
     }
@@ -81,24 +89,37 @@ impl RuleFollower {
         }
     }
 
-    fn batch(&mut self) -> Vec<RuleChange> {
-        let changed = std::mem::take(&mut self.changed);
-        changed.into_iter().map(|((scope, name), revision)| self.read(scope, name, revision)).collect()
+    /// The rules that changed, as they are now; `None` while one of them cannot be read.
+    fn batch(&mut self) -> Option<Vec<RuleChange>> {
+        let changed = self.changed.iter();
+        let changes: Option<Vec<_>> =
+            changed.map(|((scope, name), revision)| self.read(*scope, name, *revision)).collect();
+        let changes = changes?;
+        self.changed.clear();
+        for change in &changes {
+            let key = (change.scope, change.name.clone());
+            if change.rule.is_some() {
+                self.known.insert(key)
+            } else {
+                self.known.remove(&key)
+            };
+        }
+        Some(changes)
     }
 
-    /// The watch comes after the change is applied, so this node's state is at least as new as the event.
-    fn read(&mut self, scope: Scope, name: String, revision: u64) -> RuleChange {
-        let reply = self.metadata.query_local(Query::new(scope, QueryKind::GetTopicRule(name.clone())));
-        let rule = match reply {
+    /// The watch comes after the change is applied, so this node's state is at least as new as the event. `None`: it
+    /// cannot be read, which does not mean that the rule is gone.
+    fn read(&self, scope: Scope, name: &str, revision: u64) -> Option<RuleChange> {
+        let query = Query::new(scope, QueryKind::GetTopicRule(name.to_owned()));
+        let rule = match self.metadata.query_local(query) {
             Ok(QueryReply::Rule(rule)) => Some((rule, revision)),
-            _ => None,
+            // An unknown rule is refused.
+            Ok(_) | Err(Error::Refused(_)) => None,
+            Err(Error::Unavailable(_) | Error::Unknown) => return None,
         };
-        let key = (scope, name.clone());
-        if rule.is_some() {
-            self.known.insert(key)
-        } else {
-            self.known.remove(&key)
-        };
-        RuleChange { scope, name, rule }
+        Some(RuleChange { scope, name: name.to_owned(), rule })
     }
 }
+
+#[cfg(test)]
+mod tests;

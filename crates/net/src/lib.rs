@@ -6,8 +6,8 @@
 //! - [`websocket`]: the HTTP upgrade for MQTT, and the bytes inside WebSocket frames
 //! - [`quic`]: an endpoint whose connections each carry one stream of MQTT bytes
 //!
-//! What a certificate is allowed to do is not decided here: after every handshake, full or resumed, the gateway looks the
-//! certificate up (`docs/architecture.md`, "who is connected").
+//! What a certificate is allowed to do is not decided here: after every handshake, full or resumed, the
+//! gateway looks the certificate up (`docs/architecture.md`, "who is connected").
 #![warn(missing_docs)]
 
 pub mod listen;

@@ -8,8 +8,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Connections that may wait to be accepted, per listener.
 const BACKLOG: i32 = 4096;
 
-/// Binds a listener with SO_REUSEPORT, non-blocking. Each core calls it with the same address and gets its own accept
-/// queue; with port 0 the first call chooses the port and the others must be given the chosen one.
+/// Binds a listener with SO_REUSEPORT, non-blocking. Each core calls it with the same address and gets its
+/// own accept queue; with port 0 the first call chooses the port and the others must be given the chosen one.
 pub fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -35,8 +35,8 @@ pub fn udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
-/// Whether `error` from `accept` concerns one connection only (so that the listener goes on at once) rather than the
-/// process, such as a lack of file descriptors (so that it waits).
+/// Whether `error` from `accept` concerns one connection only (so that the listener goes on at once) rather
+/// than the process, such as a lack of file descriptors (so that it waits).
 pub fn is_connection_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -150,7 +150,8 @@ impl Session {
                 .close(Close { code: None, ..Close::client_error(ReasonCode::PacketTooLarge, detail) });
         }
         self.send(&connack);
-        if self.outbound.resume(accepted.queue, self.settings.behaviour.stored_drain_rate) {
+        let rate = self.settings.behaviour.stored_drain_rate;
+        if self.outbound.resume(accepted.queue, rate, now.instant) {
             self.push_action(Action::ReadQueue { after: self.outbound.position() });
         }
     }

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use fleethaven_mqtt::{PacketId, Version, encode};
 use fleethaven_types::{EntryId, Message, QoS, Timestamp};
@@ -90,10 +91,10 @@ impl Outbound {
     }
 
     /// Starts at the queue's trim point; `true` when a read is to be asked for.
-    pub(crate) fn resume(&mut self, queue: Option<QueueState>, drain_rate: Option<u32>) -> bool {
+    pub(crate) fn resume(&mut self, queue: Option<QueueState>, rate: Option<u32>, now: Instant) -> bool {
         let Some(state) = queue else { return false };
         self.last = state.trimmed;
-        let cursor = Cursor::new(state, drain_rate);
+        let cursor = Cursor::new(state, rate, now);
         let reading = cursor.is_reading();
         self.queue = Some(cursor);
         reading

@@ -45,15 +45,17 @@ struct Pace {
     stored: EntryId,
     /// Sent within the second that ends at `until`.
     sent: u32,
-    /// One second after the last one was sent.
-    until: Option<Instant>,
+    /// One second after the last one was sent, or after the last look.
+    until: Instant,
 }
 
 impl Pace {
+    const SECOND: Duration = Duration::from_secs(1);
+
     fn refill(&mut self, now: Instant) {
-        if self.until.is_some_and(|at| at <= now) {
+        if self.until <= now {
             self.sent = 0;
-            self.until = None;
+            self.until = now + Self::SECOND;
         }
     }
 
@@ -68,20 +70,20 @@ impl Pace {
             return false;
         }
         self.sent += 1;
-        self.until = Some(now + Duration::from_secs(1));
+        self.until = now + Self::SECOND;
         true
     }
 }
 
 impl Cursor {
     /// Starts at the trim point; a read is on its way when the queue has entries.
-    pub(crate) fn new(state: QueueState, drain_rate: Option<u32>) -> Self {
+    pub(crate) fn new(state: QueueState, drain_rate: Option<u32>, now: Instant) -> Self {
         let stored = state.tail > state.trimmed;
         let pace = drain_rate.filter(|_| stored).map(|rate| Pace {
             rate: rate.max(1),
             stored: state.tail,
             sent: 0,
-            until: None,
+            until: now + Pace::SECOND,
         });
         let reading = stored.then_some(state.tail);
         Self { tail: state.tail, reading, unsure: false, sent_before: state.sent, pace }
@@ -104,7 +106,8 @@ impl Cursor {
     }
 
     /// A read came back: the store's word on the tail stands, unless later entries were heard of meanwhile.
-    fn finish_read(&mut self, tail: EntryId) {
+    fn finish_read(&mut self, tail: EntryId, last: EntryId) {
+        self.pace.take_if(|pace| pace.stored <= last);
         let asked = self.reading.take();
         let heard_of_more = asked.is_none_or(|known| self.tail > known);
         self.tail = if heard_of_more { self.tail.max(tail) } else { tail };
@@ -120,10 +123,10 @@ impl Cursor {
         self.unsure = false;
     }
 
-    /// When the next stored messages may be sent, if that is what reading waits for.
+    /// The next look at the pace: at least every second while stored messages are left, so that a shell whose timer was
+    /// set at the resume need not move it forward.
     fn deadline(&self) -> Option<Instant> {
-        let pace = self.pace.as_ref().filter(|pace| pace.is_exhausted() && !self.is_reading())?;
-        pace.until
+        self.pace.as_ref().map(|pace| pace.until)
     }
 }
 
@@ -189,8 +192,9 @@ impl Session {
             // What was between here and the tail is gone (expired, or acknowledged before the resume).
             self.outbound.skip_to(tail);
         }
+        let last = self.outbound.position();
         if let Some(cursor) = &mut self.outbound.queue {
-            cursor.finish_read(tail);
+            cursor.finish_read(tail, last);
         }
         self.read_on();
     }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use fleethaven_api::HostPort;
 use fleethaven_daemon::clock;
-use fleethaven_daemon::shutdown::{self, Shutdown};
-use fleethaven_gateway::{Listener, ListenerKind};
+use fleethaven_daemon::shutdown::{Shutdown, Signals};
+use fleethaven_gateway::{Beat, Listener, ListenerKind, Pulse};
 use fleethaven_net::tls::Endpoint;
-use fleethaven_net::{CertificateGate, ServerTls, websocket};
+use fleethaven_net::{CertificateGate, ServerTls, quic, websocket};
 use fleethaven_telemetry::admin::Admin;
 use fleethaven_telemetry::logs::{self, LogOptions};
 use fleethaven_types::Scope;
@@ -63,14 +63,11 @@ struct Sockets {
 }
 
 async fn run(Config { arguments, limits, behaviour, .. }: Config) -> Result<()> {
-    let signalled = shutdown::signalled();
-    if arguments.quic.is_some() {
-        bail!("--quic: MQTT over QUIC is not available yet; leave it out");
-    }
+    let mut signals = Signals::new().context("cannot wait for signals")?;
     let scope = Scope { account: arguments.account_id, region: arguments.region };
     let cores = arguments.cores.unwrap_or_else(available_cores);
     let sockets = Sockets::bind(&arguments, cores).await?;
-    let bound = sockets.addresses()?;
+    let mut bound = sockets.addresses()?;
     let data = DataDir::open(&arguments.data_dir)?;
     let now = clock::now().as_secs();
     let server = certificates::server(&arguments, &data, now)?;
@@ -88,8 +85,9 @@ async fn run(Config { arguments, limits, behaviour, .. }: Config) -> Result<()> 
     let services = Services::start(&stores, settings, scope, cores, &registry).await?;
     let gate: Arc<dyn CertificateGate> = services.identity.clone();
     let tls = Arc::new(ServerTls::new(&server.identity, &gate)?);
+    let quic_tls = tls.fixed(Endpoint::Quic);
     let listeners = listeners(sockets.mqtt_tls, sockets.mqtt, &tls);
-    let gateway = Arc::new(services.gateway(&stores, listeners)?);
+    let gateway = Arc::new(services.gateway(&stores, listeners, pulse(&admin, cores))?);
     let at = HostPort { host: host(bound.https.ip()), port: bound.https.port() };
     let naming = (arguments.base_domain.clone(), arguments.single_region, at);
     let api = services.api(&stores, scope, arguments.profile, naming, &registry)?;
@@ -103,11 +101,19 @@ async fn run(Config { arguments, limits, behaviour, .. }: Config) -> Result<()> 
         serving.push(tokio::spawn(https.clone().serve(listener, Endpoint::HttpsMutual, stopping.clone())));
     }
     drop(https);
+    if let Some(address) = arguments.quic {
+        let settings = quic_settings(services.longest_keep_alive());
+        let endpoint = quic::listen(address, quic_tls, settings)
+            .with_context(|| format!("cannot listen on UDP {address}: choose another --quic"))?;
+        bound.quic = Some(endpoint.local_addr()?);
+        let identity = services.identity.clone();
+        serving.push(tokio::spawn(crate::quic::serve(endpoint, identity, gateway.clone(), stopping.clone())));
+    }
     readiness.set(true);
     admin.started();
     Ready::new(scope, &bound, credentials, server.ca_file, &data)?.print()?;
 
-    let signal = signalled.await.context("cannot wait for signals")?;
+    let signal = signals.wait().await;
     tracing::info!(signal, "draining");
     readiness.set(false);
     gateway.drain(Duration::from_secs(u64::from(arguments.grace_period))).await;
@@ -121,6 +127,25 @@ async fn run(Config { arguments, limits, behaviour, .. }: Config) -> Result<()> 
     let _ = admin_task.await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Silence is the keep-alive's business: QUIC's own idle timeout only has to outlast it.
+fn quic_settings(longest_keep_alive: u16) -> quic::Settings {
+    let idle_timeout = Duration::from_secs(u64::from(longest_keep_alive) * 2);
+    let settings = quic::Settings::default();
+    quic::Settings { idle_timeout: idle_timeout.max(settings.idle_timeout), ..settings }
+}
+
+/// Shows on the admin port whether the event loops turn.
+fn pulse(admin: &Admin, cores: u8) -> Pulse {
+    let hearts: Vec<_> = (0..cores).map(|core| admin.heartbeat(&format!("gateway-{core}"))).collect();
+    Arc::new(move |core, beat| {
+        let Some(heart) = hearts.get(usize::from(core)) else { return };
+        match beat {
+            Beat::Turning => heart.tick(),
+            Beat::Ended => heart.clone().retire(),
+        }
+    })
 }
 
 fn available_cores() -> u8 {

@@ -7,29 +7,52 @@ use std::time::Duration;
 use fleethaven_daemon::clock;
 use fleethaven_fabric::Publish;
 use fleethaven_router::Router;
-use fleethaven_storage::{Error, SessionStore};
-use fleethaven_types::Message;
+use fleethaven_session::{Now, published_will};
+use fleethaven_storage::{Error, SessionStore, StoredWill};
+use tokio::task::JoinSet;
 
 /// How often expired sessions are looked for.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Sessions deleted at a time.
 const PAGE: usize = 1000;
 
-/// Ends connections that were live when an earlier process died, and publishes their wills: each exactly once.
+/// Ends connections that were live when an earlier process died, and publishes their wills: each exactly once, and after its
+/// delay unless its client is back by then. Returns how many connections there were, when the wills without delay are
+/// published.
 pub(crate) async fn end_orphans(
     store: Arc<dyn SessionStore>,
     incarnation: u64,
-    publish: &dyn Publish,
+    publish: Arc<dyn Publish>,
 ) -> Result<usize, Error> {
-    let orphans = blocking(move || store.end_orphans(incarnation, clock::now())).await?;
+    let ending = store.clone();
+    let orphans = blocking(move || ending.end_orphans(incarnation, clock::now())).await?;
     let count = orphans.len();
-    for will in orphans.into_iter().filter_map(|orphan| orphan.will) {
-        let message = Message { received_at: clock::now(), ..(*will.message).clone() };
-        if let Err(error) = publish.publish(Arc::new(message)).await {
-            tracing::error!(%error, "a will could not be published");
+    let mut at_once = JoinSet::new();
+    for mut orphan in orphans {
+        let Some(will) = orphan.will.take() else { continue };
+        let publish = publish.clone();
+        if will.delay == 0 {
+            at_once.spawn(async move { publish_will(&will, &*publish).await });
+            continue;
         }
+        let store = store.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(u64::from(will.delay))).await;
+            let owner = blocking(move || store.owner(orphan.scope, &orphan.client_id)).await;
+            if matches!(owner, Ok(None)) {
+                publish_will(&will, &*publish).await;
+            }
+        });
     }
+    at_once.join_all().await;
     Ok(count)
+}
+
+async fn publish_will(will: &StoredWill, publish: &dyn Publish) {
+    let now = Now { instant: tokio::time::Instant::now().into_std(), wall: clock::now() };
+    if let Err(error) = publish.publish(published_will(&will.message, now)).await {
+        tracing::error!(%error, topic = %will.message.topic, "a will could not be published");
+    }
 }
 
 /// Deletes expired sessions, for ever.
@@ -37,19 +60,23 @@ pub(crate) async fn expire_sessions(store: Arc<dyn SessionStore>, router: Arc<Ro
     let mut ticks = tokio::time::interval(INTERVAL);
     loop {
         ticks.tick().await;
-        let store = store.clone();
-        match blocking(move || store.expire(clock::now(), PAGE)).await {
-            Ok(expired) => {
-                for session in expired {
-                    tracing::debug!(
-                        account = %session.scope.account, client_id = %session.client_id, "session expired"
-                    );
-                    router.forget(session.session);
-                }
-            }
-            Err(error) => tracing::error!(%error, "expired sessions could not be deleted"),
-        }
+        // Page after page while there are more: many sessions can expire within one interval.
+        while expire_page(&store, &router).await == PAGE {}
     }
+}
+
+/// Returns how many sessions there were.
+async fn expire_page(store: &Arc<dyn SessionStore>, router: &Router) -> usize {
+    let store = store.clone();
+    let expired = blocking(move || store.expire(clock::now(), PAGE)).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "expired sessions could not be deleted");
+        Vec::new()
+    });
+    for session in &expired {
+        tracing::debug!(account = %session.scope.account, client_id = %session.client_id, "session expired");
+        router.forget(session.session);
+    }
+    expired.len()
 }
 
 /// Store calls that wait for a commit stay off the event loops.

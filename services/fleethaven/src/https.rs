@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -29,6 +29,8 @@ use tokio_rustls::server::TlsStream;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections at a time; further ones wait in the listen queue.
 const MAX_CONNECTIONS: usize = 16_384;
+/// Silence on an HTTP/2 connection after which the client is asked whether it is still there.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
 /// How long answers under way may take at shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -39,6 +41,15 @@ pub(crate) struct Https {
     pub(crate) identity: Arc<IdentityCache>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) websocket_limits: websocket::Limits,
+}
+
+/// Waits for a place, then for a connection.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (io::Result<(TcpStream, SocketAddr)>, Option<OwnedSemaphorePermit>) {
+    let place = places.clone().acquire_owned().await.ok();
+    (listener.accept().await, place)
 }
 
 impl Https {
@@ -52,9 +63,8 @@ impl Https {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let graceful = Arc::new(GracefulShutdown::new());
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+            let (accepted, place) = tokio::select! {
+                accepted = accept(&listener, &places) => accepted,
                 () = shutdown.wait() => break,
             };
             match accepted {
@@ -161,7 +171,7 @@ impl Https {
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(OPEN_TIMEOUT);
-        builder.http2().timer(TokioTimer::new());
+        builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PROBE_AFTER));
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         watcher.watch(connection).await.map_err(io::Error::other)
     }

@@ -5,6 +5,7 @@
 //! - [`wiring`]: how the services are put together; the same crates a cluster runs
 //! - [`data_dir`], [`certificates`], [`account`]: what the first start makes
 //! - [`https`]: the HTTPS listeners, which the API, HTTPS publish and MQTT by ALPN share
+//! - [`quic`]: MQTT over QUIC
 //! - [`housekeeping`]: what has to happen from time to time
 //! - [`ready`]: the line that says where everything is
 
@@ -16,6 +17,7 @@ mod data_dir;
 mod dev;
 mod housekeeping;
 mod https;
+mod quic;
 mod ready;
 mod wiring;
 

@@ -12,7 +12,7 @@ use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_fabric::{Metadata, Publish};
 use fleethaven_gateway::gateway::RoutingFactory;
 use fleethaven_gateway::mailbox::Mailboxes;
-use fleethaven_gateway::{Config as GatewayConfig, Gateway, IdentityCache, Listener};
+use fleethaven_gateway::{Config as GatewayConfig, Gateway, IdentityCache, Listener, Pulse};
 use fleethaven_metastore::{Config as MetastoreConfig, Metastore};
 use fleethaven_router::publisher::Backpressure;
 use fleethaven_router::{Lane, Options as RouterOptions, Publisher, Router};
@@ -78,7 +78,7 @@ impl Services {
         let gateway_metrics = fleethaven_gateway::metrics::Metrics::new(registry)?;
         let mailboxes = Arc::new(Mailboxes::new(cores, gateway_metrics.clone()));
         let router = Arc::new(Router::new(
-            RouterOptions { hash_matches_parent: settings.behaviour.hash_matches_parent },
+            RouterOptions { behaviour: settings.behaviour.clone() },
             store.clone(),
             mailboxes.clone(),
             fleethaven_router::metrics::Metrics::new(registry)?,
@@ -93,23 +93,31 @@ impl Services {
         caught_up(&*metadata).await?;
         let publish: Arc<dyn Publish> = Arc::new(Publisher::start(router.clone(), Backpressure::Held));
         let incarnation = uuid::Uuid::new_v4().as_u64_pair().0;
-        let orphans = housekeeping::end_orphans(store.clone(), incarnation, &*publish).await?;
-        tokio::spawn(housekeeping::expire_sessions(store, router.clone()));
         let worker = Worker {
             rules,
             queue: stores.store.clone(),
             // Held back, a republish could wait for the very queue that it is emptying.
             publish: Arc::new(Publisher::start(router.clone(), Backpressure::Exempt)),
+            behaviour: settings.behaviour.clone(),
+            limits: settings.limits.clone(),
             metrics: fleethaven_rules_worker::metrics::Metrics::new(registry)?,
         };
+        // Before anything waits for its publishes: a full rules queue holds them back until it is emptied.
         tokio::spawn(worker.run());
+        let orphans = housekeeping::end_orphans(store.clone(), incarnation, publish.clone()).await?;
+        tokio::spawn(housekeeping::expire_sessions(store, router.clone()));
         tracing::info!(sessions, orphans, "services wired");
         let settings = Arc::new(settings);
         Ok(Self { identity, publish, router, mailboxes, gateway_metrics, settings, incarnation })
     }
 
     /// Starts the gateway's cores, each with its own copy of the listeners.
-    pub(crate) fn gateway(&self, stores: &Stores, listeners: Vec<Vec<Listener>>) -> Result<Gateway> {
+    pub(crate) fn gateway(
+        &self,
+        stores: &Stores,
+        listeners: Vec<Vec<Listener>>,
+        pulse: Pulse,
+    ) -> Result<Gateway> {
         let config = GatewayConfig {
             settings: self.settings.clone(),
             incarnation: self.incarnation,
@@ -117,6 +125,7 @@ impl Services {
             store: stores.store.clone(),
             mailboxes: self.mailboxes.clone(),
             metrics: self.gateway_metrics.clone(),
+            pulse,
         };
         let router = self.router.clone();
         let routing: RoutingFactory = Arc::new(move |wake| Box::new(Lane::new(router.clone(), wake)));
@@ -126,6 +135,14 @@ impl Services {
     /// Largest MQTT packet in bytes.
     pub(crate) fn packet_bytes(&self) -> usize {
         self.settings.limits.packet_bytes as usize
+    }
+
+    /// The longest keep-alive a client can have, in seconds.
+    pub(crate) fn longest_keep_alive(&self) -> u16 {
+        match self.settings.limits.keep_alive_max {
+            0 => u16::MAX,
+            seconds => seconds,
+        }
     }
 
     /// The API in front of the metastore and the broker.

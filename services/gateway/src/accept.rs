@@ -1,24 +1,33 @@
 //! Listeners, TLS handshakes, and who is connected: everything before the first MQTT byte.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use fleethaven_net::ServerTls;
 use fleethaven_net::tls::Endpoint;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::core::Core;
-use crate::mailbox::{Adopted, Control};
+use crate::mailbox::{Adopted, Control, Place};
 use crate::transport::Transport;
 
-/// TLS handshakes that one core works on at a time: a reconnect storm waits in the kernel's queue instead of stalling live
-/// traffic.
-pub(crate) const HANDSHAKES: usize = 64;
+/// Sockets in their TLS handshake that one core holds at a time; more wait in the kernel's queue. Clients that say nothing
+/// hold a place until the timeout, so there are many; how much work is done for them in a turn is bounded apart from that.
+pub(crate) const HANDSHAKES: usize = 4096;
+/// Silence after which the kernel asks whether the peer is still there, and how it goes on asking: a peer that went without
+/// a word is noticed within two minutes even when its keep-alive is off.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_INTERVAL: Duration = Duration::from_secs(15);
+const PROBES: u32 = 4;
 /// Connections by which a core may exceed the least loaded one before it passes new sockets on.
 const IMBALANCE: usize = 32;
 
@@ -71,20 +80,26 @@ async fn place(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, kind: Arc<List
     let least = core.shared.mailboxes.least_loaded();
     let other = least.filter(|other| mine > other.load.load(Ordering::Relaxed) + IMBALANCE);
     match (other, tcp) {
-        (None, tcp) => establish(core, tcp, peer, &kind).await,
+        (None, tcp) => establish(core, tcp, peer, &kind, Place::on(&core.mailbox)).await,
         (Some(other), tcp) => match tcp.into_std() {
-            Ok(tcp) => other.send(Control::Accepted(tcp, peer, kind)),
+            Ok(tcp) => other.send(Control::Accepted(tcp, peer, kind, Place::on(other))),
             Err(error) => tracing::warn!(%error, "a socket could not be passed on"),
         },
     }
 }
 
 /// A socket that another core accepted.
-pub(crate) fn accepted(core: &Rc<Core>, tcp: std::net::TcpStream, peer: SocketAddr, kind: Arc<ListenerKind>) {
+pub(crate) fn accepted(
+    core: &Rc<Core>,
+    tcp: std::net::TcpStream,
+    peer: SocketAddr,
+    kind: Arc<ListenerKind>,
+    place: Place,
+) {
     match TcpStream::from_std(tcp) {
         Ok(tcp) => {
             let core = core.clone();
-            tokio::task::spawn_local(async move { establish(&core, tcp, peer, &kind).await });
+            tokio::task::spawn_local(async move { establish(&core, tcp, peer, &kind, place).await });
         }
         Err(error) => tracing::warn!(%error, "a socket could not be taken over"),
     }
@@ -92,32 +107,50 @@ pub(crate) fn accepted(core: &Rc<Core>, tcp: std::net::TcpStream, peer: SocketAd
 
 /// A connection whose TLS handshake was done by the HTTPS listener.
 pub(crate) fn adopt(core: &Rc<Core>, adopted: Adopted) {
-    match TcpStream::from_std(adopted.tcp) {
-        Ok(tcp) => core.open(Transport::Tls(tcp, Box::new(adopted.tls)), adopted.peer, adopted.principal),
+    let Adopted { tcp, tls, peer, principal, place } = adopted;
+    match TcpStream::from_std(tcp) {
+        Ok(tcp) => {
+            prepare(&tcp);
+            core.open(Transport::Tls(tcp, Box::new(tls)), peer, principal, place);
+        }
         Err(error) => tracing::warn!(%error, "a connection could not be taken over"),
     }
 }
 
-/// From socket to connection: handshake, then who it is.
-async fn establish(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, kind: &ListenerKind) {
-    // Small packets leave at once; batching is the turn's business.
-    if let Err(error) = tcp.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
+/// Small packets leave at once (batching is the turn's business), and a peer that went without a word is noticed.
+fn prepare(tcp: &TcpStream) {
+    let probing =
+        TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_INTERVAL).with_retries(PROBES);
+    let prepared = tcp.set_nodelay(true).and_then(|()| SockRef::from(tcp).set_tcp_keepalive(&probing));
+    if let Err(error) = prepared {
+        tracing::debug!(%error, "a socket option could not be set");
     }
+}
+
+/// From socket to connection: handshake, then who it is.
+async fn establish(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, kind: &ListenerKind, place: Place) {
+    prepare(&tcp);
     match kind {
-        ListenerKind::Plain => core.open(Transport::Plain(tcp), peer, core.shared.identity.anonymous()),
+        ListenerKind::Plain => {
+            core.open(Transport::Plain(tcp), peer, core.shared.identity.anonymous(), place);
+        }
         ListenerKind::Tls(tls) => {
             let timeout = Duration::from_secs(u64::from(core.settings.limits.connect_timeout_secs));
-            if tokio::time::timeout(timeout, handshake(core, tcp, peer, tls)).await.is_err() {
+            if tokio::time::timeout(timeout, handshake(core, tcp, peer, tls, place)).await.is_err() {
                 core.shared.metrics.handshakes.with_label_values(&["timeout"]).inc();
             }
         }
     }
 }
 
-async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &ServerTls) {
+async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &ServerTls, place: Place) {
     let count = |result: &str| core.shared.metrics.handshakes.with_label_values(&[result]).inc();
-    let stream = match TlsAcceptor::from(tls.fixed(Endpoint::Mqtt)).accept(tcp).await {
+    let mut accepting = TlsAcceptor::from(tls.fixed(Endpoint::Mqtt)).accept(tcp);
+    let step = |cx: &mut Context<'_>| match core.admit_handshake_step(cx.waker()) {
+        true => Pin::new(&mut accepting).poll(cx),
+        false => Poll::Pending,
+    };
+    let stream = match poll_fn(step).await {
         Ok(stream) => stream,
         Err(error) => {
             count("failed");
@@ -134,7 +167,7 @@ async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &Serv
     match core.shared.identity.certificate(certificate, now).await {
         Ok(principal) => {
             count("success");
-            core.open(Transport::Tls(tcp, Box::new(connection)), peer, principal);
+            core.open(Transport::Tls(tcp, Box::new(connection)), peer, principal, place);
         }
         Err(error) => {
             count("not_authenticated");
@@ -145,7 +178,9 @@ async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &Serv
             );
             // As AWS does: the connection just ends, without CONNACK.
             let mut transport = Transport::Tls(tcp, Box::new(connection));
-            transport.close();
+            if let Some(farewell) = transport.close(true) {
+                core.shut_down(farewell);
+            }
         }
     }
 }

@@ -170,6 +170,11 @@ fn thing<'a>(attached: &'a [AttachedThing], client_id: &'a str) -> ThingContext<
     }
 }
 
+/// A delivery that was refused.
+pub(crate) fn receive_denied(topic: &str) -> Denied {
+    denied(Action::Receive, topic, Verdict::ImplicitDeny)
+}
+
 fn denied(action: Action, resource: &str, verdict: Verdict) -> Denied {
     let because = match verdict {
         Verdict::ExplicitDeny => "a policy denies it",

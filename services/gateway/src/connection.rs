@@ -1,27 +1,36 @@
 //! One connection: transport, decoder, session, decisions.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::delivery::Address;
 use fleethaven_mqtt::{DecodeLimits, Decoder, Disconnect, Packet, ReasonCode, Version};
-use fleethaven_session::{AckTicket, Action, Close, Now, Session, SubscribeRequest, UnsubscribeRequest};
+use fleethaven_session::{
+    AckTicket, Action, Close, DisconnectReason, Now, Session, SubscribeRequest, UnsubscribeRequest,
+};
 use fleethaven_storage::{EntryId, OwnerToken, Request, SessionId, Subscription, Ticket};
-use fleethaven_types::{Message, Publisher, Utf8Bytes};
+use fleethaven_types::{Message, Utf8Bytes};
 
-use crate::authorize::Authorizer;
+use crate::authorize::{self, Authorizer};
 use crate::core::{Core, Pending};
 use crate::identity::Principal;
+use crate::retained::RetainedPage;
 use crate::transport::{Received, Transport};
 
 /// Packets handled before other connections of the core get their turn.
 const PACKETS_PER_POLL: usize = 256;
 /// Entries and bytes read from a durable queue at a time.
 const QUEUE_PAGE: (usize, usize) = (256, 1 << 20);
+
+/// A client that has more than this many bytes unread and read nothing for this long is cut off.
+const UNREAD_BOUND: usize = 64 << 10;
+const UNREAD_FOR: Duration = Duration::from_secs(30);
 
 /// Where a connection is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,21 +53,39 @@ pub(crate) struct Connection {
     pub(crate) session: Session,
     pub(crate) authorizer: Option<Authorizer>,
     pub(crate) phase: Phase,
-    /// Written at the end of this turn.
-    pub(crate) dirty: bool,
     pub(crate) trace: u64,
-    /// As what the connection publishes; `None` until it is accepted.
-    pub(crate) publisher: Option<Arc<Publisher>>,
+    /// CONNECT came with a will.
+    pub(crate) has_will: bool,
+    /// The peer is yet to read what is written last: the socket is not closed before it had the time.
+    pub(crate) lingers: bool,
+    /// Publishes whose tickets are on their way.
+    pub(crate) outstanding: u32,
+    /// The second of the timer wheel that the connection is looked at in.
+    pub(crate) armed: u64,
+    /// Waits in the core's list for the store to catch up.
+    pub(crate) held: bool,
     /// Queue entries to be forgotten, gathered during a turn.
     pub(crate) acknowledged: Vec<EntryId>,
+    /// Retained messages that wait for the client to read.
+    pub(crate) retained: VecDeque<RetainedPage>,
+    /// Written at the end of this turn.
+    dirty: bool,
+    /// When a refused delivery was last logged.
+    receive_denied: Option<Instant>,
     transport: Transport,
     decoder: Decoder,
     received: BytesMut,
-    /// The socket is full: the connection's own task waits for it.
-    blocked: bool,
-    /// The task was told to look at its input again.
+    /// The socket is full, and has been since then: the connection's own task waits for it.
+    blocked: Option<Instant>,
+    /// Nothing can be written any more, for this reason; what had come in before is still handled.
+    broken: Option<String>,
+    /// When the socket is closed whether the peer has read everything or not.
+    closing_by: Option<Instant>,
+    /// Wakes the connection's own task.
     waker: Option<Waker>,
     input_paused: bool,
+    /// Dropped deliveries that were counted already.
+    dropped: u64,
 }
 
 impl Connection {
@@ -78,16 +105,25 @@ impl Connection {
             session,
             authorizer: None,
             phase: Phase::Opening,
-            dirty: false,
             trace,
-            publisher: None,
+            has_will: false,
+            lingers: true,
+            outstanding: 0,
+            armed: 0,
+            held: false,
             acknowledged: Vec::new(),
+            retained: VecDeque::new(),
+            dirty: false,
+            receive_denied: None,
             transport,
             decoder: Decoder::new(DecodeLimits { max_packet_size: max_packet }),
             received: BytesMut::new(),
-            blocked: false,
+            blocked: None,
+            broken: None,
+            closing_by: None,
             waker: None,
             input_paused: false,
+            dropped: 0,
         }
     }
 
@@ -97,18 +133,44 @@ impl Connection {
         if self.phase == Phase::Gone {
             return Poll::Ready(());
         }
-        self.waker = Some(cx.waker().clone());
-        let now = core.tick();
-        if self.blocked {
-            match self.transport.poll_send(cx, self.session.output()) {
-                Poll::Ready(Ok(())) => self.unblocked(core, now),
-                Poll::Ready(Err(error)) => self.lost(core, now, &error.to_string()),
-                Poll::Pending => {}
-            }
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
         }
+        let now = core.tick();
+        self.send_on(cx, core, now);
         self.read(cx, core, now);
-        self.mark_dirty(core);
+        if self.is_open()
+            && let Some(detail) = self.broken.take()
+        {
+            self.lost(core, now, &detail);
+        }
+        self.settle(core, now);
         if self.phase == Phase::Gone { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Goes on with output that the socket did not take.
+    fn send_on(&mut self, cx: &mut Context<'_>, core: &Rc<Core>, now: Now) {
+        if self.blocked.is_none() {
+            return;
+        }
+        let before = self.session.output().len();
+        match self.transport.poll_send(cx, self.session.output()) {
+            Poll::Ready(Ok(())) => self.unblocked(core, now),
+            Poll::Ready(Err(error)) => self.cannot_write(core, &error),
+            Poll::Pending if self.session.output().len() < before => self.blocked = Some(now.instant),
+            Poll::Pending => {}
+        }
+    }
+
+    /// Handles what the client had sent before its session went to another connection.
+    pub(crate) fn catch_up(&mut self, core: &Rc<Core>, now: Now) {
+        if self.is_open() {
+            self.read(&mut Context::from_waker(Waker::noop()), core, now);
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Opening | Phase::Owned(_))
     }
 
     fn read(&mut self, cx: &mut Context<'_>, core: &Rc<Core>, now: Now) {
@@ -139,10 +201,10 @@ impl Connection {
             // Held back: too much is on its way to the store, or the client has too much unacknowledged.
             let congested = core.congested.get();
             self.input_paused = !self.session.wants_input() || congested;
-            if congested {
+            if congested && !std::mem::replace(&mut self.held, true) {
                 core.pause(self.address);
             }
-            if self.input_paused || !matches!(self.phase, Phase::Opening | Phase::Owned(_)) {
+            if self.input_paused || !self.is_open() {
                 return false;
             }
             match self.decoder.decode(&mut self.received) {
@@ -193,6 +255,7 @@ impl Connection {
         }
         core.metrics.publish_in.inc();
         let ticket = ack.map(|AckTicket(number)| core.ticket(self.address, number));
+        self.outstanding += u32::from(ticket.is_some());
         let from = Some(self.session.session_id());
         core.route(RoutingRequest::Publish { ticket, message, from });
     }
@@ -205,7 +268,7 @@ impl Connection {
         self.acknowledged.push(entry);
     }
 
-    fn read_queue(&mut self, core: &Rc<Core>, after: EntryId) {
+    fn read_queue(&self, core: &Rc<Core>, after: EntryId) {
         let Phase::Owned(token) = self.phase else { return };
         let ticket = core.expect(self.address, Pending::Queue);
         let session = self.session.session_id();
@@ -248,7 +311,7 @@ impl Connection {
 
     /// Makes granted subscriptions durable (persistent session) and installs them; SUBACK follows.
     fn install(
-        &mut self,
+        &self,
         core: &Rc<Core>,
         packet_id: u16,
         outcomes: Vec<(Utf8Bytes, ReasonCode)>,
@@ -256,7 +319,8 @@ impl Connection {
     ) {
         let session = self.session.session_id();
         let subscriptions = granted.clone();
-        let ticket = core.expect(self.address, Pending::Subscribe { packet_id, outcomes, granted });
+        let pending = Pending::Subscribe { session, packet_id, outcomes, granted };
+        let ticket = core.expect(self.address, pending);
         match self.phase {
             Phase::Owned(token) if self.is_persistent() => {
                 core.ask_store(Request::Subscribe { ticket, session, token, subscriptions });
@@ -265,17 +329,33 @@ impl Connection {
         }
     }
 
-    fn unsubscribe(&mut self, core: &Rc<Core>, request: UnsubscribeRequest) {
+    fn unsubscribe(&self, core: &Rc<Core>, request: UnsubscribeRequest) {
         let session = self.session.session_id();
         let filters = request.filters.clone();
         let packet_id = request.packet_id.get();
-        let ticket = core.expect(self.address, Pending::Unsubscribe { packet_id, filters: request.filters });
+        let pending = Pending::Unsubscribe { session, packet_id, filters: request.filters };
+        let ticket = core.expect(self.address, pending);
         match self.phase {
             Phase::Owned(token) if self.is_persistent() => {
                 core.ask_store(Request::Unsubscribe { ticket, session, token, filters });
             }
             _ => core.route(RoutingRequest::Unsubscribe { ticket, session, filters }),
         }
+    }
+
+    /// `iot:Receive`, asked at every delivery. Denials are logged once a second at most: a busy topic would flood the log.
+    pub(crate) fn may_receive(&mut self, core: &Core, topic: &str, now: Now) -> bool {
+        if self.authorizer.as_mut().is_some_and(|authorizer| authorizer.receive(topic)) {
+            core.metrics.publish_out.inc();
+            return true;
+        }
+        core.metrics.publish_out_denied.inc();
+        let quiet = self.receive_denied.is_some_and(|last| now.instant - last < Duration::from_secs(1));
+        if !quiet {
+            self.receive_denied = Some(now.instant);
+            core.log_denied(self, "Publish-Out", &authorize::receive_denied(topic));
+        }
+        false
     }
 
     /// Whether the session goes on without a connection.
@@ -287,7 +367,7 @@ impl Connection {
     pub(crate) fn close(&mut self, core: &Rc<Core>, close: Close, now: Now) {
         self.session.close(close);
         self.act(core, now);
-        self.mark_dirty(core);
+        self.settle(core, now);
     }
 
     /// The stream ended. Under `ws_close_is_disconnect` a WebSocket Close frame counts as DISCONNECT: no will.
@@ -303,22 +383,54 @@ impl Connection {
     fn lost(&mut self, core: &Rc<Core>, now: Now, detail: &str) {
         self.session.close(Close::lost(detail));
         self.act(core, now);
-        self.gone();
+        self.lingers = false;
+        self.gone(core);
+    }
+
+    /// Nothing can be written any more. The client may have sent DISCONNECT before it closed: its task reads to the end.
+    fn cannot_write(&mut self, core: &Rc<Core>, error: &std::io::Error) {
+        self.blocked = None;
+        self.broken = Some(error.to_string());
+        self.discard_output();
+        if !self.is_open() {
+            self.lingers = false;
+            self.gone(core);
+        }
+        self.wake();
+    }
+
+    fn discard_output(&mut self) {
+        let output = self.session.output();
+        let rest = output.len();
+        output.advance(rest);
+        output.shrink();
     }
 
     /// The socket took everything that waited.
     fn unblocked(&mut self, core: &Rc<Core>, now: Now) {
-        self.blocked = false;
+        self.blocked = None;
         self.session.output().shrink();
         if self.phase == Phase::Closing {
-            return self.gone();
+            return self.gone(core);
         }
         self.session.send_waiting(now);
         self.act(core, now);
+        self.settle(core, now);
+    }
+
+    /// To be called when anything was done with the connection: its output is written at the end of the turn, retained
+    /// messages go on, input is read on if it may be, and the timer follows the deadline.
+    pub(crate) fn settle(&mut self, core: &Rc<Core>, now: Now) {
+        if !self.retained.is_empty() {
+            core.deliver_retained(self, now);
+        }
+        self.mark_dirty(core);
+        self.resume_input(core);
+        core.arm(self);
     }
 
     /// Has this connection's output written at the end of the turn.
-    pub(crate) fn mark_dirty(&mut self, core: &Rc<Core>) {
+    pub(crate) fn mark_dirty(&mut self, core: &Core) {
         let pending = !self.session.output().is_empty() || self.phase == Phase::Closing;
         if pending && !self.dirty && self.phase != Phase::Gone {
             self.dirty = true;
@@ -329,51 +441,94 @@ impl Connection {
     /// Writes at the end of a turn; what the socket does not take, the connection's task goes on with.
     pub(crate) fn flush(&mut self, core: &Rc<Core>, now: Now) {
         self.dirty = false;
-        if self.blocked || self.phase == Phase::Gone {
+        if self.blocked.is_some() || self.phase == Phase::Gone {
             return;
         }
+        if self.broken.is_some() {
+            return self.discard_output();
+        }
         match self.transport.try_send(self.session.output()) {
-            Ok(true) => {
-                self.session.output().shrink();
-                if self.phase == Phase::Closing {
-                    self.gone();
-                } else {
-                    self.session.send_waiting(now);
-                    self.act(core, now);
-                }
-            }
+            Ok(true) => self.unblocked(core, now),
             Ok(false) => {
-                self.blocked = true;
+                self.blocked = Some(now.instant);
                 self.wake();
+                core.arm(self);
             }
-            Err(error) => self.lost(core, now, &error.to_string()),
+            Err(error) => self.cannot_write(core, &error),
         }
     }
 
-    fn gone(&mut self) {
-        self.transport.close();
+    /// When the connection is to be looked at.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Opening | Phase::Owned(_) => {
+                let stalled = self.blocked.map(|since| since + UNREAD_FOR);
+                [self.session.poll_timeout(), stalled].into_iter().flatten().min()
+            }
+            Phase::Closing => self.closing_by,
+            Phase::Gone => None,
+        }
+    }
+
+    /// Acts on deadlines that have passed.
+    pub(crate) fn handle_timeout(&mut self, core: &Rc<Core>, now: Now) {
+        let reads_nothing = self.blocked.is_some_and(|since| now.instant - since >= UNREAD_FOR);
+        if self.phase == Phase::Closing {
+            if self.closing_by.is_some_and(|at| at <= now.instant) {
+                self.lingers = false;
+                self.gone(core);
+            }
+        } else if reads_nothing && self.session.output().len() > UNREAD_BOUND {
+            let detail = format!("nothing was read for {} s", UNREAD_FOR.as_secs());
+            let (reason, code) = (DisconnectReason::Throttled, Some(ReasonCode::QuotaExceeded));
+            self.session.close(Close { reason, code, detail });
+        } else if !(self.input_paused && self.blocked.is_none() && self.session.is_connected()) {
+            // Silence counts only while the client is listened to.
+            self.session.handle_timeout(now);
+        }
+        self.act(core, now);
+        self.count_dropped(core);
+        self.settle(core, now);
+    }
+
+    /// Counts what was dropped since the last time.
+    pub(crate) fn count_dropped(&mut self, core: &Core) {
+        let dropped = self.session.dropped();
+        core.metrics.dropped.inc_by(dropped - self.dropped);
+        self.dropped = dropped;
+    }
+
+    fn gone(&mut self, core: &Rc<Core>) {
+        if let Some(farewell) = self.transport.close(self.lingers) {
+            core.shut_down(farewell);
+        }
         self.phase = Phase::Gone;
+        self.blocked = None;
+        self.retained.clear();
         self.wake();
     }
 
     /// Has the task run again.
-    pub(crate) fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
         }
     }
 
     /// Has the task run again if it stopped reading and may go on.
-    pub(crate) fn resume_input(&mut self) {
-        if self.input_paused && self.session.wants_input() {
+    pub(crate) fn resume_input(&mut self, core: &Core) {
+        if self.input_paused && !core.congested.get() && self.session.wants_input() {
+            self.input_paused = false;
             self.wake();
         }
     }
 
-    pub(crate) fn close_when_written(&mut self, core: &Rc<Core>) {
-        if self.phase != Phase::Gone {
+    pub(crate) fn close_when_written(&mut self, core: &Core, now: Now) {
+        if self.is_open() {
             self.phase = Phase::Closing;
+            self.closing_by = Some(now.instant + core.close_within.get());
             self.mark_dirty(core);
+            core.arm(self);
         }
     }
 

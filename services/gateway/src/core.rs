@@ -5,31 +5,49 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use fleethaven_fabric::delivery::Address;
 use fleethaven_fabric::{Routing, RoutingRequest};
 use fleethaven_mqtt::ReasonCode;
-use fleethaven_session::{ConnectRequest, Ending, Now, Session, Settings};
+use fleethaven_session::{ConnectRequest, Now, Session, Settings};
 use fleethaven_storage::{Lane, OwnerToken, Request, Subscription, Ticket};
-use fleethaven_types::{Publisher, SessionId, Utf8Bytes};
+use fleethaven_types::{Message, Publisher, SessionId, Utf8Bytes};
 use prometheus::local::LocalIntCounter;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::authorize::Denied;
-use crate::connection::Connection;
+use crate::connection::{Connection, Phase};
+use crate::ending::{DelayedWillId, WITHDRAWN_KEPT};
 use crate::gateway::Shared;
 use crate::identity::Principal;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, Place};
 use crate::timer::Wheel;
-use crate::transport::Transport;
+use crate::transport::{Farewell, Transport};
 
-/// A connection's place in the table.
+/// Slots that acknowledgement tickets can name (20 bits).
+const MAX_SLOTS: usize = 1 << 20;
+/// How long a client may take to read what it is sent at the end.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// Steps of TLS handshakes (hello, key exchange, ...) in one turn: a reconnect storm does not stall live traffic.
+const HANDSHAKE_STEPS: u32 = 16;
+
+/// A connection's slot in the table.
 struct Slot {
     generation: u32,
     connection: Rc<RefCell<Connection>>,
+    /// Given back with the slot.
+    _place: Place,
+}
+
+/// TLS handshakes share the turns of their core.
+#[derive(Default)]
+struct Handshakes {
+    steps_left: u32,
+    waiting: Vec<Waker>,
 }
 
 /// What this turn gathers for the router, the store and the sockets.
@@ -42,6 +60,13 @@ pub(crate) struct Staging {
     pub(crate) paused: Vec<Address>,
     pending: FxHashMap<Ticket, (Address, Pending)>,
     next_ticket: u64,
+}
+
+impl Staging {
+    /// Whether anything waits for a turn.
+    fn has_work(&self) -> bool {
+        !(self.routing.is_empty() && self.store.is_empty() && self.write.is_empty() && self.trim.is_empty())
+    }
 }
 
 /// The lanes out of this core.
@@ -57,13 +82,20 @@ pub(crate) enum Pending {
     /// Queue entries.
     Queue,
     /// Subscriptions: first durable, then installed.
-    Subscribe { packet_id: u16, outcomes: Vec<(Utf8Bytes, ReasonCode)>, granted: Vec<Subscription> },
+    Subscribe {
+        session: SessionId,
+        packet_id: u16,
+        outcomes: Vec<(Utf8Bytes, ReasonCode)>,
+        granted: Vec<Subscription>,
+    },
     /// Subscriptions being removed: first durably, then in the router.
-    Unsubscribe { packet_id: u16, filters: Vec<Utf8Bytes> },
+    Unsubscribe { session: SessionId, packet_id: u16, filters: Vec<Utf8Bytes> },
     /// The end of an owned session.
     End(Box<PendingEnd>),
     /// Retained messages for a new subscription.
     Retained(Box<Subscription>),
+    /// A retained message on its way through the queue of a persistent session.
+    RetainedQueued,
 }
 
 /// A CONNECT that is allowed and waits for its session.
@@ -74,10 +106,22 @@ pub(crate) struct PendingClaim {
     pub(crate) publisher: Arc<Publisher>,
 }
 
-/// A connection that is over and whose will may have to be published.
+/// A session whose connection is over.
 pub(crate) struct PendingEnd {
-    pub(crate) ending: Ending,
-    pub(crate) publisher: Arc<Publisher>,
+    pub(crate) session: SessionId,
+    /// The session goes on without a connection.
+    pub(crate) persistent: bool,
+    pub(crate) will: EndedWill,
+}
+
+/// What is to become of the will when the end is recorded.
+pub(crate) enum EndedWill {
+    /// There is none, or another connection has taken it over.
+    None,
+    /// Publish it.
+    Now(Arc<Message>),
+    /// Publish it after so many seconds, unless the session is resumed before.
+    Delayed(DelayedWillId, u32),
 }
 
 /// Counters of this core, added to the process's once a turn.
@@ -86,6 +130,7 @@ pub(crate) struct CoreMetrics {
     pub(crate) publish_in_denied: LocalIntCounter,
     pub(crate) publish_out: LocalIntCounter,
     pub(crate) publish_out_denied: LocalIntCounter,
+    pub(crate) dropped: LocalIntCounter,
     subscribe: LocalIntCounter,
     subscribe_denied: LocalIntCounter,
     subscribe_failed: LocalIntCounter,
@@ -101,6 +146,7 @@ impl CoreMetrics {
             publish_in_denied: local(&metrics.publish_in, "auth_error"),
             publish_out: local(&metrics.publish_out, "success"),
             publish_out_denied: local(&metrics.publish_out, "auth_error"),
+            dropped: metrics.dropped.local(),
             subscribe: local(&metrics.subscribe, "success"),
             subscribe_denied: local(&metrics.subscribe, "auth_error"),
             subscribe_failed: local(&metrics.subscribe, "client_error"),
@@ -121,6 +167,7 @@ impl CoreMetrics {
             &self.publish_in_denied,
             &self.publish_out,
             &self.publish_out_denied,
+            &self.dropped,
             &self.subscribe,
             &self.subscribe_denied,
             &self.subscribe_failed,
@@ -144,7 +191,21 @@ pub(crate) struct Core {
     pub(crate) wheel: RefCell<Wheel>,
     pub(crate) draining: Cell<bool>,
     pub(crate) congested: Cell<bool>,
+    /// How long a client may take to read what it is sent at the end.
+    pub(crate) close_within: Cell<Duration>,
+    /// Connections whose will was withdrawn by DISCONNECT, until their end is recorded: whoever takes the session over
+    /// meanwhile is not to publish it.
+    pub(crate) withdrawn: RefCell<FxHashMap<Address, Instant>>,
+    /// Delayed wills that wait on this core.
+    pub(crate) waiting_wills: Cell<usize>,
+    /// Wakes those who wait for something that a drain ends.
+    pub(crate) drain_begun: tokio::sync::Notify,
     drain_notify: tokio::sync::Notify,
+    /// Streams that are saying goodbye.
+    closing: Cell<usize>,
+    handshakes: RefCell<Handshakes>,
+    /// Within a turn, what is staged is seen to at its end.
+    in_turn: Cell<bool>,
     table: RefCell<Slab<Slot>>,
     generation: Cell<u32>,
     now: Cell<Now>,
@@ -165,7 +226,14 @@ impl Core {
             wheel: RefCell::new(Wheel::new(now.instant)),
             draining: Cell::new(false),
             congested: Cell::new(false),
+            close_within: Cell::new(CLOSE_WITHIN),
+            withdrawn: RefCell::default(),
+            waiting_wills: Cell::new(0),
+            drain_begun: tokio::sync::Notify::new(),
             drain_notify: tokio::sync::Notify::new(),
+            closing: Cell::new(0),
+            handshakes: RefCell::default(),
+            in_turn: Cell::new(false),
             table: RefCell::default(),
             generation: Cell::new(0),
             now: Cell::new(now),
@@ -179,8 +247,22 @@ impl Core {
         now
     }
 
-    /// Puts a new connection into the table and starts its task.
-    pub(crate) fn open(self: &Rc<Self>, transport: Transport, peer: SocketAddr, principal: Principal) {
+    /// The time of this turn or of the last poll.
+    pub(crate) fn now(&self) -> Now {
+        self.now.get()
+    }
+
+    /// Puts a new connection into the table and starts its task. A core that drains, or is full, closes it at once.
+    pub(crate) fn open(
+        self: &Rc<Self>,
+        transport: Transport,
+        peer: SocketAddr,
+        principal: Principal,
+        place: Place,
+    ) {
+        if self.draining.get() || self.connection_count() >= MAX_SLOTS {
+            return;
+        }
         let now = self.tick();
         let generation = self.generation.get().wrapping_add(1).max(1);
         self.generation.set(generation);
@@ -188,30 +270,32 @@ impl Core {
         let vacant = table.vacant_entry();
         let address = Address::new(self.id, vacant.key() as u32, generation);
         let session = Session::new(self.settings.clone(), now);
-        let deadline = session.poll_timeout();
         let trace = self.shared.next_trace();
         let max_packet = self.settings.limits.packet_bytes;
-        let connection = Connection::new(address, peer, principal, transport, session, max_packet, trace);
+        let mut connection = Connection::new(address, peer, principal, transport, session, max_packet, trace);
+        self.arm(&mut connection);
         let connection = Rc::new(RefCell::new(connection));
-        vacant.insert(Slot { generation, connection: connection.clone() });
+        vacant.insert(Slot { generation, connection: connection.clone(), _place: place });
         drop(table);
-        self.mailbox.load.fetch_add(1, Ordering::Relaxed);
-        if let Some(deadline) = deadline {
-            self.wheel.borrow_mut().insert(deadline, (address.slot(), generation));
-        }
         let core = self.clone();
         tokio::task::spawn_local(async move {
             std::future::poll_fn(|cx| connection.borrow_mut().poll(cx, &core)).await;
-            core.remove(address);
+            core.remove_finished(&mut connection.borrow_mut());
         });
     }
 
-    fn remove(&self, address: Address) {
+    /// Gives the slot of a finished connection back once no ticket names it any more: a ticket must never be taken for one
+    /// of the slot's next connection.
+    pub(crate) fn remove_finished(&self, connection: &mut Connection) {
+        if connection.phase != Phase::Gone || connection.outstanding > 0 {
+            return;
+        }
+        connection.count_dropped(self);
+        let address = connection.address;
         let mut table = self.table.borrow_mut();
         let slot = address.slot() as usize;
         if table.get(slot).is_some_and(|slot| slot.generation == address.generation()) {
             table.remove(slot);
-            self.mailbox.load.fetch_sub(1, Ordering::Relaxed);
         }
         if table.is_empty() {
             table.shrink_to_fit();
@@ -225,11 +309,6 @@ impl Core {
         (slot.generation == address.generation()).then(|| slot.connection.clone())
     }
 
-    /// The connection that owns `session`. A search: for rare occasions.
-    pub(crate) fn owner_of(&self, session: SessionId) -> Option<Rc<RefCell<Connection>>> {
-        self.all().into_iter().find(|connection| connection.borrow().session_id() == session)
-    }
-
     /// All connections, for what concerns many of them.
     pub(crate) fn all(&self) -> Vec<Rc<RefCell<Connection>>> {
         self.table.borrow().iter().map(|(_, slot)| slot.connection.clone()).collect()
@@ -240,6 +319,16 @@ impl Core {
         self.table.borrow().len()
     }
 
+    /// Sees to it that the connection is looked at when its deadline has passed.
+    pub(crate) fn arm(&self, connection: &mut Connection) {
+        let Some(deadline) = connection.deadline() else { return };
+        let mut wheel = self.wheel.borrow_mut();
+        if wheel.has_passed(connection.armed) || wheel.second_of(deadline) < connection.armed {
+            let address = connection.address;
+            connection.armed = wheel.insert(deadline, (address.slot(), address.generation()));
+        }
+    }
+
     /// Looks at the connections whose deadline may have passed.
     pub(crate) fn fire_timers(self: &Rc<Self>, due: &mut Vec<(u32, u32)>) {
         let now = self.tick();
@@ -247,18 +336,74 @@ impl Core {
         for (slot, generation) in due.drain(..) {
             let Some(connection) = self.at(Address::new(self.id, slot, generation)) else { continue };
             let mut connection = connection.borrow_mut();
-            connection.session.handle_timeout(now);
-            connection.act(self, now);
-            connection.mark_dirty(self);
-            if let Some(deadline) = connection.session.poll_timeout() {
-                self.wheel.borrow_mut().insert(deadline, (slot, generation));
+            // An entry that a later one replaced (the deadline had moved forward) is passed over.
+            if self.wheel.borrow().has_passed(connection.armed) {
+                connection.handle_timeout(self, now);
             }
+        }
+        self.withdrawn
+            .borrow_mut()
+            .retain(|_, at| now.instant.saturating_duration_since(*at) < WITHDRAWN_KEPT);
+    }
+
+    /// Whether a drain is complete: no connection, nothing waited for, nothing left to hand over.
+    pub(crate) fn is_drained(&self) -> bool {
+        let staging = self.staging.borrow();
+        let waiting = self.closing.get() > 0 || self.waiting_wills.get() > 0 || !staging.pending.is_empty();
+        self.connection_count() == 0 && !waiting && !staging.has_work()
+    }
+
+    /// A turn begins: what is staged from here on is seen to at its end. Handshakes go on.
+    pub(crate) fn begin_turn(&self) -> Now {
+        self.in_turn.set(true);
+        let waiting = {
+            let mut handshakes = self.handshakes.borrow_mut();
+            handshakes.steps_left = HANDSHAKE_STEPS;
+            std::mem::take(&mut handshakes.waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+        self.tick()
+    }
+
+    /// A turn ends; what was staged too late for it has the next one.
+    pub(crate) fn end_turn(&self) {
+        self.in_turn.set(false);
+        if self.staging.borrow().has_work() {
+            self.mailbox.schedule();
         }
     }
 
-    /// Whether a drain is complete: no connection, nothing waited for.
-    pub(crate) fn is_drained(&self) -> bool {
-        self.connection_count() == 0 && self.staging.borrow().pending.is_empty()
+    /// Asks for a turn, unless this is one.
+    fn want_turn(&self) {
+        if !self.in_turn.get() {
+            self.mailbox.schedule();
+        }
+    }
+
+    /// Whether a handshake may go on in this turn; otherwise `waker` is called in the next one.
+    pub(crate) fn admit_handshake_step(&self, waker: &Waker) -> bool {
+        let mut handshakes = self.handshakes.borrow_mut();
+        match handshakes.steps_left.checked_sub(1) {
+            Some(left) => handshakes.steps_left = left,
+            None => {
+                handshakes.waiting.push(waker.clone());
+                self.mailbox.schedule();
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Says goodbye to a peer, within bounds.
+    pub(crate) fn shut_down(self: &Rc<Self>, farewell: Farewell) {
+        let core = self.clone();
+        core.closing.set(core.closing.get() + 1);
+        let within = farewell.patience().min(self.close_within.get());
+        tokio::task::spawn_local(async move {
+            // A peer that is gone cannot be told; nothing is lost by giving up.
+            let _ = tokio::time::timeout(within, farewell.say()).await;
+            core.closing.set(core.closing.get() - 1);
+        });
     }
 
     /// Returns when the core begins to drain.
@@ -266,22 +411,24 @@ impl Core {
         self.drain_notify.notified().await;
     }
 
-    /// Begins to drain.
-    pub(crate) fn begin_drain(&self) {
+    /// Begins to drain; clients get at most `within` to read what they are sent.
+    pub(crate) fn begin_drain(&self, within: Duration) {
         self.draining.set(true);
+        self.close_within.set(within.min(CLOSE_WITHIN));
         self.drain_notify.notify_one();
+        self.drain_begun.notify_waiters();
     }
 
     /// Hands a request to the router at the end of this turn.
     pub(crate) fn route(&self, request: RoutingRequest) {
         self.staging.borrow_mut().routing.push(request);
-        self.mailbox.schedule();
+        self.want_turn();
     }
 
     /// Hands a request to the store at the end of this turn.
     pub(crate) fn ask_store(&self, request: Request) {
         self.staging.borrow_mut().store.push(request);
-        self.mailbox.schedule();
+        self.want_turn();
     }
 
     /// A ticket for an answer that `pending` waits for.
@@ -316,13 +463,13 @@ impl Core {
     /// Has a connection's output written at the end of this turn.
     pub(crate) fn write_later(&self, address: Address) {
         self.staging.borrow_mut().write.push(address);
-        self.mailbox.schedule();
+        self.want_turn();
     }
 
     /// Has a connection's acknowledged queue entries trimmed at the end of this turn.
     pub(crate) fn to_trim(&self, address: Address) {
         self.staging.borrow_mut().trim.push(address);
-        self.mailbox.schedule();
+        self.want_turn();
     }
 
     /// Has a connection's input looked at again when the store has caught up.

@@ -15,11 +15,13 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
+use tokio::time::MissedTickBehavior;
 
 use crate::accept::{self, Listener, ListenerKind};
 use crate::core::{Core, Lanes};
+use crate::ending::DelayedWills;
 use crate::identity::{IdentityCache, Principal};
-use crate::mailbox::{Adopted, Control, Mailboxes};
+use crate::mailbox::{Adopted, Control, Mailboxes, Place};
 use crate::metrics::Metrics;
 use crate::timer::Wheel;
 use crate::transport::ByteStream;
@@ -39,6 +41,20 @@ pub struct Config {
     pub mailboxes: Arc<Mailboxes>,
     /// Counters.
     pub metrics: Metrics,
+    /// Called by each event loop, with its number: the process watches that they turn.
+    pub pulse: Pulse,
+}
+
+/// What watches the event loops.
+pub type Pulse = Arc<dyn Fn(u8, Beat) + Send + Sync>;
+
+/// A sign of life of an event loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beat {
+    /// It turns; given once a second.
+    Turning,
+    /// It has drained: no further sign will follow.
+    Ended,
 }
 
 /// Makes a core's lane into the router; called on the core's thread.
@@ -51,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn SessionStore>,
     pub(crate) mailboxes: Arc<Mailboxes>,
     pub(crate) metrics: Metrics,
+    pub(crate) delayed_wills: DelayedWills,
+    pulse: Pulse,
     incarnation: u64,
     counter: AtomicU64,
 }
@@ -60,6 +78,11 @@ impl Shared {
     pub(crate) fn next_token(&self) -> OwnerToken {
         let counter = self.counter.fetch_add(1, Ordering::Relaxed);
         OwnerToken { incarnation: self.incarnation, counter }
+    }
+
+    /// Whether a token was made by this process.
+    pub(crate) fn is_own(&self, token: OwnerToken) -> bool {
+        token.incarnation == self.incarnation
     }
 
     /// The high part of a connection's trace ids.
@@ -93,6 +116,8 @@ impl Gateway {
             store: config.store,
             mailboxes: config.mailboxes,
             metrics: config.metrics,
+            delayed_wills: DelayedWills::default(),
+            pulse: config.pulse,
             incarnation: config.incarnation,
             counter: AtomicU64::new(1),
         });
@@ -117,21 +142,23 @@ impl Gateway {
         principal: Principal,
     ) {
         if let Some(core) = self.shared.mailboxes.least_loaded() {
-            core.send(Control::Adopt(Box::new(Adopted { tcp, tls, peer, principal })));
+            let place = Place::on(core);
+            core.send(Control::Adopt(Box::new(Adopted { tcp, tls, peer, principal, place })));
         }
     }
 
     /// Takes over a connection over another kind of stream (WebSocket, QUIC) whose client is known.
     pub fn adopt_stream(&self, stream: Pin<Box<dyn ByteStream>>, peer: SocketAddr, principal: Principal) {
         if let Some(core) = self.shared.mailboxes.least_loaded() {
-            core.send(Control::AdoptStream(stream, peer, principal));
+            core.send(Control::AdoptStream(stream, peer, principal, Place::on(core)));
         }
     }
 
     /// Stops accepting and ends all connections: MQTT 5 clients get DISCONNECT 0x8B. Returns when the cores are done, or
     /// after `grace`.
     pub async fn drain(&self, grace: Duration) {
-        self.shared.mailboxes.broadcast(|| Control::Drain);
+        // Clients that do not read are cut off in time for what follows their end: its record, and the will.
+        self.shared.mailboxes.broadcast(|| Control::Drain(grace / 2));
         let threads = std::mem::take(&mut *self.threads.lock());
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
@@ -154,10 +181,12 @@ fn run_core(id: u8, shared: Arc<Shared>, routing: &RoutingFactory, listeners: Ve
     let Some(mailbox) = shared.mailboxes.cores.get(usize::from(id)).cloned() else { return };
     let lanes = Lanes { routing: routing(mailbox.clone()), store: shared.store.lane(mailbox.clone()) };
     let local = LocalSet::new();
+    let pulse = shared.pulse.clone();
     runtime.block_on(local.run_until(async move {
         let core = Core::new(id, shared, mailbox, lanes);
         serve(core, listeners).await;
     }));
+    pulse(id, Beat::Ended);
 }
 
 /// Runs a core until it has drained.
@@ -172,22 +201,25 @@ async fn serve(core: Rc<Core>, listeners: Vec<Listener>) {
     }
     tokio::task::spawn_local(turn::run(core.clone()));
     let mut ticks = tokio::time::interval(Wheel::TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due = Vec::new();
     loop {
-        if core.draining.get() {
-            accepting.iter().for_each(tokio::task::JoinHandle::abort);
-            if core.is_drained() {
-                return;
+        tokio::select! {
+            _ = ticks.tick() => {
+                (core.shared.pulse)(core.id, Beat::Turning);
+                core.fire_timers(&mut due);
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        } else {
-            tokio::select! {
-                _ = ticks.tick() => core.fire_timers(&mut due),
-                () = core.drain_requested() => {}
-            }
+            () = core.drain_requested() => accepting.iter().for_each(tokio::task::JoinHandle::abort),
+            () = tokio::time::sleep(DRAIN_POLL), if core.draining.get() => {}
+        }
+        if core.draining.get() && core.is_drained() {
+            return;
         }
     }
 }
+
+/// How often a core that drains looks whether it is done.
+const DRAIN_POLL: Duration = Duration::from_millis(10);
 
 fn spawn_accept(
     core: &Rc<Core>,

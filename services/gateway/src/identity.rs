@@ -10,7 +10,6 @@ use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use fleethaven_fabric::Metadata;
-use fleethaven_net::{CertificateGate, Gate};
 use fleethaven_pki::{Certificate, CertificateId};
 use fleethaven_policy::{
     CertificateAttributes, Policy, PolicyDocument, PolicySet, Settings as PolicySettings,
@@ -23,6 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 mod attributes;
 mod follow;
+mod gate;
 
 pub use follow::follow;
 
@@ -247,31 +247,15 @@ impl IdentityCache {
     }
 }
 
-impl CertificateGate for IdentityCache {
-    fn check(&self, certificate: &[u8]) -> Gate {
-        let id = CertificateId::of_der(certificate);
-        if let Some(entry) = self.cached(&(self.default_scope, id)) {
-            return match entry.snapshot().status {
-                CertificateStatus::Active => Gate::Proceed,
-                _ => Gate::Inactive,
-            };
-        }
-        let kind = QueryKind::CertificateOwners { certificate_id: id.to_string() };
-        match self.metadata.query_local(Query::new(self.default_scope, kind)) {
-            Ok(QueryReply::Scopes(scopes)) if scopes.is_empty() => Gate::Unknown,
-            // The look-up after the handshake decides.
-            _ => Gate::Proceed,
-        }
-    }
-}
-
 impl Snapshot {
     fn of(view: &PrincipalView) -> Result<Self, Error> {
         let certificate = Certificate::parse_pem(&view.certificate_pem)
             .map_err(|error| Error::Malformed(error.to_string()))?;
         let limits = fleethaven_policy::Limits::default();
         let mut policies = Vec::with_capacity(view.policies.len());
-        for attached in &view.policies {
+        // A certificate that is not active may do nothing, also in the moment before its connections are closed.
+        let active = view.status == CertificateStatus::Active;
+        for attached in view.policies.iter().filter(|_| active) {
             match PolicyDocument::parse(&attached.document, &limits) {
                 Ok(document) => policies.push(Policy::new(attached.policy_name.as_str(), document)),
                 // Stored documents were checked when they were created; one that no longer parses denies everything

@@ -10,7 +10,9 @@
 //! | [`turn`] | what happens at the end of a turn |
 //! | [`connection`] | one connection: transport, decoder, session, decisions |
 //! | [`accept`] | listeners, TLS handshakes, who is connected |
-//! | [`connecting`] | CONNECT: decision, claim, CONNACK; and the end of a connection |
+//! | [`connecting`] | CONNECT: decision, claim, CONNACK |
+//! | [`ending`] | the end of a connection: takeover, what is recorded, the will |
+//! | [`retained`] | retained messages for new subscriptions |
 //! | [`transport`] | plain TCP, TLS, and streams (WebSocket, QUIC) |
 //! | [`mailbox`] | what other threads send to a core |
 //! | [`identity`] | the certificates, policies and things of connected clients, kept fresh by a watch |
@@ -23,15 +25,17 @@ pub mod authorize;
 mod connecting;
 mod connection;
 mod core;
+mod ending;
 pub mod gateway;
 pub mod identity;
 pub mod mailbox;
 pub mod metrics;
+mod retained;
 mod timer;
 mod transport;
 mod turn;
 
 pub use accept::{Listener, ListenerKind};
-pub use gateway::{Config, Gateway};
+pub use gateway::{Beat, Config, Gateway, Pulse};
 pub use identity::{IdentityCache, Principal};
 pub use transport::ByteStream;

@@ -5,37 +5,67 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use fleethaven_fabric::Delivery;
 use fleethaven_fabric::delivery::{Address, Push};
 use fleethaven_pki::CertificateId;
 use fleethaven_session::Close;
 use fleethaven_storage::Wake;
+use fleethaven_types::{Message, QoS};
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
+use prometheus::IntGauge;
 
 use crate::accept::ListenerKind;
 use crate::identity::Principal;
 use crate::metrics::Metrics;
 use crate::transport::ByteStream;
 
-/// Pushes that may wait in a mailbox; above it direct ones are dropped and queued ones are read from the store later.
+/// Pushes that may wait in a mailbox; above it QoS 0 is dropped, and what stands in a queue is read from the store later.
 const PUSH_BOUND: usize = 65_536;
+/// Above this many, QoS 1 for sessions without a queue is dropped, too.
+const HARD_PUSH_BOUND: usize = 4 * PUSH_BOUND;
 
 /// A message to a core about its connections.
 pub(crate) enum Control {
     /// A socket that another core accepted.
-    Accepted(std::net::TcpStream, SocketAddr, Arc<ListenerKind>),
+    Accepted(std::net::TcpStream, SocketAddr, Arc<ListenerKind>, Place),
     /// A connection whose TLS handshake is done and whose client is known (MQTT by ALPN on the HTTPS port).
     Adopt(Box<Adopted>),
     /// A connection over another kind of stream (WebSocket, QUIC), whose client is known.
-    AdoptStream(Pin<Box<dyn ByteStream>>, SocketAddr, Principal),
-    /// End one connection, if it is still the one at this address.
-    Close(Address, Close),
+    AdoptStream(Pin<Box<dyn ByteStream>>, SocketAddr, Principal, Place),
+    /// Another connection owns the session of this one now.
+    TakenOver(TakenOver),
     /// End the connections of these certificates.
     CloseCertificates(Arc<HashSet<CertificateId>>, Close),
-    /// Stop accepting, then end all connections.
-    Drain,
+    /// Stop accepting, then end all connections; what they have not read in this time they do not get.
+    Drain(Duration),
+}
+
+/// A connection that lost its session to another one.
+pub(crate) struct TakenOver {
+    pub(crate) address: Address,
+    /// Its will, if that is to be published: unless it turns out that the client had sent DISCONNECT in time.
+    pub(crate) will: Option<Arc<Message>>,
+}
+
+/// A connection's place on a core, counted from the moment it is accepted until it is gone.
+pub(crate) struct Place(Arc<Mailbox>);
+
+impl Place {
+    pub(crate) fn on(mailbox: &Arc<Mailbox>) -> Self {
+        mailbox.load.fetch_add(1, Ordering::Relaxed);
+        mailbox.sockets.inc();
+        Self(mailbox.clone())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.load.fetch_sub(1, Ordering::Relaxed);
+        self.0.sockets.dec();
+    }
 }
 
 /// A connection handed over by another listener.
@@ -44,6 +74,7 @@ pub(crate) struct Adopted {
     pub(crate) tls: rustls::ServerConnection,
     pub(crate) peer: SocketAddr,
     pub(crate) principal: Principal,
+    pub(crate) place: Place,
 }
 
 #[derive(Default)]
@@ -54,13 +85,36 @@ struct Contents {
     lost_pushes: bool,
 }
 
+impl Contents {
+    /// Takes what may still wait of `pushes`; returns how many deliveries are lost for good.
+    fn push_what_fits(&mut self, pushes: &mut Vec<Push>) -> u64 {
+        let mut dropped = 0;
+        for push in pushes.drain(..) {
+            match &push {
+                Push::Queued { .. } if self.pushes.len() >= PUSH_BOUND => self.lost_pushes = true,
+                Push::Direct { message, targets, .. } if self.pushes.len() >= bound(message.qos) => {
+                    dropped += targets.len() as u64;
+                }
+                _ => self.pushes.push(push),
+            }
+        }
+        dropped
+    }
+}
+
+/// Pushes in a mailbox that is full for this QoS.
+fn bound(qos: QoS) -> usize {
+    if qos == QoS::AtMostOnce { PUSH_BOUND } else { HARD_PUSH_BOUND }
+}
+
 /// One core's mailbox.
 pub(crate) struct Mailbox {
     contents: Mutex<Contents>,
     scheduled: AtomicBool,
     waker: AtomicWaker,
-    /// Connections on the core, for placing new ones.
+    /// Connections on the core and on their way to it, for placing new ones.
     pub(crate) load: AtomicUsize,
+    sockets: IntGauge,
 }
 
 /// What a core takes out of its mailbox.
@@ -72,12 +126,13 @@ pub(crate) struct Taken {
 }
 
 impl Mailbox {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(sockets: IntGauge) -> Self {
         Self {
             contents: Mutex::default(),
             scheduled: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             load: AtomicUsize::new(0),
+            sockets,
         }
     }
 
@@ -123,7 +178,7 @@ pub struct Mailboxes {
 impl Mailboxes {
     /// Mailboxes for `cores` cores.
     pub fn new(cores: u8, metrics: Metrics) -> Self {
-        let cores = (0..cores).map(|_| Arc::new(Mailbox::new())).collect();
+        let cores = (0..cores).map(|_| Arc::new(Mailbox::new(metrics.sockets.clone()))).collect();
         Self { cores, metrics }
     }
 
@@ -154,9 +209,8 @@ impl Delivery for Mailboxes {
         if contents.pushes.len() + pushes.len() <= PUSH_BOUND {
             contents.pushes.append(pushes);
         } else {
-            self.metrics.mailbox_dropped.inc_by(pushes.len() as u64);
-            contents.lost_pushes |= pushes.iter().any(|push| matches!(push, Push::Queued { .. }));
-            pushes.clear();
+            let dropped = contents.push_what_fits(pushes);
+            self.metrics.mailbox_dropped.inc_by(dropped);
         }
         drop(contents);
         mailbox.schedule();

@@ -7,6 +7,8 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 pub struct Metrics {
     /// Connections with an accepted CONNECT.
     pub connections: IntGauge,
+    /// Sockets of devices, from accept to close.
+    pub sockets: IntGauge,
     /// CONNECTs by result.
     pub connect: IntCounterVec,
     /// TLS handshakes by result.
@@ -21,6 +23,8 @@ pub struct Metrics {
     pub disconnect: IntCounterVec,
     /// Deliveries dropped because a core's mailbox was at its bound.
     pub mailbox_dropped: IntCounter,
+    /// Deliveries dropped at a connection: it did not read, or the message was too large for it.
+    pub dropped: IntCounter,
 }
 
 impl Metrics {
@@ -33,11 +37,19 @@ impl Metrics {
         };
         let connections = IntGauge::new("fleethaven_mqtt_connections", "Accepted MQTT connections.")?;
         registry.register(Box::new(connections.clone()))?;
-        let dropped = "Deliveries dropped because a core's mailbox was full.";
-        let mailbox_dropped = IntCounter::new("fleethaven_mailbox_dropped_total", dropped)?;
+        let sockets =
+            IntGauge::new("fleethaven_gateway_sockets", "Sockets of devices, from accept to close.")?;
+        registry.register(Box::new(sockets.clone()))?;
+        let full = "Deliveries dropped because a core's mailbox was full.";
+        let mailbox_dropped = IntCounter::new("fleethaven_mailbox_dropped_total", full)?;
         registry.register(Box::new(mailbox_dropped.clone()))?;
+        let unread =
+            "Deliveries dropped because a client did not read, or cannot take a message of this size.";
+        let dropped = IntCounter::new("fleethaven_mqtt_publish_out_dropped_total", unread)?;
+        registry.register(Box::new(dropped.clone()))?;
         Ok(Self {
             connections,
+            sockets,
             connect: family("fleethaven_mqtt_connect_total", "CONNECT packets by result.", "result")?,
             handshakes: family("fleethaven_tls_handshakes_total", "TLS handshakes by result.", "result")?,
             publish_in: family(
@@ -57,6 +69,7 @@ impl Metrics {
             )?,
             disconnect: family("fleethaven_mqtt_disconnect_total", "Connections ended by reason.", "reason")?,
             mailbox_dropped,
+            dropped,
         })
     }
 }

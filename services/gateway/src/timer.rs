@@ -1,5 +1,6 @@
-//! Coarse timers: a wheel of seconds. A connection is in one bucket at a time and is looked at when the bucket comes up;
-//! if its deadline has moved on (a packet arrived), it goes into the new deadline's bucket. No work per message.
+//! Coarse timers: a wheel of seconds. A connection is looked at when its bucket comes up; if its deadline has moved on (a
+//! packet arrived), it goes into the new deadline's bucket then. No work per message, and one entry per connection unless
+//! a deadline moved forward.
 
 use std::time::{Duration, Instant};
 
@@ -19,13 +20,24 @@ impl Wheel {
         Self { buckets: vec![Vec::new(); BUCKETS], start, passed: 0 }
     }
 
-    /// Puts a connection into the bucket after its deadline.
-    pub(crate) fn insert(&mut self, deadline: Instant, connection: (u32, u32)) {
+    /// The second whose bucket a deadline belongs to: the one after it, within a round.
+    pub(crate) fn second_of(&self, deadline: Instant) -> u64 {
         let due = deadline.saturating_duration_since(self.start).as_secs() + 1;
-        let within_round = due.clamp(self.passed + 1, self.passed + BUCKETS as u64 - 1);
-        if let Some(bucket) = self.buckets.get_mut((within_round % BUCKETS as u64) as usize) {
+        due.clamp(self.passed + 1, self.passed + BUCKETS as u64 - 1)
+    }
+
+    /// Puts a connection into the bucket after its deadline; returns the second when it comes up.
+    pub(crate) fn insert(&mut self, deadline: Instant, connection: (u32, u32)) -> u64 {
+        let second = self.second_of(deadline);
+        if let Some(bucket) = self.buckets.get_mut((second % BUCKETS as u64) as usize) {
             bucket.push(connection);
         }
+        second
+    }
+
+    /// Whether the bucket of `second` has come up.
+    pub(crate) fn has_passed(&self, second: u64) -> bool {
+        second <= self.passed
     }
 
     /// Connections whose bucket has come up by `now`.

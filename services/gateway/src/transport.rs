@@ -3,11 +3,12 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use fleethaven_session::Output;
 use rustls::ServerConnection;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
@@ -15,6 +16,8 @@ use tokio_util::io::poll_read_buf;
 const READ_CHUNK: usize = 16 << 10;
 /// Pieces written with one system call.
 const MAX_PIECES: usize = 64;
+/// Reads of input that nobody wants any more.
+const DISCARDED_READS: usize = 64;
 
 /// A stream that is neither TCP nor TLS over TCP: WebSocket, QUIC.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send {
@@ -30,6 +33,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for fleethaven_net::we
     }
 }
 
+impl ByteStream for fleethaven_net::quic::MqttStream {}
+
 /// One connection's byte stream. Reading and waiting happen in the connection's own task; writing also at the end of a
 /// turn, without a task switch, where the transport can tell at once whether it takes bytes.
 pub(crate) enum Transport {
@@ -39,6 +44,8 @@ pub(crate) enum Transport {
     Tls(TcpStream, Box<ServerConnection>),
     /// Anything else.
     Stream(Pin<Box<dyn ByteStream>>),
+    /// Nothing more comes or goes.
+    Closed,
 }
 
 /// The outcome of reading.
@@ -61,6 +68,7 @@ impl Transport {
             Self::Plain(tcp) => poll_read(Pin::new(tcp), cx, arena, into),
             Self::Stream(stream) => poll_read(stream.as_mut(), cx, arena, into),
             Self::Tls(tcp, tls) => poll_read_tls(tcp, tls, cx, into),
+            Self::Closed => Poll::Ready(Ok(Received::End)),
         }
     }
 
@@ -71,6 +79,7 @@ impl Transport {
             Self::Plain(tcp) => done(write_plain(tcp, output)),
             Self::Tls(tcp, tls) => done(write_tls(tcp, tls, output)),
             Self::Stream(_) => Ok(output.is_empty()),
+            Self::Closed => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
@@ -93,16 +102,60 @@ impl Transport {
         matches!(self, Self::Stream(stream) if stream.is_closed_in_order())
     }
 
-    /// Says goodbye: TLS close_notify, then the end of the stream.
-    pub(crate) fn close(&mut self) {
-        match self {
-            Self::Tls(tcp, tls) => {
+    /// Closes; TLS sends close_notify. What the peer has still to be told takes a while and is returned: a stream says
+    /// goodbye by itself (a WebSocket's Close frame, what QUIC still has to deliver), and a TCP peer that `lingers` is yet to
+    /// read what was written last.
+    pub(crate) fn close(&mut self, lingers: bool) -> Option<Farewell> {
+        let tcp = match std::mem::replace(self, Self::Closed) {
+            Self::Tls(tcp, mut tls) => {
                 tls.send_close_notify();
                 // The peer may have gone, or its window may be full; the socket is closed either way.
-                let _ = flush_tls(tcp, tls);
+                let _ = flush_tls(&tcp, &mut tls);
+                tcp
             }
-            Self::Plain(_) | Self::Stream(_) => {}
+            Self::Plain(tcp) => tcp,
+            Self::Stream(stream) => return Some(Farewell::Stream(stream)),
+            Self::Closed => return None,
+        };
+        lingers.then_some(Farewell::Tcp(tcp))
+    }
+}
+
+/// A closed connection whose peer is yet to learn of it.
+pub(crate) enum Farewell {
+    /// Says goodbye by itself.
+    Stream(Pin<Box<dyn ByteStream>>),
+    /// Was written to the end. Closed with input unread, TCP would reset the connection, and the peer would lose what it had
+    /// not read yet; so the rest of the input is thrown away until the peer closes.
+    Tcp(TcpStream),
+}
+
+impl Farewell {
+    /// How long to wait for the peer.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Stream(_) => 5,
+            Self::Tcp(_) => 1,
+        })
+    }
+
+    /// Done when the peer has closed, or sends too much.
+    pub(crate) async fn say(self) -> io::Result<()> {
+        let mut tcp = match self {
+            Self::Stream(mut stream) => return stream.shutdown().await,
+            Self::Tcp(tcp) => tcp,
+        };
+        tcp.shutdown().await?;
+        for _ in 0..DISCARDED_READS {
+            tcp.readable().await?;
+            match tcp.try_read(&mut [0; 4096]) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
         }
+        Ok(())
     }
 }
 
@@ -161,7 +214,7 @@ impl Write for Ready<'_> {
 }
 
 fn poll_read_tls(
-    tcp: &mut TcpStream,
+    tcp: &TcpStream,
     tls: &mut ServerConnection,
     cx: &mut Context<'_>,
     into: &mut BytesMut,

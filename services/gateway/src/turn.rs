@@ -3,17 +3,13 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 
 use fleethaven_fabric::delivery::{Address, Push, Target};
 use fleethaven_fabric::{RoutingEvent, RoutingRequest};
 use fleethaven_mqtt::ReasonCode;
 use fleethaven_session::{Close, Delivery, Encoded, Now};
-use fleethaven_storage::{
-    Append, Appended, Completion, EntryId, Error, QueuedMessage, Request, SessionId, Ticket,
-};
-use fleethaven_types::Message;
+use fleethaven_storage::{Completion, EntryId, Error, QueuedMessage, Request, SessionId, Ticket};
 
 use crate::connection::{Connection, Phase, ack_of};
 use crate::core::{Core, Pending};
@@ -53,12 +49,12 @@ pub(crate) async fn run(core: Rc<Core>) {
 
 impl Turn {
     fn run(&mut self, core: &Rc<Core>) {
-        let now = core.tick();
+        let now = core.begin_turn();
         for _ in 0..ROUNDS {
             self.submit(core);
             core.mailbox.take(&mut self.taken);
-            for control in std::mem::take(&mut self.taken.control) {
-                self.control(core, control, now);
+            for message in self.taken.control.drain(..) {
+                control(core, message, now);
             }
             self.deliver(core, now);
             self.answers(core, now);
@@ -71,6 +67,7 @@ impl Turn {
         flush(core, now);
         relieve(core);
         core.metrics.flush();
+        core.end_turn();
     }
 
     fn submit(&mut self, core: &Rc<Core>) {
@@ -84,36 +81,6 @@ impl Turn {
         }
         if !self.store.is_empty() {
             lanes.store.submit(&mut self.store);
-        }
-    }
-
-    fn control(&mut self, core: &Rc<Core>, control: Control, now: Now) {
-        match control {
-            Control::Accepted(tcp, peer, listener) => crate::accept::accepted(core, tcp, peer, listener),
-            Control::Adopt(adopted) => crate::accept::adopt(core, *adopted),
-            Control::AdoptStream(stream, peer, principal) => {
-                core.open(Transport::Stream(stream), peer, principal)
-            }
-            Control::Close(address, close) => {
-                if let Some(connection) = core.at(address) {
-                    connection.borrow_mut().close(core, close, now);
-                }
-            }
-            Control::CloseCertificates(ids, close) => {
-                for connection in core.all() {
-                    let mut connection = connection.borrow_mut();
-                    if connection.principal.certificate_id.is_some_and(|id| ids.contains(&id)) {
-                        connection.close(core, close.clone(), now);
-                    }
-                }
-            }
-            Control::Drain => {
-                core.begin_drain();
-                for connection in core.all() {
-                    let close = Close::server(ReasonCode::ServerShuttingDown, "the broker is shutting down");
-                    connection.borrow_mut().close(core, close, now);
-                }
-            }
         }
     }
 
@@ -149,6 +116,7 @@ impl Turn {
                 let mut connection = connection.borrow_mut();
                 connection.session.resync();
                 connection.act(core, now);
+                connection.settle(core, now);
             }
         }
     }
@@ -184,6 +152,34 @@ impl Turn {
     }
 }
 
+fn control(core: &Rc<Core>, message: Control, now: Now) {
+    match message {
+        Control::Accepted(tcp, peer, listener, place) => {
+            crate::accept::accepted(core, tcp, peer, listener, place);
+        }
+        Control::Adopt(adopted) => crate::accept::adopt(core, *adopted),
+        Control::AdoptStream(stream, peer, principal, place) => {
+            core.open(Transport::Stream(stream), peer, principal, place);
+        }
+        Control::TakenOver(taken) => core.taken_over(&taken, now),
+        Control::CloseCertificates(ids, close) => {
+            for connection in core.all() {
+                let mut connection = connection.borrow_mut();
+                if connection.principal.certificate_id.is_some_and(|id| ids.contains(&id)) {
+                    connection.close(core, close.clone(), now);
+                }
+            }
+        }
+        Control::Drain(within) => {
+            core.begin_drain(within);
+            for connection in core.all() {
+                let close = Close::server(ReasonCode::ServerShuttingDown, "the broker is shutting down");
+                connection.borrow_mut().close(core, close, now);
+            }
+        }
+    }
+}
+
 fn deliver_direct(
     core: &Rc<Core>,
     encoded: &mut Encoded,
@@ -199,27 +195,12 @@ fn deliver_direct(
     let message = encoded.message();
     let retain = message.retain && target.retain_as_published;
     let qos = target.qos.min(message.qos);
-    if !may_receive(core, &mut connection, encoded) {
+    if !connection.may_receive(core, &encoded.message().topic, now) {
         return;
     }
     let delivery = Delivery { qos, retain, identifiers: &target.identifiers };
     connection.session.deliver(encoded, &delivery, now);
     connection.mark_dirty(core);
-}
-
-fn may_receive(core: &Core, connection: &mut Connection, encoded: &Encoded) -> bool {
-    let topic = &encoded.message().topic;
-    let allowed = connection.authorizer.as_mut().is_some_and(|authorizer| authorizer.receive(topic));
-    if allowed {
-        core.metrics.publish_out.inc();
-    } else {
-        core.metrics.publish_out_denied.inc();
-        tracing::debug!(
-            account = %connection.principal.scope.account, client_id = %connection.session.client_id(),
-            event = "Publish-Out", reason = "AUTHORIZATION_FAILURE", topic = %topic, "not delivered"
-        );
-    }
-    allowed
 }
 
 /// A delivery that stands in the session's queue; one that policy forbids is taken out of it.
@@ -231,20 +212,21 @@ fn deliver_queued(
     position: (EntryId, EntryId),
     now: Now,
 ) {
-    if may_receive(core, connection, encoded) {
+    if connection.may_receive(core, &encoded.message().topic, now) {
         connection.session.deliver_queued(encoded, delivery, position, now);
     } else {
         connection.session.skip_queued(position);
     }
     connection.act(core, now);
-    connection.mark_dirty(core);
+    connection.settle(core, now);
 }
 
 fn routed(core: &Rc<Core>, event: RoutingEvent, now: Now) {
     match event {
         RoutingEvent::Published { ticket, matched, result } => published(core, ticket, matched, result, now),
         RoutingEvent::Subscribed { ticket, new } => {
-            let Some((address, Pending::Subscribe { packet_id, outcomes, granted })) = core.expected(ticket)
+            let Some((address, Pending::Subscribe { packet_id, outcomes, granted, .. })) =
+                core.expected(ticket)
             else {
                 return;
             };
@@ -254,11 +236,13 @@ fn routed(core: &Rc<Core>, event: RoutingEvent, now: Now) {
                 connection.session.subscribe_done(packet_id, outcomes);
             }
             let granted: Vec<_> = granted.into_iter().zip(new).collect();
-            core.read_retained(&mut connection, &granted);
-            connection.mark_dirty(core);
+            core.read_retained(&connection, &granted);
+            connection.act(core, now);
+            connection.settle(core, now);
         }
         RoutingEvent::Unsubscribed { ticket, existed } => {
-            let Some((address, Pending::Unsubscribe { packet_id, filters })) = core.expected(ticket) else {
+            let Some((address, Pending::Unsubscribe { packet_id, filters, .. })) = core.expected(ticket)
+            else {
                 return;
             };
             let Some(connection) = core.at(address) else { return };
@@ -266,7 +250,8 @@ fn routed(core: &Rc<Core>, event: RoutingEvent, now: Now) {
             if let Ok(packet_id) = packet_id.try_into() {
                 connection.session.unsubscribe_done(packet_id, filters.into_iter().zip(existed).collect());
             }
-            connection.mark_dirty(core);
+            connection.act(core, now);
+            connection.settle(core, now);
         }
     }
 }
@@ -274,12 +259,17 @@ fn routed(core: &Rc<Core>, event: RoutingEvent, now: Now) {
 fn published(core: &Rc<Core>, ticket: Ticket, matched: bool, result: Result<(), Error>, now: Now) {
     let Some(connection) = core.ticket_owner(ticket) else { return };
     let mut connection = connection.borrow_mut();
+    connection.outstanding = connection.outstanding.saturating_sub(1);
+    if connection.phase == Phase::Gone {
+        return core.remove_finished(&mut connection);
+    }
     match result {
         Ok(()) => {
             let report = core.settings.behaviour.report_no_matching_subscribers && !matched;
             let code = if report { ReasonCode::NoMatchingSubscribers } else { ReasonCode::Success };
             connection.session.publish_done(ack_of(ticket), code);
-            connection.resume_input();
+            connection.act(core, now);
+            connection.resume_input(core);
             connection.mark_dirty(core);
         }
         // Not durable: no acknowledgement. The client sends it again on its next connection.
@@ -295,7 +285,7 @@ fn stored(core: &Rc<Core>, completion: Completion, now: Now) {
             }
         }
         Completion::Done { ticket, result } => match core.expected(ticket) {
-            Some((_, Pending::End(pending))) => core.end_recorded(*pending, result),
+            Some((address, Pending::End(pending))) => core.end_recorded(address, *pending, &result),
             Some((address, pending)) => done(core, address, pending, result, now),
             None => {}
         },
@@ -306,49 +296,35 @@ fn stored(core: &Rc<Core>, completion: Completion, now: Now) {
         }
         Completion::Retained { ticket, result } => core.retained_read(ticket, result, now),
         // Clients' publishes go through the router's lane; this is a retained message that went through a queue.
-        Completion::Published { message, result, .. } => retained_queued(core, message, result, now),
-    }
-}
-
-/// A retained message for a new subscription of a persistent session stands in its queue now.
-fn retained_queued(
-    core: &Rc<Core>,
-    message: Arc<Message>,
-    result: Result<Vec<(Append, Appended)>, Error>,
-    now: Now,
-) {
-    for (append, at) in result.unwrap_or_default() {
-        let Appended::At { entry, previous } = at else { continue };
-        let Some(connection) = core.owner_of(append.session) else { continue };
-        let mut encoded = Encoded::new(message.clone(), now.wall);
-        let delivery = Delivery { qos: append.qos, retain: append.retain, identifiers: &append.identifiers };
-        deliver_queued(core, &mut connection.borrow_mut(), &mut encoded, &delivery, (entry, previous), now);
+        Completion::Published { ticket, message, result } => {
+            core.retained_queued(ticket, message, result, now);
+        }
     }
 }
 
 /// Subscriptions are durable: install them, or remove them.
 fn done(core: &Rc<Core>, address: Address, pending: Pending, result: Result<(), Error>, now: Now) {
-    let Some(connection) = core.at(address) else { return };
-    let mut connection = connection.borrow_mut();
     if let Err(error) = result {
+        let Some(connection) = core.at(address) else { return };
         let close = match error {
             Error::NotOwner => Close::taken_over(),
             error => Close::server_error(error.to_string()),
         };
-        return connection.close(core, close, now);
+        return connection.borrow_mut().close(core, close, now);
     }
-    let session = connection.session_id();
+    // Also when the connection is gone by now: what the store holds of a session, the router holds, too.
     match pending {
-        Pending::Subscribe { packet_id, outcomes, granted } => {
+        Pending::Subscribe { session, packet_id, outcomes, granted } => {
             let subscriptions = granted.clone();
-            let ticket = core.expect(address, Pending::Subscribe { packet_id, outcomes, granted });
+            let ticket = core.expect(address, Pending::Subscribe { session, packet_id, outcomes, granted });
             core.route(RoutingRequest::Subscribe { ticket, session, subscriptions });
         }
-        Pending::Unsubscribe { packet_id, filters } => {
-            let ticket = core.expect(address, Pending::Unsubscribe { packet_id, filters: filters.clone() });
+        Pending::Unsubscribe { session, packet_id, filters } => {
+            let pending = Pending::Unsubscribe { session, packet_id, filters: filters.clone() };
+            let ticket = core.expect(address, pending);
             core.route(RoutingRequest::Unsubscribe { ticket, session, filters });
         }
-        Pending::Claim(_) | Pending::Queue | Pending::End(_) | Pending::Retained(_) => {}
+        _ => {}
     }
 }
 
@@ -364,17 +340,14 @@ fn queue_read(core: &Rc<Core>, address: Address, result: QueueRead, now: Now) {
         Err(error) => return connection.close(core, Close::server_error(error.to_string()), now),
     };
     // What the client may no longer receive is taken out of its queue.
-    let authorizer = &mut connection.authorizer;
     let mut forbidden = Vec::new();
     entries.retain(|entry| {
-        let allowed = authorizer.as_mut().is_some_and(|authorizer| authorizer.receive(&entry.message.topic));
+        let allowed = connection.may_receive(core, &entry.message.topic, now);
         if !allowed {
             forbidden.push(entry.entry);
         }
         allowed
     });
-    core.metrics.publish_out.inc_by(entries.len() as u64);
-    core.metrics.publish_out_denied.inc_by(forbidden.len() as u64);
     let deliveries = entries.iter().map(|queued| {
         let delivery = Delivery { qos: queued.qos, retain: queued.retain, identifiers: &queued.identifiers };
         (queued.entry, queued.message.clone(), delivery)
@@ -387,7 +360,7 @@ fn queue_read(core: &Rc<Core>, address: Address, result: QueueRead, now: Now) {
         connection.acknowledged(core, entry);
     }
     connection.act(core, now);
-    connection.mark_dirty(core);
+    connection.settle(core, now);
 }
 
 fn flush(core: &Rc<Core>, now: Now) {
@@ -397,7 +370,7 @@ fn flush(core: &Rc<Core>, now: Now) {
             connection.borrow_mut().flush(core, now);
         }
     }
-    // Writing may have led to more output (a queue read on): its turn is scheduled already. Keep the capacity.
+    // Writing may have led to more output (a queue read on): that is for the next turn. Keep the capacity.
     let mut staging = core.staging.borrow_mut();
     if staging.write.is_empty() {
         staging.write = write;
@@ -412,7 +385,9 @@ fn relieve(core: &Core) {
     let paused = std::mem::take(&mut core.staging.borrow_mut().paused);
     for address in paused {
         if let Some(connection) = core.at(address) {
-            connection.borrow_mut().resume_input();
+            let mut connection = connection.borrow_mut();
+            connection.held = false;
+            connection.resume_input(core);
         }
     }
 }

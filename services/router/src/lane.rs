@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use fleethaven_fabric::delivery::{Address, Push, Target};
+use bytes::Bytes;
+use fleethaven_fabric::delivery::{Address, Push};
 use fleethaven_fabric::routing::QueuePosition;
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
 use fleethaven_storage::{
-    Append, Appended, Completion, DurablePublish, Error, Lane as StoreLane, Request, RetainedChange,
+    Append, Appended, Completion, DurablePublish, EntryId, Lane as StoreLane, Request, RetainedChange,
     SessionId, Ticket, Wake,
 };
-use fleethaven_types::{Message, QoS};
+use fleethaven_types::{Message, Publisher, QoS, Scope, Timestamp, Utf8Bytes};
+use rustc_hash::FxHashSet;
 
-use crate::plan::{Plan, PlanCache, QueueTarget};
+use crate::plan::QueueTarget;
+use crate::plans::Plans;
 use crate::router::Router;
-use crate::tables::ScopeTables;
+use crate::staged::Staged;
 
 /// Ticket of durable publishes that nobody waits for.
 const NOBODY: Ticket = Ticket(u64::MAX);
@@ -22,14 +25,11 @@ const NOBODY: Ticket = Ticket(u64::MAX);
 pub struct Lane {
     router: Arc<Router>,
     store: Box<dyn StoreLane>,
-    plans: PlanCache,
-    /// The scope of the last publish: nearly always that of the next one.
-    scope: Option<Arc<ScopeTables>>,
-    events: Vec<RoutingEvent>,
-    durable: Vec<Request>,
+    plans: Plans,
+    staged: Staged,
     completions: Vec<Completion>,
-    /// Pushes staged for each core.
-    pushes: Vec<Vec<Push>>,
+    /// Publishes on their way to the retained store only: nobody matched.
+    unmatched: FxHashSet<Ticket>,
 }
 
 impl Lane {
@@ -39,12 +39,10 @@ impl Lane {
         Self {
             router,
             store,
-            plans: PlanCache::default(),
-            scope: None,
-            events: Vec::new(),
-            durable: Vec::new(),
+            plans: Plans::default(),
+            staged: Staged::default(),
             completions: Vec::new(),
-            pushes: Vec::new(),
+            unmatched: FxHashSet::default(),
         }
     }
 
@@ -52,7 +50,10 @@ impl Lane {
         match request {
             RoutingRequest::Publish { ticket, message, from } => self.publish(ticket, message, from),
             RoutingRequest::Attach { session, scope, persistent, address } => {
-                self.router.attach(session, scope, persistent, address);
+                let tail = self.router.attach(session, scope, persistent, address);
+                if persistent && tail > EntryId::NONE {
+                    self.staged.push(address.core(), look_at_the_queue(session, scope, address, tail));
+                }
             }
             RoutingRequest::Detach { session, address, persistent } => {
                 self.router.detach(session, address, persistent)
@@ -60,84 +61,51 @@ impl Lane {
             RoutingRequest::Forget { session } => self.router.forget(session),
             RoutingRequest::Subscribe { ticket, session, subscriptions } => {
                 let new = self.router.subscribe(session, &subscriptions);
-                self.events.push(RoutingEvent::Subscribed { ticket, new });
+                self.staged.events.push(RoutingEvent::Subscribed { ticket, new });
             }
             RoutingRequest::Unsubscribe { ticket, session, filters } => {
                 let existed = self.router.unsubscribe(session, &filters);
-                self.events.push(RoutingEvent::Unsubscribed { ticket, existed });
+                self.staged.events.push(RoutingEvent::Unsubscribed { ticket, existed });
             }
         }
     }
 
     fn publish(&mut self, ticket: Option<Ticket>, message: Arc<Message>, from: Option<SessionId>) {
-        let plan = self.plan(&message);
+        let Self { router, plans, staged, .. } = self;
+        let plan = plans.plan(router, &message);
         if plan.rule_not_found {
-            self.router.metrics.rule_not_found.inc();
-            tracing::info!(
+            router.metrics.rule_not_found.inc();
+            tracing::error!(
                 account = %message.publisher.scope.account, topic = %message.topic,
+                client_id = message.publisher.client_id.as_deref(),
                 trace_id = format_args!("{:032x}", message.trace_id()), event = "RuleNotFound", "no such rule"
             );
         }
         let acknowledged = message.qos != QoS::AtMostOnce;
-        let targets = if acknowledged { &plan.direct } else { &plan.best_effort };
-        for (core, targets) in targets {
-            self.push(*core, Push::Direct { message: message.clone(), targets: Arc::clone(targets), from });
+        for (core, targets) in plan.receivers(acknowledged) {
+            staged.push(*core, Push::Direct { message: message.clone(), targets: targets.clone(), from });
         }
         let queues = if acknowledged { queues(&plan.queues, &message, from) } else { Vec::new() };
-        let retained = retained_change(&message);
-        let (matched, rules) = (plan.matches_anyone(), plan.rules.clone());
-        if !rules.is_empty() {
-            self.router.metrics.rule_matches.inc();
-        }
-        if queues.is_empty() && rules.is_empty() && retained == RetainedChange::Keep {
+        let retained = if plan.retainable { retained_change(&message) } else { RetainedChange::Keep };
+        staged.rule_matches += u64::from(!plan.rules.is_empty());
+        let matched = plan.matches_anyone();
+        if queues.is_empty() && plan.rules.is_empty() && retained == RetainedChange::Keep {
             if let Some(ticket) = ticket {
-                self.events.push(RoutingEvent::Published { ticket, matched, result: Ok(()) });
+                staged.events.push(RoutingEvent::Published { ticket, matched, result: Ok(()) });
             }
             return;
         }
-        self.router.metrics.durable_publishes.inc();
         let ticket = ticket.unwrap_or(NOBODY);
-        let publish = DurablePublish { ticket, message, queues, rules, retained };
-        self.durable.push(Request::Publish(Box::new(publish)));
-    }
-
-    fn plan(&mut self, message: &Message) -> Arc<Plan> {
-        let wanted = message.publisher.scope;
-        let scope = match &self.scope {
-            Some(scope) if scope.scope == wanted => scope.clone(),
-            _ => self.router.scope(wanted),
-        };
-        let version = scope.version();
-        let plan = self.plans.get(&scope, &message.topic, version).unwrap_or_else(|| {
-            self.router.metrics.plans_computed.inc();
-            let plan =
-                Arc::new(Plan::compute(&scope, &message.topic, self.router.options.hash_matches_parent));
-            self.plans.insert(&scope, &message.topic, plan.clone());
-            plan
-        });
-        self.scope = Some(scope);
-        plan
-    }
-
-    fn push(&mut self, core: u8, push: Push) {
-        let index = usize::from(core);
-        if self.pushes.len() <= index {
-            self.pushes.resize_with(index + 1, Vec::new);
-        }
-        if let Some(staged) = self.pushes.get_mut(index) {
-            staged.push(push);
+        let publish = DurablePublish { ticket, message, queues, rules: plan.rules.clone(), retained };
+        staged.durable.push(Request::Publish(Box::new(publish)));
+        if !matched && ticket != NOBODY {
+            self.unmatched.insert(ticket);
         }
     }
 
     fn flush(&mut self) {
-        if !self.durable.is_empty() {
-            self.store.submit(&mut self.durable);
-        }
-        for (core, staged) in self.pushes.iter_mut().enumerate() {
-            if !staged.is_empty() {
-                self.router.delivery.push(core as u8, staged);
-            }
-        }
+        let Router { delivery, metrics, .. } = &*self.router;
+        self.staged.flush(&mut *self.store, &**delivery, metrics);
     }
 
     fn complete(&mut self, completion: Completion) {
@@ -149,9 +117,10 @@ impl Lane {
             }
         });
         if ticket != NOBODY {
-            self.events.push(RoutingEvent::Published { ticket, matched: true, result });
-        } else if let Err(Error::Unavailable(reason)) = result {
-            tracing::error!(topic = %message.topic, reason, "a message could not be handed to rules or retained");
+            let matched = self.unmatched.is_empty() || !self.unmatched.remove(&ticket);
+            self.staged.events.push(RoutingEvent::Published { ticket, matched, result });
+        } else if let Err(error) = result {
+            tracing::error!(topic = %message.topic, %error, "a message could not be handed to queues, rules or the retained store");
         }
     }
 
@@ -159,14 +128,14 @@ impl Lane {
     fn push_queued(&mut self, message: &Arc<Message>, append: Append, at: Appended) {
         match at {
             Appended::At { entry, previous } => {
-                let address = self.router.subscriber(append.session).map_or(Address::NONE, |s| s.address());
+                let address = self.router.appended(append.session, entry);
                 if address == Address::NONE {
                     return;
                 }
                 let position = QueuePosition { entry, previous };
                 let Append { session, qos, retain, identifiers } = append;
                 let message = message.clone();
-                self.push(
+                self.staged.push(
                     address.core(),
                     Push::Queued { message, address, session, qos, retain, identifiers, position },
                 );
@@ -175,7 +144,8 @@ impl Lane {
                 self.router.metrics.queue_overflows.inc();
                 tracing::debug!(session = append.session.0, topic = %message.topic, "queue full, message dropped");
             }
-            Appended::NoSession => {}
+            // Ids are not used again: what is subscribed under this one is left over.
+            Appended::NoSession => self.router.forget(append.session),
         }
     }
 }
@@ -196,7 +166,7 @@ impl Routing for Lane {
         }
         self.completions = completions;
         self.flush();
-        events.append(&mut self.events);
+        events.append(&mut self.staged.events);
     }
 
     fn is_congested(&self) -> bool {
@@ -226,8 +196,32 @@ fn retained_change(message: &Message) -> RetainedChange {
     }
 }
 
-/// QoS and RETAIN flag of a direct delivery of `message` to `target`; `None` when No Local forbids it.
-pub fn delivery_of(message: &Message, target: &Target, from: Option<SessionId>) -> Option<(QoS, bool)> {
-    let own = target.no_local && from == Some(target.session);
-    (!own).then(|| (target.qos.min(message.qos), message.retain && target.retain_as_published))
+/// A push that makes the owner of a queue read it up to `tail` if it has not: an entry that names itself as the one before
+/// continues nothing. Between the claim of a session and its attachment pushes went to the connection before, or nowhere.
+fn look_at_the_queue(session: SessionId, scope: Scope, address: Address, tail: EntryId) -> Push {
+    let publisher = Publisher { scope, client_id: None, principal: None, source_ip: None, trace: 0 };
+    let message = Message {
+        topic: Utf8Bytes::EMPTY,
+        payload: Bytes::new(),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        properties: None,
+        received_at: Timestamp::default(),
+        expires_at: None,
+        sequence: 0,
+        hops: 0,
+        publisher: Arc::new(publisher),
+    };
+    Push::Queued {
+        message: Arc::new(message),
+        address,
+        session,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        identifiers: Vec::new(),
+        position: QueuePosition { entry: tail, previous: tail },
+    }
 }
+
+#[cfg(test)]
+mod tests;

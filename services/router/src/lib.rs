@@ -3,19 +3,25 @@
 //!
 //! - [`router`]: [`Router`], the tables shared by all lanes: who is subscribed to what, and where they are
 //! - [`lane`]: [`Lane`], one core's way in; implements the [`Routing`](fleethaven_fabric::Routing) seam
-//! - [`plan`]: [`Plan`](plan::Plan), everything a publish to one topic leads to, computed once and reused while nothing changes
+//! - `plan`: everything a publish to one topic leads to; `plans`: a lane's plans, reused while nothing changes
+//! - `tables`: subscriptions and rules of one account and region; `staged`: what a lane gathers in one turn
 //! - [`publisher`]: [`Publisher`](publisher::Publisher), the same door for services that publish now and then
 //! - [`rules`]: follows the topic rules in the metastore
-//! - [`metrics`]: counters
+//! - [`metrics`]: what is counted
 #![warn(missing_docs)]
 
 pub mod lane;
 pub mod metrics;
-pub mod plan;
 pub mod publisher;
 pub mod router;
 pub mod rules;
+
+mod plan;
+mod plans;
+mod staged;
 mod tables;
+#[cfg(test)]
+mod testing;
 
 pub use lane::Lane;
 pub use publisher::Publisher;

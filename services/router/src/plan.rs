@@ -1,13 +1,12 @@
 //! Everything a publish to one topic leads to, computed once and reused while no subscription, rule or connection changes.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use fleethaven_fabric::delivery::{Address, Target};
 use fleethaven_storage::{RuleRef, SessionId};
 use fleethaven_topics::index::Options;
-use fleethaven_topics::{matches, name};
-use fleethaven_types::{QoS, Utf8Bytes};
+use fleethaven_topics::{matches, reserved};
+use fleethaven_types::{Behaviour, QoS, Utf8Bytes};
 use rustc_hash::FxHashMap;
 
 use crate::tables::{Member, ScopeTables, SubscribeOptions, Tables};
@@ -16,18 +15,20 @@ use crate::tables::{Member, ScopeTables, SubscribeOptions, Tables};
 type CoreTargets = Vec<(u8, Arc<[Target]>)>;
 
 /// Where messages of one topic go.
-pub struct Plan {
+pub(crate) struct Plan {
     pub(crate) version: u64,
     /// Receivers of a QoS 0 message: every live session.
-    pub(crate) best_effort: CoreTargets,
-    /// Live receivers of a QoS ≥ 1 message that need no durable queue.
-    pub(crate) direct: CoreTargets,
+    best_effort: CoreTargets,
+    /// Live receivers of a QoS ≥ 1 message that need no durable queue; `None` when they are the same.
+    direct: Option<CoreTargets>,
     /// Durable queues that a QoS ≥ 1 message goes to.
     pub(crate) queues: Vec<QueueTarget>,
     /// Rules that see it.
     pub(crate) rules: Vec<RuleRef>,
     /// A Basic Ingest topic whose rule is not there.
     pub(crate) rule_not_found: bool,
+    /// A message can be retained here.
+    pub(crate) retainable: bool,
 }
 
 /// A persistent session whose queue gets QoS ≥ 1 messages.
@@ -48,57 +49,78 @@ struct Merged {
     identifiers: Vec<u32>,
 }
 
+/// A rule's `a/#` does not match `a`, whatever the listener does for subscribers (rules-sql 4.1).
+const RULE_HASH_MATCHES_PARENT: bool = false;
+
 impl Plan {
     /// Computes the plan for `topic`. The version is read first: a change during the computation makes the plan stale.
-    pub(crate) fn compute(scope: &ScopeTables, topic: &str, hash_matches_parent: bool) -> Self {
+    pub(crate) fn compute(scope: &ScopeTables, topic: &str, behaviour: &Behaviour) -> Self {
         let version = scope.version();
         let tables = scope.tables.read();
-        if let Some((rule, rest)) = name::basic_ingest(topic) {
-            return Self::basic_ingest(version, &tables, rule, rest, hash_matches_parent);
+        if let Some((rule, rest)) = reserved::basic_ingest(topic) {
+            return Self::basic_ingest(version, &tables, rule, rest);
         }
-        let merged = merge(&tables, topic, hash_matches_parent);
-        let mut rules = Vec::new();
-        // A rule's `a/#` does not match `a`, whatever the listener does for subscribers (rules-sql 4.1).
-        let exact = Options { hash_matches_parent: false };
-        tables.rules.matches(topic, &exact, &mut |_, rule: &RuleRef| rules.push(rule.clone()));
+        let delivered = reserved::is_deliverable(topic, behaviour);
+        let merged =
+            if delivered { merge(&tables, topic, behaviour.hash_matches_parent) } else { Vec::new() };
+        let rules = matching_rules(&tables, topic);
         drop(tables);
-        let durable = |merged: &Merged| {
-            merged.qos != QoS::AtMostOnce && merged.member.0.persistent.load(Ordering::Acquire)
-        };
-        let best_effort = by_core(merged.iter());
-        let (queued, direct): (Vec<_>, Vec<_>) = merged.iter().partition(|merged| durable(merged));
-        let direct = if queued.is_empty() { best_effort.clone() } else { by_core(direct.into_iter()) };
-        let queues = queued.into_iter().map(queue_target).collect();
-        Self { version, best_effort, direct, queues, rules, rule_not_found: false }
+        let durable = |merged: &&Merged| merged.qos != QoS::AtMostOnce && merged.member.0.is_persistent();
+        let (queued, direct): (Vec<_>, Vec<_>) = merged.iter().partition(durable);
+        Self {
+            version,
+            best_effort: by_core(merged.iter()),
+            direct: (!queued.is_empty()).then(|| by_core(direct.into_iter())),
+            queues: queued.into_iter().map(queue_target).collect(),
+            rules,
+            rule_not_found: false,
+            retainable: !reserved::is_reserved(topic, behaviour),
+        }
     }
 
     /// `$aws/rules/{rule}/{rest}` goes to that rule only, if the rule's filter matches the rest.
-    fn basic_ingest(
-        version: u64,
-        tables: &Tables,
-        rule: &str,
-        rest: &str,
-        hash_matches_parent: bool,
-    ) -> Self {
+    fn basic_ingest(version: u64, tables: &Tables, rule: &str, rest: &str) -> Self {
         let found = tables.rules_by_name.get(rule);
         let runs = |filter: &Option<Utf8Bytes>| {
-            filter.as_ref().is_none_or(|filter| matches(filter, rest, hash_matches_parent))
+            filter.as_ref().is_none_or(|filter| matches(filter, rest, RULE_HASH_MATCHES_PARENT))
         };
         let rules = found.filter(|(_, filter)| runs(filter)).map(|(rule, _)| rule.clone());
         Self {
             version,
             best_effort: Vec::new(),
-            direct: Vec::new(),
+            direct: None,
             queues: Vec::new(),
             rules: rules.into_iter().collect(),
             rule_not_found: found.is_none(),
+            retainable: false,
         }
+    }
+
+    /// Live receivers of a message that is acknowledged to its publisher, or not.
+    pub(crate) fn receivers(&self, acknowledged: bool) -> &[(u8, Arc<[Target]>)] {
+        self.direct.as_ref().filter(|_| acknowledged).unwrap_or(&self.best_effort)
     }
 
     /// Whether anyone gets the message.
     pub(crate) fn matches_anyone(&self) -> bool {
         !(self.best_effort.is_empty() && self.queues.is_empty() && self.rules.is_empty())
     }
+
+    /// What it takes up in a cache: receivers and rules.
+    pub(crate) fn weight(&self) -> usize {
+        let targets = |cores: &CoreTargets| cores.iter().map(|(_, targets)| targets.len()).sum::<usize>();
+        let live = targets(&self.best_effort) + self.direct.as_ref().map_or(0, targets);
+        live + self.queues.len() + self.rules.len()
+    }
+}
+
+fn matching_rules(tables: &Tables, topic: &str) -> Vec<RuleRef> {
+    let mut rules = Vec::new();
+    if !reserved::is_for_requester_only(topic) {
+        let options = Options { hash_matches_parent: RULE_HASH_MATCHES_PARENT };
+        tables.rules.matches(topic, &options, &mut |_, rule: &RuleRef| rules.push(rule.clone()));
+    }
+    rules
 }
 
 fn merge(tables: &Tables, topic: &str, hash_matches_parent: bool) -> Vec<Merged> {
@@ -163,30 +185,5 @@ fn queue_target(merged: &Merged) -> QueueTarget {
         retain_as_published: merged.retain_as_published,
         no_local: merged.no_local,
         identifiers: merged.identifiers.as_slice().into(),
-    }
-}
-
-/// A lane's plans by topic. Bounded: at the bound everything is forgotten, which costs one computation per topic in use.
-#[derive(Default)]
-pub(crate) struct PlanCache {
-    plans: FxHashMap<(fleethaven_types::Scope, Utf8Bytes), Arc<Plan>>,
-}
-
-/// Topics a lane remembers.
-const CACHE_BOUND: usize = 16_384;
-
-impl PlanCache {
-    /// The plan for `topic` if it was computed at `version`.
-    pub(crate) fn get(&self, scope: &ScopeTables, topic: &Utf8Bytes, version: u64) -> Option<Arc<Plan>> {
-        let key = (scope.scope, topic.clone());
-        self.plans.get(&key).filter(|plan| plan.version == version).cloned()
-    }
-
-    pub(crate) fn insert(&mut self, scope: &ScopeTables, topic: &Utf8Bytes, plan: Arc<Plan>) {
-        if self.plans.len() >= CACHE_BOUND {
-            self.plans.clear();
-        }
-        // The key must not keep the receive buffer of the packet alive.
-        self.plans.insert((scope.scope, topic.compact()), plan);
     }
 }

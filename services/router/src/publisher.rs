@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_fabric::{Publish, Routing, RoutingEvent, RoutingRequest};
 use fleethaven_storage::{Error, Ticket, Wake};
-use fleethaven_types::{Message, QoS};
+use fleethaven_types::Message;
 use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -95,20 +95,55 @@ async fn run(mut lane: Lane, mut jobs: mpsc::Receiver<Job>, notify: Arc<Notify>,
     }
 }
 
+/// Every publish gets a ticket, those with QoS 0 too: the answer holds its publisher back until rules have the message.
 fn request(
     message: Arc<Message>,
     answer: oneshot::Sender<Result<bool, Error>>,
     ticket: Ticket,
     waiting: &mut FxHashMap<Ticket, oneshot::Sender<Result<bool, Error>>>,
 ) -> RoutingRequest {
-    let ticket = (message.qos != QoS::AtMostOnce).then_some(ticket);
-    match ticket {
-        Some(ticket) => {
-            waiting.insert(ticket, answer);
+    waiting.insert(ticket, answer);
+    RoutingRequest::Publish { ticket: Some(ticket), message, from: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use fleethaven_types::QoS::{AtLeastOnce, AtMostOnce};
+
+    use super::*;
+    use crate::testing::{Bench, message, subscription};
+
+    #[tokio::test]
+    async fn every_publish_is_answered_with_whether_anyone_matched() {
+        let mut bench = Bench::new();
+        bench.attach(1, 0, true);
+        bench.subscribe(1, subscription("a", AtLeastOnce));
+        bench.set_rule("one", Some("r"));
+        let publisher = Publisher::start(bench.router.clone(), Backpressure::Held);
+        for (topic, qos, matched) in [
+            ("a", AtLeastOnce, true),
+            ("r", AtMostOnce, true),
+            ("b", AtMostOnce, false),
+            ("b", AtLeastOnce, false),
+        ] {
+            assert_eq!(publisher.publish(Arc::new(message(topic, qos))).await, Ok(matched), "{topic}");
         }
-        None => {
-            let _ = answer.send(Ok(true));
-        }
+        bench.store.broken.store(true, Ordering::SeqCst);
+        assert!(publisher.publish(Arc::new(message("a", AtLeastOnce))).await.is_err());
+        assert!(publisher.publish(Arc::new(message("r", AtMostOnce))).await.is_err());
     }
-    RoutingRequest::Publish { ticket, message, from: None }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_congested_store_holds_publishers_back_but_not_all() {
+        let bench = Bench::new();
+        bench.store.congested.store(true, Ordering::SeqCst);
+        let exempt = Publisher::start(bench.router.clone(), Backpressure::Exempt);
+        assert_eq!(exempt.publish(Arc::new(message("a", AtLeastOnce))).await, Ok(false));
+        let held = Publisher::start(bench.router.clone(), Backpressure::Held);
+        let waits = held.publish(Arc::new(message("a", AtLeastOnce)));
+        assert!(tokio::time::timeout(Duration::from_secs(60), waits).await.is_err());
+    }
 }

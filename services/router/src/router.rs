@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use fleethaven_fabric::Delivery;
 use fleethaven_fabric::delivery::Address;
-use fleethaven_storage::{Error, RuleRef, SessionId, SessionStore, Subscription};
-use fleethaven_types::{Scope, Utf8Bytes};
+use fleethaven_storage::{EntryId, Error, RuleRef, SessionId, SessionStore, Subscription};
+use fleethaven_types::{Behaviour, Scope, Utf8Bytes};
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 
@@ -13,10 +13,10 @@ use crate::metrics::Metrics;
 use crate::tables::{Member, ScopeTables, SubscribeOptions, Subscriber};
 
 /// How the router matches.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
-    /// Whether `a/#` matches `a`.
-    pub hash_matches_parent: bool,
+    /// What matches and what is delivered where AWS and the MQTT text differ.
+    pub behaviour: Behaviour,
 }
 
 /// The router of one process: all slots.
@@ -66,83 +66,97 @@ impl Router {
         self.scopes.write().entry(scope).or_insert_with(|| Arc::new(ScopeTables::new(scope))).clone()
     }
 
-    pub(crate) fn subscriber(&self, session: SessionId) -> Option<Arc<Subscriber>> {
+    fn subscriber(&self, session: SessionId) -> Option<Arc<Subscriber>> {
         self.sessions.read().get(&session).cloned()
     }
 
-    pub(crate) fn attach(&self, session: SessionId, scope: Scope, persistent: bool, address: Address) {
-        let known = self.subscriber(session);
-        let subscriber = known.unwrap_or_else(|| {
-            let subscriber = Arc::new(Subscriber::new(session, self.scope(scope), persistent, address));
-            self.sessions.write().entry(session).or_insert(subscriber).clone()
-        });
-        subscriber.set_address(address);
-        subscriber.persistent.store(persistent, std::sync::atomic::Ordering::Release);
-        if subscriber.has_subscriptions() {
-            subscriber.tables.bump();
-        }
+    /// The queue of `session` holds `entry`; returns where to push it.
+    pub(crate) fn appended(&self, session: SessionId, entry: EntryId) -> Address {
+        self.sessions.read().get(&session).map_or(Address::NONE, |subscriber| subscriber.appended(entry))
     }
 
+    /// A connection owns the session. Returns the highest entry of its queue whose push may have gone elsewhere since
+    /// the session was claimed.
+    pub(crate) fn attach(
+        &self,
+        session: SessionId,
+        scope: Scope,
+        persistent: bool,
+        address: Address,
+    ) -> EntryId {
+        let tables = self.scope(scope);
+        let (subscriber, tail) = {
+            let mut sessions = self.sessions.write();
+            let known = sessions.entry(session).or_insert_with(|| Arc::new(Subscriber::new(session, tables)));
+            (known.clone(), known.come(address, persistent))
+        };
+        changed(&subscriber);
+        tail
+    }
+
+    /// The connection at `address` is gone: without effect if the session is elsewhere by now.
     pub(crate) fn detach(&self, session: SessionId, address: Address, persistent: bool) {
-        let Some(subscriber) = self.subscriber(session) else { return };
-        if !subscriber.leave(address) {
+        // Locked throughout: between leaving and being forgotten nobody attaches.
+        let mut sessions = self.sessions.write();
+        let Some(subscriber) = sessions.get(&session).filter(|subscriber| subscriber.leave(address)) else {
             return;
+        };
+        if persistent {
+            return changed(subscriber);
         }
-        if !persistent {
-            self.forget(session);
-        } else if subscriber.has_subscriptions() {
-            subscriber.tables.bump();
+        if let Some(subscriber) = sessions.remove(&session) {
+            withdraw(subscriber);
         }
     }
 
     /// Removes a session and its subscriptions.
     pub fn forget(&self, session: SessionId) {
-        let Some(subscriber) = self.sessions.write().remove(&session) else { return };
-        let filters = std::mem::take(&mut *subscriber.filters.lock());
-        if filters.is_empty() {
-            return;
+        // Locked until its filters are out: an index entry is the session's, whichever subscriber put it there.
+        let mut sessions = self.sessions.write();
+        if let Some(subscriber) = sessions.remove(&session) {
+            withdraw(subscriber);
         }
-        let member = Member(subscriber.clone());
-        let mut tables = subscriber.tables.tables.write();
-        for filter in &filters {
-            tables.subscriptions.remove(filter, &member);
-        }
-        drop(tables);
-        subscriber.tables.bump();
     }
 
     /// Installs subscriptions; tells for each whether its filter was new to the session.
     pub(crate) fn subscribe(&self, session: SessionId, subscriptions: &[Subscription]) -> Vec<bool> {
-        let Some(subscriber) = self.subscriber(session) else { return vec![false; subscriptions.len()] };
+        let nobody = || vec![false; subscriptions.len()];
+        let Some(subscriber) = self.subscriber(session) else { return nobody() };
         let member = Member(subscriber.clone());
-        let mut tables = subscriber.tables.tables.write();
-        let mut filters = subscriber.filters.lock();
-        let new = subscriptions.iter().map(|subscription| {
-            let options = SubscribeOptions::from(subscription);
-            let replaced = tables.subscriptions.insert(&subscription.filter, member.clone(), options);
-            if replaced.is_none() {
-                filters.push(subscription.filter.clone());
-            }
-            replaced.is_none()
-        });
-        let new = new.collect();
-        drop((filters, tables));
+        let new = {
+            let mut tables = subscriber.tables.tables.write();
+            let mut filters = subscriber.filters();
+            let Some(filters) = filters.as_mut() else { return nobody() };
+            let install = |subscription: &Subscription| {
+                let options = SubscribeOptions::from(subscription);
+                let replaced = tables.subscriptions.insert(&subscription.filter, member.clone(), options);
+                if replaced.is_none() {
+                    // The list must not keep the receive buffer of the packet alive.
+                    filters.push(subscription.filter.compact());
+                }
+                replaced.is_none()
+            };
+            subscriptions.iter().map(install).collect()
+        };
         subscriber.tables.bump();
         new
     }
 
     /// Removes subscriptions; tells for each filter whether there was one.
-    pub(crate) fn unsubscribe(&self, session: SessionId, filters: &[Utf8Bytes]) -> Vec<bool> {
-        let Some(subscriber) = self.subscriber(session) else { return vec![false; filters.len()] };
+    pub(crate) fn unsubscribe(&self, session: SessionId, unwanted: &[Utf8Bytes]) -> Vec<bool> {
+        let nobody = || vec![false; unwanted.len()];
+        let Some(subscriber) = self.subscriber(session) else { return nobody() };
         let member = Member(subscriber.clone());
-        let mut tables = subscriber.tables.tables.write();
-        let mut held = subscriber.filters.lock();
-        let existed = filters.iter().map(|filter| {
-            held.retain(|known| known != filter);
-            tables.subscriptions.remove(filter, &member).is_some()
-        });
-        let existed = existed.collect();
-        drop((held, tables));
+        let existed = {
+            let mut tables = subscriber.tables.tables.write();
+            let mut filters = subscriber.filters();
+            let Some(filters) = filters.as_mut() else { return nobody() };
+            let remove = |filter: &Utf8Bytes| {
+                filters.retain(|known| known != filter);
+                tables.subscriptions.remove(filter, &member).is_some()
+            };
+            unwanted.iter().map(remove).collect()
+        };
         subscriber.tables.bump();
         existed
     }
@@ -168,4 +182,26 @@ impl Router {
     pub fn session_count(&self) -> usize {
         self.sessions.read().len()
     }
+}
+
+/// Plans that name the session are no longer right.
+fn changed(subscriber: &Subscriber) {
+    if subscriber.has_subscriptions() {
+        subscriber.tables.bump();
+    }
+}
+
+/// Takes the subscriptions of a session that is gone out of the tables.
+fn withdraw(subscriber: Arc<Subscriber>) {
+    let filters = subscriber.filters().take().unwrap_or_default();
+    if filters.is_empty() {
+        return;
+    }
+    let member = Member(subscriber);
+    let mut tables = member.0.tables.tables.write();
+    for filter in &filters {
+        tables.subscriptions.remove(filter, &member);
+    }
+    drop(tables);
+    member.0.tables.bump();
 }

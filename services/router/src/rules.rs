@@ -28,3 +28,41 @@ fn apply(router: &Router, change: RuleChange) {
     });
     router.set_rule(change.scope, &name, rule);
 }
+
+#[cfg(test)]
+mod tests {
+    use fleethaven_registry::shapes::{RuleDescription, TopicRulePayload};
+    use fleethaven_types::QoS::AtLeastOnce;
+    use fleethaven_types::Timestamp;
+
+    use super::*;
+    use crate::testing::{Bench, message, scope};
+
+    fn change(topic_pattern: &str, rule_disabled: bool, revision: u64) -> RuleChange {
+        let description = RuleDescription {
+            rule_arn: String::new(),
+            rule_name: "one".to_owned(),
+            payload: TopicRulePayload { rule_disabled, ..TopicRulePayload::default() },
+            topic_pattern: topic_pattern.to_owned(),
+            created_at: Timestamp(0),
+        };
+        RuleChange { scope: scope(), name: "one".to_owned(), rule: Some((Box::new(description), revision)) }
+    }
+
+    #[test]
+    fn only_enabled_rules_see_messages() {
+        let mut bench = Bench::new();
+        apply(&bench.router, change("a", false, 3));
+        assert!(bench.publish(message("a", AtLeastOnce)));
+        assert_eq!(bench.store.kept.lock().rules[0].1[0].revision, 3);
+        apply(&bench.router, change("a", true, 4));
+        assert!(!bench.publish(message("a", AtLeastOnce)));
+        assert!(!bench.publish(message("$aws/rules/one/a", AtLeastOnce)));
+        assert_eq!(bench.router.metrics.rule_not_found.get(), 1, "a disabled rule is not found");
+        apply(&bench.router, change("", false, 5));
+        assert!(!bench.publish(message("a", AtLeastOnce)), "without FROM only Basic Ingest reaches it");
+        assert!(bench.publish(message("$aws/rules/one/a", AtLeastOnce)));
+        apply(&bench.router, RuleChange { rule: None, ..change("", false, 6) });
+        assert!(!bench.publish(message("$aws/rules/one/a", AtLeastOnce)));
+    }
+}

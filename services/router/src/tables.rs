@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fleethaven_fabric::delivery::Address;
-use fleethaven_storage::{RuleRef, SessionId, Subscription};
+use fleethaven_storage::{EntryId, RuleRef, SessionId, Subscription};
 use fleethaven_topics::SubscriptionIndex;
 use fleethaven_types::{Scope, Utf8Bytes};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use rustc_hash::FxHashMap;
 
 /// One scope's tables and the version that cached plans are checked against.
@@ -46,44 +46,66 @@ impl ScopeTables {
 pub(crate) struct Subscriber {
     pub(crate) session: SessionId,
     pub(crate) tables: Arc<ScopeTables>,
-    pub(crate) persistent: AtomicBool,
+    persistent: AtomicBool,
     address: AtomicU64,
-    /// Its filters, to take them out when the session goes.
-    pub(crate) filters: Mutex<Vec<Utf8Bytes>>,
+    /// Highest entry of its queue that was appended through this router.
+    tail: AtomicU64,
+    /// Its filters, to take them out when the session goes; `None` once it is gone.
+    filters: Mutex<Option<Vec<Utf8Bytes>>>,
 }
 
 impl Subscriber {
-    pub(crate) fn new(
-        session: SessionId,
-        tables: Arc<ScopeTables>,
-        persistent: bool,
-        address: Address,
-    ) -> Self {
+    /// A session without subscriptions or connection.
+    pub(crate) fn new(session: SessionId, tables: Arc<ScopeTables>) -> Self {
         Self {
             session,
             tables,
-            persistent: AtomicBool::new(persistent),
-            address: AtomicU64::new(address.to_u64()),
-            filters: Mutex::default(),
+            persistent: AtomicBool::new(false),
+            address: AtomicU64::new(Address::NONE.to_u64()),
+            tail: AtomicU64::new(EntryId::NONE.0),
+            filters: Mutex::new(Some(Vec::new())),
         }
     }
 
     pub(crate) fn address(&self) -> Address {
-        Address::from_u64(self.address.load(Ordering::Acquire))
+        Address::from_u64(self.address.load(Ordering::SeqCst))
     }
 
-    pub(crate) fn set_address(&self, address: Address) {
-        self.address.store(address.to_u64(), Ordering::Release);
+    pub(crate) fn is_persistent(&self) -> bool {
+        self.persistent.load(Ordering::Acquire)
+    }
+
+    /// Goes online at `address`, or offline with [`Address::NONE`]; returns the highest queue entry whose push may have
+    /// gone elsewhere.
+    ///
+    /// Address and tail are written and then read crosswise, here and in [`Self::appended`], in one total order: either
+    /// the append sees the new address, or this sees the append.
+    pub(crate) fn come(&self, address: Address, persistent: bool) -> EntryId {
+        self.persistent.store(persistent, Ordering::Release);
+        self.address.store(address.to_u64(), Ordering::SeqCst);
+        EntryId(self.tail.load(Ordering::SeqCst))
+    }
+
+    /// Its queue holds `entry`; returns where to push it.
+    pub(crate) fn appended(&self, entry: EntryId) -> Address {
+        self.tail.fetch_max(entry.0, Ordering::SeqCst);
+        self.address()
     }
 
     /// Goes offline if it is still at `address`; `false` when it has moved on.
     pub(crate) fn leave(&self, address: Address) -> bool {
         let none = Address::NONE.to_u64();
-        self.address.compare_exchange(address.to_u64(), none, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.address.compare_exchange(address.to_u64(), none, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     pub(crate) fn has_subscriptions(&self) -> bool {
-        !self.filters.lock().is_empty()
+        self.filters.lock().as_ref().is_some_and(|filters| !filters.is_empty())
+    }
+
+    /// Its filters, to be changed together with the tables: lock those first. `None`: the session is gone, and what was
+    /// subscribed now would never be taken out.
+    pub(crate) fn filters(&self) -> MutexGuard<'_, Option<Vec<Utf8Bytes>>> {
+        self.filters.lock()
     }
 }
 

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use fleethaven_types::Message;
 use serde::Serialize;
 
-use crate::actions::Error;
+use crate::actions::{Action, Error};
 
 /// The document, with AWS's member names.
 #[derive(Serialize)]
@@ -28,11 +28,11 @@ struct Failure<'a> {
 }
 
 /// The payload for these failed actions of `rule`; `topic` is without a Basic Ingest prefix.
-pub fn payload(rule: &str, topic: &str, message: &Message, failures: &[(&'static str, Error)]) -> Vec<u8> {
+pub fn payload(rule: &str, topic: &str, message: &Message, failures: &[(&dyn Action, Error)]) -> Vec<u8> {
     let failures = failures.iter().map(|(action, error)| Failure {
-        failed_action: action,
+        failed_action: action.name(),
         failed_resource: &error.resource,
-        error_message: format!("{} Message arrived on: {topic}, Action: {action}", error.message),
+        error_message: format!("{}. Message arrived on: {topic}, Action: {}", error.message, action.kind()),
     });
     let document = Document {
         rule_name: rule,

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use fleethaven_fabric::Publish;
 use fleethaven_rulesql::{Fired, Input, MqttProperties, NoExternal, Outcome, Payload, Variables};
 use fleethaven_topics::name;
-use fleethaven_types::Message;
+use fleethaven_types::{Behaviour, Limits, Message, Timestamp};
 use futures_util::future::join_all;
 
 use crate::actions::{Action, Error, Invocation};
@@ -15,8 +16,10 @@ use crate::rules::CompiledRule;
 
 /// Tries of an action whose failure is transient, the first one included.
 const TRIES: u32 = 3;
-/// Wait before the second try; doubled for the third.
+/// Longest wait before the second try; doubled for the third.
 const BACKOFF: Duration = Duration::from_millis(100);
+/// An action has failed when it has not succeeded by then, tries and waits together.
+const BUDGET: Duration = Duration::from_secs(10);
 
 /// What rules are executed with.
 pub struct Engine<'a> {
@@ -24,6 +27,12 @@ pub struct Engine<'a> {
     pub publish: &'a dyn Publish,
     /// Counters.
     pub metrics: &'a Metrics,
+    /// Which topics may be republished to.
+    pub behaviour: &'a Behaviour,
+    /// How large a republished message may be.
+    pub limits: &'a Limits,
+    /// The time.
+    pub clock: fn() -> Timestamp,
 }
 
 /// The context of a message as texts, made once for all of its rules.
@@ -106,28 +115,36 @@ impl Engine<'_> {
         original: &Payload,
         fired: Fired,
     ) {
-        let invocation = Invocation {
-            message,
-            input,
-            original,
-            variables: &fired.variables,
-            payload: fired.output.into_bytes(),
-            publish: self.publish,
-        };
+        let variables = &fired.variables;
+        let payload = fired.output.into_bytes();
+        let invocation = self.invocation(message, input, original, variables, payload);
         let outcomes =
             join_all(rule.actions.iter().map(|action| self.run(rule, action.as_ref(), &invocation))).await;
         let failures: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
         if !failures.is_empty() {
-            self.fail(rule, message, input, original, &fired.variables, &failures).await;
+            self.fail(rule, message, input, original, variables, &failures).await;
         }
     }
 
-    async fn run(
+    fn invocation<'a>(
+        &'a self,
+        message: &'a Message,
+        input: &'a Input<'a>,
+        original: &'a Payload,
+        variables: &'a Variables,
+        payload: Bytes,
+    ) -> Invocation<'a> {
+        let Self { publish, behaviour, limits, clock, .. } = *self;
+        let now = clock();
+        Invocation { message, input, original, variables, payload, publish, behaviour, limits, now }
+    }
+
+    async fn run<'r>(
         &self,
         rule: &CompiledRule,
-        action: &dyn Action,
+        action: &'r dyn Action,
         invocation: &Invocation<'_>,
-    ) -> Result<(), (&'static str, Error)> {
+    ) -> Result<(), (&'r dyn Action, Error)> {
         let result = retried(action, invocation).await;
         let (account, name) = (invocation.input.account_id, action.name());
         let outcome = if result.is_ok() { "success" } else { "failure" };
@@ -145,7 +162,7 @@ impl Engine<'_> {
                 "action failed"
             );
         }
-        result.map_err(|error| (name, error))
+        result.map_err(|error| (action, error))
     }
 
     /// Runs the error action, if there is one. Its own failure is logged and counted, and leads to nothing further.
@@ -156,11 +173,11 @@ impl Engine<'_> {
         input: &Input<'_>,
         original: &Payload,
         variables: &Variables,
-        failures: &[(&'static str, Error)],
+        failures: &[(&dyn Action, Error)],
     ) {
         let Some(action) = &rule.error_action else { return };
         let payload = error_action::payload(&rule.name, input.topic, message, failures).into();
-        let invocation = Invocation { message, input, original, variables, payload, publish: self.publish };
+        let invocation = self.invocation(message, input, original, variables, payload);
         let result = retried(action.as_ref(), &invocation).await;
         let outcome = if result.is_ok() { "success" } else { "failure" };
         let labels = [input.account_id, &rule.name, action.name(), outcome];
@@ -179,18 +196,35 @@ impl Engine<'_> {
     }
 }
 
+/// Runs an action, and again while its failure is transient, within [`BUDGET`].
 async fn retried(action: &dyn Action, invocation: &Invocation<'_>) -> Result<(), Error> {
-    let mut wait = BACKOFF;
-    for _ in 1..TRIES {
+    let mut last = None;
+    let settled = tokio::time::timeout(BUDGET, tries(action, invocation, &mut last)).await;
+    settled.unwrap_or_else(|_| {
+        let reason = format!("no success within {} seconds", BUDGET.as_secs());
+        Err(last.unwrap_or_else(|| Error::transient(action.kind(), reason)))
+    })
+}
+
+async fn tries(
+    action: &dyn Action,
+    invocation: &Invocation<'_>,
+    last: &mut Option<Error>,
+) -> Result<(), Error> {
+    for number in 0..TRIES - 1 {
         match action.run(invocation).await {
-            Err(error) if error.transient => {
-                tokio::time::sleep(wait).await;
-                wait *= 2;
-            }
+            Err(error) if error.transient => *last = Some(error),
             settled => return settled,
         }
+        tokio::time::sleep(jittered(BACKOFF * 2_u32.pow(number))).await;
     }
     action.run(invocation).await
+}
+
+/// Any time up to `longest`: many that failed together do not come back together.
+fn jittered(longest: Duration) -> Duration {
+    let [first, second, ..] = random();
+    longest * u32::from(u16::from_le_bytes([first, second])) / u32::from(u16::MAX)
 }
 
 fn input<'a>(rule: &'a CompiledRule, message: &'a Message, context: &'a MessageContext) -> Input<'a> {
@@ -208,3 +242,6 @@ fn input<'a>(rule: &'a CompiledRule, message: &'a Message, context: &'a MessageC
         random: &random,
     }
 }
+
+#[cfg(test)]
+mod tests;

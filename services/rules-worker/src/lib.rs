@@ -6,7 +6,7 @@
 //! - [`execute`]: one rule for one message
 //! - [`actions`]: the [`Action`](actions::Action) seam, one file per action type
 //! - [`error_action`]: the payload of error actions
-//! - [`metrics`]: counters
+//! - [`metrics`]: what is counted
 
 pub mod actions;
 pub mod error_action;
@@ -14,6 +14,9 @@ pub mod execute;
 pub mod metrics;
 pub mod rules;
 pub mod worker;
+
+#[cfg(test)]
+mod testing;
 
 pub use rules::Rules;
 pub use worker::Worker;

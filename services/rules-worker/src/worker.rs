@@ -1,20 +1,31 @@
-//! The claim loop: batches of messages, executed concurrently, acknowledged together.
+//! The claim loop: many messages in hand at once, each acknowledged when its rules have run.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleethaven_fabric::Publish;
+use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_rulesql::Payload;
-use fleethaven_storage::{Error, RuleEntry, RuleQueue};
-use futures_util::future::join_all;
+use fleethaven_storage::{Error, RuleEntry, RuleEntryId, RuleQueue};
+use fleethaven_types::{Behaviour, Limits};
+use futures_util::future::{FutureExt, join_all};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::execute::{Engine, MessageContext};
 use crate::metrics::Metrics;
-use crate::rules::Rules;
+use crate::rules::{CompiledRule, Rules};
 
 /// Messages claimed at a time.
 const BATCH: usize = 256;
+/// Messages in hand: one whose actions are slow holds the others back only when so many are.
+const IN_HAND: usize = 1024;
 /// A message that was given out so often without being finished is poison.
 const MAX_DELIVERIES: u32 = 5;
+/// Failed claims in a row after which the queue is taken for closed.
+const MAX_FAILURES: u32 = 30;
+/// Wait after a failed claim.
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Executes rules until the queue is closed.
 pub struct Worker {
@@ -24,6 +35,10 @@ pub struct Worker {
     pub queue: Arc<dyn RuleQueue>,
     /// The way into the broker.
     pub publish: Arc<dyn Publish>,
+    /// Which topics may be republished to.
+    pub behaviour: Behaviour,
+    /// How large a republished message may be.
+    pub limits: Limits,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -31,39 +46,110 @@ pub struct Worker {
 impl Worker {
     /// Works until the queue is closed.
     pub async fn run(self) {
-        loop {
-            let claimed = match self.queue.claim(BATCH).await {
-                Ok(claimed) => claimed,
-                Err(error) => return tracing::info!(%error, "the rules queue is closed"),
-            };
-            self.metrics.queue_depth.set(i64::try_from(self.queue.depth()).unwrap_or(i64::MAX));
-            // Polled in order, so that republished messages leave in the order in which they came.
-            join_all(claimed.iter().map(|entry| self.handle(entry))).await;
-            let done = claimed.iter().map(|entry| entry.id).collect();
-            if let Err(error) = self.queue.acknowledge(done) {
-                tracing::error!(%error, "executed messages could not be acknowledged: they will be executed again");
+        let mut running = FuturesUnordered::new();
+        let mut failures = 0;
+        let mut claim = self.claim(BATCH, Duration::ZERO);
+        while failures < MAX_FAILURES {
+            // A claim that has begun is never dropped: what it claimed would be lost until the next start.
+            tokio::select! {
+                claimed = &mut claim, if running.len() < IN_HAND => {
+                    failures = if claimed.is_ok() { 0 } else { failures + 1 };
+                    // Polled in order, so that republished messages leave in the order in which they came.
+                    running.extend(self.claimed(claimed).into_iter().map(|entry| self.settle(entry)));
+                    claim = self.claim(BATCH, if failures == 0 { Duration::ZERO } else { FAILURE_PAUSE });
+                }
+                Some(first) = running.next() => {
+                    let mut done = vec![first];
+                    while let Some(Some(next)) = running.next().now_or_never() {
+                        done.push(next);
+                    }
+                    self.acknowledge(done);
+                }
             }
+        }
+        tracing::error!("the rules queue is closed: no rule is executed any more");
+        self.acknowledge(running.collect().await);
+    }
+
+    fn claim(&self, max: usize, pause: Duration) -> BoxFuture<'_, Result<Vec<RuleEntry>, Error>> {
+        Box::pin(async move {
+            tokio::time::sleep(pause).await;
+            self.queue.claim(max).await
+        })
+    }
+
+    fn claimed(&self, claimed: Result<Vec<RuleEntry>, Error>) -> Vec<RuleEntry> {
+        self.metrics.queue_depth.set(i64::try_from(self.queue.depth()).unwrap_or(i64::MAX));
+        claimed.unwrap_or_else(|error| {
+            tracing::error!(%error, "messages for rules could not be claimed");
+            Vec::new()
+        })
+    }
+
+    fn acknowledge(&self, done: Vec<Option<RuleEntryId>>) {
+        let done: Vec<_> = done.into_iter().flatten().collect();
+        if done.is_empty() {
+            return;
+        }
+        if let Err(error) = self.queue.acknowledge(done) {
+            tracing::error!(%error, "executed messages could not be acknowledged: they will be executed again");
         }
     }
 
-    async fn handle(&self, entry: &RuleEntry) {
+    /// Executes a message's rules, or buries it; returns what is to be acknowledged. Whatever a message makes an action do,
+    /// others go on.
+    async fn settle(&self, entry: RuleEntry) -> Option<RuleEntryId> {
         if entry.deliveries >= MAX_DELIVERIES {
-            return self.bury(entry);
+            let reason = format!("given out {} times without being finished", entry.deliveries);
+            return self.bury(&entry, &reason);
         }
+        match AssertUnwindSafe(self.execute(&entry)).catch_unwind().await {
+            Ok(()) => Some(entry.id),
+            Err(_) => self.bury(&entry, "a rule or an action panicked"),
+        }
+    }
+
+    async fn execute(&self, entry: &RuleEntry) {
         let message = &entry.message;
+        let rules = self.rules_of(entry).await;
+        if rules.is_empty() {
+            return;
+        }
         let context = MessageContext::of(message);
         let payload = Payload::new(message.payload.clone());
-        let engine = Engine { publish: self.publish.as_ref(), metrics: &self.metrics };
-        let scope = message.publisher.scope;
-        let rules: Vec<_> = entry.rules.iter().filter_map(|rule| self.rules.get(scope, &rule.name)).collect();
+        let engine = Engine {
+            publish: self.publish.as_ref(),
+            metrics: &self.metrics,
+            behaviour: &self.behaviour,
+            limits: &self.limits,
+            clock: fleethaven_daemon::clock::now,
+        };
         join_all(rules.iter().map(|rule| engine.execute(rule, message, &context, &payload))).await;
     }
 
-    fn bury(&self, entry: &RuleEntry) {
-        let reason = format!("given out {} times without being finished", entry.deliveries);
-        tracing::error!(topic = %entry.message.topic, reason, "poison message: moved to the dead letters");
-        if let Err(Error::Unavailable(error)) = self.queue.dead_letter(entry.id, &reason) {
-            tracing::error!(error, "a poison message could not be moved");
+    /// The rules as they are now. One that is gone, disabled, or looks elsewhere by now does not run.
+    async fn rules_of(&self, entry: &RuleEntry) -> Vec<Arc<CompiledRule>> {
+        let newest = entry.rules.iter().map(|rule| rule.revision).max().unwrap_or_default();
+        self.rules.at_least(newest).await;
+        let message = &entry.message;
+        let current = entry.rules.iter().filter_map(|matched| {
+            let rule = self.rules.get(message.publisher.scope, &matched.name)?;
+            (rule.revision == matched.revision || rule.sees(&message.topic)).then_some(rule)
+        });
+        current.collect()
+    }
+
+    fn bury(&self, entry: &RuleEntry, reason: &str) -> Option<RuleEntryId> {
+        tracing::error!(
+            account = %entry.message.publisher.scope.account, topic = %entry.message.topic, reason,
+            "poison message: moved to the dead letters"
+        );
+        if let Err(error) = self.queue.dead_letter(entry.id, reason) {
+            tracing::error!(%error, "a poison message could not be moved");
         }
+        None
     }
 }
+
+#[cfg(test)]
+mod tests;

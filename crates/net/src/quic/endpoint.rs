@@ -35,7 +35,8 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-    /// The crypto provider lacks TLS_AES_128_GCM_SHA256, in which every QUIC connection starts (RFC 9001 section 5.2).
+    /// The crypto provider lacks TLS_AES_128_GCM_SHA256, in which every QUIC connection starts (RFC 9001
+    /// section 5.2).
     #[error("the TLS configuration cannot be used for QUIC: {0}")]
     Tls(#[from] NoInitialCipherSuite),
     /// 0-RTT can be replayed, so it is not offered.
@@ -49,16 +50,17 @@ pub enum Error {
 /// How an endpoint treats its peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// From the first datagram until the client has opened its stream, that is, has sent the first bytes of its CONNECT.
+    /// From the first datagram until the client has opened its stream, that is, has sent the first bytes of
+    /// its CONNECT.
     pub handshake_timeout: Duration,
-    /// A connection without datagrams for so long is lost; the client may have asked for less. The server sends no keep-alives
-    /// of its own, which would keep a sleeping device awake, so this is to be above one and a half times the longest MQTT
-    /// keep-alive.
+    /// A connection without datagrams for so long is lost; the client may have asked for less. The server
+    /// sends no keep-alives of its own, which would keep a sleeping device awake, so this is to be above one
+    /// and a half times the longest MQTT keep-alive. Zero: as the client asks.
     pub idle_timeout: Duration,
     /// Handshakes under way at a time; further attempts wait unread.
     pub max_handshakes: usize,
-    /// With so many handshakes under way, a new client first has to prove its address (Retry, RFC 9000 section 8.1.2), which
-    /// costs it a round trip and us no state.
+    /// With so many handshakes under way, a new client first has to prove its address (Retry, RFC 9000
+    /// section 8.1.2), which costs it a round trip and us no state.
     pub retry_above: usize,
 }
 
@@ -74,8 +76,8 @@ impl Default for Settings {
     }
 }
 
-/// Opens the UDP socket. `tls` is the configuration of [`tls::Endpoint::Quic`](crate::tls::Endpoint::Quic). To be called within
-/// the tokio runtime that is to drive the connections.
+/// Opens the UDP socket. `tls` is the configuration of [`tls::Endpoint::Quic`](crate::tls::Endpoint::Quic).
+/// To be called within the tokio runtime that is to drive the connections.
 ///
 /// # Errors
 /// When the socket cannot be bound or the configuration is not one for QUIC.
@@ -111,13 +113,13 @@ fn transport(idle_timeout: Duration) -> Result<TransportConfig, Error> {
         .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
         .send_window(SEND_WINDOW)
-        .max_idle_timeout(Some(idle))
+        .max_idle_timeout((!idle_timeout.is_zero()).then_some(idle))
         .keep_alive_interval(None);
     Ok(transport)
 }
 
-/// A listening UDP socket. Dropping it ignores new clients and abandons handshakes; established connections live on as long
-/// as their streams.
+/// A listening UDP socket. Dropping it ignores new clients and abandons handshakes; established connections
+/// live on as long as their streams.
 pub struct Endpoint {
     inner: quinn::Endpoint,
     handshakes: JoinSet<Result<Incoming, handshake::Error>>,
@@ -133,9 +135,9 @@ impl Endpoint {
         self.inner.local_addr()
     }
 
-    /// The next client that has finished its handshake and opened its stream, or a handshake that failed, to be counted and
-    /// logged. `None` after [`stop`](Self::stop), when the handshakes begun before it are done. Handshakes run side by side
-    /// in tasks of their own. Cancel-safe.
+    /// The next client that has finished its handshake and opened its stream, or a handshake that failed, to
+    /// be counted and logged. `None` after [`stop`](Self::stop), when the handshakes begun before it are
+    /// done. Handshakes run side by side in tasks of their own. Cancel-safe.
     pub async fn accept(&mut self) -> Option<Result<Incoming, handshake::Error>> {
         loop {
             let room = self.handshakes.len() < self.settings.max_handshakes.max(1);
@@ -154,8 +156,8 @@ impl Endpoint {
         }
     }
 
-    /// Refuses new clients from now on, so that they can turn to another gateway at once. Those in the backlog are still
-    /// served: see [`accept`](Self::accept). To be called within the runtime.
+    /// Refuses new clients from now on, so that they can turn to another gateway at once. Those in the
+    /// backlog are still served: see [`accept`](Self::accept). To be called within the runtime.
     pub fn stop(&mut self) {
         if std::mem::replace(&mut self.stopped, true) {
             return;
@@ -171,7 +173,8 @@ impl Endpoint {
         });
     }
 
-    /// Closes all connections (code 0) and waits until their peers have been told, as a process does at its end.
+    /// Closes all connections (code 0) and waits until their peers have been told, as a process does at its
+    /// end.
     pub async fn close(mut self) {
         self.handshakes.abort_all();
         self.inner.close(VarInt::from_u32(0), b"");

@@ -12,8 +12,8 @@ use super::stream::MqttStream;
 /// Why a client got no MQTT stream.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The QUIC or TLS handshake failed, such as for want of a certificate or of the ALPN name `mqtt`; or the client left
-    /// before it opened a stream.
+    /// The QUIC or TLS handshake failed, such as for want of a certificate or of the ALPN name `mqtt`; or the
+    /// client left before it opened a stream.
     #[error("QUIC handshake with {peer}: {source}")]
     Connection {
         /// The client's address.
@@ -35,8 +35,8 @@ pub enum Error {
 pub struct Incoming {
     /// Its address when it connected; IPv4 addresses in their own form, also on an IPv6 socket.
     pub peer: SocketAddr,
-    /// The certificate whose key it has proved to hold, now or in the session it resumes. What it is allowed is to be looked
-    /// up ([`possession`](crate::possession)).
+    /// The certificate whose key it has proved to hold, now or in the session it resumes. What it is allowed
+    /// is to be looked up ([`possession`](crate::possession)).
     pub client_certificate: Option<CertificateDer<'static>>,
     /// The host name it asked for (SNI).
     pub server_name: Option<String>,

@@ -12,11 +12,12 @@ use super::handshake::canonical;
 
 /// The MQTT bytes of one QUIC connection; owns the connection.
 ///
-/// - Reading ends when the client finishes its direction or closes the connection; the idle timeout is an error of kind
-///   `TimedOut`.
+/// - Reading ends when the client finishes its direction or closes the connection; the idle timeout is an
+///   error of kind `TimedOut`.
 /// - Writing waits while 256 KiB are not acknowledged. Bytes leave by themselves; flushing does nothing.
-/// - `poll_shutdown` finishes our direction, waits until the client has acknowledged everything and closes the connection
-///   with code 0. A client that has gone keeps it waiting until the idle timeout: put a deadline on it.
+/// - `poll_shutdown` finishes our direction, waits until the client has acknowledged everything and closes
+///   the connection with code 0. A client that has gone keeps it waiting until the idle timeout: put a
+///   deadline on it.
 /// - Dropping closes the connection at once; what was not acknowledged may be lost.
 pub struct MqttStream {
     connection: Connection,

@@ -14,7 +14,8 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
-/// Payload of the frames we send, at most. What a large output leaves allocated in the framing's buffer is bounded by it.
+/// Payload of the frames we send, at most. What a large output leaves allocated in the framing's buffer is
+/// bounded by it.
 const SEND_FRAME: usize = 16 << 10;
 /// Bytes read at a time; allocated for every connection, idle ones too.
 const READ_BUFFER: usize = 4 << 10;
@@ -22,7 +23,8 @@ const READ_BUFFER: usize = 4 << 10;
 /// What a peer may make us hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Payload of one frame, bytes. Reserved when the frame's header has arrived, so keep it near the largest MQTT packet.
+    /// Payload of one frame, bytes. Reserved when the frame's header has arrived, so keep it near the largest
+    /// MQTT packet.
     pub max_frame: usize,
     /// Payload of one message, which may be fragmented over several frames, bytes.
     pub max_message: usize,
@@ -30,14 +32,15 @@ pub struct Limits {
 
 /// The MQTT bytes inside a WebSocket, server side. MQTT packets may span and share frames [MQTT-6.0.0-2].
 ///
-/// - Binary messages are the bytes read. A text frame ends the stream with Close 1003 [MQTT-6.0.0-1], one beyond the limits
-///   with 1009, a violation of RFC 6455 with 1002; reading then gives an error of kind `InvalidData`.
-/// - The end of the stream is a Close frame, then [`closed_by_peer`](Self::closed_by_peer) tells, or the end of the
-///   connection below.
+/// - Binary messages are the bytes read. A text frame ends the stream with Close 1003 [MQTT-6.0.0-1], one
+///   beyond the limits with 1009, a violation of RFC 6455 with 1002; reading then gives an error of kind
+///   `InvalidData`.
+/// - The end of the stream is a Close frame, then [`closed_by_peer`](Self::closed_by_peer) tells, or the end
+///   of the connection below.
 /// - What is written leaves as one binary frame per flush (more, when it is longer than 16 KiB).
 /// - Pings are answered while reading.
-/// - `poll_shutdown` sends Close 1000 and closes the writing side below; it does not wait for the peer's Close. Dropping
-///   sends nothing.
+/// - `poll_shutdown` sends Close 1000 and closes the writing side below; it does not wait for the peer's
+///   Close. Dropping sends nothing.
 pub struct MqttStream<S> {
     frames: WebSocketStream<S>,
     /// Received, not read yet.
@@ -61,8 +64,8 @@ enum Peer {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> MqttStream<S> {
-    /// The stream on a connection that was upgraded ([`accept`](super::accept)); `already_read` is what the HTTP server read
-    /// beyond the request. Ready at once.
+    /// The stream on a connection that was upgraded ([`accept`](super::accept)); `already_read` is what the
+    /// HTTP server read beyond the request. Ready at once.
     pub async fn new(upgraded: S, already_read: Bytes, limits: Limits) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -83,7 +86,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> MqttStream<S> {
         }
     }
 
-    /// Whether the stream has ended with a Close frame of the peer: a DISCONNECT under `ws_close_is_disconnect`.
+    /// Whether the stream has ended with a Close frame of the peer: a DISCONNECT under
+    /// `ws_close_is_disconnect`.
     pub fn closed_by_peer(&self) -> bool {
         self.peer == Peer::Closed
     }
@@ -144,8 +148,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> MqttStream<S> {
         Err(self.fail(cx, code, error))
     }
 
-    /// Ends the stream with `code`. The Close frame leaves if the connection takes it at once: whoever broke the protocol is
-    /// not waited for.
+    /// Ends the stream with `code`. The Close frame leaves if the connection takes it at once: whoever broke
+    /// the protocol is not waited for.
     fn fail(
         &mut self,
         cx: &mut Context<'_>,
@@ -166,8 +170,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> MqttStream<S> {
         }
     }
 
-    /// Hands what was written to the framing as one frame. The framing is emptied first, so that its bounded buffer always
-    /// has room.
+    /// Hands what was written to the framing as one frame. The framing is emptied first, so that its bounded
+    /// buffer always has room.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.outgoing.is_empty() {
             return Poll::Ready(Ok(()));

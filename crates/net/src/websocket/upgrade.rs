@@ -13,7 +13,8 @@ use sha1::{Digest, Sha1};
 const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The only version there is (RFC 6455 section 4.1).
 const VERSION: &str = "13";
-/// Subprotocols that mean MQTT: the registered one, and the one of clients older than MQTT 3.1.1 [MQTT-6.0.0-3].
+/// Subprotocols that mean MQTT: the registered one, and the one of clients older than MQTT 3.1.1
+/// [MQTT-6.0.0-3].
 const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 
 /// Why a request does not open an MQTT stream. [`Error::response`] is the answer.
@@ -22,7 +23,8 @@ pub enum Error {
     /// Only GET upgrades.
     #[error("a WebSocket is opened with GET, not {0}")]
     Method(Method),
-    /// The request does not ask for an upgrade to `websocket`, or is not HTTP/1.1, where alone upgrades exist.
+    /// The request does not ask for an upgrade to `websocket`, or is not HTTP/1.1, where alone upgrades
+    /// exist.
     #[error("the {0:?} request does not ask for an upgrade to websocket")]
     NotUpgrade(Version),
     /// Another version than 13, or none.
@@ -46,7 +48,8 @@ impl Error {
         }
     }
 
-    /// The refusal with the headers its status demands (RFC 9110 sections 15.5.6 and 15.5.22, RFC 6455 section 4.4).
+    /// The refusal with the headers its status demands (RFC 9110 sections 15.5.6 and 15.5.22, RFC 6455
+    /// section 4.4).
     pub fn response(&self) -> Response<()> {
         let mut response = Response::new(());
         *response.status_mut() = self.status();
@@ -66,8 +69,9 @@ impl Error {
     }
 }
 
-/// Checks that `request` opens a WebSocket for MQTT and gives the 101 response. After it the connection carries frames: see
-/// [`MqttStream`](super::MqttStream). Extensions the client offers are declined by not naming them.
+/// Checks that `request` opens a WebSocket for MQTT and gives the 101 response. After it the connection
+/// carries frames: see [`MqttStream`](super::MqttStream). Extensions the client offers are declined by not
+/// naming them.
 ///
 /// # Errors
 /// The first thing that is wrong.

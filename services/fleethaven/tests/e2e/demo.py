@@ -3,6 +3,7 @@
 Ends with 1 on the first surprise.
 """
 
+import re
 import sys
 import tempfile
 import textwrap
@@ -25,7 +26,7 @@ class Narrator:
         print(f"$ {text}", flush=True)
 
     def sees(self, text: str):
-        lines = text.splitlines()
+        lines = re.sub(r"(PRIVATE KEY-----).*", r"\1 …", text).splitlines()
         if len(lines) > MOST_LINES:
             lines = lines[:MOST_LINES] + [f"… {len(lines) - MOST_LINES} more lines"]
         print(textwrap.indent("\n".join(line[:220] for line in lines), "  "), flush=True)

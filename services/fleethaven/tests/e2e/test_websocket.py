@@ -36,7 +36,7 @@ def sdk(fleet, kind, client_id: str, secret: str | None = None):
 
 @pytest.mark.parametrize("kind", [Sdk5, Sdk3], ids=["MQTT 5", "MQTT 3.1.1"])
 def test_the_device_sdk_publishes_and_subscribes(fleet, kind):
-    client = sdk(fleet, kind, "by-websocket").connect()
+    client = sdk(fleet, kind, f"by-websocket-{kind.version}").connect()
     assert client.subscribe("ws/a") == [1]
     client.publish("ws/a", b"through a WebSocket")
     assert client.expect(1) == [b"through a WebSocket"]

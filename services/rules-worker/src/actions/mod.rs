@@ -6,7 +6,7 @@ mod unavailable;
 use fleethaven_fabric::Publish;
 use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_rulesql::{Input, Payload, Statement, Variables};
-use fleethaven_types::Message;
+use fleethaven_types::{Behaviour, Limits, Message, Timestamp};
 use serde_json::Value;
 
 pub use republish::Republish;
@@ -26,6 +26,12 @@ pub struct Invocation<'a> {
     pub payload: bytes::Bytes,
     /// The way into the broker.
     pub publish: &'a dyn Publish,
+    /// Which topics may be published to.
+    pub behaviour: &'a Behaviour,
+    /// How large a published message may be.
+    pub limits: &'a Limits,
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// Why an action failed.
@@ -45,12 +51,20 @@ impl Error {
     pub fn permanent(resource: impl Into<String>, message: impl Into<String>) -> Self {
         Self { message: message.into(), resource: resource.into(), transient: false }
     }
+
+    /// A failure that may pass.
+    pub fn transient(resource: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { message: message.into(), resource: resource.into(), transient: true }
+    }
 }
 
 /// One action of one rule, its templates parsed.
 pub trait Action: Send + Sync {
     /// AWS's name in error messages, e.g. `RepublishAction`.
     fn name(&self) -> &'static str;
+
+    /// The member of a rule's `actions` that it was made from, e.g. `republish`.
+    fn kind(&self) -> &str;
 
     /// Runs the action once.
     fn run<'a>(&'a self, invocation: &'a Invocation<'a>) -> BoxFuture<'a, Result<(), Error>>;

@@ -22,6 +22,10 @@ impl Action for Unavailable {
         action_name(&self.kind)
     }
 
+    fn kind(&self) -> &str {
+        &self.kind
+    }
+
     fn run<'a>(&'a self, _: &'a Invocation<'a>) -> BoxFuture<'a, Result<(), Error>> {
         let error = Error::permanent(self.kind.clone(), format!("{}: {}", self.kind, self.reason));
         Box::pin(std::future::ready(Err(error)))

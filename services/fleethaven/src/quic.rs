@@ -1,0 +1,47 @@
+//! MQTT over QUIC: clients of the UDP socket go to the gateway's cores like all others.
+
+use std::sync::Arc;
+
+use fleethaven_daemon::clock;
+use fleethaven_daemon::shutdown::Shutdown;
+use fleethaven_gateway::{Gateway, IdentityCache};
+use fleethaven_net::quic::{Endpoint, Incoming};
+
+/// Serves `endpoint` until it is time to stop: new clients are refused from then on, and established connections end as the
+/// gateway drains. The endpoint is closed last.
+pub(crate) async fn serve(
+    mut endpoint: Endpoint,
+    identity: Arc<IdentityCache>,
+    gateway: Arc<Gateway>,
+    mut shutdown: Shutdown,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = endpoint.accept() => accepted,
+            () = shutdown.wait() => break,
+        };
+        match accepted {
+            Some(Ok(incoming)) => {
+                tokio::spawn(admit(incoming, identity.clone(), gateway.clone()));
+            }
+            Some(Err(error)) => {
+                tracing::info!(event = "Connection.AuthNError", reason = %error, "QUIC handshake failed");
+            }
+            None => break,
+        }
+    }
+    endpoint.close().await;
+}
+
+/// Who the client is decides whether it gets a connection.
+async fn admit(incoming: Incoming, identity: Arc<IdentityCache>, gateway: Arc<Gateway>) {
+    let Some(certificate) = incoming.client_certificate else {
+        return tracing::warn!(source_ip = %incoming.peer.ip(), event = "Connection.AuthNError", "no client certificate");
+    };
+    match identity.certificate(&certificate, clock::now().as_secs()).await {
+        Ok(principal) => gateway.adopt_stream(Box::pin(incoming.stream), incoming.peer, principal),
+        Err(error) => tracing::warn!(
+            source_ip = %incoming.peer.ip(), event = "Connection.AuthNError", reason = %error, "not authenticated"
+        ),
+    }
+}

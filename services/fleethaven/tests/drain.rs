@@ -1,0 +1,90 @@
+//! SIGTERM: clients are told, wills are kept, and the process ends in time whatever clients do.
+
+mod support;
+
+use std::io::Write;
+
+use fleethaven_mqtt::{Connect, Packet, Publish, QoS, ReasonCode, Version};
+use support::{Broker, VERSIONS, clean, persistent, publish, will};
+use tempfile::TempDir;
+
+#[test]
+fn clients_are_told_and_their_wills_are_kept() {
+    let dir = TempDir::new().unwrap();
+    let mut broker = Broker::start(&dir);
+    let mut watcher = broker.connect(persistent(Version::V5, "watcher"));
+    watcher.subscribe("will/#", QoS::AtLeastOnce);
+    watcher.disconnect();
+    let mut clients: Vec<_> = VERSIONS
+        .map(|version| {
+            let topic = format!("will/{version:?}");
+            broker.connect(Connect { will: will(&topic), ..clean(version, &topic) })
+        })
+        .into();
+    broker.terminate();
+    for client in &mut clients {
+        client.expect_end(Some(ReasonCode::ServerShuttingDown));
+    }
+    assert!(broker.wait().success());
+    let broker = Broker::start(&dir);
+    let (mut watcher, connack) = broker.try_connect(persistent(Version::V5, "watcher"));
+    assert!(connack.session_present);
+    for _ in VERSIONS {
+        let received = watcher.receive_publish();
+        assert_eq!(received.payload, "gone");
+        watcher.acknowledge(&received);
+    }
+    assert_eq!(watcher.ping(), [], "each will once");
+}
+
+#[test]
+fn the_process_ends_though_clients_do_not_read_or_have_not_said_anything() {
+    let dir = TempDir::new().unwrap();
+    let mut broker = Broker::start_with(&dir, "grace-period = 10\n");
+    let mut stuck = broker.connect(clean(Version::V5, "stuck"));
+    stuck.subscribe("flood", QoS::AtMostOnce);
+    let silent = broker.socket();
+    let mut half = broker.socket();
+    half.write_all(&[0x10, 13, 0]).unwrap();
+    let mut publisher = broker.connect(clean(Version::V5, "publisher"));
+    let payload = vec![7; 256 << 10];
+    for _ in 0..100 {
+        publisher.send(&Packet::Publish(Publish::new("flood", payload.clone())));
+    }
+    publisher.publish("fence", "");
+    broker.terminate();
+    publisher.expect_end(Some(ReasonCode::ServerShuttingDown));
+    assert!(broker.wait().success());
+    drop((stuck, silent, half));
+}
+
+#[test]
+fn what_was_acknowledged_before_the_end_is_there_after_it() {
+    let dir = TempDir::new().unwrap();
+    let mut broker = Broker::start(&dir);
+    let mut subscriber = broker.connect(persistent(Version::V5, "subscriber"));
+    subscriber.subscribe("kept", QoS::AtLeastOnce);
+    subscriber.disconnect();
+    let mut publisher = broker.connect(clean(Version::V5, "publisher"));
+    for id in 1..=200 {
+        publisher.send(&Packet::Publish(publish("kept", id.to_string(), id)));
+    }
+    publisher.receive();
+    broker.terminate();
+    let mut acknowledged = 1;
+    while let Some(packet) = publisher.next() {
+        match packet {
+            Packet::Puback(_) => acknowledged += 1,
+            Packet::Disconnect(disconnect) => assert_eq!(disconnect.reason, ReasonCode::ServerShuttingDown),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(broker.wait().success());
+    let broker = Broker::start(&dir);
+    let mut subscriber = broker.connect(persistent(Version::V5, "subscriber"));
+    for id in 1..=acknowledged {
+        let received = subscriber.receive_publish();
+        assert_eq!(received.payload, id.to_string());
+        subscriber.acknowledge(&received);
+    }
+}

@@ -1,0 +1,57 @@
+//! What the TLS handshake may ask: answered at once, from the cache or this node's copy of the metadata.
+
+use fleethaven_net::{CertificateGate, Gate};
+use fleethaven_pki::CertificateId;
+use fleethaven_registry::shapes::CertificateStatus;
+use fleethaven_registry::{Query, QueryKind, QueryReply};
+
+use super::{Error, IdentityCache};
+
+impl CertificateGate for IdentityCache {
+    /// Only what is certain ends a handshake; everything else is decided by the look-up after it. The refusal is logged
+    /// here, as TLS tells the listener no more than that there was one.
+    fn check(&self, certificate: &[u8]) -> Gate {
+        let id = CertificateId::of_der(certificate);
+        let (gate, reason) = match self.known_status(id) {
+            Known::Status(CertificateStatus::Active) | Known::Elsewhere => return Gate::Proceed,
+            Known::Status(CertificateStatus::Revoked) => (Gate::Inactive, Error::Revoked),
+            Known::Status(_) => (Gate::Inactive, Error::Inactive),
+            Known::Nowhere => (Gate::Unknown, Error::NotRegistered),
+        };
+        tracing::warn!(principal_id = %id, event = "Connection.AuthNError", %reason, "TLS handshake refused");
+        gate
+    }
+}
+
+/// What this node knows of a certificate at once.
+enum Known {
+    /// Its status in the default scope.
+    Status(CertificateStatus),
+    /// It is registered in another scope, or this node cannot tell.
+    Elsewhere,
+    /// No account knows it.
+    Nowhere,
+}
+
+impl IdentityCache {
+    fn known_status(&self, id: CertificateId) -> Known {
+        let scope = self.default_scope;
+        if let Some(entry) = self.cached(&(scope, id)) {
+            return Known::Status(entry.snapshot().status);
+        }
+        let certificate_id = id.to_string();
+        let owners = QueryKind::CertificateOwners { certificate_id: certificate_id.clone() };
+        let owners = match self.metadata.query_local(Query::new(scope, owners)) {
+            Ok(QueryReply::Scopes(owners)) => owners,
+            _ => return Known::Elsewhere,
+        };
+        if owners.is_empty() {
+            return Known::Nowhere;
+        }
+        let principal = Query::new(scope, QueryKind::Principal { certificate_id });
+        match self.metadata.query_local(principal) {
+            Ok(QueryReply::Principal(Some(view))) => Known::Status(view.status),
+            _ => Known::Elsewhere,
+        }
+    }
+}

@@ -1,0 +1,263 @@
+use std::sync::atomic::Ordering;
+
+use fleethaven_fabric::delivery::Target;
+use fleethaven_storage::{RuleRef, SessionRecord, Subscription};
+use fleethaven_types::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
+use fleethaven_types::{Behaviour, Profile};
+
+use super::*;
+use crate::testing::{Bench, QUEUE_BOUND, message, scope, submit, subscription};
+
+mod rules;
+mod threads;
+
+fn only_target(bench: &Bench) -> Target {
+    let pushes = bench.pushes();
+    let [(_, Push::Direct { targets, .. })] = &pushes[..] else { panic!("{pushes:?}") };
+    let [target] = &targets[..] else { panic!("{targets:?}") };
+    target.clone()
+}
+
+#[test]
+fn overlapping_subscriptions_are_one_delivery() {
+    let mut bench = Bench::new();
+    let address = bench.attach(1, 2, false);
+    let first = Subscription { identifier: Some(5), no_local: true, ..subscription("a/+", AtMostOnce) };
+    let second =
+        Subscription { identifier: Some(6), retain_as_published: true, ..subscription("a/#", ExactlyOnce) };
+    assert!(bench.subscribe(1, first));
+    assert!(bench.subscribe(1, second.clone()));
+    assert!(!bench.subscribe(1, second), "it replaces the one before");
+    assert!(bench.publish(message("a/b", AtMostOnce)));
+    let mut target = only_target(&bench);
+    target.identifiers.sort_unstable();
+    let expected = Target {
+        address,
+        session: SessionId(1),
+        qos: ExactlyOnce,
+        retain_as_published: true,
+        no_local: false,
+        identifiers: [5, 6].into(),
+    };
+    assert_eq!(target, expected);
+}
+
+#[test]
+fn cores_get_one_push_each() {
+    let mut bench = Bench::new();
+    for (session, core) in [(1, 0), (2, 1), (3, 0)] {
+        bench.attach(session, core, false);
+        bench.subscribe(session, subscription("a", AtMostOnce));
+    }
+    bench.publish(message("a", AtMostOnce));
+    let count = |(core, push): (u8, Push)| match push {
+        Push::Direct { targets, .. } => (core, targets.len()),
+        Push::Queued { .. } => (core, 0),
+    };
+    let counts: Vec<_> = bench.pushes().into_iter().map(count).collect();
+    assert_eq!(counts, [(0, 2), (1, 1)]);
+}
+
+#[test]
+fn persistent_sessions_are_queued_and_others_pushed() {
+    let mut bench = Bench::new();
+    let address = bench.attach(1, 0, true);
+    bench.attach(2, 0, false);
+    bench.attach(3, 0, true);
+    bench.subscribe(1, Subscription { identifier: Some(9), ..subscription("a", AtLeastOnce) });
+    bench.subscribe(2, subscription("a", AtLeastOnce));
+    bench.subscribe(3, subscription("a", AtMostOnce));
+    assert!(bench.publish(message("a", ExactlyOnce)));
+    let pushes = bench.pushes();
+    let [
+        (_, Push::Direct { targets, .. }),
+        (_, Push::Queued { address: to, session, qos, identifiers, position, .. }),
+    ] = &pushes[..]
+    else {
+        panic!("{pushes:?}")
+    };
+    let mut direct: Vec<_> = targets.iter().map(|target| target.session.0).collect();
+    direct.sort_unstable();
+    assert_eq!(direct, [2, 3], "granted QoS 0 is not queued");
+    assert_eq!((*to, *session, *qos, &identifiers[..]), (address, SessionId(1), AtLeastOnce, &[9][..]));
+    assert_eq!(*position, QueuePosition { entry: EntryId(1), previous: EntryId::NONE });
+    bench.publish(message("a", AtMostOnce));
+    assert_eq!(bench.receivers(), [1, 2, 3], "QoS 0 is not queued for anyone");
+    assert_eq!(bench.queue_len(1), 1);
+}
+
+#[test]
+fn retain_is_kept_only_as_published() {
+    let mut bench = Bench::new();
+    for (session, keep) in [(1, true), (2, false)] {
+        bench.attach(session, 0, true);
+        let wanted = Subscription { retain_as_published: keep, ..subscription("a", AtLeastOnce) };
+        bench.subscribe(session, wanted);
+    }
+    bench.publish(Message { retain: true, ..message("a", AtLeastOnce) });
+    let kept = bench.store.kept.lock();
+    let retain = |session| kept.queues[&SessionId(session)][0].0.retain;
+    assert!(retain(1) && !retain(2));
+}
+
+#[test]
+fn no_local_keeps_a_message_from_its_publisher_only() {
+    let mut bench = Bench::new();
+    for session in [1, 2] {
+        bench.attach(session, 0, true);
+        bench.subscribe(session, Subscription { no_local: true, ..subscription("a", AtLeastOnce) });
+    }
+    assert_eq!(bench.publish_from(message("a", AtLeastOnce), Some(1)), Ok(true));
+    assert_eq!((bench.queue_len(1), bench.queue_len(2)), (0, 1));
+}
+
+#[test]
+fn offline_sessions_are_queued_and_told_of_it_when_they_come_back() {
+    let mut bench = Bench::new();
+    let address = bench.attach(1, 0, true);
+    bench.subscribe(1, subscription("a", AtLeastOnce));
+    bench.detach(1, address, true);
+    assert!(bench.publish(message("a", AtLeastOnce)));
+    bench.publish(message("a", AtMostOnce));
+    assert!(bench.pushes().is_empty() && bench.queue_len(1) == 1);
+    let address = bench.attach(1, 1, true);
+    let pushes = bench.pushes();
+    let [(1, Push::Queued { address: to, position, .. })] = &pushes[..] else { panic!("{pushes:?}") };
+    assert_eq!((*to, *position), (address, QueuePosition { entry: EntryId(1), previous: EntryId(1) }));
+}
+
+#[test]
+fn a_queue_at_its_bound_drops_the_newest() {
+    let mut bench = Bench::new();
+    bench.attach(1, 0, true);
+    bench.subscribe(1, subscription("a", AtLeastOnce));
+    for _ in 0..=QUEUE_BOUND {
+        assert!(bench.publish(message("a", AtLeastOnce)));
+    }
+    assert_eq!((bench.queue_len(1), bench.pushes().len()), (QUEUE_BOUND, QUEUE_BOUND));
+    assert_eq!(bench.router.metrics.queue_overflows.get(), 1);
+}
+
+#[test]
+fn a_session_that_the_store_does_not_know_is_forgotten() {
+    let mut bench = Bench::new();
+    bench.attach(1, 0, true);
+    bench.subscribe(1, subscription("a", AtLeastOnce));
+    bench.store.kept.lock().queues.clear();
+    bench.publish(message("a", AtLeastOnce));
+    assert_eq!(bench.router.session_count(), 0);
+    assert!(!bench.publish(message("a", AtLeastOnce)));
+}
+
+#[test]
+fn what_could_not_be_made_durable_is_an_error() {
+    let mut bench = Bench::new();
+    bench.attach(1, 0, true);
+    bench.subscribe(1, subscription("a", AtLeastOnce));
+    bench.store.broken.store(true, Ordering::SeqCst);
+    assert!(bench.publish_from(message("a", AtLeastOnce), None).is_err());
+    assert!(bench.pushes().is_empty());
+    assert_eq!(bench.publish_from(message("b", AtLeastOnce), None), Ok(false), "nothing to make durable");
+}
+
+#[test]
+fn a_session_that_ends_takes_its_subscriptions_along() {
+    let mut bench = Bench::new();
+    let address = bench.attach(1, 0, false);
+    bench.subscribe(1, subscription("a", AtMostOnce));
+    bench.detach(1, Address::new(0, 1, 99), false);
+    assert!(bench.publish(message("a", AtMostOnce)), "another connection's end changes nothing");
+    bench.detach(1, address, false);
+    assert!(!bench.publish(message("a", AtMostOnce)));
+    assert_eq!(bench.router.session_count(), 0);
+    assert!(!bench.subscribe(1, subscription("a", AtMostOnce)), "and none can be added");
+    assert!(!bench.publish(message("a", AtMostOnce)));
+}
+
+#[test]
+fn a_session_may_stop_being_persistent() {
+    let mut bench = Bench::new();
+    bench.attach(1, 0, true);
+    bench.subscribe(1, subscription("a", AtLeastOnce));
+    bench.publish(message("a", AtLeastOnce));
+    bench.attach(1, 1, false);
+    bench.pushes();
+    bench.publish(message("a", AtLeastOnce));
+    assert_eq!((bench.receivers(), bench.queue_len(1)), (vec![1], 1));
+}
+
+#[test]
+fn unsubscribing_ends_deliveries() {
+    let mut bench = Bench::new();
+    bench.attach(1, 0, false);
+    bench.subscribe(1, subscription("a", AtMostOnce));
+    let filters = vec!["a".into(), "b".into()];
+    let request = RoutingRequest::Unsubscribe { ticket: Ticket(3), session: SessionId(1), filters };
+    let events = bench.submit(request);
+    let [RoutingEvent::Unsubscribed { ticket: Ticket(3), existed }] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(existed[..], [true, false]);
+    assert!(!bench.publish(message("a", AtMostOnce)));
+}
+
+#[test]
+fn retained_messages_are_set_and_cleared() {
+    let mut bench = Bench::new();
+    let retained =
+        |payload: &'static str| Message { retain: true, payload: payload.into(), ..message("a", AtMostOnce) };
+    assert!(!bench.publish(retained("on")), "kept, but nobody matched");
+    assert!(bench.lane.unmatched.is_empty());
+    assert!(!bench.publish(retained("")));
+    bench.publish(Message { retain: true, ..message("$aws/things/t/shadow/update", AtLeastOnce) });
+    let kept = &bench.store.kept.lock().retained;
+    let expected: [(Utf8Bytes, _); 2] =
+        [("a".into(), RetainedChange::Set), ("a".into(), RetainedChange::Clear)];
+    assert_eq!(kept[..], expected);
+}
+
+#[test]
+fn reserved_topics_reach_only_those_who_may_have_them() {
+    let mut bench = Bench::new();
+    bench.attach(1, 0, false);
+    bench.subscribe(1, subscription("$aws/things/t/#", AtMostOnce));
+    bench.set_rule("all", Some("$aws/things/#"));
+    for (topic, delivered, ruled) in [
+        ("$aws/things/t/shadow/update/accepted", true, true),
+        ("$aws/things/t/jobs/get", false, true),
+        ("$aws/things/t/jobs/get/accepted", false, false),
+    ] {
+        assert_eq!(bench.publish(message(topic, AtMostOnce)), delivered || ruled, "{topic}");
+        assert_eq!(bench.receivers().len(), usize::from(delivered), "{topic}");
+        assert_eq!(std::mem::take(&mut bench.store.kept.lock().rules).len(), usize::from(ruled), "{topic}");
+    }
+}
+
+#[test]
+fn other_dollar_topics_are_as_the_profile_says() {
+    for (profile, delivered) in [(Profile::Standard, true), (Profile::Aws, false)] {
+        let mut bench = Bench::with(Behaviour::of(profile));
+        bench.attach(1, 0, false);
+        bench.subscribe(1, subscription("$x/#", AtMostOnce));
+        assert_eq!(bench.publish(message("$x/y", AtMostOnce)), delivered);
+    }
+}
+
+#[test]
+fn stored_sessions_are_there_after_the_warm_up() {
+    let mut bench = Bench::new();
+    for session in 1..=3 {
+        bench.store.kept.lock().queues.insert(SessionId(session), Vec::new());
+        bench.store.records.lock().push(SessionRecord {
+            session: SessionId(session),
+            scope: scope(),
+            client_id: "c".into(),
+            subscriptions: vec![subscription("a", AtLeastOnce)],
+            live: false,
+        });
+    }
+    assert_eq!(bench.router.warm_up(), Ok(3));
+    assert!(bench.publish(message("a", AtLeastOnce)));
+    assert_eq!((bench.queue_len(1), bench.queue_len(3)), (1, 1));
+    assert!(bench.pushes().is_empty());
+}

@@ -1,0 +1,55 @@
+use std::sync::Arc;
+
+use fleethaven_types::QoS::AtMostOnce;
+
+use super::*;
+use crate::testing::{Bench, message, scope, subscription};
+
+#[test]
+fn plans_are_reused_until_something_changes() {
+    let mut bench = Bench::new();
+    let computed = |bench: &Bench| bench.router.metrics.plans_computed.get();
+    bench.publish(message("a", AtMostOnce));
+    bench.publish(message("a", AtMostOnce));
+    assert_eq!(computed(&bench), 1);
+    bench.attach(1, 0, false);
+    bench.publish(message("a", AtMostOnce));
+    assert_eq!(computed(&bench), 1, "a session without subscriptions changes nothing");
+    bench.subscribe(1, subscription("b", AtMostOnce));
+    bench.publish(message("a", AtMostOnce));
+    assert_eq!(computed(&bench), 2);
+    bench.publish(message("b", AtMostOnce));
+    bench.publish(message("a", AtMostOnce));
+    assert_eq!(computed(&bench), 3);
+}
+
+#[test]
+fn scopes_take_turns_and_never_meet() {
+    let mut bench = Bench::new();
+    bench.attach(1, 0, false);
+    bench.subscribe(1, subscription("a", AtMostOnce));
+    let mut foreign = message("a", AtMostOnce);
+    let other = Scope { account: "000000000001".parse().unwrap(), ..scope() };
+    foreign.publisher =
+        Arc::new(fleethaven_types::Publisher { scope: other, ..(*foreign.publisher).clone() });
+    for _ in 0..3 {
+        assert!(!bench.publish(foreign.clone()));
+        assert!(bench.publish(message("a", AtMostOnce)));
+    }
+    assert_eq!(bench.receivers(), [1, 1, 1]);
+    assert_eq!(bench.router.metrics.plans_computed.get(), 2);
+}
+
+#[test]
+fn what_is_remembered_is_bounded() {
+    let bench = Bench::new();
+    let mut plans = Plans::default();
+    for topic in 0..70_000 {
+        plans.plan(&bench.router, &message(&topic.to_string(), AtMostOnce));
+        let known = plans.current.as_ref().map_or(0, |scope| scope.plans.len());
+        assert_eq!(plans.cost, known * BASE_COST);
+        assert!(plans.cost <= BOUND);
+    }
+    plans.plan(&bench.router, &message("69999", AtMostOnce));
+    assert_eq!(bench.router.metrics.plans_computed.get(), 70_000);
+}

@@ -1,0 +1,138 @@
+//! A broker that records what is published, and rules and messages in few words, for the tests of this crate.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use fleethaven_fabric::metadata::BoxFuture;
+use fleethaven_fabric::{Publish, RuleChange};
+use fleethaven_registry::shapes::{RuleDescription, TopicRulePayload};
+use fleethaven_rulesql::Payload;
+use fleethaven_storage::Error;
+use fleethaven_types::{Behaviour, Limits, Message, Profile, Publisher, QoS, Scope, Timestamp};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::Rules;
+use crate::execute::{Engine, MessageContext};
+use crate::metrics::Metrics;
+use crate::rules::CompiledRule;
+
+/// What the broker does with a publish.
+pub(crate) enum Answer {
+    /// Takes it.
+    Taken,
+    /// Says that it is unavailable.
+    Unavailable,
+    /// Never answers.
+    Silent,
+    /// Panics.
+    Panic,
+}
+
+/// Records messages, and answers as it was told; then takes everything.
+#[derive(Default)]
+pub(crate) struct FakeBroker {
+    pub(crate) published: Mutex<Vec<Message>>,
+    pub(crate) tries: Mutex<usize>,
+    pub(crate) answers: Mutex<VecDeque<Answer>>,
+}
+
+impl FakeBroker {
+    pub(crate) fn answering(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self { answers: Mutex::new(answers.into_iter().collect()), ..Self::default() }
+    }
+
+    /// Topics and payloads.
+    pub(crate) fn published(&self) -> Vec<(String, String)> {
+        let text = |message: &Message| {
+            (message.topic.to_string(), String::from_utf8(message.payload.to_vec()).unwrap())
+        };
+        self.published.lock().iter().map(text).collect()
+    }
+}
+
+impl Publish for FakeBroker {
+    fn publish(&self, message: Arc<Message>) -> BoxFuture<'_, Result<bool, Error>> {
+        Box::pin(async move {
+            *self.tries.lock() += 1;
+            let answer = self.answers.lock().pop_front().unwrap_or(Answer::Taken);
+            match answer {
+                Answer::Taken => {
+                    self.published.lock().push((*message).clone());
+                    Ok(true)
+                }
+                Answer::Unavailable => Err(Error::Unavailable("no broker".to_owned())),
+                Answer::Silent => std::future::pending().await,
+                Answer::Panic => panic!("the broker panics"),
+            }
+        })
+    }
+}
+
+pub(crate) const NOW: Timestamp = Timestamp(1_700_000_100_000);
+
+pub(crate) fn scope() -> Scope {
+    Scope { account: "123456789012".parse().unwrap(), region: "eu-central-1".parse().unwrap() }
+}
+
+pub(crate) fn message(topic: &str, payload: &str) -> Message {
+    Message {
+        topic: topic.into(),
+        payload: payload.to_owned().into(),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        properties: None,
+        received_at: Timestamp(1_700_000_000_000),
+        expires_at: None,
+        sequence: 2,
+        hops: 0,
+        publisher: Arc::new(Publisher {
+            scope: scope(),
+            client_id: Some("sensor".into()),
+            principal: None,
+            source_ip: None,
+            trace: 1,
+        }),
+    }
+}
+
+/// A republish action.
+pub(crate) fn republish(topic: &str) -> Value {
+    json!({"republish": {"roleArn": "arn:aws:iam::123456789012:role/r", "topic": topic, "qos": 1}})
+}
+
+pub(crate) fn change(name: &str, revision: u64, payload: TopicRulePayload) -> RuleChange {
+    let description = RuleDescription {
+        rule_arn: String::new(),
+        rule_name: name.to_owned(),
+        topic_pattern: String::new(),
+        created_at: Timestamp(0),
+        payload: TopicRulePayload { aws_iot_sql_version: Some("2016-03-23".to_owned()), ..payload },
+    };
+    RuleChange { scope: scope(), name: name.to_owned(), rule: Some((Box::new(description), revision)) }
+}
+
+pub(crate) fn rule(sql: &str, actions: Vec<Value>, error_action: Option<Value>) -> TopicRulePayload {
+    TopicRulePayload { sql: sql.to_owned(), actions, error_action, ..TopicRulePayload::default() }
+}
+
+pub(crate) fn compiled(payload: TopicRulePayload) -> Arc<CompiledRule> {
+    let rules = Rules::default();
+    rules.apply_all(vec![change("R1", 1, payload)], 1);
+    rules.get(scope(), "R1").unwrap()
+}
+
+/// Executes a rule once.
+pub(crate) async fn execute(broker: &FakeBroker, rule: &CompiledRule, message: &Message) -> Metrics {
+    let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+    let engine = Engine {
+        publish: broker,
+        metrics: &metrics,
+        behaviour: &Behaviour::of(Profile::Standard),
+        limits: &Limits::of(Profile::Standard),
+        clock: || NOW,
+    };
+    let payload = Payload::new(message.payload.clone());
+    engine.execute(rule, message, &MessageContext::of(message), &payload).await;
+    metrics
+}
