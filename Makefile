@@ -53,12 +53,14 @@ demo: tools ## the beginner's lab on an instance of its own, step by step
 	@FLEETHAVEN_BIN='$(TARGET)/debug/fleethaven' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) $(E2E)/demo.py
 
 .PHONY: test
-test: test-lint test-build test-unit test-doc test-e2e ## every test that CI runs; edits nothing
+test: test-lint test-chart test-build test-unit test-doc test-e2e ## every test that CI runs; edits nothing
 
 # The phases, in the order of their names above; each prints its time.
-.PHONY: test-lint test-build test-unit test-doc test-e2e
+.PHONY: test-lint test-chart test-build test-unit test-doc test-e2e
 test-lint:
 	@.ci/phase lint $(MAKE) lint
+test-chart:
+	@.ci/phase chart helm/lint.sh
 test-build:
 	@.ci/phase build cargo build $(LOCKED) --workspace --bins --tests
 test-unit: | test-build
@@ -90,8 +92,9 @@ fix: ## formatting and what clippy can mend
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
 .PHONY: load
-load: ## the load scenarios; arguments in LOAD
-	cargo run $(LOCKED) --release -p fleethaven-loadtest -- $(LOAD)
+load: ## the load scenarios beside Mosquitto; arguments in LOAD
+	cargo build $(LOCKED) --release -p fleethaven -p fleethaven-loadtest
+	FLEETHAVEN_BIN='$(TARGET)/release/fleethaven' LOADTEST_BIN='$(TARGET)/release/fleethaven-loadtest' python3 loadtest/compare.py --output '$(TARGET)/load.md' $(LOAD)
 
 # Set-up: the clients that tests and demo use.
 .PHONY: tools

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleethaven_storage::SessionId;
+use fleethaven_storage::{EntryId, SessionId};
 use fleethaven_types::{Message, QoS};
 
 use crate::routing::QueuePosition;
@@ -74,6 +74,15 @@ pub enum Push {
         targets: Arc<[Target]>,
         /// The publishing session, for No Local.
         from: Option<SessionId>,
+    },
+    /// The queue of one persistent session reaches to `tail`: its owner reads on if it has less.
+    Tail {
+        /// The connection that owns the session.
+        address: Address,
+        /// The session.
+        session: SessionId,
+        /// Last entry of the queue.
+        tail: EntryId,
     },
     /// Held by the queue of one persistent session; this push is a hint.
     Queued {

@@ -17,6 +17,7 @@
 //! | [`close`] | how a connection ends: reasons, DISCONNECT, the will |
 //! | [`encoded`] | one message encoded once for all its receivers |
 //! | [`output`] | bytes on their way to the client |
+//! | [`rate`] | so many a second, with bursts |
 //!
 //! What it does not own: who the client is and what it may do (the gateway asks policies), where messages go (the router),
 //! what survives a crash (the session store).
@@ -30,6 +31,7 @@ pub mod keep_alive;
 pub mod outbound;
 pub mod output;
 pub mod queue;
+pub mod rate;
 pub mod session;
 pub mod subscribe;
 
@@ -40,6 +42,7 @@ pub use inbound::AckTicket;
 pub use outbound::Delivery;
 pub use output::Output;
 pub use queue::QueueState;
+pub use rate::{Meter, Rate};
 pub use session::{Action, Now, Session, Settings};
 pub use subscribe::{SubscribeRequest, UnsubscribeRequest};
 

@@ -285,6 +285,11 @@ impl Session {
         self.outbound.dropped
     }
 
+    /// How many more deliveries may wait for an acknowledgement.
+    pub fn window_left(&self) -> usize {
+        self.outbound.window.saturating_sub(self.outbound.unacknowledged)
+    }
+
     /// Deliveries that wait for an acknowledgement.
     pub fn in_flight(&self) -> usize {
         self.outbound.unacknowledged

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use fleethaven_mqtt::{Packet, Publish, QoS, Version};
 use support::{Broker, clean, persistent, publish};
 use tempfile::TempDir;
@@ -78,4 +80,22 @@ fn retained_messages_wait_for_the_reader() {
         }
         assert_eq!(subscriber.ping(), []);
     }
+}
+
+#[test]
+fn a_client_that_reads_nothing_for_long_is_cut_off() {
+    let dir = TempDir::new().unwrap();
+    let broker = Broker::start(&dir);
+    let mut stuck = broker.connect(clean(Version::V5, "stuck"));
+    stuck.subscribe("flood", QoS::AtMostOnce);
+    let mut publisher = broker.connect(clean(Version::V5, "publisher"));
+    let payload = vec![7; 256 << 10];
+    // Far more than the kernel keeps for the two ends.
+    for _ in 0..512 {
+        publisher.send(&Packet::Publish(Publish::new("flood", payload.clone())));
+    }
+    let cut_off = "fleethaven_mqtt_disconnect_total{reason=\"THROTTLED\"";
+    support::within(Duration::from_secs(50), "it is cut off", || broker.metric(cut_off) == 1.0);
+    support::until("its socket is closed", || broker.metric("fleethaven_gateway_sockets") == 1.0);
+    publisher.disconnect();
 }

@@ -48,7 +48,7 @@ fn the_process_ends_though_clients_do_not_read_or_have_not_said_anything() {
     half.write_all(&[0x10, 13, 0]).unwrap();
     let mut publisher = broker.connect(clean(Version::V5, "publisher"));
     let payload = vec![7; 256 << 10];
-    for _ in 0..100 {
+    for _ in 0..512 {
         publisher.send(&Packet::Publish(Publish::new("flood", payload.clone())));
     }
     publisher.publish("fence", "");

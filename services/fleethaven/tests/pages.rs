@@ -1,6 +1,6 @@
 //! The pages below `docs/` that list what the code has are held against the code.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test")]
+#![expect(clippy::panic, reason = "a test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -12,7 +12,11 @@ use fleethaven_types::{Publisher, Utf8Bytes};
 
 use crate::authorize::{Authorizer, ConnectQuestion, Denied, connect};
 use crate::connection::{Connection, Phase};
-use crate::core::{Core, Pending, PendingClaim};
+use crate::core::Core;
+use crate::pending::{Pending, PendingClaim};
+
+/// Ticket of requests whose answer nobody waits for.
+const NOBODY: Ticket = Ticket(0);
 
 impl Core {
     /// Decides a CONNECT. A refusal that rests on cached state is looked up once more before it is final.
@@ -26,6 +30,14 @@ impl Core {
         }
         let assigned = request.client_id.is_empty().then(|| self.shared.assign_client_id());
         let client_id = assigned.clone().unwrap_or_else(|| request.client_id.clone());
+        let scope = connection.principal.scope;
+        if !self.shared.connect_rates.admit(scope, &client_id, self.now().instant) {
+            let code = match request.version {
+                Version::V5 => ReasonCode::QuotaExceeded,
+                Version::V311 => ReasonCode::ServerUnavailable,
+            };
+            return connection.session.refuse(code, "too many CONNECTs a second");
+        }
         match self.decide(connection, &request, &client_id) {
             Ok(()) => self.claim(connection, request, assigned),
             Err(denied) if connection.principal.certificate_id.is_none() => {
@@ -187,7 +199,8 @@ impl Core {
         now: Now,
     ) {
         let PendingClaim { request, assigned, token, publisher } = pending;
-        let persistent = request.session_expiry > 0;
+        // A resumed session has a queue even if it now ends with this connection.
+        let persistent = request.session_expiry > 0 || claimed.session_present;
         let (session, address) = (claimed.session, connection.address);
         let scope = connection.principal.scope;
         let client_id = publisher.client_id.clone().unwrap_or_default();
@@ -196,6 +209,12 @@ impl Core {
         connection.phase = Phase::Owned(token);
         connection.has_will = request.will.is_some();
         self.route(RoutingRequest::Attach { session, scope, persistent, address });
+        if !claimed.subscriptions.is_empty() {
+            // The router has them, unless it forgot the session in the moment in which it was resumed.
+            let subscriptions = claimed.subscriptions.clone();
+            self.route(RoutingRequest::Subscribe { ticket: NOBODY, session, subscriptions });
+        }
+        connection.has_queue = persistent;
         let queue = persistent.then_some(QueueState {
             trimmed: claimed.trimmed,
             tail: claimed.tail,

@@ -3,30 +3,23 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::delivery::Address;
-use fleethaven_mqtt::{DecodeLimits, Decoder, Disconnect, Packet, ReasonCode, Version};
-use fleethaven_session::{
-    AckTicket, Action, Close, DisconnectReason, Now, Session, SubscribeRequest, UnsubscribeRequest,
-};
-use fleethaven_storage::{EntryId, OwnerToken, Request, SessionId, Subscription, Ticket};
-use fleethaven_types::{Message, Utf8Bytes};
+use fleethaven_mqtt::{DecodeLimits, Decoder, Disconnect, Packet, ReasonCode};
+use fleethaven_session::{Action, Close, DisconnectReason, Meter, Now, Session};
+use fleethaven_storage::{EntryId, OwnerToken, SessionId};
 
-use crate::authorize::{self, Authorizer};
-use crate::core::{Core, Pending};
+use crate::authorize::Authorizer;
+use crate::core::Core;
 use crate::identity::Principal;
 use crate::retained::RetainedPage;
 use crate::transport::{Received, Transport};
 
 /// Packets handled before other connections of the core get their turn.
 const PACKETS_PER_POLL: usize = 256;
-/// Entries and bytes read from a durable queue at a time.
-const QUEUE_PAGE: (usize, usize) = (256, 1 << 20);
 
 /// A client that has more than this many bytes unread and read nothing for this long is cut off.
 const UNREAD_BOUND: usize = 64 << 10;
@@ -56,6 +49,8 @@ pub(crate) struct Connection {
     pub(crate) trace: u64,
     /// CONNECT came with a will.
     pub(crate) has_will: bool,
+    /// The session's messages are queued in the store.
+    pub(crate) has_queue: bool,
     /// The peer is yet to read what is written last: the socket is not closed before it had the time.
     pub(crate) lingers: bool,
     /// Publishes whose tickets are on their way.
@@ -70,8 +65,10 @@ pub(crate) struct Connection {
     pub(crate) retained: VecDeque<RetainedPage>,
     /// Written at the end of this turn.
     dirty: bool,
+    /// PUBLISH packets, against the rate per connection.
+    pub(crate) published: Meter,
     /// When a refused delivery was last logged.
-    receive_denied: Option<Instant>,
+    pub(crate) receive_denied: Option<Instant>,
     transport: Transport,
     decoder: Decoder,
     received: BytesMut,
@@ -107,6 +104,7 @@ impl Connection {
             phase: Phase::Opening,
             trace,
             has_will: false,
+            has_queue: false,
             lingers: true,
             outstanding: 0,
             armed: 0,
@@ -114,6 +112,7 @@ impl Connection {
             acknowledged: Vec::new(),
             retained: VecDeque::new(),
             dirty: false,
+            published: Meter::default(),
             receive_denied: None,
             transport,
             decoder: Decoder::new(DecodeLimits { max_packet_size: max_packet }),
@@ -246,121 +245,9 @@ impl Connection {
         }
     }
 
-    fn publish(&mut self, core: &Rc<Core>, message: Arc<Message>, ack: Option<AckTicket>) {
-        let Some(authorizer) = &mut self.authorizer else { return };
-        if let Err(denied) = authorizer.publish(&message.topic, message.retain) {
-            core.metrics.publish_in_denied.inc();
-            core.log_denied(self, "Publish-In", &denied);
-            return self.session.publish_denied(ack, &denied.because);
-        }
-        core.metrics.publish_in.inc();
-        let ticket = ack.map(|AckTicket(number)| core.ticket(self.address, number));
-        self.outstanding += u32::from(ticket.is_some());
-        let from = Some(self.session.session_id());
-        core.route(RoutingRequest::Publish { ticket, message, from });
-    }
-
-    /// A queue entry may be forgotten.
-    pub(crate) fn acknowledged(&mut self, core: &Rc<Core>, entry: EntryId) {
-        if self.acknowledged.is_empty() {
-            core.to_trim(self.address);
-        }
-        self.acknowledged.push(entry);
-    }
-
-    fn read_queue(&self, core: &Rc<Core>, after: EntryId) {
-        let Phase::Owned(token) = self.phase else { return };
-        let ticket = core.expect(self.address, Pending::Queue);
-        let session = self.session.session_id();
-        let (max_entries, max_bytes) = QUEUE_PAGE;
-        core.ask_store(Request::ReadQueue { ticket, session, token, after, max_entries, max_bytes });
-    }
-
-    fn subscribe(&mut self, core: &Rc<Core>, request: SubscribeRequest) {
-        let Some(authorizer) = &mut self.authorizer else { return };
-        let (mut outcomes, mut granted, mut refused) = (Vec::new(), Vec::new(), None);
-        for requested in request.filters {
-            let verdict = requested.verdict.and_then(|()| {
-                authorizer.subscribe(&requested.filter).map_err(|denied| {
-                    refused.get_or_insert(denied);
-                    ReasonCode::NotAuthorized
-                })
-            });
-            let code = verdict.err().unwrap_or_else(|| ReasonCode::granted(requested.options.qos));
-            if !code.is_error() {
-                granted.push(Subscription {
-                    filter: requested.filter.clone(),
-                    qos: requested.options.qos,
-                    no_local: requested.options.no_local,
-                    retain_as_published: requested.options.retain_as_published,
-                    retain_handling: requested.options.retain_handling as u8,
-                    identifier: request.identifier,
-                });
-            }
-            core.metrics.subscribe(code);
-            outcomes.push((requested.filter, code));
-        }
-        if let Some(denied) = refused {
-            core.log_denied(self, "Subscribe", &denied);
-            if self.session.version() == Version::V311 && core.settings.behaviour.denied_v3_subscribe_closes {
-                return self.session.subscribe_denied(&denied.because);
-            }
-        }
-        self.install(core, request.packet_id.get(), outcomes, granted);
-    }
-
-    /// Makes granted subscriptions durable (persistent session) and installs them; SUBACK follows.
-    fn install(
-        &self,
-        core: &Rc<Core>,
-        packet_id: u16,
-        outcomes: Vec<(Utf8Bytes, ReasonCode)>,
-        granted: Vec<Subscription>,
-    ) {
-        let session = self.session.session_id();
-        let subscriptions = granted.clone();
-        let pending = Pending::Subscribe { session, packet_id, outcomes, granted };
-        let ticket = core.expect(self.address, pending);
-        match self.phase {
-            Phase::Owned(token) if self.is_persistent() => {
-                core.ask_store(Request::Subscribe { ticket, session, token, subscriptions });
-            }
-            _ => core.route(RoutingRequest::Subscribe { ticket, session, subscriptions }),
-        }
-    }
-
-    fn unsubscribe(&self, core: &Rc<Core>, request: UnsubscribeRequest) {
-        let session = self.session.session_id();
-        let filters = request.filters.clone();
-        let packet_id = request.packet_id.get();
-        let pending = Pending::Unsubscribe { session, packet_id, filters: request.filters };
-        let ticket = core.expect(self.address, pending);
-        match self.phase {
-            Phase::Owned(token) if self.is_persistent() => {
-                core.ask_store(Request::Unsubscribe { ticket, session, token, filters });
-            }
-            _ => core.route(RoutingRequest::Unsubscribe { ticket, session, filters }),
-        }
-    }
-
-    /// `iot:Receive`, asked at every delivery. Denials are logged once a second at most: a busy topic would flood the log.
-    pub(crate) fn may_receive(&mut self, core: &Core, topic: &str, now: Now) -> bool {
-        if self.authorizer.as_mut().is_some_and(|authorizer| authorizer.receive(topic)) {
-            core.metrics.publish_out.inc();
-            return true;
-        }
-        core.metrics.publish_out_denied.inc();
-        let quiet = self.receive_denied.is_some_and(|last| now.instant - last < Duration::from_secs(1));
-        if !quiet {
-            self.receive_denied = Some(now.instant);
-            core.log_denied(self, "Publish-Out", &authorize::receive_denied(topic));
-        }
-        false
-    }
-
-    /// Whether the session goes on without a connection.
+    /// Whether the session's messages are queued in the store: it was resumed, or goes on without a connection.
     pub(crate) fn is_persistent(&self) -> bool {
-        self.session.session_expiry() > 0
+        self.has_queue
     }
 
     /// Ends the connection from outside: takeover, revocation, drain.
@@ -535,9 +422,4 @@ impl Connection {
     pub(crate) fn session_id(&self) -> SessionId {
         self.session.session_id()
     }
-}
-
-/// Ticket numbers of PUBACKs in tickets of publishes.
-pub(crate) fn ack_of(ticket: Ticket) -> AckTicket {
-    AckTicket(ticket.0 as u32)
 }

@@ -11,20 +11,19 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use fleethaven_fabric::delivery::Address;
 use fleethaven_fabric::{Routing, RoutingRequest};
-use fleethaven_mqtt::ReasonCode;
-use fleethaven_session::{ConnectRequest, Now, Session, Settings};
-use fleethaven_storage::{Lane, OwnerToken, Request, Subscription, Ticket};
-use fleethaven_types::{Message, Publisher, SessionId, Utf8Bytes};
-use prometheus::local::LocalIntCounter;
+use fleethaven_session::{Now, Rate, Session, Settings};
+use fleethaven_storage::{Lane, Request, Ticket};
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::authorize::Denied;
 use crate::connection::{Connection, Phase};
-use crate::ending::{DelayedWillId, WITHDRAWN_KEPT};
+use crate::ending::WITHDRAWN_KEPT;
 use crate::gateway::Shared;
 use crate::identity::Principal;
 use crate::mailbox::{Mailbox, Place};
+use crate::metrics::CoreMetrics;
+use crate::pending::Pending;
 use crate::timer::Wheel;
 use crate::transport::{Farewell, Transport};
 
@@ -75,113 +74,13 @@ pub(crate) struct Lanes {
     pub(crate) store: Box<dyn Lane>,
 }
 
-/// What an answer of the store or the router is waited for.
-pub(crate) enum Pending {
-    /// The claim of a client id.
-    Claim(Box<PendingClaim>),
-    /// Queue entries.
-    Queue,
-    /// Subscriptions: first durable, then installed.
-    Subscribe {
-        session: SessionId,
-        packet_id: u16,
-        outcomes: Vec<(Utf8Bytes, ReasonCode)>,
-        granted: Vec<Subscription>,
-    },
-    /// Subscriptions being removed: first durably, then in the router.
-    Unsubscribe { session: SessionId, packet_id: u16, filters: Vec<Utf8Bytes> },
-    /// The end of an owned session.
-    End(Box<PendingEnd>),
-    /// Retained messages for a new subscription.
-    Retained(Box<Subscription>),
-    /// A retained message on its way through the queue of a persistent session.
-    RetainedQueued,
-}
-
-/// A CONNECT that is allowed and waits for its session.
-pub(crate) struct PendingClaim {
-    pub(crate) request: ConnectRequest,
-    pub(crate) assigned: Option<Utf8Bytes>,
-    pub(crate) token: OwnerToken,
-    pub(crate) publisher: Arc<Publisher>,
-}
-
-/// A session whose connection is over.
-pub(crate) struct PendingEnd {
-    pub(crate) session: SessionId,
-    /// The session goes on without a connection.
-    pub(crate) persistent: bool,
-    pub(crate) will: EndedWill,
-}
-
-/// What is to become of the will when the end is recorded.
-pub(crate) enum EndedWill {
-    /// There is none, or another connection has taken it over.
-    None,
-    /// Publish it.
-    Now(Arc<Message>),
-    /// Publish it after so many seconds, unless the session is resumed before.
-    Delayed(DelayedWillId, u32),
-}
-
-/// Counters of this core, added to the process's once a turn.
-pub(crate) struct CoreMetrics {
-    pub(crate) publish_in: LocalIntCounter,
-    pub(crate) publish_in_denied: LocalIntCounter,
-    pub(crate) publish_out: LocalIntCounter,
-    pub(crate) publish_out_denied: LocalIntCounter,
-    pub(crate) dropped: LocalIntCounter,
-    subscribe: LocalIntCounter,
-    subscribe_denied: LocalIntCounter,
-    subscribe_failed: LocalIntCounter,
-}
-
-impl CoreMetrics {
-    fn new(shared: &Shared) -> Self {
-        let metrics = &shared.metrics;
-        let local =
-            |family: &prometheus::IntCounterVec, result: &str| family.with_label_values(&[result]).local();
-        Self {
-            publish_in: local(&metrics.publish_in, "success"),
-            publish_in_denied: local(&metrics.publish_in, "auth_error"),
-            publish_out: local(&metrics.publish_out, "success"),
-            publish_out_denied: local(&metrics.publish_out, "auth_error"),
-            dropped: metrics.dropped.local(),
-            subscribe: local(&metrics.subscribe, "success"),
-            subscribe_denied: local(&metrics.subscribe, "auth_error"),
-            subscribe_failed: local(&metrics.subscribe, "client_error"),
-        }
-    }
-
-    pub(crate) fn subscribe(&self, code: ReasonCode) {
-        match code {
-            ReasonCode::NotAuthorized => self.subscribe_denied.inc(),
-            code if code.is_error() => self.subscribe_failed.inc(),
-            _ => self.subscribe.inc(),
-        }
-    }
-
-    pub(crate) fn flush(&self) {
-        for counter in [
-            &self.publish_in,
-            &self.publish_in_denied,
-            &self.publish_out,
-            &self.publish_out_denied,
-            &self.dropped,
-            &self.subscribe,
-            &self.subscribe_denied,
-            &self.subscribe_failed,
-        ] {
-            counter.flush();
-        }
-    }
-}
-
 /// The state of one event loop.
 pub(crate) struct Core {
     pub(crate) id: u8,
     pub(crate) shared: Arc<Shared>,
     pub(crate) settings: Arc<Settings>,
+    /// PUBLISH packets of one connection.
+    pub(crate) publish_rate: Option<Rate>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) metrics: CoreMetrics,
     /// Where sockets are read into.
@@ -217,7 +116,8 @@ impl Core {
         Rc::new(Self {
             id,
             settings: shared.settings.clone(),
-            metrics: CoreMetrics::new(&shared),
+            publish_rate: shared.settings.limits.publish_per_sec_connection.map(Rate::per_second),
+            metrics: CoreMetrics::new(&shared.metrics),
             shared,
             mailbox,
             arena: RefCell::default(),

@@ -16,8 +16,9 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use crate::connection::{Connection, Phase};
-use crate::core::{Core, EndedWill, Pending, PendingClaim, PendingEnd};
+use crate::core::Core;
 use crate::mailbox::{Control, TakenOver};
+use crate::pending::{EndedWill, Pending, PendingClaim, PendingEnd};
 
 /// How long a connection that took a session over may take to ask about the will of the one before.
 pub(crate) const WITHDRAWN_KEPT: Duration = Duration::from_secs(60);
@@ -233,5 +234,49 @@ impl Core {
         let message = Arc::new(Message { received_at: now.wall, ..(**will).clone() });
         tracing::debug!(topic = %message.topic, "will published");
         self.route(RoutingRequest::Publish { ticket: None, message, from: None });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleethaven_types::{QoS, Timestamp};
+
+    use super::*;
+
+    fn message(scope: Scope) -> Arc<Message> {
+        let publisher = Publisher { scope, client_id: None, principal: None, source_ip: None, trace: 0 };
+        Arc::new(Message {
+            topic: "will".into(),
+            payload: "gone".into(),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            properties: None,
+            received_at: Timestamp(0),
+            expires_at: None,
+            sequence: 0,
+            hops: 0,
+            publisher: Arc::new(publisher),
+        })
+    }
+
+    #[test]
+    fn a_delayed_will_goes_once_to_whoever_comes_first() {
+        let scope = Scope { account: "123456789012".parse().unwrap(), region: "us-east-1".parse().unwrap() };
+        let id = |counter| DelayedWillId {
+            scope,
+            client_id: "device".into(),
+            token: OwnerToken { incarnation: 1, counter },
+        };
+        let (session, client) = (SessionId(7), "device".into());
+        let wills = DelayedWills::default();
+        wills.insert(&id(1), session, message(scope));
+        assert!(wills.claimed(scope, &client, session).is_none(), "the session goes on");
+        assert!(wills.take(&id(1)).is_none(), "so the will is not sent after its delay either");
+        wills.insert(&id(2), session, message(scope));
+        assert!(wills.claimed(scope, &client, SessionId(8)).is_some(), "the session ended");
+        wills.insert(&id(3), session, message(scope));
+        assert!(wills.take(&id(2)).is_none(), "another connection's will");
+        assert!(wills.take(&id(3)).is_some());
+        assert!(wills.take(&id(3)).is_none());
     }
 }

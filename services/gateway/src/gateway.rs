@@ -23,6 +23,7 @@ use crate::ending::DelayedWills;
 use crate::identity::{IdentityCache, Principal};
 use crate::mailbox::{Adopted, Control, Mailboxes, Place};
 use crate::metrics::Metrics;
+use crate::rates::ConnectRates;
 use crate::timer::Wheel;
 use crate::transport::ByteStream;
 use crate::turn;
@@ -68,6 +69,7 @@ pub(crate) struct Shared {
     pub(crate) mailboxes: Arc<Mailboxes>,
     pub(crate) metrics: Metrics,
     pub(crate) delayed_wills: DelayedWills,
+    pub(crate) connect_rates: ConnectRates,
     pulse: Pulse,
     incarnation: u64,
     counter: AtomicU64,
@@ -110,6 +112,7 @@ impl Gateway {
         routing: RoutingFactory,
         mut listeners: Vec<Vec<Listener>>,
     ) -> std::io::Result<Self> {
+        let connect_rates = ConnectRates::new(&config.settings.limits);
         let shared = Arc::new(Shared {
             settings: config.settings,
             identity: config.identity,
@@ -117,6 +120,7 @@ impl Gateway {
             mailboxes: config.mailboxes,
             metrics: config.metrics,
             delayed_wills: DelayedWills::default(),
+            connect_rates,
             pulse: config.pulse,
             incarnation: config.incarnation,
             counter: AtomicU64::new(1),

@@ -12,6 +12,9 @@
 //! | [`accept`] | listeners, TLS handshakes, who is connected |
 //! | [`connecting`] | CONNECT: decision, claim, CONNACK |
 //! | [`ending`] | the end of a connection: takeover, what is recorded, the will |
+//! | [`pending`] | what answers of the store and the router are waited for |
+//! | [`requests`] | publishing, subscribing, reading the queue |
+//! | [`rates`] | CONNECT rates, per client id and per account |
 //! | [`retained`] | retained messages for new subscriptions |
 //! | [`transport`] | plain TCP, TLS, and streams (WebSocket, QUIC) |
 //! | [`mailbox`] | what other threads send to a core |
@@ -30,6 +33,9 @@ pub mod gateway;
 pub mod identity;
 pub mod mailbox;
 pub mod metrics;
+mod pending;
+mod rates;
+mod requests;
 mod retained;
 mod timer;
 mod transport;

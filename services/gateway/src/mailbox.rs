@@ -91,7 +91,9 @@ impl Contents {
         let mut dropped = 0;
         for push in pushes.drain(..) {
             match &push {
-                Push::Queued { .. } if self.pushes.len() >= PUSH_BOUND => self.lost_pushes = true,
+                Push::Queued { .. } | Push::Tail { .. } if self.pushes.len() >= PUSH_BOUND => {
+                    self.lost_pushes = true
+                }
                 Push::Direct { message, targets, .. } if self.pushes.len() >= bound(message.qos) => {
                     dropped += targets.len() as u64;
                 }
@@ -214,5 +216,75 @@ impl Delivery for Mailboxes {
         }
         drop(contents);
         mailbox.schedule();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleethaven_fabric::delivery::Target;
+    use fleethaven_storage::SessionId;
+    use fleethaven_types::{Publisher, Scope, Timestamp};
+    use prometheus::Registry;
+
+    use super::*;
+
+    fn direct(qos: QoS) -> Push {
+        let scope = Scope { account: "123456789012".parse().unwrap(), region: "us-east-1".parse().unwrap() };
+        let publisher = Publisher { scope, client_id: None, principal: None, source_ip: None, trace: 0 };
+        let message = Message {
+            topic: "t".into(),
+            payload: bytes::Bytes::new(),
+            qos,
+            retain: false,
+            properties: None,
+            received_at: Timestamp(0),
+            expires_at: None,
+            sequence: 0,
+            hops: 0,
+            publisher: Arc::new(publisher),
+        };
+        let target = Target {
+            address: Address::NONE,
+            session: SessionId(1),
+            qos,
+            retain_as_published: false,
+            no_local: false,
+            identifiers: Box::default(),
+        };
+        Push::Direct { message: Arc::new(message), targets: [target].into(), from: None }
+    }
+
+    #[test]
+    fn a_full_mailbox_drops_qos_0_first() {
+        let metrics = Metrics::new(&Registry::new()).unwrap();
+        let mailboxes = Mailboxes::new(1, metrics.clone());
+        let push = |qos, count| mailboxes.push(0, &mut vec![direct(qos); count]);
+        push(QoS::AtMostOnce, PUSH_BOUND);
+        assert_eq!(metrics.mailbox_dropped.get(), 0);
+        push(QoS::AtMostOnce, 3);
+        push(QoS::AtLeastOnce, 5);
+        assert_eq!(metrics.mailbox_dropped.get(), 3);
+        push(QoS::AtLeastOnce, HARD_PUSH_BOUND);
+        let mut taken = Taken::default();
+        mailboxes.cores[0].take(&mut taken);
+        assert_eq!(taken.pushes.len(), HARD_PUSH_BOUND);
+        assert!(!taken.lost_pushes, "none of them stands in a queue");
+    }
+
+    #[test]
+    fn a_place_is_given_back_and_a_wake_up_is_not_lost() {
+        let mailboxes = Mailboxes::new(2, Metrics::new(&Registry::new()).unwrap());
+        let [first, second] = &mailboxes.cores[..] else { panic!() };
+        let places = [Place::on(first), Place::on(first), Place::on(second)];
+        assert!(Arc::ptr_eq(mailboxes.least_loaded().unwrap(), second));
+        assert_eq!(mailboxes.connections(), 3);
+        drop(places);
+        assert_eq!(mailboxes.connections(), 0);
+        let waker = std::task::Waker::noop();
+        assert!(!first.poll_turn(waker));
+        first.schedule();
+        first.schedule();
+        assert!(first.poll_turn(waker));
+        assert!(!first.poll_turn(waker), "once for both");
     }
 }

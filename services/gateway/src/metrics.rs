@@ -1,5 +1,7 @@
 //! Counters of the gateway, by their Prometheus names (`docs/metrics.md` maps them to AWS's).
 
+use fleethaven_mqtt::ReasonCode;
+use prometheus::local::LocalIntCounter;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// What the gateway counts.
@@ -71,5 +73,60 @@ impl Metrics {
             mailbox_dropped,
             dropped,
         })
+    }
+}
+
+/// Counters of this core, added to the process's once a turn.
+pub(crate) struct CoreMetrics {
+    pub(crate) publish_in: LocalIntCounter,
+    pub(crate) publish_in_denied: LocalIntCounter,
+    pub(crate) publish_in_throttled: LocalIntCounter,
+    pub(crate) publish_out: LocalIntCounter,
+    pub(crate) publish_out_denied: LocalIntCounter,
+    pub(crate) dropped: LocalIntCounter,
+    subscribe: LocalIntCounter,
+    subscribe_denied: LocalIntCounter,
+    subscribe_failed: LocalIntCounter,
+}
+
+impl CoreMetrics {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        let local =
+            |family: &prometheus::IntCounterVec, result: &str| family.with_label_values(&[result]).local();
+        Self {
+            publish_in: local(&metrics.publish_in, "success"),
+            publish_in_denied: local(&metrics.publish_in, "auth_error"),
+            publish_in_throttled: local(&metrics.publish_in, "throttle"),
+            publish_out: local(&metrics.publish_out, "success"),
+            publish_out_denied: local(&metrics.publish_out, "auth_error"),
+            dropped: metrics.dropped.local(),
+            subscribe: local(&metrics.subscribe, "success"),
+            subscribe_denied: local(&metrics.subscribe, "auth_error"),
+            subscribe_failed: local(&metrics.subscribe, "client_error"),
+        }
+    }
+
+    pub(crate) fn subscribe(&self, code: ReasonCode) {
+        match code {
+            ReasonCode::NotAuthorized => self.subscribe_denied.inc(),
+            code if code.is_error() => self.subscribe_failed.inc(),
+            _ => self.subscribe.inc(),
+        }
+    }
+
+    pub(crate) fn flush(&self) {
+        for counter in [
+            &self.publish_in,
+            &self.publish_in_denied,
+            &self.publish_in_throttled,
+            &self.publish_out,
+            &self.publish_out_denied,
+            &self.dropped,
+            &self.subscribe,
+            &self.subscribe_denied,
+            &self.subscribe_failed,
+        ] {
+            counter.flush();
+        }
     }
 }

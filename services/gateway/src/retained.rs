@@ -11,7 +11,8 @@ use fleethaven_storage::{
 use fleethaven_types::{Message, QoS, Utf8Bytes};
 
 use crate::connection::{Connection, Phase};
-use crate::core::{Core, Pending};
+use crate::core::Core;
+use crate::pending::Pending;
 
 /// Retained messages read at a time.
 const PAGE: usize = 64;

@@ -75,5 +75,9 @@ mod tests {
         assert_eq!(due, [(1, 1)]);
         wheel.due(start + Duration::from_secs(600), &mut due);
         assert_eq!(due, [(1, 1), (2, 1)], "looked at once a round");
+        let second = wheel.insert(start + Duration::from_secs(1), (3, 1));
+        assert!(!wheel.has_passed(second), "a deadline that has passed is looked at next");
+        wheel.due(start + Duration::from_secs(601), &mut due);
+        assert!(wheel.has_passed(second) && due.contains(&(3, 1)));
     }
 }

@@ -67,7 +67,7 @@ impl Transport {
         match self {
             Self::Plain(tcp) => poll_read(Pin::new(tcp), cx, arena, into),
             Self::Stream(stream) => poll_read(stream.as_mut(), cx, arena, into),
-            Self::Tls(tcp, tls) => poll_read_tls(tcp, tls, cx, into),
+            Self::Tls(tcp, tls) => poll_read_tls(tcp, tls, cx, arena, into),
             Self::Closed => Poll::Ready(Ok(Received::End)),
         }
     }
@@ -177,9 +177,7 @@ fn poll_read<S: AsyncRead + ?Sized>(
     into: &mut BytesMut,
 ) -> Poll<io::Result<Received>> {
     let count = if into.is_empty() {
-        if arena.capacity() < READ_CHUNK / 4 {
-            *arena = BytesMut::with_capacity(READ_CHUNK);
-        }
+        make_room(arena);
         let count = std::task::ready!(poll_read_buf(stream, cx, arena))?;
         *into = arena.split();
         count
@@ -188,6 +186,12 @@ fn poll_read<S: AsyncRead + ?Sized>(
         std::task::ready!(poll_read_buf(stream, cx, into))?
     };
     Poll::Ready(Ok(if count == 0 { Received::End } else { Received::Bytes }))
+}
+
+fn make_room(arena: &mut BytesMut) {
+    if arena.capacity() < READ_CHUNK / 4 {
+        *arena = BytesMut::with_capacity(READ_CHUNK);
+    }
 }
 
 /// A socket as `Read` and `Write` that never waits.
@@ -217,13 +221,20 @@ fn poll_read_tls(
     tcp: &TcpStream,
     tls: &mut ServerConnection,
     cx: &mut Context<'_>,
+    arena: &mut BytesMut,
     into: &mut BytesMut,
 ) -> Poll<io::Result<Received>> {
     loop {
         let before = into.len();
-        let end = read_plaintext(tls, into)?;
-        let count = into.len() - before;
-        if count > 0 {
+        let end = if into.is_empty() {
+            make_room(arena);
+            let end = read_plaintext(tls, arena)?;
+            *into = arena.split();
+            end
+        } else {
+            read_plaintext(tls, into)?
+        };
+        if into.len() > before {
             return Poll::Ready(Ok(Received::Bytes));
         }
         if end {

@@ -11,9 +11,11 @@ use fleethaven_mqtt::ReasonCode;
 use fleethaven_session::{Close, Delivery, Encoded, Now};
 use fleethaven_storage::{Completion, EntryId, Error, QueuedMessage, Request, SessionId, Ticket};
 
-use crate::connection::{Connection, Phase, ack_of};
-use crate::core::{Core, Pending};
+use crate::connection::{Connection, Phase};
+use crate::core::Core;
 use crate::mailbox::{Control, Taken};
+use crate::pending::Pending;
+use crate::requests::ack_of;
 use crate::transport::Transport;
 
 /// How often answers that lead to new requests are followed up within one turn.
@@ -91,6 +93,14 @@ impl Turn {
                     let mut encoded = Encoded::new(message, now.wall);
                     for target in targets.iter() {
                         deliver_direct(core, &mut encoded, target, from, now);
+                    }
+                }
+                Push::Tail { address, session, tail } => {
+                    let Some(connection) = core.at(address) else { continue };
+                    let mut connection = connection.borrow_mut();
+                    if connection.session_id() == session {
+                        connection.session.queue_tail(tail);
+                        connection.act(core, now);
                     }
                 }
                 Push::Queued { message, address, session, qos, retain, identifiers, position } => {

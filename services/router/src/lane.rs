@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use fleethaven_fabric::delivery::{Address, Push};
 use fleethaven_fabric::routing::QueuePosition;
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
@@ -10,7 +9,7 @@ use fleethaven_storage::{
     Append, Appended, Completion, DurablePublish, EntryId, Lane as StoreLane, Request, RetainedChange,
     SessionId, Ticket, Wake,
 };
-use fleethaven_types::{Message, Publisher, QoS, Scope, Timestamp, Utf8Bytes};
+use fleethaven_types::{Message, QoS};
 use rustc_hash::FxHashSet;
 
 use crate::plan::QueueTarget;
@@ -52,7 +51,7 @@ impl Lane {
             RoutingRequest::Attach { session, scope, persistent, address } => {
                 let tail = self.router.attach(session, scope, persistent, address);
                 if persistent && tail > EntryId::NONE {
-                    self.staged.push(address.core(), look_at_the_queue(session, scope, address, tail));
+                    self.staged.push(address.core(), Push::Tail { address, session, tail });
                 }
             }
             RoutingRequest::Detach { session, address, persistent } => {
@@ -193,33 +192,6 @@ fn retained_change(message: &Message) -> RetainedChange {
         (false, _) => RetainedChange::Keep,
         (true, true) => RetainedChange::Clear,
         (true, false) => RetainedChange::Set,
-    }
-}
-
-/// A push that makes the owner of a queue read it up to `tail` if it has not: an entry that names itself as the one before
-/// continues nothing. Between the claim of a session and its attachment pushes went to the connection before, or nowhere.
-fn look_at_the_queue(session: SessionId, scope: Scope, address: Address, tail: EntryId) -> Push {
-    let publisher = Publisher { scope, client_id: None, principal: None, source_ip: None, trace: 0 };
-    let message = Message {
-        topic: Utf8Bytes::EMPTY,
-        payload: Bytes::new(),
-        qos: QoS::AtLeastOnce,
-        retain: false,
-        properties: None,
-        received_at: Timestamp::default(),
-        expires_at: None,
-        sequence: 0,
-        hops: 0,
-        publisher: Arc::new(publisher),
-    };
-    Push::Queued {
-        message: Arc::new(message),
-        address,
-        session,
-        qos: QoS::AtLeastOnce,
-        retain: false,
-        identifiers: Vec::new(),
-        position: QueuePosition { entry: tail, previous: tail },
     }
 }
 

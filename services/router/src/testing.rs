@@ -227,7 +227,7 @@ impl Bench {
     pub(crate) fn receivers(&self) -> Vec<u64> {
         let sessions = |(_, push)| match push {
             Push::Direct { targets, .. } => targets.iter().map(|target| target.session.0).collect(),
-            Push::Queued { .. } => Vec::new(),
+            Push::Queued { .. } | Push::Tail { .. } => Vec::new(),
         };
         let mut receivers: Vec<u64> = self.pushes().into_iter().flat_map(sessions).collect();
         receivers.sort_unstable();

@@ -23,38 +23,44 @@ use fleethaven_mqtt::{
 use tempfile::TempDir;
 
 /// How long anything may take.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 /// Both versions of MQTT.
-pub const VERSIONS: [Version; 2] = [Version::V311, Version::V5];
+pub(crate) const VERSIONS: [Version; 2] = [Version::V311, Version::V5];
 
 #[expect(clippy::disallowed_methods, reason = "deadlines against a real process")]
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
 /// Asks until the answer is yes; panics with `what` at the deadline.
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = now() + DEADLINE;
+pub(crate) fn until(what: &str, condition: impl FnMut() -> bool) {
+    within(DEADLINE, what, condition);
+}
+
+/// The same with a deadline of its own.
+pub(crate) fn within(deadline: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = now() + deadline;
     while !condition() {
         assert!(now() < deadline, "not in time: {what}");
-        std::thread::yield_now();
+        // A moment for the broker: each look costs it a request.
+        std::thread::park_timeout(Duration::from_millis(5));
     }
 }
 
 /// `fleethaven dev` with plain MQTT on a port of its own.
-pub struct Broker {
+pub(crate) struct Broker {
     child: Child,
     ready: serde_json::Value,
 }
 
 impl Broker {
     /// Starts on `dir`; returns when it is ready.
-    pub fn start(dir: &TempDir) -> Self {
+    pub(crate) fn start(dir: &TempDir) -> Self {
         Self::start_with(dir, "")
     }
 
     /// Starts with a settings file.
-    pub fn start_with(dir: &TempDir, settings: &str) -> Self {
+    pub(crate) fn start_with(dir: &TempDir, settings: &str) -> Self {
         let config = dir.path().join("settings.toml");
         std::fs::write(&config, settings).unwrap();
         let any = "127.0.0.1:0";
@@ -71,6 +77,11 @@ impl Broker {
         Self { child, ready }
     }
 
+    /// A text of the ready line.
+    pub(crate) fn ready(&self, key: &str) -> &str {
+        self.ready.get(key).and_then(|value| value.as_str()).unwrap()
+    }
+
     fn address(&self, listener: &str) -> SocketAddr {
         let text = self.ready.get(listener).and_then(|value| value.as_str()).unwrap();
         let port = text.rsplit_once(':').unwrap().1.parse().unwrap();
@@ -78,7 +89,7 @@ impl Broker {
     }
 
     /// A plain TCP connection to the MQTT listener.
-    pub fn socket(&self) -> TcpStream {
+    pub(crate) fn socket(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address("mqtt")).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -86,7 +97,7 @@ impl Broker {
     }
 
     /// The sum of a metric's samples whose line starts so, such as `name{result="success"`.
-    pub fn metric(&self, line: &str) -> f64 {
+    pub(crate) fn metric(&self, line: &str) -> f64 {
         let mut stream = TcpStream::connect(self.address("admin")).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
@@ -97,20 +108,20 @@ impl Broker {
     }
 
     /// Resident memory in bytes.
-    pub fn resident(&self) -> u64 {
+    pub(crate) fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
     /// SIGTERM.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let kill = format!("kill -TERM {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
     /// Waits for the end.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let mut status = None;
         until("the broker ends", || {
             status = self.child.try_wait().unwrap();
@@ -120,14 +131,14 @@ impl Broker {
     }
 
     /// Connects; CONNACK must be a success.
-    pub fn connect(&self, connect: Connect) -> Client {
+    pub(crate) fn connect(&self, connect: Connect) -> Client {
         let (client, connack) = self.try_connect(connect);
         assert_eq!(connack.reason, ReasonCode::Success);
         client
     }
 
     /// Connects; returns CONNACK, too.
-    pub fn try_connect(&self, connect: Connect) -> (Client, Connack) {
+    pub(crate) fn try_connect(&self, connect: Connect) -> (Client, Connack) {
         let mut client = Client::new(self.socket(), connect.version);
         client.send(&Packet::Connect(Box::new(connect)));
         match client.receive() {
@@ -159,7 +170,7 @@ fn ready_line(child: &mut Child, dir: &Path) -> serde_json::Value {
 }
 
 /// CONNECT of a client that starts clean, without keep-alive.
-pub fn clean(version: Version, client_id: &str) -> Connect {
+pub(crate) fn clean(version: Version, client_id: &str) -> Connect {
     Connect {
         version,
         clean_start: true,
@@ -173,7 +184,7 @@ pub fn clean(version: Version, client_id: &str) -> Connect {
 }
 
 /// CONNECT of a client whose session goes on for an hour.
-pub fn persistent(version: Version, client_id: &str) -> Connect {
+pub(crate) fn persistent(version: Version, client_id: &str) -> Connect {
     let mut connect = Connect { clean_start: false, ..clean(version, client_id) };
     if version == Version::V5 {
         connect.properties.session_expiry_interval = Some(3600);
@@ -182,7 +193,7 @@ pub fn persistent(version: Version, client_id: &str) -> Connect {
 }
 
 /// A will at QoS 1.
-pub fn will(topic: &str) -> Option<Box<Will>> {
+pub(crate) fn will(topic: &str) -> Option<Box<Will>> {
     Some(Box::new(Will {
         qos: QoS::AtLeastOnce,
         retain: false,
@@ -193,32 +204,32 @@ pub fn will(topic: &str) -> Option<Box<Will>> {
 }
 
 /// PUBLISH at QoS 1.
-pub fn publish(topic: &str, payload: impl Into<bytes::Bytes>, id: u16) -> Publish {
+pub(crate) fn publish(topic: &str, payload: impl Into<bytes::Bytes>, id: u16) -> Publish {
     Publish { qos: QoS::AtLeastOnce, packet_id: Some(id.try_into().unwrap()), ..Publish::new(topic, payload) }
 }
 
 /// An MQTT client that does nothing by itself.
-pub struct Client {
-    pub stream: TcpStream,
-    pub version: Version,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+    pub(crate) version: Version,
     decoder: Decoder,
     buffer: BytesMut,
 }
 
 impl Client {
-    pub fn new(stream: TcpStream, version: Version) -> Self {
+    pub(crate) fn new(stream: TcpStream, version: Version) -> Self {
         let decoder = Decoder::client(version, DecodeLimits::default());
         Self { stream, version, decoder, buffer: BytesMut::new() }
     }
 
-    pub fn send(&mut self, packet: &Packet) {
+    pub(crate) fn send(&mut self, packet: &Packet) {
         let mut bytes = BytesMut::new();
         encode(packet, self.version, &mut bytes).unwrap();
         self.stream.write_all(&bytes).unwrap();
     }
 
     /// The next packet; `None` when the broker closed the connection in order.
-    pub fn next(&mut self) -> Option<Packet> {
+    pub(crate) fn next(&mut self) -> Option<Packet> {
         loop {
             if let Some(packet) = self.decoder.decode(&mut self.buffer).unwrap() {
                 return Some(packet);
@@ -231,11 +242,11 @@ impl Client {
         }
     }
 
-    pub fn receive(&mut self) -> Packet {
+    pub(crate) fn receive(&mut self) -> Packet {
         self.next().expect("the broker closed the connection")
     }
 
-    pub fn receive_publish(&mut self) -> Publish {
+    pub(crate) fn receive_publish(&mut self) -> Publish {
         match self.receive() {
             Packet::Publish(publish) => publish,
             other => panic!("not PUBLISH: {other:?}"),
@@ -243,7 +254,7 @@ impl Client {
     }
 
     /// The end of the connection: an MQTT 5 client is told `code` before.
-    pub fn expect_end(&mut self, code: Option<ReasonCode>) {
+    pub(crate) fn expect_end(&mut self, code: Option<ReasonCode>) {
         if let Some(code) = code.filter(|_| self.version == Version::V5) {
             match self.receive() {
                 Packet::Disconnect(disconnect) => assert_eq!(disconnect.reason, code),
@@ -253,7 +264,7 @@ impl Client {
         assert_eq!(self.next(), None);
     }
 
-    pub fn subscribe(&mut self, filter: &str, qos: QoS) {
+    pub(crate) fn subscribe(&mut self, filter: &str, qos: QoS) {
         let filters = vec![Subscription::new(filter, qos)];
         let packet_id = 1.try_into().unwrap();
         self.send(&Packet::Subscribe(Subscribe {
@@ -269,7 +280,7 @@ impl Client {
     }
 
     /// Publishes at QoS 1 and waits for PUBACK.
-    pub fn publish(&mut self, topic: &str, payload: impl Into<bytes::Bytes>) {
+    pub(crate) fn publish(&mut self, topic: &str, payload: impl Into<bytes::Bytes>) {
         self.send(&Packet::Publish(publish(topic, payload, 1)));
         match self.receive() {
             Packet::Puback(_) => {}
@@ -277,13 +288,13 @@ impl Client {
         }
     }
 
-    pub fn acknowledge(&mut self, publish: &Publish) {
+    pub(crate) fn acknowledge(&mut self, publish: &Publish) {
         let id = publish.packet_id.expect("QoS 0 is not acknowledged");
         self.send(&Packet::Puback(Ack::new(id, ReasonCode::Success)));
     }
 
     /// Everything that comes before the answer to a PINGREQ.
-    pub fn ping(&mut self) -> Vec<Packet> {
+    pub(crate) fn ping(&mut self) -> Vec<Packet> {
         self.send(&Packet::Pingreq);
         let mut before = Vec::new();
         loop {
@@ -295,7 +306,7 @@ impl Client {
     }
 
     /// DISCONNECT without will, then the end.
-    pub fn disconnect(mut self) {
+    pub(crate) fn disconnect(mut self) {
         self.send(&Packet::Disconnect(Disconnect::new(ReasonCode::NORMAL_DISCONNECTION)));
         assert_eq!(self.next(), None);
     }

@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use fleethaven_fabric::delivery::Target;
 use fleethaven_storage::{RuleRef, SessionRecord, Subscription};
 use fleethaven_types::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
-use fleethaven_types::{Behaviour, Profile};
+use fleethaven_types::{Behaviour, Profile, Utf8Bytes};
 
 use super::*;
 use crate::testing::{Bench, QUEUE_BOUND, message, scope, submit, subscription};
@@ -52,7 +52,7 @@ fn cores_get_one_push_each() {
     bench.publish(message("a", AtMostOnce));
     let count = |(core, push): (u8, Push)| match push {
         Push::Direct { targets, .. } => (core, targets.len()),
-        Push::Queued { .. } => (core, 0),
+        Push::Queued { .. } | Push::Tail { .. } => (core, 0),
     };
     let counts: Vec<_> = bench.pushes().into_iter().map(count).collect();
     assert_eq!(counts, [(0, 2), (1, 1)]);
@@ -122,8 +122,8 @@ fn offline_sessions_are_queued_and_told_of_it_when_they_come_back() {
     assert!(bench.pushes().is_empty() && bench.queue_len(1) == 1);
     let address = bench.attach(1, 1, true);
     let pushes = bench.pushes();
-    let [(1, Push::Queued { address: to, position, .. })] = &pushes[..] else { panic!("{pushes:?}") };
-    assert_eq!((*to, *position), (address, QueuePosition { entry: EntryId(1), previous: EntryId(1) }));
+    let [(1, Push::Tail { address: to, session, tail })] = &pushes[..] else { panic!("{pushes:?}") };
+    assert_eq!((*to, *session, *tail), (address, SessionId(1), EntryId(1)));
 }
 
 #[test]

@@ -16,6 +16,7 @@ fn publish(lane: &mut Lane, number: u64) {
 fn pushed(bench: &Bench) -> Vec<u64> {
     let sequence = |(_, push)| match push {
         Push::Direct { message, .. } | Push::Queued { message, .. } => message.sequence,
+        Push::Tail { .. } => 0,
     };
     bench.pushes().into_iter().map(sequence).collect()
 }
@@ -67,7 +68,11 @@ fn a_persistent_session_hears_of_every_entry_whenever_it_attaches() {
         let publisher = thread::spawn(move || publish(&mut other, 1));
         bench.attach(1, 0, true);
         publisher.join().unwrap();
-        let entry = |(_, push): &(u8, Push)| matches!(push, Push::Queued { position, .. } if position.entry == EntryId(1));
+        let entry = |(_, push): &(u8, Push)| match push {
+            Push::Queued { position, .. } => position.entry == EntryId(1),
+            Push::Tail { tail, .. } => *tail == EntryId(1),
+            Push::Direct { .. } => false,
+        };
         assert!(bench.pushes().iter().any(entry));
     }
 }

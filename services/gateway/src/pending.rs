@@ -1,0 +1,59 @@
+//! What answers of the store and the router are waited for.
+
+use std::sync::Arc;
+
+use fleethaven_mqtt::ReasonCode;
+use fleethaven_session::ConnectRequest;
+use fleethaven_storage::{OwnerToken, SessionId, Subscription};
+use fleethaven_types::{Message, Publisher, Utf8Bytes};
+
+use crate::ending::DelayedWillId;
+
+/// What an answer of the store or the router is waited for.
+pub(crate) enum Pending {
+    /// The claim of a client id.
+    Claim(Box<PendingClaim>),
+    /// Queue entries.
+    Queue,
+    /// Subscriptions: first durable, then installed.
+    Subscribe {
+        session: SessionId,
+        packet_id: u16,
+        outcomes: Vec<(Utf8Bytes, ReasonCode)>,
+        granted: Vec<Subscription>,
+    },
+    /// Subscriptions being removed: first durably, then in the router.
+    Unsubscribe { session: SessionId, packet_id: u16, filters: Vec<Utf8Bytes> },
+    /// The end of an owned session.
+    End(Box<PendingEnd>),
+    /// Retained messages for a new subscription.
+    Retained(Box<Subscription>),
+    /// A retained message on its way through the queue of a persistent session.
+    RetainedQueued,
+}
+
+/// A CONNECT that is allowed and waits for its session.
+pub(crate) struct PendingClaim {
+    pub(crate) request: ConnectRequest,
+    pub(crate) assigned: Option<Utf8Bytes>,
+    pub(crate) token: OwnerToken,
+    pub(crate) publisher: Arc<Publisher>,
+}
+
+/// A session whose connection is over.
+pub(crate) struct PendingEnd {
+    pub(crate) session: SessionId,
+    /// The session goes on without a connection.
+    pub(crate) persistent: bool,
+    pub(crate) will: EndedWill,
+}
+
+/// What is to become of the will when the end is recorded.
+pub(crate) enum EndedWill {
+    /// There is none, or another connection has taken it over.
+    None,
+    /// Publish it.
+    Now(Arc<Message>),
+    /// Publish it after so many seconds, unless the session is resumed before.
+    Delayed(DelayedWillId, u32),
+}
