@@ -14,6 +14,7 @@
 //! | [`registration`] | [`check_ca`] and [`verify_registration`]: the checks of `RegisterCACertificate` |
 //! | [`pem`] | strict PEM: one block of the expected label |
 //! | [`error`] | [`Error`], with the exception name AWS answers |
+//! | `policy_attributes` | a certificate as policies see it |
 //! | `der`, `tbs` | writing DER, and the part of a certificate that is signed |
 //!
 //! Certificate status, chains to several levels, revocation lists and storage are not here. Times are
@@ -32,6 +33,7 @@ pub mod device_key;
 pub mod error;
 pub mod name;
 pub mod pem;
+mod policy_attributes;
 pub mod public_key;
 pub mod registration;
 pub mod signing_request;

@@ -20,7 +20,6 @@ use fleethaven_types::{Scope, Utf8Bytes};
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-mod attributes;
 mod follow;
 mod gate;
 
@@ -268,7 +267,7 @@ impl Snapshot {
         Ok(Self {
             status: view.status,
             policies: Arc::new(PolicySet::new(policies, PolicySettings::default())),
-            attributes: attributes::of(&certificate),
+            attributes: CertificateAttributes::from(&certificate),
             things: view.things.clone(),
             validity: Some((view.validity.not_before.as_secs(), view.validity.not_after.as_secs())),
             policy_names: view.policies.iter().map(|policy| policy.policy_name.clone()).collect(),

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use fleethaven_pki::{Certificate, Name};
+use fleethaven_pki::Certificate;
 use fleethaven_policy::{
-    Action, AlternativeName, CertificateAttributes, CertificateField, Context, Limits, NameAttribute, Policy,
-    PolicyDocument, PolicySet, Request, Resource, ResourceKind, Settings,
+    Action, CertificateAttributes, Context, Limits, Policy, PolicyDocument, PolicySet, Request, Resource,
+    ResourceKind, Settings,
 };
 use fleethaven_registry::shapes::{AttachedPolicy, CertificateStatus, PrincipalView};
 use fleethaven_registry::{QueryKind, QueryReply};
@@ -49,7 +49,9 @@ impl PolicyCache {
     }
 
     fn attributes(&self, id: &str, pem: &str) -> Result<Arc<CertificateAttributes>, Error> {
-        let parse = || Certificate::parse_pem(pem).map(|certificate| Arc::new(attributes(&certificate)));
+        let parse = || {
+            Certificate::parse_pem(pem).map(|certificate| Arc::new(CertificateAttributes::from(&certificate)))
+        };
         self.certificates
             .try_get_with_by_ref(id, parse)
             .map_err(|error| Error::Internal(format!("the stored certificate {id} cannot be read: {error}")))
@@ -107,54 +109,4 @@ fn check_usable(call: &Call<'_>, certificate_id: &str, view: &PrincipalView) -> 
 
 fn refused(certificate_id: &str, reason: &str) -> Error {
     Error::Forbidden(format!("certificate {certificate_id}: {reason}"))
-}
-
-/// What policies may ask of a certificate.
-fn attributes(certificate: &Certificate) -> CertificateAttributes {
-    let mut attributes = CertificateAttributes::new();
-    insert_name(&mut attributes, &certificate.subject, CertificateField::Subject);
-    insert_name(&mut attributes, &certificate.issuer, CertificateField::Issuer);
-    let alternatives = [
-        (&certificate.subject_alternative_names, CertificateField::SubjectAlternativeName as fn(_) -> _),
-        (&certificate.issuer_alternative_names, CertificateField::IssuerAlternativeName),
-    ];
-    for (names, field) in alternatives {
-        let addresses: Vec<String> = names.ip_addresses.iter().map(ToString::to_string).collect();
-        for (form, values) in [
-            (AlternativeName::RFC822Name, &names.rfc822_names),
-            (AlternativeName::DNSName, &names.dns_names),
-            (AlternativeName::DirectoryName, &names.directory_names),
-            (AlternativeName::UniformResourceIdentifier, &names.uris),
-            (AlternativeName::IPAddress, &addresses),
-        ] {
-            values.iter().for_each(|value| attributes.insert(field(form), value));
-        }
-    }
-    attributes.insert(CertificateField::SerialNumber, &certificate.serial);
-    attributes
-}
-
-fn insert_name(
-    attributes: &mut CertificateAttributes,
-    name: &Name,
-    field: fn(NameAttribute) -> CertificateField,
-) {
-    for attribute in fleethaven_pki::Attribute::ALL {
-        let same = NameAttribute::ALL.iter().find(|word| word.as_str() == attribute.name());
-        if let Some(same) = same {
-            name.values(attribute).for_each(|value| attributes.insert(field(*same), value));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_attribute_of_a_name_has_its_variable() {
-        for attribute in fleethaven_pki::Attribute::ALL {
-            assert!(NameAttribute::ALL.iter().any(|word| word.as_str() == attribute.name()), "{attribute:?}");
-        }
-    }
 }
