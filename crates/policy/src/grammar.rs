@@ -104,11 +104,11 @@ fn actions(object: &mut Object, rules: Rules) -> Result<ActionElement, Error> {
 
 fn is_action(name: &str, services: Services) -> bool {
     if name == "*" {
-        return services == Services::Any;
+        return true;
     }
     let Some((service, action)) = name.split_once(':') else { return false };
     let is_service = match services {
-        Services::Iot => service.eq_ignore_ascii_case("iot"),
+        Services::Iot => ["iot", "greengrass"].iter().any(|known| service.eq_ignore_ascii_case(known)),
         Services::Any => is_word(service, "-"),
     };
     is_service && is_word(action, "*?")

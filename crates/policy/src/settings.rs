@@ -3,10 +3,11 @@
 /// Which services' actions and resources a document may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Services {
-    /// `iot:` actions only: IoT policies (security.md 9.2).
+    /// IoT policies: `iot:` actions, `*`, which AWS's console offers first, and `greengrass:` actions, which the policies of
+    /// Greengrass cores name and which no request here asks for.
     #[default]
     Iot,
-    /// Any `service:action`, and `*`: identity policies of operators, which also name `iam:PassRole` or
+    /// Any `service:action`: identity policies of operators, which also name `iam:PassRole` or
     /// `iotjobsdata:` actions.
     Any,
 }

@@ -73,7 +73,6 @@ fn wrong_statements() {
         (r#""Effect":"Allow","Action":"iot:A","NotAction":"iot:B","Resource":"*""#, "exclude each other"),
         (r#""Effect":"Allow","Action":[],"Resource":"*""#, "Action: the array is empty"),
         (r#""Effect":"Allow","Action":"","Resource":"*""#, "\"\" is no action"),
-        (r#""Effect":"Allow","Action":"*","Resource":"*""#, "\"*\" is no action"),
         (r#""Effect":"Allow","Action":"Connect","Resource":"*""#, "no action"),
         (r#""Effect":"Allow","Action":"iot:","Resource":"*""#, "no action"),
         (r#""Effect":"Allow","Action":"io*:Connect","Resource":"*""#, "no action"),
@@ -186,6 +185,14 @@ fn characters_are_counted_without_white_space() {
         parse(&format!("{spaces}{}", with(GOOD))),
         Err(Error::TooLong { counting: "included", .. })
     ));
+}
+
+#[test]
+fn the_actions_of_published_device_policies_are_taken() {
+    for action in [r#""*""#, r#"["iot:Connect","greengrass:*"]"#, r#""Greengrass:Discover""#] {
+        let text = with(&format!(r#""Effect":"Allow","Action":{action},"Resource":"*""#));
+        assert!(parse(&text).is_ok(), "{action}");
+    }
 }
 
 #[test]
