@@ -141,8 +141,13 @@ impl Certificate {
     }
 
     /// The SubjectPublicKeyInfo, as DER.
-    pub(crate) fn public_key_der(&self) -> Result<Vec<u8>, Error> {
+    pub fn public_key_der(&self) -> Result<Vec<u8>, Error> {
         Ok(parse(&self.der)?.public_key().raw.to_vec())
+    }
+
+    /// The public key itself: the contents of the BIT STRING in the SubjectPublicKeyInfo.
+    pub fn public_key_bits(&self) -> Result<Vec<u8>, Error> {
+        Ok(parse(&self.der)?.public_key().subject_public_key.data.to_vec())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use fleethaven_net::Identity;
 use fleethaven_pki::{Attribute, Authority, Certificate, EndEntityUse, Name, Serial, ServerName, Validity};
 
@@ -63,14 +63,25 @@ pub(crate) fn issuing_ca(account: &str, now: u64) -> Result<(String, String)> {
 }
 
 fn authority(data: &DataDir, now: u64) -> Result<Authority> {
-    if let (Some(certificate), Some(key)) = (data.read(CA)?, data.read(CA_KEY)?) {
-        return Authority::from_pem(&certificate, &key)
-            .context("the CA in the data directory cannot be read");
+    match (data.read(CA)?, data.read(CA_KEY)?) {
+        (Some(certificate), Some(key)) => {
+            Authority::from_pem(&certificate, &key).context("the CA in the data directory cannot be read")
+        }
+        // The key is written first: without a certificate, no client was ever given one.
+        (None, _) => {
+            let authority = create("Fleethaven server CA", now)?;
+            data.write(CA_KEY, authority.private_key_pem())?;
+            data.write(CA, &authority.certificate().pem())?;
+            Ok(authority)
+        }
+        // Made anew, every client would lose its trust in this server.
+        (Some(_), None) => bail!(
+            "{} is there, but its key {} is not: restore the key, or move both away to have a new CA made, which every \
+             client must then be given",
+            data.path(CA).display(),
+            data.path(CA_KEY).display()
+        ),
     }
-    let authority = create("Fleethaven server CA", now)?;
-    data.write(CA_KEY, authority.private_key_pem())?;
-    data.write(CA, &authority.certificate().pem())?;
-    Ok(authority)
 }
 
 fn create(common_name: &str, now: u64) -> Result<Authority> {

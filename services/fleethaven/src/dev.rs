@@ -121,6 +121,7 @@ async fn run(Config { arguments, limits, behaviour, .. }: Config) -> Result<()> 
     for task in serving {
         let _ = task.await;
     }
+    services.stop();
     stores.metastore.shutdown().await.context("the metadata store did not close in order")?;
     let store = stores.store.clone();
     tokio::task::spawn_blocking(move || store.close()).await?;

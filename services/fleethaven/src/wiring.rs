@@ -22,6 +22,7 @@ use fleethaven_storage::SessionStore;
 use fleethaven_storage_embedded::{EmbeddedStore, Options as StoreOptions};
 use fleethaven_types::{Behaviour, Limits, Message, Profile, QoS, Scope};
 use prometheus::Registry;
+use tokio::task::AbortHandle;
 
 use crate::housekeeping;
 
@@ -40,6 +41,7 @@ pub(crate) struct Services {
     gateway_metrics: fleethaven_gateway::metrics::Metrics,
     settings: Arc<Settings>,
     incarnation: u64,
+    worker: AbortHandle,
 }
 
 impl Stores {
@@ -103,12 +105,12 @@ impl Services {
             metrics: fleethaven_rules_worker::metrics::Metrics::new(registry)?,
         };
         // Before anything waits for its publishes: a full rules queue holds them back until it is emptied.
-        tokio::spawn(worker.run());
+        let worker = tokio::spawn(worker.run()).abort_handle();
         let orphans = housekeeping::end_orphans(store.clone(), incarnation, publish.clone()).await?;
         tokio::spawn(housekeeping::expire_sessions(store, router.clone()));
         tracing::info!(sessions, orphans, "services wired");
         let settings = Arc::new(settings);
-        Ok(Self { identity, publish, router, mailboxes, gateway_metrics, settings, incarnation })
+        Ok(Self { identity, publish, router, mailboxes, gateway_metrics, settings, incarnation, worker })
     }
 
     /// Starts the gateway's cores, each with its own copy of the listeners.
@@ -130,6 +132,11 @@ impl Services {
         let router = self.router.clone();
         let routing: RoutingFactory = Arc::new(move |wake| Box::new(Lane::new(router.clone(), wake)));
         Gateway::start(config, routing, listeners).context("cannot start the gateway")
+    }
+
+    /// Stops executing rules; what is queued is executed after the next start.
+    pub(crate) fn stop(&self) {
+        self.worker.abort();
     }
 
     /// Largest MQTT packet in bytes.

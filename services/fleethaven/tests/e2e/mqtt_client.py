@@ -51,6 +51,7 @@ class Client:
         will: tuple[str, bytes, int] | None = None,
         listener: str = "mqtt_tls",
         alpn: str | None = None,
+        tls: ssl.TLSVersion | None = None,
         **connect_properties,
     ):
         self.received: list[paho.MQTTMessage] = []
@@ -72,7 +73,10 @@ class Client:
             clean_session=clean if version == V3 else None,
         )
         if device:
-            self.paho.tls_set_context(device.tls(fleet.ca_file, alpn))
+            context = device.tls(fleet.ca_file, alpn)
+            if tls:
+                context.minimum_version = context.maximum_version = tls
+            self.paho.tls_set_context(context)
         if will:
             self.paho.will_set(will[0], will[1], will[2])
         self.paho.on_connect = self._on_connect
