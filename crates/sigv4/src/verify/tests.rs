@@ -289,7 +289,9 @@ proptest! {
         let mut other_body = body.clone();
         other_body.push(0);
         prop_assert!(refused(&request, &other_body, SECRET));
-        if let Some(path) = altered(&path, at) {
+        // A segment that `..` takes away again is not in the normalised path that is signed.
+        let all_signed = !path.split('/').any(|segment| segment == "..");
+        if let Some(path) = altered(&path, at).filter(|_| all_signed) {
             let changed = RequestParts { path: &path, ..request.clone() };
             prop_assert!(refused(&changed, &body, SECRET));
         }
