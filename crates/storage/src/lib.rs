@@ -6,6 +6,7 @@
 //! - [`lane`]: [`Lane`], the synchronous, batched door that the publish path uses; [`SessionStore`] opens lanes
 //! - [`rule_queue`]: [`RuleQueue`], the door of the rules workers
 //! - [`retained`]: [`RetainedStore`], reading retained messages
+//! - [`record`]: the bytes in which stores keep messages, subscriptions, wills and rule entries
 //! - [`suite`]: the behaviour every store must show
 //!
 //! The hot door is synchronous on purpose: a gateway core hands over one batch per turn and drains completions in a
@@ -14,6 +15,7 @@
 
 pub mod id;
 pub mod lane;
+pub mod record;
 pub mod request;
 pub mod retained;
 pub mod rule_queue;

@@ -10,7 +10,7 @@ use super::{Error, optional_text, qos, small, text};
 
 /// Every field of [`Message`].
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct MessageRow {
+pub struct MessageRow {
     #[prost(bytes = "bytes", tag = "1")]
     topic: Bytes,
     #[prost(bytes = "bytes", tag = "2")]
@@ -72,7 +72,7 @@ struct PublisherRow {
 }
 
 /// What a message counts against the byte bound of a queue: its topic and payload.
-pub(crate) fn message_cost(message: &Message) -> u32 {
+pub fn message_cost(message: &Message) -> u32 {
     let bytes = message.topic.len() + message.payload.len();
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
