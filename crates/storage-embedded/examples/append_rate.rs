@@ -69,9 +69,10 @@ impl Load {
         Request::Publish(Box::new(DurablePublish {
             ticket: Ticket(0),
             message: self.message.clone(),
-            queues: vec![Append { session, qos, retain: false, identifiers: Vec::new() }],
+            queues: vec![Append { session, qos, retain: false, identifiers: Vec::new(), share: None }],
             rules: Vec::new(),
             retained: RetainedChange::Keep,
+            replaces: None,
         }))
     }
 

@@ -50,9 +50,16 @@ fn publish(session: SessionId, message: &Arc<Message>) -> Request {
     Request::Publish(Box::new(DurablePublish {
         ticket: Ticket(0),
         message: message.clone(),
-        queues: vec![Append { session, qos: QoS::AtLeastOnce, retain: false, identifiers: Vec::new() }],
+        queues: vec![Append {
+            session,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            identifiers: Vec::new(),
+            share: None,
+        }],
         rules: Vec::new(),
         retained: RetainedChange::Keep,
+        replaces: None,
     }))
 }
 

@@ -19,10 +19,10 @@ impl Engine {
         let id = session.id;
         let resumable = can_resume(session, &claim);
         let previous = session.connection.take().map(|connection| previous(connection, session.version));
+        if previous.is_some() {
+            session.sent = session.queue.tail();
+        }
         if resumable {
-            if previous.is_some() {
-                session.sent = session.queue.tail();
-            }
             return Claimed { previous, ..self.resume(id, claim) };
         }
         self.wipe(id, claim.now);

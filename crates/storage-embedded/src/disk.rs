@@ -28,6 +28,8 @@ pub(crate) struct Disk {
     pub(crate) subscriptions: Keyspace,
     /// Session and entry → `EntryHeader` and `EntryRow`; session and 0 → the queue's tail.
     pub(crate) queues: Keyspace,
+    /// Scope and group → `GroupRow`. A group's entries are in `queues`, as its id is no session's.
+    pub(crate) groups: Keyspace,
     /// Body id → `MessageRow`.
     pub(crate) bodies: Keyspace,
     /// Rule entry → deliveries and `RuleRow`.
@@ -59,6 +61,7 @@ impl Disk {
             sessions: keyspace("sessions")?,
             subscriptions: keyspace("subscriptions")?,
             queues: keyspace("queues")?,
+            groups: keyspace("groups")?,
             bodies: keyspace("bodies")?,
             rules: keyspace("rules")?,
             dead_letters: keyspace("dead-letters")?,

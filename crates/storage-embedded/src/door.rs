@@ -203,7 +203,9 @@ pub(crate) fn weight(request: &Request) -> usize {
         Request::Publish(publish) => {
             publish.message.topic.len() + publish.message.payload.len() + 64 * publish.queues.len()
         }
-        Request::Trim { entries, .. } => 8 * entries.len(),
+        Request::Trim { entries, .. }
+        | Request::AcknowledgeShares { entries, .. }
+        | Request::ReleaseShares { entries, .. } => 8 * entries.len(),
         Request::Subscribe { subscriptions, .. } => 64 * subscriptions.len(),
         _ => 0,
     };
@@ -224,7 +226,14 @@ fn refusal(request: Request, error: &Error) -> Option<Completion> {
         }
         Request::ReadQueue { ticket, .. } => Completion::QueueRead { ticket, result: Err(error) },
         Request::ReadRetained { ticket, .. } => Completion::Retained { ticket, result: Err(error) },
-        Request::Trim { .. } => return None,
+        Request::OpenGroup(open) => Completion::GroupOpened { ticket: open.ticket, result: Err(error) },
+        Request::ClaimShares { ticket, group, .. } => {
+            Completion::SharesClaimed { ticket, group, result: Err(error) }
+        }
+        Request::Trim { .. }
+        | Request::CloseGroup { .. }
+        | Request::AcknowledgeShares { .. }
+        | Request::ReleaseShares { .. } => return None,
     })
 }
 
@@ -236,6 +245,8 @@ pub(crate) fn fail(completion: &mut Completion, error: &Error) {
         Completion::Done { result, .. } => *result = Err(error),
         Completion::Published { result, .. } => *result = Err(error),
         Completion::QueueRead { result, .. } => *result = Err(error),
+        Completion::GroupOpened { result, .. } => *result = Err(error),
+        Completion::SharesClaimed { result, .. } => *result = Err(error),
         Completion::Retained { result, .. } => *result = Err(error),
     }
 }

@@ -20,6 +20,7 @@ impl Engine {
 
     /// Takes the connection away from a session, by its Session Expiry Interval in force.
     fn leave(&mut self, id: u64, now: Timestamp) {
+        self.return_shares(id);
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.connection = None;
         if !session.persistent || session.expiry_secs == 0 {
@@ -30,8 +31,9 @@ impl Engine {
         self.write_session(id);
     }
 
-    /// Deletes a session with its subscriptions and its queue.
+    /// Deletes a session with its subscriptions and its queue; what others may have of it goes back to their groups.
     pub(crate) fn wipe(&mut self, id: u64, now: Timestamp) {
+        self.return_shares(id);
         let Some(session) = self.sessions.remove(id, now) else { return };
         if session.stored {
             self.batch.remove(&self.disk.sessions, keys::scoped(session.client.scope, id));

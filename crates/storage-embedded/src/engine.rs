@@ -9,6 +9,7 @@ use fleethaven_types::Timestamp;
 use crate::bodies::Bodies;
 use crate::disk::{Disk, meta};
 use crate::door::{self, Door, Port, Work};
+use crate::groups::Groups;
 use crate::recent::Recent;
 use crate::retained::Retained;
 use crate::rules::{Rules, Waiting};
@@ -30,8 +31,9 @@ pub(crate) struct Engine {
     /// The time of the current turn.
     pub(crate) now: Timestamp,
     pub(crate) sessions: Sessions,
+    pub(crate) groups: Groups,
     pub(crate) bodies: Bodies,
-    /// Queue entries whose messages are cached, by session and entry.
+    /// Queue entries whose messages are cached, by session or group and entry.
     pub(crate) recent: Recent<(u64, u64)>,
     /// Sessions whose newest queue entry went in this turn.
     pub(crate) marks: Vec<u64>,
@@ -143,6 +145,25 @@ impl Engine {
                 Completion::QueueRead { ticket, result }
             }
             Request::End(end) => done(end.ticket, self.end(&end)),
+            Request::OpenGroup(open) => {
+                Completion::GroupOpened { ticket: open.ticket, result: Ok(self.open_group(*open)) }
+            }
+            Request::CloseGroup { group } => {
+                self.close_group(group);
+                return None;
+            }
+            Request::ClaimShares { ticket, group, max_entries, max_bytes } => {
+                let result = self.claim_shares(group, (max_entries, max_bytes));
+                Completion::SharesClaimed { ticket, group, result }
+            }
+            Request::AcknowledgeShares { group, entries } => {
+                self.acknowledge_shares(group, &entries);
+                return None;
+            }
+            Request::ReleaseShares { group, entries } => {
+                self.release_shares(group, &entries);
+                return None;
+            }
             Request::ReadRetained { ticket, scope, filter, after, max_entries } => {
                 let result = self.read_retained(scope, &filter, after.as_ref(), max_entries);
                 Completion::Retained { ticket, result }
@@ -185,14 +206,15 @@ impl Engine {
     /// Drops cached messages above the bound; only after a commit, as until then they are not on disk.
     fn evict(&mut self) {
         while let Some((session, entry)) = self.recent.evict() {
-            if let Some(session) = self.sessions.get_mut(session) {
-                session.queue.evict(entry);
+            match self.sessions.get_mut(session) {
+                Some(session) => session.queue.evict(entry),
+                None => self.groups.get_mut(session).into_iter().for_each(|group| group.queue.evict(entry)),
             }
         }
         self.retained.evict();
     }
 
-    /// An id that no session ever had.
+    /// An id that no session or group ever had.
     pub(crate) fn new_session_id(&mut self) -> u64 {
         self.last_session += 1;
         if self.last_session > self.reserved_sessions {

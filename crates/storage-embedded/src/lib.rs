@@ -9,8 +9,8 @@
 //! - [`stats`]: [`Stats`], plain counters
 //! - `door`: how lanes and jobs reach the thread; `lane`: one lane's side of it
 //! - `engine`: the thread's state and its loop
-//! - `claim`, `ending`, `subscribing`, `publish`, `reading`: what the engine does with each request
-//! - `sessions`, `queue`, `bodies`, `versions`, `recent`: the tables it keeps in memory
+//! - `claim`, `ending`, `subscribing`, `publish`, `sharing`, `reading`: what the engine does with each request
+//! - `sessions`, `queue`, `groups`, `bodies`, `versions`, `recent`: the tables it keeps in memory
 //! - `retained`, `rules`: the retained messages and the rules queue, which other threads read directly
 //! - `disk`, `keys`, `record`, `opening`: the keyspaces, their keys and values, and rebuilding the tables at open
 //!
@@ -23,6 +23,7 @@ mod disk;
 mod door;
 mod ending;
 mod engine;
+mod groups;
 mod keys;
 mod lane;
 mod opening;
@@ -35,6 +36,7 @@ mod record;
 mod retained;
 mod rules;
 mod sessions;
+mod sharing;
 pub mod stats;
 pub mod store;
 mod subscribing;

@@ -9,9 +9,12 @@ use fjall::{Keyspace, Slice};
 use crate::bodies::Bodies;
 use crate::disk::{Disk, meta};
 use crate::engine::Engine;
+use crate::groups::{Group, Groups};
 use crate::queue::Slot;
 use crate::recent::Recent;
-use crate::record::{self, EntryHeader, SessionRow, SubscriptionRow, decode, decode_rule, encode_rule};
+use crate::record::{
+    self, EntryHeader, GroupRow, SessionRow, SubscriptionRow, decode, decode_rule, encode_rule,
+};
 use crate::retained::Retained;
 use crate::rules::{Rules, Waiting};
 use crate::sessions::{Numbered, Session, Sessions};
@@ -69,6 +72,7 @@ impl Engine {
             durable: false,
             now: (options.clock)(),
             sessions: Sessions::default(),
+            groups: Groups::default(),
             bodies: Bodies::default(),
             recent: Recent::new(options.queue_cache_bytes),
             marks: Vec::new(),
@@ -84,6 +88,7 @@ impl Engine {
             stats,
         };
         engine.read_sessions(&reader)?;
+        engine.read_groups(&reader)?;
         engine.read_queues(&reader)?;
         engine.read_retained_index(&reader)?;
         engine.read_rules(&reader)?;
@@ -107,20 +112,33 @@ impl Engine {
         })
     }
 
+    fn read_groups(&mut self, reader: &Reader) -> Result<(), Error> {
+        let groups = &mut self.groups;
+        reader.scan(&self.disk.groups, "groups", |key, value| {
+            let (scope, id) = keys::split_scoped(key).ok_or(KEY)?;
+            groups.insert(Group::from_row(id, scope, decode::<GroupRow>(value)?)?);
+            Ok(())
+        })
+    }
+
     fn read_queues(&mut self, reader: &Reader) -> Result<(), Error> {
-        let (sessions, bodies) = (&mut self.sessions, &mut self.bodies);
+        let (sessions, groups, bodies) = (&mut self.sessions, &mut self.groups, &mut self.bodies);
         reader.scan(&self.disk.queues, "queues", |key, value| {
             let (id, entry) = keys::split_of_session(key).ok_or(KEY)?;
-            let session = sessions.get_mut(id).ok_or(KEY)?;
             if entry == 0 {
+                let session = sessions.get_mut(id).ok_or(KEY)?;
                 session.queue.raise_tail(keys::split_number(value).ok_or(KEY)?);
                 return Ok(());
             }
-            let EntryHeader { cost, body } = EntryHeader::read(value)?;
+            let EntryHeader { cost, body, group } = EntryHeader::read(value)?;
             if body != 0 {
                 bodies.retain(body);
             }
-            session.queue.push(Slot { entry, body, cost, gone: false, cached: None });
+            let slot = Slot { entry, body, cost, group, gone: false, cached: None };
+            match sessions.get_mut(id) {
+                Some(session) => session.queue.push(slot),
+                None => groups.get_mut(id).ok_or(KEY)?.queue.insert(slot),
+            }
             Ok(())
         })
     }

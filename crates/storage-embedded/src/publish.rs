@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fleethaven_storage::{Append, Appended, Completion, DurablePublish, EntryId, RetainedChange, RuleRef};
+use fleethaven_storage::{
+    Append, Appended, Completion, DurablePublish, EntryId, GroupId, Held, RetainedChange, RuleRef,
+};
 use fleethaven_types::{Message, QoS};
 
 use crate::engine::Engine;
@@ -16,21 +18,34 @@ use crate::{Stats, keys};
 const CACHED_OVERHEAD: usize = 1024;
 
 /// A message on its way into several queues.
-struct Copies<'a> {
+pub(crate) struct Copies<'a> {
     message: &'a Arc<Message>,
-    cost: u32,
+    pub(crate) cost: u32,
     encoded: Bytes,
     /// Store the body once and refer to it.
     share: bool,
     /// The shared body's id, once it is written.
     body: u64,
+    /// It was accepted before, and is held by another queue until now.
+    pub(crate) replaces: bool,
+}
+
+impl<'a> Copies<'a> {
+    /// A message that moves from one queue to another.
+    pub(crate) fn again(message: &'a Arc<Message>, cost: u32) -> Self {
+        let encoded = Bytes::from(encode(&MessageRow::from(&**message)));
+        Self { message, cost, encoded, share: false, body: 0, replaces: true }
+    }
 }
 
 impl Engine {
     /// Queues, retained store and rules queue, in this turn's batch.
     pub(crate) fn publish(&mut self, publish: DurablePublish) -> Completion {
-        let DurablePublish { ticket, message, queues, rules, retained } = publish;
-        let appended = self.append_all(&message, queues);
+        let DurablePublish { ticket, message, queues, rules, retained, replaces } = publish;
+        let appended = match replaces {
+            Some((group, held)) => self.replace(&message, queues, group, held),
+            None => self.append_all(&message, queues, false),
+        };
         self.keep(&message, retained);
         if !rules.is_empty() {
             self.stage(&message, rules);
@@ -38,39 +53,78 @@ impl Engine {
         Completion::Published { ticket, message, result: Ok(appended) }
     }
 
-    fn append_all(&mut self, message: &Arc<Message>, queues: Vec<Append>) -> Vec<(Append, Appended)> {
+    /// Gives a share that is held elsewhere to another member.
+    fn replace(
+        &mut self,
+        message: &Arc<Message>,
+        mut queues: Vec<Append>,
+        group: GroupId,
+        held: Held,
+    ) -> Vec<(Append, Appended)> {
+        if !self.is_held(group, held) {
+            return queues.into_iter().map(|append| (append, Appended::Gone)).collect();
+        }
+        if let Held::Group(entry) = held
+            && let Some(append) = queues.pop()
+        {
+            let mut copies = Copies::again(message, message_cost(message));
+            let appended = self.assign((group, entry), &append, &mut copies);
+            return vec![(append, appended)];
+        }
+        let appended = self.append_all(message, queues, true);
+        self.drop_held(group, held);
+        appended
+    }
+
+    fn append_all(
+        &mut self,
+        message: &Arc<Message>,
+        queues: Vec<Append>,
+        replaces: bool,
+    ) -> Vec<(Append, Appended)> {
         if queues.is_empty() {
             return Vec::new();
         }
         let encoded = Bytes::from(encode(&MessageRow::from(&**message)));
         let share = queues.len() > 1 && encoded.len() * queues.len() > self.options.inline_bytes;
         let cost = message_cost(message);
-        let mut copies = Copies { message, cost, encoded, share, body: 0 };
+        let mut copies = Copies { message, cost, encoded, share, body: 0, replaces };
         let append = |append: Append| {
-            let appended = self.append(&append, &mut copies);
+            let appended = match &append.share {
+                Some(share) => self.append_share(&append, share, &mut copies),
+                None => self.append(&append, &mut copies),
+            };
             (append, appended)
         };
         queues.into_iter().map(append).collect()
     }
 
     fn append(&mut self, append: &Append, copies: &mut Copies<'_>) -> Appended {
-        let id = append.session.0;
-        let session = self.sessions.get(id).filter(|session| session.persistent);
+        let session = self.sessions.get(append.session.0).filter(|session| session.persistent);
         let Some(session) = session.filter(|session| !session.is_expired(self.now)) else {
             return Appended::NoSession;
         };
-        if !session.queue.has_room(copies.cost, session.bounds) {
+        if !session.has_room(copies.cost) {
             Stats::add(&self.stats.overflowed, 1);
             return Appended::Overflow;
         }
-        let previous = session.queue.tail();
+        self.append_to_session(append, copies)
+    }
+
+    /// Puts an entry into the queue of a session that is there.
+    pub(crate) fn append_to_session(&mut self, append: &Append, copies: &mut Copies<'_>) -> Appended {
+        let id = append.session.0;
+        let previous = self.sessions.get(id).map_or(0, |session| session.queue.tail());
         let body = self.body_for(copies);
-        self.write_entry(append, previous + 1, body, copies);
+        let slot = self.write_entry((id, previous + 1), append, body, copies);
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.queue.push(slot);
+        }
         Appended::At { entry: EntryId(previous + 1), previous: EntryId(previous) }
     }
 
     /// The id of the message's shared body, written now if this is its first reference; 0 when it goes inline.
-    fn body_for(&mut self, copies: &mut Copies<'_>) -> u64 {
+    pub(crate) fn body_for(&mut self, copies: &mut Copies<'_>) -> u64 {
         if !copies.share {
             return 0;
         }
@@ -82,20 +136,24 @@ impl Engine {
         copies.body
     }
 
-    fn write_entry(&mut self, append: &Append, entry: u64, body: u64, copies: &Copies<'_>) {
-        let id = append.session.0;
-        let header = EntryHeader { cost: copies.cost, body };
+    /// Writes an entry of the queue of a session or group; its slot is for the queue's table.
+    pub(crate) fn write_entry(
+        &mut self,
+        (id, entry): (u64, u64),
+        append: &Append,
+        body: u64,
+        copies: &Copies<'_>,
+    ) -> Slot {
+        let group = append.share.as_ref().map_or(0, |share| share.group.0);
+        let header = EntryHeader { cost: copies.cost, body, group };
         let inline = if body == 0 { copies.encoded.clone() } else { Bytes::new() };
         let value = EntryRow::new(append, inline).encode(header);
         self.batch.insert(&self.disk.queues, keys::of_session(id, entry), value);
         self.durable = true;
         let cached = Box::new(Cached { message: copies.message.clone(), append: append.clone() });
-        let slot = Slot { entry, body, cost: copies.cost, gone: false, cached: Some(cached) };
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.queue.push(slot);
-        }
         self.recent.push((id, entry), copies.cost as usize + CACHED_OVERHEAD);
         Stats::add(&self.stats.appended, 1);
+        Slot { entry, body, cost: copies.cost, group, gone: false, cached: Some(cached) }
     }
 
     fn keep(&mut self, message: &Arc<Message>, change: RetainedChange) {

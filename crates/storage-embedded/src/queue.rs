@@ -19,6 +19,8 @@ pub(crate) struct Slot {
     /// Id of a shared body; 0 when the body is inline.
     pub(crate) body: u64,
     pub(crate) cost: u32,
+    /// The group whose share it is; 0 for none.
+    pub(crate) group: u64,
     pub(crate) gone: bool,
     pub(crate) cached: Option<Box<Cached>>,
 }
@@ -75,6 +77,17 @@ impl Queue {
         Some(body)
     }
 
+    /// An entry that is there.
+    pub(crate) fn get(&self, entry: u64) -> Option<&Slot> {
+        let at = self.slots.binary_search_by_key(&entry, |slot| slot.entry).ok()?;
+        self.slots.get(at).filter(|slot| !slot.gone)
+    }
+
+    /// Whether an entry is there.
+    pub(crate) fn contains(&self, entry: u64) -> bool {
+        self.get(entry).is_some()
+    }
+
     /// Forgets the cached message of an entry.
     pub(crate) fn evict(&mut self, entry: u64) {
         let at = self.slots.binary_search_by_key(&entry, |slot| slot.entry);
@@ -95,7 +108,7 @@ mod tests {
     use super::*;
 
     fn slot(entry: u64) -> Slot {
-        Slot { entry, body: 0, cost: 10, gone: false, cached: None }
+        Slot { entry, body: 0, cost: 10, group: 0, gone: false, cached: None }
     }
 
     #[test]

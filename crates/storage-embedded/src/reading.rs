@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleethaven_storage::{EntryId, Error, OwnerToken, QueuedMessage, SessionId};
+use fleethaven_storage::{Append, EntryId, Error, OwnerToken, QueuedMessage, SessionId};
 use fleethaven_types::{Message, Scope, Utf8Bytes};
 
 use crate::disk::Disk;
@@ -19,7 +19,7 @@ impl Engine {
         }
     }
 
-    fn drop_entry(&mut self, id: u64, entry: u64) {
+    pub(crate) fn drop_entry(&mut self, id: u64, entry: u64) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let Some(body) = session.queue.remove(entry) else { return };
         if entry == session.queue.tail() {
@@ -44,7 +44,7 @@ impl Engine {
             if read.len() >= limits.0 || (bytes >= limits.1 && !read.is_empty()) {
                 break;
             }
-            let queued = queued(&self.disk, id, slot)?;
+            let queued = queued(&self.disk, id.0, slot)?;
             if queued.message.is_expired(self.now) {
                 expired.push(slot.entry);
                 continue;
@@ -75,31 +75,25 @@ impl Engine {
     }
 }
 
-/// The entry in `slot`, from memory or from disk.
-fn queued(disk: &Disk, id: SessionId, slot: &Slot) -> Result<QueuedMessage, Error> {
+/// The entry in `slot` of a session's or group's queue, from memory or from disk.
+pub(crate) fn queued(disk: &Disk, id: u64, slot: &Slot) -> Result<QueuedMessage, Error> {
     let entry = EntryId(slot.entry);
-    let (append, message) = match &slot.cached {
-        Some(cached) => (cached.append.clone(), cached.message.clone()),
-        None => load(disk, id, slot).map_err(|reason| {
-            tracing::error!(session = id.0, entry = slot.entry, reason, "a queue entry cannot be read");
-            Error::Unavailable(format!("entry {} of session {}: {reason}", slot.entry, id.0))
-        })?,
-    };
-    Ok(QueuedMessage {
-        entry,
-        qos: append.qos,
-        retain: append.retain,
-        identifiers: append.identifiers,
-        message,
-    })
+    let (append, message) = load(disk, id, slot).map_err(|reason| {
+        tracing::error!(session = id, entry = slot.entry, reason, "a queue entry cannot be read");
+        Error::Unavailable(format!("entry {} of session {id}: {reason}", slot.entry))
+    })?;
+    let Append { qos, retain, identifiers, share, .. } = append;
+    Ok(QueuedMessage { entry, qos, retain, identifiers, share, message })
 }
 
-type Loaded = (fleethaven_storage::Append, Arc<Message>);
-
-fn load(disk: &Disk, id: SessionId, slot: &Slot) -> Result<Loaded, String> {
-    let value = get(&disk.queues, &keys::of_session(id.0, slot.entry))?;
+/// Options and message of an entry.
+pub(crate) fn load(disk: &Disk, id: u64, slot: &Slot) -> Result<(Append, Arc<Message>), String> {
+    if let Some(cached) = &slot.cached {
+        return Ok((cached.append.clone(), cached.message.clone()));
+    }
+    let value = get(&disk.queues, &keys::of_session(id, slot.entry))?;
     let (header, row) = EntryRow::decode(&value).map_err(|error| error.to_string())?;
-    let append = row.append(id).map_err(|error| error.to_string())?;
+    let append = row.append(SessionId(id), header).map_err(|error| error.to_string())?;
     let message = match header.body {
         0 => message(&row.message),
         body => message(&get(&disk.bodies, &keys::number(body))?),

@@ -6,7 +6,7 @@ mod session;
 
 pub(crate) use entry::{EntryHeader, EntryRow};
 pub(crate) use rule::{DeadLetterRow, decode_rule, encode_rule};
-pub(crate) use session::{ConnectionRow, SessionRow};
+pub(crate) use session::{ConnectionRow, GroupRow, SessionRow};
 
 pub(crate) use fleethaven_storage::record::{
     Error, MessageRow, RuleRow, SubscriptionRow, WillRow, decode, encode, message_cost,

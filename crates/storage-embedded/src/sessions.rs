@@ -68,6 +68,11 @@ impl Session {
         self.connection.as_ref().is_some_and(|connection| connection.token == token)
     }
 
+    /// Whether one more message of `cost` bytes stays within the bounds of its queue.
+    pub(crate) fn has_room(&self, cost: u32) -> bool {
+        self.queue.has_room(cost, self.bounds)
+    }
+
     /// Whether it must survive the process: persistent sessions, and wills.
     pub(crate) fn wants_record(&self) -> bool {
         self.persistent || self.connection.as_ref().is_some_and(|connection| connection.will.is_some())

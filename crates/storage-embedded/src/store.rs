@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use fleethaven_storage::request::Orphan;
 use fleethaven_storage::rule_queue::BoxFuture;
 use fleethaven_storage::{
-    Error, Lane, OwnerToken, RetainedStore, RuleEntry, RuleEntryId, RuleQueue, SessionRecord, SessionStore,
-    Wake,
+    Error, GroupId, GroupRecord, Lane, OpenGroup, OwnerToken, RetainedStore, RuleEntry, RuleEntryId,
+    RuleQueue, SessionRecord, SessionStore, Wake,
 };
 use fleethaven_types::{Message, Scope, Timestamp};
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use crate::disk::Disk;
 use crate::door::Door;
 use crate::engine::Engine;
+use crate::groups::Group;
 use crate::lane::EmbeddedLane;
 use crate::record::{DeadLetterRow, decode};
 use crate::retained::Retained;
@@ -124,6 +125,14 @@ impl SessionStore for EmbeddedStore {
 
     fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionRecord>, Error> {
         self.door.ask(move |engine| engine.expire(now, limit))
+    }
+
+    fn groups(&self) -> Result<Vec<GroupRecord>, Error> {
+        self.door.ask(|engine| engine.groups.all().map(Group::record).collect())
+    }
+
+    fn open_group(&self, open: OpenGroup) -> Result<GroupId, Error> {
+        self.door.ask(|engine| engine.open_group(open))
     }
 
     fn owner(&self, scope: Scope, client_id: &str) -> Result<Option<OwnerToken>, Error> {

@@ -102,9 +102,10 @@ fn publish(number: u64, claimed: &Claimed) -> Request {
     Request::Publish(Box::new(DurablePublish {
         ticket: Ticket(number),
         message: Arc::new(message),
-        queues: vec![Append { session, qos, retain: false, identifiers: Vec::new() }],
+        queues: vec![Append { session, qos, retain: false, identifiers: Vec::new(), share: None }],
         rules: vec![RuleRef { name: "rule".into(), revision: 1 }],
         retained: RetainedChange::Set,
+        replaces: None,
     }))
 }
 

@@ -1,6 +1,6 @@
 //! Identifiers that the store gives out or compares.
 
-pub use fleethaven_types::{EntryId, SessionId};
+pub use fleethaven_types::{EntryId, GroupId, Held, SessionId, Share};
 
 /// Who owns a client id: compared for equality by every request that writes to the session. Unique for ever:
 /// the gateway's incarnation (new at each start) and a counter within it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Completion, Error, OwnerToken, Request, SessionRecord};
+use crate::{Completion, Error, GroupId, GroupRecord, OpenGroup, OwnerToken, Request, SessionRecord};
 
 /// Wakes the thread that owns a lane when completions are ready to be drained. Called from the store's thread.
 pub trait Wake: Send + Sync {
@@ -46,6 +46,12 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Deletes sessions whose expiry has passed; returns them so that routers forget their subscriptions.
     fn expire(&self, now: fleethaven_types::Timestamp, limit: usize) -> Result<Vec<SessionRecord>, Error>;
+
+    /// All queues of groups, for a router's warm-up, in order of age.
+    fn groups(&self) -> Result<Vec<GroupRecord>, Error>;
+
+    /// [`Request::OpenGroup`] for a warm-up.
+    fn open_group(&self, open: OpenGroup) -> Result<GroupId, Error>;
 
     /// The current owner of a session, for tests and tools.
     fn owner(&self, scope: fleethaven_types::Scope, client_id: &str) -> Result<Option<OwnerToken>, Error>;

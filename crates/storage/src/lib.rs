@@ -3,6 +3,7 @@
 //!
 //! - [`id`]: session, entry and owner identifiers
 //! - [`request`]: what a core asks of the store ([`Request`]) and what comes back ([`Completion`])
+//! - [`group`]: the queues of shared subscriptions
 //! - [`lane`]: [`Lane`], the synchronous, batched door that the publish path uses; [`SessionStore`] opens lanes
 //! - [`rule_queue`]: [`RuleQueue`], the door of the rules workers
 //! - [`retained`]: [`RetainedStore`], reading retained messages
@@ -13,6 +14,7 @@
 //! later one. No future, box or channel per message (`docs/architecture.md`, "one event loop per core").
 #![warn(missing_docs)]
 
+pub mod group;
 pub mod id;
 pub mod lane;
 pub mod record;
@@ -21,7 +23,8 @@ pub mod retained;
 pub mod rule_queue;
 pub mod suite;
 
-pub use id::{EntryId, OwnerToken, SessionId, Ticket};
+pub use group::{ClaimedShares, GroupRecord, OpenGroup};
+pub use id::{EntryId, GroupId, Held, OwnerToken, SessionId, Share, Ticket};
 pub use lane::{Lane, SessionStore, Wake};
 pub use request::{
     Append, Appended, Claim, Claimed, Completion, ConnectionEnd, DurablePublish, PreviousOwner,

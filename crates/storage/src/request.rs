@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fleethaven_types::{Message, QoS, Scope, Timestamp, Utf8Bytes};
 
-use crate::{EntryId, Error, OwnerToken, SessionId, Ticket};
+use crate::{ClaimedShares, EntryId, Error, GroupId, Held, OpenGroup, OwnerToken, SessionId, Share, Ticket};
 
 /// One thing asked of the store. Variants without a ticket have no completion.
 #[derive(Debug)]
@@ -62,6 +62,39 @@ pub enum Request {
     },
     /// The connection is over: start the expiry clock, or wipe a session that ends with it → [`Completion::Done`].
     End(Box<ConnectionEnd>),
+    /// Make a queue for a group → [`Completion::GroupOpened`]. Always a new one: its caller knows those there are.
+    OpenGroup(Box<OpenGroup>),
+    /// A group has no member any more: its queue is deleted.
+    CloseGroup {
+        /// The group.
+        group: GroupId,
+    },
+    /// Entries of a group that nobody holds, oldest first; they are held from now on → [`Completion::SharesClaimed`]. Those
+    /// that are expired or too old, by the store's clock, are passed over and deleted.
+    ClaimShares {
+        /// Returned with the completion.
+        ticket: Ticket,
+        /// The group.
+        group: GroupId,
+        /// At most so many.
+        max_entries: usize,
+        /// Stop after so many payload bytes (at least one entry is returned).
+        max_bytes: usize,
+    },
+    /// Held entries of a group were delivered and acknowledged. Durable eventually, like [`Request::Trim`].
+    AcknowledgeShares {
+        /// The group.
+        group: GroupId,
+        /// Entries in any order.
+        entries: Vec<EntryId>,
+    },
+    /// Held entries of a group are held no longer.
+    ReleaseShares {
+        /// The group.
+        group: GroupId,
+        /// Entries in any order.
+        entries: Vec<EntryId>,
+    },
     /// Retained messages whose topic matches, expired ones left out → [`Completion::Retained`]. `a/#` matches `a`.
     ReadRetained {
         /// Returned with the completion.
@@ -147,10 +180,13 @@ pub struct DurablePublish {
     pub rules: Vec<RuleRef>,
     /// What happens to the topic's retained message.
     pub retained: RetainedChange,
+    /// The share of a group that this message is, as held so far, and that goes with the same write. When it is not there
+    /// any more, nothing is appended: [`Appended::Gone`]. When there is no append, it is only deleted.
+    pub replaces: Option<(GroupId, Held)>,
 }
 
-/// One session's queue that a message goes to.
-#[derive(Debug, Clone)]
+/// One session's queue that a message goes to, or the queue of its group.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Append {
     /// The session.
     pub session: SessionId,
@@ -160,6 +196,10 @@ pub struct Append {
     pub retain: bool,
     /// Subscription identifiers to send along.
     pub identifiers: Vec<u32>,
+    /// It is the session's share of what a group gets. It goes to the session's queue while the session is connected and
+    /// has room there; to the group's queue otherwise, and always when the session has no queue. [`SessionId::NOBODY`] for
+    /// a group of which no member can take it now.
+    pub share: Option<Share>,
 }
 
 /// Effect of a PUBLISH on its topic's retained message.
@@ -276,6 +316,8 @@ pub struct QueuedMessage {
     pub retain: bool,
     /// Subscription identifiers to send along.
     pub identifiers: Vec<u32>,
+    /// It is the share of a group.
+    pub share: Option<Share>,
     /// The message.
     pub message: Arc<Message>,
 }
@@ -291,10 +333,19 @@ pub enum Appended {
         /// The entry before.
         previous: EntryId,
     },
+    /// A share, in the group's queue at `entry`; held for the session that it was meant for, which has no queue.
+    Held {
+        /// Position.
+        entry: EntryId,
+    },
+    /// A share, in the group's queue, and nobody's: the member it was meant for could not take it.
+    Waiting,
     /// The queue was at its bound: this newest message was dropped and counted.
     Overflow,
-    /// The session was gone.
+    /// The session was gone, or the group.
     NoSession,
+    /// What it was to replace was not there any more.
+    Gone,
 }
 
 /// An answer of the store.
@@ -329,6 +380,22 @@ pub enum Completion {
         ticket: Ticket,
         /// Entries in order, and the queue's tail at the time of reading.
         result: Result<(Vec<QueuedMessage>, EntryId), Error>,
+    },
+    /// To [`Request::OpenGroup`].
+    GroupOpened {
+        /// Of the request.
+        ticket: Ticket,
+        /// The group's name in the store, durable.
+        result: Result<GroupId, Error>,
+    },
+    /// To [`Request::ClaimShares`].
+    SharesClaimed {
+        /// Of the request.
+        ticket: Ticket,
+        /// The group.
+        group: GroupId,
+        /// What there was; nothing when there is no such group.
+        result: Result<ClaimedShares, Error>,
     },
     /// To [`Request::ReadRetained`].
     Retained {

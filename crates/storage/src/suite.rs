@@ -1,7 +1,7 @@
 //! The behaviour every store must show. A store's own tests implement [`Harness`] and call [`run`].
 //!
 //! - `caller`: a lane driven as a gateway core would, one answer at a time
-//! - `sessions`, `queues`, `rules`, `retained`: the cases, each a story told to a fresh store
+//! - `sessions`, `queues`, `groups`, `rules`, `retained`: the cases, each a story told to a fresh store
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -10,6 +10,7 @@
 )]
 
 mod caller;
+mod groups;
 mod queues;
 mod retained;
 mod rules;
@@ -55,6 +56,7 @@ type Case = fn(&mut dyn Instance);
 const CASES: &[(&str, &[(&str, Case)])] = &[
     ("sessions", sessions::CASES),
     ("queues", queues::CASES),
+    ("groups", groups::CASES),
     ("rules", rules::CASES),
     ("retained", retained::CASES),
 ];

@@ -110,7 +110,13 @@ impl Core {
         let qos = subscription.qos.min(message.qos);
         let identifiers: Vec<u32> = subscription.identifier.into_iter().collect();
         if qos != QoS::AtMostOnce && connection.is_persistent() {
-            let queues = vec![Append { session: connection.session_id(), qos, retain: true, identifiers }];
+            let queues = vec![Append {
+                session: connection.session_id(),
+                qos,
+                retain: true,
+                identifiers,
+                share: None,
+            }];
             let ticket = self.expect(connection.address, Pending::RetainedQueued);
             let (rules, retained) = (Vec::new(), RetainedChange::Keep);
             self.ask_store(Request::Publish(Box::new(DurablePublish {
@@ -119,6 +125,7 @@ impl Core {
                 queues,
                 rules,
                 retained,
+                replaces: None,
             })));
             return true;
         }

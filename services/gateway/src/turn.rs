@@ -305,6 +305,8 @@ fn stored(core: &Rc<Core>, completion: Completion, now: Now) {
             }
         }
         Completion::Retained { ticket, result } => core.retained_read(ticket, result, now),
+        // Only routers ask for these.
+        Completion::GroupOpened { .. } | Completion::SharesClaimed { .. } => {}
         // Clients' publishes go through the router's lane; this is a retained message that went through a queue.
         Completion::Published { ticket, message, result } => {
             core.retained_queued(ticket, message, result, now);

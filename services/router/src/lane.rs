@@ -95,7 +95,8 @@ impl Lane {
             return;
         }
         let ticket = ticket.unwrap_or(NOBODY);
-        let publish = DurablePublish { ticket, message, queues, rules: plan.rules.clone(), retained };
+        let publish =
+            DurablePublish { ticket, message, queues, rules: plan.rules.clone(), retained, replaces: None };
         staged.durable.push(Request::Publish(Box::new(publish)));
         if !matched && ticket != NOBODY {
             self.unmatched.insert(ticket);
@@ -132,7 +133,7 @@ impl Lane {
                     return;
                 }
                 let position = QueuePosition { entry, previous };
-                let Append { session, qos, retain, identifiers } = append;
+                let Append { session, qos, retain, identifiers, .. } = append;
                 let message = message.clone();
                 self.staged.push(
                     address.core(),
@@ -143,6 +144,8 @@ impl Lane {
                 self.router.metrics.queue_overflows.inc();
                 tracing::debug!(session = append.session.0, topic = %message.topic, "queue full, message dropped");
             }
+            // No share is appended yet.
+            Appended::Held { .. } | Appended::Waiting | Appended::Gone => {}
             // Ids are not used again: what is subscribed under this one is left over.
             Appended::NoSession => self.router.forget(append.session),
         }
@@ -182,6 +185,7 @@ fn queues(targets: &[QueueTarget], message: &Message, from: Option<SessionId>) -
             qos: target.qos.min(message.qos),
             retain: message.retain && target.retain_as_published,
             identifiers: target.identifiers.to_vec(),
+            share: None,
         })
         .collect()
 }

@@ -7,8 +7,9 @@ use fleethaven_fabric::delivery::{Address, Delivery, Push};
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
 use fleethaven_storage::request::Orphan;
 use fleethaven_storage::{
-    Append, Appended, Completion, DurablePublish, EntryId, Error, Lane as StoreLane, OwnerToken, Request,
-    RetainedChange, RuleRef, SessionId, SessionRecord, SessionStore, Subscription, Ticket, Wake,
+    Append, Appended, Completion, DurablePublish, EntryId, Error, GroupId, GroupRecord, Lane as StoreLane,
+    OpenGroup, OwnerToken, Request, RetainedChange, RuleRef, SessionId, SessionRecord, SessionStore,
+    Subscription, Ticket, Wake,
 };
 use fleethaven_types::{
     Behaviour, Message, Profile, Publisher as MessagePublisher, QoS, Scope, Timestamp, Utf8Bytes,
@@ -52,7 +53,7 @@ struct FakeLane {
 
 impl FakeStore {
     fn publish(&self, publish: DurablePublish) -> Completion {
-        let DurablePublish { ticket, message, queues, rules, retained } = publish;
+        let DurablePublish { ticket, message, queues, rules, retained, .. } = publish;
         if self.broken.load(Ordering::SeqCst) {
             return Completion::Published {
                 ticket,
@@ -104,6 +105,14 @@ impl SessionStore for Handle {
 
     fn expire(&self, _: Timestamp, _: usize) -> Result<Vec<SessionRecord>, Error> {
         Ok(Vec::new())
+    }
+
+    fn groups(&self) -> Result<Vec<GroupRecord>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn open_group(&self, _: OpenGroup) -> Result<GroupId, Error> {
+        Err(Error::Unavailable("no groups".to_owned()))
     }
 
     fn owner(&self, _: Scope, _: &str) -> Result<Option<OwnerToken>, Error> {

@@ -2,7 +2,7 @@
 //! unless it refers to a shared body, the message.
 
 use bytes::Bytes;
-use fleethaven_storage::{Append, SessionId};
+use fleethaven_storage::{Append, GroupId, SessionId, Share};
 
 use super::{Error, decode_row, encode_after, qos, split_header};
 
@@ -13,7 +13,12 @@ pub(crate) struct EntryHeader {
     pub(crate) cost: u32,
     /// Id of the shared body; 0 when the message is in the entry.
     pub(crate) body: u64,
+    /// The group whose share it is; 0 for none.
+    pub(crate) group: u64,
 }
+
+/// Bytes of an entry's header.
+const HEADER: usize = 20;
 
 impl EntryHeader {
     /// Reads the header of an entry.
@@ -22,11 +27,13 @@ impl EntryHeader {
     }
 
     fn split(value: &[u8]) -> Result<(Self, &[u8]), Error> {
-        let (header, row) = split_header::<12>(value)?;
-        let both =
-            header.split_first_chunk::<4>().and_then(|(cost, body)| Some((cost, body.try_into().ok()?)));
-        let (cost, body) = both.ok_or(Error::Field("header"))?;
-        Ok((Self { cost: u32::from_be_bytes(*cost), body: u64::from_be_bytes(body) }, row))
+        let (header, row) = split_header::<HEADER>(value)?;
+        let parts = header.split_first_chunk::<4>().and_then(|(cost, rest)| {
+            let (body, group) = rest.split_first_chunk::<8>()?;
+            let (cost, body) = (u32::from_be_bytes(*cost), u64::from_be_bytes(*body));
+            Some(Self { cost, body, group: u64::from_be_bytes(group.try_into().ok()?) })
+        });
+        Ok((parts.ok_or(Error::Field("header"))?, row))
     }
 }
 
@@ -42,22 +49,26 @@ pub(crate) struct EntryRow {
     /// An encoded `MessageRow` with its format version, encoded once for all queues.
     #[prost(bytes = "bytes", tag = "4")]
     pub(crate) message: Bytes,
+    /// Members of the group that may not receive it.
+    #[prost(uint64, repeated, tag = "5")]
+    refused: Vec<u64>,
 }
 
 impl EntryRow {
     /// The entry of `append`; `message` is empty when the body is shared.
     pub(crate) fn new(append: &Append, message: Bytes) -> Self {
         let identifiers = append.identifiers.clone();
-        Self { qos: append.qos as u32, retain: append.retain, identifiers, message }
+        let refused = append.share.iter().flat_map(|share| share.refused.iter().flatten());
+        let refused = refused.map(|session| session.0).collect();
+        Self { qos: append.qos as u32, retain: append.retain, identifiers, message, refused }
     }
 
     /// The whole value.
     pub(crate) fn encode(&self, header: EntryHeader) -> Vec<u8> {
-        let mut bytes = [0; 12];
-        if let Some((cost, body)) = bytes.split_first_chunk_mut::<4>() {
-            *cost = header.cost.to_be_bytes();
-            body.copy_from_slice(&header.body.to_be_bytes());
-        }
+        let mut bytes = [0; HEADER];
+        let fields = header.cost.to_be_bytes().into_iter();
+        let fields = fields.chain(header.body.to_be_bytes()).chain(header.group.to_be_bytes());
+        bytes.iter_mut().zip(fields).for_each(|(byte, value)| *byte = value);
         encode_after(&bytes, self)
     }
 
@@ -68,9 +79,13 @@ impl EntryRow {
     }
 
     /// The delivery's options.
-    pub(crate) fn append(&self, session: SessionId) -> Result<Append, Error> {
+    pub(crate) fn append(&self, session: SessionId, header: EntryHeader) -> Result<Append, Error> {
         let identifiers = self.identifiers.clone();
-        Ok(Append { session, qos: qos(self.qos)?, retain: self.retain, identifiers })
+        let share = (header.group != 0).then(|| {
+            let refused: Box<[SessionId]> = self.refused.iter().copied().map(SessionId).collect();
+            Share { group: GroupId(header.group), refused: (!refused.is_empty()).then_some(refused) }
+        });
+        Ok(Append { session, qos: qos(self.qos)?, retain: self.retain, identifiers, share })
     }
 }
 
@@ -82,15 +97,19 @@ mod tests {
 
     #[test]
     fn entries_survive_with_their_header() {
-        let append =
-            Append { session: SessionId(4), qos: QoS::AtLeastOnce, retain: true, identifiers: vec![1, 2] };
-        let header = EntryHeader { cost: 300, body: u64::MAX };
+        let share = Share { group: GroupId(9), refused: Some([SessionId(7)].into()) };
+        let append = Append {
+            session: SessionId(4),
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            identifiers: vec![1, 2],
+            share: Some(share),
+        };
+        let header = EntryHeader { cost: 300, body: u64::MAX, group: 9 };
         let value = EntryRow::new(&append, Bytes::from_static(b"m")).encode(header);
         assert_eq!(EntryHeader::read(&value), Ok(header));
         let (_, row) = EntryRow::decode(&value).unwrap();
-        assert_eq!(
-            (row.append(SessionId(4)).unwrap().identifiers, row.message.as_ref()),
-            (vec![1, 2], &b"m"[..])
-        );
+        assert_eq!(row.append(SessionId(4), header), Ok(append));
+        assert_eq!(row.message.as_ref(), b"m");
     }
 }

@@ -1,4 +1,4 @@
-//! A session and its connection as stored.
+//! A session, its connection, and a group as stored.
 
 use bytes::Bytes;
 
@@ -42,4 +42,17 @@ pub(crate) struct ConnectionRow {
     pub(crate) principal: Option<Bytes>,
     #[prost(message, optional, tag = "5")]
     pub(crate) will: Option<WillRow>,
+}
+
+/// The queue of a group.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct GroupRow {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(crate) key: Bytes,
+    #[prost(uint64, tag = "2")]
+    pub(crate) bound_messages: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) bound_bytes: u64,
+    #[prost(uint32, tag = "4")]
+    pub(crate) retention_secs: u32,
 }

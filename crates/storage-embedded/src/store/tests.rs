@@ -98,7 +98,8 @@ fn message(qos: QoS) -> Arc<Message> {
 
 /// A publish to one queue (0 for none) and to one rule if `ruled`.
 fn publish(session: u64, qos: QoS, ruled: bool) -> Request {
-    let append = Append { session: SessionId(session), qos, retain: false, identifiers: Vec::new() };
+    let append =
+        Append { session: SessionId(session), qos, retain: false, identifiers: Vec::new(), share: None };
     let rule = RuleRef { name: "rule".into(), revision: 1 };
     Request::Publish(Box::new(DurablePublish {
         ticket: Ticket(2),
@@ -106,6 +107,7 @@ fn publish(session: u64, qos: QoS, ruled: bool) -> Request {
         queues: if session == 0 { Vec::new() } else { vec![append] },
         rules: if ruled { vec![rule] } else { Vec::new() },
         retained: RetainedChange::Keep,
+        replaces: None,
     }))
 }
 
@@ -267,14 +269,20 @@ fn a_shared_body_is_freed_with_its_last_reference() {
     let mut lane = Asking::new(&store);
     let session = claimed_session(&lane.ask(claim(60, None)));
     let token = OwnerToken { incarnation: 1, counter: 1 };
-    let append =
-        Append { session: SessionId(session), qos: QoS::AtLeastOnce, retain: false, identifiers: Vec::new() };
+    let append = Append {
+        session: SessionId(session),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        identifiers: Vec::new(),
+        share: None,
+    };
     lane.ask(Request::Publish(Box::new(DurablePublish {
         ticket: Ticket(2),
         message: message(QoS::AtLeastOnce),
         queues: vec![append.clone(), append],
         rules: Vec::new(),
         retained: RetainedChange::Keep,
+        replaces: None,
     })));
     drop(store);
     let store = open(&dir, options());

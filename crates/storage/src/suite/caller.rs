@@ -140,6 +140,19 @@ impl Caller {
         })
     }
 
+    /// Ends a connection that had sent its queue up to `sent`.
+    pub(super) fn end_having_sent(
+        &mut self,
+        session: SessionId,
+        token: OwnerToken,
+        sent: EntryId,
+    ) -> Result<(), Error> {
+        let (session_expiry, now) = (3600, START);
+        self.done(|ticket| {
+            Request::End(Box::new(ConnectionEnd { ticket, session, token, session_expiry, sent, now }))
+        })
+    }
+
     pub(super) fn publish(&mut self, mut publish: DurablePublish) -> Vec<Appended> {
         publish.ticket = self.ticket();
         let (ticket, sent) = (publish.ticket, publish.message.clone());
@@ -188,6 +201,56 @@ impl Caller {
             Completion::QueueRead { ticket: answered, result } if answered == ticket => result,
             other => panic!("no answer to a read: {other:?}"),
         }
+    }
+
+    /// A queue for the group `key`, of at most ten messages that are kept for an hour.
+    pub(super) fn open_group(&mut self, key: &str) -> GroupId {
+        let ticket = self.ticket();
+        let (scope, key, bounds, retention_secs) = (scope(), key.into(), (10, 1 << 20), 3600);
+        let open = OpenGroup { ticket, scope, key, bounds, retention_secs };
+        match self.ask_one(Request::OpenGroup(Box::new(open))) {
+            Completion::GroupOpened { ticket: answered, result } if answered == ticket => result.unwrap(),
+            other => panic!("no group: {other:?}"),
+        }
+    }
+
+    /// Appends a message with this payload as the share of `member`.
+    pub(super) fn share(&mut self, group: GroupId, member: SessionId, payload: &str) -> Appended {
+        self.publish(to_member(message("t", payload), group, member))[0]
+    }
+
+    /// Gives a share that is held already to `member`.
+    pub(super) fn pass_on(
+        &mut self,
+        group: GroupId,
+        held: Held,
+        member: SessionId,
+        payload: &str,
+    ) -> Appended {
+        let publish = to_member(message("t", payload), group, member);
+        self.publish(DurablePublish { replaces: Some((group, held)), ..publish })[0]
+    }
+
+    /// Entries and payloads of what was claimed, and whether there is more.
+    pub(super) fn claim_shares(&mut self, group: GroupId, max_entries: usize) -> (Vec<(u64, String)>, bool) {
+        let ticket = self.ticket();
+        let request = Request::ClaimShares { ticket, group, max_entries, max_bytes: usize::MAX };
+        match self.ask_one(request) {
+            Completion::SharesClaimed { ticket: answered, result, .. } if answered == ticket => {
+                let ClaimedShares { entries, more } = result.unwrap();
+                for entry in &entries {
+                    assert_eq!((entry.qos, &entry.identifiers[..]), (entry.message.qos, &[][..]));
+                    assert_eq!(entry.share.as_ref().map(|share| share.group), Some(group));
+                }
+                (entries.iter().map(|queued| (queued.entry.0, payload(&queued.message))).collect(), more)
+            }
+            other => panic!("no answer to a claim of shares: {other:?}"),
+        }
+    }
+
+    /// Submits a request that has no answer.
+    pub(super) fn tell(&mut self, request: Request) {
+        self.lane.submit(&mut vec![request]);
     }
 
     /// Entries and payloads of the whole queue.
@@ -308,6 +371,13 @@ pub(super) fn will(payload: &str) -> StoredWill {
     StoredWill { message: Arc::new(message("will", payload)), delay: 5 }
 }
 
+/// A message that is the share of one member.
+pub(super) fn to_member(message: Message, group: GroupId, member: SessionId) -> DurablePublish {
+    let mut publish = to_queues(message, &[member]);
+    publish.queues[0].share = Some(Share::of(group));
+    publish
+}
+
 /// A message for these queues and nothing else.
 pub(super) fn to_queues(message: Message, sessions: &[SessionId]) -> DurablePublish {
     let append = |session: &SessionId| Append {
@@ -315,6 +385,7 @@ pub(super) fn to_queues(message: Message, sessions: &[SessionId]) -> DurablePubl
         qos: QoS::AtLeastOnce,
         retain: false,
         identifiers: vec![3, 4],
+        share: None,
     };
     DurablePublish {
         ticket: Ticket(0),
@@ -322,5 +393,6 @@ pub(super) fn to_queues(message: Message, sessions: &[SessionId]) -> DurablePubl
         queues: sessions.iter().map(append).collect(),
         rules: Vec::new(),
         retained: RetainedChange::Keep,
+        replaces: None,
     }
 }

@@ -1,0 +1,206 @@
+//! Shares of groups: giving them out, and taking them back from members that leave.
+
+use fleethaven_storage::{
+    Append, Appended, ClaimedShares, EntryId, Error, GroupId, Held, OpenGroup, SessionId, Share,
+};
+use fleethaven_types::QoS;
+
+use crate::engine::Engine;
+use crate::groups::Group;
+use crate::publish::Copies;
+use crate::reading::{load, queued};
+use crate::record::encode;
+use crate::{Stats, keys};
+
+impl Engine {
+    /// A new group with an empty queue.
+    pub(crate) fn open_group(&mut self, open: OpenGroup) -> GroupId {
+        let id = self.new_session_id();
+        let group = Group::new(id, open);
+        self.batch.insert(&self.disk.groups, keys::scoped(group.scope, id), encode(&group.row()));
+        self.durable = true;
+        self.groups.insert(group);
+        GroupId(id)
+    }
+
+    /// Deletes a group and its queue. What members have of it, they keep.
+    pub(crate) fn close_group(&mut self, id: GroupId) {
+        let Some(group) = self.groups.remove(id.0) else { return };
+        self.batch.remove(&self.disk.groups, keys::scoped(group.scope, id.0));
+        for slot in group.queue.all() {
+            self.forget_entry(id.0, slot.entry, slot.body);
+        }
+    }
+
+    /// Puts a member's share into its queue, or else into the group's.
+    pub(crate) fn append_share(
+        &mut self,
+        append: &Append,
+        share: &Share,
+        copies: &mut Copies<'_>,
+    ) -> Appended {
+        let Some(group) = self.groups.get(share.group.0) else { return Appended::NoSession };
+        let has_room = group.has_room(copies.cost) || copies.replaces;
+        let member = self.sessions.get(append.session.0).filter(|session| session.connection.is_some());
+        if member.is_some_and(|session| session.persistent && session.has_room(copies.cost)) {
+            return self.append_to_session(append, copies);
+        }
+        let held = member.is_some_and(|session| !session.persistent);
+        if !has_room {
+            Stats::add(&self.stats.overflowed, 1);
+            return Appended::Overflow;
+        }
+        let id = share.group.0;
+        let body = self.body_for(copies);
+        let Some(group) = self.groups.get_mut(id) else { return Appended::NoSession };
+        // What comes from a member is older than what waits.
+        let entry = if copies.replaces { group.queue.front() } else { group.queue.back() };
+        let slot = self.write_entry((id, entry), append, body, copies);
+        if let Some(group) = self.groups.get_mut(id) {
+            group.queue.insert(slot);
+            if held {
+                group.queue.hold(entry);
+            }
+        }
+        if held { Appended::Held { entry: EntryId(entry) } } else { Appended::Waiting }
+    }
+
+    /// Whether a share is still where it is said to be held.
+    pub(crate) fn is_held(&self, group: GroupId, held: Held) -> bool {
+        match held {
+            Held::Group(entry) => self.groups.get(group.0).is_some_and(|group| group.queue.contains(entry.0)),
+            Held::Member(session, entry) => {
+                self.sessions.get(session.0).is_some_and(|session| session.queue.contains(entry.0))
+            }
+        }
+    }
+
+    /// Moves a share out of the group's queue into the queue of a member that is there and has room. Otherwise nobody
+    /// holds it any more.
+    pub(crate) fn assign(
+        &mut self,
+        (group, entry): (GroupId, EntryId),
+        append: &Append,
+        copies: &mut Copies<'_>,
+    ) -> Appended {
+        let member = self.sessions.get(append.session.0);
+        let takes = member.is_some_and(|session| {
+            session.connection.is_some() && session.persistent && session.has_room(copies.cost)
+        });
+        if takes {
+            let appended = self.append_to_session(append, copies);
+            self.drop_share(group, entry);
+            return appended;
+        }
+        self.release_shares(group, &[entry]);
+        Appended::Waiting
+    }
+
+    /// A share was delivered, or went elsewhere.
+    pub(crate) fn drop_held(&mut self, group: GroupId, held: Held) {
+        match held {
+            Held::Group(entry) => self.drop_share(group, entry),
+            Held::Member(session, entry) => self.drop_entry(session.0, entry.0),
+        }
+    }
+
+    fn drop_share(&mut self, group: GroupId, entry: EntryId) {
+        let found = self.groups.get_mut(group.0).and_then(|found| found.queue.remove(entry.0));
+        if let Some(body) = found {
+            self.forget_entry(group.0, entry.0, body);
+        }
+    }
+
+    pub(crate) fn acknowledge_shares(&mut self, group: GroupId, entries: &[EntryId]) {
+        entries.iter().for_each(|entry| self.drop_share(group, *entry));
+    }
+
+    pub(crate) fn release_shares(&mut self, group: GroupId, entries: &[EntryId]) {
+        if let Some(group) = self.groups.get_mut(group.0) {
+            entries.iter().for_each(|entry| group.queue.release(entry.0));
+        }
+    }
+
+    /// The oldest entries that nobody holds, up to `limits` (entries, payload bytes; at least one entry).
+    pub(crate) fn claim_shares(
+        &mut self,
+        id: GroupId,
+        limits: (usize, usize),
+    ) -> Result<ClaimedShares, Error> {
+        let (mut claimed, mut bytes) = (ClaimedShares::default(), 0);
+        let Some(group) = self.groups.get_mut(id.0) else { return Ok(claimed) };
+        let mut over = Vec::new();
+        while let Some(slot) = group.queue.first() {
+            let entries = &mut claimed.entries;
+            if entries.len() >= limits.0 || (bytes >= limits.1 && !entries.is_empty()) {
+                claimed.more = true;
+                break;
+            }
+            let entry = slot.entry;
+            let mut queued = queued(&self.disk, id.0, slot)?;
+            group.queue.hold(entry);
+            if group.is_over(&queued.message, self.now) {
+                over.push(EntryId(entry));
+                continue;
+            }
+            bytes += queued.message.payload.len();
+            (queued.qos, queued.retain) = (queued.message.qos, queued.message.retain);
+            queued.identifiers = Vec::new();
+            entries.push(queued);
+        }
+        Stats::add(&self.stats.expired, over.len());
+        self.acknowledge_shares(id, &over);
+        Ok(claimed)
+    }
+
+    /// A member leaves: its shares go back to the front of their groups' queues, in their order. A QoS 2 message that may
+    /// have been sent stays [MQTT-4.8.2-5], and so does what belongs to a group that is gone.
+    pub(crate) fn return_shares(&mut self, id: u64) {
+        let Some(session) = self.sessions.get(id) else { return };
+        let groups = &self.groups;
+        let shares = session.queue.above(EntryId::NONE.0).filter(|slot| groups.get(slot.group).is_some());
+        let mut shares: Vec<_> = shares.map(|slot| slot.entry).collect();
+        let sent = session.sent;
+        shares.reverse();
+        for entry in shares {
+            self.return_share(id, entry, sent);
+        }
+    }
+
+    fn return_share(&mut self, id: u64, entry: u64, sent: u64) {
+        let Some(slot) = self.sessions.get(id).and_then(|session| session.queue.get(entry)) else { return };
+        let (group, body, cost) = (slot.group, slot.body, slot.cost);
+        let (append, message) = match load(&self.disk, id, slot) {
+            Ok(loaded) => loaded,
+            Err(reason) => {
+                tracing::error!(session = id, entry, reason, "a queue entry cannot be read");
+                return;
+            }
+        };
+        if append.qos == QoS::ExactlyOnce && entry <= sent {
+            return;
+        }
+        let Some(found) = self.groups.get_mut(group) else { return };
+        let number = found.queue.front();
+        let append = Append {
+            session: SessionId::NOBODY,
+            qos: message.qos,
+            retain: false,
+            identifiers: Vec::new(),
+            ..append
+        };
+        let copies = Copies::again(&message, cost);
+        let slot = self.write_entry((group, number), &append, body, &copies);
+        if let Some(found) = self.groups.get_mut(group) {
+            found.queue.insert(slot);
+        }
+        // A shared body changes hands with its entry.
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.queue.remove(entry);
+            if entry == session.queue.tail() {
+                self.marks.push(id);
+            }
+        }
+        self.forget_entry(id, entry, 0);
+    }
+}

@@ -1,0 +1,284 @@
+//! Queues of groups: what is given to whom, what comes back, what a crash may not lose.
+
+use fleethaven_types::{Message, QoS, Timestamp};
+
+use super::caller::*;
+use super::{Case, Instance, START};
+use crate::*;
+
+pub(super) const CASES: &[(&str, Case)] = &[
+    ("a share goes to its member while it is there, and to the group otherwise", where_it_goes),
+    ("entries of a group are given out once", given_out_once),
+    ("after a crash everything unacknowledged is there to be given out", crash),
+    ("what a member leaves behind goes to the front, in order", left_behind),
+    ("a session that ends, however it ends, gives back its shares", every_ending),
+    ("a resumed session keeps its shares", resumed),
+    ("a share moves in one write, and once", moves),
+    ("a refused share remembers who refused it", refusals),
+    ("QoS 2 that may have been sent stays with its client", exactly_once),
+    ("a full group drops the newest, and takes back what it gave", overflow),
+    ("what is expired or too old is not given out", over),
+    ("a group that is closed is gone", closed),
+    ("a large body moves with its entry", bodies),
+];
+
+fn only(payloads: &[(u64, String)]) -> Vec<&str> {
+    payloads.iter().map(|(_, payload)| payload.as_str()).collect()
+}
+
+/// Claims everything; returns the payloads.
+fn all(caller: &mut Caller, group: GroupId) -> Vec<String> {
+    let (claimed, more) = caller.claim_shares(group, usize::MAX);
+    assert!(!more);
+    claimed.into_iter().map(|(_, payload)| payload).collect()
+}
+
+fn clean(client: &str, token: OwnerToken) -> Claim {
+    Claim { session_expiry: 0, ..claim(client, token) }
+}
+
+fn where_it_goes(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let group = caller.open_group("g/t");
+    let durable = caller.claim(claim("durable", token(1, 1))).session;
+    let brief = caller.claim(clean("brief", token(1, 2))).session;
+    let at = Appended::At { entry: EntryId(1), previous: EntryId::NONE };
+    assert_eq!(caller.share(group, durable, "a"), at);
+    let Appended::Held { entry } = caller.share(group, brief, "b") else { panic!("not held") };
+    assert_eq!(caller.share(group, SessionId::NOBODY, "c"), Appended::Waiting);
+    caller.end(durable, token(1, 1), 3600, START).unwrap();
+    caller.end(brief, token(1, 2), 0, START).unwrap();
+    assert_eq!(caller.share(group, durable, "d"), Appended::Waiting);
+    assert_eq!(caller.share(group, brief, "e"), Appended::Waiting);
+    assert_eq!(all(&mut caller, group), ["a", "c", "d", "e"], "b is held");
+    caller.tell(Request::ReleaseShares { group, entries: vec![entry] });
+    assert_eq!(all(&mut caller, group), ["b"]);
+    assert_eq!(caller.share(GroupId(u64::MAX), durable, "f"), Appended::NoSession);
+}
+
+fn given_out_once(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let group = caller.open_group("g/t");
+    for payload in ["a", "b", "c"] {
+        caller.share(group, SessionId::NOBODY, payload);
+    }
+    let (first, more) = caller.claim_shares(group, 2);
+    assert_eq!((only(&first), more), (vec!["a", "b"], true));
+    let (rest, more) = caller.claim_shares(group, 2);
+    assert_eq!((only(&rest), more), (vec!["c"], false));
+    let entry = |(entry, _): &(u64, String)| EntryId(*entry);
+    caller.tell(Request::AcknowledgeShares { group, entries: vec![entry(&first[1])] });
+    caller.tell(Request::ReleaseShares { group, entries: vec![entry(&first[0]), entry(&first[1])] });
+    assert_eq!(all(&mut caller, group), ["a"]);
+    assert_eq!(caller.claim_shares(GroupId(u64::MAX), 1), (vec![], false));
+}
+
+fn crash(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let group = caller.open_group("g/t");
+    let durable = caller.claim(claim("durable", token(1, 1))).session;
+    let brief = caller.claim(clean("brief", token(1, 2))).session;
+    for payload in ["a", "b", "c"] {
+        caller.share(group, SessionId::NOBODY, payload);
+    }
+    caller.share(group, durable, "d");
+    caller.share(group, brief, "e");
+    caller.share(group, brief, "f");
+    let (claimed, _) = caller.claim_shares(group, 2);
+    caller.tell(Request::AcknowledgeShares { group, entries: vec![EntryId(claimed[1].0)] });
+    // Acknowledgements are durable with the next write that is.
+    caller.share(group, SessionId::NOBODY, "g");
+    store.crash();
+    assert_eq!(
+        store.sessions().groups().unwrap(),
+        [GroupRecord { group, scope: scope(), key: "g/t".into() }]
+    );
+    store.sessions().end_orphans(2, START).unwrap();
+    let mut caller = Caller::new(store);
+    assert_eq!(all(&mut caller, group), ["d", "a", "c", "e", "f", "g"]);
+}
+
+fn left_behind(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let (group, other) = (caller.open_group("g/t"), caller.open_group("h/t"));
+    let member = caller.claim(claim("m", token(1, 1))).session;
+    caller.share(group, SessionId::NOBODY, "waiting");
+    caller.share(group, member, "1");
+    caller.append(member, "its own");
+    caller.share(other, member, "2");
+    caller.share(group, member, "3");
+    caller.share(group, member, "acknowledged");
+    caller.trim(member, token(1, 1), &[5]);
+    caller.end(member, token(1, 1), 3600, START).unwrap();
+    store.crash();
+    let mut caller = Caller::new(store);
+    assert_eq!(all(&mut caller, group), ["1", "3", "waiting"]);
+    assert_eq!(all(&mut caller, other), ["2"]);
+    let again = caller.claim(claim("m", token(2, 1)));
+    assert_eq!((again.tail, again.trimmed), (EntryId(5), EntryId(1)), "ids are not used again");
+    assert_eq!(caller.read_all(member, token(2, 1)), [(2, "its own".to_owned())]);
+}
+
+fn every_ending(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let group = caller.open_group("g/t");
+    let session = caller.claim(claim("m", token(1, 1))).session;
+    caller.share(group, session, "ended");
+    caller.end(session, token(1, 1), 0, START).unwrap();
+    let session = caller.claim(claim("m", token(1, 2))).session;
+    caller.share(group, session, "wiped");
+    caller.claim(Claim { clean_start: true, ..claim("m", token(1, 3)) });
+    assert_eq!(all(&mut caller, group), ["wiped", "ended"]);
+    let session = caller.claim(claim("orphan", token(1, 4))).session;
+    caller.share(group, session, "orphaned");
+    store.crash();
+    store.sessions().end_orphans(2, START).unwrap();
+    assert_eq!(all(&mut Caller::new(store), group), ["orphaned", "wiped", "ended"]);
+}
+
+fn resumed(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let group = caller.open_group("g/t");
+    let session = caller.claim(claim("m", token(1, 1))).session;
+    caller.share(group, session, "a");
+    let again = caller.claim(claim("m", token(1, 2)));
+    assert!(again.session_present && again.previous.is_some());
+    let (read, _) = caller.read(session, token(1, 2), 0, (10, 10)).unwrap();
+    assert_eq!(read[0].share, Some(Share::of(group)));
+    assert_eq!(all(&mut caller, group), [""; 0]);
+}
+
+fn moves(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let group = caller.open_group("g/t");
+    let (a, b) =
+        (caller.claim(claim("a", token(1, 1))).session, caller.claim(claim("b", token(1, 2))).session);
+    caller.share(group, SessionId::NOBODY, "x");
+    let held = Held::Group(EntryId(caller.claim_shares(group, 1).0[0].0));
+    let first = Appended::At { entry: EntryId(1), previous: EntryId::NONE };
+    assert_eq!(caller.pass_on(group, held, a, "x"), first);
+    assert_eq!(caller.pass_on(group, held, b, "x"), Appended::Gone);
+    let held = Held::Member(a, EntryId(1));
+    assert_eq!(caller.pass_on(group, held, b, "x"), first);
+    assert_eq!(caller.pass_on(group, held, b, "x"), Appended::Gone);
+    let delete = DurablePublish {
+        queues: Vec::new(),
+        replaces: Some((group, Held::Member(b, EntryId(1)))),
+        ..to_member(message("t", "x"), group, b)
+    };
+    assert_eq!(caller.publish(delete), []);
+    caller.share(group, SessionId::NOBODY, "y");
+    let held = Held::Group(EntryId(caller.claim_shares(group, 1).0[0].0));
+    caller.end(a, token(1, 1), 3600, START).unwrap();
+    assert_eq!(caller.pass_on(group, held, a, "y"), Appended::Waiting, "it has gone meanwhile");
+    assert_eq!(all(&mut caller, group), ["y"]);
+    store.crash();
+    let mut caller = Caller::new(store);
+    assert_eq!(all(&mut caller, group), ["y"]);
+    caller.claim(claim("b", token(2, 2)));
+    assert_eq!(caller.read_all(b, token(2, 2)), []);
+}
+
+fn refusals(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let group = caller.open_group("g/t");
+    let member = caller.claim(claim("m", token(1, 1))).session;
+    let mut publish = to_member(message("t", "x"), group, member);
+    let mut share = Share::of(group);
+    share.refuse(SessionId(7));
+    publish.queues[0].share = Some(share.clone());
+    caller.publish(publish);
+    store.crash();
+    let mut caller = Caller::new(store);
+    caller.claim(claim("m", token(2, 1)));
+    let (read, _) = caller.read(member, token(2, 1), 0, (10, 10)).unwrap();
+    assert_eq!(read[0].share.as_ref(), Some(&share));
+}
+
+fn exactly_once(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let group = caller.open_group("g/t");
+    let session = caller.claim(claim("m", token(1, 1))).session;
+    for payload in ["sent", "unsent"] {
+        let sent = Message { qos: QoS::ExactlyOnce, ..message("t", payload) };
+        let mut publish = to_member(sent, group, session);
+        publish.queues[0].qos = QoS::ExactlyOnce;
+        caller.publish(publish);
+    }
+    let ended = caller.end_having_sent(session, token(1, 1), EntryId(1));
+    assert_eq!(ended, Ok(()));
+    assert_eq!(all(&mut caller, group), ["unsent"]);
+    caller.claim(claim("m", token(1, 2)));
+    assert_eq!(caller.read_all(session, token(1, 2)), [(1, "sent".to_owned())]);
+}
+
+fn overflow(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let group = caller.open_group("g/t");
+    let member = caller.claim(claim("m", token(1, 1))).session;
+    caller.share(group, member, "member's");
+    for n in 0..10 {
+        assert_eq!(caller.share(group, SessionId::NOBODY, &n.to_string()), Appended::Waiting);
+    }
+    assert_eq!(caller.share(group, SessionId::NOBODY, "one more"), Appended::Overflow);
+    caller.end(member, token(1, 1), 3600, START).unwrap();
+    let claimed = all(&mut caller, group);
+    assert_eq!((claimed.len(), claimed[0].as_str()), (11, "member's"));
+    assert_eq!(caller.share(group, SessionId::NOBODY, "one more"), Appended::Overflow, "held counts");
+}
+
+fn over(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let group = caller.open_group("g/t");
+    let short = Message { expires_at: Some(Timestamp(START.0 + 1000)), ..message("t", "short") };
+    caller.publish(to_member(short, group, SessionId::NOBODY));
+    caller.share(group, SessionId::NOBODY, "long");
+    store.set_time(Timestamp(START.0 + 1000));
+    let (claimed, _) = caller.claim_shares(group, 10);
+    assert_eq!(only(&claimed), ["long"]);
+    caller.tell(Request::ReleaseShares { group, entries: vec![EntryId(claimed[0].0)] });
+    store.set_time(Timestamp(START.0 + 3_600_000));
+    assert_eq!(all(&mut caller, group), [""; 0], "older than the retention");
+}
+
+fn closed(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let group = caller.open_group("g/t");
+    let member = caller.claim(claim("m", token(1, 1))).session;
+    caller.share(group, SessionId::NOBODY, "a");
+    caller.share(group, member, "b");
+    caller.tell(Request::CloseGroup { group });
+    assert_eq!(caller.share(group, member, "c"), Appended::NoSession);
+    assert_eq!(caller.claim_shares(group, 10), (vec![], false));
+    caller.end(member, token(1, 1), 3600, START).unwrap();
+    store.crash();
+    assert_eq!(store.sessions().groups().unwrap(), []);
+    let mut caller = Caller::new(store);
+    assert_ne!(caller.open_group("g/t"), group, "ids are not used again");
+    caller.claim(claim("m", token(2, 1)));
+    assert_eq!(caller.read_all(member, token(2, 1)), [(1, "b".to_owned())], "it keeps what it had");
+}
+
+fn bodies(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let group = caller.open_group("g/t");
+    let (a, b) =
+        (caller.claim(claim("a", token(1, 1))).session, caller.claim(claim("b", token(1, 2))).session);
+    let body = "x".repeat(10_000);
+    let mut publish = to_queues(message("t", &body), &[a, b]);
+    publish.queues[0].share = Some(Share::of(group));
+    caller.publish(publish);
+    caller.end(a, token(1, 1), 3600, START).unwrap();
+    caller.trim(b, token(1, 2), &[1]);
+    caller.append(b, "next");
+    store.crash();
+    let mut caller = Caller::new(store);
+    let (claimed, _) = caller.claim_shares(group, 1);
+    assert_eq!(only(&claimed), [body.as_str()]);
+    caller.claim(claim("b", token(2, 2)));
+    assert!(matches!(
+        caller.pass_on(group, Held::Group(EntryId(claimed[0].0)), b, &body),
+        Appended::At { .. }
+    ));
+    assert_eq!(only(&caller.read_all(b, token(2, 2))), ["next", body.as_str()]);
+}
