@@ -3,7 +3,7 @@
 # Settings, as in `make run HTTPS=0.0.0.0:443`:
 #   DATA_DIR, MQTT_TLS, HTTPS, ADMIN, DEV   for run (DEV: any further options of `fleethaven dev`)
 #   TESTS                                   for e2e: pytest's own arguments, such as TESTS="test_lab.py -k rule"
-#   LOAD                                    for load: the load test's own arguments
+#   LOAD                                    for load: arguments of loadtest/compare.py; for profile: a scenario
 #   VENV                                    where the Python environment is; CARGO_TARGET_DIR: where cargo builds
 
 SHELL := /bin/bash
@@ -94,7 +94,14 @@ fix: ## formatting and what clippy can mend
 .PHONY: load
 load: ## the load scenarios beside Mosquitto; arguments in LOAD
 	cargo build $(LOCKED) --release -p fleethaven -p fleethaven-loadtest
-	FLEETHAVEN_BIN='$(TARGET)/release/fleethaven' LOADTEST_BIN='$(TARGET)/release/fleethaven-loadtest' python3 loadtest/compare.py --output '$(TARGET)/load.md' $(LOAD)
+	cargo build $(LOCKED) --release -p fleethaven-topics --example index_memory
+	FLEETHAVEN_BIN='$(TARGET)/release/fleethaven' LOADTEST_BIN='$(TARGET)/release/fleethaven-loadtest' \
+	  INDEX_MEMORY_BIN='$(TARGET)/release/examples/index_memory' \
+	  python3 loadtest/compare.py --output '$(TARGET)/load.md' --json '$(TARGET)/load.json' $(LOAD)
+
+.PHONY: profile
+profile: ## where the broker's time goes in one scenario, as in LOAD="fan-in --qos 1"
+	@loadtest/profile.sh $(LOAD)
 
 # Set-up: the clients that tests and demo use.
 .PHONY: tools

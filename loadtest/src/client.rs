@@ -7,7 +7,8 @@ use anyhow::{Context as _, bail, ensure};
 use bytes::BytesMut;
 use fleethaven_mqtt::{
     Connect, ConnectProperties, DecodeLimits, Decoder, Disconnect, MqttString, Packet, PacketId, QoS,
-    ReasonCode, Subscribe, Subscription, Version, encode, encode_pingreq,
+    ReasonCode, Subscribe, Subscription, Version, encode, encode_pingreq, encode_puback_ok,
+    encode_pubcomp_ok, encode_pubrec_ok, encode_pubrel_ok,
 };
 
 use crate::clock;
@@ -17,14 +18,49 @@ use crate::target::Target;
 /// Keep alive in seconds; within AWS's bound of 1200.
 pub(crate) const KEEP_ALIVE: u16 = 1200;
 
+/// Seconds that the broker keeps a persistent session without a connection.
+const SESSION_EXPIRY: u32 = 3600;
+
+/// What a client is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Only to be there.
+    Bare,
+    /// Publishes the stream with this number.
+    Publisher(usize),
+    /// Subscriber with this number.
+    Subscriber(usize),
+}
+
 /// Who a client is to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
     /// Chooses source address and certificate.
     pub(crate) number: usize,
     pub(crate) client_id: String,
+    pub(crate) role: Role,
     /// What it subscribes to before it counts as open.
     pub(crate) filter: Option<(String, QoS)>,
+    /// Its session outlives the connection, and is resumed if there is one.
+    pub(crate) persistent: bool,
+}
+
+impl Spec {
+    /// A client with a clean session that subscribes to nothing.
+    pub(crate) fn bare(number: usize, client_id: String) -> Self {
+        Self { number, client_id, role: Role::Bare, filter: None, persistent: false }
+    }
+}
+
+/// What a packet meant for the publishes under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// A message was delivered to this client.
+    Delivered,
+    /// A publish of this client is complete; `refused` tells how.
+    Complete { refused: bool },
+    /// Neither.
+    Nothing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +79,9 @@ pub(crate) struct Client {
     /// What waits to be written.
     pub(crate) out: BytesMut,
     phase: Phase,
-    filter: Option<(String, QoS)>,
+    spec: Spec,
+    /// CONNACK said that the session was there already.
+    pub(crate) session_present: bool,
     /// How many unacknowledged QoS 1 publishes the broker takes.
     pub(crate) receive_maximum: u16,
     /// When it started to connect.
@@ -56,7 +94,7 @@ impl Client {
         let started = clock::now();
         let version = target.version;
         let mut out = BytesMut::new();
-        encode(&connect(version, &spec.client_id), version, &mut out)?;
+        encode(&connect(version, &spec), version, &mut out)?;
         Ok(Self {
             link: Link::open(target, spec.number)?,
             version,
@@ -64,7 +102,8 @@ impl Client {
             inbox: BytesMut::new(),
             out,
             phase: Phase::Connack,
-            filter: spec.filter,
+            spec,
+            session_present: false,
             receive_maximum: u16::MAX,
             started,
         })
@@ -73,6 +112,16 @@ impl Client {
     /// The link, to be registered.
     pub(crate) fn link(&mut self) -> &mut Link {
         &mut self.link
+    }
+
+    /// Who it is.
+    pub(crate) fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// Whether its TLS handshake resumed an earlier session.
+    pub(crate) fn is_tls_resumed(&self) -> bool {
+        self.link.is_resumed()
     }
 
     /// Whether CONNACK, and SUBACK if it subscribes, came.
@@ -107,6 +156,7 @@ impl Client {
         match (self.phase, packet) {
             (Phase::Connack, Packet::Connack(connack)) => {
                 ensure!(connack.reason == ReasonCode::Success, "CONNACK says {:?}", connack.reason);
+                self.session_present = connack.session_present;
                 self.receive_maximum = connack.properties.receive_maximum.map_or(u16::MAX, |max| max.get());
                 self.connected()?;
             }
@@ -115,8 +165,8 @@ impl Client {
                 ensure!(refused.is_none(), "SUBACK says {refused:?}");
                 self.phase = Phase::Open;
             }
-            // A retained message may come before SUBACK.
-            (Phase::Suback, Packet::Publish(_)) => {}
+            // Retained messages, and those of a resumed session, may come before SUBACK.
+            (Phase::Suback, Packet::Publish(_) | Packet::Pubrel(_)) => {}
             (_, Packet::Disconnect(disconnect)) => bail!("DISCONNECT says {:?}", disconnect.reason),
             (phase, packet) => bail!("{:?} instead of {phase:?}", packet.packet_type()),
         }
@@ -124,7 +174,7 @@ impl Client {
     }
 
     fn connected(&mut self) -> anyhow::Result<()> {
-        let Some((filter, qos)) = &self.filter else {
+        let Some((filter, qos)) = &self.spec.filter else {
             self.phase = Phase::Open;
             return Ok(());
         };
@@ -137,6 +187,32 @@ impl Client {
         encode(&Packet::Subscribe(subscribe), self.version, &mut self.out)?;
         self.phase = Phase::Suback;
         Ok(())
+    }
+
+    /// Answers what QoS 1 and 2 want answered, and says what the packet meant.
+    pub(crate) fn acknowledge(&mut self, packet: &Packet) -> Progress {
+        match packet {
+            Packet::Publish(publish) => {
+                match (publish.qos, publish.packet_id) {
+                    (QoS::AtLeastOnce, Some(id)) => encode_puback_ok(id, &mut self.out),
+                    (QoS::ExactlyOnce, Some(id)) => encode_pubrec_ok(id, &mut self.out),
+                    _ => {}
+                }
+                Progress::Delivered
+            }
+            Packet::Pubrel(ack) => {
+                encode_pubcomp_ok(ack.packet_id, &mut self.out);
+                Progress::Nothing
+            }
+            Packet::Pubrec(ack) if !ack.reason.is_error() => {
+                encode_pubrel_ok(ack.packet_id, &mut self.out);
+                Progress::Nothing
+            }
+            Packet::Puback(ack) | Packet::Pubrec(ack) | Packet::Pubcomp(ack) => {
+                Progress::Complete { refused: ack.reason.is_error() }
+            }
+            _ => Progress::Nothing,
+        }
     }
 
     /// Shows that it is alive.
@@ -154,15 +230,16 @@ impl Client {
     }
 }
 
-fn connect(version: Version, client_id: &str) -> Packet {
+fn connect(version: Version, spec: &Spec) -> Packet {
+    let expiry = (version == Version::V5 && spec.persistent).then_some(SESSION_EXPIRY);
     Packet::Connect(Box::new(Connect {
         version,
-        clean_start: true,
+        clean_start: !spec.persistent,
         keep_alive: KEEP_ALIVE,
-        client_id: MqttString::from(client_id),
+        client_id: MqttString::from(spec.client_id.as_str()),
         will: None,
         username: None,
         password: None,
-        properties: ConnectProperties::default(),
+        properties: ConnectProperties { session_expiry_interval: expiry, ..ConnectProperties::default() },
     }))
 }

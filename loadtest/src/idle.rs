@@ -25,7 +25,7 @@ pub(crate) fn run(options: &Idle) -> anyhow::Result<Report> {
     let before = common.pid.map(process::resident_bytes).transpose()?;
     let cpu_before = common.pid.map(process::cpu_seconds).transpose()?;
     let start = clock::now();
-    let keys = open_all(&mut reactor, &target, common, specs(options, &target))?;
+    let keys = open_all(&mut reactor, &target, common, specs(options, &target), |_, _, _| {})?;
     let opening = start.elapsed();
     let cpu_after = common.pid.map(process::cpu_seconds).transpose()?;
     report::progress(true, &format!("{count} connections are open"));
@@ -59,9 +59,8 @@ fn specs(options: &Idle, target: &Target) -> Vec<Spec> {
     let (prefix, pid) = (&target.client_prefix, process::own_id());
     (0..options.connections as usize)
         .map(|number| Spec {
-            number,
-            client_id: format!("{prefix}-{pid}-i{number}"),
             filter: options.subscribe.then(|| (format!("{prefix}/{pid}/{number}"), QoS::AtMostOnce)),
+            ..Spec::bare(number, format!("{prefix}-{pid}-i{number}"))
         })
         .collect()
 }

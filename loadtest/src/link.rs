@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::{Buf as _, BytesMut};
 use mio::net::TcpStream;
-use rustls::ClientConnection;
+use rustls::{ClientConnection, HandshakeKind};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::target::Target;
@@ -41,6 +41,11 @@ impl Link {
     /// The socket, to be registered.
     pub(crate) fn socket(&mut self) -> &mut TcpStream {
         &mut self.stream
+    }
+
+    /// Whether the TLS handshake is done and resumed an earlier session.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.handshake_kind() == Some(HandshakeKind::Resumed))
     }
 
     /// Reads once from the socket and appends what it says to `inbox`. A TLS link may have something to write

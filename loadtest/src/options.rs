@@ -22,6 +22,18 @@ pub(crate) enum Command {
     FanOut(FanOut),
     /// As many publishers as subscribers, each with a topic of its own.
     Pairs(Pairs),
+    /// The highest open-loop rate at which latency stays bounded and nothing is lost, found by search.
+    Sustained(Sustained),
+    /// Stores retained messages, then one subscriber receives them all.
+    Retained(Retained),
+    /// Publishes to persistent sessions while they are away; then they come back for their messages.
+    Offline(Offline),
+    /// All connections come at once.
+    ConnectStorm(Storm),
+    /// All connections are lost at once and come back.
+    ReconnectStorm(Storm),
+    /// A steady load with clients that come and go, for as long as wanted: what grows in the broker?
+    Soak(Soak),
     /// Opens connections and holds them, to see what memory they take.
     Idle(Idle),
     /// Opens connections up to CONNACK and closes them, over and over.
@@ -34,6 +46,12 @@ impl Command {
             Self::FanIn(FanIn { common, .. })
             | Self::FanOut(FanOut { common, .. })
             | Self::Pairs(Pairs { common, .. })
+            | Self::Sustained(Sustained { fan_in: FanIn { common, .. }, .. })
+            | Self::Retained(Retained { common, .. })
+            | Self::Offline(Offline { common, .. })
+            | Self::ConnectStorm(Storm { common, .. })
+            | Self::ReconnectStorm(Storm { common, .. })
+            | Self::Soak(Soak { common, .. })
             | Self::Idle(Idle { common, .. })
             | Self::Handshakes(Handshakes { common, .. }) => common,
         }
@@ -80,7 +98,7 @@ pub(crate) struct Common {
     #[arg(long, default_value = "load")]
     pub(crate) client_prefix: String,
     /// How many connections may be opening at a time.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=200_000))]
     pub(crate) opening: u32,
     /// How many of 127.0.0.1, 127.0.0.2 … to connect from; as many as the connections need when absent.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=254))]
@@ -103,8 +121,11 @@ pub(crate) struct Common {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Load {
     /// Quality of service of publishes and subscriptions.
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=1))]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
     qos: u8,
+    /// How topics are named.
+    #[arg(long, value_enum, default_value = "run")]
+    pub(crate) topics: Topics,
     /// Payload size in bytes.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(20..=131_072))]
     pub(crate) payload: u32,
@@ -120,14 +141,42 @@ pub(crate) struct Load {
     /// Seconds of load before measuring starts.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(0..=3600))]
     warmup: u64,
+    /// In open loop, spin between messages instead of sleeping: the most even schedule, for a whole core.
+    #[arg(long, requires = "rate")]
+    pub(crate) spin: bool,
     /// Publish this many messages and measure them all, instead of a duration.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
 }
 
 impl Load {
+    /// An open loop for as long as its caller wants.
+    pub(crate) fn steady(qos: QoS, payload: u32, rate: u64) -> Self {
+        Self {
+            qos: qos.bits(),
+            topics: Topics::Run,
+            payload,
+            rate: Some(rate),
+            window: 1000,
+            duration: 0,
+            warmup: 1,
+            spin: false,
+            count: None,
+        }
+    }
+
+    /// A closed loop of this many messages.
+    pub(crate) fn counted(qos: QoS, payload: u32, window: u16, count: u64) -> Self {
+        Self { rate: None, window, count: Some(count), ..Self::steady(qos, payload, 1) }
+    }
+
+    /// The same in open loop at this rate.
+    pub(crate) fn at_rate(&self, rate: u64) -> Self {
+        Self { rate: Some(rate), ..self.clone() }
+    }
+
     pub(crate) fn qos(&self) -> QoS {
-        if self.qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce }
+        QoS::from_bits(self.qos).unwrap_or_default()
     }
 
     pub(crate) fn duration(&self) -> Duration {
@@ -140,7 +189,7 @@ impl Load {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct FanIn {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -180,6 +229,138 @@ pub(crate) struct Pairs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Sustained {
+    #[command(flatten)]
+    pub(crate) fan_in: FanIn,
+    /// Latency that the 99th percentile may reach, in milliseconds.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) bound: u64,
+    /// The rate to begin with; it is doubled until it is too much, then narrowed down.
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) from: u64,
+    /// The highest rate to try.
+    #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) most: u64,
+    /// The search ends when the highest good and the lowest bad rate are this close, in percent.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub(crate) precision: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Retained {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// How many messages, each on a topic of its own.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) messages: u32,
+    /// How many publishers store them.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) publishers: u32,
+    /// Quality of service of storing and of the subscription; at 0 nothing would say that a message is stored.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    qos: u8,
+    /// Payload size in bytes.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(20..=131_072))]
+    pub(crate) payload: u32,
+    /// Unacknowledged messages of one publisher at most.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) window: u16,
+    /// Leave the messages stored instead of clearing them at the end.
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+impl Retained {
+    pub(crate) fn qos(&self) -> QoS {
+        QoS::from_bits(self.qos).unwrap_or(QoS::AtLeastOnce)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Offline {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Messages in all.
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) messages: u64,
+    /// How many persistent sessions, each with a publisher of its own. The messages of one must fit its queue.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) sessions: u32,
+    /// Quality of service of publishes and subscriptions.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    qos: u8,
+    /// Payload size in bytes.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(20..=131_072))]
+    pub(crate) payload: u32,
+    /// Unacknowledged messages of one publisher at most.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) window: u16,
+}
+
+impl Offline {
+    pub(crate) fn qos(&self) -> QoS {
+        QoS::from_bits(self.qos).unwrap_or(QoS::AtLeastOnce)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Storm {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// How many connections, each with a subscription of its own.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) connections: u32,
+    /// The connections' sessions are persistent.
+    #[arg(long)]
+    pub(crate) persistent: bool,
+    /// Resume TLS sessions instead of full handshakes.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Pairs of clients that were there before and exchange messages all the while.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) bystanders: u32,
+    /// Messages per second of all bystanders together.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) rate: u64,
+    /// Seconds for which the bystanders are measured before the storm.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) quiet: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Soak {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Minutes to run.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_080))]
+    pub(crate) minutes: u64,
+    /// How many publishers, each with a subscriber of its own.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) pairs: u32,
+    /// Messages per second of all together.
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) rate: u64,
+    /// Quality of service of publishes and subscriptions.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=2))]
+    qos: u8,
+    /// Payload size in bytes.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(20..=131_072))]
+    pub(crate) payload: u32,
+    /// Connections opened and closed per second beside the load.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub(crate) churn: u32,
+    /// Seconds between two looks at the broker's memory and files.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) sample: u64,
+}
+
+impl Soak {
+    pub(crate) fn qos(&self) -> QoS {
+        QoS::from_bits(self.qos).unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Idle {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -215,6 +396,15 @@ pub(crate) struct Handshakes {
     pub(crate) resume: bool,
 }
 
+/// How topics are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Topics {
+    /// PREFIX/PROCESS/NUMBER.
+    Run,
+    /// acme/prod/NUMBER/telemetry: a fleet below one prefix.
+    Fleet,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum TlsVersion {
     #[value(name = "1.2")]
@@ -229,6 +419,16 @@ pub(crate) enum MqttVersion {
     V311,
     #[value(name = "5")]
     V5,
+}
+
+impl MqttVersion {
+    /// As on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::V311 => "3.1.1",
+            Self::V5 => "5",
+        }
+    }
 }
 
 impl From<MqttVersion> for Version {

@@ -1,4 +1,4 @@
-//! CPU time and memory of a process, from /proc.
+//! CPU time, memory, sleeps and open files of a process, from /proc.
 
 use std::fs;
 
@@ -14,11 +14,43 @@ pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     parse_cpu(&stat).with_context(|| format!("{path} is not as expected"))
 }
 
+/// User and system CPU seconds of the calling thread.
+pub(crate) fn own_thread_cpu_seconds() -> anyhow::Result<f64> {
+    let path = "/proc/thread-self/stat";
+    let stat = fs::read_to_string(path).context(path)?;
+    parse_cpu(&stat).with_context(|| format!("{path} is not as expected"))
+}
+
 /// Resident memory of a process in bytes.
 pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).with_context(|| path.clone())?;
-    parse_resident(&status).with_context(|| format!("{path} has no VmRSS"))
+    parse_kibibytes(&status, "VmRSS:").with_context(|| format!("{path} has no VmRSS"))
+}
+
+/// The most resident memory that a process ever had, in bytes.
+pub(crate) fn peak_resident_bytes(pid: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).with_context(|| path.clone())?;
+    parse_kibibytes(&status, "VmHWM:").with_context(|| format!("{path} has no VmHWM"))
+}
+
+/// How often the threads of a process went to sleep, those that ended not included.
+pub(crate) fn sleeps(pid: u32) -> anyhow::Result<u64> {
+    let folder = format!("/proc/{pid}/task");
+    let mut sum = 0;
+    for task in fs::read_dir(&folder).with_context(|| folder.clone())? {
+        // A thread may end between the listing and this.
+        let Ok(status) = fs::read_to_string(task?.path().join("status")) else { continue };
+        sum += parse_sleeps(&status).with_context(|| format!("{folder} is not as expected"))?;
+    }
+    Ok(sum)
+}
+
+/// How many files a process has open.
+pub(crate) fn open_files(pid: u32) -> anyhow::Result<u64> {
+    let folder = format!("/proc/{pid}/fd");
+    Ok(fs::read_dir(&folder).with_context(|| folder.clone())?.count() as u64)
 }
 
 /// How many files this process may have open.
@@ -40,8 +72,13 @@ fn parse_cpu(stat: &str) -> Option<f64> {
     Some(ticks as f64 / TICKS)
 }
 
-fn parse_resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+fn parse_sleeps(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+    line.trim().parse().ok()
+}
+
+fn parse_kibibytes(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -62,16 +99,20 @@ mod tests {
     fn reads_what_the_kernel_writes() {
         let stat = "12 (a) b) S 1 12 12 0 -1 4194560 1 2 3 4 150 50 7 8 20 0 3 0 99";
         assert_eq!(parse_cpu(stat), Some(2.0));
-        assert_eq!(parse_resident("VmSize:\t 9 kB\nVmRSS:\t    12 kB\n"), Some(12 * 1024));
+        assert_eq!(parse_kibibytes("VmHWM:\t 9 kB\nVmRSS:\t    12 kB\n", "VmRSS:"), Some(12 * 1024));
+        assert_eq!(parse_sleeps("voluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t9\n"), Some(7));
         let limits = "Limit Soft Hard Units\nMax open files            20000  20001  files\n";
         assert_eq!(parse_file_limit(limits), Some(20_000));
     }
 
     #[test]
     fn reads_its_own() {
-        assert!(cpu_seconds(own_id()).unwrap() >= 0.0);
+        assert!(cpu_seconds(own_id()).unwrap() >= own_thread_cpu_seconds().unwrap() - 0.02);
         assert!(resident_bytes(own_id()).unwrap() > 100_000);
+        assert!(peak_resident_bytes(own_id()).unwrap() > 100_000);
         assert!(open_file_limit().unwrap() > 0);
+        assert!(open_files(own_id()).unwrap() > 2);
+        assert!(sleeps(own_id()).is_ok());
         assert!(cpu_seconds(u32::MAX).is_err());
     }
 }

@@ -8,6 +8,7 @@ use fleethaven_mqtt::Packet;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
+use crate::alarm::Alarm;
 use crate::client::{Client, Spec};
 use crate::clock;
 use crate::link::Remains;
@@ -19,6 +20,10 @@ use crate::target::Target;
 const READ: usize = 64 * 1024;
 /// Reads of one client before the others have their turn.
 const READS_A_TURN: usize = 16;
+/// Waits shorter than this are timed by the alarm; polling alone rounds them up to a millisecond.
+const FINE: Duration = Duration::from_millis(20);
+/// The alarm among the clients' keys.
+const ALARM: Token = Token(usize::MAX);
 /// Events taken from the kernel at a time.
 const EVENTS: usize = 1024;
 
@@ -33,6 +38,7 @@ pub(crate) enum Event {
 /// The clients and what waits on their sockets.
 pub(crate) struct Reactor {
     poll: Poll,
+    alarm: Alarm,
     events: Events,
     clients: Slab<Client>,
     scratch: Vec<u8>,
@@ -44,8 +50,10 @@ pub(crate) struct Reactor {
 
 impl Reactor {
     pub(crate) fn new() -> anyhow::Result<Self> {
+        let poll = Poll::new()?;
         Ok(Self {
-            poll: Poll::new()?,
+            alarm: Alarm::new(poll.registry(), ALARM)?,
+            poll,
             events: Events::with_capacity(EVENTS),
             clients: Slab::new(),
             scratch: vec![0; READ],
@@ -81,6 +89,11 @@ impl Reactor {
             // One that is gone already needs no good-bye; dropping it takes it off the poll.
             _ = client.disconnect();
         }
+    }
+
+    /// Drops the connection without a word and forgets the client, who is given back.
+    pub(crate) fn cut(&mut self, key: usize) -> Option<Spec> {
+        Some(self.clients.try_remove(key)?.spec().clone())
     }
 
     /// Waits at most `timeout`, then reads and writes what is ready and hands each event to `handle` with the
@@ -121,13 +134,19 @@ impl Reactor {
 
     fn wait(&mut self, timeout: Duration) -> anyhow::Result<()> {
         let timeout = if self.unfinished.is_empty() { timeout } else { Duration::ZERO };
+        let is_fine = !timeout.is_zero() && timeout < FINE;
+        if is_fine {
+            self.alarm.set(timeout)?;
+        }
+        let timeout = if is_fine { FINE } else { timeout };
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(error.into()),
             _ => {}
         }
         self.ready.clear();
         self.ready.append(&mut self.unfinished);
-        self.ready.extend(self.events.iter().map(|event| event.token().0));
+        let tokens = self.events.iter().map(|event| event.token()).filter(|token| *token != ALARM);
+        self.ready.extend(tokens.map(|token| token.0));
         Ok(())
     }
 }
@@ -165,7 +184,8 @@ fn serve(
     Ok(remains)
 }
 
-/// Opens all of `specs`, some at a time, and gives their keys in the same order.
+/// Opens all of `specs`, some at a time, and gives their keys in the same order. `handle` gets what comes for
+/// those that are open, and messages that come before SUBACK.
 ///
 /// # Errors
 /// One of them is refused, or the time is over.
@@ -174,6 +194,7 @@ pub(crate) fn open_all(
     target: &Target,
     common: &Common,
     specs: Vec<Spec>,
+    mut handle: impl FnMut(&mut Client, Event, Instant),
 ) -> anyhow::Result<Vec<usize>> {
     let (wanted, limit) = (specs.len(), common.opening as usize);
     let mut waiting = VecDeque::from(specs);
@@ -187,10 +208,16 @@ pub(crate) fn open_all(
         {
             keys.push(reactor.open(target, spec).with_context(|| target.address.to_string())?);
         }
-        reactor.turn(Duration::from_millis(100), |_, client, event, _| match event {
-            Event::Packet(_) if client.is_open() => Ok(()),
+        reactor.turn(Duration::from_millis(100), |_, client, event, at| match event {
+            Event::Packet(_) if client.is_open() => {
+                handle(client, event, at);
+                Ok(())
+            }
             Event::Packet(packet) => {
                 open += usize::from(client.establish(&packet)?);
+                if matches!(packet, Packet::Publish(_) | Packet::Pubrel(_)) {
+                    handle(client, Event::Packet(packet), at);
+                }
                 Ok(())
             }
             Event::Closed(error) => Err(error.context(format!("after {open} connections"))),

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use clap::Parser as _;
 use fleethaven_mqtt::{
     Connack, DecodeLimits, Decoder, Packet, PacketId, Publish, QoS, ReasonCode, Suback, Version, encode,
-    encode_puback_ok,
+    encode_puback_ok, encode_pubcomp_ok, encode_pubrec_ok, encode_pubrel_ok,
 };
 
 use crate::options::Options;
@@ -83,11 +83,15 @@ impl Connection {
                 encode(&Packet::Suback(suback), version, &mut out).unwrap();
             }
             Packet::Publish(publish) => {
-                if let Some(packet_id) = publish.packet_id {
-                    encode_puback_ok(packet_id, &mut out);
+                match (publish.qos, publish.packet_id) {
+                    (QoS::AtLeastOnce, Some(id)) => encode_puback_ok(id, &mut out),
+                    (QoS::ExactlyOnce, Some(id)) => encode_pubrec_ok(id, &mut out),
+                    _ => {}
                 }
                 self.deliver(publish, version);
             }
+            Packet::Pubrel(ack) => encode_pubcomp_ok(ack.packet_id, &mut out),
+            Packet::Pubrec(ack) => encode_pubrel_ok(ack.packet_id, &mut out),
             _ => {}
         }
         _ = self.stream.write_all(&out);
@@ -140,6 +144,9 @@ fn counted_runs_deliver_everything_once_in_order() {
         ("fan-out --subscribers 9 --count 100", 900),
         ("pairs --pairs 5 --count 500 --qos 1 --payload 2000", 500),
         ("fan-in --publishers 2 --count 300 --rate 3000", 300),
+        ("fan-in --publishers 2 --count 300 --rate 3000 --spin", 300),
+        ("pairs --pairs 3 --count 300 --qos 2 --topics fleet", 300),
+        ("fan-in --publishers 3 --subscribers 2 --count 300 --qos 2 --mqtt 3.1.1", 600),
     ] {
         let report = run(broker, line).unwrap();
         assert_eq!(number(&report, "received"), received, "{line}: {report:?}");
@@ -171,6 +178,29 @@ fn connections_are_held_and_handshakes_counted() {
     assert_eq!((number(&report, "connections"), number(&report, "connections_lost")), (40, 0));
     let report = run(broker, "handshakes --duration 1 --in-flight 4").unwrap();
     assert!(number(&report, "handshakes") > 0 && number(&report, "failed") == 0, "{report:?}");
+}
+
+#[test]
+fn storms_and_soaks_have_bystanders() {
+    let broker = broker(Fault::None);
+    for line in [
+        "connect-storm --connections 30 --bystanders 2 --rate 200 --quiet 1",
+        "reconnect-storm --connections 30 --bystanders 2 --rate 200 --quiet 1",
+    ] {
+        let report = run(broker, line).unwrap();
+        assert_eq!(number(&report, "failed_attempts"), 0, "{line}: {report:?}");
+        assert_eq!(number(&report, "bystanders_during_lost"), 0, "{line}: {report:?}");
+        assert!(report.number("bystanders_before_latency_p99_us") > Some(0.0), "{line}: {report:?}");
+        assert!(report.number("open_after_p99_ms") > Some(0.0), "{line}: {report:?}");
+    }
+}
+
+#[test]
+fn a_search_says_why_it_found_nothing() {
+    let line = "sustained --publishers 2 --from 2000 --precision 100 --bound 1000 --duration 1 --warmup 0";
+    let report = run(broker(Fault::Loses), line).unwrap();
+    assert_eq!(report.get("sustained_per_second"), Some(&serde_json::Value::Null), "{report:?}");
+    assert_eq!(report.get("failed_because").unwrap(), "messages were lost");
 }
 
 #[test]

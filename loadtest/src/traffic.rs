@@ -1,28 +1,31 @@
 //! Messages from publishers to subscribers: fan-in, fan-out and pairs, in open or closed loop.
 //!
+//! - `plan`: who publishes what to whom
 //! - `publishers`: who may send when, and the stamping of payloads
 //! - `receipts`: what came, how late, and what is missing
+//! - `flow`: both together, fed with what the sockets bring
 //! - `summary`: from two moments of a run to its figures
+//! - `beside`: a light load in the background of something else
 
+mod beside;
+mod flow;
+mod plan;
 mod publishers;
 mod receipts;
 mod summary;
 
 use std::time::{Duration, Instant};
 
-use fleethaven_mqtt::{Packet, QoS, encode_puback_ok};
-
-use crate::client::{Client, Spec};
 use crate::clock;
-use crate::options::{Common, FanIn, FanOut, Load, Pairs};
 use crate::process;
-use crate::reactor::{Event, Reactor, open_all};
+use crate::reactor::{Reactor, open_all};
 use crate::report::{self, Report};
 use crate::target::Target;
 
-use publishers::Publishers;
-use receipts::Receipts;
-use summary::Moment;
+pub(crate) use beside::{Beside, beside};
+use flow::Flow;
+pub(crate) use plan::{Layout, Plan};
+pub(crate) use summary::Moment;
 
 /// A closed loop without news for this long at QoS 0 writes its messages off as lost and goes on.
 const WRITE_OFF: Duration = Duration::from_secs(1);
@@ -33,170 +36,98 @@ const LINGER: Duration = Duration::from_millis(200);
 /// Longest wait for sockets in one turn.
 const TURN: Duration = Duration::from_millis(50);
 
-/// Which subscribers get which streams; there is one stream per publisher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Layout {
-    /// Every subscriber gets every stream.
-    Everyone,
-    /// Each message goes to one of the subscribers.
-    Shared,
-    /// Subscriber N gets stream N.
-    Paired,
-}
-
-/// Who publishes to whom.
-pub(crate) struct Plan<'a> {
-    scenario: &'static str,
-    common: &'a Common,
-    load: &'a Load,
-    publishers: usize,
-    subscribers: usize,
-    layout: Layout,
-}
-
-impl<'a> Plan<'a> {
-    pub(crate) fn fan_in(options: &'a FanIn) -> Self {
-        Self {
-            scenario: "fan-in",
-            common: &options.common,
-            load: &options.load,
-            publishers: options.publishers as usize,
-            subscribers: options.subscribers as usize,
-            layout: if options.shared { Layout::Shared } else { Layout::Everyone },
-        }
-    }
-
-    pub(crate) fn fan_out(options: &'a FanOut) -> Self {
-        Self {
-            scenario: "fan-out",
-            common: &options.common,
-            load: &options.load,
-            publishers: 1,
-            subscribers: options.subscribers as usize,
-            layout: Layout::Everyone,
-        }
-    }
-
-    pub(crate) fn pairs(options: &'a Pairs) -> Self {
-        let pairs = options.pairs as usize;
-        Self {
-            scenario: "pairs",
-            common: &options.common,
-            load: &options.load,
-            publishers: pairs,
-            subscribers: pairs,
-            layout: Layout::Paired,
-        }
-    }
-
-    /// Deliveries of one publish.
-    fn fan(&self) -> u64 {
-        if self.layout == Layout::Everyone { self.subscribers as u64 } else { 1 }
-    }
-
-    fn topic(&self, stream: usize) -> String {
-        format!("{}/{}/{stream}", self.common.client_prefix, process::own_id())
-    }
-
-    fn filter(&self, subscriber: usize) -> String {
-        match self.layout {
-            Layout::Paired => self.topic(subscriber),
-            Layout::Everyone if self.publishers == 1 => self.topic(0),
-            Layout::Everyone => format!("{}/{}/+", self.common.client_prefix, process::own_id()),
-            Layout::Shared => format!("$share/load/{}/{}/+", self.common.client_prefix, process::own_id()),
-        }
-    }
-
-    fn subscriber_specs(&self) -> Vec<Spec> {
-        let id = |number| format!("{}-{}-s{number}", self.common.client_prefix, process::own_id());
-        let filter = |number| Some((self.filter(number), self.load.qos()));
-        (0..self.subscribers)
-            .map(|number| Spec { number, client_id: id(number), filter: filter(number) })
-            .collect()
-    }
-
-    fn publisher_specs(&self) -> Vec<Spec> {
-        let id = |number| format!("{}-{}-p{number}", self.common.client_prefix, process::own_id());
-        (0..self.publishers)
-            .map(|stream| Spec { number: self.subscribers + stream, client_id: id(stream), filter: None })
-            .collect()
-    }
-}
-
-/// What a client is for.
-#[derive(Clone, Copy, Debug)]
-enum Role {
-    None,
-    Publisher(usize),
-    Subscriber(usize),
-}
-
 /// A run under way.
-struct Run<'a> {
-    plan: &'a Plan<'a>,
+pub(crate) struct Run<'a> {
+    plan: Plan<'a>,
+    target: Target,
     reactor: Reactor,
-    /// By client key.
-    roles: Vec<Role>,
-    publishers: Publishers,
-    receipts: Receipts,
-    refused: u64,
-    connections_lost: u64,
-    start: Instant,
-    /// When a delivery or an acknowledgement last came.
-    news: Instant,
-    told: Instant,
+    flow: Flow,
+    told: Told,
+}
+
+/// What the watcher was last told.
+struct Told {
+    at: Instant,
+    sent: u64,
+    received: u64,
+    broker_cpu: f64,
 }
 
 /// Opens everyone, loads, drains, sums up.
-pub(crate) fn run(plan: &Plan<'_>) -> anyhow::Result<Report> {
-    let target = Target::new(plan.common, plan.publishers + plan.subscribers, false)?;
-    let mut reactor = Reactor::new()?;
-    let subscribers = open_all(&mut reactor, &target, plan.common, plan.subscriber_specs())?;
-    let publishers = open_all(&mut reactor, &target, plan.common, plan.publisher_specs())?;
-    let mut run = Run {
-        plan,
-        roles: roles(&subscribers, &publishers),
-        publishers: Publishers::new(plan, &mut reactor, &publishers, target.version)?,
-        receipts: Receipts::new(plan)?,
-        reactor,
-        refused: 0,
-        connections_lost: 0,
-        start: clock::now(),
-        news: clock::now(),
-        told: clock::now(),
-    };
+pub(crate) fn run(plan: Plan<'_>) -> anyhow::Result<Report> {
+    let mut run = Run::new(plan)?;
+    let subscribers = run.open_subscribers()?;
+    let publishers = run.open_publishers()?;
     let (first, last) = run.drive()?;
     let report = run.summary(&first, &last);
-    subscribers.into_iter().chain(publishers).for_each(|key| run.reactor.close(key));
+    run.close(subscribers.into_iter().chain(publishers));
     Ok(report)
 }
 
-fn roles(subscribers: &[usize], publishers: &[usize]) -> Vec<Role> {
-    let most = subscribers.iter().chain(publishers).max().map_or(0, |key| key + 1);
-    let mut roles = vec![Role::None; most];
-    let subscribers = subscribers.iter().enumerate().map(|(number, key)| (*key, Role::Subscriber(number)));
-    let publishers = publishers.iter().enumerate().map(|(stream, key)| (*key, Role::Publisher(stream)));
-    for (key, role) in subscribers.chain(publishers) {
-        if let Some(place) = roles.get_mut(key) {
-            *place = role;
-        }
+impl<'a> Run<'a> {
+    /// A run with nobody there yet.
+    pub(crate) fn new(plan: Plan<'a>) -> anyhow::Result<Self> {
+        let told = Told { at: clock::now(), sent: 0, received: 0, broker_cpu: 0.0 };
+        Ok(Self {
+            target: Target::new(plan.common, plan.publishers + plan.subscribers, false)?,
+            reactor: Reactor::new()?,
+            flow: Flow::new(&plan)?,
+            told,
+            plan,
+        })
     }
-    roles
-}
 
-impl Run<'_> {
+    /// Opens the subscribers and gives their keys.
+    pub(crate) fn open_subscribers(&mut self) -> anyhow::Result<Vec<usize>> {
+        let Self { plan, target, reactor, flow, .. } = self;
+        open_all(reactor, target, plan.common, plan.subscriber_specs(), |client, event, at| {
+            flow.take(client, event, at);
+        })
+    }
+
+    /// Opens the publishers and gives their keys.
+    pub(crate) fn open_publishers(&mut self) -> anyhow::Result<Vec<usize>> {
+        let Self { plan, target, reactor, flow, .. } = self;
+        let keys = open_all(reactor, target, plan.common, plan.publisher_specs(), |client, event, at| {
+            flow.take(client, event, at);
+        })?;
+        flow.publishers.enrol(plan, reactor, &keys, target.version)?;
+        Ok(keys)
+    }
+
+    /// Closes these clients in order.
+    pub(crate) fn close(&mut self, keys: impl IntoIterator<Item = usize>) {
+        keys.into_iter().for_each(|key| self.reactor.close(key));
+    }
+
+    /// Whether the broker said that it had kept this client's session.
+    pub(crate) fn is_session_present(&mut self, key: usize) -> bool {
+        self.reactor.client(key).is_some_and(|client| client.session_present)
+    }
+
+    /// Ends the subscribers' sessions in the broker.
+    pub(crate) fn forget_sessions(&mut self) -> anyhow::Result<()> {
+        self.plan.persistent = false;
+        let keys = self.open_subscribers()?;
+        self.close(keys);
+        Ok(())
+    }
+
+    /// The stamps' time begins.
+    pub(crate) fn begin(&mut self) {
+        self.flow.start = clock::now();
+        self.flow.news = self.flow.start;
+    }
+
     /// Runs to the end; the measured part lies between the two moments given.
     fn drive(&mut self) -> anyhow::Result<(Moment, Moment)> {
         let load = self.plan.load;
-        self.start = clock::now();
-        self.news = self.start;
-        self.load_until(self.start + load.warmup())?;
-        self.receipts.latency.reset();
-        self.publishers.most_late = 0;
-        let first = self.moment()?;
+        self.begin();
+        self.load_while(load.warmup(), || true)?;
+        let first = self.begin_measuring()?;
         match load.count {
             None => {
-                self.load_until(first.at + load.duration())?;
+                self.load_while(load.duration(), || true)?;
                 let last = self.moment()?;
                 self.drain()?;
                 self.linger()?;
@@ -212,35 +143,57 @@ impl Run<'_> {
         }
     }
 
-    fn load_until(&mut self, end: Instant) -> anyhow::Result<()> {
-        while clock::now() < end && !self.is_stalled() {
+    /// Publishes for so long, while `wanted` says so and something comes back.
+    pub(crate) fn load_while(
+        &mut self,
+        time: Duration,
+        mut wanted: impl FnMut() -> bool,
+    ) -> anyhow::Result<()> {
+        let end = clock::now() + time;
+        while clock::now() < end && wanted() && !self.is_stalled() {
             let left = end.saturating_duration_since(clock::now());
-            self.turn(self.publishers.wait(self.elapsed()).min(left))?;
-            self.publishers.fill(&mut self.reactor, clock::nanos(self.start, clock::now()), u64::MAX)?;
+            self.turn(self.flow.publishers.wait(self.elapsed()).min(left))?;
+            self.fill(u64::MAX)?;
         }
         Ok(())
     }
 
-    fn load_until_sent(&mut self, count: u64) -> anyhow::Result<()> {
-        while self.publishers.sent < count && !self.is_stalled() {
-            self.publishers.fill(&mut self.reactor, clock::nanos(self.start, clock::now()), count)?;
-            self.turn(self.publishers.wait(self.elapsed()))?;
+    /// Publishes until this many messages are sent in all.
+    pub(crate) fn load_until_sent(&mut self, count: u64) -> anyhow::Result<()> {
+        while self.flow.publishers.sent < count && !self.is_stalled() {
+            self.fill(count)?;
+            self.turn(self.flow.publishers.wait(self.elapsed()))?;
         }
         Ok(())
+    }
+
+    fn fill(&mut self, most: u64) -> anyhow::Result<()> {
+        let now = self.elapsed();
+        self.flow.publishers.fill(&mut self.reactor, now, most)
     }
 
     /// Waits for what is under way; at QoS 0 some of it may never come.
-    fn drain(&mut self) -> anyhow::Result<()> {
-        let patience = STALLED / 2;
-        self.news = clock::now();
-        while !self.is_settled() && self.news.elapsed() < patience {
+    pub(crate) fn drain(&mut self) -> anyhow::Result<()> {
+        let expected = self.flow.publishers.sent * self.plan.fan();
+        self.wait_until(|flow| flow.receipts.distinct >= expected && flow.publishers.is_acknowledged())
+    }
+
+    /// Waits until `done`, or until nothing comes any more.
+    pub(crate) fn wait_until_acknowledged(&mut self) -> anyhow::Result<()> {
+        self.wait_until(|flow| flow.publishers.is_acknowledged())
+    }
+
+    fn wait_until(&mut self, done: impl Fn(&Flow) -> bool) -> anyhow::Result<()> {
+        let patience = if self.plan.may_lose() { STALLED / 2 } else { STALLED };
+        self.flow.news = clock::now();
+        while !done(&self.flow) && self.flow.news.elapsed() < patience {
             self.turn(TURN)?;
         }
         Ok(())
     }
 
     /// Listens on for repeats of what came already.
-    fn linger(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn linger(&mut self) -> anyhow::Result<()> {
         let end = clock::now() + LINGER;
         while clock::now() < end {
             self.turn(TURN)?;
@@ -248,68 +201,57 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn is_settled(&self) -> bool {
-        let expected = self.publishers.sent * self.plan.fan();
-        self.receipts.distinct >= expected && self.publishers.is_acknowledged()
-    }
-
     fn is_stalled(&mut self) -> bool {
-        let silent = self.news.elapsed();
-        if silent > WRITE_OFF && self.plan.load.qos() == QoS::AtMostOnce {
-            self.publishers.write_off();
+        let silent = self.flow.news.elapsed();
+        if silent > WRITE_OFF && self.plan.may_lose() {
+            self.flow.publishers.write_off();
         }
         // In open loop at a low rate there is nothing to hear for a while.
         silent > STALLED && self.plan.load.rate.is_none_or(|rate| rate > 10)
     }
 
     fn elapsed(&self) -> u64 {
-        clock::nanos(self.start, clock::now())
+        clock::nanos(self.flow.start, clock::now())
     }
 
     fn turn(&mut self, timeout: Duration) -> anyhow::Result<()> {
-        let Self { reactor, roles, publishers, receipts, refused, connections_lost, start, news, .. } = self;
-        reactor.turn(timeout.min(TURN), |key, client, event, at| {
-            let role = roles.get(key).copied().unwrap_or(Role::None);
-            match (event, role) {
-                (Event::Packet(Packet::Publish(publish)), Role::Subscriber(number)) => {
-                    *news = at;
-                    acknowledge(client, publish.packet_id);
-                    if let Some(stream) = receipts.take(number, &publish.payload, clock::nanos(*start, at)) {
-                        publishers.delivered(stream);
-                    }
-                }
-                (Event::Packet(Packet::Puback(ack)), Role::Publisher(stream)) => {
-                    *news = at;
-                    *refused += u64::from(ack.reason.is_error());
-                    publishers.acknowledged(stream);
-                }
-                (Event::Packet(Packet::Disconnect(disconnect)), _) => {
-                    let line = format!("DISCONNECT says {:?}", disconnect.reason);
-                    report::progress(*connections_lost == 0, &line);
-                }
-                (Event::Packet(_), _) => {}
-                (Event::Closed(error), _) => {
-                    report::progress(*connections_lost == 0, &format!("a connection is lost: {error:#}"));
-                    *connections_lost += 1;
-                }
-            }
+        let Self { reactor, flow, .. } = self;
+        reactor.turn(timeout.min(TURN), |_, client, event, at| {
+            flow.take(client, event, at);
             Ok(())
         })?;
-        self.tell();
+        if self.plan.common.progress && self.told.at.elapsed() > Duration::from_secs(1) {
+            self.tell()?;
+        }
         Ok(())
     }
 
-    fn tell(&mut self) {
-        if self.plan.common.progress && self.told.elapsed() > Duration::from_secs(1) {
-            self.told = clock::now();
-            let line = format!("{} sent, {} received", self.publishers.sent, self.receipts.received);
-            report::progress(true, &line);
-        }
-    }
-}
-
-fn acknowledge(client: &mut Client, packet_id: Option<fleethaven_mqtt::PacketId>) {
-    if let Some(packet_id) = packet_id {
-        encode_puback_ok(packet_id, &mut client.out);
+    /// One line for the watcher.
+    fn tell(&mut self) -> anyhow::Result<()> {
+        let broker_cpu = self.plan.common.pid.map(process::cpu_seconds).transpose()?;
+        let told = Told {
+            at: clock::now(),
+            sent: self.flow.publishers.sent,
+            received: self.flow.receipts.received,
+            broker_cpu: broker_cpu.unwrap_or(0.0),
+        };
+        let seconds = told.at.saturating_duration_since(self.told.at).as_secs_f64();
+        let per_second = |now: u64, before: u64| (now - before) as f64 / seconds;
+        let broker = match broker_cpu {
+            Some(cpu) => {
+                format!(", broker {:.0} % of a core", (cpu - self.told.broker_cpu) / seconds * 100.0)
+            }
+            None => String::new(),
+        };
+        let line = format!(
+            "{:6.1} s: {:.0} sent/s, {:.0} received/s, p99 {:.2} ms so far{broker}",
+            self.flow.start.elapsed().as_secs_f64(),
+            per_second(told.sent, self.told.sent),
+            per_second(told.received, self.told.received),
+            self.flow.receipts.latency.value_at_quantile(0.99) as f64 / 1e6,
+        );
+        report::progress(true, &line);
+        self.told = told;
+        Ok(())
     }
 }

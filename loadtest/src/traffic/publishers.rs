@@ -4,16 +4,21 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use fleethaven_mqtt::{PacketId, Publish, QoS, Template, Version};
+use hdrhistogram::Histogram;
 
 use super::{Plan, TURN};
 use crate::client::Client;
 use crate::reactor::Reactor;
+use crate::report;
 use crate::stamp::Stamp;
 
 /// Bytes that may wait on one publisher's socket before it pauses.
 const MOST_WAITING: usize = 256 * 1024;
 /// Messages of an open loop sent in one turn; what is due beyond that goes in the next.
 const MOST_A_TURN: u64 = 2048;
+
+/// Shortest sleep of an open loop: at high rates it sends a few messages at a time rather than wake for each.
+const SHORTEST_SLEEP: u64 = 20_000;
 
 /// All publishers of a run, and its pace.
 pub(super) struct Publishers {
@@ -25,10 +30,15 @@ pub(super) struct Publishers {
     qos: QoS,
     /// Publishes per second; a closed loop when absent.
     rate: Option<u64>,
+    spin: bool,
+    /// A closed loop goes on when its messages are delivered, not when they are acknowledged.
+    awaits_delivery: bool,
     /// Messages sent.
     pub(super) sent: u64,
-    /// The furthest that an open loop was behind its schedule, in nanoseconds.
-    pub(super) most_late: u64,
+    /// How far an open loop was behind its schedule with each message, in nanoseconds.
+    pub(super) lateness: Histogram<u64>,
+    /// Turns of an open loop that ended because a full socket or window held the next publisher back.
+    pub(super) held: u64,
     /// Keys of clients written to in this turn.
     dirty: Vec<usize>,
 }
@@ -47,16 +57,35 @@ struct Publisher {
 }
 
 impl Publishers {
-    pub(super) fn new(
+    /// None yet.
+    pub(super) fn new(plan: &Plan<'_>) -> anyhow::Result<Self> {
+        Ok(Self {
+            list: Vec::new(),
+            fan: plan.fan(),
+            window: u64::from(plan.load.window),
+            payload: plan.load.payload as usize,
+            qos: plan.load.qos(),
+            rate: plan.load.rate,
+            spin: plan.load.spin,
+            awaits_delivery: !plan.persistent,
+            sent: 0,
+            lateness: report::histogram()?,
+            held: 0,
+            dirty: Vec::new(),
+        })
+    }
+
+    /// Takes open clients as the publishers.
+    pub(super) fn enrol(
+        &mut self,
         plan: &Plan<'_>,
         reactor: &mut Reactor,
         keys: &[usize],
         version: Version,
-    ) -> anyhow::Result<Self> {
-        let mut list = Vec::with_capacity(keys.len());
+    ) -> anyhow::Result<()> {
         for (stream, key) in keys.iter().enumerate() {
             let client = reactor.client(*key).context("a publisher is gone before the run")?;
-            list.push(Publisher {
+            self.list.push(Publisher {
                 key: *key,
                 stream: u32::try_from(stream)?,
                 template: template(plan, stream, version)?,
@@ -67,17 +96,7 @@ impl Publishers {
                 next_id: PacketId::MIN,
             });
         }
-        Ok(Self {
-            list,
-            fan: plan.fan(),
-            window: u64::from(plan.load.window),
-            payload: plan.load.payload as usize,
-            qos: plan.load.qos(),
-            rate: plan.load.rate,
-            sent: 0,
-            most_late: 0,
-            dirty: Vec::new(),
-        })
+        Ok(())
     }
 
     /// One delivery of a stream's message came.
@@ -87,14 +106,14 @@ impl Publishers {
         }
     }
 
-    /// A PUBACK came.
+    /// A publish is complete: PUBACK or PUBCOMP came, or a refusal.
     pub(super) fn acknowledged(&mut self, stream: usize) {
         if let Some(publisher) = self.list.get_mut(stream) {
             publisher.acknowledged += 1;
         }
     }
 
-    /// Whether nothing waits for PUBACK.
+    /// Whether nothing waits for an acknowledgement.
     pub(super) fn is_acknowledged(&self) -> bool {
         self.qos == QoS::AtMostOnce || self.list.iter().all(|one| one.acknowledged >= one.sequence)
     }
@@ -106,12 +125,15 @@ impl Publishers {
         }
     }
 
-    /// How long sockets may be waited for at `now` nanoseconds of the run. Waits are a millisecond too coarse
-    /// for most schedules, so an open loop spins through the last one.
+    /// How long sockets may be waited for at `now` nanoseconds of the run.
     pub(super) fn wait(&self, now: u64) -> Duration {
         let Some(rate) = self.rate else { return TURN };
         let left = due_at(self.sent, rate).saturating_sub(now);
-        Duration::from_millis((left / 1_000_000).saturating_sub(1))
+        match left {
+            0 => Duration::ZERO,
+            _ if self.spin => Duration::from_millis((left / 1_000_000).saturating_sub(1)),
+            _ => Duration::from_nanos(left.max(SHORTEST_SLEEP)),
+        }
     }
 
     /// Sends what may be sent at `now` nanoseconds of the run, up to `most` messages in the whole run.
@@ -129,8 +151,11 @@ impl Publishers {
 
     fn fill_windows(&mut self, reactor: &mut Reactor, now: u64, most: u64) -> anyhow::Result<()> {
         for publisher in &mut self.list {
-            let under_way = (publisher.sequence * self.fan).saturating_sub(publisher.delivered);
-            let room = self.window.saturating_sub(under_way.div_ceil(self.fan));
+            let under_way = match self.awaits_delivery {
+                true => publisher.undelivered(self.fan),
+                false => publisher.unacknowledged(),
+            };
+            let room = self.window.saturating_sub(under_way);
             let Some(client) = reactor.client(publisher.key) else { continue };
             let was_empty = client.out.is_empty();
             for _ in 0..room {
@@ -155,16 +180,17 @@ impl Publishers {
             if due > now || self.sent >= most {
                 break;
             }
-            self.most_late = self.most_late.max(now - due);
             let turn = usize::try_from(self.sent).unwrap_or(0).checked_rem(self.list.len()).unwrap_or(0);
             let Some(publisher) = self.list.get_mut(turn) else { break };
             let client = reactor.client(publisher.key).context("a publisher's connection is lost")?;
             if !publisher.may_send(self.qos, client) {
+                self.held += 1;
                 break;
             }
             if client.out.is_empty() {
                 self.dirty.push(publisher.key);
             }
+            self.lateness.saturating_record((now - due).max(1));
             publisher.send(client, self.payload, due)?;
             self.sent += 1;
         }
@@ -173,9 +199,17 @@ impl Publishers {
 }
 
 impl Publisher {
+    fn unacknowledged(&self) -> u64 {
+        self.sequence.saturating_sub(self.acknowledged)
+    }
+
+    /// Messages that did not reach all who are to get them.
+    fn undelivered(&self, fan: u64) -> u64 {
+        (self.sequence * fan).saturating_sub(self.delivered).div_ceil(fan.max(1))
+    }
+
     fn may_send(&self, qos: QoS, client: &Client) -> bool {
-        let unacknowledged = self.sequence.saturating_sub(self.acknowledged);
-        client.out.len() < MOST_WAITING && (qos == QoS::AtMostOnce || unacknowledged < self.limit)
+        client.out.len() < MOST_WAITING && (qos == QoS::AtMostOnce || self.unacknowledged() < self.limit)
     }
 
     fn send(&mut self, client: &mut Client, payload: usize, sent: u64) -> anyhow::Result<()> {
