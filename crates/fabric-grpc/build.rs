@@ -5,7 +5,11 @@ use std::path::Path;
 /// What is generated and spoken.
 const SPOKEN: [&str; 1] = ["fleethaven/metadata/v1/metadata.proto"];
 /// What is a contract only: it must compile.
-const CONTRACTS: [&str; 2] = ["fleethaven/delivery/v1/delivery.proto", "fleethaven/routing/v1/routing.proto"];
+const CONTRACTS: [&str; 3] = [
+    "fleethaven/connections/v1/connections.proto",
+    "fleethaven/delivery/v1/delivery.proto",
+    "fleethaven/routing/v1/routing.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");

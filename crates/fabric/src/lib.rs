@@ -5,13 +5,16 @@
 //! - [`routing`]: [`Routing`]: a gateway core's lane into the routers: publish, subscribe, claim
 //! - [`rules`]: [`RuleFollower`], the topic rules as they change
 //! - [`delivery`]: [`Delivery`]: a router's way to push to connections
+//! - [`connections`]: [`Connections`]: who is connected, for the connections API
 #![warn(missing_docs)]
 
+pub mod connections;
 pub mod delivery;
 pub mod metadata;
 pub mod routing;
 pub mod rules;
 
+pub use connections::Connections;
 pub use delivery::{Delivery, Push};
 pub use metadata::{Metadata, WatchEvent};
 pub use routing::{Publish, Routing, RoutingEvent, RoutingRequest};

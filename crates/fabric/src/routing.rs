@@ -106,6 +106,10 @@ pub trait Routing: Send {
 
     /// Whether so much is outstanding that publishers should be held back.
     fn is_congested(&self) -> bool;
+
+    /// Whether a message on `topic` would reach any subscriber or rule now; `true` when that is not known here. For
+    /// services that need not make messages which nobody gets.
+    fn reaches_anyone(&self, scope: Scope, topic: &str) -> bool;
 }
 
 /// The position of a delivery in a persistent session's queue.

@@ -66,8 +66,8 @@ pub struct Accepted {
     pub publisher: Arc<Publisher>,
     /// The durable queue of a persistent session.
     pub queue: Option<QueueState>,
-    /// Filters the resumed session is subscribed to.
-    pub subscriptions: Vec<Utf8Bytes>,
+    /// Filters the resumed session is subscribed to, with their granted QoS.
+    pub subscriptions: Vec<(Utf8Bytes, QoS)>,
 }
 
 impl Session {
@@ -140,7 +140,8 @@ impl Session {
         self.will = will;
         self.session = accepted.session;
         self.publisher = Some(accepted.publisher);
-        self.subscriptions = accepted.subscriptions.into_iter().collect();
+        self.subscriptions =
+            accepted.subscriptions.into_iter().map(|(filter, qos)| (filter, Some(qos))).collect();
         self.state = State::Connected;
         let len = encoded_len(&connack, self.version);
         if len > self.outbound.max_packet() {

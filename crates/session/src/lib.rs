@@ -11,6 +11,7 @@
 //! | [`connect`] | CONNECT: what is checked before anyone is asked, CONNACK |
 //! | [`inbound`] | PUBLISH from the client: aliases, Receive Maximum, acknowledgements in the order of receipt |
 //! | [`outbound`] | PUBLISH to the client: the in-flight window, packet identifiers, what waits, sizes |
+//! | [`direct`] | direct messages: past subscriptions and queue |
 //! | [`queue`] | the durable queue of a persistent session: reading position, pushes, the pace of stored messages |
 //! | [`subscribe`] | SUBSCRIBE and UNSUBSCRIBE |
 //! | [`keep_alive`] | the keep-alive timer |
@@ -25,6 +26,7 @@
 
 pub mod close;
 pub mod connect;
+pub mod direct;
 pub mod encoded;
 pub mod inbound;
 pub mod keep_alive;
@@ -37,9 +39,10 @@ pub mod subscribe;
 
 pub use close::{Close, DisconnectReason, Ending};
 pub use connect::{Accepted, ConnectRequest, WillRequest, published_will};
+pub use direct::{DirectRefused, DirectTicket};
 pub use encoded::Encoded;
 pub use inbound::AckTicket;
-pub use outbound::Delivery;
+pub use outbound::{Delivery, DropCause};
 pub use output::Output;
 pub use queue::QueueState;
 pub use rate::{Meter, Rate};

@@ -11,6 +11,7 @@ use std::time::Instant;
 use fleethaven_mqtt::{PacketId, Version, encode};
 use fleethaven_types::{EntryId, Message, QoS, Timestamp};
 
+use crate::direct::Directs;
 use crate::encoded::{self, Encoded};
 use crate::output::Output;
 use crate::queue::{Cursor, QueueState};
@@ -62,7 +63,34 @@ pub(crate) struct Outbound {
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     pub(crate) queue: Option<Cursor>,
+    pub(crate) directs: Directs,
+    /// The shell holds back what must be acknowledged.
+    held: bool,
+    written: u64,
     dropped: u64,
+    last_drop: Option<DropCause>,
+}
+
+/// Why a delivery was dropped at its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropCause {
+    /// The client does not read what it is sent.
+    Unread,
+    /// The client does not acknowledge, and what may wait for it is full.
+    Unacknowledged,
+    /// The message is larger than the client takes.
+    TooLarge,
+}
+
+impl DropCause {
+    /// For the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unread => "the client does not read",
+            Self::Unacknowledged => "the client does not acknowledge",
+            Self::TooLarge => "larger than the client's Maximum Packet Size",
+        }
+    }
 }
 
 impl Default for Outbound {
@@ -76,7 +104,11 @@ impl Default for Outbound {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             queue: None,
+            directs: Directs::default(),
+            held: false,
+            written: 0,
             dropped: 0,
+            last_drop: None,
         }
     }
 }
@@ -118,7 +150,20 @@ impl Outbound {
     /// Whether the window has room, and packet identifiers stay unique if `next` is sent.
     fn has_room_for(&self, next: EntryId) -> bool {
         let span = self.in_flight.front().map_or(0, |oldest| next.0.saturating_sub(oldest.entry.0));
-        self.unacknowledged < self.window && span <= MAX_SPAN
+        let window = self.unacknowledged + self.directs.len() < self.window;
+        window && span <= MAX_SPAN && !self.directs.uses(next.packet_id())
+    }
+
+    /// Whether a delivery in flight has this identifier.
+    pub(crate) fn uses(&self, packet_id: PacketId) -> bool {
+        let Some(oldest) = self.in_flight.front() else { return false };
+        let entry = entry_of(packet_id, oldest.entry);
+        self.in_flight.binary_search_by_key(&entry, |slot| slot.entry).is_ok()
+    }
+
+    fn drop_one(&mut self, cause: DropCause) {
+        self.dropped += 1;
+        self.last_drop = Some(cause);
     }
 
     fn next(&self) -> EntryId {
@@ -138,8 +183,7 @@ impl Outbound {
     /// The entry that `packet_id` names, now acknowledged.
     pub(crate) fn acknowledge(&mut self, packet_id: PacketId) -> Option<EntryId> {
         let oldest = self.in_flight.front()?.entry;
-        let distance = (65_535 + u64::from(packet_id.get()) - u64::from(oldest.packet_id().get())) % 65_535;
-        let entry = EntryId(oldest.0 + distance);
+        let entry = entry_of(packet_id, oldest);
         let index = self.in_flight.binary_search_by_key(&entry, |slot| slot.entry).ok()?;
         let slot = self.in_flight.get_mut(index).filter(|slot| !slot.acknowledged)?;
         slot.acknowledged = true;
@@ -159,7 +203,24 @@ impl Session {
 
     /// Whether `entry` may be sent now.
     pub(crate) fn may_send(&self, entry: EntryId) -> bool {
-        self.outbound.has_room_for(entry) && self.output.len() < OUTPUT_BOUND
+        !self.outbound.held && self.outbound.has_room_for(entry) && !self.output_is_full()
+    }
+
+    /// Whether the client leaves so much unread that QoS 0 is dropped and the rest waits.
+    pub fn output_is_full(&self) -> bool {
+        self.output.len() >= OUTPUT_BOUND
+    }
+
+    /// Nothing that must be acknowledged is sent until [`Session::release`]: it waits as if the window were full.
+    pub fn hold(&mut self) {
+        self.outbound.held = true;
+    }
+
+    /// Ends [`Session::hold`].
+    pub fn release(&mut self, now: Now) {
+        if std::mem::take(&mut self.outbound.held) {
+            self.send_waiting(now);
+        }
     }
 
     /// Delivers a message that stands in no durable queue: QoS 0, or any QoS for a session that is not persistent.
@@ -179,12 +240,11 @@ impl Session {
     }
 
     fn deliver_unacknowledged(&mut self, encoded: &mut Encoded, delivery: &Delivery<'_>, now: Now) {
-        if self.output.len() < OUTPUT_BOUND {
-            let delivery = Delivery { qos: QoS::AtMostOnce, ..delivery.clone() };
-            self.write_publish(encoded, &delivery, None, false, now.wall);
-        } else {
-            self.outbound.dropped += 1;
+        if self.output_is_full() {
+            return self.outbound.drop_one(DropCause::Unread);
         }
+        let delivery = Delivery { qos: QoS::AtMostOnce, ..delivery.clone() };
+        self.write_publish(encoded, &delivery, None, false, now.wall);
     }
 
     /// Sends under the next number of a session that counts for itself.
@@ -203,8 +263,7 @@ impl Session {
         let full = self.outbound.waiting.len() as u64 >= limits.session_queued_messages
             || (self.outbound.waiting_bytes + size) as u64 > limits.session_queued_bytes;
         if full {
-            self.outbound.dropped += 1;
-            return;
+            return self.outbound.drop_one(DropCause::Unacknowledged);
         }
         self.outbound.waiting_bytes += size;
         self.outbound.waiting.push_back(Waiting {
@@ -245,14 +304,18 @@ impl Session {
             encode::publish_len(self.version, &publish) <= max
                 && write_one(&publish, self.version, &mut self.output)
         };
-        if !written {
-            self.outbound.dropped += 1;
-            tracing::debug!(client_id = %self.client_id, topic = %encoded.message().topic, "message too large for the client");
+        if written {
+            self.outbound.written += 1;
+        } else {
+            self.outbound.drop_one(DropCause::TooLarge);
         }
         written
     }
 
     pub(crate) fn handle_puback(&mut self, packet_id: PacketId, now: Now) {
+        if self.acknowledge_direct(packet_id) {
+            return self.send_waiting(now);
+        }
         let Some(entry) = self.outbound.acknowledge(packet_id) else {
             // Not in flight: a duplicate, or an identifier the client made up. Neither harms [MQTT5 4.3.2].
             return;
@@ -285,15 +348,31 @@ impl Session {
         self.outbound.dropped
     }
 
+    /// Why the last of [`Session::dropped`] was dropped.
+    pub fn last_drop(&self) -> Option<DropCause> {
+        self.outbound.last_drop
+    }
+
+    /// PUBLISH packets written so far.
+    pub fn delivered(&self) -> u64 {
+        self.outbound.written
+    }
+
     /// How many more deliveries may wait for an acknowledgement.
     pub fn window_left(&self) -> usize {
-        self.outbound.window.saturating_sub(self.outbound.unacknowledged)
+        self.outbound.window.saturating_sub(self.outbound.unacknowledged + self.outbound.directs.len())
     }
 
     /// Deliveries that wait for an acknowledgement.
     pub fn in_flight(&self) -> usize {
         self.outbound.unacknowledged
     }
+}
+
+/// The entry that `packet_id` names when `oldest` is the oldest in flight.
+fn entry_of(packet_id: PacketId, oldest: EntryId) -> EntryId {
+    let distance = (65_535 + u64::from(packet_id.get()) - u64::from(oldest.packet_id().get())) % 65_535;
+    EntryId(oldest.0 + distance)
 }
 
 fn write_one(publish: &fleethaven_mqtt::Publish, version: Version, output: &mut Output) -> bool {

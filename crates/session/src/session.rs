@@ -11,10 +11,11 @@ use fleethaven_mqtt::{
 use fleethaven_types::{
     Behaviour, EntryId, Limits, Message, Profile, Publisher, QoS, Scope, SessionId, Timestamp, Utf8Bytes,
 };
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 
 use crate::close::{Close, DisconnectReason, Ending};
 use crate::connect::{ConnectRequest, published_will};
+use crate::direct::DirectTicket;
 use crate::inbound::{AckTicket, Inbound};
 use crate::keep_alive::KeepAlive;
 use crate::outbound::Outbound;
@@ -84,6 +85,11 @@ pub enum Action {
         /// The entry.
         entry: EntryId,
     },
+    /// The client has a direct message that it was to acknowledge.
+    DirectAcknowledged {
+        /// Of [`Session::deliver_direct`].
+        ticket: DirectTicket,
+    },
     /// CONNECT was refused: write the output, then close the socket.
     Refused {
         /// What the client was told.
@@ -124,8 +130,8 @@ pub struct Session {
     pub(crate) will: Option<Arc<Message>>,
     pub(crate) will_delay: u32,
     pub(crate) keep_alive: KeepAlive,
-    /// Filters held, and those asked for: both count against the limit.
-    pub(crate) subscriptions: FxHashSet<Utf8Bytes>,
+    /// Filters held, with their granted QoS, and those asked for: both count against the limit.
+    pub(crate) subscriptions: FxHashMap<Utf8Bytes, Option<QoS>>,
     pub(crate) requests: OpenRequests,
     pub(crate) inbound: Inbound,
     pub(crate) outbound: Outbound,
@@ -152,7 +158,7 @@ impl Session {
             requested_expiry: None,
             will: None,
             will_delay: 0,
-            subscriptions: FxHashSet::default(),
+            subscriptions: FxHashMap::default(),
             requests: OpenRequests::default(),
             inbound: Inbound::default(),
             outbound: Outbound::default(),
@@ -305,6 +311,20 @@ impl Session {
         self.push_action(Action::Close);
     }
 
+    /// Ends the connection for the connections API: with `clean_session` the session too, with `prevent_will` without its
+    /// will.
+    pub fn close_by_api(&mut self, clean_session: bool, prevent_will: bool) {
+        if clean_session {
+            self.session_expiry = 0;
+        }
+        if prevent_will {
+            self.will = None;
+        }
+        let detail = "DeleteConnection".to_owned();
+        let code = Some(ReasonCode::AdministrativeAction);
+        self.close(Close { reason: DisconnectReason::ApiInitiatedDisconnect, code, detail });
+    }
+
     fn send_disconnect(&mut self, code: ReasonCode, detail: &str) {
         let code = fitting(code, PacketType::Disconnect);
         let properties = DisconnectProperties { reason_string: Some(detail.into()), ..Default::default() };
@@ -365,6 +385,16 @@ impl Session {
     /// The session in the store; meaningful once connected.
     pub fn session_id(&self) -> SessionId {
         self.session
+    }
+
+    /// Keep-alive in force, in seconds; 0 is off.
+    pub fn keep_alive_seconds(&self) -> u16 {
+        self.keep_alive.seconds()
+    }
+
+    /// Filters with their granted QoS, in no order.
+    pub fn subscriptions(&self) -> impl Iterator<Item = (&Utf8Bytes, QoS)> {
+        self.subscriptions.iter().filter_map(|(filter, qos)| Some((filter, (*qos)?)))
     }
 
     /// Session Expiry Interval in force, in seconds.

@@ -5,7 +5,7 @@ use fleethaven_mqtt::{
     Version,
 };
 use fleethaven_topics::{Filter, reserved};
-use fleethaven_types::Utf8Bytes;
+use fleethaven_types::{QoS, Utf8Bytes};
 
 use crate::close::Close;
 use crate::session::{Action, Session, fitting};
@@ -103,7 +103,8 @@ impl Session {
             let mut options = requested.options;
             options.qos = options.qos.min(self.settings.behaviour.max_qos);
             let verdict = self.check_filter(&filter);
-            if verdict.is_ok() && self.subscriptions.insert(filter.clone()) {
+            if verdict.is_ok() && !self.subscriptions.contains_key(&filter) {
+                self.subscriptions.insert(filter.clone(), None);
                 added.push(filter.clone());
             }
             filters.push(RequestedFilter { filter, options, verdict });
@@ -124,7 +125,7 @@ impl Session {
         }
         reserved::may_subscribe(&filter, &settings.behaviour).map_err(|_| ReasonCode::TopicFilterInvalid)?;
         let full = self.subscriptions.len() >= settings.limits.subscriptions_per_connection;
-        if full && !self.subscriptions.contains(text) {
+        if full && !self.subscriptions.contains_key(text) {
             return Err(ReasonCode::QuotaExceeded);
         }
         Ok(())
@@ -136,8 +137,8 @@ impl Session {
         let added = self.requests.finish(packet_id);
         let mut reason_codes = Vec::with_capacity(outcomes.len());
         for (filter, code) in outcomes {
-            if !code.is_error() {
-                self.subscriptions.insert(filter);
+            if let Some(qos) = granted(code) {
+                self.subscriptions.insert(filter, Some(qos));
             } else if added.contains(&filter) {
                 self.subscriptions.remove(&filter);
             }
@@ -200,4 +201,11 @@ impl Session {
             self.answer(&Packet::Unsuback(Unsuback { packet_id, reason_codes, properties: None }));
         }
     }
+}
+
+/// The QoS that a SUBACK's code grants; `None` when it refuses.
+fn granted(code: ReasonCode) -> Option<QoS> {
+    [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]
+        .into_iter()
+        .find(|qos| ReasonCode::granted(*qos) == code)
 }

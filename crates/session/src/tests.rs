@@ -3,6 +3,7 @@
 mod bounds;
 mod connect;
 mod delivery;
+mod direct;
 mod ending;
 mod keep_alive;
 mod model;

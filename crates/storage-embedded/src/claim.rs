@@ -54,7 +54,7 @@ impl Engine {
             bounds: claim.queue_bounds,
             connection: Some(connection(claim)),
             expires_at: None,
-            stored: false,
+            lasting: false,
             sent: 0,
             subscriptions: BTreeMap::new(),
             queue: Queue::default(),
@@ -79,19 +79,18 @@ impl Engine {
         }
     }
 
-    /// Brings a session's record on disk in line with memory; a clean session without a will has none.
+    /// Brings a session's record on disk in line with memory. That of a clean session without a will is only for the next
+    /// process, should this one die, to tell of the connection's end: a CONNECT waits for no fsync because of it.
     pub(crate) fn write_session(&mut self, id: u64) {
         let Some(session) = self.sessions.get_mut(id) else { return };
-        let key = keys::scoped(session.client.scope, id);
-        if session.wants_record() {
-            self.batch.insert(&self.disk.sessions, key, encode(&session.row()));
-        } else if session.stored {
-            self.batch.remove(&self.disk.sessions, key);
-        } else {
-            return;
-        }
-        session.stored = session.wants_record();
-        self.durable = true;
+        self.batch.insert(
+            &self.disk.sessions,
+            keys::scoped(session.client.scope, id),
+            encode(&session.row()),
+        );
+        let must_last = session.must_last();
+        self.durable |= must_last || session.lasting;
+        session.lasting = must_last;
     }
 }
 

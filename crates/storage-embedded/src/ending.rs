@@ -6,7 +6,7 @@ use fleethaven_types::Timestamp;
 
 use crate::engine::Engine;
 use crate::keys;
-use crate::sessions::Session;
+use crate::sessions::{Client, Session};
 
 impl Engine {
     /// A connection is over: its session starts to expire, or goes with it.
@@ -35,10 +35,8 @@ impl Engine {
     pub(crate) fn wipe(&mut self, id: u64, now: Timestamp) {
         self.return_shares(id);
         let Some(session) = self.sessions.remove(id, now) else { return };
-        if session.stored {
-            self.batch.remove(&self.disk.sessions, keys::scoped(session.client.scope, id));
-            self.durable = true;
-        }
+        self.batch.remove(&self.disk.sessions, keys::scoped(session.client.scope, id));
+        self.durable |= session.lasting;
         if !session.persistent {
             return;
         }
@@ -72,11 +70,26 @@ impl Engine {
         let orphan = Orphan {
             scope: session.client.scope,
             client_id: session.client.id.clone(),
+            token: connection.token,
+            principal: connection.principal,
             will: connection.will,
             version_number: session.version,
         };
         self.leave(id, now);
         Some(orphan)
+    }
+
+    /// Deletes the session of a client that is not connected.
+    pub(crate) fn delete_session(&mut self, client: &Client) -> Result<Option<SessionRecord>, Error> {
+        let Some(session) = self.sessions.find(client).and_then(|id| self.sessions.get(id)) else {
+            return Ok(None);
+        };
+        if session.connection.is_some() {
+            return Err(Error::NotOwner);
+        }
+        let (id, record) = (session.id, session.record());
+        self.wipe(id, self.now);
+        Ok(Some(record))
     }
 
     /// Deletes at most `limit` sessions whose expiry has passed.

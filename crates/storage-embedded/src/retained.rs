@@ -7,8 +7,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use fjall::Keyspace;
-use fleethaven_storage::Error;
-use fleethaven_types::{Message, Scope, Timestamp, Utf8Bytes};
+use fleethaven_storage::{Error, RetainedTopic};
+use fleethaven_types::{Message, QoS, Scope, Timestamp, Utf8Bytes};
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 
@@ -35,7 +35,24 @@ struct Kept {
     /// Its key on disk.
     number: u64,
     expires_at: Option<Timestamp>,
+    received_at: Timestamp,
+    payload_bytes: u32,
+    qos: QoS,
     cached: Option<Arc<Message>>,
+}
+
+impl Kept {
+    /// `message`, stored under `number`.
+    fn of(number: u64, message: &Message) -> Self {
+        Self {
+            number,
+            expires_at: message.expires_at,
+            received_at: message.received_at,
+            payload_bytes: u32::try_from(message.payload.len()).unwrap_or(u32::MAX),
+            qos: message.qos,
+            cached: None,
+        }
+    }
 }
 
 /// One answer to a read.
@@ -55,20 +72,20 @@ impl Retained {
     pub(crate) fn found(&self, scope: Scope, number: u64, message: &Message) {
         let mut index = self.index.write();
         index.last = index.last.max(number);
-        let kept = Kept { number, expires_at: message.expires_at, cached: None };
-        index.scopes.entry(scope).or_default().insert(message.topic.compact(), kept);
+        index.scopes.entry(scope).or_default().insert(message.topic.compact(), Kept::of(number, message));
     }
 
     /// Replaces the message of its topic; the number to store it under.
     pub(crate) fn set(&self, scope: Scope, message: &Message) -> u64 {
         let message = compact(message);
-        let (topic, expires_at) = (message.topic.clone(), message.expires_at);
+        let topic = message.topic.clone();
         let cost = message_cost(&message) as usize + size_of::<Message>();
         let mut index = self.index.write();
         let next = index.last + 1;
         let topics = index.scopes.entry(scope).or_default();
         let number = topics.get(&topic).map_or(next, |kept| kept.number);
-        topics.insert(topic.clone(), Kept { number, expires_at, cached: Some(Arc::new(message)) });
+        let kept = Kept::of(number, &message);
+        topics.insert(topic.clone(), Kept { cached: Some(Arc::new(message)), ..kept });
         index.last = index.last.max(number);
         index.recent.push((scope, topic), cost);
         number
@@ -105,6 +122,37 @@ impl Retained {
             Some(kept) if !is_over(kept.expires_at, now) => self.load(scope, kept),
             _ => Ok(None),
         }
+    }
+
+    /// At most `limit` topics above `after`, in order, expired ones left out.
+    pub(crate) fn list(
+        &self,
+        scope: Scope,
+        after: Option<&str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Vec<RetainedTopic> {
+        let index = self.index.read();
+        let Some(topics) = index.scopes.get(&scope) else { return Vec::new() };
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let kept = topics.range::<str, _>((start, Bound::Unbounded));
+        let live = kept.filter(|(_, kept)| !is_over(kept.expires_at, now));
+        live.take(limit)
+            .map(|(topic, kept)| RetainedTopic {
+                topic: topic.clone(),
+                payload_bytes: u64::from(kept.payload_bytes),
+                qos: kept.qos,
+                received_at: kept.received_at,
+            })
+            .collect()
+    }
+
+    pub(crate) fn count(&self, scope: Scope) -> u64 {
+        self.index.read().scopes.get(&scope).map_or(0, |topics| topics.len() as u64)
+    }
+
+    pub(crate) fn holds(&self, scope: Scope, topic: &str) -> bool {
+        self.index.read().scopes.get(&scope).is_some_and(|topics| topics.contains_key(topic))
     }
 
     /// A page of messages whose topic matches `filter`, above `after`; `limits`: how many, and the time.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 
-use fleethaven_storage::{OwnerToken, SessionId, SessionRecord, StoredWill, Subscription};
+use fleethaven_storage::{ClientRecord, OwnerToken, SessionId, SessionRecord, StoredWill, Subscription};
 use fleethaven_types::{Scope, Timestamp, Utf8Bytes};
 use rustc_hash::FxHashMap;
 
@@ -51,8 +51,8 @@ pub(crate) struct Session {
     pub(crate) connection: Option<Connection>,
     /// When it expires; `None` while it is owned and for ever when it never does.
     pub(crate) expires_at: Option<Timestamp>,
-    /// Whether a record is on disk.
-    pub(crate) stored: bool,
+    /// Whether the record on disk is one that must last.
+    pub(crate) lasting: bool,
     /// Highest queue entry that may have been sent.
     pub(crate) sent: u64,
     pub(crate) subscriptions: BTreeMap<Utf8Bytes, Numbered>,
@@ -73,8 +73,8 @@ impl Session {
         self.queue.has_room(cost, self.bounds)
     }
 
-    /// Whether it must survive the process: persistent sessions, and wills.
-    pub(crate) fn wants_record(&self) -> bool {
+    /// Whether it must survive a power failure: persistent sessions, and wills.
+    pub(crate) fn must_last(&self) -> bool {
         self.persistent || self.connection.as_ref().is_some_and(|connection| connection.will.is_some())
     }
 
@@ -89,6 +89,15 @@ impl Session {
             client_id: self.client.id.clone(),
             subscriptions: self.subscription_list(),
             live: self.connection.is_some(),
+        }
+    }
+
+    pub(crate) fn client_record(&self) -> ClientRecord {
+        ClientRecord {
+            record: self.record(),
+            persistent: self.persistent,
+            session_expiry: self.expiry_secs,
+            owner: self.connection.as_ref().map(|connection| (connection.token, connection.address)),
         }
     }
 
@@ -115,7 +124,7 @@ impl Session {
     /// The session that [`row`](Self::row) described, without subscriptions and queue.
     pub(crate) fn from_row(id: u64, scope: Scope, row: SessionRow) -> Result<Self, Error> {
         let client_id = Utf8Bytes::from_utf8(row.client_id).map_err(|_| Error::Field("client id"))?;
-        Ok(Self {
+        let mut session = Self {
             id,
             client: Client { scope, id: client_id },
             persistent: row.persistent,
@@ -125,11 +134,13 @@ impl Session {
             bounds: (row.bound_messages, row.bound_bytes),
             connection: row.connection.map(Connection::from_row).transpose()?,
             expires_at: row.expires_at.map(Timestamp),
-            stored: true,
+            lasting: false,
             sent: row.sent,
             subscriptions: BTreeMap::new(),
             queue: Queue::default(),
-        })
+        };
+        session.lasting = session.must_last();
+        Ok(session)
     }
 }
 

@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use fleethaven_storage::request::Orphan;
 use fleethaven_storage::rule_queue::BoxFuture;
 use fleethaven_storage::{
-    Error, GroupId, GroupRecord, Lane, OpenGroup, OwnerToken, RetainedStore, RuleEntry, RuleEntryId,
-    RuleQueue, SessionRecord, SessionStore, Wake,
+    ClientRecord, Error, GroupId, GroupRecord, Lane, OpenGroup, RetainedStore, RetainedTopic, RuleEntry,
+    RuleEntryId, RuleQueue, SessionRecord, SessionStore, Wake,
 };
 use fleethaven_types::{Message, Scope, Timestamp};
 use parking_lot::Mutex;
@@ -135,12 +135,17 @@ impl SessionStore for EmbeddedStore {
         self.door.ask(|engine| engine.open_group(open))
     }
 
-    fn owner(&self, scope: Scope, client_id: &str) -> Result<Option<OwnerToken>, Error> {
+    fn client(&self, scope: Scope, client_id: &str) -> Result<Option<ClientRecord>, Error> {
         let client = Client { scope, id: client_id.into() };
         self.door.ask(move |engine| {
             let session = engine.sessions.find(&client).and_then(|id| engine.sessions.get(id));
-            session.and_then(|session| session.connection.as_ref()).map(|connection| connection.token)
+            session.filter(|session| !session.is_expired(engine.now)).map(Session::client_record)
         })
+    }
+
+    fn delete_session(&self, scope: Scope, client_id: &str) -> Result<Option<SessionRecord>, Error> {
+        let client = Client { scope, id: client_id.into() };
+        self.door.ask(move |engine| engine.delete_session(&client))?
     }
 }
 
@@ -150,6 +155,21 @@ impl RetainedStore for EmbeddedStore {
             return Err(self.door.unavailable());
         }
         self.retained.get(scope, topic, (self.options.clock)())
+    }
+
+    fn list(&self, scope: Scope, after: Option<&str>, limit: usize) -> Result<Vec<RetainedTopic>, Error> {
+        if !self.healthy() {
+            return Err(self.door.unavailable());
+        }
+        Ok(self.retained.list(scope, after, limit, (self.options.clock)()))
+    }
+
+    fn count(&self, scope: Scope) -> u64 {
+        self.retained.count(scope)
+    }
+
+    fn holds(&self, scope: Scope, topic: &str) -> bool {
+        self.retained.holds(scope, topic)
     }
 }
 

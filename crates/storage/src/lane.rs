@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Completion, Error, GroupId, GroupRecord, OpenGroup, OwnerToken, Request, SessionRecord};
+use crate::{ClientRecord, Completion, Error, GroupId, GroupRecord, OpenGroup, Request, SessionRecord};
 
 /// Wakes the thread that owns a lane when completions are ready to be drained. Called from the store's thread.
 pub trait Wake: Send + Sync {
@@ -53,6 +53,14 @@ pub trait SessionStore: Send + Sync + 'static {
     /// [`Request::OpenGroup`] for a warm-up.
     fn open_group(&self, open: OpenGroup) -> Result<GroupId, Error>;
 
-    /// The current owner of a session, for tests and tools.
-    fn owner(&self, scope: fleethaven_types::Scope, client_id: &str) -> Result<Option<OwnerToken>, Error>;
+    /// Who is connected under a client id, and its session; `None` when there is neither.
+    fn client(&self, scope: fleethaven_types::Scope, client_id: &str) -> Result<Option<ClientRecord>, Error>;
+
+    /// Deletes the session of a client id that nobody is connected under; returns it so that routers forget its
+    /// subscriptions. `None` when there is none; [`Error::NotOwner`], and nothing deleted, when a connection owns it.
+    fn delete_session(
+        &self,
+        scope: fleethaven_types::Scope,
+        client_id: &str,
+    ) -> Result<Option<SessionRecord>, Error>;
 }

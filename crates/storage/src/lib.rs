@@ -27,10 +27,10 @@ pub use group::{ClaimedShares, GroupRecord, OpenGroup};
 pub use id::{EntryId, GroupId, Held, OwnerToken, SessionId, Share, Ticket};
 pub use lane::{Lane, SessionStore, Wake};
 pub use request::{
-    Append, Appended, Claim, Claimed, Completion, ConnectionEnd, DurablePublish, PreviousOwner,
+    Append, Appended, Claim, Claimed, ClientRecord, Completion, ConnectionEnd, DurablePublish, PreviousOwner,
     QueuedMessage, Request, RetainedChange, RuleRef, SessionRecord, StoredWill, Subscription,
 };
-pub use retained::RetainedStore;
+pub use retained::{RetainedStore, RetainedTopic};
 pub use rule_queue::{RuleEntry, RuleEntryId, RuleQueue};
 
 /// Why the store could not do what was asked. What was asked may or may not have happened unless the variant says so.

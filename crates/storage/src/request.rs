@@ -284,6 +284,10 @@ pub struct Orphan {
     pub scope: Scope,
     /// Client id.
     pub client_id: Utf8Bytes,
+    /// The token of the connection that ended.
+    pub token: OwnerToken,
+    /// Who was connected.
+    pub principal: Option<Utf8Bytes>,
     /// Its will.
     pub will: Option<StoredWill>,
     /// versionNumber of the connection that ended.
@@ -303,6 +307,19 @@ pub struct SessionRecord {
     pub subscriptions: Vec<Subscription>,
     /// Whether a connection owns it now.
     pub live: bool,
+}
+
+/// A client id as the store knows it: who is connected under it, and the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientRecord {
+    /// The session. Subscriptions are those of a persistent one; a clean session's are its gateway's.
+    pub record: SessionRecord,
+    /// The session can outlive its connection.
+    pub persistent: bool,
+    /// Session Expiry Interval in force, in seconds.
+    pub session_expiry: u32,
+    /// The live connection's token, and where it is (opaque to the store).
+    pub owner: Option<(OwnerToken, u64)>,
 }
 
 /// A queue entry.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fleethaven_daemon::clock;
+use fleethaven_fabric::Connections;
 use fleethaven_fabric::metadata::Metadata;
+use fleethaven_storage::RetainedStore;
 use fleethaven_types::{AccountId, Scope};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -33,11 +35,23 @@ pub(crate) struct State {
     pub(crate) config: ApiConfig,
     pub(crate) metadata: Arc<dyn Metadata>,
     pub(crate) data_plane: Arc<dyn DataPlane>,
+    pub(crate) retained: Arc<dyn RetainedStore>,
+    pub(crate) connections: Arc<dyn Connections>,
     pub(crate) policies: PolicyCache,
     /// Bounds how many RSA keys are made at once: each takes a core for a while.
     pub(crate) key_makers: Arc<Semaphore>,
     router: Router,
     metrics: Metrics,
+}
+
+/// The broker's doors that the data plane uses.
+pub struct Broker {
+    /// Where messages are published.
+    pub data_plane: Arc<dyn DataPlane>,
+    /// The retained messages.
+    pub retained: Arc<dyn RetainedStore>,
+    /// The connected clients.
+    pub connections: Arc<dyn Connections>,
 }
 
 /// The AWS-shaped front. Cloning is cheap: all clones are one.
@@ -63,7 +77,7 @@ impl Trail {
 }
 
 impl Api {
-    /// An API in front of `metadata` and `data_plane`, whose metrics go into `registry`.
+    /// An API in front of `metadata` and `broker`, whose metrics go into `registry`.
     ///
     /// # Errors
     ///
@@ -71,14 +85,16 @@ impl Api {
     pub fn new(
         config: ApiConfig,
         metadata: Arc<dyn Metadata>,
-        data_plane: Arc<dyn DataPlane>,
+        broker: Broker,
         registry: &prometheus::Registry,
     ) -> Result<Self, prometheus::Error> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let state = State {
             config,
             metadata,
-            data_plane,
+            data_plane: broker.data_plane,
+            retained: broker.retained,
+            connections: broker.connections,
             policies: PolicyCache::new(),
             key_makers: Arc::new(Semaphore::new(cores.div_ceil(2))),
             router: Router::new(),

@@ -1,4 +1,5 @@
-//! The data plane over HTTPS (broker.md section 15): publishing, and the seam to the broker.
+//! The data plane over HTTPS (broker.md section 15): publishing, retained messages, connections, and the seam to the
+//! broker.
 
 use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_types::Message;
@@ -6,8 +7,12 @@ use fleethaven_types::Message;
 use crate::control::built;
 
 mod authorization;
+mod connections;
+mod direct;
+mod page;
 mod parameters;
 mod publish;
+mod retained;
 
 pub(crate) use authorization::PolicyCache;
 
@@ -48,7 +53,13 @@ impl From<Error> for crate::error::Error {
 }
 
 built! {
+    "DeleteConnection" => connections::delete,
+    "GetConnection" => connections::get,
+    "GetRetainedMessage" => retained::get,
+    "ListRetainedMessages" => retained::list,
+    "ListSubscriptions" => connections::list_subscriptions,
     "Publish" => publish::publish,
+    "SendDirectMessage" => direct::send,
 }
 
 #[cfg(test)]

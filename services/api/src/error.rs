@@ -23,9 +23,18 @@ pub(crate) enum Error {
     /// The principal may not do this. The reason is for logs; the caller is not told.
     #[error("Forbidden")]
     Forbidden(String),
+    /// What is asked for is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// Somebody who was waited for did not answer in time.
+    #[error("{0}")]
+    GatewayTimeout(String),
     /// More bytes than allowed.
     #[error("the request body is larger than {0} bytes")]
     TooLarge(usize),
+    /// More bytes than a direct message's receiver takes.
+    #[error("the message is larger than the receiver takes")]
+    TooLargeForReceiver,
     /// The body did not arrive in time.
     #[error("the request body did not arrive in time")]
     Timeout,
@@ -75,7 +84,9 @@ impl Error {
             Self::Certificate(error) => error.aws_code(),
             Self::Invalid(_) => "InvalidRequestException",
             Self::Forbidden(_) => "ForbiddenException",
-            Self::TooLarge(_) => "RequestEntityTooLargeException",
+            Self::NotFound(_) => "ResourceNotFoundException",
+            Self::GatewayTimeout(_) => "GatewayTimeoutException",
+            Self::TooLarge(_) | Self::TooLargeForReceiver => "RequestEntityTooLargeException",
             Self::Timeout => "RequestTimeoutException",
             Self::NotBuilt(_) => "NotImplementedException",
             Self::UnknownOperation(_) => "UnknownOperationException",
@@ -96,14 +107,15 @@ impl Error {
             Self::Certificate(error) if error.aws_code() == "InternalFailureException" => 500,
             Self::Certificate(_) | Self::Invalid(_) => 400,
             Self::Forbidden(_) => 403,
-            Self::UnknownOperation(_) => 404,
+            Self::UnknownOperation(_) | Self::NotFound(_) => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::Timeout => 408,
-            Self::TooLarge(_) => 413,
+            Self::TooLarge(_) | Self::TooLargeForReceiver => 413,
             Self::Throttled => throttled,
             Self::Internal(_) => 500,
             Self::NotBuilt(_) => 501,
             Self::Unavailable(_) => 503,
+            Self::GatewayTimeout(_) => 504,
         }
     }
 

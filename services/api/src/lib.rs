@@ -15,7 +15,7 @@
 //! | `call`, `answer` | what a handler works with and what it gives back |
 //! | `error` | every refusal with AWS's exception name and status |
 //! | `control` | one file per resource of the control plane |
-//! | [`data`] | publishing over HTTPS, and [`DataPlane`] |
+//! | [`data`] | the data plane: publishing, retained messages, connections; and [`DataPlane`] |
 //! | `websocket` | who signed a WebSocket upgrade |
 //! | `metrics` | counters and latencies |
 #![warn(missing_docs)]
@@ -38,7 +38,7 @@ pub mod peer;
 mod testing;
 mod websocket;
 
-pub use api::Api;
+pub use api::{Api, Broker};
 pub use config::{ApiConfig, Endpoints, HostPort};
 pub use data::DataPlane;
 pub use peer::{ClientCertificate, Peer};

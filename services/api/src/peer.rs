@@ -9,6 +9,8 @@ use fleethaven_types::Scope;
 pub struct Peer {
     /// Its address.
     pub address: SocketAddr,
+    /// The listener's address that it connected to.
+    pub local: Option<SocketAddr>,
     /// The certificate it proved to hold in the TLS handshake. The listener admits registered, active ones
     /// only; the API asks again for each request, because a connection outlives changes.
     pub certificate: Option<ClientCertificate>,
@@ -21,7 +23,7 @@ pub struct Peer {
 impl Peer {
     /// A peer without certificate, server name and ALPN.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, certificate: None, server_name: None, alpn: None }
+        Self { address, local: None, certificate: None, server_name: None, alpn: None }
     }
 }
 

@@ -1,10 +1,15 @@
 //! A whole API over the registry in memory, and requests signed as SDKs sign them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use fleethaven_daemon::clock;
+use fleethaven_fabric::Connections;
+use fleethaven_fabric::connections::{
+    ConnectionState, DirectMessage, Disconnection, Error as ConnectionError, SubscriptionState,
+};
 use fleethaven_fabric::metadata::{
     AppliedMarker, BoxFuture, Error as MetadataError, Executed, Metadata, Position, WatchStream,
 };
@@ -14,7 +19,8 @@ use fleethaven_registry::shapes::{AccessKey, CreateAccount, IssuingCa, Secret};
 use fleethaven_registry::testing::MemoryView;
 use fleethaven_registry::{Action, Command, Context, Limits, Query, QueryReply, evaluate, query};
 use fleethaven_sigv4::{Credentials, PathEncoding, PayloadHash, RequestParts, Target, sign};
-use fleethaven_types::{Message, Profile, Scope};
+use fleethaven_storage::{Error as StoreError, RetainedStore, RetainedTopic};
+use fleethaven_types::{Message, Profile, Scope, Utf8Bytes};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full};
 use parking_lot::Mutex;
@@ -22,7 +28,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::data::{DataPlane, Error as DataError};
-use crate::{Api, ApiConfig, ClientCertificate, Endpoints, HostPort, Peer};
+use crate::{Api, ApiConfig, Broker, ClientCertificate, Endpoints, HostPort, Peer};
 
 pub(crate) const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
 pub(crate) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
@@ -107,6 +113,95 @@ impl DataPlane for Published {
     }
 }
 
+/// Retained messages and connections as a test sets them.
+#[derive(Default)]
+pub(crate) struct FakeBroker {
+    pub(crate) retained: Mutex<BTreeMap<String, Arc<Message>>>,
+    pub(crate) state: Mutex<Option<ConnectionState>>,
+    pub(crate) held: Mutex<Vec<SubscriptionState>>,
+    /// What every call about connections answers instead, if set.
+    pub(crate) failure: Mutex<Option<ConnectionError>>,
+    pub(crate) disconnected: Mutex<Vec<(String, Disconnection)>>,
+    pub(crate) sent: Mutex<Vec<DirectMessage>>,
+}
+
+impl FakeBroker {
+    fn fail(&self) -> Result<(), ConnectionError> {
+        self.failure.lock().clone().map_or(Ok(()), Err)
+    }
+}
+
+impl RetainedStore for FakeBroker {
+    fn get(&self, _: Scope, topic: &str) -> Result<Option<Arc<Message>>, StoreError> {
+        Ok(self.retained.lock().get(topic).cloned())
+    }
+
+    fn list(&self, _: Scope, after: Option<&str>, limit: usize) -> Result<Vec<RetainedTopic>, StoreError> {
+        let retained = self.retained.lock();
+        let above = retained.iter().filter(|(topic, _)| after.is_none_or(|after| topic.as_str() > after));
+        let topics = above.take(limit).map(|(_, message)| RetainedTopic {
+            topic: message.topic.clone(),
+            payload_bytes: message.payload.len() as u64,
+            qos: message.qos,
+            received_at: message.received_at,
+        });
+        Ok(topics.collect())
+    }
+
+    fn count(&self, _: Scope) -> u64 {
+        self.retained.lock().len() as u64
+    }
+
+    fn holds(&self, _: Scope, topic: &str) -> bool {
+        self.retained.lock().contains_key(topic)
+    }
+}
+
+impl Connections for FakeBroker {
+    fn find(&self, _: Scope, _: Utf8Bytes) -> BoxFuture<'_, Result<ConnectionState, ConnectionError>> {
+        Box::pin(async move {
+            self.fail()?;
+            self.state.lock().clone().ok_or(ConnectionError::NotFound)
+        })
+    }
+
+    fn disconnect(
+        &self,
+        _: Scope,
+        client_id: Utf8Bytes,
+        how: Disconnection,
+    ) -> BoxFuture<'_, Result<(), ConnectionError>> {
+        Box::pin(async move {
+            self.fail()?;
+            self.disconnected.lock().push((client_id.to_string(), how));
+            Ok(())
+        })
+    }
+
+    fn subscriptions(
+        &self,
+        _: Scope,
+        _: Utf8Bytes,
+        after: Option<Utf8Bytes>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<SubscriptionState>, ConnectionError>> {
+        Box::pin(async move {
+            self.fail()?;
+            let held = self.held.lock();
+            let above = held.iter().filter(|held| after.as_ref().is_none_or(|after| held.filter > *after));
+            Ok(above.take(limit).cloned().collect())
+        })
+    }
+
+    fn send(&self, direct: DirectMessage) -> BoxFuture<'_, Result<(), ConnectionError>> {
+        Box::pin(async move {
+            self.fail()?;
+            self.sent.lock().push(direct);
+            Ok(())
+        })
+    }
+}
+
 /// An answer as a client sees it.
 #[derive(Debug)]
 pub(crate) struct Told {
@@ -164,6 +259,7 @@ pub(crate) struct House {
     pub(crate) api: Api,
     pub(crate) metadata: Arc<MemoryMetadata>,
     pub(crate) published: Arc<Published>,
+    pub(crate) broker: Arc<FakeBroker>,
     pub(crate) registry: prometheus::Registry,
 }
 
@@ -182,8 +278,11 @@ impl House {
         let mut config = ApiConfig::new(scope("us-east-1"), endpoints, Profile::Standard);
         change(&mut config);
         let registry = prometheus::Registry::new();
-        let api = Api::new(config, metadata.clone(), published.clone(), &registry).unwrap();
-        Self { api, metadata, published, registry }
+        let broker = Arc::new(FakeBroker::default());
+        let doors =
+            Broker { data_plane: published.clone(), retained: broker.clone(), connections: broker.clone() };
+        let api = Api::new(config, metadata.clone(), doors, &registry).unwrap();
+        Self { api, metadata, published, broker, registry }
     }
 
     /// A signed request with these headers of its own.

@@ -90,7 +90,7 @@ async fn run(Config { arguments, limits, behaviour, .. }: Config) -> Result<()> 
     let gateway = Arc::new(services.gateway(&stores, listeners, pulse(&admin, cores))?);
     let at = HostPort { host: host(bound.https.ip()), port: bound.https.port() };
     let naming = (arguments.base_domain.clone(), arguments.single_region, at);
-    let api = services.api(&stores, scope, arguments.profile, naming, &registry)?;
+    let api = services.api(&stores, scope, arguments.profile, naming, gateway.clone(), &registry)?;
     let identity = services.identity.clone();
     let frame = services.packet_bytes();
     let websocket_limits = websocket::Limits { max_frame: frame, max_message: frame };

@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use fleethaven_daemon::clock;
 use fleethaven_fabric::Publish;
+use fleethaven_gateway::IdentityCache;
+use fleethaven_gateway::lifecycle::{self, Client, Happened};
 use fleethaven_router::Router;
-use fleethaven_session::{Now, published_will};
+use fleethaven_session::{DisconnectReason, Now, published_will};
+use fleethaven_storage::request::Orphan;
 use fleethaven_storage::{Error, SessionStore, StoredWill};
+use fleethaven_types::Message;
 use tokio::task::JoinSet;
 
 /// How often expired sessions are looked for.
@@ -16,19 +20,25 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Sessions deleted at a time.
 const PAGE: usize = 1000;
 
-/// Ends connections that were live when an earlier process died, and publishes their wills: each exactly once, and after its
-/// delay unless its client is back by then. Returns how many connections there were, when the wills without delay are
-/// published.
+/// Ends connections that were live when an earlier process died, tells of each, and publishes their wills: each exactly
+/// once, and after its delay unless its client is back by then. Returns how many connections there were, when the events and
+/// the wills without delay are published.
 pub(crate) async fn end_orphans(
     store: Arc<dyn SessionStore>,
     incarnation: u64,
     publish: Arc<dyn Publish>,
+    router: &Router,
+    identity: &IdentityCache,
 ) -> Result<usize, Error> {
     let ending = store.clone();
     let orphans = blocking(move || ending.end_orphans(incarnation, clock::now())).await?;
     let count = orphans.len();
     let mut at_once = JoinSet::new();
     for mut orphan in orphans {
+        if let Some(event) = disconnected(&orphan, router, identity) {
+            let publish = publish.clone();
+            at_once.spawn(async move { tell(event, &*publish).await });
+        }
         let Some(will) = orphan.will.take() else { continue };
         let publish = publish.clone();
         if will.delay == 0 {
@@ -38,14 +48,39 @@ pub(crate) async fn end_orphans(
         let store = store.clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(u64::from(will.delay))).await;
-            let owner = blocking(move || store.owner(orphan.scope, &orphan.client_id)).await;
-            if matches!(owner, Ok(None)) {
+            let client = blocking(move || store.client(orphan.scope, &orphan.client_id)).await;
+            if client.is_ok_and(|client| client.is_none_or(|client| client.owner.is_none())) {
                 publish_will(&will, &*publish).await;
             }
         });
     }
     at_once.join_all().await;
     Ok(count)
+}
+
+/// The event of a connection that ended with its process, if anyone would get it.
+fn disconnected(orphan: &Orphan, router: &Router, identity: &IdentityCache) -> Option<Message> {
+    let happened = Happened::disconnected(DisconnectReason::ServerError, orphan.version_number);
+    let topic = happened.topic(&orphan.client_id)?;
+    if !router.reaches_anyone(orphan.scope, &topic) {
+        return None;
+    }
+    let principal = orphan.principal.clone();
+    let client = Client {
+        scope: orphan.scope,
+        client_id: orphan.client_id.clone(),
+        token: orphan.token,
+        thing_name: principal.as_deref().and_then(|id| identity.exclusive_thing(orphan.scope, id)),
+        principal,
+    };
+    Some(lifecycle::event(&client, &happened, topic, clock::now()))
+}
+
+async fn tell(event: Message, publish: &dyn Publish) {
+    let topic = event.topic.clone();
+    if let Err(error) = publish.publish(Arc::new(event)).await {
+        tracing::error!(%error, %topic, "a lifecycle event could not be published");
+    }
 }
 
 async fn publish_will(will: &StoredWill, publish: &dyn Publish) {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use fleethaven_api::{Api, ClientCertificate, Peer, Signer};
 use fleethaven_daemon::clock;
 use fleethaven_daemon::shutdown::Shutdown;
-use fleethaven_gateway::{Gateway, IdentityCache, Principal};
+use fleethaven_gateway::{Arrival, Gateway, IdentityCache, Principal};
 use fleethaven_net::ServerTls;
 use fleethaven_net::tls::{ALPN_HTTP_CA, ALPN_MQTT, ALPN_MQTT_CA, Endpoint};
 use fleethaven_net::websocket::{self, MqttStream};
@@ -100,7 +100,8 @@ impl Https {
         tcp.set_nodelay(true)?;
         let opened = tokio::time::timeout(OPEN_TIMEOUT, self.open(tcp, endpoint)).await;
         let stream = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        let session = stream.get_ref().1;
+        let (tcp, session) = stream.get_ref();
+        let local = tcp.local_addr().ok();
         match session.alpn_protocol() {
             Some(ALPN_MQTT_CA) => return self.hand_over(stream, peer).await,
             Some(ALPN_MQTT) => {
@@ -119,6 +120,7 @@ impl Https {
             };
         let peer = Peer {
             address: peer,
+            local,
             server_name: session.server_name().map(str::to_owned),
             alpn: session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
             certificate: certificate.map(|principal| ClientCertificate {
@@ -182,31 +184,29 @@ impl Https {
             return self.api.handle(peer, Request::from_parts(head, body)).await;
         }
         match self.api.signer(peer, &head).await {
-            Ok(signer) => self.websocket(peer.address, &signer, Request::from_parts(head, body)),
+            Ok(signer) => self.websocket(peer, &signer, Request::from_parts(head, body)),
             Err(refusal) => *refusal,
         }
     }
 
     /// Answers an upgrade request; once the connection is upgraded, it goes to one of the gateway's cores.
-    fn websocket(
-        &self,
-        peer: SocketAddr,
-        signer: &Signer,
-        request: Request<Incoming>,
-    ) -> Response<Full<Bytes>> {
+    fn websocket(&self, peer: &Peer, signer: &Signer, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let answer = match websocket::accept(&request) {
             Ok(answer) => answer,
             Err(error) => return error.response().map(|()| Full::from(error.to_string())),
         };
         let principal = self.identity.access_key(signer.scope, &signer.access_key_id);
+        let arrival = Arrival { peer: peer.address, local: peer.local, principal };
         let (gateway, limits) = (self.gateway.clone(), self.websocket_limits);
         tokio::spawn(async move {
             match hyper::upgrade::on(request).await {
                 Ok(upgraded) => {
                     let stream = MqttStream::new(TokioIo::new(upgraded), Bytes::new(), limits).await;
-                    gateway.adopt_stream(Box::pin(stream), peer, principal);
+                    gateway.adopt_stream(Box::pin(stream), arrival);
                 }
-                Err(error) => tracing::debug!(source_ip = %peer.ip(), %error, "WebSocket upgrade failed"),
+                Err(error) => {
+                    tracing::debug!(source_ip = %arrival.peer.ip(), %error, "WebSocket upgrade failed")
+                }
             }
         });
         answer.map(|()| Full::default())

@@ -1,10 +1,11 @@
 //! MQTT over QUIC: clients of the UDP socket go to the gateway's cores like all others.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use fleethaven_daemon::clock;
 use fleethaven_daemon::shutdown::Shutdown;
-use fleethaven_gateway::{Gateway, IdentityCache};
+use fleethaven_gateway::{Arrival, Gateway, IdentityCache};
 use fleethaven_net::quic::{Endpoint, Incoming};
 
 /// Serves `endpoint` until it is time to stop: new clients are refused from then on, and established connections end as the
@@ -15,6 +16,7 @@ pub(crate) async fn serve(
     gateway: Arc<Gateway>,
     mut shutdown: Shutdown,
 ) {
+    let local = endpoint.local_addr().ok();
     loop {
         let accepted = tokio::select! {
             accepted = endpoint.accept() => accepted,
@@ -22,7 +24,7 @@ pub(crate) async fn serve(
         };
         match accepted {
             Some(Ok(incoming)) => {
-                tokio::spawn(admit(incoming, identity.clone(), gateway.clone()));
+                tokio::spawn(admit(incoming, local, identity.clone(), gateway.clone()));
             }
             Some(Err(error)) => {
                 tracing::info!(event = "Connection.AuthNError", reason = %error, "QUIC handshake failed");
@@ -34,12 +36,20 @@ pub(crate) async fn serve(
 }
 
 /// Who the client is decides whether it gets a connection.
-async fn admit(incoming: Incoming, identity: Arc<IdentityCache>, gateway: Arc<Gateway>) {
+async fn admit(
+    incoming: Incoming,
+    local: Option<SocketAddr>,
+    identity: Arc<IdentityCache>,
+    gateway: Arc<Gateway>,
+) {
     let Some(certificate) = incoming.client_certificate else {
         return tracing::warn!(source_ip = %incoming.peer.ip(), event = "Connection.AuthNError", "no client certificate");
     };
     match identity.certificate(&certificate, clock::now().as_secs()).await {
-        Ok(principal) => gateway.adopt_stream(Box::pin(incoming.stream), incoming.peer, principal),
+        Ok(principal) => {
+            let arrival = Arrival { peer: incoming.peer, local, principal };
+            gateway.adopt_stream(Box::pin(incoming.stream), arrival);
+        }
         Err(error) => tracing::warn!(
             source_ip = %incoming.peer.ip(), event = "Connection.AuthNError", reason = %error, "not authenticated"
         ),

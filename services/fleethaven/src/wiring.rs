@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use fleethaven_api::data::Error as DataError;
-use fleethaven_api::{Api, ApiConfig, DataPlane, Endpoints, HostPort};
+use fleethaven_api::{Api, ApiConfig, Broker, DataPlane, Endpoints, HostPort};
 use fleethaven_daemon::clock;
 use fleethaven_fabric::metadata::BoxFuture;
-use fleethaven_fabric::{Metadata, Publish};
+use fleethaven_fabric::{Connections, Metadata, Publish};
 use fleethaven_gateway::gateway::RoutingFactory;
 use fleethaven_gateway::mailbox::Mailboxes;
 use fleethaven_gateway::{Config as GatewayConfig, Gateway, IdentityCache, Listener, Pulse};
@@ -106,7 +106,9 @@ impl Services {
         };
         // Before anything waits for its publishes: a full rules queue holds them back until it is emptied.
         let worker = tokio::spawn(worker.run()).abort_handle();
-        let orphans = housekeeping::end_orphans(store.clone(), incarnation, publish.clone()).await?;
+        let orphans =
+            housekeeping::end_orphans(store.clone(), incarnation, publish.clone(), &router, &identity)
+                .await?;
         tokio::spawn(housekeeping::expire_sessions(store, router.clone()));
         tracing::info!(sessions, orphans, "services wired");
         let settings = Arc::new(settings);
@@ -159,13 +161,18 @@ impl Services {
         scope: Scope,
         profile: Profile,
         (base_domain, single_region, at): (Option<String>, bool, HostPort),
+        gateway: Arc<dyn Connections>,
         registry: &Registry,
     ) -> Result<Api> {
         let endpoints = Endpoints { base_domain, data: at.clone(), jobs: at.clone(), credentials: at };
         let (behaviour, limits) = (self.settings.behaviour.clone(), self.settings.limits.clone());
         let config =
             ApiConfig { single_region, behaviour, limits, ..ApiConfig::new(scope, endpoints, profile) };
-        let broker = Arc::new(Broker(self.publish.clone()));
+        let broker = Broker {
+            data_plane: Arc::new(Door(self.publish.clone())),
+            retained: stores.store.clone(),
+            connections: gateway,
+        };
         Ok(Api::new(config, stores.metastore.clone(), broker, registry)?)
     }
 }
@@ -177,10 +184,10 @@ async fn caught_up(metadata: &dyn Metadata) -> Result<()> {
     Ok(())
 }
 
-/// The broker as the API sees it.
-struct Broker(Arc<dyn Publish>);
+/// The router's door as the API sees it.
+struct Door(Arc<dyn Publish>);
 
-impl DataPlane for Broker {
+impl DataPlane for Door {
     fn publish(&self, message: Message) -> BoxFuture<'_, Result<(), DataError>> {
         Box::pin(async move {
             let published = self.0.publish(Arc::new(message)).await;

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::core::Core;
+use crate::gateway::Arrival;
 use crate::mailbox::{Adopted, Control, Place};
 use crate::transport::Transport;
 
@@ -111,7 +112,7 @@ pub(crate) fn adopt(core: &Rc<Core>, adopted: Adopted) {
     match TcpStream::from_std(tcp) {
         Ok(tcp) => {
             prepare(&tcp);
-            core.open(Transport::Tls(tcp, Box::new(tls)), peer, principal, place);
+            core.open(Transport::Tls(tcp, Box::new(tls)), Arrival { peer, local: None, principal }, place);
         }
         Err(error) => tracing::warn!(%error, "a connection could not be taken over"),
     }
@@ -132,7 +133,8 @@ async fn establish(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, kind: &Lis
     prepare(&tcp);
     match kind {
         ListenerKind::Plain => {
-            core.open(Transport::Plain(tcp), peer, core.shared.identity.anonymous(), place);
+            let principal = core.shared.identity.anonymous();
+            core.open(Transport::Plain(tcp), Arrival { peer, local: None, principal }, place);
         }
         ListenerKind::Tls(tls) => {
             let timeout = Duration::from_secs(u64::from(core.settings.limits.connect_timeout_secs));
@@ -167,7 +169,8 @@ async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &Serv
     match core.shared.identity.certificate(certificate, now).await {
         Ok(principal) => {
             count("success");
-            core.open(Transport::Tls(tcp, Box::new(connection)), peer, principal, place);
+            let arrival = Arrival { peer, local: None, principal };
+            core.open(Transport::Tls(tcp, Box::new(connection)), arrival, place);
         }
         Err(error) => {
             count("not_authenticated");

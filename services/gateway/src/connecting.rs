@@ -13,6 +13,7 @@ use fleethaven_types::{Publisher, Utf8Bytes};
 use crate::authorize::{Authorizer, ConnectQuestion, Denied, connect};
 use crate::connection::{Connection, Phase};
 use crate::core::Core;
+use crate::lifecycle::Happened;
 use crate::pending::{Pending, PendingClaim};
 
 /// Ticket of requests whose answer nobody waits for.
@@ -105,6 +106,12 @@ impl Core {
             "refused"
         );
         self.shared.metrics.connect.with_label_values(&["auth_error"]).inc();
+        let failed = Happened::ConnectFailed {
+            ip_address: connection.peer.ip(),
+            connect_failure_reason: "AUTHORIZATION_FAILED",
+        };
+        let client = || connection.client(self.shared.next_token(), client_id.into());
+        self.tell(client, connection.principal.scope, client_id, &failed);
         connection.session.refuse(ReasonCode::NotAuthorized, "not authorized to connect");
     }
 
@@ -131,10 +138,7 @@ impl Core {
         let publisher = Arc::new(Publisher {
             scope: principal.scope,
             client_id: Some(client_id.clone()),
-            principal: principal
-                .certificate_id
-                .map(|id| id.to_string().into())
-                .or_else(|| principal.user.clone()),
+            principal: principal.identifier(),
             source_ip: Some(connection.peer.ip()),
             trace: connection.trace,
         });
@@ -230,10 +234,13 @@ impl Core {
             subscriptions: claimed
                 .subscriptions
                 .into_iter()
-                .map(|subscription| subscription.filter)
+                .map(|subscription| (subscription.filter, subscription.qos))
                 .collect(),
         };
+        (connection.connected_at, connection.version_number) = (now.wall, claimed.version_number);
         connection.session.accept(accepted, will, now);
+        let (ip_address, version_number) = (connection.peer.ip(), claimed.version_number);
+        self.tell_of(connection, &Happened::Connected { ip_address, version_number });
         self.shared.metrics.connections.inc();
         self.shared.metrics.connect.with_label_values(&["success"]).inc();
         tracing::info!(

@@ -9,11 +9,15 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use fleethaven_fabric::delivery::Address;
 use fleethaven_mqtt::{DecodeLimits, Decoder, Disconnect, Packet, ReasonCode};
-use fleethaven_session::{Action, Close, DisconnectReason, Meter, Now, Session};
+use fleethaven_session::{Action, Close, DirectTicket, DisconnectReason, Meter, Now, Session};
 use fleethaven_storage::{EntryId, OwnerToken, SessionId};
+use fleethaven_types::Timestamp;
+use tokio::sync::oneshot;
 
 use crate::authorize::Authorizer;
+use crate::connections::Confirmation;
 use crate::core::Core;
+use crate::gateway::Arrival;
 use crate::identity::Principal;
 use crate::retained::RetainedPage;
 use crate::transport::{Received, Transport};
@@ -69,6 +73,15 @@ pub(crate) struct Connection {
     pub(crate) published: Meter,
     /// When a refused delivery was last logged.
     pub(crate) receive_denied: Option<Instant>,
+    /// When CONNECT was accepted.
+    pub(crate) connected_at: Timestamp,
+    /// versionNumber of the connection's lifecycle events.
+    pub(crate) version_number: u64,
+    /// Who waits for acknowledgements of direct messages.
+    pub(crate) directs: Vec<(DirectTicket, Confirmation)>,
+    /// Who waits until the end is recorded.
+    pub(crate) when_ended: Vec<oneshot::Sender<()>>,
+    local: Option<SocketAddr>,
     transport: Transport,
     decoder: Decoder,
     received: BytesMut,
@@ -88,8 +101,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         address: Address,
-        peer: SocketAddr,
-        principal: Principal,
+        Arrival { peer, local, principal }: Arrival,
         transport: Transport,
         session: Session,
         max_packet: u32,
@@ -114,6 +126,11 @@ impl Connection {
             dirty: false,
             published: Meter::default(),
             receive_denied: None,
+            connected_at: Timestamp(0),
+            version_number: 0,
+            directs: Vec::new(),
+            when_ended: Vec::new(),
+            local,
             transport,
             decoder: Decoder::new(DecodeLimits { max_packet_size: max_packet }),
             received: BytesMut::new(),
@@ -234,6 +251,7 @@ impl Connection {
         while let Some(action) = self.session.poll_action() {
             match action {
                 Action::Publish { message, ack } => self.publish(core, message, ack),
+                Action::DirectAcknowledged { ticket } => self.direct_acknowledged(ticket),
                 Action::Acknowledged { entry } => self.acknowledged(core, entry),
                 Action::ReadQueue { after } => self.read_queue(core, after),
                 Action::Subscribe(request) => self.subscribe(core, request),
@@ -391,6 +409,7 @@ impl Connection {
         }
         self.phase = Phase::Gone;
         self.blocked = None;
+        self.directs.clear();
         self.retained.clear();
         self.wake();
     }
@@ -417,6 +436,11 @@ impl Connection {
             self.mark_dirty(core);
             core.arm(self);
         }
+    }
+
+    /// The listener's address.
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+        self.local.or_else(|| self.transport.local_address())
     }
 
     pub(crate) fn session_id(&self) -> SessionId {

@@ -2,7 +2,6 @@
 //! Nothing in it is shared with another thread but the mailbox.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use fleethaven_fabric::delivery::Address;
 use fleethaven_fabric::{Routing, RoutingRequest};
-use fleethaven_session::{Now, Rate, Session, Settings};
+use fleethaven_session::{DirectTicket, Now, Rate, Session, Settings};
 use fleethaven_storage::{Lane, Request, Ticket};
 use rustc_hash::FxHashMap;
 use slab::Slab;
@@ -19,8 +18,7 @@ use slab::Slab;
 use crate::authorize::Denied;
 use crate::connection::{Connection, Phase};
 use crate::ending::WITHDRAWN_KEPT;
-use crate::gateway::Shared;
-use crate::identity::Principal;
+use crate::gateway::{Arrival, Shared};
 use crate::mailbox::{Mailbox, Place};
 use crate::metrics::CoreMetrics;
 use crate::pending::Pending;
@@ -107,6 +105,7 @@ pub(crate) struct Core {
     in_turn: Cell<bool>,
     table: RefCell<Slab<Slot>>,
     generation: Cell<u32>,
+    directs: Cell<u64>,
     now: Cell<Now>,
 }
 
@@ -136,6 +135,7 @@ impl Core {
             in_turn: Cell::new(false),
             table: RefCell::default(),
             generation: Cell::new(0),
+            directs: Cell::new(0),
             now: Cell::new(now),
         })
     }
@@ -153,13 +153,7 @@ impl Core {
     }
 
     /// Puts a new connection into the table and starts its task. A core that drains, or is full, closes it at once.
-    pub(crate) fn open(
-        self: &Rc<Self>,
-        transport: Transport,
-        peer: SocketAddr,
-        principal: Principal,
-        place: Place,
-    ) {
+    pub(crate) fn open(self: &Rc<Self>, transport: Transport, arrival: Arrival, place: Place) {
         if self.draining.get() || self.connection_count() >= MAX_SLOTS {
             return;
         }
@@ -172,7 +166,7 @@ impl Core {
         let session = Session::new(self.settings.clone(), now);
         let trace = self.shared.next_trace();
         let max_packet = self.settings.limits.packet_bytes;
-        let mut connection = Connection::new(address, peer, principal, transport, session, max_packet, trace);
+        let mut connection = Connection::new(address, arrival, transport, session, max_packet, trace);
         self.arm(&mut connection);
         let connection = Rc::new(RefCell::new(connection));
         vacant.insert(Slot { generation, connection: connection.clone(), _place: place });
@@ -358,6 +352,12 @@ impl Core {
         let slot = table.get((ticket.0 >> 44) as usize)?;
         let generation = (ticket.0 >> 32) as u32 & 0x0fff;
         (slot.generation & 0x0fff == generation).then(|| slot.connection.clone())
+    }
+
+    /// A name for a direct message that is to be acknowledged.
+    pub(crate) fn next_direct(&self) -> DirectTicket {
+        self.directs.set(self.directs.get() + 1);
+        DirectTicket(self.directs.get())
     }
 
     /// Has a connection's output written at the end of this turn.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleethaven_fabric::RoutingRequest;
+use fleethaven_fabric::connections::Departure;
 use fleethaven_fabric::delivery::Address;
 use fleethaven_session::{Close, DisconnectReason, Ending, Now, published_will};
 use fleethaven_storage::{Claimed, ConnectionEnd, Error, OwnerToken, PreviousOwner, Request, StoredWill};
@@ -17,8 +18,10 @@ use rustc_hash::FxHashMap;
 
 use crate::connection::{Connection, Phase};
 use crate::core::Core;
+use crate::departures::Left;
+use crate::lifecycle::{Client, Happened};
 use crate::mailbox::{Control, TakenOver};
-use crate::pending::{EndedWill, Pending, PendingClaim, PendingEnd};
+use crate::pending::{Ended, EndedWill, Pending, PendingClaim, PendingEnd};
 
 /// How long a connection that took a session over may take to ask about the will of the one before.
 pub(crate) const WITHDRAWN_KEPT: Duration = Duration::from_secs(60);
@@ -53,6 +56,11 @@ impl DelayedWills {
         let key = (id.scope, id.client_id.clone());
         wills.get(&key).filter(|will| will.token == id.token)?;
         wills.remove(&key).map(|will| will.message)
+    }
+
+    /// Takes out the will of a client whose session ends, or whose will is prevented.
+    pub(crate) fn withdraw(&self, scope: Scope, client_id: &Utf8Bytes) -> Option<Arc<Message>> {
+        self.0.lock().remove(&(scope, client_id.clone())).map(|will| will.message)
     }
 
     /// The client is back. A will of the session that goes on is not sent [MQTT-3.1.3-9]; one of a session that this ended
@@ -130,11 +138,36 @@ impl Core {
             return;
         }
         let (session_expiry, sent) = (ending.session_expiry, ending.sent);
+        let ended = Some(self.departed(connection, token, ending.close.reason, now));
         let will = self.ended_will(connection, token, ending, now);
-        let pending = PendingEnd { session, persistent: session_expiry > 0, will };
+        let pending = PendingEnd { session, persistent: session_expiry > 0, will, ended };
         let ticket = self.expect(address, Pending::End(Box::new(pending)));
         let end = ConnectionEnd { ticket, session, token, session_expiry, sent, now: now.wall };
         self.ask_store(Request::End(Box::new(end)));
+    }
+
+    /// Notes how the client left, and what is to be told of it once that is recorded.
+    fn departed(
+        &self,
+        connection: &mut Connection,
+        token: OwnerToken,
+        reason: DisconnectReason,
+        now: Now,
+    ) -> Ended {
+        let session = &connection.session;
+        let client_id = session.client_id().clone();
+        let left = Left {
+            departure: Departure { at: now.wall, reason: reason.as_str() },
+            thing_name: connection.principal.thing(&client_id),
+            session_expiry: session.session_expiry(),
+            keep_alive: session.keep_alive_seconds(),
+        };
+        self.shared.departures.note(connection.principal.scope, &client_id, left);
+        Ended {
+            client: connection.client(token, client_id),
+            happened: Happened::disconnected(reason, connection.version_number),
+            waiting: std::mem::take(&mut connection.when_ended),
+        }
     }
 
     fn log_end(&self, connection: &mut Connection, close: &Close) {
@@ -174,7 +207,7 @@ impl Core {
     pub(crate) fn give_up(&self, address: Address, pending: &PendingClaim, claimed: &Claimed, now: Now) {
         let session_expiry = pending.request.session_expiry;
         let session = claimed.session;
-        let end = PendingEnd { session, persistent: session_expiry > 0, will: EndedWill::None };
+        let end = PendingEnd { session, persistent: session_expiry > 0, will: EndedWill::None, ended: None };
         let ticket = self.expect(address, Pending::End(Box::new(end)));
         let (token, sent, now) = (pending.token, claimed.sent, now.wall);
         let end = ConnectionEnd { ticket, session, token, session_expiry, sent, now };
@@ -193,6 +226,14 @@ impl Core {
             self.withdrawn.borrow_mut().remove(&address);
             if !pending.persistent {
                 self.route(RoutingRequest::Forget { session: pending.session });
+            }
+        }
+        if let Some(ended) = pending.ended.filter(|_| taken_over || result.is_ok()) {
+            let Client { scope, client_id, .. } = &ended.client;
+            self.tell(|| ended.client.clone(), *scope, client_id, &ended.happened);
+            // Whoever asked for the end may have gone away.
+            for waiting in ended.waiting {
+                let _ = waiting.send(());
             }
         }
         match pending.will {
@@ -223,7 +264,7 @@ impl Core {
     }
 
     /// A will that waited: its Message Expiry Interval counts from now [MQTT5 section 3.1.3.2.4].
-    fn publish_delayed(&self, will: &Arc<Message>, now: Now) {
+    pub(crate) fn publish_delayed(&self, will: &Arc<Message>, now: Now) {
         let waited = now.wall.since(will.received_at);
         let expires_at = will.expires_at.map(|at| at.after(waited));
         self.publish_will(&Arc::new(Message { expires_at, ..(**will).clone() }), now);

@@ -19,6 +19,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::accept::{self, Listener, ListenerKind};
 use crate::core::{Core, Lanes};
+use crate::departures::Departures;
 use crate::ending::DelayedWills;
 use crate::identity::{IdentityCache, Principal};
 use crate::mailbox::{Adopted, Control, Mailboxes, Place};
@@ -69,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) mailboxes: Arc<Mailboxes>,
     pub(crate) metrics: Metrics,
     pub(crate) delayed_wills: DelayedWills,
+    pub(crate) departures: Departures,
     pub(crate) connect_rates: ConnectRates,
     pulse: Pulse,
     incarnation: u64,
@@ -99,9 +101,19 @@ impl Shared {
     }
 }
 
+/// Where a connection comes from and whose it is.
+pub struct Arrival {
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The listener's address, where that is known; a TCP socket is asked itself.
+    pub local: Option<SocketAddr>,
+    /// Who the client is.
+    pub principal: Principal,
+}
+
 /// A running gateway.
 pub struct Gateway {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
@@ -120,6 +132,7 @@ impl Gateway {
             mailboxes: config.mailboxes,
             metrics: config.metrics,
             delayed_wills: DelayedWills::default(),
+            departures: Departures::default(),
             connect_rates,
             pulse: config.pulse,
             incarnation: config.incarnation,
@@ -152,9 +165,9 @@ impl Gateway {
     }
 
     /// Takes over a connection over another kind of stream (WebSocket, QUIC) whose client is known.
-    pub fn adopt_stream(&self, stream: Pin<Box<dyn ByteStream>>, peer: SocketAddr, principal: Principal) {
+    pub fn adopt_stream(&self, stream: Pin<Box<dyn ByteStream>>, arrival: Arrival) {
         if let Some(core) = self.shared.mailboxes.least_loaded() {
-            core.send(Control::AdoptStream(stream, peer, principal, Place::on(core)));
+            core.send(Control::AdoptStream(stream, arrival, Place::on(core)));
         }
     }
 

@@ -63,6 +63,28 @@ pub struct Principal {
     pub(crate) entry: Arc<Entry>,
 }
 
+impl Principal {
+    /// Certificate id, or the user of a signed request; `None` for anonymous clients.
+    pub(crate) fn identifier(&self) -> Option<Utf8Bytes> {
+        self.certificate_id.map(|id| id.to_string().into()).or_else(|| self.user.clone())
+    }
+
+    /// The thing that the certificate is attached to exclusively.
+    pub(crate) fn exclusive_thing(&self) -> Option<String> {
+        let snapshot = self.entry.snapshot();
+        snapshot.things.iter().find(|thing| thing.exclusive).map(|thing| thing.thing_name.clone())
+    }
+
+    /// The thing that a client of this id stands for: the exclusive one, or the attached one of that name.
+    pub(crate) fn thing(&self, client_id: &str) -> Option<String> {
+        let named = || {
+            let snapshot = self.entry.snapshot();
+            snapshot.things.iter().any(|thing| thing.thing_name == client_id).then(|| client_id.to_owned())
+        };
+        self.exclusive_thing().or_else(named)
+    }
+}
+
 /// A principal in the cache.
 pub(crate) struct Entry {
     key: Option<Key>,
@@ -193,6 +215,13 @@ impl IdentityCache {
             [only] => Ok(*only),
             _ => Err(Error::NotRegistered),
         }
+    }
+
+    /// The thing that a certificate is attached to exclusively, by what this node knows.
+    pub fn exclusive_thing(&self, scope: Scope, certificate_id: &str) -> Option<String> {
+        let kind = QueryKind::Principal { certificate_id: certificate_id.to_owned() };
+        let view = principal_view(self.metadata.query_local(Query::new(scope, kind)).ok()?).ok()?;
+        view.things.into_iter().find(|thing| thing.exclusive).map(|thing| thing.thing_name)
     }
 
     fn cached(&self, key: &Key) -> Option<Arc<Entry>> {

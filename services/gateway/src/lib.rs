@@ -11,6 +11,9 @@
 //! | [`connection`] | one connection: transport, decoder, session, decisions |
 //! | [`accept`] | listeners, TLS handshakes, who is connected |
 //! | [`connecting`] | CONNECT: decision, claim, CONNACK |
+//! | [`lifecycle`] | the events of clients that come, go and subscribe |
+//! | [`connections`] | the connections API: who is connected, ending a connection, direct messages |
+//! | [`departures`] | how clients left, kept for a while |
 //! | [`ending`] | the end of a connection: takeover, what is recorded, the will |
 //! | [`pending`] | what answers of the store and the router are waited for |
 //! | [`requests`] | publishing, subscribing, reading the queue |
@@ -27,10 +30,13 @@ pub mod accept;
 pub mod authorize;
 mod connecting;
 mod connection;
+mod connections;
 mod core;
+mod departures;
 mod ending;
 pub mod gateway;
 pub mod identity;
+pub mod lifecycle;
 pub mod mailbox;
 pub mod metrics;
 mod pending;
@@ -42,6 +48,6 @@ mod transport;
 mod turn;
 
 pub use accept::{Listener, ListenerKind};
-pub use gateway::{Beat, Config, Gateway, Pulse};
+pub use gateway::{Arrival, Beat, Config, Gateway, Pulse};
 pub use identity::{IdentityCache, Principal};
 pub use transport::ByteStream;

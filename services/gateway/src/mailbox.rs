@@ -12,12 +12,14 @@ use fleethaven_fabric::delivery::{Address, Push};
 use fleethaven_pki::CertificateId;
 use fleethaven_session::Close;
 use fleethaven_storage::Wake;
-use fleethaven_types::{Message, QoS};
+use fleethaven_types::{Message, QoS, SessionId};
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use prometheus::IntGauge;
 
 use crate::accept::ListenerKind;
+use crate::connections::Ask;
+use crate::gateway::Arrival;
 use crate::identity::Principal;
 use crate::metrics::Metrics;
 use crate::transport::ByteStream;
@@ -34,9 +36,13 @@ pub(crate) enum Control {
     /// A connection whose TLS handshake is done and whose client is known (MQTT by ALPN on the HTTPS port).
     Adopt(Box<Adopted>),
     /// A connection over another kind of stream (WebSocket, QUIC), whose client is known.
-    AdoptStream(Pin<Box<dyn ByteStream>>, SocketAddr, Principal, Place),
+    AdoptStream(Pin<Box<dyn ByteStream>>, Arrival, Place),
     /// Another connection owns the session of this one now.
     TakenOver(TakenOver),
+    /// A question or an order to one connection.
+    Ask(Ask),
+    /// A session without a connection was deleted: its subscriptions go, and its will, if there is one, is due.
+    SessionEnded { session: SessionId, will: Option<Arc<Message>> },
     /// End the connections of these certificates.
     CloseCertificates(Arc<HashSet<CertificateId>>, Close),
     /// Stop accepting, then end all connections; what they have not read in this time they do not get.

@@ -6,8 +6,10 @@ use fleethaven_mqtt::ReasonCode;
 use fleethaven_session::ConnectRequest;
 use fleethaven_storage::{OwnerToken, SessionId, Subscription};
 use fleethaven_types::{Message, Publisher, Utf8Bytes};
+use tokio::sync::oneshot;
 
 use crate::ending::DelayedWillId;
+use crate::lifecycle::{Client, Happened};
 
 /// What an answer of the store or the router is waited for.
 pub(crate) enum Pending {
@@ -46,6 +48,16 @@ pub(crate) struct PendingEnd {
     /// The session goes on without a connection.
     pub(crate) persistent: bool,
     pub(crate) will: EndedWill,
+    /// What is told of an accepted connection.
+    pub(crate) ended: Option<Ended>,
+}
+
+/// The end of an accepted connection, as others learn of it.
+pub(crate) struct Ended {
+    pub(crate) client: Client,
+    pub(crate) happened: Happened,
+    /// Who waits until the end is recorded.
+    pub(crate) waiting: Vec<oneshot::Sender<()>>,
 }
 
 /// What is to become of the will when the end is recorded.

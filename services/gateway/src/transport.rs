@@ -1,6 +1,7 @@
 //! The bytes below MQTT: plain TCP, TLS over TCP, or any other stream (WebSocket, QUIC).
 
 use std::io::{self, IoSlice, Read, Write};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -94,6 +95,14 @@ impl Transport {
             }
             let (Self::Plain(tcp) | Self::Tls(tcp, _)) = self else { continue };
             std::task::ready!(tcp.poll_write_ready(cx))?;
+        }
+    }
+
+    /// This side's address; `None` for a stream, which does not know it.
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Plain(tcp) | Self::Tls(tcp, _) => tcp.local_addr().ok(),
+            Self::Stream(_) | Self::Closed => None,
         }
     }
 

@@ -13,6 +13,7 @@ use fleethaven_storage::{Completion, EntryId, Error, QueuedMessage, Request, Ses
 
 use crate::connection::{Connection, Phase};
 use crate::core::Core;
+use crate::lifecycle::Happened;
 use crate::mailbox::{Control, Taken};
 use crate::pending::Pending;
 use crate::requests::ack_of;
@@ -168,9 +169,11 @@ fn control(core: &Rc<Core>, message: Control, now: Now) {
             crate::accept::accepted(core, tcp, peer, listener, place);
         }
         Control::Adopt(adopted) => crate::accept::adopt(core, *adopted),
-        Control::AdoptStream(stream, peer, principal, place) => {
-            core.open(Transport::Stream(stream), peer, principal, place);
+        Control::AdoptStream(stream, arrival, place) => {
+            core.open(Transport::Stream(stream), arrival, place);
         }
+        Control::Ask(ask) => core.asked(ask, now),
+        Control::SessionEnded { session, will } => core.session_ended(session, will.as_ref(), now),
         Control::TakenOver(taken) => core.taken_over(&taken, now),
         Control::CloseCertificates(ids, close) => {
             for connection in core.all() {
@@ -245,6 +248,10 @@ fn routed(core: &Rc<Core>, event: RoutingEvent, now: Now) {
             if let Ok(packet_id) = packet_id.try_into() {
                 connection.session.subscribe_done(packet_id, outcomes);
             }
+            if !granted.is_empty() {
+                let topics = granted.iter().map(|subscription| subscription.filter.clone()).collect();
+                core.tell_of(&connection, &Happened::Subscribed { topics });
+            }
             let granted: Vec<_> = granted.into_iter().zip(new).collect();
             core.read_retained(&connection, &granted);
             connection.act(core, now);
@@ -257,6 +264,7 @@ fn routed(core: &Rc<Core>, event: RoutingEvent, now: Now) {
             };
             let Some(connection) = core.at(address) else { return };
             let mut connection = connection.borrow_mut();
+            core.tell_of(&connection, &Happened::Unsubscribed { topics: filters.clone() });
             if let Ok(packet_id) = packet_id.try_into() {
                 connection.session.unsubscribe_done(packet_id, filters.into_iter().zip(existed).collect());
             }

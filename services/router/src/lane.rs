@@ -9,7 +9,7 @@ use fleethaven_storage::{
     Append, Appended, Completion, DurablePublish, EntryId, Lane as StoreLane, Request, RetainedChange,
     SessionId, Ticket, Wake,
 };
-use fleethaven_types::{Message, QoS};
+use fleethaven_types::{Message, QoS, Scope};
 use rustc_hash::FxHashSet;
 
 use crate::plan::QueueTarget;
@@ -173,6 +173,10 @@ impl Routing for Lane {
 
     fn is_congested(&self) -> bool {
         self.store.is_congested()
+    }
+
+    fn reaches_anyone(&self, scope: Scope, topic: &str) -> bool {
+        self.router.reaches_anyone(scope, topic)
     }
 }
 

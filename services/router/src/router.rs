@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 
 use crate::metrics::Metrics;
+use crate::plan::Plan;
 use crate::tables::{Member, ScopeTables, SubscribeOptions, Subscriber};
 
 /// How the router matches.
@@ -176,6 +177,12 @@ impl Router {
         }
         drop(tables);
         scope.bump();
+    }
+
+    /// Whether a message on `topic` would reach any subscriber or rule. The plan is not kept: topics asked about are many,
+    /// and most reach nobody.
+    pub fn reaches_anyone(&self, scope: Scope, topic: &str) -> bool {
+        Plan::compute(&self.scope(scope), topic, &self.options.behaviour).matches_anyone()
     }
 
     /// Sessions known, live or not.

@@ -7,8 +7,8 @@ use fleethaven_fabric::delivery::{Address, Delivery, Push};
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
 use fleethaven_storage::request::Orphan;
 use fleethaven_storage::{
-    Append, Appended, Completion, DurablePublish, EntryId, Error, GroupId, GroupRecord, Lane as StoreLane,
-    OpenGroup, OwnerToken, Request, RetainedChange, RuleRef, SessionId, SessionRecord, SessionStore,
+    Append, Appended, ClientRecord, Completion, DurablePublish, EntryId, Error, GroupId, GroupRecord,
+    Lane as StoreLane, OpenGroup, Request, RetainedChange, RuleRef, SessionId, SessionRecord, SessionStore,
     Subscription, Ticket, Wake,
 };
 use fleethaven_types::{
@@ -115,7 +115,11 @@ impl SessionStore for Handle {
         Err(Error::Unavailable("no groups".to_owned()))
     }
 
-    fn owner(&self, _: Scope, _: &str) -> Result<Option<OwnerToken>, Error> {
+    fn client(&self, _: Scope, _: &str) -> Result<Option<ClientRecord>, Error> {
+        Ok(None)
+    }
+
+    fn delete_session(&self, _: Scope, _: &str) -> Result<Option<SessionRecord>, Error> {
         Ok(None)
     }
 }

@@ -108,6 +108,8 @@ pub(super) fn disconnect(reason: ReasonCode) -> Packet {
 /// The two ends, and a shell between the session and a store in memory.
 pub(super) struct Pair {
     pub(super) session: Session,
+    /// Direct messages that the client has acknowledged.
+    pub(super) directs: Vec<crate::DirectTicket>,
     server: Decoder,
     client: Decoder,
     version: Version,
@@ -135,6 +137,7 @@ impl Pair {
         let limits = DecodeLimits { max_packet_size: settings.limits.packet_bytes };
         Self {
             session: Session::new(settings, now),
+            directs: Vec::new(),
             server: Decoder::new(limits),
             client: Decoder::client(version, DecodeLimits::default()),
             version,
@@ -249,6 +252,7 @@ impl Pair {
 
     pub(super) fn carry_out(&mut self, action: Action) {
         match action {
+            Action::DirectAcknowledged { ticket } => self.directs.push(ticket),
             Action::Connect(request) => {
                 let will = request.will.as_ref().map(|will| will.message(&publisher()));
                 self.session.accept(self.accepted(&request.client_id), will, self.now);

@@ -5,8 +5,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use fleethaven_storage::{
-    Append, Appended, Claim, Completion, DurablePublish, Request, RetainedChange, RuleRef, SessionId,
-    StoredWill, Ticket,
+    Append, Appended, Claim, Completion, DurablePublish, OwnerToken, Request, RetainedChange, RuleRef,
+    SessionId, StoredWill, Ticket,
 };
 use fleethaven_types::{Publisher, QoS};
 
@@ -153,7 +153,7 @@ fn a_write_that_fails_makes_the_store_unavailable() {
         };
     }
     assert!(!store.healthy());
-    assert!(matches!(store.owner(scope(), "client"), Err(Error::Unavailable(_))));
+    assert!(matches!(store.client(scope(), "client"), Err(Error::Unavailable(_))));
     assert!(matches!(store.get(scope(), "t"), Err(Error::Unavailable(_))));
     let mut claim = store.claim(1);
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -190,7 +190,8 @@ fn a_closed_store_has_done_what_was_submitted_and_refuses_more() {
     drop(store);
     let store = open(&dir, options());
     let token = OwnerToken { incarnation: 1, counter: 1 };
-    assert_eq!(store.owner(scope(), "client"), Ok(Some(token)));
+    let found = store.client(scope(), "client").unwrap().unwrap();
+    assert_eq!(found.owner.map(|(token, _)| token), Some(token));
 }
 
 #[test]
@@ -290,7 +291,7 @@ fn a_shared_body_is_freed_with_its_last_reference() {
     for (entry, left) in [(1, 1), (2, 0)] {
         let (session, entries) = (SessionId(session), vec![fleethaven_storage::EntryId(entry)]);
         lane.lane.submit(&mut vec![Request::Trim { session, token, entries }]);
-        store.owner(scope(), "client").unwrap();
+        store.client(scope(), "client").unwrap();
         assert_eq!(store.disk.bodies.len().unwrap(), left);
         assert_eq!(
             store.disk.queues.prefix(session.0.to_be_bytes()).count(),

@@ -13,6 +13,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("wildcards match in topic order, in pages", wildcards),
     ("a retained message expires", expiry),
     ("accounts are walls for retained messages", walls),
+    ("topics are listed in order, in pages, with what is retained there", listing),
 ];
 
 fn change(store: &dyn Instance, message: Message, retained: RetainedChange) {
@@ -100,4 +101,40 @@ fn walls(store: &mut dyn Instance) {
         assert_eq!(Caller::new(store).retained(other_scope(), "#", None, 10).len(), 1);
         store.crash();
     }
+}
+
+fn listing(store: &mut dyn Instance) {
+    for topic in ["s/2", "s", "sx", "r"] {
+        set(store, topic, topic);
+    }
+    let short = Message { expires_at: Some(Timestamp(START.0 + 1000)), ..message("t", "longer") };
+    change(store, short, RetainedChange::Set);
+    set(store, "s", "again");
+    for _ in 0..2 {
+        let list = |after, limit| store.retained().list(scope(), after, limit).unwrap();
+        let names =
+            |page: &[RetainedTopic]| page.iter().map(|kept| kept.topic.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(&list(None, 10)), ["r", "s", "s/2", "sx", "t"]);
+        assert_eq!(names(&list(None, 2)), ["r", "s"]);
+        assert_eq!(names(&list(Some("s"), 2)), ["s/2", "sx"]);
+        assert_eq!(
+            names(&list(Some("s/1"), 2)),
+            ["s/2", "sx"],
+            "a topic that is gone still tells where to go on"
+        );
+        assert_eq!(names(&list(Some("t"), 2)), [""; 0]);
+        let kept = &list(Some("s/9"), 10)[1];
+        let expected = message("t", "longer");
+        assert_eq!((kept.payload_bytes, kept.qos, kept.received_at), (6, expected.qos, expected.received_at));
+        assert_eq!(list(Some("r"), 1)[0].payload_bytes, 5);
+        assert_eq!((store.retained().count(scope()), store.retained().count(other_scope())), (5, 0));
+        assert!(store.retained().holds(scope(), "t") && !store.retained().holds(other_scope(), "t"));
+        store.crash();
+    }
+    store.set_time(Timestamp(START.0 + 1000));
+    assert_eq!(
+        store.retained().list(scope(), Some("s/9"), 10).unwrap().len(),
+        1,
+        "expired ones are left out"
+    );
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleethaven_types::Timestamp;
+use fleethaven_types::{Scope, Timestamp};
 
 use super::caller::*;
 use super::{Case, Instance, START};
@@ -22,7 +22,14 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("accounts are walls", walls),
     ("orphans are ended once, with their wills", orphans),
     ("persistent sessions are listed in pages", pages),
+    ("a client id is looked up, connected or not", clients),
+    ("a session that nobody owns is deleted on demand", deletion),
 ];
+
+fn owner(store: &dyn Instance, scope: Scope, client: &str) -> Option<OwnerToken> {
+    let found = store.sessions().client(scope, client).unwrap();
+    found.and_then(|found| found.owner).map(|(token, _)| token)
+}
 
 fn first_claim(store: &mut dyn Instance) {
     let mut caller = Caller::new(store);
@@ -30,8 +37,8 @@ fn first_claim(store: &mut dyn Instance) {
     assert!(!claimed.session_present && claimed.subscriptions.is_empty());
     assert_eq!((claimed.trimmed, claimed.tail), (EntryId::NONE, EntryId::NONE));
     assert_eq!((claimed.previous, claimed.wiped), (None, None));
-    assert_eq!(store.sessions().owner(scope(), "a"), Ok(Some(token(1, 1))));
-    assert_eq!(store.sessions().owner(scope(), "b"), Ok(None));
+    assert_eq!(owner(store, scope(), "a"), Some(token(1, 1)));
+    assert_eq!(store.sessions().client(scope(), "b"), Ok(None));
 }
 
 fn takeover(store: &mut dyn Instance) {
@@ -64,7 +71,7 @@ fn stale_token(store: &mut dyn Instance) {
     assert_eq!(caller.read(session, stale, 0, (1, 1)).unwrap_err(), Error::NotOwner);
     caller.trim(session, stale, &[1]);
     assert_eq!(caller.read_all(session, token(2, 1)), [(1, "x".to_owned())]);
-    assert_eq!(store.sessions().owner(scope(), "a"), Ok(Some(token(2, 1))));
+    assert_eq!(owner(store, scope(), "a"), Some(token(2, 1)));
     assert_eq!(caller.end(SessionId(u64::MAX), stale, 0, START), Err(Error::NoSession));
 }
 
@@ -156,7 +163,7 @@ fn expiry_zero(store: &mut dyn Instance) {
     let second = caller.claim(clean(2));
     assert!(!second.session_present && second.previous.is_some());
     caller.end(second.session, token(1, 2), 0, START).unwrap();
-    assert_eq!(store.sessions().owner(scope(), "a"), Ok(None));
+    assert_eq!(owner(store, scope(), "a"), None);
 
     let lasting = caller.claim(claim("a", token(1, 3)));
     caller.append(lasting.session, "x");
@@ -200,16 +207,16 @@ fn walls(store: &mut dyn Instance) {
     let theirs = caller.claim(Claim { scope: other_scope(), ..claim("a", token(1, 2)) });
     assert_ne!(ours.session, theirs.session);
     assert_eq!(theirs.previous, None);
-    assert_eq!(store.sessions().owner(scope(), "a"), Ok(Some(token(1, 1))));
+    assert_eq!(owner(store, scope(), "a"), Some(token(1, 1)));
     store.crash();
-    assert_eq!(store.sessions().owner(other_scope(), "a"), Ok(Some(token(1, 2))));
+    assert_eq!(owner(store, other_scope(), "a"), Some(token(1, 2)));
 }
 
 fn orphans(store: &mut dyn Instance) {
     let mut caller = Caller::new(store);
     let clean = |client, counter| Claim { session_expiry: 0, ..claim(client, token(1, counter)) };
     let willed = caller.claim(Claim { will: Some(will("1")), ..clean("clean, will", 1) });
-    caller.claim(clean("clean", 2));
+    let bare = caller.claim(clean("clean", 2));
     let lasting = caller.claim(Claim { will: Some(will("2")), ..claim("lasting", token(1, 3)) });
     let left = caller.claim(Claim { will: Some(will("3")), ..clean("left", 4) });
     caller.end(left.session, token(1, 4), 0, START).unwrap();
@@ -218,17 +225,20 @@ fn orphans(store: &mut dyn Instance) {
     let mut caller = Caller::new(store);
     let early = caller.claim(Claim { session_expiry: 0, ..claim("new", token(2, 1)) });
     let mut found = store.sessions().end_orphans(2, START).unwrap();
-    found.retain(|orphan| orphan.client_id != "clean");
     found.sort_by(|a, b| a.client_id.cmp(&b.client_id));
     let seen: Vec<_> =
         found.iter().map(|o| (o.client_id.to_string(), o.will.clone(), o.version_number)).collect();
     let expected = [
+        ("clean".to_owned(), None, bare.version_number),
         ("clean, will".to_owned(), Some(will("1")), willed.version_number),
         ("lasting".to_owned(), Some(will("2")), lasting.version_number),
     ];
     assert_eq!(seen, expected);
+    let tokens: Vec<_> = found.iter().map(|orphan| orphan.token).collect();
+    assert_eq!(tokens, [token(1, 2), token(1, 1), token(1, 3)]);
+    assert!(found.iter().all(|orphan| orphan.principal.as_deref() == Some("principal")));
     assert_eq!(store.sessions().end_orphans(2, START), Ok(vec![]), "each once");
-    assert_eq!(store.sessions().owner(scope(), "new"), Ok(Some(token(2, 1))), "the living are left alone");
+    assert_eq!(owner(store, scope(), "new"), Some(token(2, 1)), "the living are left alone");
     caller.end(early.session, token(2, 1), 0, START).unwrap();
 
     store.crash();
@@ -256,4 +266,44 @@ fn pages(store: &mut dyn Instance) {
     let clients: Vec<_> = all.iter().map(|record| record.client_id.to_string()).collect();
     assert_eq!(clients, ["client 1", "client 2", "client 3", "client 4", "client 5", "client 6"]);
     assert!(all.iter().all(|r| r.live && r.scope == scope() && r.subscriptions[0].filter == r.client_id));
+}
+
+fn clients(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let lasting = caller.claim(claim("a", token(1, 1))).session;
+    caller.subscribe(lasting, token(1, 1), vec![subscription("f")]).unwrap();
+    let clean = caller.claim(Claim { session_expiry: 0, ..claim("b", token(1, 2)) }).session;
+    let find = |client: &str| store.sessions().client(scope(), client).unwrap();
+    let found = find("a").unwrap();
+    assert_eq!(found.owner, Some((token(1, 1), 100)));
+    assert_eq!((found.persistent, found.session_expiry), (true, 3600));
+    assert_eq!((found.record.session, found.record.live), (lasting, true));
+    assert_eq!(found.record.subscriptions, [subscription("f")]);
+    let found = find("b").unwrap();
+    assert_eq!((found.persistent, found.session_expiry, found.record.session), (false, 0, clean));
+    caller.end(lasting, token(1, 1), 60, START).unwrap();
+    caller.end(clean, token(1, 2), 0, START).unwrap();
+    let found = find("a").unwrap();
+    assert_eq!((found.owner, found.session_expiry, found.record.live), (None, 60, false));
+    assert_eq!(find("b"), None);
+    store.set_time(START.after(Duration::from_secs(60)));
+    assert_eq!(store.sessions().client(scope(), "a"), Ok(None), "it has expired");
+    assert_eq!(store.sessions().client(other_scope(), "a"), Ok(None));
+}
+
+fn deletion(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let session = caller.claim(claim("a", token(1, 1))).session;
+    caller.subscribe(session, token(1, 1), vec![subscription("f")]).unwrap();
+    caller.append(session, "x");
+    assert_eq!(store.sessions().delete_session(scope(), "a"), Err(Error::NotOwner), "it is in use");
+    caller.end(session, token(1, 1), 3600, START).unwrap();
+    assert_eq!(store.sessions().delete_session(other_scope(), "a"), Ok(None));
+    let deleted = store.sessions().delete_session(scope(), "a").unwrap().unwrap();
+    assert_eq!((deleted.session, deleted.subscriptions), (session, vec![subscription("f")]));
+    assert_eq!(store.sessions().delete_session(scope(), "a"), Ok(None));
+    store.crash();
+    assert_eq!(store.sessions().client(scope(), "a"), Ok(None));
+    let next = Caller::new(store).claim(claim("a", token(2, 1)));
+    assert!(!next.session_present && next.subscriptions.is_empty());
 }

@@ -53,8 +53,9 @@ pub(super) static ROWS: &[(Access, &str)] = &[
     (Publish, "provisioning-templates/+/provision/json|cbor"),
     (Reply, "provisioning-templates/+/provision/json|cbor/accepted|rejected"),
     (Publish, "rules/+/#"),
-    (Subscribe, "events/presence/connected|disconnected|connect_failed/+"),
-    (Subscribe, "events/subscriptions/subscribed|unsubscribed/+"),
+    // Client ids may hold slashes.
+    (Subscribe, "events/presence/connected|disconnected|connect_failed/+/#"),
+    (Subscribe, "events/subscriptions/subscribed|unsubscribed/+/#"),
     (Subscribe, "events/certificates/registered/+"),
     (Subscribe, "events/thing|thingGroup|thingType/+/created|updated|deleted"),
     (Subscribe, "events/thingTypeAssociation/thing/+/thingType/+/added|removed"),

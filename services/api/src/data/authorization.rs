@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use fleethaven_pki::Certificate;
 use fleethaven_policy::{
-    Action, CertificateAttributes, Context, Limits, Policy, PolicyDocument, PolicySet, Request, Resource,
-    ResourceKind, Settings,
+    Action, CertificateAttributes, Context, CustomKeys, Limits, Policy, PolicyDocument, PolicySet, Request,
+    Resource, ResourceKind, Settings,
 };
 use fleethaven_registry::shapes::{AttachedPolicy, CertificateStatus, PrincipalView};
 use fleethaven_registry::{QueryKind, QueryReply};
 use moka::sync::Cache;
 
+use crate::authentication::Principal;
 use crate::call::Call;
 use crate::error::Error;
 
@@ -58,12 +59,46 @@ impl PolicyCache {
     }
 }
 
-/// Refuses unless the certificate is active and its policies allow every one of `actions` on `topic`.
-pub(super) async fn authorize(
+/// What a request asks to do.
+pub(super) struct Asked<'a> {
+    pub(super) actions: &'a [Action],
+    pub(super) resource: On<'a>,
+    /// `iot:Topic`.
+    pub(super) topic: Option<&'a str>,
+    /// Keys of the request's own.
+    pub(super) custom: Option<&'a CustomKeys>,
+}
+
+/// What it is done to.
+#[derive(Clone, Copy)]
+pub(super) enum On<'a> {
+    Topic(&'a str),
+    Client(&'a str),
+    /// Actions that no resource restricts: policies allow them on `*`.
+    Everything,
+}
+
+impl<'a> Asked<'a> {
+    /// `actions` on `resource`.
+    pub(super) fn new(actions: &'a [Action], resource: On<'a>) -> Self {
+        Self { actions, resource, topic: None, custom: None }
+    }
+}
+
+/// Whether the caller may do what is asked: certificates by their policies; access keys are their account's own and may do
+/// everything in it.
+pub(super) async fn authorize(call: &Call<'_>, asked: &Asked<'_>) -> Result<(), Error> {
+    match &call.principal {
+        Principal::Certificate(certificate_id) => authorize_certificate(call, certificate_id, asked).await,
+        Principal::AccessKey(_) => Ok(()),
+    }
+}
+
+/// Refuses unless the certificate is active and its policies allow every one of the actions.
+async fn authorize_certificate(
     call: &Call<'_>,
     certificate_id: &str,
-    actions: &[Action],
-    topic: &str,
+    asked: &Asked<'_>,
 ) -> Result<(), Error> {
     let query = QueryKind::Principal { certificate_id: certificate_id.to_owned() };
     let QueryReply::Principal(view) = call.query(query).await? else {
@@ -80,12 +115,19 @@ pub(super) async fn authorize(
         certificate_id: Some(certificate_id),
         certificate: Some(&attributes),
         domain_name: call.server_name,
+        topic: asked.topic,
+        custom: asked.custom,
         ..Context::default()
     };
     let account = call.scope.account.to_string();
     let region = call.scope.region.as_str();
-    let resource = Resource::Arn { region, account: &account, kind: ResourceKind::Topic, name: topic };
-    for action in actions {
+    let arn = |kind, name| Resource::Arn { region, account: &account, kind, name };
+    let resource = match asked.resource {
+        On::Topic(topic) => arn(ResourceKind::Topic, topic),
+        On::Client(client_id) => arn(ResourceKind::Client, client_id),
+        On::Everything => Resource::Any,
+    };
+    for action in asked.actions {
         let decision = set.evaluate(&Request { action: (*action).into(), resource, context: &context });
         if !decision.verdict.is_allowed() {
             let by = decision.by.map(|by| format!(" by {by}")).unwrap_or_default();

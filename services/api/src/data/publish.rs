@@ -7,7 +7,7 @@ use fleethaven_topics::{name, reserved};
 use fleethaven_types::{Message, Publisher, QoS};
 use uuid::Uuid;
 
-use super::authorization::authorize;
+use super::authorization::{Asked, On, authorize};
 use super::parameters;
 use crate::answer::{Answer, Outcome};
 use crate::authentication::Principal;
@@ -39,15 +39,14 @@ fn check_topic(call: &Call<'_>, topic: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Certificates by their policies; access keys are their account's own and may do everything in it.
 async fn authorize_publish(call: &Call<'_>, topic: &str, retain: bool) -> Result<(), Error> {
-    let Principal::Certificate(certificate_id) = &call.principal else { return Ok(()) };
     let with_retain: &[Action] = &[Action::Publish, Action::RetainPublish];
     let actions = if retain { with_retain } else { &[Action::Publish] };
-    authorize(call, certificate_id, actions, topic).await
+    authorize(call, &Asked::new(actions, On::Topic(topic))).await
 }
 
-fn message(call: &Call<'_>, topic: &str, qos: QoS, retain: bool) -> Result<Message, Error> {
+/// The message of a request: its body, its MQTT 5 parameters, its caller as the publisher.
+pub(super) fn message(call: &Call<'_>, topic: &str, qos: QoS, retain: bool) -> Result<Message, Error> {
     let limits = &call.state.config.limits;
     let payload = call.input.body.clone();
     let (trace, _) = Uuid::new_v4().as_u64_pair();

@@ -1,6 +1,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use fleethaven_fabric::connections::{
+    ConnectionState, Departure, Disconnection, Error as ConnectionError, Presence, SubscriptionState,
+};
 use fleethaven_types::{QoS, Timestamp};
 use http::Request;
 use http_body_util::Full;
@@ -61,6 +64,152 @@ async fn operators_publish_with_every_parameter() {
     assert_eq!(properties.response_topic.as_ref().unwrap().as_str(), "r/t");
     assert_eq!(properties.correlation_data.as_ref().unwrap().as_ref(), [0, 255]);
     assert_eq!(properties.user_properties.len(), 2);
+}
+
+async fn ask(house: &House, method: &str, target: &str) -> Told {
+    let signing = Signing { service: "iotdata", ..Signing::default() };
+    house.send(&peer(), House::signed(signing, (method, target), &[], b"")).await
+}
+
+#[tokio::test]
+async fn every_failure_of_a_connection_has_its_error() {
+    let house = House::new();
+    for (failure, expected) in [
+        (ConnectionError::NotFound, (404, "ResourceNotFoundException")),
+        (ConnectionError::Offline, (404, "ResourceNotFoundException")),
+        (ConnectionError::ReceiverDenied, (403, "ForbiddenException")),
+        (ConnectionError::Busy, (429, "ThrottlingException")),
+        (ConnectionError::TooLarge, (413, "RequestEntityTooLargeException")),
+        (ConnectionError::Timeout, (504, "GatewayTimeoutException")),
+        (ConnectionError::Unavailable("x".to_owned()), (500, "InternalFailureException")),
+    ] {
+        *house.broker.failure.lock() = Some(failure);
+        let told = ask(&house, "POST", "/connections/c/messages?topic=t").await;
+        assert_eq!(told.error(), expected);
+        assert!(told.json()["traceId"].is_string() && told.json()["message"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_described_in_awss_words() {
+    let house = House::new();
+    let socket = ("192.0.2.7:50000".parse().unwrap(), Some("[::ffff:192.0.2.1]:8883".parse().unwrap()));
+    let live = ConnectionState {
+        presence: Presence::Connected { since: Timestamp(5), socket },
+        thing_name: Some("t".to_owned()),
+        clean_session: false,
+        session_expiry: 60,
+        keep_alive: Some(30),
+    };
+    *house.broker.state.lock() = Some(live.clone());
+    let told = ask(&house, "GET", "/connections/a%2Fb").await.ok();
+    let mut expected = json!({
+        "connected": true, "clientId": "a/b", "thingName": "t", "cleanSession": false, "keepAliveDuration": 30,
+        "sessionExpiry": 60, "connectedSince": 5,
+    });
+    assert_eq!(told, expected);
+    let told = ask(&house, "GET", "/connections/a%2Fb?includeSocketInformation=true").await.ok();
+    for (name, value) in [
+        ("sourceIp", json!("192.0.2.7")),
+        ("sourcePort", json!(50000)),
+        ("targetIp", json!("192.0.2.1")),
+        ("targetPort", json!(8883)),
+    ] {
+        expected[name] = value;
+    }
+    assert_eq!(told, expected);
+    let departure = Departure { at: Timestamp(9), reason: "CONNECTION_LOST" };
+    let presence = Presence::Disconnected(Some(departure));
+    *house.broker.state.lock() =
+        Some(ConnectionState { presence, thing_name: None, keep_alive: None, ..live });
+    let told = ask(&house, "GET", "/connections/c?includeSocketInformation=true").await.ok();
+    let expected = json!({
+        "connected": false, "clientId": "c", "cleanSession": false, "sessionExpiry": 60,
+        "disconnectedSince": 9, "disconnectReason": "CONNECTION_LOST",
+    });
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn client_ids_are_checked() {
+    let house = House::with(|config| config.limits.client_id_bytes = 128);
+    for id in ["$abc", "%24GEN%2Fx", &"x".repeat(129), "a%00"] {
+        let told = ask(&house, "GET", &format!("/connections/{id}")).await;
+        assert_eq!(told.error(), (400, "InvalidRequestException"), "{id}");
+    }
+    let longest = ask(&house, "GET", &format!("/connections/{}", "x".repeat(128))).await;
+    assert_eq!(longest.error(), (404, "ResourceNotFoundException"));
+}
+
+#[tokio::test]
+async fn deletions_say_how() {
+    let house = House::new();
+    for target in ["/connections/a%2Fb", "/connections/c?cleanSession=true&preventWillMessage=true"] {
+        ask(&house, "DELETE", target).await.done();
+    }
+    let both = Disconnection { clean_session: true, prevent_will: true };
+    let expected = [("a/b".to_owned(), Disconnection::default()), ("c".to_owned(), both)];
+    assert_eq!(*house.broker.disconnected.lock(), expected);
+    assert_eq!(ask(&house, "DELETE", "/connections/c?cleanSession=1").await.error().0, 400);
+}
+
+#[tokio::test]
+async fn direct_messages_carry_what_was_sent() {
+    let house = House::new();
+    signed(&house, "/connections/c/messages?topic=a%2Fb&confirmation=true", &[], b"x").await.ok();
+    signed(&house, "/connections/c/messages?topic=t&confirmation=true&timeout=15", &[], b"").await.ok();
+    signed(&house, "/connections/c/messages?topic=t&timeout=3&contentType=text", &[], b"").await.ok();
+    let sent = std::mem::take(&mut *house.broker.sent.lock());
+    let waits: Vec<_> = sent.iter().map(|direct| direct.confirm_within.map(|time| time.as_secs())).collect();
+    assert_eq!(waits, [Some(5), Some(15), None]);
+    assert_eq!((sent[0].client_id.as_str(), sent[0].message.topic.as_str()), ("c", "a/b"));
+    assert_eq!(sent[0].message.payload, "x");
+    let properties = sent[2].message.properties.as_ref().unwrap();
+    assert_eq!(properties.content_type.as_ref().unwrap().as_str(), "text");
+    for query in ["", "topic=a/%23", "topic=$aws/x", "topic=t&timeout=16", "topic=t&timeout=0"] {
+        let told = signed(&house, &format!("/connections/c/messages?{query}"), &[], b"").await;
+        assert_eq!(told.error(), (400, "InvalidRequestException"), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn retained_messages_and_subscriptions_are_listed_in_pages() {
+    let house = House::new();
+    signed(&house, "/topics/source?qos=1", &[], b"hot").await.ok();
+    let message = house.published.messages.lock().remove(0);
+    for topic in ["a", "b/ü", "c"] {
+        let message = Message { topic: topic.into(), ..message.clone() };
+        house.broker.retained.lock().insert(topic.to_owned(), message.into());
+        let held = SubscriptionState { filter: topic.into(), qos: QoS::AtLeastOnce };
+        house.broker.held.lock().push(held);
+    }
+    for (path, items, name) in [
+        ("/retainedMessage", "retainedTopics", "topic"),
+        ("/connections/c/subscriptions", "subscriptions", "topicFilter"),
+    ] {
+        let first = ask(&house, "GET", &format!("{path}?maxResults=2")).await.ok();
+        let names = |page: &serde_json::Value| {
+            page[items]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|item| item[name].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(&first), ["a", "b/ü"]);
+        let token = first["nextToken"].as_str().unwrap();
+        let second = ask(&house, "GET", &format!("{path}?maxResults=2&nextToken={token}")).await.ok();
+        assert_eq!(names(&second), ["c"]);
+        assert!(second.get("nextToken").is_none());
+        assert_eq!(ask(&house, "GET", &format!("{path}?maxResults=201")).await.error().0, 400);
+    }
+    let told = ask(&house, "GET", "/retainedMessage/b%2F%C3%BC").await.ok();
+    let expected = json!({
+        "topic": "b/ü", "payload": STANDARD.encode("hot"), "qos": 1,
+        "lastModifiedTime": message.received_at.as_millis(),
+    });
+    assert_eq!(told, expected);
+    assert_eq!(ask(&house, "GET", "/retainedMessage/none").await.error(), (404, "ResourceNotFoundException"));
 }
 
 #[tokio::test]
