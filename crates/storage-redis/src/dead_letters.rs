@@ -1,0 +1,72 @@
+//! Dead letters: poison entries of the rules queue.
+
+use std::sync::Arc;
+
+use fleethaven_storage::record::RuleRow;
+use fleethaven_storage::{Error, RuleEntryId, RuleRef};
+use fleethaven_types::{Message, Timestamp};
+use redis::Value;
+
+use crate::client::{Batch, Client};
+use crate::keys::{self, Keys};
+use crate::reply;
+use crate::script::{Call, Op};
+
+/// A poison entry that was taken out of the rules queue.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// Its id; redrive with it.
+    pub id: RuleEntryId,
+    /// Why the worker gave up.
+    pub reason: String,
+    /// When it was put here.
+    pub at: Timestamp,
+    /// The message.
+    pub message: Arc<Message>,
+    /// The rules that matched.
+    pub rules: Vec<RuleRef>,
+    /// How often it had been claimed before the claim that failed last.
+    pub deliveries: u32,
+}
+
+/// At most `limit` dead letters, oldest first.
+pub(crate) fn list(client: &mut Client, keys: &Keys, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+    let most = limit.to_string();
+    let call = |partition| Call::of(partition, Op::DeadLetters, &[most.as_bytes()]);
+    let batch = Batch { calls: keys.partitions().map(call).collect(), durable: false };
+    let mut letters = Vec::new();
+    for (call, replies) in batch.calls.iter().zip(client.run(&batch)?) {
+        for value in reply::array(replies?.pop().unwrap_or_default())? {
+            letters.push(letter(call.partition, value)?);
+        }
+    }
+    letters.sort_by_key(|letter| (letter.at, letter.id));
+    letters.truncate(limit);
+    Ok(letters)
+}
+
+/// Puts a dead letter back at the end of the rules queue; false when there is none of this id.
+pub(crate) fn redrive(client: &mut Client, id: RuleEntryId) -> Result<bool, Error> {
+    let (partition, entry) = keys::rule_entry(id);
+    let call = Call::of(partition, Op::Redrive, &[entry.as_bytes()]);
+    let mut replies = client.call(&Batch::of(call).durable())?;
+    Ok(reply::number(reply::next(&mut replies)?)? == 1)
+}
+
+fn letter(partition: u8, value: Value) -> Result<DeadLetter, Error> {
+    let mut values = reply::array(value)?;
+    let mut next = || reply::next(&mut values);
+    let id = keys::split_rule_entry(partition, &reply::text(next()?)?);
+    let (reason, at, deliveries) =
+        (reply::text(next()?)?, reply::number(next()?)?, reply::number(next()?)?);
+    let row: RuleRow = reply::decode(&reply::bytes(next()?)?)?;
+    let (message, rules) = row.into_parts().map_err(|error| reply::malformed(&error.to_string()))?;
+    Ok(DeadLetter {
+        id: id.ok_or_else(|| reply::malformed("no rule entry id"))?,
+        reason,
+        at: Timestamp(at),
+        message: Arc::new(message),
+        rules,
+        deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
+    })
+}

@@ -1,0 +1,70 @@
+//! The storage seam on Redis 7 or Valkey.
+//!
+//! Each lane has a thread with a connection of its own, which never reconnects by itself. The thread takes what was
+//! submitted, sends one script call for each partition that the batch touches, all in one pipeline with the command
+//! that waits for durability (WAIT, WAITAOF) behind them, and hands the completions back when that has confirmed
+//! enough; the next batch starts as the last answer arrives. When a connection breaks, nobody knows what became of its
+//! batch: it is sent again under the same number, and a partition that had carried it out gives the same answers
+//! without doing it twice. Why the keys are as they are: `docs/decisions/`.
+//!
+//! - [`store`]: [`RedisStore`], which connects and implements the seam's traits
+//! - [`options`]: [`Options`] with the server, the [`Durability`], the bounds and the clock
+//! - [`stats`]: [`Stats`], plain counters
+//! - `script`, `script/*.lua`: what is atomic, and how calls are encoded; `head.lua` lists all keys
+//! - `keys`: partitions and the writing of ids
+//! - `connection`, `durability`, `client`: one connection; what it must promise; sending until it is answered
+//! - `door`, `lane`, `batch`, `delivery`, `refusal`: from requests to calls and from replies to completions
+//! - `sessions`, `retained`, `merge`: reads that go over partitions
+//! - `rules`, `dead_letters`, `depth`: the rules queue
+//! - `reply`: reading answers
+//!
+//! Not here: matching, timers, and the decision when to publish a will; the store only keeps what it is given.
+#![warn(missing_docs)]
+
+mod batch;
+mod client;
+mod connection;
+mod dead_letters;
+mod delivery;
+mod depth;
+mod door;
+mod durability;
+mod keys;
+mod lane;
+mod merge;
+pub mod options;
+mod refusal;
+mod reply;
+mod retained;
+mod rules;
+mod script;
+mod sessions;
+pub mod stats;
+pub mod store;
+
+pub use dead_letters::DeadLetter;
+pub use options::{Clock, Durability, Options, Server};
+pub use stats::Stats;
+pub use store::RedisStore;
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no Redis, or none that answers as a primary.
+    #[error("Redis cannot be reached: {0}")]
+    Unreachable(String),
+    /// The settings or the server do not allow what was asked for; the text says what to change.
+    #[error("Redis cannot be used: {0}")]
+    Refused(String),
+    /// The data was written in another layout, or with another number of partitions.
+    #[error("Redis holds data of layout {found}; this is layout {wanted}")]
+    Layout {
+        /// Layout and partitions of the data.
+        found: String,
+        /// Layout and partitions asked for.
+        wanted: String,
+    },
+    /// The system gave no thread.
+    #[error("no thread for the store: {0}")]
+    Thread(std::io::Error),
+}

@@ -1,0 +1,34 @@
+//! Answers to requests that were not carried out, and what requests weigh while they wait.
+
+use fleethaven_storage::{Completion, Error, Request};
+
+/// What a request counts against a lane's byte bound.
+pub(crate) fn weight(request: &Request) -> usize {
+    let variable = match request {
+        Request::Publish(publish) => {
+            publish.message.topic.len() + publish.message.payload.len() + 64 * publish.queues.len()
+        }
+        Request::Trim { entries, .. } => 8 * entries.len(),
+        Request::Subscribe { subscriptions, .. } => 64 * subscriptions.len(),
+        _ => 0,
+    };
+    128 + variable
+}
+
+/// The completion of a request that was not carried out, or of which nobody knows whether it was.
+pub(crate) fn refusal(request: Request, error: &Error) -> Option<Completion> {
+    let error = error.clone();
+    Some(match request {
+        Request::Claim(claim) => Completion::Claimed { ticket: claim.ticket, result: Err(error) },
+        Request::Subscribe { ticket, .. } | Request::Unsubscribe { ticket, .. } => {
+            Completion::Done { ticket, result: Err(error) }
+        }
+        Request::End(end) => Completion::Done { ticket: end.ticket, result: Err(error) },
+        Request::Publish(publish) => {
+            Completion::Published { ticket: publish.ticket, message: publish.message, result: Err(error) }
+        }
+        Request::ReadQueue { ticket, .. } => Completion::QueueRead { ticket, result: Err(error) },
+        Request::ReadRetained { ticket, .. } => Completion::Retained { ticket, result: Err(error) },
+        Request::Trim { .. } => return None,
+    })
+}

@@ -1,0 +1,191 @@
+-- Claims, ends, subscriptions.
+local NEVER = 4294967295
+local VERSION_KEPT_MS = 3600000
+
+local function session(id) return root .. ':s:' .. id end
+local function filters(id) return root .. ':f:' .. id end
+local function queue(id) return root .. ':q:' .. id end
+
+-- Why `token` may not write to the session; nil when it owns it.
+local function refusal(id, token)
+  local owner = call('HGET', session(id), 'o')
+  if not owner then return 'NoSession' end
+  if owner ~= token then return 'NotOwner' end
+end
+
+local function attach(id, token)
+  local gateway = token:match('^%d+')
+  call('SADD', root .. ':g:' .. gateway, id)
+  call('SADD', root .. ':gateways', gateway)
+end
+
+local function detach(id, token)
+  local gateway = token:match('^%d+')
+  local members = root .. ':g:' .. gateway
+  call('SREM', members, id)
+  if call('EXISTS', members) == 0 then call('SREM', root .. ':gateways', gateway) end
+end
+
+-- Deletes an unowned session with everything it has. The client id's version number is kept for an hour.
+local function wipe(id)
+  local client = call('HGET', session(id), 'k')
+  if not client then return end
+  call('ZREM', root .. ':sessions', id)
+  call('ZREM', root .. ':deadlines', id)
+  call('UNLINK', session(id), filters(id), queue(id))
+  local record = root .. ':c:' .. client
+  if call('HGET', record, 's') == id then
+    call('HDEL', record, 's')
+    call('PEXPIRE', record, VERSION_KEPT_MS)
+  end
+end
+
+-- Takes the connection away; the session begins to expire, or goes with it.
+local function leave(id, owner, when)
+  detach(id, owner)
+  local found = call('HMGET', session(id), 'p', 'e')
+  local expiry = tonumber(found[2])
+  if found[1] ~= '1' or expiry == 0 then return wipe(id) end
+  local deadline = ''
+  if expiry ~= NEVER then
+    deadline = int(when + expiry * 1000)
+    call('ZADD', root .. ':deadlines', deadline, id)
+  end
+  call('HSET', session(id), 'o', '', 'a', '', 'w', '', 'u', '', 'x', deadline)
+end
+
+local function tail_as_sent(id)
+  local tail = call('HMGET', session(id), 'tg', 'tn')
+  call('HSET', session(id), 'sg', tail[1], 'sn', tail[2])
+end
+
+-- The position below the first entry that is there; the tail when none is.
+local function trimmed(id, tail)
+  local first = call('XRANGE', queue(id), '-', '+', 'COUNT', 1)[1]
+  if not first then return tail end
+  local gen, number = first[1]:match('^(%d+)-(%d+)$')
+  return gen .. '-' .. int(tonumber(number) - 1)
+end
+
+-- Claim: client, token, address, clean start, expiry, level, resume across levels, bounds, will, principal, time,
+-- id for a new session.
+function ops.C()
+  local client, token, address, clean = take(), take(), take(), take()
+  local expiry, level, cross, messages, bytes = tonumber(take()), take(), take(), take(), take()
+  local will, principal, when, candidate = take(), take(), tonumber(take()), take()
+  local record = root .. ':c:' .. client
+  local id = call('HGET', record, 's')
+  local version = call('HINCRBY', record, 'v', 1)
+  local previous, wiped, resumed = {}, '', false
+  if id then
+    local found = call('HMGET', session(id), 'o', 'a', 'w', 'p', 'e', 'l', 'x')
+    local lasts = found[4] == '1' and tonumber(found[5]) > 0 and not passed(found[7], when)
+    resumed = clean == '0' and lasts and (found[6] == level or cross == '1')
+    if found[1] ~= '' then
+      previous = {found[1], found[2], found[3], version - 1}
+      detach(id, found[1])
+      if resumed then tail_as_sent(id) end
+    end
+    if not resumed then
+      wiped = id
+      wipe(id)
+    end
+  end
+  if resumed then
+    call('ZREM', root .. ':deadlines', id)
+  else
+    id = candidate
+    if call('EXISTS', session(id)) == 1 then error({err = 'ERR session id ' .. id .. ' was given out twice'}) end
+    local persistent = expiry > 0 and '1' or '0'
+    call('HSET', session(id), 'k', client, 'p', persistent, 'sg', 0, 'sn', 0, 'tg', 0, 'tn', 0, 'n', 0, 'b', 0)
+    if expiry > 0 then call('ZADD', root .. ':sessions', id, id) end
+    call('HSET', record, 's', id)
+    call('PERSIST', record)
+  end
+  call('HSET', session(id), 'o', token, 'a', address, 'w', will, 'u', principal, 'e', int(expiry), 'l', level,
+    'bm', messages, 'bb', bytes, 'x', '')
+  attach(id, token)
+  local at_end = call('HMGET', session(id), 'tg', 'tn', 'sg', 'sn')
+  local tail = at_end[1] .. '-' .. at_end[2]
+  local subscriptions = call('HVALS', filters(id))
+  local present = resumed and 1 or 0
+  return {id, present, subscriptions, trimmed(id, tail), tail, at_end[3] .. '-' .. at_end[4], version, previous, wiped}
+end
+
+-- End: session, token, expiry, sent (generation, number), time.
+function ops.E()
+  local id, token, expiry, gen, number, when = take(), take(), take(), take(), take(), tonumber(take())
+  local refused = refusal(id, token)
+  if refused then return refused end
+  call('HSET', session(id), 'e', expiry, 'sg', gen, 'sn', number)
+  leave(id, token, when)
+  return 'ok'
+end
+
+-- Subscribe: session, token, then filter and subscription of each.
+function ops.S(stop)
+  local id, token = take(), take()
+  local refused = refusal(id, token)
+  if refused then return refused end
+  if call('HGET', session(id), 'p') ~= '1' then return 'ok' end
+  while at < stop do
+    local filter, row = take(), take()
+    call('HSET', filters(id), filter, row)
+  end
+  return 'ok'
+end
+
+-- Unsubscribe: session, token, filters.
+function ops.U(stop)
+  local id, token = take(), take()
+  local refused = refusal(id, token)
+  if refused then return refused end
+  while at < stop do call('HDEL', filters(id), take()) end
+  return 'ok'
+end
+
+local function record(id)
+  local found = call('HMGET', session(id), 'k', 'o')
+  return {id, found[1], found[2] == '' and 0 or 1, call('HVALS', filters(id))}
+end
+
+-- Persistent sessions: above, at most.
+function ops.L()
+  local ids = call('ZRANGEBYSCORE', root .. ':sessions', '(' .. take(), '+inf', 'LIMIT', 0, take())
+  for i, id in ipairs(ids) do ids[i] = record(id) end
+  return ids
+end
+
+-- Expire: time, at most.
+function ops.X()
+  local ids = call('ZRANGEBYSCORE', root .. ':deadlines', '-inf', take(), 'LIMIT', 0, take())
+  for i, id in ipairs(ids) do
+    ids[i] = record(id)
+    wipe(id)
+  end
+  return ids
+end
+
+-- Orphans: the incarnation to leave alone, time, at most.
+function ops.G()
+  local current, when, limit = take(), tonumber(take()), tonumber(take())
+  local orphans = {}
+  for _, gateway in ipairs(call('SMEMBERS', root .. ':gateways')) do
+    if gateway ~= current and #orphans < limit then
+      for _, id in ipairs(call('SRANDMEMBER', root .. ':g:' .. gateway, limit - #orphans)) do
+        local found = call('HMGET', session(id), 'k', 'w', 'o')
+        local version = call('HGET', root .. ':c:' .. found[1], 'v')
+        orphans[#orphans + 1] = {found[1], found[2], tonumber(version)}
+        tail_as_sent(id)
+        leave(id, found[3], when)
+      end
+    end
+  end
+  return orphans
+end
+
+-- Owner: client.
+function ops.W()
+  local id = call('HGET', root .. ':c:' .. take(), 's')
+  return id and call('HGET', session(id), 'o') or ''
+end

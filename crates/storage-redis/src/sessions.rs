@@ -1,0 +1,133 @@
+//! What is asked about sessions beside the lanes.
+
+use fleethaven_storage::request::Orphan;
+use fleethaven_storage::{Error, OwnerToken, SessionRecord};
+use fleethaven_types::{Scope, Timestamp};
+use redis::Value;
+
+use crate::batch;
+use crate::client::{Batch, Client};
+use crate::keys::{self, Keys};
+use crate::merge::{Source, merge, share};
+use crate::reply;
+use crate::script::{Call, Op};
+
+/// How many orphans of one partition are ended at once.
+const ORPHANS: usize = 256;
+
+/// Persistent sessions with ids above `after`, in order of id.
+pub(crate) fn persistent(
+    client: &mut Client,
+    keys: &Keys,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<SessionRecord>, Error> {
+    let each = share(limit, keys.count());
+    let sources = keys.partitions().map(|partition| Source::new(partition, after.to_string())).collect();
+    let records = merge(sources, limit, |mut dry: Vec<&mut Source<u64, SessionRecord>>| {
+        let most = each.to_string();
+        let call = |source: &&mut Source<u64, SessionRecord>| {
+            Call::of(source.partition, Op::List, &[source.next.as_bytes(), most.as_bytes()])
+        };
+        let batch = Batch { calls: dry.iter().map(call).collect(), durable: false };
+        for (source, replies) in dry.iter_mut().zip(client.run(&batch)?) {
+            let found = records(replies?)?;
+            source.done = found.len() < each;
+            if let Some(last) = found.last() {
+                source.next = last.session.0.to_string();
+            }
+            source.ready.extend(found.into_iter().map(|record| (record.session.0, record)));
+        }
+        Ok(())
+    })?;
+    Ok(records.into_iter().map(|(_, record)| record).collect())
+}
+
+/// Deletes at most `limit` sessions whose expiry has passed.
+pub(crate) fn expire(
+    client: &mut Client,
+    keys: &Keys,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<SessionRecord>, Error> {
+    let now = now.as_millis().to_string();
+    let deadlines: Vec<String> =
+        keys.partitions().map(|partition| format!("{}:deadlines", keys.root(partition))).collect();
+    let counts: Vec<[&str; 4]> = deadlines.iter().map(|key| ["ZCOUNT", key, "-inf", &now]).collect();
+    let counts: Vec<&[&str]> = counts.iter().map(|words| &words[..]).collect();
+    let due = client.commands(&counts)?;
+    let (mut calls, mut left) = (Vec::new(), limit);
+    for (partition, due) in keys.partitions().zip(due) {
+        let most = usize::try_from(reply::number(due)?).unwrap_or(usize::MAX).min(left);
+        if most > 0 {
+            left -= most;
+            calls.push(Call::of(partition, Op::Expire, &[now.as_bytes(), most.to_string().as_bytes()]));
+        }
+    }
+    if calls.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut expired = Vec::new();
+    for replies in client.run(&Batch { calls, durable: true })? {
+        expired.extend(records(replies?)?);
+    }
+    Ok(expired)
+}
+
+/// Ends the connections that belong to another incarnation than `current`.
+pub(crate) fn end_orphans(
+    client: &mut Client,
+    keys: &Keys,
+    current: u64,
+    now: Timestamp,
+) -> Result<Vec<Orphan>, Error> {
+    let words = [current.to_string(), now.as_millis().to_string(), ORPHANS.to_string()];
+    let mut orphans = Vec::new();
+    let mut partitions: Vec<u8> = keys.partitions().collect();
+    while !partitions.is_empty() {
+        let arguments = words.each_ref().map(|word| word.as_bytes());
+        let calls = partitions.iter().map(|partition| Call::of(*partition, Op::Orphans, &arguments));
+        let batch = Batch { calls: calls.collect(), durable: true };
+        partitions.clear();
+        for (call, replies) in batch.calls.iter().zip(client.run(&batch)?) {
+            let ended = reply::array(replies?.pop().unwrap_or_default())?;
+            if ended.len() >= ORPHANS {
+                partitions.push(call.partition);
+            }
+            for value in ended {
+                orphans.push(orphan(value)?);
+            }
+        }
+    }
+    Ok(orphans)
+}
+
+/// The current owner of a client id.
+pub(crate) fn owner(
+    client: &mut Client,
+    keys: &Keys,
+    scope: Scope,
+    client_id: &str,
+) -> Result<Option<OwnerToken>, Error> {
+    let name = keys::client(scope, client_id);
+    let call = Call::of(keys.of_client(&name), Op::Owner, &[name.as_bytes()]);
+    let mut replies = client.call(&Batch::of(call))?;
+    let owner = reply::text(reply::next(&mut replies)?)?;
+    if owner.is_empty() {
+        return Ok(None);
+    }
+    batch::split_owner(&owner).map(Some).ok_or_else(|| reply::malformed("no token"))
+}
+
+fn records(mut replies: Vec<Value>) -> Result<Vec<SessionRecord>, Error> {
+    reply::array(replies.pop().unwrap_or_default())?.map(reply::session).collect()
+}
+
+fn orphan(value: Value) -> Result<Orphan, Error> {
+    let mut values = reply::array(value)?;
+    let mut next = || reply::next(&mut values);
+    let (scope, client_id) =
+        keys::split_client(&reply::text(next()?)?).ok_or_else(|| reply::malformed("no client"))?;
+    let (will, version_number) = (batch::will(next()?)?, reply::number(next()?)?);
+    Ok(Orphan { scope, client_id, will, version_number })
+}

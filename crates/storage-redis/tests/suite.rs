@@ -1,0 +1,98 @@
+//! The suite of the seam, on a real Redis.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test waits for another process in real time")]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fleethaven_storage::suite::{self, Harness, Instance, START};
+use fleethaven_storage::{RetainedStore, RuleEntryId, RuleQueue, SessionStore};
+use fleethaven_storage_redis::{Durability, Options, RedisStore};
+use fleethaven_types::Timestamp;
+
+/// Opens stores beside each other in one Redis, each with its own key prefix.
+struct OnRedis {
+    server: Arc<support::Server>,
+    partitions: u16,
+    made: AtomicU64,
+}
+
+struct Opened {
+    server: Arc<support::Server>,
+    time: Arc<AtomicU64>,
+    options: Options,
+    store: Option<Arc<RedisStore>>,
+}
+
+impl Harness for OnRedis {
+    fn fresh(&self) -> Box<dyn Instance> {
+        let time = Arc::new(AtomicU64::new(START.0));
+        let clock = time.clone();
+        let clock = Arc::new(move || Timestamp(clock.load(Ordering::Relaxed)));
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let options = Options {
+            prefix: format!("suite-{number}"),
+            partitions: self.partitions,
+            worker_lease: Duration::from_millis(400),
+            ..Options::new(&self.server.url(), Durability::Process, clock)
+        };
+        let store = Some(RedisStore::open(options.clone()).unwrap());
+        Box::new(Opened { server: self.server.clone(), time, options, store })
+    }
+}
+
+impl Opened {
+    fn store(&self) -> &RedisStore {
+        self.store.as_deref().unwrap()
+    }
+}
+
+impl Instance for Opened {
+    fn sessions(&self) -> &dyn SessionStore {
+        self.store()
+    }
+
+    fn retained(&self) -> &dyn RetainedStore {
+        self.store()
+    }
+
+    fn rules(&self) -> &dyn RuleQueue {
+        self.store()
+    }
+
+    /// The suite expects a dead worker's claims to be given out again at once, so this lasts until others notice.
+    fn crash(&mut self) {
+        self.store = None;
+        let leases = format!("{}:*:w:*", self.options.prefix);
+        let none = redis::Value::Array(Vec::new());
+        self.server.until("forgot the dead worker", |server| server.command(&["KEYS", &leases]) == none);
+        self.store = Some(RedisStore::open(self.options.clone()).unwrap());
+    }
+
+    fn set_time(&self, now: Timestamp) {
+        self.time.store(now.0, Ordering::Relaxed);
+    }
+
+    fn dead_letters(&self) -> Vec<(RuleEntryId, String)> {
+        let letters = self.store().dead_letters(100).unwrap();
+        letters.into_iter().map(|letter| (letter.id, letter.reason)).collect()
+    }
+}
+
+fn run(partitions: u16) {
+    let server = Arc::new(support::Server::start(&[]));
+    suite::run(&OnRedis { server, partitions, made: AtomicU64::new(0) });
+}
+
+#[test]
+fn in_many_partitions() {
+    run(64);
+}
+
+#[test]
+fn in_one_partition() {
+    run(1);
+}

@@ -1,0 +1,101 @@
+//! A real Redis for one test: its own process, directory and socket; killed and started again at will.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a server may take to answer.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// One `redis-server`.
+pub struct Server {
+    dir: tempfile::TempDir,
+    arguments: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Server {
+    /// Starts a server with an append-only file that is written with every command, and further settings.
+    pub fn start(settings: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let arguments = settings.iter().map(|word| (*word).to_owned()).collect();
+        let mut server = Self { dir, arguments, child: None };
+        server.restart();
+        server
+    }
+
+    /// The address for the store.
+    pub fn url(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// Ends the process as a power failure of its own would.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("killed");
+            child.wait().expect("ended");
+        }
+    }
+
+    /// Starts it again on the same data and waits until it answers.
+    pub fn restart(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_file(self.socket());
+        let child = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "always"])
+            .arg("--unixsocket")
+            .arg(self.socket())
+            .arg("--dir")
+            .arg(self.dir.path())
+            .args(&self.arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed (Debian: apt-get install redis-server)");
+        self.child = Some(child);
+        let loaded = |server: &Self| server.try_command(&["PING"]).is_ok();
+        self.until("answers", loaded);
+    }
+
+    /// Stops or continues the process.
+    pub fn signal(&self, name: &str) {
+        let child = self.child.as_ref().expect("it runs");
+        let status = Command::new("kill").args([name, &child.id().to_string()]).status().expect("kill runs");
+        assert!(status.success());
+    }
+
+    /// One command, which must be accepted.
+    pub fn command(&self, words: &[&str]) -> redis::Value {
+        self.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    fn try_command(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
+        let mut connection = redis::Client::open(self.url())?.get_connection_with_timeout(DEADLINE)?;
+        let (name, arguments) = words.split_first().expect("a command");
+        redis::cmd(name).arg(arguments).query(&mut connection)
+    }
+
+    /// Waits until `condition` holds.
+    pub fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let began = Instant::now();
+        while !condition(self) {
+            assert!(began.elapsed() < DEADLINE, "Redis never {what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Its data.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("redis.sock")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
