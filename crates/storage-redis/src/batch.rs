@@ -159,8 +159,7 @@ impl<'a> Building<'a> {
         let retained = self.keep(&message, retained, partition);
         let rule = (!rules.is_empty()).then(|| {
             let durable = message.qos > QoS::AtMostOnce;
-            let limit =
-                if durable { String::new() } else { self.options.rule_volatile_entries.to_string() };
+            let limit = if durable { String::new() } else { self.options.rule_volatile_entries.to_string() };
             self.batch.durable |= durable;
             let entry = encode(&RuleRow::new(&message, &rules));
             self.push(partition, Op::Rule, &[limit.as_bytes(), &entry])
@@ -391,7 +390,9 @@ fn appended(value: Value) -> Result<Appended, Error> {
     let ids = match text.as_str() {
         "none" => return Ok(Appended::NoSession),
         "full" => return Ok(Appended::Overflow),
-        ids => ids.split_once(' ').map(|(entry, before)| (keys::split_entry(entry), keys::split_entry(before))),
+        ids => {
+            ids.split_once(' ').map(|(entry, before)| (keys::split_entry(entry), keys::split_entry(before)))
+        }
     };
     match ids {
         Some((Some(entry), Some(previous))) => Ok(Appended::At { entry, previous }),

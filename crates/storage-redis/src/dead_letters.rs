@@ -57,8 +57,7 @@ fn letter(partition: u8, value: Value) -> Result<DeadLetter, Error> {
     let mut values = reply::array(value)?;
     let mut next = || reply::next(&mut values);
     let id = keys::split_rule_entry(partition, &reply::text(next()?)?);
-    let (reason, at, deliveries) =
-        (reply::text(next()?)?, reply::number(next()?)?, reply::number(next()?)?);
+    let (reason, at, deliveries) = (reply::text(next()?)?, reply::number(next()?)?, reply::number(next()?)?);
     let row: RuleRow = reply::decode(&reply::bytes(next()?)?)?;
     let (message, rules) = row.into_parts().map_err(|error| reply::malformed(&error.to_string()))?;
     Ok(DeadLetter {

@@ -158,7 +158,12 @@ impl SessionStore for RedisStore {
                 port.end();
             }
         }
-        Box::new(RedisLane { port, depth: self.depth.clone(), max_requests: lane_requests, max_bytes: lane_bytes })
+        Box::new(RedisLane {
+            port,
+            depth: self.depth.clone(),
+            max_requests: lane_requests,
+            max_bytes: lane_bytes,
+        })
     }
 
     fn persistent_sessions(&self, after: u64, limit: usize) -> Result<Vec<SessionRecord>, Error> {

@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a test waits for another process in real time")]
 
-mod support;
+#[path = "support/server.rs"]
+mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,13 +16,13 @@ use fleethaven_types::Timestamp;
 
 /// Opens stores beside each other in one Redis, each with its own key prefix.
 struct OnRedis {
-    server: Arc<support::Server>,
+    server: Arc<server::Server>,
     partitions: u16,
     made: AtomicU64,
 }
 
 struct Opened {
-    server: Arc<support::Server>,
+    server: Arc<server::Server>,
     time: Arc<AtomicU64>,
     options: Options,
     store: Option<Arc<RedisStore>>,
@@ -83,7 +84,7 @@ impl Instance for Opened {
 }
 
 fn run(partitions: u16) {
-    let server = Arc::new(support::Server::start(&[]));
+    let server = Arc::new(server::Server::start(&[]));
     suite::run(&OnRedis { server, partitions, made: AtomicU64::new(0) });
 }
 

@@ -1,6 +1,6 @@
 //! A real Redis for one test: its own process, directory and socket; killed and started again at will.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// One `redis-server`.
-pub struct Server {
+pub(crate) struct Server {
     dir: tempfile::TempDir,
     arguments: Vec<String>,
     child: Option<Child>,
@@ -16,7 +16,7 @@ pub struct Server {
 
 impl Server {
     /// Starts a server with an append-only file that is written with every command, and further settings.
-    pub fn start(settings: &[&str]) -> Self {
+    pub(crate) fn start(settings: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let arguments = settings.iter().map(|word| (*word).to_owned()).collect();
         let mut server = Self { dir, arguments, child: None };
@@ -25,12 +25,12 @@ impl Server {
     }
 
     /// The address for the store.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("unix://{}", self.socket().display())
     }
 
     /// Ends the process as a power failure of its own would.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("killed");
             child.wait().expect("ended");
@@ -38,7 +38,7 @@ impl Server {
     }
 
     /// Starts it again on the same data and waits until it answers.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.kill();
         let _ = std::fs::remove_file(self.socket());
         let child = Command::new("redis-server")
@@ -58,14 +58,14 @@ impl Server {
     }
 
     /// Stops or continues the process.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let child = self.child.as_ref().expect("it runs");
         let status = Command::new("kill").args([name, &child.id().to_string()]).status().expect("kill runs");
         assert!(status.success());
     }
 
     /// One command, which must be accepted.
-    pub fn command(&self, words: &[&str]) -> redis::Value {
+    pub(crate) fn command(&self, words: &[&str]) -> redis::Value {
         self.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
@@ -76,17 +76,12 @@ impl Server {
     }
 
     /// Waits until `condition` holds.
-    pub fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+    pub(crate) fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let began = Instant::now();
         while !condition(self) {
             assert!(began.elapsed() < DEADLINE, "Redis never {what}");
             std::thread::sleep(Duration::from_millis(5));
         }
-    }
-
-    /// Its data.
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
     }
 
     fn socket(&self) -> PathBuf {
