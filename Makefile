@@ -64,6 +64,7 @@ test-chart:
 test-build:
 	@.ci/phase build cargo build $(LOCKED) --workspace --bins --tests
 test-unit: | test-build
+	@.ci/debian redis-server=redis-server
 	@.ci/phase 'unit and property tests' $(if $(NEXTEST),cargo nextest run $(LOCKED) --workspace --no-fail-fast,\
 	  cargo test $(LOCKED) --workspace --bins --lib --tests --no-fail-fast)
 test-doc: | test-build

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use fleethaven_storage::record::{MessageRow, RuleRow, SubscriptionRow, WillRow, encode, message_cost};
 use fleethaven_storage::{
-    Append, Appended, Claim, Claimed, Completion, ConnectionEnd, DurablePublish, EntryId, Error, OwnerToken,
-    PreviousOwner, QueuedMessage, Request, RetainedChange, SessionId, StoredWill, Subscription, Ticket,
+    Append, Appended, Claim, Claimed, ClaimedShares, Completion, ConnectionEnd, DurablePublish, EntryId,
+    Error, OwnerToken, PreviousOwner, QueuedMessage, Request, RetainedChange, SessionId, StoredWill,
+    Subscription, Ticket,
 };
 use fleethaven_types::{Message, QoS};
 use redis::Value;
@@ -16,6 +17,7 @@ use crate::delivery::DeliveryRow;
 use crate::depth::Depth;
 use crate::keys::{self, Keys};
 use crate::options::Options;
+use crate::refusal::no_groups;
 use crate::script::{Call, Op, Place};
 use crate::{Stats, reply};
 
@@ -29,14 +31,22 @@ enum Pending {
     Done(Ticket, Place),
     Read(Ticket, Place),
     Publish(Box<Publishing>),
+    /// It needs nothing of Redis.
+    Answered(Completion),
 }
 
 struct Publishing {
     ticket: Ticket,
     message: Arc<Message>,
-    queues: Vec<(Append, Place)>,
+    queues: Vec<(Append, Outcome)>,
     retained: Option<Place>,
     rule: Option<Place>,
+}
+
+/// What becomes of an append.
+enum Outcome {
+    At(Place),
+    Known(Appended),
 }
 
 /// Requests on their way.
@@ -81,6 +91,18 @@ impl<'a> Building<'a> {
                 self.read(ticket, (session, token), after, limits);
             }
             Request::End(end) => self.end(&end),
+            Request::OpenGroup(open) => {
+                let (ticket, result) = (open.ticket, Err(no_groups()));
+                self.pending.push(Pending::Answered(Completion::GroupOpened { ticket, result }));
+            }
+            Request::ClaimShares { ticket, group, .. } => {
+                let result = Ok(ClaimedShares::default());
+                self.pending.push(Pending::Answered(Completion::SharesClaimed { ticket, group, result }));
+            }
+            // Of a group that was never opened.
+            Request::CloseGroup { .. }
+            | Request::AcknowledgeShares { .. }
+            | Request::ReleaseShares { .. } => {}
             // The lane deals with these two itself: one needs a number, the other several rounds.
             Request::Claim(_) | Request::ReadRetained { .. } => {}
         }
@@ -152,8 +174,12 @@ impl<'a> Building<'a> {
     }
 
     fn publish(&mut self, publish: DurablePublish) {
-        let DurablePublish { ticket, message, queues, rules, retained } = publish;
-        let queues = self.append_all(&message, queues);
+        let DurablePublish { ticket, message, queues, rules, retained, replaces } = publish;
+        let queues = match replaces {
+            None => self.append_all(&message, queues),
+            // No group ever had it.
+            Some(_) => queues.into_iter().map(|append| (append, Outcome::Known(Appended::Gone))).collect(),
+        };
         let scope = message.publisher.scope;
         let partition = self.keys.of_topic(scope, &message.topic);
         let retained = self.keep(&message, retained, partition);
@@ -169,7 +195,7 @@ impl<'a> Building<'a> {
     }
 
     /// Appends to each queue; the message goes once to each partition.
-    fn append_all(&mut self, message: &Message, queues: Vec<Append>) -> Vec<(Append, Place)> {
+    fn append_all(&mut self, message: &Message, queues: Vec<Append>) -> Vec<(Append, Outcome)> {
         if queues.is_empty() {
             return Vec::new();
         }
@@ -180,6 +206,9 @@ impl<'a> Building<'a> {
         let header = format!("{cost}:{}:{expiry}", message.payload.len());
         let mut told = Vec::new();
         let append = |append: Append| {
+            if append.share.is_some() {
+                return (append, Outcome::Known(Appended::NoSession));
+            }
             let partition = Keys::of_session(append.session.0);
             if !told.contains(&partition) {
                 told.push(partition);
@@ -189,7 +218,7 @@ impl<'a> Building<'a> {
             let delivery = encode(&DeliveryRow::from(&append));
             let arguments = [id.as_bytes(), header.as_bytes(), cost.as_bytes(), &delivery];
             let place = self.push(partition, Op::Append, &arguments);
-            (append, place)
+            (append, Outcome::At(place))
         };
         queues.into_iter().map(append).collect()
     }
@@ -312,6 +341,7 @@ impl Answers<'_> {
                 let result = self.take(place).and_then(|value| self.queue_read(value));
                 Completion::QueueRead { ticket, result }
             }
+            Pending::Answered(completion) => completion,
             Pending::Publish(publishing) => {
                 let Publishing { ticket, message, queues, retained, rule } = *publishing;
                 let result = self.published(queues, retained, rule);
@@ -330,18 +360,18 @@ impl Answers<'_> {
 
     fn published(
         &mut self,
-        queues: Vec<(Append, Place)>,
+        queues: Vec<(Append, Outcome)>,
         retained: Option<Place>,
         rule: Option<Place>,
     ) -> Result<Vec<(Append, Appended)>, Error> {
         let mut all = Vec::with_capacity(queues.len());
-        for (append, place) in queues {
-            let appended = appended(self.take(place)?)?;
-            match appended {
-                Appended::At { .. } => Stats::add(&self.stats.appended, 1),
-                Appended::Overflow => Stats::add(&self.stats.overflowed, 1),
-                Appended::NoSession => {}
-            }
+        for (append, outcome) in queues {
+            let appended = match outcome {
+                Outcome::At(place) => appended(self.take(place)?)?,
+                Outcome::Known(appended) => appended,
+            };
+            Stats::add(&self.stats.appended, u64::from(matches!(appended, Appended::At { .. })));
+            Stats::add(&self.stats.overflowed, u64::from(appended == Appended::Overflow));
             all.push((append, appended));
         }
         if let Some(place) = retained {

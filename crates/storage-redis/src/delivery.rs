@@ -29,6 +29,13 @@ impl DeliveryRow {
     /// The entry whose message this delivers.
     pub(crate) fn queued(self, entry: EntryId, message: Arc<Message>) -> Result<QueuedMessage, Error> {
         let qos = record::qos(self.qos).map_err(|error| reply::malformed(&error.to_string()))?;
-        Ok(QueuedMessage { entry, qos, retain: self.retain, identifiers: self.identifiers, message })
+        Ok(QueuedMessage {
+            entry,
+            qos,
+            retain: self.retain,
+            identifiers: self.identifiers,
+            share: None,
+            message,
+        })
     }
 }

@@ -2,6 +2,12 @@
 
 use fleethaven_storage::{Completion, Error, Request};
 
+/// Why there are no queues of groups: what a member leaves behind would have to go to its group's queue in one write,
+/// and the two are in different Redis slots.
+pub(crate) fn no_groups() -> Error {
+    Error::Unavailable("the queues of shared subscriptions are not built on Redis".to_owned())
+}
+
 /// What a request counts against a lane's byte bound.
 pub(crate) fn weight(request: &Request) -> usize {
     let variable = match request {
@@ -29,6 +35,13 @@ pub(crate) fn refusal(request: Request, error: &Error) -> Option<Completion> {
         }
         Request::ReadQueue { ticket, .. } => Completion::QueueRead { ticket, result: Err(error) },
         Request::ReadRetained { ticket, .. } => Completion::Retained { ticket, result: Err(error) },
-        Request::Trim { .. } => return None,
+        Request::OpenGroup(open) => Completion::GroupOpened { ticket: open.ticket, result: Err(error) },
+        Request::ClaimShares { ticket, group, .. } => {
+            Completion::SharesClaimed { ticket, group, result: Err(error) }
+        }
+        Request::Trim { .. }
+        | Request::CloseGroup { .. }
+        | Request::AcknowledgeShares { .. }
+        | Request::ReleaseShares { .. } => return None,
     })
 }

@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use fleethaven_storage::request::Orphan;
 use fleethaven_storage::rule_queue::BoxFuture;
 use fleethaven_storage::{
-    Error, Lane, OwnerToken, RetainedStore, RuleEntry, RuleEntryId, RuleQueue, SessionRecord, SessionStore,
-    Wake,
+    Error, GroupId, GroupRecord, Lane, OpenGroup, OwnerToken, RetainedStore, RuleEntry, RuleEntryId,
+    RuleQueue, SessionRecord, SessionStore, Wake,
 };
 use fleethaven_types::{Message, Scope, Timestamp};
 use parking_lot::Mutex;
@@ -19,6 +19,7 @@ use crate::dead_letters::{self, DeadLetter};
 use crate::depth::Depth;
 use crate::door::{Port, RedisLane};
 use crate::lane::Worker;
+use crate::refusal::no_groups;
 use crate::rules::{Claimer, Rules, Stop};
 use crate::{Options, Stats, reply, retained, sessions};
 
@@ -176,6 +177,14 @@ impl SessionStore for RedisStore {
 
     fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionRecord>, Error> {
         self.pool.with(|client| sessions::expire(client, &self.shared.keys, now, limit))
+    }
+
+    fn groups(&self) -> Result<Vec<GroupRecord>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn open_group(&self, _: OpenGroup) -> Result<GroupId, Error> {
+        Err(no_groups())
     }
 
     fn owner(&self, scope: Scope, client_id: &str) -> Result<Option<OwnerToken>, Error> {

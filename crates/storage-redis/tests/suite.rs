@@ -14,6 +14,9 @@ use fleethaven_storage::{RetainedStore, RuleEntryId, RuleQueue, SessionStore};
 use fleethaven_storage_redis::{Durability, Options, RedisStore};
 use fleethaven_types::Timestamp;
 
+/// Queues of shared subscriptions are not built on Redis yet.
+const REFUSED: &[&str] = &["groups"];
+
 /// Opens stores beside each other in one Redis, each with its own key prefix.
 struct OnRedis {
     server: Arc<server::Server>,
@@ -85,7 +88,7 @@ impl Instance for Opened {
 
 fn run(partitions: u16) {
     let server = Arc::new(server::Server::start(&[]));
-    suite::run(&OnRedis { server, partitions, made: AtomicU64::new(0) });
+    suite::run_without(&OnRedis { server, partitions, made: AtomicU64::new(0) }, REFUSED);
 }
 
 #[test]

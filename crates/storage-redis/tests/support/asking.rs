@@ -114,13 +114,15 @@ pub(crate) fn message(number: u64) -> Arc<Message> {
 
 /// A message for one queue, the rules queue and the retained store.
 pub(crate) fn publish(number: u64, session: SessionId) -> Request {
-    let append = Append { session, qos: QoS::AtLeastOnce, retain: false, identifiers: Vec::new() };
+    let append =
+        Append { session, qos: QoS::AtLeastOnce, retain: false, identifiers: Vec::new(), share: None };
     Request::Publish(Box::new(DurablePublish {
         ticket: Ticket(number),
         message: message(number),
         queues: vec![append],
         rules: vec![RuleRef { name: "rule".into(), revision: 1 }],
         retained: RetainedChange::Set,
+        replaces: None,
     }))
 }
 
