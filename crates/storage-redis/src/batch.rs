@@ -227,7 +227,7 @@ impl<'a> Building<'a> {
         let scope = keys::scope(message.publisher.scope);
         let (scope, topic) = (scope.as_bytes(), message.topic.as_bytes());
         match change {
-            RetainedChange::Keep => return None,
+            RetainedChange::Keep => None,
             RetainedChange::Clear => {
                 self.batch.durable = true;
                 Some(self.push(partition, Op::ClearRetained, &[scope, topic]))
@@ -295,12 +295,6 @@ impl<'a> Building<'a> {
 /// The owner as the script compares it.
 fn owner(token: OwnerToken) -> String {
     format!("{}:{}", token.incarnation, token.counter)
-}
-
-/// The token that [`owner`] wrote.
-pub(crate) fn split_owner(text: &str) -> Option<OwnerToken> {
-    let (incarnation, counter) = text.split_once(':')?;
-    Some(OwnerToken { incarnation: incarnation.parse().ok()?, counter: counter.parse().ok()? })
 }
 
 /// A batch that went out.
@@ -407,7 +401,7 @@ fn done(value: &Value) -> Result<(), Error> {
 }
 
 /// The error that the script named.
-fn refused(value: &Value) -> Error {
+pub(crate) fn refused(value: &Value) -> Error {
     match value {
         Value::BulkString(word) if word == b"NoSession" => Error::NoSession,
         Value::BulkString(word) if word == b"NotOwner" => Error::NotOwner,
@@ -460,7 +454,7 @@ fn claimed(value: Value) -> Result<Claimed, Error> {
 fn previous(value: Value) -> Result<Option<PreviousOwner>, Error> {
     let mut values = reply::array(value)?;
     let Some(token) = values.next() else { return Ok(None) };
-    let token = split_owner(&reply::text(token)?).ok_or_else(|| reply::malformed("no token"))?;
+    let token = reply::token(token)?;
     let mut next = || reply::next(&mut values);
     Ok(Some(PreviousOwner {
         token,

@@ -1,6 +1,6 @@
 //! Reading what Redis answered. An answer of another shape than expected is an error, never a panic.
 
-use fleethaven_storage::{Error, SessionRecord, Subscription, record};
+use fleethaven_storage::{Error, OwnerToken, SessionRecord, Subscription, record};
 use redis::Value;
 
 use crate::keys;
@@ -55,6 +55,15 @@ pub(crate) fn signed(value: &Value) -> Result<i64, Error> {
 
 pub(crate) fn entry(value: Value) -> Result<fleethaven_storage::EntryId, Error> {
     keys::split_entry(&text(value)?).ok_or_else(|| malformed("no entry id"))
+}
+
+/// An owner as the script compares it: incarnation, a colon, counter.
+pub(crate) fn token(value: Value) -> Result<OwnerToken, Error> {
+    let text = text(value)?;
+    let parts = text.split_once(':').and_then(|(incarnation, counter)| {
+        Some(OwnerToken { incarnation: incarnation.parse().ok()?, counter: counter.parse().ok()? })
+    });
+    parts.ok_or_else(|| malformed("no token"))
 }
 
 /// The rows of a session's subscriptions.

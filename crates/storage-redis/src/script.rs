@@ -20,7 +20,8 @@ pub(crate) enum Op {
     List,
     Expire,
     Orphans,
-    Owner,
+    Client,
+    DeleteSession,
     Message,
     Append,
     Trim,
@@ -49,7 +50,8 @@ impl Op {
             Self::List => "L",
             Self::Expire => "X",
             Self::Orphans => "G",
-            Self::Owner => "W",
+            Self::Client => "W",
+            Self::DeleteSession => "O",
             Self::Message => "M",
             Self::Append => "A",
             Self::Trim => "T",
@@ -80,6 +82,7 @@ impl Op {
                 | Self::Unsubscribe
                 | Self::Expire
                 | Self::Orphans
+                | Self::DeleteSession
                 | Self::Append
                 | Self::SetRetained
                 | Self::ClearRetained

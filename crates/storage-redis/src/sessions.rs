@@ -1,7 +1,7 @@
 //! What is asked about sessions beside the lanes.
 
 use fleethaven_storage::request::Orphan;
-use fleethaven_storage::{Error, OwnerToken, SessionRecord};
+use fleethaven_storage::{ClientRecord, Error, SessionRecord};
 use fleethaven_types::{Scope, Timestamp};
 use redis::Value;
 
@@ -102,21 +102,40 @@ pub(crate) fn end_orphans(
     Ok(orphans)
 }
 
-/// The current owner of a client id.
-pub(crate) fn owner(
+/// Who has a client id, and its session.
+pub(crate) fn client(
     client: &mut Client,
     keys: &Keys,
     scope: Scope,
     client_id: &str,
-) -> Result<Option<OwnerToken>, Error> {
+) -> Result<Option<ClientRecord>, Error> {
     let name = keys::client(scope, client_id);
-    let call = Call::of(keys.of_client(&name), Op::Owner, &[name.as_bytes()]);
-    let mut replies = client.call(&Batch::of(call))?;
-    let owner = reply::text(reply::next(&mut replies)?)?;
-    if owner.is_empty() {
-        return Ok(None);
+    let call = Call::of(keys.of_client(&name), Op::Client, &[name.as_bytes()]);
+    let mut found = reply::array(reply::next(&mut client.call(&Batch::of(call))?)?)?;
+    let Some(record) = found.next() else { return Ok(None) };
+    let mut next = || reply::next(&mut found);
+    let record = reply::session(record)?;
+    let (persistent, expiry) = (reply::number(next()?)? == 1, reply::number(next()?)?);
+    let (token, address) = (next()?, next()?);
+    let owner = if record.live { Some((reply::token(token)?, reply::number(address)?)) } else { None };
+    let session_expiry = u32::try_from(expiry).map_err(|_| reply::malformed("no session expiry"))?;
+    Ok(Some(ClientRecord { record, persistent, session_expiry, owner }))
+}
+
+/// Deletes the session of a client id that nobody is connected under.
+pub(crate) fn delete(
+    client: &mut Client,
+    keys: &Keys,
+    scope: Scope,
+    client_id: &str,
+) -> Result<Option<SessionRecord>, Error> {
+    let name = keys::client(scope, client_id);
+    let call = Call::of(keys.of_client(&name), Op::DeleteSession, &[name.as_bytes()]);
+    match reply::next(&mut client.call(&Batch::of(call).durable())?)? {
+        Value::Array(none) if none.is_empty() => Ok(None),
+        record @ Value::Array(_) => reply::session(record).map(Some),
+        refusal => Err(batch::refused(&refusal)),
     }
-    batch::split_owner(&owner).map(Some).ok_or_else(|| reply::malformed("no token"))
 }
 
 fn records(mut replies: Vec<Value>) -> Result<Vec<SessionRecord>, Error> {
@@ -128,6 +147,8 @@ fn orphan(value: Value) -> Result<Orphan, Error> {
     let mut next = || reply::next(&mut values);
     let (scope, client_id) =
         keys::split_client(&reply::text(next()?)?).ok_or_else(|| reply::malformed("no client"))?;
+    let (token, principal) = (reply::token(next()?)?, reply::text(next()?)?);
     let (will, version_number) = (batch::will(next()?)?, reply::number(next()?)?);
-    Ok(Orphan { scope, client_id, will, version_number })
+    let principal = (!principal.is_empty()).then(|| principal.into());
+    Ok(Orphan { scope, client_id, token, principal, will, version_number })
 }

@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use fleethaven_storage::request::Orphan;
 use fleethaven_storage::rule_queue::BoxFuture;
 use fleethaven_storage::{
-    Error, GroupId, GroupRecord, Lane, OpenGroup, OwnerToken, RetainedStore, RuleEntry, RuleEntryId,
-    RuleQueue, SessionRecord, SessionStore, Wake,
+    ClientRecord, Error, GroupId, GroupRecord, Lane, OpenGroup, RetainedStore, RetainedTopic, RuleEntry,
+    RuleEntryId, RuleQueue, SessionRecord, SessionStore, Wake,
 };
 use fleethaven_types::{Message, Scope, Timestamp};
 use parking_lot::Mutex;
@@ -187,14 +187,38 @@ impl SessionStore for RedisStore {
         Err(no_groups())
     }
 
-    fn owner(&self, scope: Scope, client_id: &str) -> Result<Option<OwnerToken>, Error> {
-        self.pool.with(|client| sessions::owner(client, &self.shared.keys, scope, client_id))
+    fn client(&self, scope: Scope, client_id: &str) -> Result<Option<ClientRecord>, Error> {
+        self.pool.with(|client| sessions::client(client, &self.shared.keys, scope, client_id))
+    }
+
+    fn delete_session(&self, scope: Scope, client_id: &str) -> Result<Option<SessionRecord>, Error> {
+        self.pool.with(|client| sessions::delete(client, &self.shared.keys, scope, client_id))
     }
 }
 
 impl RetainedStore for RedisStore {
     fn get(&self, scope: Scope, topic: &str) -> Result<Option<Arc<Message>>, Error> {
         self.pool.with(|client| retained::get(client, &self.shared.keys, scope, topic))
+    }
+
+    fn list(&self, scope: Scope, after: Option<&str>, limit: usize) -> Result<Vec<RetainedTopic>, Error> {
+        self.pool.with(|client| retained::list(client, &self.shared.keys, scope, after, limit))
+    }
+
+    fn count(&self, scope: Scope) -> u64 {
+        let counted = self.pool.with(|client| retained::count(client, &self.shared.keys, scope));
+        counted.unwrap_or_else(|error| {
+            tracing::warn!(%error, "retained messages cannot be counted");
+            0
+        })
+    }
+
+    fn holds(&self, scope: Scope, topic: &str) -> bool {
+        let held = self.pool.with(|client| retained::holds(client, &self.shared.keys, scope, topic));
+        held.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a retained message cannot be looked up");
+            false
+        })
     }
 }
 

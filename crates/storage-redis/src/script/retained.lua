@@ -33,8 +33,9 @@ function ops.Y()
   return call('HGET', root .. ':r:' .. scope, topic) or ''
 end
 
--- Whether a topic matches a filter [MQTT 4.7], as a function of the topic.
+-- Whether a topic matches a filter [MQTT 4.7], as a function of the topic; the empty filter stands for all topics.
 local function matcher(filter)
+  if filter == '' then return function() return true end end
   local levels = {}
   for level in (filter .. '/'):gmatch('([^/]*)/') do levels[#levels + 1] = level end
   local wild = levels[1] == '+' or levels[1] == '#'

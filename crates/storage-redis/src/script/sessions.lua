@@ -173,9 +173,9 @@ function ops.G()
   for _, gateway in ipairs(call('SMEMBERS', root .. ':gateways')) do
     if gateway ~= current and #orphans < limit then
       for _, id in ipairs(call('SRANDMEMBER', root .. ':g:' .. gateway, limit - #orphans)) do
-        local found = call('HMGET', session(id), 'k', 'w', 'o')
+        local found = call('HMGET', session(id), 'k', 'w', 'o', 'u')
         local version = call('HGET', root .. ':c:' .. found[1], 'v')
-        orphans[#orphans + 1] = {found[1], found[2], tonumber(version)}
+        orphans[#orphans + 1] = {found[1], found[3], found[4], found[2], tonumber(version)}
         tail_as_sent(id)
         leave(id, found[3], when)
       end
@@ -184,8 +184,21 @@ function ops.G()
   return orphans
 end
 
--- Owner: client.
+-- Who has a client id: client. Empty when nobody is connected and no session is there, or it has expired.
 function ops.W()
   local id = call('HGET', root .. ':c:' .. take(), 's')
-  return id and call('HGET', session(id), 'o') or ''
+  if not id then return {} end
+  local found = call('HMGET', session(id), 'p', 'e', 'o', 'a', 'x')
+  if passed(found[5], now) then return {} end
+  return {record(id), tonumber(found[1]), tonumber(found[2]), found[3], found[4]}
+end
+
+-- Delete the session of a client id that nobody is connected under: client.
+function ops.O()
+  local id = call('HGET', root .. ':c:' .. take(), 's')
+  if not id then return {} end
+  if call('HGET', session(id), 'o') ~= '' then return 'NotOwner' end
+  local deleted = record(id)
+  wipe(id)
+  return deleted
 end

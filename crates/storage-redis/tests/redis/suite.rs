@@ -1,9 +1,4 @@
 //! The suite of the seam, on a real Redis.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::disallowed_methods, reason = "a test waits for another process in real time")]
-
-#[path = "support/server.rs"]
-mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,18 +9,20 @@ use fleethaven_storage::{RetainedStore, RuleEntryId, RuleQueue, SessionStore};
 use fleethaven_storage_redis::{Durability, Options, RedisStore};
 use fleethaven_types::Timestamp;
 
+use crate::server::Server;
+
 /// Queues of shared subscriptions are not built on Redis yet.
 const REFUSED: &[&str] = &["groups"];
 
 /// Opens stores beside each other in one Redis, each with its own key prefix.
 struct OnRedis {
-    server: Arc<server::Server>,
+    server: Arc<Server>,
     partitions: u16,
     made: AtomicU64,
 }
 
 struct Opened {
-    server: Arc<server::Server>,
+    server: Arc<Server>,
     time: Arc<AtomicU64>,
     options: Options,
     store: Option<Arc<RedisStore>>,
@@ -87,7 +84,7 @@ impl Instance for Opened {
 }
 
 fn run(partitions: u16) {
-    let server = Arc::new(server::Server::start(&[]));
+    let server = Arc::new(Server::start(&[]));
     suite::run_without(&OnRedis { server, partitions, made: AtomicU64::new(0) }, REFUSED);
 }
 

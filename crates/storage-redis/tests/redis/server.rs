@@ -58,7 +58,6 @@ impl Server {
     }
 
     /// Stops or continues the process.
-    #[allow(dead_code, reason = "not every test that has a server uses it")]
     pub(crate) fn signal(&self, name: &str) {
         let child = self.child.as_ref().expect("it runs");
         let status = Command::new("kill").args([name, &child.id().to_string()]).status().expect("kill runs");

@@ -1,0 +1,12 @@
+//! The store on real servers, which the tests start and kill.
+//!
+//! - `suite`: the suite of the seam
+//! - `faults`: Redis is killed, hangs, loses its connections, fails over
+//! - `server`: a `redis-server` of a test's own; `asking`: a lane whose answers are waited for
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "a test waits for other processes in real time")]
+
+mod asking;
+mod faults;
+mod server;
+mod suite;
