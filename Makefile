@@ -3,6 +3,7 @@
 # Settings, as in `make run HTTPS=0.0.0.0:443`:
 #   DATA_DIR, MQTT_TLS, HTTPS, ADMIN, DEV   for run (DEV: any further options of `fleethaven dev`)
 #   TESTS                                   for e2e: pytest's own arguments, such as TESTS="test_lab.py -k rule"
+#   FUZZ_SECONDS, FUZZ                      for fuzz: seconds for each target; names of targets (default: all)
 #   LOAD                                    for load: arguments of loadtest/compare.py; for profile: a scenario
 #   VENV                                    where the Python environment is; CARGO_TARGET_DIR: where cargo builds
 
@@ -18,6 +19,8 @@ HTTPS ?= 127.0.0.1:8443
 ADMIN ?= 127.0.0.1:9090
 DEV ?=
 TESTS ?= -n 3
+FUZZ_SECONDS ?= 5
+FUZZ ?=
 LOAD ?=
 VENV ?= .venv
 
@@ -56,7 +59,7 @@ demo: tools ## the beginner's lab on an instance of its own, step by step
 test: test-lint test-chart test-build test-unit test-doc test-e2e ## every test that CI runs; edits nothing
 
 # The phases, in the order of their names above; each prints its time.
-.PHONY: test-lint test-chart test-build test-unit test-doc test-e2e
+.PHONY: test-lint test-chart test-build test-unit test-doc test-fuzz test-e2e
 test-lint:
 	@.ci/phase lint $(MAKE) lint
 test-chart:
@@ -69,6 +72,8 @@ test-unit: | test-build
 	  cargo test $(LOCKED) --workspace --bins --lib --tests --no-fail-fast)
 test-doc: | test-build
 	@.ci/phase 'doc tests' cargo test $(LOCKED) --workspace --doc --no-fail-fast
+test-fuzz: | test-build
+	@.ci/phase 'fuzz targets' $(MAKE) fuzz
 test-e2e: | test-build
 	@.ci/phase 'end-to-end tests' $(MAKE) e2e-built
 
@@ -80,6 +85,10 @@ e2e: ## the end-to-end tests with the real clients
 .PHONY: e2e-built
 e2e-built: tools
 	@cd $(E2E) && FLEETHAVEN_BIN='$(TARGET)/debug/fleethaven' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest $(TESTS)
+
+.PHONY: fuzz
+fuzz: ## libFuzzer on every target for FUZZ_SECONDS each; stable Rust, needs a C++ compiler
+	@CARGO_TARGET_DIR='$(TARGET)' crates/fuzz/run $(FUZZ_SECONDS) $(FUZZ)
 
 .PHONY: lint
 lint: ## formatting, clippy, licences

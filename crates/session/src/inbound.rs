@@ -164,16 +164,20 @@ impl Session {
     fn resolve_topic(&mut self, publish: &Publish) -> Result<Utf8Bytes, Refused> {
         let alias = publish.properties.as_ref().and_then(|properties| properties.topic_alias);
         let Some(alias) = alias else { return Ok(publish.topic.clone().into()) };
-        let invalid =
-            |detail: String| Refused::Close(Close::client_error(ReasonCode::TopicAliasInvalid, detail));
+        let refused = |code, detail: String| Refused::Close(Close::client_error(code, detail));
         let highest = self.settings.limits.topic_alias_max;
         if alias.get() > highest {
-            return Err(invalid(format!("topic alias {alias} is above {highest}")));
+            let detail = format!("topic alias {alias} is above {highest}");
+            return Err(refused(ReasonCode::TopicAliasInvalid, detail));
         }
         let index = usize::from(alias.get() - 1);
         if publish.topic.is_empty() {
             let known = self.inbound.aliases.get(index).cloned().flatten();
-            return known.ok_or_else(|| invalid(format!("topic alias {alias} is not defined")));
+            let code = match self.settings.behaviour.undefined_alias_is_protocol_error {
+                true => ReasonCode::ProtocolError,
+                false => ReasonCode::TopicAliasInvalid,
+            };
+            return known.ok_or_else(|| refused(code, format!("topic alias {alias} is not defined")));
         }
         if self.inbound.aliases.len() <= index {
             self.inbound.aliases.resize(index + 1, None);

@@ -14,6 +14,7 @@
 //! | [`direct`] | direct messages: past subscriptions and queue |
 //! | [`queue`] | the durable queue of a persistent session: reading position, pushes, the pace of stored messages |
 //! | [`subscribe`] | SUBSCRIBE and UNSUBSCRIBE |
+//! | `filters` | the filters a session holds, within their bounds |
 //! | [`keep_alive`] | the keep-alive timer |
 //! | [`close`] | how a connection ends: reasons, DISCONNECT, the will |
 //! | [`encoded`] | one message encoded once for all its receivers |
@@ -28,6 +29,7 @@ pub mod close;
 pub mod connect;
 pub mod direct;
 pub mod encoded;
+mod filters;
 pub mod inbound;
 pub mod keep_alive;
 pub mod outbound;

@@ -11,11 +11,11 @@ use fleethaven_mqtt::{
 use fleethaven_types::{
     Behaviour, EntryId, Limits, Message, Profile, Publisher, QoS, Scope, SessionId, Timestamp, Utf8Bytes,
 };
-use rustc_hash::FxHashMap;
 
 use crate::close::{Close, DisconnectReason, Ending};
 use crate::connect::{ConnectRequest, published_will};
 use crate::direct::DirectTicket;
+use crate::filters::Filters;
 use crate::inbound::{AckTicket, Inbound};
 use crate::keep_alive::KeepAlive;
 use crate::outbound::Outbound;
@@ -131,7 +131,7 @@ pub struct Session {
     pub(crate) will_delay: u32,
     pub(crate) keep_alive: KeepAlive,
     /// Filters held, with their granted QoS, and those asked for: both count against the limit.
-    pub(crate) subscriptions: FxHashMap<Utf8Bytes, Option<QoS>>,
+    pub(crate) subscriptions: Filters,
     pub(crate) requests: OpenRequests,
     pub(crate) inbound: Inbound,
     pub(crate) outbound: Outbound,
@@ -158,7 +158,7 @@ impl Session {
             requested_expiry: None,
             will: None,
             will_delay: 0,
-            subscriptions: FxHashMap::default(),
+            subscriptions: Filters::default(),
             requests: OpenRequests::default(),
             inbound: Inbound::default(),
             outbound: Outbound::default(),

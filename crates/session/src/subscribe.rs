@@ -103,7 +103,7 @@ impl Session {
             let mut options = requested.options;
             options.qos = options.qos.min(self.settings.behaviour.max_qos);
             let verdict = self.check_filter(&filter);
-            if verdict.is_ok() && !self.subscriptions.contains_key(&filter) {
+            if verdict.is_ok() && !self.subscriptions.contains(&filter) {
                 self.subscriptions.insert(filter.clone(), None);
                 added.push(filter.clone());
             }
@@ -124,8 +124,10 @@ impl Session {
             return Err(ReasonCode::SharedSubscriptionsNotSupported);
         }
         reserved::may_subscribe(&filter, &settings.behaviour).map_err(|_| ReasonCode::TopicFilterInvalid)?;
-        let full = self.subscriptions.len() >= settings.limits.subscriptions_per_connection;
-        if full && !self.subscriptions.contains_key(text) {
+        let held = &self.subscriptions;
+        let full = held.len() >= settings.limits.subscriptions_per_connection
+            || held.bytes() + text.len() > settings.limits.subscription_bytes_per_connection;
+        if full && !held.contains(text) {
             return Err(ReasonCode::QuotaExceeded);
         }
         Ok(())

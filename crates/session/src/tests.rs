@@ -7,6 +7,7 @@ mod direct;
 mod ending;
 mod keep_alive;
 mod model;
+mod packets;
 mod pair;
 mod publish;
 mod queue;

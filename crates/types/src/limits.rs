@@ -48,6 +48,8 @@ pub struct Behaviour {
     pub dup_flag_on_redelivery: bool,
     /// Names below `$` other than the reserved ones are ordinary topics; AWS: refused.
     pub dollar_topics_are_ordinary: bool,
+    /// A topic alias that was never defined is a Protocol Error, 0x82 [MQTT5 section 3.3.4]; AWS: 0x94 as for any other.
+    pub undefined_alias_is_protocol_error: bool,
     /// A 3.1.1 SUBSCRIBE that policy denies closes the connection (AWS) instead of SUBACK 0x80.
     pub denied_v3_subscribe_closes: bool,
     /// Deliver at most so many stored messages a second after a resume; `None`: as fast as the client takes them.
@@ -96,6 +98,8 @@ pub struct Limits {
     pub filters_per_subscribe: usize,
     /// Subscriptions per connection.
     pub subscriptions_per_connection: usize,
+    /// UTF-8 bytes of the filters of all subscriptions of a connection.
+    pub subscription_bytes_per_connection: usize,
     /// Subscriptions per account.
     pub subscriptions_account: Option<u64>,
     /// Session Expiry Interval in seconds for 3.1.1 clients with CleanSession 0.
@@ -128,6 +132,7 @@ impl Behaviour {
             subscription_identifiers: !aws,
             dup_flag_on_redelivery: !aws,
             dollar_topics_are_ordinary: !aws,
+            undefined_alias_is_protocol_error: !aws,
             denied_v3_subscribe_closes: aws,
             stored_drain_rate: aws.then_some(10),
             report_no_matching_subscribers: !aws,
@@ -165,6 +170,7 @@ impl Limits {
             topic_levels: 128,
             filters_per_subscribe: 1000,
             subscriptions_per_connection: 10_000,
+            subscription_bytes_per_connection: 2 << 20,
             subscriptions_account: None,
             session_expiry_default: 3600,
             session_expiry_max: 30 * 86_400,
@@ -196,6 +202,7 @@ impl Limits {
             topic_levels: 8,
             filters_per_subscribe: 8,
             subscriptions_per_connection: 50,
+            subscription_bytes_per_connection: 50 * 512,
             subscriptions_account: Some(500_000),
             session_expiry_default: 3600,
             session_expiry_max: 3600,

@@ -25,6 +25,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::idle::Activity;
+
 /// How long a client may take to open a connection, and to send a request's head.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections at a time; further ones wait in the listen queue.
@@ -167,15 +169,22 @@ impl Https {
         peer: Peer,
         watcher: hyper_util::server::graceful::Watcher,
     ) -> io::Result<()> {
+        let activity = Arc::new(Activity::default());
         let service = hyper::service::service_fn(|request| {
-            let (this, peer) = (self.clone(), peer.clone());
-            async move { Ok::<_, std::convert::Infallible>(identified(this.request(&peer, request).await)) }
+            let (this, peer, activity) = (self.clone(), peer.clone(), activity.clone());
+            async move {
+                let _busy = activity.begin();
+                Ok::<_, std::convert::Infallible>(identified(this.request(&peer, request).await))
+            }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(OPEN_TIMEOUT);
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PROBE_AFTER));
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        watcher.watch(connection).await.map_err(io::Error::other)
+        tokio::select! {
+            ended = watcher.watch(connection) => ended.map_err(io::Error::other),
+            () = activity.idle(OPEN_TIMEOUT) => Err(io::ErrorKind::TimedOut.into()),
+        }
     }
 
     async fn request(&self, peer: &Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {

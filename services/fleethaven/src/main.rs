@@ -17,6 +17,7 @@ mod data_dir;
 mod dev;
 mod housekeeping;
 mod https;
+mod idle;
 mod quic;
 mod ready;
 mod wiring;

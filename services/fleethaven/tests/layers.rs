@@ -25,7 +25,7 @@ enum Layer {
 }
 
 /// Every package of `crates/` and its layer. A new crate is entered here, and so its place is decided.
-const LIBRARIES: [(&str, Layer); 21] = [
+const LIBRARIES: [(&str, Layer); 22] = [
     ("types", Layer::Types),
     ("jobs", Layer::Pure),
     ("mqtt", Layer::Pure),
@@ -45,8 +45,10 @@ const LIBRARIES: [(&str, Layer); 21] = [
     ("storage-embedded", Layer::Adapter),
     ("storage-redis", Layer::Adapter),
     ("telemetry", Layer::Adapter),
-    // Tools beside the layers: test support above the adapters, the load test above the pure crates.
+    // Tools beside the layers: test support above the adapters, fuzz targets above what they read with,
+    // the load test above the pure crates.
     ("testkit", Layer::Adapter),
+    ("fuzz", Layer::Service),
     ("loadtest", Layer::Service),
 ];
 
@@ -267,10 +269,8 @@ fn generated_messages_stay_in_one_crate() {
 fn folders_tell_libraries_from_what_is_deployed() {
     for package in workspace().packages {
         let expected = match package.layer {
-            Layer::Service | Layer::Binary if package.name != "loadtest" => {
-                format!("services/{}", package.name)
-            }
-            Layer::Service => "loadtest".to_owned(),
+            _ if package.name == "loadtest" => "loadtest".to_owned(),
+            Layer::Service | Layer::Binary if package.name != "fuzz" => format!("services/{}", package.name),
             _ => format!("crates/{}", package.name),
         };
         assert_eq!(package.folder, expected);

@@ -1,11 +1,14 @@
 //! A client that breaks the protocol loses its connection, with a reason; no other client notices.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 mod support;
 
 use std::io::Write;
 
-use fleethaven_mqtt::{Connect, QoS, ReasonCode, Version};
-use support::{Broker, VERSIONS, clean, will};
+use fleethaven_mqtt::{Connect, Packet, QoS, ReasonCode, Version};
+use fleethaven_testkit::packets::{Connection, rows};
+use support::{Broker, Client, VERSIONS, clean, will};
 use tempfile::TempDir;
 
 #[test]
@@ -36,7 +39,7 @@ fn a_broken_packet_ends_only_its_own_connection() {
             broken.stream.write_all(&sent).unwrap();
             if version == Version::V5 {
                 match broken.receive() {
-                    fleethaven_mqtt::Packet::Disconnect(disconnect) => {
+                    Packet::Disconnect(disconnect) => {
                         assert_eq!(disconnect.reason, code, "{name}")
                     }
                     answer => panic!("{name}: {answer:?}"),
@@ -50,4 +53,42 @@ fn a_broken_packet_ends_only_its_own_connection() {
             other.acknowledge(&received);
         }
     }
+}
+
+/// A row's side of a connection to the broker.
+struct Live(Client);
+
+impl Connection for Live {
+    fn send(&mut self, bytes: &[u8]) {
+        self.0.stream.write_all(bytes).unwrap();
+    }
+
+    fn next(&mut self) -> Option<Packet> {
+        self.0.next()
+    }
+}
+
+#[test]
+fn every_row_of_the_table_gets_its_reaction_and_a_bystander_notices_nothing() {
+    let dir = TempDir::new().unwrap();
+    let broker = Broker::start(&dir);
+    let mut subscriber = broker.connect(clean(Version::V5, "bystander"));
+    subscriber.subscribe("alive/#", QoS::AtLeastOnce);
+    let mut publisher = broker.connect(clean(Version::V311, "publisher"));
+    let mut wrong = Vec::new();
+    for (number, row) in VERSIONS.into_iter().flat_map(|version| rows(version).unwrap()).enumerate() {
+        let mut connection = Live(Client::new(broker.socket(), row.version));
+        wrong.extend(row.play(&mut connection).err());
+        let topic = format!("alive/{number}");
+        publisher.publish(&topic, row.what);
+        let received = subscriber.receive_publish();
+        assert_eq!(
+            (received.topic.as_str(), &received.payload[..]),
+            (&topic[..], row.what.as_bytes()),
+            "{row}"
+        );
+        subscriber.acknowledge(&received);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!((subscriber.ping(), publisher.ping()), (vec![], vec![]));
 }

@@ -26,8 +26,10 @@ use crate::transport::ByteStream;
 
 /// Pushes that may wait in a mailbox; above it QoS 0 is dropped, and what stands in a queue is read from the store later.
 const PUSH_BOUND: usize = 65_536;
-/// Above this many, QoS 1 for sessions without a queue is dropped, too.
-const HARD_PUSH_BOUND: usize = 4 * PUSH_BOUND;
+/// The same in payload bytes: a core that is held up must not gather gigabytes.
+const BYTES_BOUND: usize = 64 << 20;
+/// Above so many times either bound, QoS 1 for sessions without a queue is dropped, too.
+const HARD: usize = 4;
 
 /// A message to a core about its connections.
 pub(crate) enum Control {
@@ -86,6 +88,8 @@ pub(crate) struct Adopted {
 #[derive(Default)]
 struct Contents {
     pushes: Vec<Push>,
+    /// Payload bytes of `pushes`.
+    bytes: usize,
     control: Vec<Control>,
     /// Queued pushes were dropped: persistent sessions must look at their queues.
     lost_pushes: bool,
@@ -97,22 +101,35 @@ impl Contents {
         let mut dropped = 0;
         for push in pushes.drain(..) {
             match &push {
-                Push::Queued { .. } | Push::Tail { .. } if self.pushes.len() >= PUSH_BOUND => {
-                    self.lost_pushes = true
-                }
-                Push::Direct { message, targets, .. } if self.pushes.len() >= bound(message.qos) => {
+                Push::Queued { .. } | Push::Tail { .. } if self.is_full(1) => self.lost_pushes = true,
+                Push::Direct { message, targets, .. } if self.is_full(hardness(message.qos)) => {
                     dropped += targets.len() as u64;
                 }
-                _ => self.pushes.push(push),
+                _ => {
+                    self.bytes += payload_len(&push);
+                    self.pushes.push(push);
+                }
             }
         }
         dropped
     }
+
+    /// Whether `times` a bound is reached.
+    fn is_full(&self, times: usize) -> bool {
+        self.pushes.len() >= times * PUSH_BOUND || self.bytes >= times * BYTES_BOUND
+    }
 }
 
-/// Pushes in a mailbox that is full for this QoS.
-fn bound(qos: QoS) -> usize {
-    if qos == QoS::AtMostOnce { PUSH_BOUND } else { HARD_PUSH_BOUND }
+/// How many times a bound must be reached before a message of this QoS is dropped.
+fn hardness(qos: QoS) -> usize {
+    if qos == QoS::AtMostOnce { 1 } else { HARD }
+}
+
+fn payload_len(push: &Push) -> usize {
+    match push {
+        Push::Direct { message, .. } | Push::Queued { message, .. } => message.payload.len(),
+        Push::Tail { .. } => 0,
+    }
 }
 
 /// One core's mailbox.
@@ -166,6 +183,7 @@ impl Mailbox {
     pub(crate) fn take(&self, taken: &mut Taken) {
         let mut contents = self.contents.lock();
         std::mem::swap(&mut contents.pushes, &mut taken.pushes);
+        contents.bytes = 0;
         std::mem::swap(&mut contents.control, &mut taken.control);
         taken.lost_pushes = std::mem::take(&mut contents.lost_pushes);
     }
@@ -213,8 +231,10 @@ impl Delivery for Mailboxes {
             pushes.clear();
             return;
         };
+        let bytes: usize = pushes.iter().map(payload_len).sum();
         let mut contents = mailbox.contents.lock();
-        if contents.pushes.len() + pushes.len() <= PUSH_BOUND {
+        if contents.pushes.len() + pushes.len() <= PUSH_BOUND && contents.bytes + bytes <= BYTES_BOUND {
+            contents.bytes += bytes;
             contents.pushes.append(pushes);
         } else {
             let dropped = contents.push_what_fits(pushes);
@@ -235,11 +255,15 @@ mod tests {
     use super::*;
 
     fn direct(qos: QoS) -> Push {
+        direct_with(qos, 0)
+    }
+
+    fn direct_with(qos: QoS, payload: usize) -> Push {
         let scope = Scope { account: "123456789012".parse().unwrap(), region: "us-east-1".parse().unwrap() };
         let publisher = Publisher { scope, client_id: None, principal: None, source_ip: None, trace: 0 };
         let message = Message {
             topic: "t".into(),
-            payload: bytes::Bytes::new(),
+            payload: vec![0; payload].into(),
             qos,
             retain: false,
             properties: None,
@@ -270,11 +294,28 @@ mod tests {
         push(QoS::AtMostOnce, 3);
         push(QoS::AtLeastOnce, 5);
         assert_eq!(metrics.mailbox_dropped.get(), 3);
-        push(QoS::AtLeastOnce, HARD_PUSH_BOUND);
+        push(QoS::AtLeastOnce, HARD * PUSH_BOUND);
         let mut taken = Taken::default();
         mailboxes.cores[0].take(&mut taken);
-        assert_eq!(taken.pushes.len(), HARD_PUSH_BOUND);
+        assert_eq!(taken.pushes.len(), HARD * PUSH_BOUND);
         assert!(!taken.lost_pushes, "none of them stands in a queue");
+    }
+
+    #[test]
+    fn a_mailbox_is_full_of_bytes_too() {
+        let metrics = Metrics::new(&Registry::new()).unwrap();
+        let mailboxes = Mailboxes::new(1, metrics.clone());
+        let push = |qos| mailboxes.push(0, &mut vec![direct_with(qos, BYTES_BOUND / 2)]);
+        for _ in 0..5 {
+            push(QoS::AtMostOnce);
+        }
+        assert_eq!(metrics.mailbox_dropped.get(), 3);
+        push(QoS::AtLeastOnce);
+        let mut taken = Taken::default();
+        mailboxes.cores[0].take(&mut taken);
+        assert_eq!(taken.pushes.len(), 3);
+        push(QoS::AtMostOnce);
+        assert_eq!(metrics.mailbox_dropped.get(), 3, "what was taken does not count any more");
     }
 
     #[test]

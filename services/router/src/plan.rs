@@ -49,6 +49,8 @@ struct Merged {
     identifiers: Vec<u32>,
 }
 
+/// Subscription Identifiers that count as much as a receiver.
+const IDENTIFIERS_A_PIECE: usize = 16;
 /// A rule's `a/#` does not match `a`, whatever the listener does for subscribers (rules-sql 4.1).
 const RULE_HASH_MATCHES_PARENT: bool = false;
 
@@ -106,11 +108,14 @@ impl Plan {
         !(self.best_effort.is_empty() && self.queues.is_empty() && self.rules.is_empty())
     }
 
-    /// What it takes up in a cache: receivers and rules.
+    /// What it takes up in a cache, in pieces of some 64 bytes: receivers with their Subscription Identifiers, and rules.
     pub(crate) fn weight(&self) -> usize {
-        let targets = |cores: &CoreTargets| cores.iter().map(|(_, targets)| targets.len()).sum::<usize>();
-        let live = targets(&self.best_effort) + self.direct.as_ref().map_or(0, targets);
-        live + self.queues.len() + self.rules.len()
+        let target = |target: &Target| 1 + target.identifiers.len() / IDENTIFIERS_A_PIECE;
+        let targets = |(_, targets): &(u8, Arc<[Target]>)| targets.iter().map(target).sum::<usize>();
+        let cores = |cores: &CoreTargets| cores.iter().map(targets).sum::<usize>();
+        let live = cores(&self.best_effort) + self.direct.as_ref().map_or(0, cores);
+        let queue = |queue: &QueueTarget| 1 + queue.identifiers.len() / IDENTIFIERS_A_PIECE;
+        live + self.queues.iter().map(queue).sum::<usize>() + self.rules.len()
     }
 }
 

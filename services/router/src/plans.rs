@@ -12,11 +12,13 @@ use crate::plan::Plan;
 use crate::router::Router;
 use crate::tables::ScopeTables;
 
-/// What a lane remembers, in units of [`cost`]: some 65,000 topics, fewer with many receivers each. At the bound everything
-/// is forgotten, which costs one computation per topic in use.
+/// What a lane remembers, in units of [`cost`], some 64 bytes each: 65,000 topics, fewer of long ones or with many receivers.
+/// At the bound everything is forgotten, which costs one computation per topic in use.
 const BOUND: usize = 1 << 19;
-/// A plan's own share of the bound, apart from its receivers.
+/// A plan's own share of the bound, apart from its topic and its receivers.
 const BASE_COST: usize = 8;
+/// Bytes of a topic that count as one unit.
+const UNIT: usize = 64;
 
 /// The plans of one lane.
 #[derive(Default)]
@@ -46,6 +48,7 @@ impl Plans {
             router.metrics.plans_computed.inc();
             Plan::compute(&scope.tables, &message.topic, &router.options.behaviour)
         };
+        let cost = |plan: &Plan| cost(&message.topic, plan);
         match scope.plans.entry_ref(message.topic.as_str()) {
             EntryRef::Occupied(known) => {
                 let plan = known.into_mut();
@@ -66,8 +69,8 @@ impl Plans {
     }
 }
 
-fn cost(plan: &Plan) -> usize {
-    BASE_COST + plan.weight()
+fn cost(topic: &str, plan: &Plan) -> usize {
+    BASE_COST + topic.len() / UNIT + plan.weight()
 }
 
 /// Makes `wanted` the current scope.

@@ -96,3 +96,20 @@ fn an_answer_above_the_clients_packet_size_ends_the_connection() {
     let Some(Packet::Disconnect(told)) = pair.ask(subscribe(2, &["a"; 36])).pop() else { panic!() };
     assert_eq!(told.reason, ReasonCode::PacketTooLarge);
 }
+
+#[test]
+fn filters_are_bounded_by_their_bytes() {
+    let settings = settings(Standard, |_, limits| limits.subscription_bytes_per_connection = 10);
+    let mut pair = Pair::connected_with(settings, connect(Version::V5));
+    let mut ask = |packet| match pair.ask(packet).pop() {
+        Some(Packet::Suback(suback)) => suback.reason_codes,
+        other => panic!("{other:?}"),
+    };
+    let (granted, full) = (ReasonCode::GrantedQos1, ReasonCode::QuotaExceeded);
+    assert_eq!(ask(subscribe(1, &["12345", "1234/6", "1234"])), [granted, full, granted]);
+    assert_eq!(ask(subscribe(2, &["12345"])), [granted], "it is held already");
+    assert_eq!(ask(subscribe(3, &["ab"])), [full]);
+    pair.ask(super::pair::unsubscribe(4, &["1234"]));
+    let again = pair.ask(subscribe(5, &["ab"]));
+    assert!(matches!(&again[..], [Packet::Suback(suback)] if suback.reason_codes == [granted]), "{again:?}");
+}

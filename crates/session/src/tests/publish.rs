@@ -76,6 +76,7 @@ fn aliases_that_stand_for_nothing() {
     assert_eq!(outcome(Aws, V5, aliased("a", 9)), invalid, "case 21");
     assert_eq!(outcome(Aws, V5, aliased("", 3)), invalid, "case 21");
     assert_eq!(outcome(Standard, V5, aliased("a", 9)), Ok(None));
+    assert_eq!(outcome(Standard, V5, aliased("", 3)), Err(ReasonCode::ProtocolError));
     assert_eq!(outcome(Standard, V5, aliased("a", 65)), invalid);
     let mut zero = Pair::connected(Standard, V5);
     zero.send_bytes(b"\x30\x07\0\x01a\x03\x23\0\0");

@@ -96,6 +96,13 @@ impl Broker {
         stream
     }
 
+    /// A TCP connection to the MQTT over TLS listener, before the handshake.
+    pub(crate) fn tls_socket(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address("mqtt_tls")).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream
+    }
+
     /// The sum of a metric's samples whose line starts so, such as `name{result="success"`.
     pub(crate) fn metric(&self, line: &str) -> f64 {
         let mut stream = TcpStream::connect(self.address("admin")).unwrap();

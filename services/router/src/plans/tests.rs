@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use fleethaven_storage::Subscription;
 use fleethaven_types::QoS::AtMostOnce;
 
 use super::*;
@@ -52,4 +53,23 @@ fn what_is_remembered_is_bounded() {
     }
     plans.plan(&bench.router, &message("69999", AtMostOnce));
     assert_eq!(bench.router.metrics.plans_computed.get(), 70_000);
+}
+
+#[test]
+fn long_topics_and_many_identifiers_count_for_what_they_hold() {
+    let mut bench = Bench::new();
+    let mut plans = Plans::default();
+    plans.plan(&bench.router, &message(&"x".repeat(64 * UNIT), AtMostOnce));
+    assert_eq!(plans.cost, BASE_COST + 64);
+    bench.attach(1, 0, false);
+    // Ten levels, each of them as it is or `+`: all of these filters match the one topic.
+    for mask in 0..1024_u32 {
+        let level = |bit: u32| if mask & (1 << bit) == 0 { "a" } else { "+" };
+        let filter = (0..10).map(level).collect::<Vec<_>>().join("/");
+        let one = subscription(&filter, AtMostOnce);
+        bench.subscribe(1, Subscription { identifier: Some(mask + 1), ..one });
+    }
+    let mut plans = Plans::default();
+    plans.plan(&bench.router, &message(&["a"; 10].join("/"), AtMostOnce));
+    assert_eq!(plans.cost, BASE_COST + 1 + 1024 / 16);
 }

@@ -1,0 +1,51 @@
+//! The filters that a session holds or has asked for: with what QoS, how many there are, and how much text.
+
+use fleethaven_types::{QoS, Utf8Bytes};
+use rustc_hash::FxHashMap;
+
+/// Filters with their granted QoS (`None`: asked for), which know their size in bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Filters {
+    held: FxHashMap<Utf8Bytes, Option<QoS>>,
+    bytes: usize,
+}
+
+impl Filters {
+    pub(crate) fn insert(&mut self, filter: Utf8Bytes, granted: Option<QoS>) {
+        let bytes = filter.len();
+        if self.held.insert(filter, granted).is_none() {
+            self.bytes += bytes;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, filter: &str) {
+        if self.held.remove(filter).is_some() {
+            self.bytes -= filter.len();
+        }
+    }
+
+    pub(crate) fn contains(&self, filter: &str) -> bool {
+        self.held.contains_key(filter)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Utf8Bytes, &Option<QoS>)> {
+        self.held.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// UTF-8 bytes of all filters together.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl FromIterator<(Utf8Bytes, Option<QoS>)> for Filters {
+    fn from_iter<I: IntoIterator<Item = (Utf8Bytes, Option<QoS>)>>(filters: I) -> Self {
+        let mut held = Self::default();
+        filters.into_iter().for_each(|(filter, granted)| held.insert(filter, granted));
+        held
+    }
+}

@@ -1,0 +1,10 @@
+//! What the tests of several crates share. Never part of the product: a test of the layers keeps it out.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`packets`] | the table of malformed and borderline packets, and how a row is played against a broker |
+//! | [`notation`] | the readable form of bytes that the table is written in |
+#![warn(missing_docs)]
+
+pub mod notation;
+pub mod packets;
