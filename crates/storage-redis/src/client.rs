@@ -21,6 +21,13 @@ const ID_BLOCK: u64 = 4096;
 /// Pauses between attempts: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
+/// Redis is away.
+struct Outage {
+    since: Instant,
+    /// The last attempt that found no connection, and why.
+    unreachable: Option<(Instant, String)>,
+}
+
 /// What all clients of one store share.
 pub(crate) struct Shared {
     pub(crate) options: Options,
@@ -32,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) closed: AtomicBool,
     /// Redis did not answer one of the clients when it last asked.
     away: AtomicBool,
+    outage: Mutex<Option<Outage>>,
     /// Numbers for new sessions: the next one, and the end of those reserved.
     session_numbers: Mutex<(u64, u64)>,
 }
@@ -46,6 +54,7 @@ impl Shared {
             producers: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             away: AtomicBool::new(false),
+            outage: Mutex::new(None),
             session_numbers: Mutex::default(),
         }
     }
@@ -57,6 +66,38 @@ impl Shared {
     /// Whether Redis was away when it was last asked.
     pub(crate) fn is_away(&self) -> bool {
         self.away.load(Ordering::Relaxed)
+    }
+
+    fn succeeded(&self) {
+        if self.is_away() && self.outage.lock().take().is_some() {
+            self.away.store(false, Ordering::Relaxed);
+            tracing::info!("Redis is back");
+        }
+    }
+
+    /// Notes a failure of what began at `began`; whether the patience is over. While there is a connection, every batch
+    /// is attempted: one that only reads or trims may succeed where another does not, as when memory is full.
+    fn failed(&self, began: Instant, connected: bool, reason: &str) -> bool {
+        let unreachable = (!connected).then(|| (Instant::now(), reason.to_owned()));
+        let mut outage = self.outage.lock();
+        if outage.is_none() {
+            tracing::warn!(reason, "Redis does not answer as it should");
+        }
+        let since = outage.as_ref().map_or(began, |outage| outage.since);
+        *outage = Some(Outage { since, unreachable });
+        self.away.store(true, Ordering::Relaxed);
+        since.elapsed() >= self.options.patience || self.is_closed()
+    }
+
+    /// The last failure, when the patience was over before and the next attempt's time has not come.
+    fn hopeless(&self) -> Option<String> {
+        if !self.is_away() {
+            return None;
+        }
+        let outage = self.outage.lock();
+        let outage = outage.as_ref().filter(|outage| outage.since.elapsed() >= self.options.patience)?;
+        let (at, reason) = outage.unreachable.as_ref()?;
+        (at.elapsed() < PAUSE.1).then(|| reason.clone())
     }
 
     pub(crate) fn unavailable(&self) -> Error {
@@ -93,8 +134,6 @@ pub(crate) struct Client {
     name: String,
     batch: u64,
     connection: Option<Connection>,
-    /// Since when Redis has been away.
-    away_since: Option<Instant>,
     /// Counts connections, so that others see that answers may have been lost.
     pub(crate) generation: u64,
 }
@@ -103,7 +142,7 @@ impl Client {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let number = shared.producers.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}", shared.instance);
-        Self { shared, name, batch: 0, connection: None, away_since: None, generation: 0 }
+        Self { shared, name, batch: 0, connection: None, generation: 0 }
     }
 
     /// Carries out a batch. An error means that its outcome is unknown. One without calls, such as a publish that
@@ -235,15 +274,14 @@ impl Client {
 
     /// Attempts until it succeeds, can never succeed, or Redis has been away for as long as the patience.
     fn persist<T>(&mut self, mut attempt: impl FnMut(&mut Self) -> Result<T, Failure>) -> Result<T, Error> {
-        let mut pause = PAUSE.0;
-        let began = Instant::now();
+        if let Some(reason) = self.shared.hopeless() {
+            return Err(Error::Unavailable(format!("Redis: {reason}")));
+        }
+        let (began, mut pause) = (Instant::now(), PAUSE.0);
         loop {
             let failure = match attempt(self) {
                 Ok(value) => {
-                    self.shared.away.store(false, Ordering::Relaxed);
-                    if self.away_since.take().is_some() {
-                        tracing::info!("Redis is back");
-                    }
+                    self.shared.succeeded();
                     return Ok(value);
                 }
                 Err(failure) => failure,
@@ -253,13 +291,7 @@ impl Client {
             }
             let never = matches!(failure, Failure::Never(_));
             let reason = failure.reason();
-            if self.away_since.is_none() {
-                tracing::warn!(reason, "Redis does not answer as it should");
-            }
-            self.shared.away.store(true, Ordering::Relaxed);
-            let since = *self.away_since.get_or_insert(began);
-            let over = since.elapsed() >= self.shared.options.patience || self.shared.is_closed();
-            if never || over {
+            if self.shared.failed(began, self.connection.is_some(), &reason) || never {
                 return Err(Error::Unavailable(format!("Redis: {reason}")));
             }
             std::thread::sleep(pause);

@@ -61,7 +61,7 @@ pub struct Options {
     /// How long one answer may take before the connection counts as broken.
     pub answer_timeout: Duration,
     /// How long a batch is tried again while Redis is away; then its requests fail. Once Redis has been away for so
-    /// long, requests fail at the first attempt.
+    /// long, requests fail at the first attempt, and all that come before the next one's time fail at once.
     pub patience: Duration,
     /// A lane is congested when so many of its requests are outstanding.
     pub lane_requests: usize,

@@ -245,7 +245,7 @@ impl Claimer {
         }
         let left = period.saturating_sub(self.surveyed.map_or(period, |at| at.elapsed()));
         let Some(max) = self.wanted() else {
-            self.pause(left);
+            self.idle(left);
             return Ok(());
         };
         if let Some(at) = self.promising() {
@@ -344,6 +344,15 @@ impl Claimer {
         Ok(())
     }
 
+    /// Waits for a claim.
+    fn idle(&self, limit: Duration) {
+        let mut state = self.rules.state.lock();
+        if state.stopping.is_none() && state.waiting.is_empty() {
+            self.rules.bell.wait_for(&mut state, limit);
+        }
+    }
+
+    /// Waits after a failure.
     fn pause(&self, limit: Duration) {
         let mut state = self.rules.state.lock();
         if state.stopping.is_none() {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fleethaven_storage::{
     Appended, Completion, EntryId, Error, OwnerToken, Request, RetainedStore, RuleQueue, SessionId,
@@ -27,15 +27,24 @@ fn impatient(server: &Server, durability: Durability) -> Options {
     Options { patience, connect_timeout: timeout, answer_timeout: timeout, durability, ..options(server) }
 }
 
-/// Claims as often as it takes: a store without patience may be refused by a busy machine.
-fn claim_patiently(asking: &mut Asking) -> SessionId {
-    (0..100).find_map(|_| asking.claim("client", token(1)).ok()).expect("claimed at last").session
+/// Repeats what a busy machine may make a store without patience refuse.
+fn patiently<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(done) = attempt() {
+            return done;
+        }
+        assert!(Instant::now() < until, "never done");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
-/// The same for a publish.
+fn claim_patiently(asking: &mut Asking) -> SessionId {
+    patiently(|| asking.claim("client", token(1)).ok()).session
+}
+
 fn publish_patiently(asking: &mut Asking, number: u64, session: SessionId) {
-    let published = (0..100).any(|_| is_published(&asking.ask(vec![publish(number, session)]).remove(0)));
-    assert!(published, "published at last");
+    patiently(|| is_published(&asking.ask(vec![publish(number, session)]).remove(0)).then_some(()));
 }
 
 /// Who is connected as "client".

@@ -2,11 +2,14 @@
 //!
 //! - `suite`: the suite of the seam
 //! - `faults`: Redis is killed, hangs, loses its connections, fails over
+//! - `model`: the same random requests to this store and to the embedded one
 //! - `server`: a `redis-server` of a test's own; `asking`: a lane whose answers are waited for
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::indexing_slicing, reason = "as above")]
 #![expect(clippy::disallowed_methods, reason = "a test waits for other processes in real time")]
 
 mod asking;
 mod faults;
+mod model;
 mod server;
 mod suite;
