@@ -99,7 +99,6 @@ impl Https {
         endpoint: Endpoint,
         watcher: hyper_util::server::graceful::Watcher,
     ) -> io::Result<()> {
-        tcp.set_nodelay(true)?;
         let opened = tokio::time::timeout(OPEN_TIMEOUT, self.open(tcp, endpoint)).await;
         let stream = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let (tcp, session) = stream.get_ref();

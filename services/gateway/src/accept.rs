@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use fleethaven_net::ServerTls;
 use fleethaven_net::tls::Endpoint;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -24,11 +23,6 @@ use crate::transport::Transport;
 /// Sockets in their TLS handshake that one core holds at a time; more wait in the kernel's queue. Clients that say nothing
 /// hold a place until the timeout, so there are many; how much work is done for them in a turn is bounded apart from that.
 pub(crate) const HANDSHAKES: usize = 4096;
-/// Silence after which the kernel asks whether the peer is still there, and how it goes on asking: a peer that went without
-/// a word is noticed within two minutes even when its keep-alive is off.
-const PROBE_AFTER: Duration = Duration::from_secs(60);
-const PROBE_INTERVAL: Duration = Duration::from_secs(15);
-const PROBES: u32 = 4;
 /// Connections by which a core may exceed the least loaded one before it passes new sockets on.
 const IMBALANCE: usize = 32;
 
@@ -42,7 +36,7 @@ pub enum ListenerKind {
 
 /// A bound listener; each core accepts on its own copy (SO_REUSEPORT).
 pub struct Listener {
-    /// Where.
+    /// Where; bound by [`fleethaven_net::listen::tcp`], so that accepted sockets are ready for use.
     pub socket: std::net::TcpListener,
     /// What.
     pub kind: Arc<ListenerKind>,
@@ -111,26 +105,14 @@ pub(crate) fn adopt(core: &Rc<Core>, adopted: Adopted) {
     let Adopted { tcp, tls, peer, principal, place } = adopted;
     match TcpStream::from_std(tcp) {
         Ok(tcp) => {
-            prepare(&tcp);
             core.open(Transport::Tls(tcp, Box::new(tls)), Arrival { peer, local: None, principal }, place);
         }
         Err(error) => tracing::warn!(%error, "a connection could not be taken over"),
     }
 }
 
-/// Small packets leave at once (batching is the turn's business), and a peer that went without a word is noticed.
-fn prepare(tcp: &TcpStream) {
-    let probing =
-        TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_INTERVAL).with_retries(PROBES);
-    let prepared = tcp.set_nodelay(true).and_then(|()| SockRef::from(tcp).set_tcp_keepalive(&probing));
-    if let Err(error) = prepared {
-        tracing::debug!(%error, "a socket option could not be set");
-    }
-}
-
 /// From socket to connection: handshake, then who it is.
 async fn establish(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, kind: &ListenerKind, place: Place) {
-    prepare(&tcp);
     match kind {
         ListenerKind::Plain => {
             let principal = core.shared.identity.anonymous();
