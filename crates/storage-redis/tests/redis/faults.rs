@@ -9,10 +9,10 @@ use fleethaven_storage::{
     Appended, Completion, EntryId, Error, OwnerToken, Request, RetainedStore, RuleQueue, SessionId,
     SessionStore, Ticket,
 };
-use fleethaven_storage_redis::{Durability, Options, RedisStore};
+use fleethaven_storage_redis::{self as storage, Durability, Options, RedisStore};
 
 use crate::asking::*;
-use crate::server::Server;
+use crate::server::{Sentinel, Server};
 
 fn options(server: &Server) -> Options {
     let clock = Arc::new(|| NOW);
@@ -244,12 +244,11 @@ fn free_port() -> String {
     listener.local_addr().expect("an address").port().to_string()
 }
 
-/// A primary and a replica that follows it.
-fn pair() -> (Server, Server) {
-    let port = free_port();
+/// A primary at `port` and a replica that follows it.
+fn pair(port: &str) -> (Server, Server) {
     let primary =
-        Server::start(&["--port", &port, "--min-replicas-to-write", "1", "--repl-diskless-sync-delay", "0"]);
-    let replica = Server::start(&["--replicaof", "127.0.0.1", &port, "--min-replicas-to-write", "0"]);
+        Server::start(&["--port", port, "--min-replicas-to-write", "1", "--repl-diskless-sync-delay", "0"]);
+    let replica = Server::start(&["--replicaof", "127.0.0.1", port, "--min-replicas-to-write", "0"]);
     let follows = |replica: &Server| info(replica, "replication").contains("master_link_status:up");
     replica.until("followed its primary", follows);
     (primary, replica)
@@ -261,7 +260,7 @@ fn info(server: &Server, section: &str) -> String {
 
 #[test]
 fn a_replica_that_takes_over_has_everything_and_gives_out_no_id_twice() {
-    let (mut primary, replica) = pair();
+    let (mut primary, replica) = pair(&free_port());
     let durability = Durability::Replica { replicas: 1 };
     let store = RedisStore::open(Options { durability, ..options(&primary) }).unwrap();
     let mut asking = Asking::new(&*store);
@@ -293,9 +292,36 @@ fn a_replica_that_takes_over_has_everything_and_gives_out_no_id_twice() {
     assert!(numbers(&mut asking, session, 2).into_iter().eq(2..=50));
 }
 
+/// Sentinel promotes the replica; a store that asks it where the primary is goes on there, with the same batch.
+#[test]
+fn a_failover_by_sentinel_is_followed() {
+    let (port, own, sentinel) = (free_port(), free_port(), free_port());
+    let mut primary = Server::start(&["--port", &port, "--repl-diskless-sync-delay", "0"]);
+    let replica = Server::start(&["--port", &own, "--replicaof", "127.0.0.1", &port]);
+    let sentinel = Sentinel::of(&port, &sentinel);
+    replica.until("was found by Sentinel", |replica| {
+        info(replica, "replication").contains("master_link_status:up") && sentinel.knows_replicas(1)
+    });
+    let place = storage::Server::Sentinel { sentinels: vec![sentinel.url()], name: "main".to_owned() };
+    let store = RedisStore::open(Options { server: place, ..options(&primary) }).unwrap();
+    let mut asking = Asking::new(&*store);
+    let session = asking.claim("client", token(1)).unwrap().session;
+    assert!(asking.ask((1..=50).map(|n| publish(n, session)).collect()).iter().all(is_published));
+    replica.until("had everything", |replica| {
+        let queues = replica.command(&["KEYS", "*:q:*"]);
+        let keys: Vec<String> = redis::from_redis_value(queues).unwrap();
+        let length = |key: &String| redis::from_redis_value::<u64>(replica.command(&["XLEN", key])).unwrap();
+        keys.iter().map(length).sum::<u64>() == 50
+    });
+    primary.kill();
+    assert!(asking.ask((51..=100).map(|n| publish(n, session)).collect()).iter().all(is_published));
+    assert!(numbers(&mut asking, session, 1).into_iter().eq(1..=100));
+    assert!(info(&replica, "replication").contains("role:master"));
+}
+
 #[test]
 fn without_the_replica_nothing_is_acknowledged() {
-    let (primary, replica) = pair();
+    let (primary, replica) = pair(&free_port());
     let durability = Durability::Replica { replicas: 1 };
     let store = RedisStore::open(impatient(&primary, durability)).unwrap();
     let mut asking = Asking::new(&*store);

@@ -89,6 +89,53 @@ impl Server {
     }
 }
 
+/// One sentinel that watches a primary and fails over when it is away.
+pub(crate) struct Sentinel {
+    _dir: tempfile::TempDir,
+    port: String,
+    child: Child,
+}
+
+impl Sentinel {
+    /// Watches the primary at a port of this machine, under the name `main`.
+    pub(crate) fn of(primary: &str, port: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("sentinel.conf");
+        let lines = [
+            format!("port {port}"),
+            format!("sentinel monitor main 127.0.0.1 {primary} 1"),
+            "sentinel down-after-milliseconds main 500".to_owned(),
+            "sentinel failover-timeout main 2000".to_owned(),
+        ];
+        std::fs::write(&file, lines.join("\n")).expect("written");
+        let mut command = Command::new("redis-server");
+        command.arg(&file).arg("--sentinel").stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("redis-server is installed");
+        Self { _dir: dir, port: port.to_owned(), child }
+    }
+
+    /// The address for the store.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Whether it knows so many replicas of its primary.
+    pub(crate) fn knows_replicas(&self, count: usize) -> bool {
+        let replicas = || {
+            let mut connection = redis::Client::open(self.url())?.get_connection_with_timeout(DEADLINE)?;
+            redis::cmd("SENTINEL").arg("REPLICAS").arg("main").query::<Vec<redis::Value>>(&mut connection)
+        };
+        replicas().is_ok_and(|replicas| replicas.len() == count)
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
