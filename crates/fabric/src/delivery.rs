@@ -1,8 +1,9 @@
 //! A router's way to push messages to connections.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-use fleethaven_storage::{EntryId, SessionId};
+use fleethaven_storage::{EntryId, SessionId, Share};
 use fleethaven_types::{Message, QoS};
 
 use crate::routing::QueuePosition;
@@ -84,6 +85,27 @@ pub enum Push {
         /// Last entry of the queue.
         tail: EntryId,
     },
+    /// One member's share of what a group gets [MQTT5 section 4.8.2], for a member without a queue or at QoS 0. What the
+    /// gateway cannot deliver, or the client leaves unacknowledged, goes back with
+    /// [`RoutingRequest::Return`](crate::RoutingRequest::Return).
+    Shared {
+        /// The message.
+        message: Arc<Message>,
+        /// The member's connection when it was chosen.
+        address: Address,
+        /// The member.
+        session: SessionId,
+        /// QoS of the delivery. At QoS ≥ 1 it cost the member credit.
+        qos: QoS,
+        /// RETAIN flag of the delivery.
+        retain: bool,
+        /// Subscription Identifiers to send along.
+        identifiers: Vec<u32>,
+        /// The group.
+        share: Share,
+        /// The entry of the group's queue that holds it until it is acknowledged.
+        held: Option<EntryId>,
+    },
     /// Held by the queue of one persistent session; this push is a hint.
     Queued {
         /// The message.
@@ -98,9 +120,60 @@ pub enum Push {
         retain: bool,
         /// Subscription Identifiers to send along.
         identifiers: Vec<u32>,
+        /// It is the session's share of what a group gets.
+        share: Option<Share>,
         /// Where it stands in the queue.
         position: QueuePosition,
     },
+}
+
+/// How many more messages a connection can take as the member of groups: kept by its gateway, drawn on by routers.
+///
+/// One value, shared, as both are in one process; between processes a copy on each side that frames of the stream keep in
+/// step.
+#[derive(Debug, Clone, Default)]
+pub struct Credit(Arc<CreditState>);
+
+#[derive(Debug, Default)]
+struct CreditState {
+    room: AtomicI32,
+    wanted: AtomicBool,
+}
+
+impl Credit {
+    /// Takes one; `false` when there is none.
+    pub fn take(&self) -> bool {
+        let one_less = |room: i32| (room > 0).then(|| room - 1);
+        self.0.room.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+    }
+
+    /// Gives one back that was not used.
+    pub fn give_back(&self) {
+        self.0.room.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// What is left; below zero when the connection has become busier than it was when credit was taken.
+    pub fn room(&self) -> i32 {
+        self.0.room.load(Ordering::SeqCst)
+    }
+
+    /// Asks to be told when there is some. To be followed by a look at [`room`](Self::room): what came in between is not
+    /// told.
+    pub fn want(&self) {
+        self.0.wanted.store(true, Ordering::SeqCst);
+    }
+
+    /// The gateway's side: changes what is left. `true` when a router is to be told that there is some.
+    #[must_use]
+    pub fn adjust(&self, change: i32) -> bool {
+        let room = self.0.room.fetch_add(change, Ordering::SeqCst).saturating_add(change);
+        room > 0 && self.0.wanted.load(Ordering::SeqCst) && self.0.wanted.swap(false, Ordering::SeqCst)
+    }
+
+    /// The gateway's side: what is left, when it has lost count.
+    pub fn reset(&self, room: i32) {
+        self.0.room.store(room, Ordering::SeqCst);
+    }
 }
 
 /// Gateways as a router sees them.
@@ -120,5 +193,16 @@ mod tests {
         let address = Address::new(3, 0x00ab_cdef, 77);
         assert_eq!((address.core(), address.slot(), address.generation()), (3, 0x00ab_cdef, 77));
         assert_eq!(Address::from_u64(address.to_u64()), address);
+    }
+
+    #[test]
+    fn credit_is_taken_while_there_is_some_and_told_of_once() {
+        let credit = Credit::default();
+        assert!(!credit.take() && !credit.adjust(1), "nobody asked");
+        assert!(credit.take() && !credit.take());
+        credit.want();
+        assert!(!credit.adjust(-1) && !credit.adjust(1), "still none");
+        assert!(credit.adjust(2) && !credit.adjust(1));
+        assert_eq!(credit.room(), 3);
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use fleethaven_storage::{EntryId, SessionId, Subscription, Ticket};
+use fleethaven_storage::{EntryId, Held, SessionId, Share, Subscription, Ticket};
 use fleethaven_types::{Message, Scope, Utf8Bytes};
 
-use crate::delivery::Address;
+use crate::delivery::{Address, Credit};
 use crate::metadata::BoxFuture;
 
 /// One thing asked of the routers. Requests of one lane are carried out in the order submitted.
@@ -31,6 +31,8 @@ pub enum RoutingRequest {
         persistent: bool,
         /// Where deliveries go.
         address: Address,
+        /// What it can take as the member of groups.
+        credit: Credit,
     },
     /// The connection at `address` is gone. A session that is not persistent is forgotten; otherwise it goes offline.
     /// Without effect when the session is attached elsewhere by now.
@@ -46,6 +48,22 @@ pub enum RoutingRequest {
     Forget {
         /// The session.
         session: SessionId,
+    },
+    /// A member of groups has room again (see [`Credit::want`]), or the store has taken back what it left unacknowledged.
+    Ready {
+        /// The session.
+        session: SessionId,
+        /// Its groups' queues have new entries.
+        returned: bool,
+    },
+    /// A member's shares that it does not take: another one gets them.
+    Return {
+        /// The member.
+        session: SessionId,
+        /// Oldest first.
+        shares: Vec<SharedDelivery>,
+        /// It may not receive them, and is not to be asked again; otherwise it is gone.
+        refused: bool,
     },
     /// Install subscriptions → [`RoutingEvent::Subscribed`]. For a persistent session they are in the store already.
     Subscribe {
@@ -85,6 +103,8 @@ pub enum RoutingEvent {
         ticket: Ticket,
         /// For each subscription, whether the filter was new to the session.
         new: Vec<bool>,
+        /// Subscriptions (by index) that were not installed: the account has too many groups, or the group too many members.
+        over_quota: Vec<usize>,
     },
     /// The subscriptions are gone.
     Unsubscribed {
@@ -101,6 +121,9 @@ pub trait Routing: Send {
     /// Hands over all requests; the vector is left empty with its capacity.
     fn submit(&mut self, requests: &mut Vec<RoutingRequest>);
 
+    /// Time has passed; called about once a second.
+    fn tick(&mut self, _now: std::time::Instant) {}
+
     /// Appends the events that have become ready.
     fn drain(&mut self, events: &mut Vec<RoutingEvent>);
 
@@ -110,6 +133,17 @@ pub trait Routing: Send {
     /// Whether a message on `topic` would reach any subscriber or rule now; `true` when that is not known here. For
     /// services that need not make messages which nobody gets.
     fn reaches_anyone(&self, scope: Scope, topic: &str) -> bool;
+}
+
+/// One member's share of what a group gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedDelivery {
+    /// The message.
+    pub message: Arc<Message>,
+    /// The group, and who may not receive this message.
+    pub share: Share,
+    /// Where it is held durably, if it is.
+    pub held: Option<Held>,
 }
 
 /// The position of a delivery in a persistent session's queue.

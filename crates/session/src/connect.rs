@@ -170,8 +170,7 @@ impl Session {
                 assigned_client_identifier: accepted.assigned_client_id.clone().map(Into::into),
                 topic_alias_maximum: Some(limits.topic_alias_max),
                 subscription_identifiers_available: Some(behaviour.subscription_identifiers),
-                // Shared subscriptions are not built yet (docs/compatibility.md).
-                shared_subscription_available: Some(false),
+                shared_subscription_available: Some(true),
                 server_keep_alive: (requested_keep_alive != keep_alive).then_some(keep_alive),
                 ..ConnackProperties::default()
             };

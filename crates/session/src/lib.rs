@@ -12,6 +12,7 @@
 //! | [`inbound`] | PUBLISH from the client: aliases, Receive Maximum, acknowledgements in the order of receipt |
 //! | [`outbound`] | PUBLISH to the client: the in-flight window, packet identifiers, what waits, sizes |
 //! | [`direct`] | direct messages: past subscriptions and queue |
+//! | [`shares`] | shares of groups: what another member gets if this client goes |
 //! | [`queue`] | the durable queue of a persistent session: reading position, pushes, the pace of stored messages |
 //! | [`subscribe`] | SUBSCRIBE and UNSUBSCRIBE |
 //! | `filters` | the filters a session holds, within their bounds |
@@ -37,6 +38,7 @@ pub mod output;
 pub mod queue;
 pub mod rate;
 pub mod session;
+pub mod shares;
 pub mod subscribe;
 
 pub use close::{Close, DisconnectReason, Ending};
@@ -49,6 +51,7 @@ pub use output::Output;
 pub use queue::QueueState;
 pub use rate::{Meter, Rate};
 pub use session::{Action, Now, Session, Settings};
+pub use shares::{LeftShares, Shared};
 pub use subscribe::{SubscribeRequest, UnsubscribeRequest};
 
 #[cfg(test)]

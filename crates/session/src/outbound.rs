@@ -239,7 +239,12 @@ impl Session {
         }
     }
 
-    fn deliver_unacknowledged(&mut self, encoded: &mut Encoded, delivery: &Delivery<'_>, now: Now) {
+    pub(crate) fn deliver_unacknowledged(
+        &mut self,
+        encoded: &mut Encoded,
+        delivery: &Delivery<'_>,
+        now: Now,
+    ) {
         if self.output_is_full() {
             return self.outbound.drop_one(DropCause::Unread);
         }
@@ -247,13 +252,20 @@ impl Session {
         self.write_publish(encoded, &delivery, None, false, now.wall);
     }
 
-    /// Sends under the next number of a session that counts for itself.
-    fn send_numbered(&mut self, encoded: &mut Encoded, delivery: &Delivery<'_>, now: Now) {
+    /// Sends under the next number of a session that counts for itself; `None` when the client cannot take the message.
+    pub(crate) fn send_numbered(
+        &mut self,
+        encoded: &mut Encoded,
+        delivery: &Delivery<'_>,
+        now: Now,
+    ) -> Option<EntryId> {
         let entry = self.outbound.next();
         self.outbound.start(entry);
-        if !self.write_publish(encoded, delivery, Some(entry), false, now.wall) {
+        let sent = self.write_publish(encoded, delivery, Some(entry), false, now.wall);
+        if !sent {
             self.outbound.acknowledge(entry.packet_id());
         }
+        sent.then_some(entry)
     }
 
     /// Keeps a message until the client acknowledges earlier ones; drops the newest at the bound.
@@ -323,6 +335,7 @@ impl Session {
         if self.outbound.queue.is_some() {
             self.push_action(Action::Acknowledged { entry });
         }
+        self.share_acknowledged(entry);
         self.send_waiting(now);
     }
 
@@ -339,6 +352,7 @@ impl Session {
                 Delivery { qos: waiting.qos, retain: waiting.retain, identifiers: &waiting.identifiers };
             self.send_numbered(&mut encoded, &delivery, now);
         }
+        self.send_waiting_shares(now);
         self.read_on();
     }
 
@@ -363,6 +377,11 @@ impl Session {
         self.outbound.window.saturating_sub(self.outbound.unacknowledged + self.outbound.directs.len())
     }
 
+    /// Messages that wait for the window.
+    pub(crate) fn waiting_count(&self) -> usize {
+        self.outbound.waiting.len() + self.waiting_shares()
+    }
+
     /// Deliveries that wait for an acknowledgement.
     pub fn in_flight(&self) -> usize {
         self.outbound.unacknowledged
@@ -385,7 +404,7 @@ fn size_of_waiting(message: &Message) -> usize {
 }
 
 /// A message that may wait for long: a small payload must not keep the buffer alive that it was received in.
-fn detached(message: &Arc<Message>) -> Arc<Message> {
+pub(crate) fn detached(message: &Arc<Message>) -> Arc<Message> {
     if message.payload.len() >= DETACH_BELOW {
         return message.clone();
     }

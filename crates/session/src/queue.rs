@@ -167,6 +167,25 @@ impl Session {
         self.read_on();
     }
 
+    /// A push from the durable queue that the client may not receive and that another one is to get: passed over, and left
+    /// in the queue until that one has it.
+    pub fn pass_queued(&mut self, (entry, previous): (EntryId, EntryId)) {
+        let last = self.outbound.position();
+        let Some(cursor) = &mut self.outbound.queue else { return };
+        let level = cursor.tail <= last && !cursor.is_reading();
+        cursor.tail = cursor.tail.max(entry);
+        if level && entry > last && previous == last {
+            self.outbound.skip_to(entry);
+        }
+        self.read_on();
+    }
+
+    /// Whether the durable queue has entries that were not sent yet.
+    pub(crate) fn is_behind(&self) -> bool {
+        let last = self.outbound.position();
+        self.outbound.queue.as_ref().is_some_and(|cursor| cursor.is_reading() || cursor.tail > last)
+    }
+
     /// The entries that [`Action::ReadQueue`] asked for, in order, and the queue's tail when they were read. No entries
     /// means that there are none above the one the read was to start after.
     pub fn queue_read<'a>(

@@ -9,7 +9,8 @@ use fleethaven_mqtt::{
     encoded_len,
 };
 use fleethaven_types::{
-    Behaviour, EntryId, Limits, Message, Profile, Publisher, QoS, Scope, SessionId, Timestamp, Utf8Bytes,
+    Behaviour, EntryId, GroupId, Limits, Message, Profile, Publisher, QoS, Scope, SessionId, Timestamp,
+    Utf8Bytes,
 };
 
 use crate::close::{Close, DisconnectReason, Ending};
@@ -20,6 +21,7 @@ use crate::inbound::{AckTicket, Inbound};
 use crate::keep_alive::KeepAlive;
 use crate::outbound::Outbound;
 use crate::output::Output;
+use crate::shares::Shares;
 use crate::subscribe::{OpenRequests, SubscribeRequest, UnsubscribeRequest};
 
 /// QoS 2 is not built yet (docs/compatibility.md): whatever is configured, no higher QoS is granted or accepted.
@@ -90,6 +92,13 @@ pub enum Action {
         /// Of [`Session::deliver_direct`].
         ticket: DirectTicket,
     },
+    /// The client has what an entry of a group's queue held: it may be forgotten.
+    ShareDone {
+        /// The group.
+        group: GroupId,
+        /// The entry.
+        entry: EntryId,
+    },
     /// CONNECT was refused: write the output, then close the socket.
     Refused {
         /// What the client was told.
@@ -135,6 +144,7 @@ pub struct Session {
     pub(crate) requests: OpenRequests,
     pub(crate) inbound: Inbound,
     pub(crate) outbound: Outbound,
+    pub(crate) shares: Shares,
     pub(crate) output: Output,
     actions: VecDeque<Action>,
     connect_deadline: Instant,
@@ -162,6 +172,7 @@ impl Session {
             requests: OpenRequests::default(),
             inbound: Inbound::default(),
             outbound: Outbound::default(),
+            shares: Shares::default(),
             output: Output::default(),
             actions: VecDeque::new(),
             connect_deadline: now.instant + timeout,

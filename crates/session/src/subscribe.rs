@@ -120,9 +120,6 @@ impl Session {
     fn check_filter(&self, text: &Utf8Bytes) -> Result<(), ReasonCode> {
         let settings = &self.settings;
         let filter = Filter::parse(text, &settings.limits).map_err(|_| ReasonCode::TopicFilterInvalid)?;
-        if filter.share_name().is_some() {
-            return Err(ReasonCode::SharedSubscriptionsNotSupported);
-        }
         reserved::may_subscribe(&filter, &settings.behaviour).map_err(|_| ReasonCode::TopicFilterInvalid)?;
         let held = &self.subscriptions;
         let full = held.len() >= settings.limits.subscriptions_per_connection

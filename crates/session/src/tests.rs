@@ -11,6 +11,7 @@ mod packets;
 mod pair;
 mod publish;
 mod queue;
+mod shares;
 mod splits;
 mod store;
 mod subscribe;

@@ -122,6 +122,11 @@ pub fn matches(filter: &str, topic: &str, hash_matches_parent: bool) -> bool {
     match_levels(filter, topic, hash_matches_parent)
 }
 
+/// Share name and topic filter of a well-formed `$share/{name}/{filter}`; `None` when it is an ordinary filter.
+pub fn split_shared(filter: &str) -> Option<(&str, &str)> {
+    split_share(filter.strip_prefix(SHARE)?)
+}
+
 /// Whether a well-formed filter has a `+` or `#`.
 pub(crate) fn has_wildcard(filter: &str) -> bool {
     filter.bytes().any(|b| b == b'+' || b == b'#')

@@ -6,7 +6,6 @@
 //! - [`filter_map`]: [`FilterMap`], from filters to values, asked by topic; a hash map for exact filters and
 //!   a trie for those with wildcards
 //! - [`index`]: [`SubscriptionIndex`], who subscribed to what
-//! - [`shared`]: [`SharedIndex`], the groups of shared subscriptions and their members
 //! - [`reserved`]: which topics below `$` clients may use, and how
 //! - [`slot`]: [`Slot`], which part of the topic space a topic belongs to; pinned and spread filters
 //! - [`rendezvous`]: which member owns a slot
@@ -21,13 +20,11 @@ pub mod index;
 pub mod name;
 pub mod rendezvous;
 pub mod reserved;
-pub mod shared;
 pub mod slot;
 
 mod levels;
 
-pub use filter::{Filter, matches};
+pub use filter::{Filter, matches, split_shared};
 pub use filter_map::{FilterMap, Options};
 pub use index::SubscriptionIndex;
-pub use shared::SharedIndex;
 pub use slot::{DepthRules, Placement, Slot};

@@ -54,6 +54,9 @@ pub struct Behaviour {
     pub denied_v3_subscribe_closes: bool,
     /// Deliver at most so many stored messages a second after a resume; `None`: as fast as the client takes them.
     pub stored_drain_rate: Option<u32>,
+    /// Deliver at most so many queued messages of a shared subscription a second to each member; `None`: as fast as members
+    /// take them.
+    pub share_drain_rate: Option<u32>,
     /// PUBACK 0x10 when no subscriber matched.
     pub report_no_matching_subscribers: bool,
     /// UNSUBACK 0x11 when no subscription existed.
@@ -110,6 +113,14 @@ pub struct Limits {
     pub session_queued_messages: u64,
     /// Bytes (topics and payloads) that wait in one session's queue.
     pub session_queued_bytes: u64,
+    /// Groups of shared subscriptions per account.
+    pub share_groups_account: Option<u64>,
+    /// Members of one group.
+    pub share_subs_group: usize,
+    /// Messages that wait in one group's queue.
+    pub share_queued_messages: u64,
+    /// Bytes (topics and payloads) that wait in one group's queue.
+    pub share_queued_bytes: u64,
     /// Topic aliases a client may define.
     pub topic_alias_max: u16,
     /// Total size of the User Properties of a packet in bytes.
@@ -135,6 +146,7 @@ impl Behaviour {
             undefined_alias_is_protocol_error: !aws,
             denied_v3_subscribe_closes: aws,
             stored_drain_rate: aws.then_some(10),
+            share_drain_rate: aws.then_some(20),
             report_no_matching_subscribers: !aws,
             report_no_subscription_existed: !aws,
             ws_close_is_disconnect: aws,
@@ -176,6 +188,10 @@ impl Limits {
             session_expiry_max: 30 * 86_400,
             session_queued_messages: 10_000,
             session_queued_bytes: 16 << 20,
+            share_groups_account: None,
+            share_subs_group: 10_000,
+            share_queued_messages: 100_000,
+            share_queued_bytes: 64 << 20,
             topic_alias_max: 64,
             user_property_bytes: 64 << 10,
             message_expiry_max: 0,
@@ -208,6 +224,10 @@ impl Limits {
             session_expiry_max: 3600,
             session_queued_messages: 10_000,
             session_queued_bytes: 16 << 20,
+            share_groups_account: Some(10_000),
+            share_subs_group: 100,
+            share_queued_messages: 10_000,
+            share_queued_bytes: 16 << 20,
             topic_alias_max: 8,
             user_property_bytes: 8 << 10,
             message_expiry_max: 604_800,

@@ -80,7 +80,7 @@ impl Services {
         let gateway_metrics = fleethaven_gateway::metrics::Metrics::new(registry)?;
         let mailboxes = Arc::new(Mailboxes::new(cores, gateway_metrics.clone()));
         let router = Arc::new(Router::new(
-            RouterOptions { behaviour: settings.behaviour.clone() },
+            RouterOptions { behaviour: settings.behaviour.clone(), limits: settings.limits.clone() },
             store.clone(),
             mailboxes.clone(),
             fleethaven_router::metrics::Metrics::new(registry)?,

@@ -212,7 +212,8 @@ impl Core {
             Some(Authorizer::new(connection.principal.clone(), client_id, connection.peer.ip()));
         connection.phase = Phase::Owned(token);
         connection.has_will = request.will.is_some();
-        self.route(RoutingRequest::Attach { session, scope, persistent, address });
+        let credit = connection.credit.clone();
+        self.route(RoutingRequest::Attach { session, scope, persistent, address, credit });
         if !claimed.subscriptions.is_empty() {
             // The router has them, unless it forgot the session in the moment in which it was resumed.
             let subscriptions = claimed.subscriptions.clone();

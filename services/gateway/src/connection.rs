@@ -7,7 +7,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use fleethaven_fabric::delivery::Address;
+use fleethaven_fabric::RoutingRequest;
+use fleethaven_fabric::delivery::{Address, Credit};
 use fleethaven_mqtt::{DecodeLimits, Decoder, Disconnect, Packet, ReasonCode};
 use fleethaven_session::{Action, Close, DirectTicket, DisconnectReason, Meter, Now, Session};
 use fleethaven_storage::{EntryId, OwnerToken, SessionId};
@@ -65,6 +66,10 @@ pub(crate) struct Connection {
     pub(crate) held: bool,
     /// Queue entries to be forgotten, gathered during a turn.
     pub(crate) acknowledged: Vec<EntryId>,
+    /// What routers may give it as the member of groups, what of it was announced, and shares that came since.
+    pub(crate) credit: Credit,
+    announced: i32,
+    pub(crate) shares_received: i32,
     /// Retained messages that wait for the client to read.
     pub(crate) retained: VecDeque<RetainedPage>,
     /// Written at the end of this turn.
@@ -122,6 +127,9 @@ impl Connection {
             armed: 0,
             held: false,
             acknowledged: Vec::new(),
+            credit: Credit::default(),
+            announced: 0,
+            shares_received: 0,
             retained: VecDeque::new(),
             dirty: false,
             published: Meter::default(),
@@ -253,6 +261,7 @@ impl Connection {
                 Action::Publish { message, ack } => self.publish(core, message, ack),
                 Action::DirectAcknowledged { ticket } => self.direct_acknowledged(ticket),
                 Action::Acknowledged { entry } => self.acknowledged(core, entry),
+                Action::ShareDone { group, entry } => core.share_done(group, entry),
                 Action::ReadQueue { after } => self.read_queue(core, after),
                 Action::Subscribe(request) => self.subscribe(core, request),
                 Action::Unsubscribe(request) => self.unsubscribe(core, request),
@@ -329,9 +338,27 @@ impl Connection {
         if !self.retained.is_empty() {
             core.deliver_retained(self, now);
         }
+        self.announce_room(core);
         self.mark_dirty(core);
         self.resume_input(core);
         core.arm(self);
+    }
+
+    /// Tells routers what the connection can take as the member of groups. A share costs credit when it is chosen for this
+    /// connection and is known here when it comes: what is on its way is in neither figure.
+    fn announce_room(&mut self, core: &Core) {
+        let room = self.session.share_room();
+        let change = room - self.announced + std::mem::take(&mut self.shares_received);
+        self.announced = room;
+        if change != 0 && self.credit.adjust(change) {
+            core.route(RoutingRequest::Ready { session: self.session_id(), returned: false });
+        }
+    }
+
+    /// Pushes were lost, and with them the count of shares on their way.
+    pub(crate) fn recount_room(&mut self) {
+        (self.announced, self.shares_received) = (self.session.share_room(), 0);
+        self.credit.reset(self.announced);
     }
 
     /// Has this connection's output written at the end of the turn.

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use fleethaven_fabric::delivery::Address;
 use fleethaven_fabric::{Routing, RoutingRequest};
 use fleethaven_session::{DirectTicket, Now, Rate, Session, Settings};
-use fleethaven_storage::{Lane, Request, Ticket};
+use fleethaven_storage::{EntryId, GroupId, Lane, Request, Ticket};
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
@@ -54,6 +54,8 @@ pub(crate) struct Staging {
     pub(crate) store: Vec<Request>,
     pub(crate) write: Vec<Address>,
     pub(crate) trim: Vec<Address>,
+    /// Entries of groups' queues that were delivered.
+    pub(crate) shares_done: Vec<(GroupId, Vec<EntryId>)>,
     pub(crate) paused: Vec<Address>,
     pending: FxHashMap<Ticket, (Address, Pending)>,
     next_ticket: u64,
@@ -62,7 +64,8 @@ pub(crate) struct Staging {
 impl Staging {
     /// Whether anything waits for a turn.
     fn has_work(&self) -> bool {
-        !(self.routing.is_empty() && self.store.is_empty() && self.write.is_empty() && self.trim.is_empty())
+        let nothing = self.routing.is_empty() && self.store.is_empty() && self.write.is_empty();
+        !(nothing && self.trim.is_empty() && self.shares_done.is_empty())
     }
 }
 
@@ -226,6 +229,7 @@ impl Core {
     /// Looks at the connections whose deadline may have passed.
     pub(crate) fn fire_timers(self: &Rc<Self>, due: &mut Vec<(u32, u32)>) {
         let now = self.tick();
+        self.lanes.borrow_mut().routing.tick(now.instant);
         self.wheel.borrow_mut().due(now.instant, due);
         for (slot, generation) in due.drain(..) {
             let Some(connection) = self.at(Address::new(self.id, slot, generation)) else { continue };
@@ -268,7 +272,7 @@ impl Core {
     }
 
     /// Asks for a turn, unless this is one.
-    fn want_turn(&self) {
+    pub(crate) fn want_turn(&self) {
         if !self.in_turn.get() {
             self.mailbox.schedule();
         }

@@ -133,6 +133,7 @@ impl Core {
         // Even a session that ends here is only taken offline: another connection may have resumed it already. It is
         // forgotten when the store has recorded the end.
         self.route(RoutingRequest::Detach { session, address, persistent: true });
+        self.return_left_shares(connection);
         if self.draining.get() && ending.will.as_ref().is_some_and(|(_, delay)| *delay > 0) {
             // The store keeps the will with the connection; the next process finds both, and waits.
             return;
@@ -224,9 +225,12 @@ impl Core {
         let taken_over = matches!(result, Err(Error::NotOwner | Error::NoSession));
         if !taken_over {
             self.withdrawn.borrow_mut().remove(&address);
-            if !pending.persistent {
-                self.route(RoutingRequest::Forget { session: pending.session });
-            }
+            let session = pending.session;
+            self.route(match pending.persistent {
+                // The store has given its shares back to their groups.
+                true => RoutingRequest::Ready { session, returned: true },
+                false => RoutingRequest::Forget { session },
+            });
         }
         if let Some(ended) = pending.ended.filter(|_| taken_over || result.is_ok()) {
             let Client { scope, client_id, .. } = &ended.client;

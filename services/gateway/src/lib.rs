@@ -43,6 +43,7 @@ mod pending;
 mod rates;
 mod requests;
 mod retained;
+mod shares;
 mod timer;
 mod transport;
 mod turn;

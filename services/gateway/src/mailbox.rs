@@ -105,6 +105,8 @@ impl Contents {
                 Push::Direct { message, targets, .. } if self.is_full(hardness(message.qos)) => {
                     dropped += targets.len() as u64;
                 }
+                // At QoS ≥ 1 the credit of its members bounds what a group gets.
+                Push::Shared { qos: QoS::AtMostOnce, .. } if self.is_full(1) => dropped += 1,
                 _ => {
                     self.bytes += payload_len(&push);
                     self.pushes.push(push);
@@ -127,7 +129,9 @@ fn hardness(qos: QoS) -> usize {
 
 fn payload_len(push: &Push) -> usize {
     match push {
-        Push::Direct { message, .. } | Push::Queued { message, .. } => message.payload.len(),
+        Push::Direct { message, .. } | Push::Queued { message, .. } | Push::Shared { message, .. } => {
+            message.payload.len()
+        }
         Push::Tail { .. } => 0,
     }
 }

@@ -116,6 +116,27 @@ impl Connection {
         }
     }
 
+    /// Subscriptions that the router did not install: neither shall the store keep them.
+    pub(crate) fn over_quota(
+        &self,
+        core: &Core,
+        filters: Vec<Utf8Bytes>,
+        outcomes: &mut [(Utf8Bytes, ReasonCode)],
+    ) {
+        for (filter, code) in outcomes {
+            if filters.contains(filter) {
+                *code = ReasonCode::QuotaExceeded;
+            }
+        }
+        match self.phase {
+            Phase::Owned(token) if self.is_persistent() && !filters.is_empty() => {
+                let (ticket, session) = (Ticket(0), self.session.session_id());
+                core.ask_store(Request::Unsubscribe { ticket, session, token, filters });
+            }
+            _ => {}
+        }
+    }
+
     pub(crate) fn unsubscribe(&self, core: &Rc<Core>, request: UnsubscribeRequest) {
         let session = self.session.session_id();
         let filters = request.filters.clone();

@@ -37,7 +37,9 @@ impl Core {
                 _ => false,
             };
             let wildcard = subscription.filter.contains(['+', '#']);
-            if !wanted || (wildcard && !self.settings.behaviour.retained_on_wildcard_subscribe) {
+            // Shared subscriptions get none [MQTT5 section 4.8.2].
+            let shared = subscription.filter.starts_with("$share/");
+            if !wanted || shared || (wildcard && !self.settings.behaviour.retained_on_wildcard_subscribe) {
                 continue;
             }
             self.read_retained_page(connection, Box::new(subscription.clone()), None);

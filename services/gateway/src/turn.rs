@@ -8,8 +8,8 @@ use std::task::Poll;
 use fleethaven_fabric::delivery::{Address, Push, Target};
 use fleethaven_fabric::{RoutingEvent, RoutingRequest};
 use fleethaven_mqtt::ReasonCode;
-use fleethaven_session::{Close, Delivery, Encoded, Now};
-use fleethaven_storage::{Completion, EntryId, Error, QueuedMessage, Request, SessionId, Ticket};
+use fleethaven_session::{Close, Delivery, Encoded, Now, Shared};
+use fleethaven_storage::{Completion, EntryId, Error, QueuedMessage, Request, SessionId, Share, Ticket};
 
 use crate::connection::{Connection, Phase};
 use crate::core::Core;
@@ -104,10 +104,17 @@ impl Turn {
                         connection.act(core, now);
                     }
                 }
-                Push::Queued { message, address, session, qos, retain, identifiers, position } => {
+                Push::Shared { message, address, session, qos, retain, identifiers, share, held } => {
+                    let mut encoded = Encoded::new(message.clone(), now.wall);
+                    let delivery = Delivery { qos, retain, identifiers: &identifiers };
+                    let shared = Shared { message, share, held };
+                    core.deliver_shared((address, session), &mut encoded, &delivery, shared, now);
+                }
+                Push::Queued { message, address, session, qos, retain, identifiers, share, position } => {
                     let Some(connection) = core.at(address) else { continue };
                     let mut connection = connection.borrow_mut();
                     if connection.session_id() == session {
+                        connection.shares_received += i32::from(share.is_some());
                         let mut encoded = Encoded::new(message, now.wall);
                         let delivery = Delivery { qos, retain, identifiers: &identifiers };
                         deliver_queued(
@@ -116,6 +123,7 @@ impl Turn {
                             &mut encoded,
                             &delivery,
                             (position.entry, position.previous),
+                            share,
                             now,
                         );
                     }
@@ -126,6 +134,7 @@ impl Turn {
             for connection in core.all() {
                 let mut connection = connection.borrow_mut();
                 connection.session.resync();
+                connection.recount_room();
                 connection.act(core, now);
                 connection.settle(core, now);
             }
@@ -157,6 +166,7 @@ impl Turn {
                 self.store.push(Request::Trim { session: connection.session_id(), token, entries });
             }
         }
+        core.shares_to_forget(&mut self.store);
         if !self.store.is_empty() {
             core.lanes.borrow_mut().store.submit(&mut self.store);
         }
@@ -216,17 +226,25 @@ fn deliver_direct(
     connection.mark_dirty(core);
 }
 
-/// A delivery that stands in the session's queue; one that policy forbids is taken out of it.
+/// A delivery that stands in the session's queue; one that policy forbids is taken out of it, a share for another member.
 fn deliver_queued(
     core: &Rc<Core>,
     connection: &mut Connection,
     encoded: &mut Encoded,
     delivery: &Delivery<'_>,
     position: (EntryId, EntryId),
+    share: Option<Share>,
     now: Now,
 ) {
     if connection.may_receive(core, &encoded.message().topic, now) {
         connection.session.deliver_queued(encoded, delivery, position, now);
+    } else if share.is_some() {
+        let Delivery { qos, retain, identifiers } = delivery;
+        let (message, identifiers) = (encoded.message().clone(), identifiers.to_vec());
+        let queued =
+            QueuedMessage { entry: position.0, qos: *qos, retain: *retain, identifiers, share, message };
+        connection.session.pass_queued(position);
+        core.refuse_queued(connection.session_id(), vec![queued]);
     } else {
         connection.session.skip_queued(position);
     }
@@ -237,23 +255,27 @@ fn deliver_queued(
 fn routed(core: &Rc<Core>, event: RoutingEvent, now: Now) {
     match event {
         RoutingEvent::Published { ticket, matched, result } => published(core, ticket, matched, result, now),
-        RoutingEvent::Subscribed { ticket, new } => {
-            let Some((address, Pending::Subscribe { packet_id, outcomes, granted, .. })) =
+        RoutingEvent::Subscribed { ticket, new, over_quota } => {
+            let Some((address, Pending::Subscribe { packet_id, mut outcomes, granted, .. })) =
                 core.expected(ticket)
             else {
                 return;
             };
             let Some(connection) = core.at(address) else { return };
             let mut connection = connection.borrow_mut();
+            let all = granted.into_iter().zip(new).enumerate();
+            let (refused, installed): (Vec<_>, Vec<_>) = all.partition(|(at, _)| over_quota.contains(at));
+            let installed: Vec<_> = installed.into_iter().map(|(_, installed)| installed).collect();
+            let refused = refused.into_iter().map(|(_, (subscription, _))| subscription.filter).collect();
+            connection.over_quota(core, refused, &mut outcomes);
             if let Ok(packet_id) = packet_id.try_into() {
                 connection.session.subscribe_done(packet_id, outcomes);
             }
-            if !granted.is_empty() {
-                let topics = granted.iter().map(|subscription| subscription.filter.clone()).collect();
+            if !installed.is_empty() {
+                let topics = installed.iter().map(|(subscription, _)| subscription.filter.clone()).collect();
                 core.tell_of(&connection, &Happened::Subscribed { topics });
             }
-            let granted: Vec<_> = granted.into_iter().zip(new).collect();
-            core.read_retained(&connection, &granted);
+            core.read_retained(&connection, &installed);
             connection.act(core, now);
             connection.settle(core, now);
         }
@@ -354,30 +376,27 @@ fn queue_read(core: &Rc<Core>, address: Address, result: QueueRead, now: Now) {
     let Some(connection) = core.at(address) else { return };
     let mut connection = connection.borrow_mut();
     let connection = &mut *connection;
-    let (mut entries, tail) = match result {
+    let (entries, tail) = match result {
         Ok(read) => read,
         Err(Error::NotOwner) => return connection.close(core, Close::taken_over(), now),
         Err(error) => return connection.close(core, Close::server_error(error.to_string()), now),
     };
     // What the client may no longer receive is taken out of its queue.
-    let mut forbidden = Vec::new();
-    entries.retain(|entry| {
-        let allowed = connection.may_receive(core, &entry.message.topic, now);
-        if !allowed {
-            forbidden.push(entry.entry);
-        }
-        allowed
-    });
+    let may_receive = |entry: &QueuedMessage| connection.may_receive(core, &entry.message.topic, now);
+    let (entries, forbidden): (Vec<_>, Vec<_>) = entries.into_iter().partition(may_receive);
     let deliveries = entries.iter().map(|queued| {
         let delivery = Delivery { qos: queued.qos, retain: queued.retain, identifiers: &queued.identifiers };
         (queued.entry, queued.message.clone(), delivery)
     });
     // When nothing of what was read may be delivered, what was read is all that is known to be behind the session.
-    let read_to = forbidden.last().filter(|_| entries.is_empty()).copied().unwrap_or(tail);
+    let read_to = forbidden.last().filter(|_| entries.is_empty()).map_or(tail, |last| last.entry);
     connection.session.queue_read(deliveries, read_to, now);
     connection.session.queue_tail(tail);
-    for entry in forbidden {
-        connection.acknowledged(core, entry);
+    let (shares, forbidden): (Vec<_>, Vec<_>) =
+        forbidden.into_iter().partition(|queued| queued.share.is_some());
+    core.refuse_queued(connection.session_id(), shares);
+    for queued in forbidden {
+        connection.acknowledged(core, queued.entry);
     }
     connection.act(core, now);
     connection.settle(core, now);

@@ -1,6 +1,7 @@
 //! One core's way into the router.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use fleethaven_fabric::delivery::{Address, Push};
 use fleethaven_fabric::routing::QueuePosition;
@@ -14,8 +15,12 @@ use rustc_hash::FxHashSet;
 
 use crate::plan::QueueTarget;
 use crate::plans::Plans;
-use crate::router::Router;
+use crate::router::{Installed, Router};
 use crate::staged::Staged;
+
+mod sharing;
+
+use sharing::Opening;
 
 /// Ticket of durable publishes that nobody waits for.
 const NOBODY: Ticket = Ticket(u64::MAX);
@@ -29,6 +34,9 @@ pub struct Lane {
     completions: Vec<Completion>,
     /// Publishes on their way to the retained store only: nobody matched.
     unmatched: FxHashSet<Ticket>,
+    /// Answers that wait for the queues of groups.
+    opening: Vec<Opening>,
+    next_open: u64,
 }
 
 impl Lane {
@@ -42,25 +50,35 @@ impl Lane {
             staged: Staged::default(),
             completions: Vec::new(),
             unmatched: FxHashSet::default(),
+            opening: Vec::new(),
+            next_open: 0,
         }
     }
 
     fn handle(&mut self, request: RoutingRequest) {
         match request {
             RoutingRequest::Publish { ticket, message, from } => self.publish(ticket, message, from),
-            RoutingRequest::Attach { session, scope, persistent, address } => {
-                let tail = self.router.attach(session, scope, persistent, address);
+            RoutingRequest::Attach { session, scope, persistent, address, credit } => {
+                let tail = self.router.attach(session, scope, persistent, address, credit);
                 if persistent && tail > EntryId::NONE {
                     self.staged.push(address.core(), Push::Tail { address, session, tail });
                 }
+                self.ready(session, false);
             }
+            RoutingRequest::Ready { session, returned } => self.ready(session, returned),
+            RoutingRequest::Return { session, shares, refused } => self.returned(session, shares, refused),
             RoutingRequest::Detach { session, address, persistent } => {
                 self.router.detach(session, address, persistent)
             }
-            RoutingRequest::Forget { session } => self.router.forget(session),
+            RoutingRequest::Forget { session } => {
+                let groups = self.router.groups_of(session);
+                self.router.forget(session);
+                self.dispatch_all(&groups, true);
+            }
             RoutingRequest::Subscribe { ticket, session, subscriptions } => {
-                let new = self.router.subscribe(session, &subscriptions);
-                self.staged.events.push(RoutingEvent::Subscribed { ticket, new });
+                let Installed { new, over_quota, opening } = self.router.subscribe(session, &subscriptions);
+                self.open_groups(opening, RoutingEvent::Subscribed { ticket, new, over_quota });
+                self.ready(session, false);
             }
             RoutingRequest::Unsubscribe { ticket, session, filters } => {
                 let existed = self.router.unsubscribe(session, &filters);
@@ -84,7 +102,12 @@ impl Lane {
         for (core, targets) in plan.receivers(acknowledged) {
             staged.push(*core, Push::Direct { message: message.clone(), targets: targets.clone(), from });
         }
-        let queues = if acknowledged { queues(&plan.queues, &message, from) } else { Vec::new() };
+        let mut queues = if acknowledged { queues(&plan.queues, &message, from) } else { Vec::new() };
+        let busy: Vec<_> = plan
+            .groups
+            .iter()
+            .filter_map(|group| sharing::share(router, group, &message, &mut queues, staged).cloned())
+            .collect();
         let retained = if plan.retainable { retained_change(&message) } else { RetainedChange::Keep };
         staged.rule_matches += u64::from(!plan.rules.is_empty());
         let matched = plan.matches_anyone();
@@ -92,7 +115,7 @@ impl Lane {
             if let Some(ticket) = ticket {
                 staged.events.push(RoutingEvent::Published { ticket, matched, result: Ok(()) });
             }
-            return;
+            return self.dispatch_all(&busy, false);
         }
         let ticket = ticket.unwrap_or(NOBODY);
         let publish =
@@ -101,16 +124,25 @@ impl Lane {
         if !matched && ticket != NOBODY {
             self.unmatched.insert(ticket);
         }
+        self.dispatch_all(&busy, false);
     }
 
     fn flush(&mut self) {
+        for group in self.router.take_ended() {
+            self.staged.durable.push(Request::CloseGroup { group });
+        }
         let Router { delivery, metrics, .. } = &*self.router;
         self.staged.flush(&mut *self.store, &**delivery, metrics);
     }
 
     fn complete(&mut self, completion: Completion) {
-        // This lane submits publishes only.
-        let Completion::Published { ticket, message, result } = completion else { return };
+        let (ticket, message, result) = match completion {
+            Completion::Published { ticket, message, result } => (ticket, message, result),
+            Completion::GroupOpened { ticket, result } => return self.group_opened(ticket, result),
+            Completion::SharesClaimed { group, result, .. } => return self.shares_claimed(group, result),
+            // This lane asks for nothing else.
+            _ => return,
+        };
         let result = result.map(|appended| {
             for (append, at) in appended {
                 self.push_queued(&message, append, at);
@@ -126,6 +158,9 @@ impl Lane {
 
     /// Tells the live owner of a queue what was appended to it.
     fn push_queued(&mut self, message: &Arc<Message>, append: Append, at: Appended) {
+        if append.share.is_some() && !matches!(at, Appended::At { .. }) {
+            return self.share_appended(message, append, at);
+        }
         match at {
             Appended::At { entry, previous } => {
                 let address = self.router.appended(append.session, entry);
@@ -133,18 +168,17 @@ impl Lane {
                     return;
                 }
                 let position = QueuePosition { entry, previous };
-                let Append { session, qos, retain, identifiers, .. } = append;
+                let Append { session, qos, retain, identifiers, share } = append;
                 let message = message.clone();
                 self.staged.push(
                     address.core(),
-                    Push::Queued { message, address, session, qos, retain, identifiers, position },
+                    Push::Queued { message, address, session, qos, retain, identifiers, share, position },
                 );
             }
             Appended::Overflow => {
                 self.router.metrics.queue_overflows.inc();
                 tracing::debug!(session = append.session.0, topic = %message.topic, "queue full, message dropped");
             }
-            // No share is appended yet.
             Appended::Held { .. } | Appended::Waiting | Appended::Gone => {}
             // Ids are not used again: what is subscribed under this one is left over.
             Appended::NoSession => self.router.forget(append.session),
@@ -169,6 +203,11 @@ impl Routing for Lane {
         self.completions = completions;
         self.flush();
         events.append(&mut self.staged.events);
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.refill(now);
+        self.flush();
     }
 
     fn is_congested(&self) -> bool {

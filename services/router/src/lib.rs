@@ -4,6 +4,7 @@
 //! - [`router`]: [`Router`], the tables shared by all lanes: who is subscribed to what, and where they are
 //! - [`lane`]: [`Lane`], one core's way in; implements the [`Routing`](fleethaven_fabric::Routing) seam
 //! - `plan`: everything a publish to one topic leads to; `plans`: a lane's plans, reused while nothing changes
+//! - `group`, `groups`: the groups of shared subscriptions
 //! - `tables`: subscriptions and rules of one account and region; `staged`: what a lane gathers in one turn
 //! - [`publisher`]: [`Publisher`](publisher::Publisher), the same door for services that publish now and then
 //! - [`rules`]: follows the topic rules in the metastore
@@ -16,6 +17,8 @@ pub mod publisher;
 pub mod router;
 pub mod rules;
 
+mod group;
+mod groups;
 mod plan;
 mod plans;
 mod staged;

@@ -11,6 +11,10 @@ pub struct Metrics {
     pub durable_publishes: IntCounter,
     /// Deliveries dropped because a session's queue was at its bound.
     pub queue_overflows: IntCounter,
+    /// Messages dropped because a group's queue was at its bound.
+    pub shared_overflows: IntCounter,
+    /// Messages to a group of which no member could have them.
+    pub shared_dropped: IntCounter,
     /// Messages for a Basic Ingest rule that does not exist or is disabled.
     pub rule_not_found: IntCounter,
     /// Messages matched by rules.
@@ -34,6 +38,14 @@ impl Metrics {
             queue_overflows: counter(
                 "fleethaven_mqtt_queue_overflow_total",
                 "Deliveries dropped because a session's queue was full.",
+            )?,
+            shared_overflows: counter(
+                "fleethaven_mqtt_shared_queue_overflow_total",
+                "Messages dropped because the queue of a shared subscription's group was full.",
+            )?,
+            shared_dropped: counter(
+                "fleethaven_mqtt_shared_dropped_total",
+                "Messages dropped because no member of a shared subscription's group could have them.",
             )?,
             rule_not_found: counter(
                 "fleethaven_rule_not_found_total",

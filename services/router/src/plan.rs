@@ -9,6 +9,7 @@ use fleethaven_topics::{matches, reserved};
 use fleethaven_types::{Behaviour, QoS, Utf8Bytes};
 use rustc_hash::FxHashMap;
 
+use crate::group::{Group, LiveMember};
 use crate::tables::{Member, ScopeTables, SubscribeOptions, Tables};
 
 /// Targets of one core, shared by all pushes of the same plan.
@@ -23,12 +24,20 @@ pub(crate) struct Plan {
     direct: Option<CoreTargets>,
     /// Durable queues that a QoS ≥ 1 message goes to.
     pub(crate) queues: Vec<QueueTarget>,
+    /// Groups of which one member gets it.
+    pub(crate) groups: Vec<GroupPlan>,
     /// Rules that see it.
     pub(crate) rules: Vec<RuleRef>,
     /// A Basic Ingest topic whose rule is not there.
     pub(crate) rule_not_found: bool,
     /// A message can be retained here.
     pub(crate) retainable: bool,
+}
+
+/// A group that matches, and the members that are there.
+pub(crate) struct GroupPlan {
+    pub(crate) group: Arc<Group>,
+    pub(crate) live: Arc<[LiveMember]>,
 }
 
 /// A persistent session whose queue gets QoS ≥ 1 messages.
@@ -65,6 +74,8 @@ impl Plan {
         let delivered = reserved::is_deliverable(topic, behaviour);
         let merged =
             if delivered { merge(&tables, topic, behaviour.hash_matches_parent) } else { Vec::new() };
+        let groups =
+            if delivered { groups(&tables, topic, behaviour.hash_matches_parent) } else { Vec::new() };
         let rules = matching_rules(&tables, topic);
         drop(tables);
         let durable = |merged: &&Merged| merged.qos != QoS::AtMostOnce && merged.member.0.is_persistent();
@@ -74,6 +85,7 @@ impl Plan {
             best_effort: by_core(merged.iter()),
             direct: (!queued.is_empty()).then(|| by_core(direct.into_iter())),
             queues: queued.into_iter().map(queue_target).collect(),
+            groups,
             rules,
             rule_not_found: false,
             retainable: !reserved::is_reserved(topic, behaviour),
@@ -92,6 +104,7 @@ impl Plan {
             best_effort: Vec::new(),
             direct: None,
             queues: Vec::new(),
+            groups: Vec::new(),
             rules: rules.into_iter().collect(),
             rule_not_found: found.is_none(),
             retainable: false,
@@ -105,7 +118,8 @@ impl Plan {
 
     /// Whether anyone gets the message.
     pub(crate) fn matches_anyone(&self) -> bool {
-        !(self.best_effort.is_empty() && self.queues.is_empty() && self.rules.is_empty())
+        let subscribed = !(self.best_effort.is_empty() && self.queues.is_empty() && self.groups.is_empty());
+        subscribed || !self.rules.is_empty()
     }
 
     /// What it takes up in a cache, in pieces of some 64 bytes: receivers with their Subscription Identifiers, and rules.
@@ -115,7 +129,7 @@ impl Plan {
         let cores = |cores: &CoreTargets| cores.iter().map(targets).sum::<usize>();
         let live = cores(&self.best_effort) + self.direct.as_ref().map_or(0, cores);
         let queue = |queue: &QueueTarget| 1 + queue.identifiers.len() / IDENTIFIERS_A_PIECE;
-        live + self.queues.iter().map(queue).sum::<usize>() + self.rules.len()
+        live + self.queues.iter().map(queue).sum::<usize>() + self.groups.len() + self.rules.len()
     }
 }
 
@@ -126,6 +140,14 @@ fn matching_rules(tables: &Tables, topic: &str) -> Vec<RuleRef> {
         tables.rules.matches(topic, &options, &mut |_, rule: &RuleRef| rules.push(rule.clone()));
     }
     rules
+}
+
+fn groups(tables: &Tables, topic: &str, hash_matches_parent: bool) -> Vec<GroupPlan> {
+    let mut found = Vec::new();
+    tables.groups.matches(topic, &Options { hash_matches_parent }, &mut |_, group: &Arc<Group>| {
+        found.push(GroupPlan { group: group.clone(), live: group.live() });
+    });
+    found
 }
 
 fn merge(tables: &Tables, topic: &str, hash_matches_parent: bool) -> Vec<Merged> {

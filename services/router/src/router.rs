@@ -3,21 +3,26 @@
 use std::sync::Arc;
 
 use fleethaven_fabric::Delivery;
-use fleethaven_fabric::delivery::Address;
+use fleethaven_fabric::delivery::{Address, Credit};
 use fleethaven_storage::{EntryId, Error, RuleRef, SessionId, SessionStore, Subscription};
-use fleethaven_types::{Behaviour, Scope, Utf8Bytes};
+use fleethaven_topics::split_shared;
+use fleethaven_types::{Behaviour, Limits, Scope, Utf8Bytes};
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 
+use crate::group::Group;
+use crate::groups::Groups;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
-use crate::tables::{Member, ScopeTables, SubscribeOptions, Subscriber};
+use crate::tables::{Member, ScopeTables, SubscribeOptions, Subscriber, Tables};
 
 /// How the router matches.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// What matches and what is delivered where AWS and the MQTT text differ.
     pub behaviour: Behaviour,
+    /// How many groups and members there may be, and how much waits in a group.
+    pub limits: Limits,
 }
 
 /// The router of one process: all slots.
@@ -28,6 +33,17 @@ pub struct Router {
     pub(crate) metrics: Metrics,
     scopes: RwLock<FxHashMap<Scope, Arc<ScopeTables>>>,
     sessions: RwLock<FxHashMap<SessionId, Arc<Subscriber>>>,
+    pub(crate) groups: Groups,
+}
+
+/// What SUBSCRIBE led to.
+pub(crate) struct Installed {
+    /// For each subscription, whether its filter was new to the session.
+    pub(crate) new: Vec<bool>,
+    /// Those that are one too many.
+    pub(crate) over_quota: Vec<usize>,
+    /// Groups that need a queue before the answer.
+    pub(crate) opening: Vec<Arc<Group>>,
 }
 
 /// Sessions read from the store at a time during warm-up.
@@ -41,22 +57,34 @@ impl Router {
         delivery: Arc<dyn Delivery>,
         metrics: Metrics,
     ) -> Self {
-        Self { options, store, delivery, metrics, scopes: RwLock::default(), sessions: RwLock::default() }
+        Self {
+            options,
+            store,
+            delivery,
+            metrics,
+            scopes: RwLock::default(),
+            sessions: RwLock::default(),
+            groups: Groups::default(),
+        }
     }
 
-    /// Loads the subscriptions of all persistent sessions; returns how many sessions there are.
+    /// Loads the subscriptions of all persistent sessions and the queues of their groups; returns how many sessions there
+    /// are.
     pub fn warm_up(&self) -> Result<usize, Error> {
         let (mut after, mut count) = (0, 0);
+        let mut opening = Vec::new();
         loop {
             let page = self.store.persistent_sessions(after, WARM_UP_PAGE)?;
-            let Some(last) = page.last() else { return Ok(count) };
+            let Some(last) = page.last() else { break };
             after = last.session.0;
             count += page.len();
             for record in &page {
-                self.attach(record.session, record.scope, true, Address::NONE);
-                self.subscribe(record.session, &record.subscriptions);
+                self.attach(record.session, record.scope, true, Address::NONE, Credit::default());
+                opening.append(&mut self.subscribe(record.session, &record.subscriptions).opening);
             }
         }
+        self.warm_up_groups(&opening)?;
+        Ok(count)
     }
 
     /// The tables of `scope`, made at its first use.
@@ -67,7 +95,7 @@ impl Router {
         self.scopes.write().entry(scope).or_insert_with(|| Arc::new(ScopeTables::new(scope))).clone()
     }
 
-    fn subscriber(&self, session: SessionId) -> Option<Arc<Subscriber>> {
+    pub(crate) fn subscriber(&self, session: SessionId) -> Option<Arc<Subscriber>> {
         self.sessions.read().get(&session).cloned()
     }
 
@@ -84,14 +112,15 @@ impl Router {
         scope: Scope,
         persistent: bool,
         address: Address,
+        credit: Credit,
     ) -> EntryId {
         let tables = self.scope(scope);
         let (subscriber, tail) = {
             let mut sessions = self.sessions.write();
             let known = sessions.entry(session).or_insert_with(|| Arc::new(Subscriber::new(session, tables)));
-            (known.clone(), known.come(address, persistent))
+            (known.clone(), known.come(address, persistent, credit))
         };
-        changed(&subscriber);
+        self.changed(&subscriber);
         tail
     }
 
@@ -103,10 +132,10 @@ impl Router {
             return;
         };
         if persistent {
-            return changed(subscriber);
+            return self.changed(subscriber);
         }
         if let Some(subscriber) = sessions.remove(&session) {
-            withdraw(subscriber);
+            self.withdraw(subscriber);
         }
     }
 
@@ -115,32 +144,47 @@ impl Router {
         // Locked until its filters are out: an index entry is the session's, whichever subscriber put it there.
         let mut sessions = self.sessions.write();
         if let Some(subscriber) = sessions.remove(&session) {
-            withdraw(subscriber);
+            self.withdraw(subscriber);
         }
     }
 
-    /// Installs subscriptions; tells for each whether its filter was new to the session.
-    pub(crate) fn subscribe(&self, session: SessionId, subscriptions: &[Subscription]) -> Vec<bool> {
-        let nobody = || vec![false; subscriptions.len()];
-        let Some(subscriber) = self.subscriber(session) else { return nobody() };
+    /// Installs subscriptions.
+    pub(crate) fn subscribe(&self, session: SessionId, subscriptions: &[Subscription]) -> Installed {
+        let new = vec![false; subscriptions.len()];
+        let mut installed = Installed { new, over_quota: Vec::new(), opening: Vec::new() };
+        let Some(subscriber) = self.subscriber(session) else { return installed };
         let member = Member(subscriber.clone());
-        let new = {
+        {
             let mut tables = subscriber.tables.tables.write();
             let mut filters = subscriber.filters();
-            let Some(filters) = filters.as_mut() else { return nobody() };
-            let install = |subscription: &Subscription| {
+            let Some(filters) = filters.as_mut() else { return installed };
+            for (index, subscription) in subscriptions.iter().enumerate() {
                 let options = SubscribeOptions::from(subscription);
-                let replaced = tables.subscriptions.insert(&subscription.filter, member.clone(), options);
-                if replaced.is_none() {
+                let new = match split_shared(&subscription.filter) {
+                    Some(shared) => {
+                        self.join(&mut tables, &subscriber, shared, options, &mut installed.opening)
+                    }
+                    None => {
+                        let replaced =
+                            tables.subscriptions.insert(&subscription.filter, member.clone(), options);
+                        Some(replaced.is_none())
+                    }
+                };
+                let Some(new) = new else {
+                    installed.over_quota.push(index);
+                    continue;
+                };
+                if new {
                     // The list must not keep the receive buffer of the packet alive.
                     filters.push(subscription.filter.compact());
                 }
-                replaced.is_none()
-            };
-            subscriptions.iter().map(install).collect()
-        };
+                if let Some(place) = installed.new.get_mut(index) {
+                    *place = new;
+                }
+            }
+        }
         subscriber.tables.bump();
-        new
+        installed
     }
 
     /// Removes subscriptions; tells for each filter whether there was one.
@@ -154,12 +198,20 @@ impl Router {
             let Some(filters) = filters.as_mut() else { return nobody() };
             let remove = |filter: &Utf8Bytes| {
                 filters.retain(|known| known != filter);
-                tables.subscriptions.remove(filter, &member).is_some()
+                self.remove(&mut tables, filter, &member)
             };
             unwanted.iter().map(remove).collect()
         };
         subscriber.tables.bump();
         existed
+    }
+
+    /// Takes one subscription out of the tables; whether there was one.
+    fn remove(&self, tables: &mut Tables, filter: &str, member: &Member) -> bool {
+        match split_shared(filter) {
+            Some(shared) => self.leave(tables, shared, member.0.session),
+            None => tables.subscriptions.remove(filter, member).is_some(),
+        }
     }
 
     /// Installs, replaces or (with `None`) removes a rule.
@@ -191,24 +243,27 @@ impl Router {
     }
 }
 
-/// Plans that name the session are no longer right.
-fn changed(subscriber: &Subscriber) {
-    if subscriber.has_subscriptions() {
-        subscriber.tables.bump();
+impl Router {
+    /// Plans and groups that name the session are no longer right.
+    fn changed(&self, subscriber: &Subscriber) {
+        if subscriber.has_subscriptions() {
+            self.groups_with(subscriber).iter().for_each(|group| group.refresh());
+            subscriber.tables.bump();
+        }
     }
-}
 
-/// Takes the subscriptions of a session that is gone out of the tables.
-fn withdraw(subscriber: Arc<Subscriber>) {
-    let filters = subscriber.filters().take().unwrap_or_default();
-    if filters.is_empty() {
-        return;
+    /// Takes the subscriptions of a session that is gone out of the tables.
+    fn withdraw(&self, subscriber: Arc<Subscriber>) {
+        let filters = subscriber.filters().take().unwrap_or_default();
+        if filters.is_empty() {
+            return;
+        }
+        let member = Member(subscriber);
+        let mut tables = member.0.tables.tables.write();
+        for filter in &filters {
+            self.remove(&mut tables, filter, &member);
+        }
+        drop(tables);
+        member.0.tables.bump();
     }
-    let member = Member(subscriber);
-    let mut tables = member.0.tables.tables.write();
-    for filter in &filters {
-        tables.subscriptions.remove(filter, &member);
-    }
-    drop(tables);
-    member.0.tables.bump();
 }

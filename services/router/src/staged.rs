@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 #[derive(Default)]
 pub(crate) struct Staged {
     pub(crate) events: Vec<RoutingEvent>,
-    /// Publishes to be made durable.
+    /// Publishes to be made durable, and what is asked of the queues of groups.
     pub(crate) durable: Vec<Request>,
     /// Messages that rules matched: counted once a turn, as the counter is shared by all cores.
     pub(crate) rule_matches: u64,
@@ -35,7 +35,8 @@ impl Staged {
             metrics.rule_matches.inc_by(std::mem::take(&mut self.rule_matches));
         }
         if !self.durable.is_empty() {
-            metrics.durable_publishes.inc_by(self.durable.len() as u64);
+            let is_publish = |request: &&Request| matches!(request, Request::Publish(_));
+            metrics.durable_publishes.inc_by(self.durable.iter().filter(is_publish).count() as u64);
             store.submit(&mut self.durable);
         }
         for (core, staged) in (0_u8..=u8::MAX).zip(&mut self.pushes) {

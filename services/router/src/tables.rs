@@ -2,14 +2,16 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use fleethaven_fabric::delivery::Address;
+use fleethaven_fabric::delivery::{Address, Credit};
 use fleethaven_storage::{EntryId, RuleRef, SessionId, Subscription};
 use fleethaven_topics::SubscriptionIndex;
 use fleethaven_types::{Scope, Utf8Bytes};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use rustc_hash::FxHashMap;
+
+use crate::group::Group;
 
 /// One scope's tables and the version that cached plans are checked against.
 pub(crate) struct ScopeTables {
@@ -21,6 +23,8 @@ pub(crate) struct ScopeTables {
 #[derive(Default)]
 pub(crate) struct Tables {
     pub(crate) subscriptions: SubscriptionIndex<Member, SubscribeOptions>,
+    /// Groups of shared subscriptions by filter and share name.
+    pub(crate) groups: SubscriptionIndex<Utf8Bytes, Arc<Group>>,
     pub(crate) rules: SubscriptionIndex<Utf8Bytes, RuleRef>,
     /// Enabled rules by name, with their filter if they have one, for Basic Ingest.
     pub(crate) rules_by_name: FxHashMap<Utf8Bytes, (RuleRef, Option<Utf8Bytes>)>,
@@ -50,6 +54,10 @@ pub(crate) struct Subscriber {
     address: AtomicU64,
     /// Highest entry of its queue that was appended through this router.
     tail: AtomicU64,
+    /// Of its connection.
+    credit: Mutex<Credit>,
+    /// Queued messages of groups that it got since the last second began.
+    drained: AtomicU32,
     /// Its filters, to take them out when the session goes; `None` once it is gone.
     filters: Mutex<Option<Vec<Utf8Bytes>>>,
 }
@@ -63,6 +71,8 @@ impl Subscriber {
             persistent: AtomicBool::new(false),
             address: AtomicU64::new(Address::NONE.to_u64()),
             tail: AtomicU64::new(EntryId::NONE.0),
+            credit: Mutex::default(),
+            drained: AtomicU32::new(0),
             filters: Mutex::new(Some(Vec::new())),
         }
     }
@@ -80,10 +90,27 @@ impl Subscriber {
     ///
     /// Address and tail are written and then read crosswise, here and in [`Self::appended`], in one total order: either
     /// the append sees the new address, or this sees the append.
-    pub(crate) fn come(&self, address: Address, persistent: bool) -> EntryId {
+    pub(crate) fn come(&self, address: Address, persistent: bool, credit: Credit) -> EntryId {
+        *self.credit.lock() = credit;
         self.persistent.store(persistent, Ordering::Release);
         self.address.store(address.to_u64(), Ordering::SeqCst);
         EntryId(self.tail.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn credit(&self) -> Credit {
+        self.credit.lock().clone()
+    }
+
+    pub(crate) fn drained(&self) -> u32 {
+        self.drained.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_drained(&self) {
+        self.drained.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reset_drained(&self) {
+        self.drained.store(0, Ordering::Relaxed);
     }
 
     /// Its queue holds `entry`; returns where to push it.
@@ -100,6 +127,12 @@ impl Subscriber {
 
     pub(crate) fn has_subscriptions(&self) -> bool {
         self.filters.lock().as_ref().is_some_and(|filters| !filters.is_empty())
+    }
+
+    /// Whether it is a member of groups.
+    pub(crate) fn has_shared_subscriptions(&self) -> bool {
+        let shared = |filter: &Utf8Bytes| filter.starts_with("$share/");
+        self.filters.lock().as_ref().is_some_and(|filters| filters.iter().any(shared))
     }
 
     /// Its filters, to be changed together with the tables: lock those first. `None`: the session is gone, and what was

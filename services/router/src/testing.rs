@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fleethaven_fabric::delivery::{Address, Delivery, Push};
+use fleethaven_fabric::delivery::{Address, Credit, Delivery, Push};
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
 use fleethaven_storage::request::Orphan;
 use fleethaven_storage::{
@@ -12,7 +12,7 @@ use fleethaven_storage::{
     Subscription, Ticket, Wake,
 };
 use fleethaven_types::{
-    Behaviour, Message, Profile, Publisher as MessagePublisher, QoS, Scope, Timestamp, Utf8Bytes,
+    Behaviour, Limits, Message, Profile, Publisher as MessagePublisher, QoS, Scope, Timestamp, Utf8Bytes,
 };
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -176,9 +176,10 @@ impl Bench {
 
     pub(crate) fn with(behaviour: Behaviour) -> Self {
         let (store, pushed) = (Arc::new(FakeStore::default()), Arc::new(Recorder::default()));
+        let limits = Limits::of(Profile::Standard);
         let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
         let (handle, delivery) = (Arc::new(Handle(store.clone())), Arc::new(Recording(pushed.clone())));
-        let router = Arc::new(Router::new(Options { behaviour }, handle, delivery, metrics));
+        let router = Arc::new(Router::new(Options { behaviour, limits }, handle, delivery, metrics));
         let lane = Lane::new(router.clone(), Arc::new(NoWake));
         Self { store, pushed, router, lane }
     }
@@ -195,11 +196,11 @@ impl Bench {
     /// Attaches a session at slot `session` of `core`; a persistent one gets a queue.
     pub(crate) fn attach(&mut self, session: u64, core: u8, persistent: bool) -> Address {
         let address = Address::new(core, session as u32, 1);
-        let session = SessionId(session);
+        let (session, credit) = (SessionId(session), Credit::default());
         if persistent {
             self.store.kept.lock().queues.entry(session).or_default();
         }
-        self.submit(RoutingRequest::Attach { session, scope: scope(), persistent, address });
+        self.submit(RoutingRequest::Attach { session, scope: scope(), persistent, address, credit });
         address
     }
 
@@ -240,7 +241,7 @@ impl Bench {
     pub(crate) fn receivers(&self) -> Vec<u64> {
         let sessions = |(_, push)| match push {
             Push::Direct { targets, .. } => targets.iter().map(|target| target.session.0).collect(),
-            Push::Queued { .. } | Push::Tail { .. } => Vec::new(),
+            Push::Queued { .. } | Push::Shared { .. } | Push::Tail { .. } => Vec::new(),
         };
         let mut receivers: Vec<u64> = self.pushes().into_iter().flat_map(sessions).collect();
         receivers.sort_unstable();

@@ -65,7 +65,7 @@ fn connack_announces_what_differs_from_the_defaults() {
         maximum_packet_size: (8_u32 << 20).try_into().ok(),
         topic_alias_maximum: Some(64),
         subscription_identifiers_available: Some(true),
-        shared_subscription_available: Some(false),
+        shared_subscription_available: Some(true),
         ..ConnackProperties::default()
     };
     assert_eq!(accepted(Standard, connect(V5)), standard);

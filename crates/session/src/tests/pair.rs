@@ -126,6 +126,8 @@ pub(super) struct Pair {
     pub(super) held: Vec<Action>,
     pub(super) published: Vec<(Arc<Message>, Option<AckTicket>)>,
     pub(super) reads: usize,
+    /// Entries of a group's queue that the client has.
+    pub(super) shares_done: Vec<EntryId>,
     pub(super) refused: Option<ReasonCode>,
     pub(super) closed: bool,
 }
@@ -151,6 +153,7 @@ impl Pair {
             held: Vec::new(),
             published: Vec::new(),
             reads: 0,
+            shares_done: Vec::new(),
             refused: None,
             closed: false,
         }
@@ -273,6 +276,7 @@ impl Pair {
             Action::Acknowledged { entry } => {
                 assert!(self.store.trim(entry), "acknowledged twice: {entry:?}")
             }
+            Action::ShareDone { entry, .. } => self.shares_done.push(entry),
             Action::Refused { .. } | Action::Close => unreachable!(),
         }
     }

@@ -25,16 +25,27 @@ fn code(profile: Profile, version: Version, filter: &str) -> ReasonCode {
 
 #[test]
 fn filters_are_answered_one_by_one() {
-    let filters = ["a", "a/#/b", "$share/g/a", "$aws/things/t/shadow/get/accepted", "$aws/rules/r/a"];
+    let filters =
+        ["a", "a/#/b", "$share/g/a", "$share/g", "$aws/things/t/shadow/get/accepted", "$aws/rules/r/a"];
     let invalid = ReasonCode::TopicFilterInvalid;
-    let shared = ReasonCode::SharedSubscriptionsNotSupported;
     let granted = ReasonCode::GrantedQos1;
     for profile in [Aws, Standard] {
         let v5 = codes(&mut Pair::connected(profile, V5), subscribe(1, &filters));
-        assert_eq!(v5, [granted, invalid, shared, granted, invalid]);
+        assert_eq!(v5, [granted, invalid, granted, invalid, granted, invalid]);
         let v3 = codes(&mut Pair::connected(profile, V3), subscribe(1, &filters));
         let failed = ReasonCode::UnspecifiedError;
-        assert_eq!(v3, [granted, failed, failed, granted, failed]);
+        assert_eq!(v3, [granted, failed, granted, failed, granted, failed]);
+    }
+}
+
+#[test]
+fn no_local_does_not_go_with_a_shared_subscription() {
+    for (filter, closes) in [("$share/g/a", true), ("a", false)] {
+        let mut pair = Pair::connected(Standard, V5);
+        let Packet::Subscribe(mut request) = subscribe(1, &["b", filter]) else { panic!() };
+        request.filters[1].options.no_local = true;
+        pair.send(Packet::Subscribe(request));
+        assert_eq!(pair.closed, closes);
     }
 }
 

@@ -52,7 +52,7 @@ fn cores_get_one_push_each() {
     bench.publish(message("a", AtMostOnce));
     let count = |(core, push): (u8, Push)| match push {
         Push::Direct { targets, .. } => (core, targets.len()),
-        Push::Queued { .. } | Push::Tail { .. } => (core, 0),
+        Push::Queued { .. } | Push::Shared { .. } | Push::Tail { .. } => (core, 0),
     };
     let counts: Vec<_> = bench.pushes().into_iter().map(count).collect();
     assert_eq!(counts, [(0, 2), (1, 1)]);

@@ -15,7 +15,9 @@ fn publish(lane: &mut Lane, number: u64) {
 /// Sequences of the messages pushed directly.
 fn pushed(bench: &Bench) -> Vec<u64> {
     let sequence = |(_, push)| match push {
-        Push::Direct { message, .. } | Push::Queued { message, .. } => message.sequence,
+        Push::Direct { message, .. } | Push::Queued { message, .. } | Push::Shared { message, .. } => {
+            message.sequence
+        }
         Push::Tail { .. } => 0,
     };
     bench.pushes().into_iter().map(sequence).collect()
@@ -71,7 +73,7 @@ fn a_persistent_session_hears_of_every_entry_whenever_it_attaches() {
         let entry = |(_, push): &(u8, Push)| match push {
             Push::Queued { position, .. } => position.entry == EntryId(1),
             Push::Tail { tail, .. } => *tail == EntryId(1),
-            Push::Direct { .. } => false,
+            Push::Direct { .. } | Push::Shared { .. } => false,
         };
         assert!(bench.pushes().iter().any(entry));
     }
@@ -85,7 +87,13 @@ fn sessions_that_come_and_go_on_several_lanes_leave_nothing_behind() {
             let address = Address::new(0, slot, 1);
             for _ in 0..2000 {
                 let session = SessionId(1);
-                let attach = RoutingRequest::Attach { session, scope: scope(), persistent: false, address };
+                let attach = RoutingRequest::Attach {
+                    session,
+                    scope: scope(),
+                    persistent: false,
+                    address,
+                    credit: Default::default(),
+                };
                 submit(&mut lane, attach);
                 let subscriptions = vec![subscription("a", AtMostOnce)];
                 submit(&mut lane, RoutingRequest::Subscribe { ticket: Ticket(1), session, subscriptions });

@@ -1,0 +1,192 @@
+//! All groups of shared subscriptions: joining, leaving, and finding them by the names under which shares travel.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use fleethaven_fabric::delivery::Address;
+use fleethaven_storage::{Error, GroupId, SessionId, Ticket};
+use fleethaven_topics::split_shared;
+use fleethaven_types::{Scope, Utf8Bytes};
+use parking_lot::{Mutex, RwLock};
+use rustc_hash::FxHashMap;
+
+use crate::group::Group;
+use crate::router::Router;
+use crate::tables::{SubscribeOptions, Subscriber, Tables};
+
+/// Groups without a queue are called by numbers that the store does not give.
+const OWN: u64 = 1 << 63;
+
+/// What a router knows of groups beyond their scopes' tables.
+#[derive(Default)]
+pub(crate) struct Groups {
+    /// By their own names and by those of their queues.
+    by_id: RwLock<FxHashMap<GroupId, Arc<Group>>>,
+    last: AtomicU64,
+    /// Queues of groups that are gone, to be closed by the next lane that has a turn.
+    ended: Mutex<Vec<GroupId>>,
+    any_ended: AtomicBool,
+    /// Groups whose members get queued messages at a pace and have had their share of this second.
+    paced: Mutex<Paced>,
+}
+
+#[derive(Default)]
+struct Paced {
+    groups: Vec<Arc<Group>>,
+    refilled: Option<Instant>,
+}
+
+impl Router {
+    /// The group of this name.
+    pub(crate) fn group(&self, id: GroupId) -> Option<Arc<Group>> {
+        self.groups.by_id.read().get(&id).cloned()
+    }
+
+    /// The groups that a session is a member of.
+    pub(crate) fn groups_of(&self, session: SessionId) -> Vec<Arc<Group>> {
+        self.subscriber(session).map(|subscriber| self.groups_with(&subscriber)).unwrap_or_default()
+    }
+
+    pub(crate) fn groups_with(&self, subscriber: &Subscriber) -> Vec<Arc<Group>> {
+        if !subscriber.has_shared_subscriptions() {
+            return Vec::new();
+        }
+        let tables = subscriber.tables.tables.read();
+        let filters = subscriber.filters();
+        let shared = filters.iter().flatten().filter_map(|filter| split_shared(filter));
+        shared.filter_map(|(name, filter)| tables.groups.get(filter, &name.into()).cloned()).collect()
+    }
+
+    /// Makes a session a member of a group; whether it was none, `None` when that is one too many. A group that needs a queue
+    /// of its own now is put into `opening`.
+    pub(crate) fn join(
+        &self,
+        tables: &mut Tables,
+        subscriber: &Arc<Subscriber>,
+        (name, filter): (&str, &str),
+        options: SubscribeOptions,
+        opening: &mut Vec<Arc<Group>>,
+    ) -> Option<bool> {
+        let limits = &self.options.limits;
+        let key = Utf8Bytes::from(name);
+        let group = match tables.groups.get(filter, &key) {
+            Some(group) => {
+                let full = group.member_count() >= limits.share_subs_group;
+                if full && !group.has_member(subscriber.session) {
+                    return None;
+                }
+                group.clone()
+            }
+            None => {
+                if limits.share_groups_account.is_some_and(|most| tables.groups.len() as u64 >= most) {
+                    return None;
+                }
+                let id = GroupId(OWN | self.groups.last.fetch_add(1, Ordering::Relaxed));
+                let group = Arc::new(Group::new(id, subscriber.tables.scope, name, filter));
+                tables.groups.insert(filter, key, group.clone());
+                self.groups.by_id.write().insert(id, group.clone());
+                group
+            }
+        };
+        if subscriber.is_persistent() && group.queue.get().is_none() {
+            opening.push(group.clone());
+        }
+        Some(group.join(subscriber, options))
+    }
+
+    /// Ends a membership; whether there was one. A group ends with its last member, and its queue with it.
+    pub(crate) fn leave(&self, tables: &mut Tables, shared: (&str, &str), session: SessionId) -> bool {
+        let (name, filter) = (Utf8Bytes::from(shared.0), shared.1);
+        let Some(group) = tables.groups.get(filter, &name).cloned() else { return false };
+        let (was_member, goes_on) = group.leave(session);
+        if !goes_on {
+            tables.groups.remove(filter, &name);
+            let mut by_id = self.groups.by_id.write();
+            by_id.remove(&group.id);
+            if let Some(queue) = group.queue.get() {
+                by_id.remove(queue);
+                self.close(*queue);
+            }
+        }
+        was_member
+    }
+
+    /// The group has a queue now; a second one is not needed, nor one of a group that is gone.
+    pub(crate) fn set_queue(&self, group: &Arc<Group>, queue: GroupId) {
+        let mut by_id = self.groups.by_id.write();
+        let goes_on = by_id.contains_key(&group.id);
+        if goes_on && group.queue.set(queue).is_ok() {
+            by_id.insert(queue, group.clone());
+        } else {
+            self.close(queue);
+        }
+    }
+
+    fn close(&self, queue: GroupId) {
+        self.groups.ended.lock().push(queue);
+        self.groups.any_ended.store(true, Ordering::Release);
+    }
+
+    /// Queues to be closed.
+    pub(crate) fn take_ended(&self) -> Vec<GroupId> {
+        if !self.groups.any_ended.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.groups.ended.lock())
+    }
+
+    /// Gives the queues that the store has to the groups there are, and those that have none a new one. What waits in them is
+    /// read when a member comes.
+    pub(crate) fn warm_up_groups(&self, opening: &[Arc<Group>]) -> Result<(), Error> {
+        let mut queues: FxHashMap<(Scope, Utf8Bytes), GroupId> = FxHashMap::default();
+        for record in self.store.groups()? {
+            if let Some(older) = queues.insert((record.scope, record.key), record.group) {
+                self.close(older);
+            }
+        }
+        for group in opening {
+            if group.queue.get().is_some() {
+                continue;
+            }
+            let queue = match queues.remove(&(group.scope, group.key())) {
+                Some(queue) => queue,
+                None => self.store.open_group(self.options.open_group(Ticket(0), group))?,
+            };
+            self.set_queue(group, queue);
+            group.look_again();
+        }
+        queues.into_values().for_each(|queue| self.close(queue));
+        Ok(())
+    }
+
+    /// Where a session is.
+    pub(crate) fn address(&self, session: SessionId) -> Address {
+        self.subscriber(session).map_or(Address::NONE, |subscriber| subscriber.address())
+    }
+
+    /// A member's credit was taken for nothing.
+    pub(crate) fn give_back(&self, session: SessionId) {
+        if let Some(subscriber) = self.subscriber(session) {
+            subscriber.credit().give_back();
+        }
+    }
+
+    /// Has the group looked at when its members may have more.
+    pub(crate) fn pace(&self, group: &Arc<Group>) {
+        let mut paced = self.groups.paced.lock();
+        if !paced.groups.iter().any(|known| Arc::ptr_eq(known, group)) {
+            paced.groups.push(group.clone());
+        }
+    }
+
+    /// The groups whose members may have more, if it is `every` since the last time.
+    pub(crate) fn take_paced(&self, now: Instant, every: Duration) -> Vec<Arc<Group>> {
+        let mut paced = self.groups.paced.lock();
+        if paced.refilled.is_some_and(|last| now.saturating_duration_since(last) < every) {
+            return Vec::new();
+        }
+        paced.refilled = Some(now);
+        std::mem::take(&mut paced.groups)
+    }
+}

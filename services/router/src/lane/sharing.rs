@@ -1,0 +1,370 @@
+//! Shared subscriptions: one member of each matching group gets a message, and what nobody can take now waits.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fleethaven_fabric::RoutingEvent;
+use fleethaven_fabric::delivery::{Address, Push};
+use fleethaven_fabric::routing::SharedDelivery;
+use fleethaven_storage::{
+    Append, Appended, ClaimedShares, DurablePublish, EntryId, Error, GroupId, Held, OpenGroup, Request,
+    RetainedChange, SessionId, Share, Ticket,
+};
+use fleethaven_types::{Message, QoS};
+
+use super::{Lane, NOBODY};
+use crate::group::{Backlog, Choice, Group, LiveMember, Wanted};
+use crate::plan::GroupPlan;
+use crate::router::{Options, Router};
+use crate::staged::Staged;
+
+/// Entries and bytes claimed from a group's queue at a time.
+const CLAIM: (usize, usize) = (256, 1 << 20);
+/// How often paced members may have more.
+const PACE: Duration = Duration::from_secs(1);
+
+/// An answer to SUBSCRIBE that waits until the queues of its groups are there.
+pub(super) struct Opening {
+    groups: Vec<(Ticket, Arc<Group>)>,
+    event: RoutingEvent,
+}
+
+/// What one publish does with one group at once: pushes, or an append. A group whose members all are busy is returned: the
+/// message waits in memory, and it is to be looked at again.
+pub(super) fn share<'a>(
+    router: &Router,
+    plan: &'a GroupPlan,
+    message: &Arc<Message>,
+    queues: &mut Vec<Append>,
+    staged: &mut Staged,
+) -> Option<&'a Arc<Group>> {
+    let GroupPlan { group, live } = plan;
+    let wanted = Wanted { qos: message.qos, share: None, pace: None };
+    if message.qos == QoS::AtMostOnce {
+        match group.choose(live, &wanted) {
+            Choice::Member(member) => push(staged, member, message.clone(), group.share(), None),
+            Choice::Busy | Choice::Nobody => router.metrics.shared_dropped.inc(),
+        }
+        return None;
+    }
+    let queued_up = group.has_backlog() && router.options.behaviour.share_drain_rate.is_none();
+    let choice = if queued_up { Choice::Busy } else { group.choose(live, &wanted) };
+    let queue = group.queue.get();
+    match choice {
+        Choice::Member(member) if member.qos(message.qos) == QoS::AtMostOnce => {
+            push(staged, member, message.clone(), group.share(), None);
+        }
+        // Without a queue of the group, which is being made, the share is its member's for good.
+        Choice::Member(member) if member.persistent || queue.is_some() => {
+            queues.push(member.append(message, queue.copied().map(Share::of)));
+        }
+        Choice::Member(member) => push(staged, member, message.clone(), group.share(), None),
+        Choice::Busy | Choice::Nobody => match queue {
+            Some(queue) => queues.push(nobodys(message, Share::of(*queue))),
+            None => return wait(router, group, message).then_some(group),
+        },
+    }
+    None
+}
+
+/// Keeps a message in memory until a member has room; `false` when it is dropped.
+fn wait(router: &Router, group: &Group, message: &Arc<Message>) -> bool {
+    let mut backlog = group.backlog.lock();
+    let delivery = SharedDelivery { message: message.clone(), share: group.share(), held: None };
+    let kept = backlog.push_new(delivery, router.options.share_bounds());
+    if !kept {
+        router.metrics.shared_overflows.inc();
+    }
+    group.note(&backlog);
+    kept
+}
+
+/// A share in the group's queue that no member could take.
+fn nobodys(message: &Message, share: Share) -> Append {
+    let (session, identifiers) = (SessionId::NOBODY, Vec::new());
+    Append { session, qos: message.qos, retain: false, identifiers, share: Some(share) }
+}
+
+/// Pushes a share to a member that has no queue, or gets it at QoS 0.
+fn push(
+    staged: &mut Staged,
+    member: &LiveMember,
+    message: Arc<Message>,
+    share: Share,
+    held: Option<EntryId>,
+) {
+    let push = Push::Shared {
+        address: member.address,
+        session: member.subscriber.session,
+        qos: member.qos(message.qos),
+        retain: member.retain(&message),
+        identifiers: member.identifiers(),
+        share,
+        held,
+        message,
+    };
+    staged.push(member.address.core(), push);
+}
+
+impl Options {
+    /// Messages and bytes that wait in one group.
+    pub(crate) fn share_bounds(&self) -> (u64, u64) {
+        (self.limits.share_queued_messages, self.limits.share_queued_bytes)
+    }
+
+    pub(crate) fn open_group(&self, ticket: Ticket, group: &Group) -> OpenGroup {
+        OpenGroup {
+            ticket,
+            scope: group.scope,
+            key: group.key(),
+            bounds: self.share_bounds(),
+            retention_secs: self.limits.session_expiry_max,
+        }
+    }
+}
+
+impl Lane {
+    /// Answers a SUBSCRIBE once the groups that a persistent session joined with it have their queues.
+    pub(super) fn open_groups(&mut self, groups: Vec<Arc<Group>>, event: RoutingEvent) {
+        if groups.is_empty() {
+            return self.staged.events.push(event);
+        }
+        let mut opening = Vec::with_capacity(groups.len());
+        for group in groups {
+            self.next_open += 1;
+            let ticket = Ticket(self.next_open);
+            let open = self.router.options.open_group(ticket, &group);
+            self.staged.durable.push(Request::OpenGroup(Box::new(open)));
+            opening.push((ticket, group));
+        }
+        self.opening.push(Opening { groups: opening, event });
+    }
+
+    pub(super) fn group_opened(&mut self, ticket: Ticket, result: Result<GroupId, Error>) {
+        let of = |opening: &Opening| opening.groups.iter().position(|(open, _)| *open == ticket);
+        let found = self.opening.iter().enumerate().find_map(|(at, opening)| Some((at, of(opening)?)));
+        let Some((at, index)) = found else { return };
+        let Some(opening) = self.opening.get_mut(at) else { return };
+        let (_, group) = opening.groups.swap_remove(index);
+        if opening.groups.is_empty() {
+            let Opening { event, .. } = self.opening.swap_remove(at);
+            self.staged.events.push(event);
+        }
+        match result {
+            Ok(queue) => self.router.set_queue(&group, queue),
+            Err(error) => tracing::error!(%error, group = %group.key(), "a group has no queue"),
+        }
+        self.dispatch(&group);
+    }
+
+    /// A session has room again; `returned`: what it had of its groups was given back to them.
+    pub(super) fn ready(&mut self, session: SessionId, returned: bool) {
+        self.dispatch_all(&self.router.groups_of(session), returned);
+    }
+
+    pub(super) fn dispatch_all(&mut self, groups: &[Arc<Group>], look_again: bool) {
+        for group in groups {
+            if look_again {
+                group.look_again();
+            }
+            self.dispatch(group);
+        }
+    }
+
+    /// Shares that a member did not take, oldest first.
+    pub(super) fn returned(&mut self, session: SessionId, shares: Vec<SharedDelivery>, refused: bool) {
+        let mut groups: Vec<Arc<Group>> = Vec::new();
+        for mut delivery in shares.into_iter().rev() {
+            if refused {
+                delivery.share.refuse(session);
+            }
+            let Some(group) = self.router.group(delivery.share.group) else {
+                self.discard(delivery);
+                continue;
+            };
+            delivery.share.group = group.share().group;
+            let mut backlog = group.backlog.lock();
+            backlog.push_front(delivery);
+            group.note(&backlog);
+            drop(backlog);
+            if !groups.iter().any(|known| Arc::ptr_eq(known, &group)) {
+                groups.push(group);
+            }
+        }
+        self.dispatch_all(&groups, false);
+    }
+
+    /// Gives what waits to members that have room, and reads on in the group's queue.
+    pub(super) fn dispatch(&mut self, group: &Arc<Group>) {
+        let mut backlog = group.backlog.lock();
+        let live = group.live();
+        let pace = self.router.options.behaviour.share_drain_rate;
+        // Some member has refused these, and those that have not are busy: the next may be for everybody.
+        let mut aside = Vec::new();
+        while let Some(delivery) = backlog.pop() {
+            let wanted = Wanted { qos: delivery.message.qos, share: Some(&delivery.share), pace };
+            match group.choose(&live, &wanted) {
+                Choice::Member(member) => give(&mut self.staged, group, member, delivery),
+                Choice::Busy if self.wait_for_room(group, &live, Some(&delivery.share)) => {
+                    backlog.push_front(delivery);
+                }
+                Choice::Busy if delivery.share.refused.is_some() => aside.push(delivery),
+                Choice::Busy => {
+                    backlog.push_front(delivery);
+                    break;
+                }
+                Choice::Nobody if live.is_empty() => self.put_back(group, &mut backlog, delivery),
+                Choice::Nobody => self.discard(delivery),
+            }
+        }
+        if backlog.waiting.is_empty() && aside.len() < CLAIM.0 {
+            self.read_on(group, &live, &mut backlog);
+        }
+        aside.into_iter().rev().for_each(|delivery| backlog.push_front(delivery));
+        group.note(&backlog);
+    }
+
+    /// Sees to it that the group is looked at when a member that has not refused `share` has room; `true` when one has
+    /// already.
+    fn wait_for_room(&self, group: &Arc<Group>, live: &[LiveMember], share: Option<&Share>) -> bool {
+        let pace = self.router.options.behaviour.share_drain_rate;
+        if pace.is_some() {
+            self.router.pace(group);
+        }
+        live.iter().for_each(LiveMember::want_room);
+        let may = |member: &&LiveMember| !share.is_some_and(|share| member.has_refused(share));
+        live.iter().filter(may).any(|member| member.room(pace) > 0)
+    }
+
+    fn read_on(&mut self, group: &Arc<Group>, live: &[LiveMember], backlog: &mut Backlog) {
+        let Some(queue) = group.queue.get() else { return };
+        if !backlog.unread || backlog.claiming || live.is_empty() {
+            return;
+        }
+        let pace = self.router.options.behaviour.share_drain_rate;
+        let room = || live.iter().map(|member| member.room(pace)).sum::<usize>();
+        let mut max_entries = room();
+        if max_entries == 0 && self.wait_for_room(group, live, None) {
+            max_entries = room();
+        }
+        if max_entries > 0 {
+            (backlog.unread, backlog.claiming) = (false, true);
+            let (ticket, max_entries) = (NOBODY, max_entries.min(CLAIM.0));
+            let claim = Request::ClaimShares { ticket, group: *queue, max_entries, max_bytes: CLAIM.1 };
+            self.staged.durable.push(claim);
+        }
+    }
+
+    pub(super) fn shares_claimed(&mut self, queue: GroupId, result: Result<ClaimedShares, Error>) {
+        let Some(group) = self.router.group(queue) else { return };
+        let claimed = result.unwrap_or_else(|error| {
+            tracing::error!(%error, group = %group.key(), "the queue of a group cannot be read");
+            ClaimedShares::default()
+        });
+        let mut backlog = group.backlog.lock();
+        backlog.claiming = false;
+        backlog.unread |= claimed.more;
+        for queued in claimed.entries {
+            let held = Some(Held::Group(queued.entry));
+            let share = queued.share.unwrap_or_else(|| Share::of(queue));
+            backlog.waiting.push_back(SharedDelivery { message: queued.message, share, held });
+        }
+        group.note(&backlog);
+        drop(backlog);
+        self.dispatch(&group);
+    }
+
+    /// Nobody is there: what a queue holds stays in it, what only memory holds goes into the group's, if it has one.
+    fn put_back(&mut self, group: &Group, backlog: &mut Backlog, delivery: SharedDelivery) {
+        let SharedDelivery { message, share, held } = delivery;
+        match (group.queue.get(), held) {
+            (Some(queue), Some(Held::Group(entry))) => {
+                backlog.unread = true;
+                self.staged.durable.push(Request::ReleaseShares { group: *queue, entries: vec![entry] });
+            }
+            (Some(queue), None) if message.qos != QoS::AtMostOnce => {
+                let append = nobodys(&message, Share { group: *queue, ..share });
+                self.staged.durable.push(publish(message, vec![append], None));
+            }
+            // Its member has gone, too: the store moves it.
+            (_, Some(_)) => {}
+            (_, None) => self.router.metrics.shared_dropped.inc(),
+        }
+    }
+
+    /// No member that is there may have it, or there is no group any more.
+    fn discard(&mut self, delivery: SharedDelivery) {
+        let SharedDelivery { message, share, held } = delivery;
+        tracing::debug!(topic = %message.topic, "no member of a group can have a message");
+        self.router.metrics.shared_dropped.inc();
+        if let Some(held) = held {
+            self.staged.durable.push(publish(message, Vec::new(), Some((share.group, held))));
+        }
+    }
+
+    /// What became of the append of a share.
+    pub(super) fn share_appended(&mut self, message: &Arc<Message>, append: Append, at: Appended) {
+        let Some(share) = &append.share else { return };
+        let Some(group) = self.router.group(share.group) else { return };
+        match at {
+            Appended::Held { entry } => return self.push_held(&group, message, append, entry),
+            Appended::Waiting => group.look_again(),
+            Appended::Overflow => {
+                self.router.metrics.shared_overflows.inc();
+                tracing::debug!(group = %group.key(), topic = %message.topic, "queue full, message dropped");
+            }
+            Appended::At { .. } | Appended::NoSession | Appended::Gone => {}
+        }
+        self.router.give_back(append.session);
+        self.dispatch(&group);
+    }
+
+    /// A share of a member without a queue is durable in the group's.
+    fn push_held(&mut self, group: &Arc<Group>, message: &Arc<Message>, append: Append, entry: EntryId) {
+        let Append { session, qos, retain, identifiers, share } = append;
+        let share = share.unwrap_or_else(|| group.share());
+        let address = self.router.address(session);
+        if address == Address::NONE {
+            let delivery = SharedDelivery { message: message.clone(), share, held: Some(Held::Group(entry)) };
+            return self.returned(session, vec![delivery], false);
+        }
+        let (message, held) = (message.clone(), Some(entry));
+        let push = Push::Shared { message, address, session, qos, retain, identifiers, share, held };
+        self.staged.push(address.core(), push);
+    }
+
+    /// Members that get queued messages at a pace may have more.
+    pub(super) fn refill(&mut self, now: Instant) {
+        for group in self.router.take_paced(now, PACE) {
+            group.live().iter().for_each(|member| member.subscriber.reset_drained());
+            self.dispatch(&group);
+        }
+    }
+}
+
+/// Hands a share to a member: pushed, or by way of the member's queue.
+fn give(staged: &mut Staged, group: &Group, member: &LiveMember, delivery: SharedDelivery) {
+    let SharedDelivery { message, share, held } = delivery;
+    let (unacknowledged, replaces) =
+        (member.qos(message.qos) == QoS::AtMostOnce, held.map(|held| (share.group, held)));
+    match held {
+        _ if unacknowledged => {
+            push(staged, member, message.clone(), share, None);
+            if replaces.is_some() {
+                staged.durable.push(publish(message, Vec::new(), replaces));
+            }
+        }
+        Some(Held::Group(entry)) if !member.persistent => push(staged, member, message, share, Some(entry)),
+        None if !member.persistent => push(staged, member, message, share, None),
+        _ => {
+            let append = member.append(&message, group.queue.get().is_some().then_some(share));
+            staged.durable.push(publish(message, vec![append], replaces));
+        }
+    }
+}
+
+/// A write that nobody waits for.
+fn publish(message: Arc<Message>, queues: Vec<Append>, replaces: Option<(GroupId, Held)>) -> Request {
+    let (rules, retained) = (Vec::new(), RetainedChange::Keep);
+    Request::Publish(Box::new(DurablePublish { ticket: NOBODY, message, queues, rules, retained, replaces }))
+}
