@@ -56,7 +56,7 @@ demo: tools ## the beginner's lab on an instance of its own, step by step
 	@FLEETHAVEN_BIN='$(TARGET)/debug/fleethaven' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) $(E2E)/demo.py
 
 .PHONY: test
-test: test-lint test-chart test-build test-unit test-doc test-e2e ## every test that CI runs; edits nothing
+test: test-lint test-chart test-build test-unit test-doc test-fuzz test-e2e ## every test that CI runs; edits nothing
 
 # The phases, in the order of their names above; each prints its time.
 .PHONY: test-lint test-chart test-build test-unit test-doc test-fuzz test-e2e
