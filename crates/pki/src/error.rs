@@ -1,6 +1,6 @@
 //! Why a certificate, a request or a registration is refused.
 
-use crate::{CertificateId, KeyKind};
+use crate::{CertificateId, KeyKind, PublicKey};
 
 /// What is wrong with the material given. Trying again with the same material never helps.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,15 +41,8 @@ pub enum Error {
     #[error("signature algorithm {0} is not accepted")]
     SignatureAlgorithm(String),
     /// The key is too weak or of a kind a CSR may not carry.
-    #[error(
-        "public key {kind:?} of {bits} bits is not accepted: RSA of 2048 bits or more, or NIST P-256/384/521"
-    )]
-    WeakKey {
-        /// The kind of key found.
-        kind: KeyKind,
-        /// Its size.
-        bits: usize,
-    },
+    #[error("{0} is not accepted: RSA of 2048 bits or more, or NIST P-256, P-384 or P-521")]
+    WeakKey(PublicKey),
     /// The CSR's signature is not by its own key.
     #[error("the certificate signing request is not signed by its own key")]
     RequestSignature,
@@ -119,7 +112,7 @@ impl Error {
         match self {
             Self::RegistrationCode => "RegistrationCodeValidationException",
             Self::MalformedRequest(_)
-            | Self::WeakKey { .. }
+            | Self::WeakKey(_)
             | Self::RequestSignature
             | Self::CertificateId(_) => "InvalidRequestException",
             Self::Crypto(_) | Self::KeyMismatch(_) | Self::Unissuable(_) | Self::MalformedKey(_) => {

@@ -1,5 +1,7 @@
 //! What kind of key a certificate or a CSR carries, and how strong it is.
 
+use std::fmt;
+
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::Error;
@@ -30,6 +32,17 @@ pub enum KeyKind {
     Other,
 }
 
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            KeyKind::Rsa => write!(f, "an RSA key of {} bits", self.bits),
+            KeyKind::P256 | KeyKind::P384 | KeyKind::P521 => write!(f, "a key on NIST P-{}", self.bits),
+            KeyKind::Dsa => f.write_str("a DSA key"),
+            KeyKind::Other => f.write_str("a key of another kind or curve"),
+        }
+    }
+}
+
 impl PublicKey {
     pub(crate) fn of(info: &SubjectPublicKeyInfo<'_>) -> Self {
         match info.algorithm.algorithm.to_id_string().as_str() {
@@ -56,7 +69,7 @@ impl PublicKey {
         match self.kind {
             KeyKind::P256 | KeyKind::P384 | KeyKind::P521 => Ok(()),
             KeyKind::Rsa if self.bits >= 2048 => Ok(()),
-            kind => Err(Error::WeakKey { kind, bits: self.bits }),
+            _ => Err(Error::WeakKey(self)),
         }
     }
 }

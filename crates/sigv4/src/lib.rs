@@ -43,4 +43,6 @@ pub mod services {
     pub const DATA: &[&str] = &["iotdata", "iotdevicegateway"];
     /// The jobs data plane.
     pub const JOBS: &[&str] = &["iot-jobs-data"];
+    /// The Security Token Service, of which clients ask who they are.
+    pub const STS: &[&str] = &["sts"];
 }

@@ -1,4 +1,4 @@
-//! What a handler gives back, and AWS's JSON of it.
+//! What a handler gives back, and AWS's form of it.
 
 use bytes::Bytes;
 use fleethaven_types::Timestamp;
@@ -14,6 +14,8 @@ pub(crate) enum Answer {
     Empty,
     /// A JSON object.
     Json(Value),
+    /// An XML document: the query protocol's answers.
+    Xml(String),
 }
 
 impl Answer {
@@ -27,10 +29,20 @@ impl Answer {
         Self::Json(members_of(members))
     }
 
+    /// The media type of the body, if there is one.
+    pub(crate) const fn content_type(&self) -> Option<&'static str> {
+        match self {
+            Self::Empty => None,
+            Self::Json(_) => Some("application/json"),
+            Self::Xml(_) => Some("text/xml"),
+        }
+    }
+
     pub(crate) fn into_body(self) -> Bytes {
         match self {
             Self::Empty => Bytes::new(),
             Self::Json(value) => Bytes::from(value.to_string()),
+            Self::Xml(text) => Bytes::from(text),
         }
     }
 }

@@ -29,6 +29,7 @@ use crate::input::Input;
 use crate::metrics::Metrics;
 use crate::operations::{Labels, Mismatch, Operation, Router, Service};
 use crate::peer::Peer;
+use crate::sts;
 
 /// What requests share.
 pub(crate) struct State {
@@ -74,6 +75,12 @@ impl Trail {
         let claimed = || self.services.first().copied().unwrap_or(Service::Control);
         self.operation.map_or_else(claimed, |operation| operation.service)
     }
+
+    /// The exception's name, as the service of the request calls it.
+    fn code(&self, error: &Error) -> &'static str {
+        let code = error.code(self.operation.as_ref());
+        if self.service() == Service::Sts { sts::error_code(code) } else { code }
+    }
 }
 
 impl Api {
@@ -117,7 +124,7 @@ impl Api {
         let request_id = Uuid::new_v4();
         let (head, body) = request.into_parts();
         let mut trail = Trail::default();
-        let outcome = self.answer(peer, &head, body, &mut trail).await;
+        let outcome = self.answer(peer, (&head, request_id), body, &mut trail).await;
         let (status, refusal) = match &outcome {
             Ok(_) => (200, None),
             Err(error) => (error.status(trail.service()), Some(error)),
@@ -128,7 +135,13 @@ impl Api {
         respond(outcome, status, &trail, request_id)
     }
 
-    async fn answer<B>(&self, peer: &Peer, head: &Parts, body: B, trail: &mut Trail) -> Outcome
+    async fn answer<B>(
+        &self,
+        peer: &Peer,
+        (head, request_id): (&Parts, Uuid),
+        body: B,
+        trail: &mut Trail,
+    ) -> Outcome
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
@@ -151,7 +164,8 @@ impl Api {
         let input = Input::new(labels, head.uri.query().unwrap_or_default(), head.headers.clone(), body)?;
         let source_ip = source_ip(peer);
         let server_name = peer.server_name.as_deref();
-        let call = Call { state: &self.state, scope, principal, source_ip, server_name, now, input };
+        let call =
+            Call { state: &self.state, scope, principal, source_ip, server_name, request_id, now, input };
         dispatch(&operation, &call).await
     }
 
@@ -175,7 +189,7 @@ impl Api {
     fn body_limit(&self, service: Service) -> usize {
         match service {
             Service::Data => self.state.config.limits.payload_bytes,
-            Service::Control | Service::Jobs => self.state.config.body_bytes,
+            Service::Control | Service::Jobs | Service::Sts => self.state.config.body_bytes,
         }
     }
 }
@@ -185,6 +199,7 @@ async fn dispatch(operation: &Operation, call: &Call<'_>) -> Outcome {
         Service::Control => control::start(operation.name, call),
         Service::Data => data::start(operation.name, call),
         Service::Jobs => None,
+        Service::Sts => sts::start(operation.name, call),
     };
     match started {
         Some(answer) => answer.await,
@@ -193,9 +208,9 @@ async fn dispatch(operation: &Operation, call: &Call<'_>) -> Outcome {
 }
 
 fn respond(outcome: Outcome, status: u16, trail: &Trail, request_id: Uuid) -> Response<Full<Bytes>> {
-    let error_type = outcome.as_ref().err().map(|error| error.code(trail.operation.as_ref()));
-    let answer = outcome.unwrap_or_else(|error| error_body(&error, trail.service(), request_id));
-    let has_body = answer != Answer::Empty;
+    let error_type = outcome.as_ref().err().map(|error| trail.code(error));
+    let answer = outcome.unwrap_or_else(|error| error_body(&error, trail, request_id));
+    let content_type = answer.content_type();
     let mut response = Response::new(Full::new(answer.into_body()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -205,8 +220,8 @@ fn respond(outcome: Outcome, status: u16, trail: &Trail, request_id: Uuid) -> Re
     if let Some(error_type) = error_type {
         headers.insert("x-amzn-errortype", HeaderValue::from_static(error_type));
     }
-    if has_body {
-        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(content_type) = content_type {
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
     response
 }
@@ -218,8 +233,12 @@ pub(crate) fn refusal(error: Error) -> Response<Full<Bytes>> {
     respond(Err(error), status, &trail, Uuid::new_v4())
 }
 
-/// `message`; the resource that exists already; outside the control plane the trace id too.
-fn error_body(error: &Error, service: Service, request_id: Uuid) -> Answer {
+/// `message`; the resource that exists already; outside the control plane the trace id too. Of `sts`, XML.
+fn error_body(error: &Error, trail: &Trail, request_id: Uuid) -> Answer {
+    let service = trail.service();
+    if service == Service::Sts {
+        return sts::error_body(trail.code(error), error, request_id);
+    }
     let (id, arn) =
         error.resource().map_or((None, None), |(id, arn)| (Some(id.as_str()), Some(arn.as_str())));
     let trace_id = (service != Service::Control).then(|| request_id.to_string());
@@ -237,7 +256,7 @@ fn log(trail: &Trail, peer: &Peer, request_id: Uuid, status: u16, refusal: Optio
     let operation = trail.operation.map_or("unknown", |operation| operation.name);
     let account = trail.account.map(tracing::field::display);
     let region = trail.scope.as_ref().map(|scope| tracing::field::display(&scope.region));
-    let error = refusal.map(|error| error.code(trail.operation.as_ref()));
+    let error = refusal.map(|error| trail.code(error));
     let reason = refusal.map(Error::reason);
     let source = peer.address.ip();
     macro_rules! event {

@@ -50,6 +50,7 @@ impl<'a> Claim<'a> {
                 Some(Service::Control) => &[Service::Control],
                 Some(Service::Data) => &[Service::Data],
                 Some(Service::Jobs) => &[Service::Jobs],
+                Some(Service::Sts) => &[Service::Sts],
                 None => &[],
             },
             Self::Certificate(_) => &[Service::Data, Service::Jobs],

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use fleethaven_fabric::metadata::Executed;
 use fleethaven_registry::{Action, Command, Query, QueryKind, QueryReply, Reply};
 use fleethaven_types::{Scope, Timestamp};
+use uuid::Uuid;
 
 use crate::api::State;
 use crate::authentication::Principal;
@@ -18,6 +19,8 @@ pub(crate) struct Call<'a> {
     pub(crate) principal: Principal,
     pub(crate) source_ip: IpAddr,
     pub(crate) server_name: Option<&'a str>,
+    /// What the answer's `x-amzn-RequestId` will be.
+    pub(crate) request_id: Uuid,
     /// When the request came.
     pub(crate) now: Timestamp,
     pub(crate) input: Input,

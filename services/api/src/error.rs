@@ -44,6 +44,9 @@ pub(crate) enum Error {
     /// No operation has such a path.
     #[error("no operation of this service has the path '{0}'")]
     UnknownOperation(String),
+    /// The query protocol's form names no operation of the service.
+    #[error("Could not find operation {0} for version 2011-06-15")]
+    UnknownAction(String),
     /// The path's operations have other methods.
     #[error("the method {method} is not allowed on '{path}'")]
     MethodNotAllowed {
@@ -90,6 +93,7 @@ impl Error {
             Self::Timeout => "RequestTimeoutException",
             Self::NotBuilt(_) => "NotImplementedException",
             Self::UnknownOperation(_) => "UnknownOperationException",
+            Self::UnknownAction(_) => "InvalidAction",
             Self::MethodNotAllowed { .. } => "MethodNotAllowedException",
             Self::Throttled => "ThrottlingException",
             Self::Unavailable(_) => "ServiceUnavailableException",
@@ -97,15 +101,15 @@ impl Error {
         }
     }
 
-    /// The HTTP status. Throttling is 400 in the control plane and 429 elsewhere.
+    /// The HTTP status. Throttling is 400 in the control plane and `sts`, and 429 elsewhere.
     pub(crate) fn status(&self, service: Service) -> u16 {
-        let throttled = if service == Service::Control { 400 } else { 429 };
+        let throttled = if matches!(service, Service::Control | Service::Sts) { 400 } else { 429 };
         match self {
             Self::Authentication(error) => error.status(),
             Self::Refused(error) if error.code == ErrorCode::ThrottlingException => throttled,
             Self::Refused(error) => error.code.http_status(),
             Self::Certificate(error) if error.aws_code() == "InternalFailureException" => 500,
-            Self::Certificate(_) | Self::Invalid(_) => 400,
+            Self::Certificate(_) | Self::Invalid(_) | Self::UnknownAction(_) => 400,
             Self::Forbidden(_) => 403,
             Self::UnknownOperation(_) | Self::NotFound(_) => 404,
             Self::MethodNotAllowed { .. } => 405,

@@ -96,6 +96,12 @@ impl Input {
         }
     }
 
+    /// The body as a form: what the query protocol sends.
+    pub(crate) fn form(&self) -> Result<Vec<(String, String)>, Error> {
+        let text = std::str::from_utf8(&self.body).map_err(|_| Error::invalid("the form is not UTF-8"))?;
+        pairs(text)
+    }
+
     /// The page of the registry's family of listings.
     pub(crate) fn next_token_page(&self) -> Result<PageRequest, Error> {
         self.page("nextToken", "maxResults")

@@ -15,6 +15,7 @@
 //! | `call`, `answer` | what a handler works with and what it gives back |
 //! | `error` | every refusal with AWS's exception name and status |
 //! | `control` | one file per resource of the control plane |
+//! | `sts` | who the caller is: what Terraform and its kin ask first |
 //! | [`data`] | the data plane: publishing, retained messages, connections; and [`DataPlane`] |
 //! | `websocket` | who signed a WebSocket upgrade |
 //! | `metrics` | counters and latencies |
@@ -34,6 +35,7 @@ mod members;
 mod metrics;
 pub mod operations;
 pub mod peer;
+mod sts;
 #[cfg(test)]
 mod testing;
 mod websocket;

@@ -19,11 +19,16 @@ pub enum Service {
     Data,
     /// `iot-jobs-data`: the jobs data plane.
     Jobs,
+    /// `sts`: who the caller is.
+    Sts,
 }
+
+/// What is answered of `sts`. Its operations share one path; the form in the body names one.
+const STS: &[(&str, &str, &str)] = &[("GetCallerIdentity", "POST", "/")];
 
 impl Service {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::Control, Self::Data, Self::Jobs];
+    pub const ALL: [Self; 4] = [Self::Control, Self::Data, Self::Jobs, Self::Sts];
 
     /// The signing names that mean this service.
     pub const fn signing_names(self) -> &'static [&'static str] {
@@ -31,6 +36,7 @@ impl Service {
             Self::Control => fleethaven_sigv4::services::CONTROL,
             Self::Data => fleethaven_sigv4::services::DATA,
             Self::Jobs => fleethaven_sigv4::services::JOBS,
+            Self::Sts => fleethaven_sigv4::services::STS,
         }
     }
 
@@ -44,6 +50,7 @@ impl Service {
             Self::Control => table::CONTROL,
             Self::Data => table::DATA,
             Self::Jobs => table::JOBS,
+            Self::Sts => STS,
         }
     }
 }
@@ -73,6 +80,7 @@ impl Operation {
             Service::Control => crate::control::is_built(self.name),
             Service::Data => crate::data::is_built(self.name),
             Service::Jobs => false,
+            Service::Sts => crate::sts::is_built(self.name),
         }
     }
 

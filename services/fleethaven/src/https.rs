@@ -14,7 +14,7 @@ use fleethaven_gateway::{Arrival, Gateway, IdentityCache, Principal};
 use fleethaven_net::ServerTls;
 use fleethaven_net::tls::{ALPN_HTTP_CA, ALPN_MQTT, ALPN_MQTT_CA, Endpoint};
 use fleethaven_net::websocket::{self, MqttStream};
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -201,7 +201,7 @@ impl Https {
     fn websocket(&self, peer: &Peer, signer: &Signer, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let answer = match websocket::accept(&request) {
             Ok(answer) => answer,
-            Err(error) => return error.response().map(|()| Full::from(error.to_string())),
+            Err(error) => return refused_upgrade(&error),
         };
         let principal = self.identity.access_key(signer.scope, &signer.access_key_id);
         let arrival = Arrival { peer: peer.address, local: peer.local, principal };
@@ -219,6 +219,16 @@ impl Https {
         });
         answer.map(|()| Full::default())
     }
+}
+
+/// What is wrong with a signed upgrade request, in the form of the data plane's errors.
+fn refused_upgrade(error: &websocket::Error) -> Response<Full<Bytes>> {
+    let body = serde_json::json!({"message": error.to_string()}).to_string();
+    let mut answer = error.response().map(|()| Full::from(body));
+    let headers = answer.headers_mut();
+    headers.insert("x-amzn-errortype", HeaderValue::from_static("InvalidRequestException"));
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
 }
 
 /// Every answer carries a request id, those that the API does not give too.

@@ -110,6 +110,7 @@ fn config(scope: Scope, endpoint: &str, credentials: &Credentials, ca_file: &Pat
          [services fleethaven]\n\
          iot =\n  endpoint_url = {endpoint}\n\
          iot_data_plane =\n  endpoint_url = {endpoint}\n\
-         iot_jobs_data_plane =\n  endpoint_url = {endpoint}\n"
+         iot_jobs_data_plane =\n  endpoint_url = {endpoint}\n\
+         sts =\n  endpoint_url = {endpoint}\n"
     )
 }

@@ -70,18 +70,22 @@ fn propagating_attribute(item: &Members<'_>) -> Result<PropagatingAttribute, Err
 pub(super) async fn describe(call: &Call<'_>) -> Outcome {
     let query = QueryKind::DescribeThingType(call.input.label("thingTypeName")?);
     let described = expect_reply!(call.query(query).await?, QueryReply::ThingType(described) => *described);
-    Ok(Answer::Json(description(described)))
+    let id = described.thing_type_id.clone();
+    let mut members = definition(described);
+    members["thingTypeId"] = id.into();
+    Ok(Answer::Json(members))
 }
 
 pub(super) async fn list(call: &Call<'_>) -> Outcome {
     let thing_type_name = call.input.query_string("thingTypeName");
     let query = QueryKind::ListThingTypes { thing_type_name, page: call.input.next_token_page()? };
     let page = expect_reply!(call.query(query).await?, QueryReply::ThingTypes(page) => page);
-    let types = answer::list(page.items, description);
+    let types = answer::list(page.items, definition);
     Ok(Answer::of([("thingTypes", types), ("nextToken", page.next.into())]))
 }
 
-fn description(described: ThingTypeDescription) -> Value {
+/// A thing type as listings tell it; its description has the id too.
+fn definition(described: ThingTypeDescription) -> Value {
     let metadata = members_of([
         ("deprecated", described.deprecated_at.is_some().into()),
         ("deprecationDate", described.deprecated_at.map_or(Value::Null, seconds)),
@@ -89,7 +93,6 @@ fn description(described: ThingTypeDescription) -> Value {
     ]);
     members_of([
         ("thingTypeName", described.thing_type_name.into()),
-        ("thingTypeId", described.thing_type_id.into()),
         ("thingTypeArn", described.thing_type_arn.into()),
         ("thingTypeProperties", properties_json(described.properties)),
         ("thingTypeMetadata", metadata),

@@ -209,10 +209,10 @@ class Fleethaven:
 
     def client(self, service: str = "iot", **other):
         """A boto3 client that never retries, so that a test sees each answer."""
-        endpoints = {"iot": "iot_endpoint", "iot-data": "data_endpoint", "iot-jobs-data": "jobs_endpoint"}
+        endpoints = {"iot-data": "data_endpoint", "iot-jobs-data": "jobs_endpoint"}
         settings = {
             "region_name": self.region,
-            "endpoint_url": self.ready[endpoints[service]],
+            "endpoint_url": self.ready[endpoints.get(service, "iot_endpoint")],
             "aws_access_key_id": self.ready["access_key_id"],
             "aws_secret_access_key": self.ready["secret_access_key"],
             "verify": self.ca_file,

@@ -72,7 +72,7 @@ class Lab:
             self.narrator.sees(done.stdout.strip())
         return done.stdout
 
-    def aws(self, *arguments: str) -> dict:
+    def aws(self, *arguments: str, service: str = "iot") -> dict:
         """`aws iot …` with nothing but the shared-config file that the ready line names."""
         environment = {
             "PATH": os.environ["PATH"],
@@ -82,7 +82,7 @@ class Lab:
         }
         program = Path(sys.executable).parent / "aws"
         text = self.run(
-            [str(program), "iot", *arguments], environment, shlex.join(["aws", "iot", *arguments])
+            [str(program), service, *arguments], environment, shlex.join(["aws", service, *arguments])
         )
         return json.loads(text) if text.strip() else {}
 

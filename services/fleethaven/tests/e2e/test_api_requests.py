@@ -5,7 +5,8 @@ import re
 import pytest
 from botocore.exceptions import ClientError
 
-from control_plane import invalid, missing
+from control_plane import invalid, missing, refused
+from lab import Lab
 from signed import call, https, sign, trusting
 
 
@@ -138,3 +139,24 @@ def test_a_single_region_refuses_others(fleethaven):
         fleet.client("iot", region_name="eu-west-3").list_things()
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
     assert "eu-west-3" in caught.value.response["Error"]["Message"], caught.value
+
+
+def test_the_caller_is_the_root_of_the_account(fleet, tmp_path):
+    # With the config file alone, as Terraform's AWS provider asks it before it does anything.
+    told = Lab(fleet, tmp_path).aws("get-caller-identity", service="sts")
+    root = f"arn:aws:iam::{fleet.account}:root"
+    assert told == {"UserId": fleet.account, "Account": fleet.account, "Arn": root}
+
+
+def test_a_caller_that_nobody_knows_is_refused(fleet):
+    sts = fleet.client("sts", aws_access_key_id="AKIAUNKNOWN000000000")
+    refused("InvalidClientTokenId", 403, sts.get_caller_identity)
+    sts = fleet.client("sts", aws_secret_access_key="wrong")
+    refused("SignatureDoesNotMatch", 403, sts.get_caller_identity)
+
+
+def test_a_role_cannot_be_assumed(fleet):
+    role = "arn:aws:iam::123456789012:role/any"
+    refused(
+        "NotImplemented", 501, fleet.client("sts").assume_role, RoleArn=role, RoleSessionName="session"
+    )

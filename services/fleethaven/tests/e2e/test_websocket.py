@@ -13,7 +13,7 @@ from paho.mqtt.client import CallbackAPIVersion, Client, WebsocketConnectionErro
 from instance import eventually
 from mqtt_client import BOTH_VERSIONS
 from sdk_client import Sdk3, Sdk5
-from signed import trusting
+from signed import https, trusting
 
 
 def sdk(fleet, kind, client_id: str, secret: str | None = None):
@@ -118,3 +118,11 @@ def test_a_tampered_url_is_refused(fleet):
     path = presigned_path(fleet)
     with pytest.raises(WebsocketConnectionError):
         paho_over_websocket(fleet, 4, path[:-1] + ("0" if path[-1] != "0" else "1"))
+
+
+def test_a_signed_request_that_opens_no_websocket_is_told_why(fleet):
+    # Without a Sec-WebSocket-Key.
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    answer = https(fleet.https, trusting(fleet), "GET", presigned_path(fleet), headers)
+    assert (answer.status, answer.error) == (400, "InvalidRequestException"), answer
+    assert answer.headers["x-amzn-requestid"] and answer.json["message"]
