@@ -15,6 +15,9 @@ use crate::{
 /// End of validity of the certificates AWS issues: 2049-12-31T23:59:59Z, in unix seconds.
 pub const DEVICE_NOT_AFTER: u64 = 2_524_607_999;
 
+/// Seconds by which the certificates AWS issues are valid already, for clocks that lag.
+const BACKDATED: u64 = 120;
+
 /// Common name of a device certificate whose CSR has an empty subject.
 pub const DEVICE_COMMON_NAME: &str = "AWS IoT Certificate";
 
@@ -144,7 +147,8 @@ impl Authority {
         &self.private_key_pem
     }
 
-    /// Issues a device certificate for a CSR, from `now` (unix seconds) to [`DEVICE_NOT_AFTER`].
+    /// Issues a device certificate for a CSR, from two minutes before `now` (unix seconds) to
+    /// [`DEVICE_NOT_AFTER`].
     ///
     /// The subject is the CSR's, or `CN=AWS IoT Certificate` when that is empty. A fresh `serial` makes the
     /// same CSR give another certificate each time, as `CreateCertificateFromCsr` promises.
@@ -153,7 +157,7 @@ impl Authority {
     ///
     /// [`Error::Unissuable`] when `now` is past that end; [`Error::Crypto`].
     pub fn issue_device(&self, csr: &SigningRequest, serial: Serial, now: u64) -> Result<Certificate, Error> {
-        let validity = Validity { not_before: now, not_after: DEVICE_NOT_AFTER };
+        let validity = Validity { not_before: now.saturating_sub(BACKDATED), not_after: DEVICE_NOT_AFTER };
         let unnamed = Name::new(&[(Attribute::CommonName, DEVICE_COMMON_NAME)])?;
         let subject = if csr.subject.is_empty() { &unnamed } else { &csr.subject };
         let extensions = vec![tbs::basic_constraints(false), tbs::key_usage(KeyUsage::EndEntity)];
