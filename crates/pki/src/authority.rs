@@ -155,7 +155,7 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// [`Error::Unissuable`] when `now` is past that end; [`Error::Crypto`].
+    /// [`Error::Unissuable`] when the one is past the other; [`Error::Crypto`].
     pub fn issue_device(&self, csr: &SigningRequest, serial: Serial, now: u64) -> Result<Certificate, Error> {
         let validity = Validity { not_before: now.saturating_sub(BACKDATED), not_after: DEVICE_NOT_AFTER };
         let unnamed = Name::new(&[(Attribute::CommonName, DEVICE_COMMON_NAME)])?;

@@ -6,12 +6,14 @@ use crate::answer::Outcome;
 
 mod ca_certificates;
 mod certificates;
+mod effective_policies;
 mod endpoint;
 mod policies;
 mod policy_targets;
 mod principals;
 mod rules;
 mod tags;
+mod test_authorization;
 mod thing_types;
 mod things;
 
@@ -86,6 +88,8 @@ built! {
     "DetachPrincipalPolicy" => policy_targets::detach_principal,
     "ListPrincipalPolicies" => policy_targets::list_of_principal,
     "ListPolicyPrincipals" => policy_targets::list_principals,
+    "GetEffectivePolicies" => effective_policies::get,
+    "TestAuthorization" => test_authorization::test,
     "AttachThingPrincipal" => principals::attach,
     "DetachThingPrincipal" => principals::detach,
     "ListThingPrincipals" => principals::list_of_thing,

@@ -45,7 +45,7 @@ fn others_may_not() {
             (&Error::RegistrationCode, "RegistrationCodeValidationException")
         );
     }
-    assert!(matches!(check(&signed_by(&ca, CODE, NOW + 9), NOW), Error::NotYetValid { .. }));
+    assert!(matches!(check(&signed_by(&ca, CODE, NOW + 129), NOW), Error::NotYetValid { .. }));
     let expired = check(&signed_by(&ca, CODE, NOW), NOW + 1001);
     assert!(matches!(expired, Error::Expired { id, .. } if id == ca.certificate().id));
     assert_eq!(expired.aws_code(), "CertificateValidationException");

@@ -1,5 +1,6 @@
 //! The control plane over the registry in memory: shapes, errors, pages.
 
+mod authorization;
 mod certificates;
 mod policies;
 mod rules;

@@ -10,7 +10,7 @@ use fleethaven_policy::{
     Action, CertificateAttributes, Context, CustomKeys, Limits, Policy, PolicyDocument, PolicySet, Request,
     Resource, ResourceKind, Settings,
 };
-use fleethaven_registry::shapes::{AttachedPolicy, CertificateStatus, PrincipalView};
+use fleethaven_registry::shapes::{CertificateStatus, PrincipalView};
 use fleethaven_registry::{QueryKind, QueryReply};
 use moka::sync::Cache;
 
@@ -39,17 +39,16 @@ impl PolicyCache {
     }
 
     /// A stored document was accepted under the limits of its day, so only its form counts here.
-    fn compiled(&self, policy: &AttachedPolicy) -> Result<Policy, Error> {
+    pub(crate) fn compiled(&self, name: &str, document: &str) -> Result<Policy, Error> {
         let limits = Limits { characters: usize::MAX, ..Limits::default() };
-        let parse = || PolicyDocument::parse(&policy.document, &limits).map(Arc::new);
-        let document =
-            self.documents.try_get_with_by_ref(policy.document.as_str(), parse).map_err(|error| {
-                Error::Internal(format!("the stored policy '{}' cannot be read: {error}", policy.policy_name))
-            })?;
-        Ok(Policy::new(policy.policy_name.as_str(), document))
+        let parse = || PolicyDocument::parse(document, &limits).map(Arc::new);
+        let document = self.documents.try_get_with_by_ref(document, parse).map_err(|error| {
+            Error::Internal(format!("the stored policy '{name}' cannot be read: {error}"))
+        })?;
+        Ok(Policy::new(name, document))
     }
 
-    fn attributes(&self, id: &str, pem: &str) -> Result<Arc<CertificateAttributes>, Error> {
+    pub(crate) fn attributes(&self, id: &str, pem: &str) -> Result<Arc<CertificateAttributes>, Error> {
         let parse = || {
             Certificate::parse_pem(pem).map(|certificate| Arc::new(CertificateAttributes::from(&certificate)))
         };
@@ -107,8 +106,8 @@ async fn authorize_certificate(
     let view = view.ok_or_else(|| refused(certificate_id, "it is not registered"))?;
     check_usable(call, certificate_id, &view)?;
     let cache = &call.state.policies;
-    let policies = view.policies.iter().map(|policy| cache.compiled(policy)).collect::<Result<_, _>>()?;
-    let set = PolicySet::new(policies, Settings::default());
+    let compiled = view.policies.iter().map(|policy| cache.compiled(&policy.policy_name, &policy.document));
+    let set = PolicySet::new(compiled.collect::<Result<_, _>>()?, Settings::default());
     let attributes = cache.attributes(certificate_id, &view.certificate_pem)?;
     let context = Context {
         source_ip: Some(call.source_ip),

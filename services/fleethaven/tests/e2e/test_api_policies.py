@@ -162,3 +162,20 @@ def test_the_51st_tag_is_refused(fleet, iot, name):
     refused(
         "LimitExceededException", 410, iot.tag_resource, resourceArn=arn, tags=[{"Key": "k50", "Value": "v"}]
     )
+
+
+def test_authorization_is_told_as_it_is_decided(fleet, iot, device, connect, name):
+    sensor = device(policy(allow("Connect", "client/${iot:ClientId}"), allow("Publish", "topic/mine/*")))
+    effective = iot.get_effective_policies(principal=sensor.arn)["effectivePolicies"]
+    assert [p["policyName"] for p in effective] == [sensor.policy_name]
+    asked = {"CONNECT": f"client/{name}", "PUBLISH": "topic/mine/a", "RECEIVE": "topic/mine/a"}
+    told = iot.test_authorization(
+        principal=sensor.arn,
+        clientId=name,
+        authInfos=[
+            {"actionType": kind, "resources": [fleet.arn(resource)]} for kind, resource in asked.items()
+        ],
+    )["authResults"]
+    assert [r["authDecision"] for r in told] == ["ALLOWED", "ALLOWED", "IMPLICIT_DENY"]
+    client = connect(name, sensor)
+    assert client.publish("mine/a") in (0, 0x10) and client.publish("other") == 0x87
