@@ -100,7 +100,9 @@ pub(crate) fn connect(
     let snapshot = principal.entry.snapshot();
     let certificate_id = principal.certificate_id.map(|id| id.to_string());
     let will_arn = question.will.map(|(topic, _)| Arn::new(principal.scope, "topic", topic).to_string());
-    let mut context = context(&snapshot, certificate_id.as_deref(), question.client_id, ip);
+    let thing = principal.entry.thing(&snapshot, question.client_id);
+    let ids = (certificate_id.as_deref(), question.client_id);
+    let mut context = context(&snapshot, ids, thing.as_deref(), ip);
     context.connect = Some(ConnectAttributes {
         persistent_connect: question.persistent,
         last_will: question.will.is_some(),
@@ -126,7 +128,8 @@ pub(crate) fn connect(
 
 fn decisions(principal: &Principal, snapshot: &Snapshot, client_id: &str, ip: IpAddr) -> Decisions {
     let certificate_id = principal.certificate_id.map(|id| id.to_string());
-    let context = context(snapshot, certificate_id.as_deref(), client_id, ip);
+    let thing = principal.entry.thing(snapshot, client_id);
+    let context = context(snapshot, (certificate_id.as_deref(), client_id), thing.as_deref(), ip);
     let account = principal.scope.account.to_string();
     let specialise =
         |action| snapshot.policies.specialise(&context, action, principal.scope.region.as_str(), &account);
@@ -142,8 +145,8 @@ fn decisions(principal: &Principal, snapshot: &Snapshot, client_id: &str, ip: Ip
 
 fn context<'a>(
     snapshot: &'a Snapshot,
-    certificate_id: Option<&'a str>,
-    client_id: &'a str,
+    (certificate_id, client_id): (Option<&'a str>, &'a str),
+    thing: Option<&'a AttachedThing>,
     source_ip: IpAddr,
 ) -> Context<'a> {
     Context {
@@ -151,15 +154,14 @@ fn context<'a>(
         source_ip: Some(source_ip),
         certificate_id,
         certificate: certificate_id.map(|_| &snapshot.attributes),
-        thing: Some(thing(&snapshot.things, client_id)),
+        thing: Some(thing_context(thing, client_id)),
         ..Context::default()
     }
 }
 
-/// The thing a connection stands for: the certificate's exclusive one, or the attached one that is named as the client id.
-fn thing<'a>(attached: &'a [AttachedThing], client_id: &'a str) -> ThingContext<'a> {
-    let exclusive = attached.iter().find(|thing| thing.exclusive);
-    match exclusive.or_else(|| attached.iter().find(|thing| thing.thing_name == client_id)) {
+/// `thing` as policies see it; without one, variables of things have no value.
+fn thing_context<'a>(thing: Option<&'a AttachedThing>, client_id: &'a str) -> ThingContext<'a> {
+    match thing {
         Some(thing) => ThingContext {
             name: &thing.thing_name,
             type_name: thing.thing_type_name.as_deref(),

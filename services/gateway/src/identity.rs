@@ -22,6 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 mod follow;
 mod gate;
+mod things;
 
 pub use follow::follow;
 
@@ -90,6 +91,8 @@ pub(crate) struct Entry {
     key: Option<Key>,
     generation: AtomicU64,
     current: ArcSwap<Snapshot>,
+    /// Things beyond those of the snapshot that connections stand for.
+    followed: Mutex<FxHashSet<String>>,
 }
 
 type Key = (Scope, CertificateId);
@@ -100,11 +103,22 @@ pub(crate) struct Snapshot {
     pub(crate) policies: Arc<PolicySet>,
     pub(crate) attributes: CertificateAttributes,
     pub(crate) things: Vec<AttachedThing>,
+    /// Where to look for a thing by its name, when the certificate has more than `things` holds.
+    more_things: Option<Arc<dyn Metadata>>,
     validity: Option<(u64, u64)>,
     policy_names: FxHashSet<String>,
 }
 
 impl Entry {
+    fn new(key: Option<Key>, snapshot: Snapshot) -> Self {
+        Self {
+            key,
+            generation: AtomicU64::new(1),
+            current: ArcSwap::from_pointee(snapshot),
+            followed: Mutex::default(),
+        }
+    }
+
     /// Raised with each change.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
@@ -135,6 +149,8 @@ struct Live {
     entries: FxHashMap<Key, Weak<Entry>>,
     by_policy: FxHashMap<(Scope, String), FxHashSet<CertificateId>>,
     by_thing: FxHashMap<(Scope, String), FxHashSet<CertificateId>>,
+    /// Those with more things than their snapshot holds.
+    with_more_things: FxHashSet<Key>,
     /// Entries at which dead ones are swept out next.
     sweep_at: usize,
 }
@@ -185,7 +201,7 @@ impl IdentityCache {
         if verdict.is_err() {
             // A cached denial is never final: ask the leader once (docs/architecture.md, "revocation").
             let fresh = self.query(key).await?;
-            entry.replace(Snapshot::of(&fresh)?);
+            entry.replace(self.snapshot(&fresh)?);
             verdict = entry.snapshot().admit(now);
         }
         verdict.map(|()| Principal { scope, certificate_id: Some(id), user: None, entry })
@@ -195,7 +211,7 @@ impl IdentityCache {
     pub(crate) async fn refresh(&self, entry: &Entry) -> Result<(), Error> {
         let Some(key) = entry.key else { return Ok(()) };
         let view = self.query(key).await?;
-        entry.replace(Snapshot::of(&view)?);
+        entry.replace(self.snapshot(&view)?);
         Ok(())
     }
 
@@ -234,14 +250,14 @@ impl IdentityCache {
         principal_view(reply)
     }
 
+    fn snapshot(&self, view: &PrincipalView) -> Result<Snapshot, Error> {
+        let more_things = view.more_things.then(|| self.metadata.clone());
+        Ok(Snapshot { more_things, ..Snapshot::of(view)? })
+    }
+
     async fn load(&self, key: Key) -> Result<Arc<Entry>, Error> {
         let view = self.query(key).await?;
-        let snapshot = Snapshot::of(&view)?;
-        let entry = Arc::new(Entry {
-            key: Some(key),
-            generation: AtomicU64::new(1),
-            current: ArcSwap::from_pointee(snapshot),
-        });
+        let entry = Arc::new(Entry::new(Some(key), self.snapshot(&view)?));
         let entry = self.live.lock().insert(key, entry);
         self.recent.insert(key, entry.clone());
         // A change between the read and the insertion would have found no entry to update: read once more, locally.
@@ -255,7 +271,7 @@ impl IdentityCache {
         let kind = QueryKind::Principal { certificate_id: key.1.to_string() };
         let view =
             self.metadata.query_local(Query::new(key.0, kind)).map_err(unavailable).and_then(principal_view);
-        let snapshot = match view.and_then(|view| Snapshot::of(&view)) {
+        let snapshot = match view.and_then(|view| self.snapshot(&view)) {
             Ok(snapshot) => snapshot,
             Err(Error::NotRegistered) => Snapshot::deleted(),
             Err(error) => {
@@ -298,6 +314,7 @@ impl Snapshot {
             policies: Arc::new(PolicySet::new(policies, PolicySettings::default())),
             attributes: CertificateAttributes::from(&certificate),
             things: view.things.clone(),
+            more_things: None,
             validity: Some((view.validity.not_before.as_secs(), view.validity.not_after.as_secs())),
             policy_names: view.policies.iter().map(|policy| policy.policy_name.clone()).collect(),
         })
@@ -310,6 +327,7 @@ impl Snapshot {
             policies: Arc::new(PolicySet::new(Vec::new(), PolicySettings::default())),
             attributes: CertificateAttributes::new(),
             things: Vec::new(),
+            more_things: None,
             validity: None,
             policy_names: FxHashSet::default(),
         }
@@ -347,11 +365,15 @@ impl Live {
         for thing in &snapshot.things {
             self.by_thing.entry((scope, thing.thing_name.clone())).or_default().insert(id);
         }
+        if snapshot.more_things.is_some() {
+            self.with_more_things.insert((scope, id));
+        }
     }
 
     fn sweep(&mut self) {
         self.entries.retain(|_, entry| entry.strong_count() > 0);
         let entries = &self.entries;
+        self.with_more_things.retain(|key| entries.contains_key(key));
         for index in [&mut self.by_policy, &mut self.by_thing] {
             index.retain(|(scope, _), ids| {
                 ids.retain(|id| entries.contains_key(&(*scope, *id)));
@@ -370,7 +392,7 @@ fn anonymous() -> Entry {
         policies: Arc::new(PolicySet::new(policies, PolicySettings::default())),
         ..Snapshot::deleted()
     };
-    Entry { key: None, generation: AtomicU64::new(1), current: ArcSwap::from_pointee(snapshot) }
+    Entry::new(None, snapshot)
 }
 
 fn principal_view(reply: QueryReply) -> Result<PrincipalView, Error> {

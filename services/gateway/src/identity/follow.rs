@@ -74,10 +74,7 @@ impl IdentityCache {
                 let ids = live.by_policy.get(&(scope, name));
                 ids.into_iter().flatten().map(|id| (scope, *id)).collect()
             }
-            Some(Change::Thing { scope, name }) => {
-                let ids = live.by_thing.get(&(scope, name));
-                ids.into_iter().flatten().map(|id| (scope, *id)).collect()
-            }
+            Some(Change::Thing { scope, name }) => live.of_thing(scope, name),
             // A type's propagating attributes concern every thing of the type.
             Some(Change::ThingType { scope, .. }) => {
                 live.entries.keys().filter(|(owner, _)| *owner == scope).copied().collect()
