@@ -71,9 +71,11 @@ pub(super) async fn describe(call: &Call<'_>) -> Outcome {
     let query = QueryKind::DescribeThingType(call.input.label("thingTypeName")?);
     let described = expect_reply!(call.query(query).await?, QueryReply::ThingType(described) => *described);
     let id = described.thing_type_id.clone();
-    let mut members = definition(described);
-    members["thingTypeId"] = id.into();
-    Ok(Answer::Json(members))
+    let mut description = definition(described);
+    if let Some(members) = description.as_object_mut() {
+        members.insert("thingTypeId".to_owned(), id.into());
+    }
+    Ok(Answer::Json(description))
 }
 
 pub(super) async fn list(call: &Call<'_>) -> Outcome {
