@@ -16,6 +16,9 @@ pub(crate) enum Error {
     /// A field that is always set is absent.
     #[error("the message has no {0}")]
     Missing(&'static str),
+    /// An idempotency key of another length.
+    #[error("an idempotency key has 32 bytes, not {0}")]
+    Key(usize),
     /// JSON of the registry's vocabulary that does not fit it: a peer of another release.
     #[error("the {what} cannot be read or written: {source}")]
     Json {

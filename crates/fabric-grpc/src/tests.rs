@@ -11,7 +11,7 @@ use fake::Fake;
 use fleethaven_fabric::metadata::{Error, Executed};
 use fleethaven_fabric::{Metadata, WatchEvent};
 use fleethaven_registry::shapes::CreateThing;
-use fleethaven_registry::{Action, Command, ErrorCode, Query, QueryKind, QueryReply, Reply};
+use fleethaven_registry::{Action, Command, ErrorCode, IdempotencyKey, Query, QueryKind, QueryReply, Reply};
 use fleethaven_types::Timestamp;
 use futures_util::StreamExt;
 use tokio::net::TcpListener;
@@ -20,6 +20,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Endpoint, Server};
 
 use crate::client::{Client, Options};
+use crate::generated::metadata as wire;
 use crate::server;
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -39,7 +40,7 @@ async fn connected(fake: &Arc<Fake>) -> Client {
 
 fn create(fake: &Fake, name: &str) -> Command {
     let thing = CreateThing { thing_name: name.to_owned(), ..CreateThing::default() };
-    Command { scope: fake.scope(), action: Action::CreateThing(Box::new(thing)) }
+    Command::new(fake.scope(), Action::CreateThing(Box::new(thing)))
 }
 
 fn describe(fake: &Fake, name: &str) -> Query {
@@ -65,6 +66,20 @@ async fn commands_and_queries_travel_with_their_answers() {
     assert_eq!(revision, fake.revision());
     let answer = client.query(describe(&fake, "sensor01")).await.unwrap();
     assert!(matches!(answer, QueryReply::Thing(thing) if thing.thing_name == "sensor01"));
+}
+
+#[tokio::test]
+async fn a_command_travels_with_its_key() {
+    let fake = Fake::new();
+    let client = connected(&fake).await;
+    let key = IdempotencyKey::of(&["k"]);
+    client.execute(Command { key: Some(key), ..create(&fake, "a") }).await.unwrap();
+    assert_eq!(fake.last_key(), Some(key));
+    client.execute(create(&fake, "b")).await.unwrap();
+    assert_eq!(fake.last_key(), None);
+    let bad =
+        wire::ExecuteRequest { command_json: Bytes::new(), idempotency_key: Bytes::from_static(b"short") };
+    assert!(crate::convert::execute::command(&bad).is_err());
 }
 
 #[tokio::test]

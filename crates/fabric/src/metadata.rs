@@ -22,7 +22,8 @@ pub enum Error {
     /// Not carried out: no leader, not ready. Trying again can help.
     #[error("the metadata store is unavailable: {0}")]
     Unavailable(String),
-    /// The deadline passed; the command may or may not have been carried out.
+    /// The deadline passed; the command may or may not have been carried out. Asking again with the same key carries it
+    /// out once.
     #[error("the metadata store did not answer in time")]
     Unknown,
 }
@@ -32,7 +33,8 @@ pub enum Error {
 pub struct Executed {
     /// The answer.
     pub reply: Reply,
-    /// The revision at which its effects are visible; 0 when nothing changed.
+    /// The revision at which its effects are visible, or, for a command that was carried out before, one above that; 0
+    /// when nothing changed.
     pub revision: u64,
 }
 
@@ -76,7 +78,8 @@ pub enum WatchEvent {
 
 /// Commands, queries and watches of the metastore.
 pub trait Metadata: Send + Sync + 'static {
-    /// Evaluates on the leader and replicates the effects. Returns after commit and apply.
+    /// Evaluates on the leader and replicates the effects. Returns after commit and apply. A command whose key the
+    /// metastore has seen (`fleethaven_registry::idempotency`) is answered as the first time.
     fn execute(&self, command: Command) -> BoxFuture<'_, Result<Executed, Error>>;
 
     /// A linearizable read.

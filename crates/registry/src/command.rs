@@ -4,6 +4,7 @@ use fleethaven_types::{Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::idempotency::IdempotencyKey;
 use crate::keys;
 use crate::limits::Limits;
 use crate::shapes::{
@@ -27,6 +28,16 @@ pub struct Command {
     pub scope: Scope,
     /// What to do.
     pub action: Action,
+    /// Under which it can be asked for again when its outcome is unknown.
+    #[serde(skip)]
+    pub key: Option<IdempotencyKey>,
+}
+
+impl Command {
+    /// A command that is carried out as often as it is asked for.
+    pub fn new(scope: Scope, action: Action) -> Self {
+        Self { scope, action, key: None }
+    }
 }
 
 /// What the evaluator brings to a command.
@@ -226,7 +237,7 @@ mod tests {
         let scope = registry.scope;
         let status = CertificateStatus::PendingActivation;
         for action in [create_thing("a", None, &[("k", "v")]), issue("1", status), register_ca("a")] {
-            let command = Command { scope, action };
+            let command = Command::new(scope, action);
             let text = serde_json::to_string(&command).unwrap();
             assert_eq!(serde_json::from_str::<Command>(&text).unwrap(), command);
             let reply = registry.run(command.action).unwrap();

@@ -39,9 +39,14 @@
 //! | `global/_/scope/<account>·<region>`: something was created there | – |
 //! | `global/_/certificate/<id>·<account>·<region>` | – |
 //! | `global/_/ca-certificate/<id>·<region>·<account>`: registered in DEFAULT mode | – |
+//! | `global/_/first-reply/<idempotency key, hexadecimal>` | [`FirstReply`](crate::record::FirstReply) |
+//! | `global/_/first-reply-slot/<16 hexadecimal digits>` | the key of the record in this slot |
+//! | `global/_/next-first-reply/` | [`Count`](crate::record::Count) |
 
 use bytes::Bytes;
 use fleethaven_types::{AccountId, Region, Scope, Timestamp};
+
+use crate::idempotency::IdempotencyKey;
 
 pub(crate) const SEPARATOR: char = '\0';
 
@@ -329,6 +334,23 @@ pub(crate) fn access_key_of_account(account: AccountId, id: &str) -> Bytes {
 
 pub(crate) fn issuing_ca(account: AccountId) -> Bytes {
     account_wide(account, "issuing-ca", "")
+}
+
+pub(crate) fn first_reply(key: &IdempotencyKey) -> Bytes {
+    global("first-reply", &[&hex::encode(key.as_bytes())])
+}
+
+#[cfg(test)]
+pub(crate) fn first_replies_prefix() -> Bytes {
+    global("first-reply", &[])
+}
+
+pub(crate) fn first_reply_slot(slot: u64) -> Bytes {
+    global("first-reply-slot", &[&format!("{slot:016x}")])
+}
+
+pub(crate) fn next_first_reply() -> Bytes {
+    global("next-first-reply", &[])
 }
 
 pub(crate) fn scope_marker(scope: Scope) -> Bytes {

@@ -11,6 +11,7 @@
 //! - [`error`]: AWS's exceptions with their HTTP status; [`limits`]: quotas
 //! - [`change`]: what a changed key means to a cache; [`keys`]: the key layout and prefixes to watch;
 //!   [`record`]: the stored values
+//! - [`idempotency`]: what a command that comes again is answered
 //! - [`testing`]: a [`View`] in memory
 //!
 //! Inside, one module per resource holds its rules. What is not here: TLS and X.509 (`fleethaven-pki`),
@@ -21,6 +22,7 @@
 pub mod change;
 pub mod command;
 pub mod error;
+pub mod idempotency;
 pub mod keys;
 pub mod limits;
 pub mod query;
@@ -51,6 +53,7 @@ mod view;
 pub use change::{Change, classify};
 pub use command::{Action, Command, Context, Reply, evaluate};
 pub use error::{Error, ErrorCode};
+pub use idempotency::IdempotencyKey;
 pub use limits::Limits;
 pub use query::{Query, QueryKind, QueryReply, query};
 pub use view::{Effects, Emit, View, Write};

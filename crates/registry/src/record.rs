@@ -3,6 +3,7 @@
 
 mod accounts;
 mod certificates;
+mod first_reply;
 mod policies;
 mod rules;
 mod things;
@@ -13,6 +14,7 @@ use crate::error::Error;
 
 pub use accounts::{AccessKey, Account, IssuingCa};
 pub use certificates::{CaCertificate, Certificate, RegistrationCode, RegistrationTemplate};
+pub use first_reply::FirstReply;
 pub use policies::{Policy, PolicyAttachment, PolicyVersion};
 pub use rules::{Count, Rule, Tag};
 pub use things::{

@@ -96,7 +96,7 @@ impl Registry {
     /// # Errors
     /// Those of [`evaluate`].
     pub fn run(&mut self, action: Action) -> Result<Reply, Error> {
-        let command = Command { scope: self.scope, action };
+        let command = Command::new(self.scope, action);
         let context = self.context();
         let (reply, effects) = evaluate(&self.view, &command, &context)?;
         self.view.apply(&effects);

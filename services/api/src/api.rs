@@ -7,6 +7,7 @@ use bytes::Bytes;
 use fleethaven_daemon::clock;
 use fleethaven_fabric::Connections;
 use fleethaven_fabric::metadata::Metadata;
+use fleethaven_registry::IdempotencyKey;
 use fleethaven_storage::RetainedStore;
 use fleethaven_types::{AccountId, Scope};
 use http::request::Parts;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::answer::{Answer, Outcome};
-use crate::authentication::{self, Candidate, Claim, source_ip};
+use crate::authentication::{self, Candidate, Claim, Principal, source_ip};
 use crate::body;
 use crate::call::Call;
 use crate::config::ApiConfig;
@@ -30,6 +31,9 @@ use crate::metrics::Metrics;
 use crate::operations::{Labels, Mismatch, Operation, Router, Service};
 use crate::peer::Peer;
 use crate::sts;
+
+/// The header in which AWS's SDKs name a call; it is the same in all attempts at it.
+const INVOCATION_ID: &str = "amz-sdk-invocation-id";
 
 /// What requests share.
 pub(crate) struct State {
@@ -164,8 +168,18 @@ impl Api {
         let input = Input::new(labels, head.uri.query().unwrap_or_default(), head.headers.clone(), body)?;
         let source_ip = source_ip(peer);
         let server_name = peer.server_name.as_deref();
-        let call =
-            Call { state: &self.state, scope, principal, source_ip, server_name, request_id, now, input };
+        let key = idempotency_key(scope, &principal, operation.name, &input)?;
+        let call = Call {
+            state: &self.state,
+            scope,
+            principal,
+            source_ip,
+            server_name,
+            request_id,
+            now,
+            key,
+            input,
+        };
         dispatch(&operation, &call).await
     }
 
@@ -192,6 +206,24 @@ impl Api {
             Service::Control | Service::Jobs | Service::Sts => self.state.config.body_bytes,
         }
     }
+}
+
+/// SDKs name each call, and name it the same when they try again. It counts for its caller and operation only. A request
+/// without a name is its own.
+fn idempotency_key(
+    scope: Scope,
+    principal: &Principal,
+    operation: &str,
+    input: &Input,
+) -> Result<IdempotencyKey, Error> {
+    let (kind, id) = match principal {
+        Principal::AccessKey(id) => ("access-key", id),
+        Principal::Certificate(id) => ("certificate", id),
+    };
+    let name = input.header(INVOCATION_ID)?.filter(|name| !name.is_empty()).map(str::to_owned);
+    let name = name.unwrap_or_else(|| Uuid::new_v4().to_string());
+    let account = scope.account.to_string();
+    Ok(IdempotencyKey::of(&[&account, scope.region.as_str(), kind, id, operation, &name]))
 }
 
 async fn dispatch(operation: &Operation, call: &Call<'_>) -> Outcome {

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use fleethaven_fabric::metadata::Executed;
-use fleethaven_registry::{Action, Command, Query, QueryKind, QueryReply, Reply};
+use fleethaven_fabric::metadata::{Error as CallError, Executed};
+use fleethaven_registry::{Action, Command, IdempotencyKey, Query, QueryKind, QueryReply, Reply};
 use fleethaven_types::{Scope, Timestamp};
 use uuid::Uuid;
 
@@ -23,6 +23,8 @@ pub(crate) struct Call<'a> {
     pub(crate) request_id: Uuid,
     /// When the request came.
     pub(crate) now: Timestamp,
+    /// The same for all attempts of an SDK at one request.
+    pub(crate) key: IdempotencyKey,
     pub(crate) input: Input,
 }
 
@@ -30,8 +32,13 @@ impl Call<'_> {
     /// Carries out a change, and waits until it is in force everywhere, so that who gets the answer can rely
     /// on it.
     pub(crate) async fn execute(&self, action: Action) -> Result<Reply, Error> {
-        let command = Command { scope: self.scope, action };
-        let Executed { reply, revision } = self.state.metadata.execute(command).await?;
+        let command = Command { key: Some(self.key), ..Command::new(self.scope, action) };
+        let first = self.state.metadata.execute(command.clone()).await;
+        let Executed { reply, revision } = match first {
+            // Asked again under its key, it is carried out once, and answers as the first time.
+            Err(CallError::Unknown) => self.state.metadata.execute(command).await?,
+            known => known?,
+        };
         if revision != 0 && !self.state.metadata.in_force(revision).await {
             tracing::warn!(scope = %self.scope, revision, "a change is not in force everywhere yet");
         }

@@ -17,7 +17,9 @@ use fleethaven_pki::authority::Validity;
 use fleethaven_pki::{Attribute, Authority, Name, Serial};
 use fleethaven_registry::shapes::{AccessKey, CreateAccount, IssuingCa, Secret};
 use fleethaven_registry::testing::MemoryView;
-use fleethaven_registry::{Action, Command, Context, Limits, Query, QueryReply, evaluate, query};
+use fleethaven_registry::{
+    Action, Command, Context, IdempotencyKey, Limits, Query, QueryReply, evaluate, query,
+};
 use fleethaven_sigv4::{Credentials, PathEncoding, PayloadHash, RequestParts, Target, sign};
 use fleethaven_storage::{Error as StoreError, RetainedStore, RetainedTopic};
 use fleethaven_types::{Message, Profile, Scope, Utf8Bytes};
@@ -47,6 +49,8 @@ pub(crate) struct MemoryMetadata {
     pub(crate) awaited: AtomicU64,
     /// What every call answers instead, if set.
     pub(crate) failure: Mutex<Option<MetadataError>>,
+    /// The keys of all commands, in order.
+    pub(crate) keys: Mutex<Vec<Option<IdempotencyKey>>>,
 }
 
 impl MemoryMetadata {
@@ -55,6 +59,7 @@ impl MemoryMetadata {
     }
 
     fn run(&self, command: &Command) -> Result<Executed, MetadataError> {
+        self.keys.lock().push(command.key);
         self.fail()?;
         let mut random = [0; 32];
         random[..16].copy_from_slice(Uuid::new_v4().as_bytes());
@@ -271,7 +276,7 @@ impl House {
     pub(crate) fn with(change: impl FnOnce(&mut ApiConfig)) -> Self {
         let metadata = Arc::new(MemoryMetadata::default());
         let bootstrap = Action::BootstrapAccount(Box::new(account()));
-        metadata.run(&Command { scope: scope("us-east-1"), action: bootstrap }).unwrap();
+        metadata.run(&Command::new(scope("us-east-1"), bootstrap)).unwrap();
         let published = Arc::new(Published::default());
         let at = |port| HostPort { host: "localhost".to_owned(), port };
         let endpoints = Endpoints { base_domain: None, data: at(443), jobs: at(443), credentials: at(8443) };

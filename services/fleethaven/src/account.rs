@@ -27,7 +27,7 @@ pub(crate) async fn bootstrap(metadata: &dyn Metadata, scope: Scope, now: u64) -
         pagination_secret: Secret(secret(64)),
     };
     let action = Action::BootstrapAccount(Box::new(account));
-    metadata.execute(Command { scope, action }).await.context("cannot make the account")?;
+    metadata.execute(Command::new(scope, action)).await.context("cannot make the account")?;
     first_key(metadata, scope).await?.context("the account has no access key")
 }
 

@@ -6,6 +6,8 @@
 //! rejects one, the overlay is worth nothing: what is in flight is awaited, then all that was not applied is
 //! evaluated again from applied state.
 //!
+//! A command with a key leaves its reply with its effects; when it comes again it is answered from there.
+//!
 //! An answer that proposes nothing (a refusal, or nothing to change) was read through the overlay too: it is
 //! given only when every proposal it could have read is applied, or else evaluated again.
 
@@ -14,7 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fleethaven_fabric::metadata::{Error, Executed};
-use fleethaven_registry::{self as registry, Command, Context, Effects, Limits, Reply};
+use fleethaven_registry::{self as registry, Command, Context, Effects, Limits, Reply, View, idempotency};
 use fleethaven_types::Timestamp;
 use openraft::ReadPolicy;
 use tokio::sync::{mpsc, oneshot};
@@ -72,8 +74,32 @@ enum Fate {
 
 /// Something that is answered in its turn.
 enum InFlight {
-    Proposal { sequence: u64, request: Request, reply: Reply, keys: Vec<Bytes>, fate: Option<Fate> },
-    Settled { request: Request, answer: Answer },
+    Proposal {
+        sequence: u64,
+        request: Request,
+        reply: Reply,
+        keys: Vec<Bytes>,
+        fate: Option<Fate>,
+    },
+    Settled {
+        request: Request,
+        answer: Answer,
+    },
+    /// A command that was carried out before.
+    Repeated {
+        request: Request,
+        reply: Reply,
+    },
+}
+
+/// What evaluating a command came to.
+enum Evaluated {
+    /// To be replicated, then answered.
+    Effects(Reply, Effects),
+    /// Nothing to change.
+    Nothing(Reply),
+    /// It was carried out before; this is what it replied.
+    Repeated(Reply),
 }
 
 /// The evaluator of one group.
@@ -94,6 +120,8 @@ pub(crate) struct Evaluator {
     predecessor: u64,
     /// The last proposal applied.
     applied: u64,
+    /// Up to here, at least, the state is applied.
+    revision: u64,
     overlay: Overlay,
     in_flight: VecDeque<InFlight>,
     /// The overlay was dropped: nothing is evaluated until nothing is in flight.
@@ -122,6 +150,7 @@ impl Evaluator {
             sequence: 0,
             predecessor: 0,
             applied: 0,
+            revision: 0,
             overlay: Overlay::default(),
             in_flight: VecDeque::new(),
             broken: false,
@@ -164,7 +193,8 @@ impl Evaluator {
         if self.leading {
             return Ok(());
         }
-        let term = confirmed_term(&self.raft).await?;
+        let (term, revision) = confirmed(&self.raft).await?;
+        self.revision = self.revision.max(revision);
         if term != self.term {
             (self.term, self.sequence, self.applied) = (term, 0, 0);
         }
@@ -186,17 +216,20 @@ impl Evaluator {
         }
         match self.outcome(&request.command) {
             Err(error) => request.answer(Err(error)),
-            Ok(Ok((reply, effects))) if !effects.is_empty() => self.propose(request, reply, effects).await,
-            Ok(Ok((reply, _))) => self.settle_without_effect(request, Ok(Executed { reply, revision: 0 })),
+            Ok(Ok(Evaluated::Effects(reply, effects))) => self.propose(request, reply, effects).await,
+            Ok(Ok(Evaluated::Nothing(reply))) => {
+                self.settle_without_effect(request, Ok(Executed { reply, revision: 0 }));
+            }
+            Ok(Ok(Evaluated::Repeated(reply))) => self.settle_repeated(request, reply),
             Ok(Err(refusal)) => self.settle_without_effect(request, Err(refusal.into())),
         }
     }
 
     /// Evaluates on applied state and overlay; the outer error means that it could not be done.
-    fn outcome(&self, command: &Command) -> Result<Result<(Reply, Effects), registry::Error>, Error> {
+    fn outcome(&self, command: &Command) -> Result<Result<Evaluated, registry::Error>, Error> {
         let context = self.context()?;
         let base = self.state.now();
-        let outcome = registry::evaluate(&self.overlay.over(&base), command, &context);
+        let outcome = evaluated(&self.overlay.over(&base), command, &context);
         base.finish().map_err(|e| Error::Unavailable(format!("reading the state: {e}")))?;
         Ok(outcome)
     }
@@ -221,6 +254,15 @@ impl Evaluator {
             // The completion was dropped with the proposal and reports the fate as unknown.
             tracing::error!(%error, "a proposal could not be submitted");
         }
+    }
+
+    /// The first time may still be in flight, just as what a refusal was read from.
+    fn settle_repeated(&mut self, request: Request, reply: Reply) {
+        if !self.in_flight.is_empty() {
+            return self.in_flight.push_back(InFlight::Repeated { request, reply });
+        }
+        let revision = self.revision;
+        self.settle_without_effect(request, Ok(Executed { reply, revision }));
     }
 
     fn settle_without_effect(&mut self, request: Request, answer: Answer) {
@@ -249,7 +291,8 @@ impl Evaluator {
         let Some((fate, keys)) = found else { return };
         *fate = Some(ended);
         match ended {
-            Fate::Applied(_) => {
+            Fate::Applied(revision) => {
+                self.revision = self.revision.max(revision);
                 self.overlay.applied(of, keys);
                 self.applied = self.applied.max(of);
             }
@@ -271,8 +314,13 @@ impl Evaluator {
                     Fate::Void => self.again.push_back(request),
                     Fate::Unknown => request.answer(Err(Error::Unknown)),
                 },
-                InFlight::Settled { request, .. } if self.broken => self.again.push_back(request),
+                InFlight::Settled { request, .. } | InFlight::Repeated { request, .. } if self.broken => {
+                    self.again.push_back(request);
+                }
                 InFlight::Settled { request, answer } => request.answer(answer),
+                InFlight::Repeated { request, reply } => {
+                    request.answer(Ok(Executed { reply, revision: self.revision }));
+                }
             }
         }
     }
@@ -301,12 +349,30 @@ fn fate_of(result: Option<WriteResult>) -> Fate {
     }
 }
 
+fn evaluated(view: &dyn View, command: &Command, context: &Context) -> Result<Evaluated, registry::Error> {
+    if let Some(reply) = idempotency::recall(view, command, context.now)? {
+        return Ok(Evaluated::Repeated(reply));
+    }
+    let (reply, mut effects) = registry::evaluate(view, command, context)?;
+    if effects.is_empty() {
+        return Ok(Evaluated::Nothing(reply));
+    }
+    idempotency::remember(view, command, &reply, context.now, &mut effects)?;
+    Ok(Evaluated::Effects(reply, effects))
+}
+
 /// Confirms with a quorum that this node leads and waits until it has applied everything committed until now.
 /// Returns the term it leads in.
 pub(crate) async fn confirmed_term(raft: &Raft) -> Result<u64, Error> {
+    Ok(confirmed(raft).await?.0)
+}
+
+/// The same, and up to which revision the state was found applied.
+async fn confirmed(raft: &Raft) -> Result<(u64, u64), Error> {
     let read = raft.ensure_linearizable(ReadPolicy::ReadIndex).await;
     let read = read.map_err(|e| Error::Unavailable(e.to_string()))?;
-    Ok(read.log_id().leader_id.term)
+    let id = read.log_id();
+    Ok((id.leader_id.term, id.index))
 }
 
 #[cfg(test)]

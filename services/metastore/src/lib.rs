@@ -16,6 +16,8 @@
 //! | `changes`, `watch`, `markers` | watches without gaps; who has caught up with a change |
 //! | `group` | one raft group: the parts above, wired |
 //!
+//! Replies to keyed commands are kept in the state (`fleethaven_registry::idempotency`), as are TLS ticket keys.
+//!
 //! What things, certificates, policies and rules are is none of its business: `fleethaven-registry` knows.
 
 mod changes;

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod figures;
 pub(crate) mod fixture;
+mod idempotency;
 mod install;
 mod node;
 mod suite;

@@ -1,7 +1,7 @@
 //! `ExecuteRequest` and `ExecuteResponse`.
 
 use fleethaven_fabric::metadata::{Error as CallError, Executed};
-use fleethaven_registry::Command;
+use fleethaven_registry::{Command, IdempotencyKey};
 
 use super::outcome::{self, Failure};
 use super::{Error, from_json, to_json};
@@ -9,11 +9,20 @@ use crate::generated::metadata as wire;
 use crate::generated::metadata::execute_response::Outcome;
 
 pub(crate) fn request(command: &Command) -> Result<wire::ExecuteRequest, Error> {
-    Ok(wire::ExecuteRequest { command_json: to_json("command", command)? })
+    let idempotency_key = command.key.map(|key| key.as_bytes().to_vec()).unwrap_or_default();
+    Ok(wire::ExecuteRequest {
+        command_json: to_json("command", command)?,
+        idempotency_key: idempotency_key.into(),
+    })
 }
 
 pub(crate) fn command(request: &wire::ExecuteRequest) -> Result<Command, Error> {
-    from_json("command", &request.command_json)
+    let mut command: Command = from_json("command", &request.command_json)?;
+    if !request.idempotency_key.is_empty() {
+        let key = IdempotencyKey::from_bytes(&request.idempotency_key);
+        command.key = Some(key.ok_or(Error::Key(request.idempotency_key.len()))?);
+    }
+    Ok(command)
 }
 
 pub(crate) fn response(result: Result<Executed, CallError>) -> Result<wire::ExecuteResponse, Error> {

@@ -9,7 +9,7 @@ use fleethaven_fabric::metadata::{
     AppliedMarker, BoxFuture, Error, Executed, Metadata, Position, WatchEvent, WatchStream,
 };
 use fleethaven_registry::testing::Registry;
-use fleethaven_registry::{Command, Context, Query, QueryReply, Write, evaluate, query};
+use fleethaven_registry::{Command, Context, IdempotencyKey, Query, QueryReply, Write, evaluate, query};
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -26,12 +26,13 @@ struct State {
     revision: u64,
     watchers: Vec<mpsc::UnboundedSender<WatchEvent>>,
     refusal: Option<Error>,
+    last_key: Option<IdempotencyKey>,
 }
 
 impl Fake {
     pub(crate) fn new() -> Arc<Self> {
         let registry = Registry::new().unwrap();
-        let state = State { registry, revision: 1, watchers: Vec::new(), refusal: None };
+        let state = State { registry, revision: 1, watchers: Vec::new(), refusal: None, last_key: None };
         Arc::new(Self { state: Mutex::new(state), applied: Arc::default(), registered: Arc::default() })
     }
 
@@ -41,6 +42,11 @@ impl Fake {
 
     pub(crate) fn revision(&self) -> u64 {
         self.state.lock().revision
+    }
+
+    /// The key of the last command.
+    pub(crate) fn last_key(&self) -> Option<IdempotencyKey> {
+        self.state.lock().last_key
     }
 
     /// Every command fails with this from now on.
@@ -60,6 +66,7 @@ impl State {
     }
 
     fn run(&mut self, command: &Command) -> Result<Executed, Error> {
+        self.last_key = command.key;
         if let Some(error) = &self.refusal {
             return Err(error.clone());
         }

@@ -231,3 +231,50 @@ fn handling_can_move_between_threads() {
     let peer = peer();
     assert_send(&house.api.handle(&peer, Request::new(Full::<Bytes>::default())));
 }
+
+#[tokio::test]
+async fn attempts_at_one_call_share_a_key() {
+    let house = House::new();
+    let attempt = async |(method, target): (&str, &str), name: Option<&str>, region: &str| {
+        let headers: Vec<_> = name.map(|name| ("amz-sdk-invocation-id", name)).into_iter().collect();
+        let signing = Signing { region, ..Signing::default() };
+        house.send(&peer(), House::signed(signing, (method, target), &headers, b"{}")).await;
+        house.metadata.keys.lock().last().copied().flatten().unwrap()
+    };
+    let (create, delete) = (("POST", "/things/a"), ("DELETE", "/things/a"));
+    let first = attempt(create, Some("call-1"), "us-east-1").await;
+    assert_eq!(attempt(create, Some("call-1"), "us-east-1").await, first);
+    assert_ne!(attempt(create, Some("call-2"), "us-east-1").await, first);
+    assert_ne!(attempt(create, Some("call-1"), "eu-west-1").await, first, "another region");
+    assert_ne!(attempt(delete, Some("call-1"), "us-east-1").await, first, "another operation");
+    let unnamed = attempt(create, None, "us-east-1").await;
+    assert_ne!(attempt(create, None, "us-east-1").await, unnamed);
+}
+
+#[tokio::test]
+async fn a_change_whose_outcome_is_unknown_is_asked_for_again_under_its_key() {
+    let house = House::new();
+    *house.metadata.failure.lock() = Some(fleethaven_fabric::metadata::Error::Unknown);
+    house.metadata.keys.lock().clear();
+    // The key look-up fails, too: only the command counts here.
+    let command =
+        fleethaven_registry::Action::DeleteThing(Box::new(fleethaven_registry::shapes::DeleteThing {
+            thing_name: "a".to_owned(),
+            expected_version: None,
+        }));
+    let scope = crate::testing::scope("us-east-1");
+    let key = IdempotencyKey::of(&["k"]);
+    let input = Input::new(Vec::new(), "", http::HeaderMap::new(), Bytes::new()).unwrap();
+    let call = Call {
+        state: house.api.state(),
+        scope,
+        principal: Principal::AccessKey(KEY.to_owned()),
+        source_ip: source_ip(&peer()),
+        server_name: None,
+        now: clock::now(),
+        key,
+        input,
+    };
+    assert!(call.execute(command).await.is_err());
+    assert_eq!(*house.metadata.keys.lock(), [Some(key), Some(key)]);
+}

@@ -46,7 +46,7 @@ pub(crate) async fn open(config: Config) -> Arc<Metastore> {
 }
 
 pub(crate) fn command(action: Action) -> Command {
-    Command { scope: scope(), action }
+    Command::new(scope(), action)
 }
 
 pub(crate) fn create(name: &str) -> Command {
