@@ -5,6 +5,7 @@
 //! only lets a full handshake with a certificate that is known to be bad end with the right TLS alert.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use fleethaven_pki::Certificate;
@@ -116,6 +117,12 @@ impl ClientCertVerifier for PossessionVerifier {
 /// of version 1, and registration takes it.
 fn read(certificate: &CertificateDer<'_>) -> Result<Certificate, Error> {
     Certificate::parse_der(certificate).map_err(|_| CertificateError::BadEncoding.into())
+}
+
+/// Whether a handshake failed because the [gate](CertificateGate) did not let the client's certificate pass.
+pub fn is_refusal(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    matches!(error, Some(Error::InvalidCertificate(CertificateError::Revoked | CertificateError::Other(_))))
 }
 
 /// The certificate is not registered in the account.

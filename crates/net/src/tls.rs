@@ -1,15 +1,14 @@
 //! Server configurations by listener and ALPN.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, NoServerSessionStorage};
-use rustls::{CipherSuite, ServerConfig};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{CipherSuite, ServerConfig, SupportedProtocolVersion};
 
+use crate::certificates::ServerCertificates;
 use crate::possession::{CertificateGate, PossessionVerifier};
+use crate::tickets::{TicketKeys, Ticketer};
 
 /// ALPN name of MQTT with a client certificate on port 443.
 pub const ALPN_MQTT_CA: &[u8] = b"x-amzn-mqtt-ca";
@@ -20,44 +19,39 @@ pub const ALPN_HTTP_CA: &[u8] = b"x-amzn-http-ca";
 /// ALPN names of plain HTTPS.
 pub const ALPN_HTTP: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// Why a server certificate or its key cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file cannot be read or holds no PEM of the expected kind.
-    #[error("cannot read {what} from {path}: {source}")]
-    Pem {
-        /// What was looked for.
-        what: &'static str,
-        /// Where.
-        path: String,
-        /// Why not.
-        source: rustls_pki_types::pem::Error,
-    },
-    /// The certificate and key do not go together, or the key's kind is not supported.
-    #[error("the server certificate and key cannot be used: {0}")]
-    Tls(#[from] rustls::Error),
+/// Versions of TLS that clients may use. QUIC is 1.3 by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versions {
+    /// 1.2 and 1.3.
+    Both,
+    /// 1.2 only.
+    Tls12,
+    /// 1.3 only.
+    Tls13,
 }
 
-/// A server certificate chain with its key.
-#[derive(Debug)]
-pub struct Identity {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-}
-
-impl Identity {
-    /// Reads a PEM chain (server certificate first) and its PEM key.
-    pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, Error> {
-        let pem = |what, path: &Path| {
-            let path = path.display().to_string();
-            move |source| Error::Pem { what, path, source }
-        };
-        let chain = CertificateDer::pem_file_iter(certificate)
-            .and_then(Iterator::collect)
-            .map_err(pem("the server certificate", certificate))?;
-        let key = PrivateKeyDer::from_pem_file(key).map_err(pem("the server key", key))?;
-        Ok(Self { chain, key })
+impl Versions {
+    fn allowed(self) -> Vec<&'static SupportedProtocolVersion> {
+        let (old, new) = (&rustls::version::TLS12, &rustls::version::TLS13);
+        match self {
+            Self::Both => vec![new, old],
+            Self::Tls12 => vec![old],
+            Self::Tls13 => vec![new],
+        }
     }
+}
+
+/// What the configurations are made of.
+#[derive(Clone)]
+pub struct Settings {
+    /// What clients are shown; may be replaced while running.
+    pub certificates: Arc<ServerCertificates>,
+    /// Under what sessions are resumed; may be replaced while running.
+    pub tickets: Arc<TicketKeys>,
+    /// Asked about client certificates during full handshakes.
+    pub gate: Arc<dyn CertificateGate>,
+    /// Versions of TLS.
+    pub versions: Versions,
 }
 
 /// What a port offers and asks for.
@@ -73,8 +67,7 @@ pub enum Endpoint {
     Quic,
 }
 
-/// The server configurations of all endpoints. Each has its own ticket keys, so that a session started under one
-/// authentication mode cannot be resumed under another.
+/// The server configurations of all endpoints. A session started under one cannot be resumed under another.
 pub struct ServerTls {
     mqtt: Arc<ServerConfig>,
     https: Arc<ServerConfig>,
@@ -86,21 +79,30 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
-    /// Builds the configurations. TLS 1.2 and 1.3 with aws-lc-rs; QUIC is 1.3 by itself.
-    pub fn new(identity: &Identity, gate: &Arc<dyn CertificateGate>) -> Result<Self, Error> {
+    /// Builds the configurations, with aws-lc-rs.
+    ///
+    /// # Errors
+    /// None in practice: the provider has cipher suites for both versions.
+    pub fn new(settings: &Settings) -> Result<Self, rustls::Error> {
         let provider = Arc::new(provider());
-        let build = |client_certificate: bool, alpn: &[&[u8]]| -> Result<Arc<ServerConfig>, Error> {
-            config(&provider, identity, client_certificate.then_some(gate), alpn)
+        let build = |context, client_certificate, alpn: &[&[u8]]| {
+            config(&provider, settings, context, client_certificate, alpn)
         };
+        let quic = Settings { versions: Versions::Tls13, ..settings.clone() };
+        // The contexts bind tickets (`tickets`): whoever changes how an endpoint authenticates clients gives it another.
         Ok(Self {
             // Clients on 8883 offer no ALPN, or sometimes `mqtt`.
-            mqtt: build(true, &[ALPN_MQTT_CA, ALPN_MQTT])?,
-            https: build(false, &ALPN_HTTP)?,
-            https_mutual: build(true, &[ALPN_HTTP_CA, b"http/1.1", b"h2"])?,
-            alpn_mqtt_ca: build(true, &[ALPN_MQTT_CA])?,
-            alpn_mqtt: build(false, &[ALPN_MQTT])?,
-            alpn_http_ca: build(true, &[ALPN_HTTP_CA])?,
-            quic: build(true, &[ALPN_MQTT])?,
+            mqtt: build("mqtt: any client certificate", true, &[ALPN_MQTT_CA, ALPN_MQTT])?,
+            https: build("https: no client certificate", false, &ALPN_HTTP)?,
+            https_mutual: build(
+                "https-mtls: any client certificate",
+                true,
+                &[ALPN_HTTP_CA, b"http/1.1", b"h2"],
+            )?,
+            alpn_mqtt_ca: build("https, mqtt: any client certificate", true, &[ALPN_MQTT_CA])?,
+            alpn_mqtt: build("https, mqtt: custom authorizer", false, &[ALPN_MQTT])?,
+            alpn_http_ca: build("https, http: any client certificate", true, &[ALPN_HTTP_CA])?,
+            quic: config(&provider, &quic, "quic: any client certificate", true, &[ALPN_MQTT])?,
         })
     }
 
@@ -149,26 +151,27 @@ fn provider() -> CryptoProvider {
 
 fn config(
     provider: &Arc<CryptoProvider>,
-    identity: &Identity,
-    gate: Option<&Arc<dyn CertificateGate>>,
+    settings: &Settings,
+    context: &'static str,
+    client_certificate: bool,
     alpn: &[&[u8]],
-) -> Result<Arc<ServerConfig>, Error> {
-    let builder =
-        ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-    let builder = match gate {
-        Some(gate) => builder.with_client_cert_verifier(Arc::new(PossessionVerifier::new(
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&settings.versions.allowed())?;
+    let builder = match client_certificate {
+        true => builder.with_client_cert_verifier(Arc::new(PossessionVerifier::new(
             provider.clone(),
-            gate.clone(),
+            settings.gate.clone(),
             true,
         ))),
-        None => builder.with_no_client_auth(),
+        false => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
+    let mut config = builder.with_cert_resolver(settings.certificates.clone());
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     config.ignore_client_order = true;
     // Resumption is by stateless tickets, one per handshake; no 0-RTT.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    config.ticketer = Arc::new(Ticketer::new(settings.tickets.clone(), context));
     config.send_tls13_tickets = 1;
     config.max_early_data_size = 0;
     Ok(Arc::new(config))

@@ -19,6 +19,7 @@ use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
 use crate::{
     accounts, ca_certificates, certificates, policies, principals, rules, tags, thing_types, things,
+    ticket_keys,
 };
 
 /// One change, asked for by an operator, a device or a service, in one account and region.
@@ -133,6 +134,8 @@ pub enum Action {
     CreateAccessKey(Box<AccessKey>),
     /// Ours: removes an access key of the scope's account, by its id. → [`Reply::Done`]
     DeleteAccessKey(String),
+    /// Ours: makes new TLS ticket keys when it is time, whatever the scope. → [`Reply::Done`]
+    RotateTicketKeys,
 }
 
 /// The answer to a command that was carried out.
@@ -177,6 +180,7 @@ impl Action {
                 | Self::CreateAccount(_)
                 | Self::CreateAccessKey(_)
                 | Self::DeleteAccessKey(_)
+                | Self::RotateTicketKeys
         )
     }
 }
@@ -222,6 +226,7 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::CreateAccount(args) => accounts::create(store, context, args),
         Action::CreateAccessKey(args) => accounts::create_access_key(store, context, args),
         Action::DeleteAccessKey(id) => accounts::delete_access_key(store, id),
+        Action::RotateTicketKeys => ticket_keys::rotate(store, context),
     }
 }
 

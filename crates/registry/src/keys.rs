@@ -39,6 +39,7 @@
 //! | `global/_/scope/<account>·<region>`: something was created there | – |
 //! | `global/_/certificate/<id>·<account>·<region>` | – |
 //! | `global/_/ca-certificate/<id>·<region>·<account>`: registered in DEFAULT mode | – |
+//! | `global/_/ticket-keys/` | [`TicketKeys`](crate::record::TicketKeys) |
 //! | `global/_/first-reply/<idempotency key, hexadecimal>` | [`FirstReply`](crate::record::FirstReply) |
 //! | `global/_/first-reply-slot/<16 hexadecimal digits>` | the key of the record in this slot |
 //! | `global/_/next-first-reply/` | [`Count`](crate::record::Count) |
@@ -334,6 +335,11 @@ pub(crate) fn access_key_of_account(account: AccountId, id: &str) -> Bytes {
 
 pub(crate) fn issuing_ca(account: AccountId) -> Bytes {
     account_wide(account, "issuing-ca", "")
+}
+
+/// The TLS ticket keys.
+pub fn ticket_keys() -> Bytes {
+    global("ticket-keys", &[])
 }
 
 pub(crate) fn first_reply(key: &IdempotencyKey) -> Bytes {

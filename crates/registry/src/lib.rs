@@ -12,6 +12,7 @@
 //! - [`change`]: what a changed key means to a cache; [`keys`]: the key layout and prefixes to watch;
 //!   [`record`]: the stored values
 //! - [`idempotency`]: what a command that comes again is answered
+//! - [`ticket_keys`]: the keys of TLS session tickets, and when they change
 //! - [`testing`]: a [`View`] in memory
 //!
 //! Inside, one module per resource holds its rules. What is not here: TLS and X.509 (`fleethaven-pki`),
@@ -29,6 +30,7 @@ pub mod query;
 pub mod record;
 pub mod shapes;
 pub mod testing;
+pub mod ticket_keys;
 
 mod accounts;
 mod ca_certificates;

@@ -7,6 +7,7 @@ mod first_reply;
 mod policies;
 mod rules;
 mod things;
+mod ticket_keys;
 
 use prost::Message;
 
@@ -20,6 +21,7 @@ pub use rules::{Count, Rule, Tag};
 pub use things::{
     Mqtt5Configuration, PropagatingAttribute, PropagatingValue, Thing, ThingPrincipal, ThingType,
 };
+pub use ticket_keys::{TicketKey, TicketKeys};
 
 /// Reads a stored value. A value that is no `R` is our own failure: `InternalFailureException`.
 pub fn decode<R: Message + Default>(value: &[u8]) -> Result<R, Error> {

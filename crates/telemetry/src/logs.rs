@@ -77,6 +77,19 @@ impl Default for LogOptions {
     }
 }
 
+/// Whether a filter is one, without setting anything up.
+///
+/// # Errors
+/// The filter is not valid.
+pub fn check_filter(filter: &str) -> Result<(), Error> {
+    parse(filter).map(drop)
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, Error> {
+    let parsed = EnvFilter::builder().parse(filter);
+    parsed.map_err(|reason| Error::Filter { filter: filter.to_owned(), reason })
+}
+
 /// Sends the process's events to standard error. What cannot be written there (closed, or its reader gone)
 /// is dropped without a word: a broker outlives its log collector.
 ///
@@ -96,9 +109,7 @@ fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder()
-        .parse(&options.filter)
-        .map_err(|reason| Error::Filter { filter: options.filter.clone(), reason })?;
+    let filter = parse(&options.filter)?;
     // Internal errors would be reported with `eprintln!`, which panics when standard error is closed.
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use fleethaven_net::Identity;
 use fleethaven_pki::{Attribute, Authority, Certificate, EndEntityUse, Name, Serial, ServerName, Validity};
 
-use crate::cli::DevArgs;
+use crate::cli::{DevArgs, SniCertificate};
 use crate::data_dir::DataDir;
 
 const CA: &str = "ca.pem";
@@ -24,22 +24,58 @@ const SERVER_DAYS: u64 = 820;
 /// A server certificate that is good for less than this is made anew.
 const RENEW_DAYS: u64 = 30;
 
-/// What the listeners show, and what clients trust.
-pub(crate) struct ServerCertificates {
-    pub(crate) identity: Identity,
+/// The files of what the listeners show, and of what clients trust.
+#[derive(Clone)]
+pub(crate) struct ServerFiles {
+    /// Shown where no name fits.
+    pub(crate) default: SniCertificate,
+    /// Shown by name.
+    pub(crate) others: Vec<SniCertificate>,
     /// The CA file that clients are given.
     pub(crate) ca_file: PathBuf,
 }
 
+impl ServerFiles {
+    /// All of them, the default first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &SniCertificate> {
+        std::iter::once(&self.default).chain(&self.others)
+    }
+
+    /// Reads all: the default certificate, then the others.
+    pub(crate) fn read(&self) -> Result<(Identity, Vec<Identity>)> {
+        let others = self.others.iter().map(identity).collect::<Result<_>>()?;
+        Ok((identity(&self.default)?, others))
+    }
+}
+
+/// Reads a server certificate and its key.
+pub(crate) fn identity(files: &SniCertificate) -> Result<Identity> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let identity = Identity::from_files(&files.certificate, &files.key, &provider)?;
+    Ok(match files.names.is_empty() {
+        true => identity,
+        false => identity.for_names(files.names.clone()),
+    })
+}
+
+/// A server certificate by name without a name would never be shown.
+pub(crate) fn check_names(files: &SniCertificate, identity: &Identity) -> Result<()> {
+    if identity.names().is_empty() {
+        bail!("{} has no DNS name: say which it is for with name=NAME", files.certificate.display());
+    }
+    Ok(())
+}
+
 /// The user's server certificate if one was given; otherwise our own, made or renewed as needed.
-pub(crate) fn server(arguments: &DevArgs, data: &DataDir, now: u64) -> Result<ServerCertificates> {
+pub(crate) fn server(arguments: &DevArgs, data: &DataDir, now: u64) -> Result<ServerFiles> {
+    let others = arguments.sni_cert.clone();
+    let pair = |certificate, key| SniCertificate { certificate, key, names: Vec::new() };
     let ca_file = data.path(CA);
     let authority = authority(data, now)?;
     if let (Some(certificate), Some(key)) = (&arguments.server_cert, &arguments.server_key) {
-        let identity = Identity::from_files(certificate, key)?;
         // Clients trust whoever issued it; its chain is the best that we know of that.
         let ca_file = certificate.canonicalize().unwrap_or(ca_file);
-        return Ok(ServerCertificates { identity, ca_file });
+        return Ok(ServerFiles { default: pair(certificate.clone(), key.clone()), others, ca_file });
     }
     let names = names(arguments);
     let listed = names.iter().map(|name| format!("{name:?}\n")).collect::<String>();
@@ -52,8 +88,15 @@ pub(crate) fn server(arguments: &DevArgs, data: &DataDir, now: u64) -> Result<Se
         data.write(SERVER, &issued.certificate.pem())?;
         data.write(SERVER_NAMES, &listed)?;
     }
-    let identity = Identity::from_files(&data.path(SERVER), &data.path(SERVER_KEY))?;
-    Ok(ServerCertificates { identity, ca_file })
+    Ok(ServerFiles { default: pair(data.path(SERVER), data.path(SERVER_KEY)), others, ca_file })
+}
+
+/// Whether a certificate can be made for the names that the first start, or a new `--san`, asks for.
+pub(crate) fn check_san(arguments: &DevArgs, now: u64) -> Result<()> {
+    let validity = Validity { not_before: now - DAY, not_after: now + DAY };
+    let authority = create("check", now)?;
+    authority.issue_server(&names(arguments), EndEntityUse::Server, serial(), validity)?;
+    Ok(())
 }
 
 /// A new CA for an account's devices: PEM certificate and PEM key.

@@ -1,10 +1,12 @@
 //! What a user types. Every flag can also be set in the environment, as `FLEETHAVEN_` and its name in capitals.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use fleethaven_net::proxy::Network;
+use fleethaven_net::tls::Versions;
 use fleethaven_types::{AccountId, Profile, Region};
 
 /// The self-hosted AWS IoT Core.
@@ -97,10 +99,47 @@ pub(crate) struct DevArgs {
     #[arg(long, value_name = "FILE", env = "FLEETHAVEN_SERVER_KEY", requires = "server_cert")]
     pub(crate) server_key: Option<PathBuf>,
 
+    /// A further server certificate, shown to clients that ask for one of its names (SNI). Without `name=`, those are the DNS
+    /// names in the certificate. May be repeated; in the environment parted by semicolons.
+    #[arg(
+        long,
+        value_name = "cert=FILE,key=FILE[,name=NAME]...",
+        env = "FLEETHAVEN_SNI_CERT",
+        value_delimiter = ';'
+    )]
+    pub(crate) sni_cert: Vec<SniCertificate>,
+
+    /// Versions of TLS that clients may use. QUIC is 1.3 by itself.
+    #[arg(
+        long,
+        value_name = "1.2|1.3",
+        env = "FLEETHAVEN_TLS_VERSIONS",
+        value_delimiter = ',',
+        default_values_t = [TlsVersion::Tls12, TlsVersion::Tls13]
+    )]
+    pub(crate) tls_versions: Vec<TlsVersion>,
+
+    /// Networks of load balancers in front of --mqtt-tls: connections from there begin with a PROXY protocol header
+    /// (version 1 or 2), which tells the client's address. May be repeated.
+    #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_MQTT_TLS_PROXY", value_delimiter = ',')]
+    pub(crate) mqtt_tls_proxy: Vec<Network>,
+
+    /// The same for --https.
+    #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_HTTPS_PROXY", value_delimiter = ',')]
+    pub(crate) https_proxy: Vec<Network>,
+
+    /// The same for --https-mtls.
+    #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_HTTPS_MTLS_PROXY", value_delimiter = ',')]
+    pub(crate) https_mtls_proxy: Vec<Network>,
+
+    /// The same for --mqtt.
+    #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_MQTT_PROXY", value_delimiter = ',')]
+    pub(crate) mqtt_proxy: Vec<Network>,
+
     /// Networks that outbound calls of rule actions may reach although they are loopback, link-local or private. May be
     /// repeated. (No action that calls out is available yet.)
     #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_ALLOW_OUTBOUND", value_delimiter = ',')]
-    pub(crate) allow_outbound: Vec<Cidr>,
+    pub(crate) allow_outbound: Vec<Network>,
 
     /// Endpoints are named `<account>.{data,jobs,credentials}.<base domain>`.
     #[arg(long, value_name = "DOMAIN", env = "FLEETHAVEN_BASE_DOMAIN")]
@@ -128,23 +167,52 @@ pub(crate) struct DevArgs {
     pub(crate) log_format: Option<String>,
 }
 
-/// A network: an address and a prefix length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cidr {
-    pub(crate) address: IpAddr,
-    pub(crate) prefix: u8,
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TlsVersion {
+    #[value(name = "1.2")]
+    Tls12,
+    #[value(name = "1.3")]
+    Tls13,
 }
 
-impl FromStr for Cidr {
+impl std::fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Tls12 => "1.2",
+            Self::Tls13 => "1.3",
+        })
+    }
+}
+
+/// A server certificate for some names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SniCertificate {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    /// Empty: those in the certificate.
+    pub(crate) names: Vec<String>,
+}
+
+impl FromStr for SniCertificate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || format!("'{text}' is not a network such as 10.0.0.0/8 or ::1/128");
-        let (address, prefix) = text.split_once('/').ok_or_else(expected)?;
-        let address: IpAddr = address.parse().map_err(|_| expected())?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.parse().ok().filter(|prefix| *prefix <= longest).ok_or_else(expected)?;
-        Ok(Self { address, prefix })
+        let (mut certificate, mut key, mut names) = (None, None, Vec::new());
+        for part in text.split(',') {
+            match part.split_once('=') {
+                Some(("cert", file)) if certificate.is_none() => certificate = Some(file.into()),
+                Some(("key", file)) if key.is_none() => key = Some(file.into()),
+                Some(("name", name)) if !name.is_empty() => names.push(name.to_owned()),
+                _ => {
+                    return Err(format!("'{part}' is none of cert=FILE, key=FILE (once each) and name=NAME"));
+                }
+            }
+        }
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Ok(Self { certificate, key, names }),
+            _ => Err(format!("'{text}' needs both cert=FILE and key=FILE")),
+        }
     }
 }
 
@@ -160,10 +228,23 @@ impl DevArgs {
                  loopback address, or add --mqtt-any-address if that is what you want"
             ));
         }
+        if self.quic.is_some() && !self.tls_versions.contains(&TlsVersion::Tls13) {
+            return Err("--quic needs TLS 1.3: add 1.3 to --tls-versions, or leave --quic out".to_owned());
+        }
         if self.cores == Some(0) {
             return Err("--cores 0 leaves nothing to run on: use at least 1".to_owned());
         }
         Ok(())
+    }
+
+    /// The versions of TLS in force.
+    pub(crate) fn versions(&self) -> Versions {
+        let allowed = |version| self.tls_versions.contains(&version);
+        match (allowed(TlsVersion::Tls12), allowed(TlsVersion::Tls13)) {
+            (true, false) => Versions::Tls12,
+            (false, true) => Versions::Tls13,
+            _ => Versions::Both,
+        }
     }
 }
 
@@ -190,11 +271,31 @@ mod tests {
     }
 
     #[test]
-    fn networks() {
-        assert!("10.0.0.0/8".parse::<Cidr>().is_ok());
-        assert!("::1/128".parse::<Cidr>().is_ok());
-        for bad in ["10.0.0.0", "10.0.0.0/33", "x/8", "10.0.0.0/-1"] {
-            assert!(bad.parse::<Cidr>().is_err(), "{bad}");
+    fn certificates_for_names() {
+        let read = |text: &str| text.parse::<SniCertificate>();
+        let plain = read("cert=/a.pem,key=/a.key").unwrap();
+        assert_eq!((plain.certificate, plain.key, plain.names), ("/a.pem".into(), "/a.key".into(), vec![]));
+        assert_eq!(read("key=k,cert=c,name=a.b,name=*.b").unwrap().names, ["a.b", "*.b"]);
+        for (bad, part) in [
+            ("cert=c", "needs both"),
+            ("cert=c,key=k,cert=d", "'cert=d'"),
+            ("cert=c,key=k,name=", "'name='"),
+            ("/a.pem,/a.key", "'/a.pem'"),
+        ] {
+            assert!(read(bad).unwrap_err().contains(part), "{bad}");
         }
+    }
+
+    #[test]
+    fn versions_of_tls() {
+        let arguments = |line: &str| {
+            let Cli { command: Command::Dev(arguments) } = Cli::parse_from(line.split(' '));
+            arguments
+        };
+        assert_eq!(arguments("fleethaven dev").versions(), Versions::Both);
+        assert_eq!(arguments("fleethaven dev --tls-versions 1.3").versions(), Versions::Tls13);
+        let old = arguments("fleethaven dev --tls-versions 1.2 --quic 127.0.0.1:0");
+        assert_eq!(old.versions(), Versions::Tls12);
+        assert!(old.check().unwrap_err().contains("--quic needs TLS 1.3"));
     }
 }

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 use fleethaven_types::{Behaviour, Limits, Profile};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -113,12 +113,13 @@ fn overlay<T: Serialize + DeserializeOwned>(table: &str, bundle: &T, file: &Tabl
 /// The settings in force as a file that would give them.
 fn print(matches: &ArgMatches, limits: &Limits, behaviour: &Behaviour) -> Result<String> {
     let mut table = Table::new();
+    let described = Cli::command();
     if let Some(("dev", dev)) = matches.subcommand() {
         for id in dev.ids() {
             let name = id.as_str().replace('_', "-");
             let Ok(Some(values)) = dev.try_get_raw(id.as_str()) else { continue };
             let mut values: Vec<Value> = values.map(|value| typed(&value.to_string_lossy())).collect();
-            let one = values.len() == 1 && !matches!(name.as_str(), "san" | "allow-outbound");
+            let one = values.len() == 1 && !is_list(&described, id.as_str());
             let value = if one { values.swap_remove(0) } else { Value::Array(values) };
             if !matches!(name.as_str(), "config" | "print-config" | "check-config") && id != "DevArgs" {
                 table.insert(name, value);
@@ -130,11 +131,27 @@ fn print(matches: &ArgMatches, limits: &Limits, behaviour: &Behaviour) -> Result
     Ok(toml::to_string(&table)?)
 }
 
+/// Whether a setting may be given more than once.
+fn is_list(command: &clap::Command, id: &str) -> bool {
+    let mut arguments = command.find_subcommand("dev").into_iter().flat_map(clap::Command::get_arguments);
+    arguments.any(|argument| argument.get_id() == id && matches!(argument.get_action(), ArgAction::Append))
+}
+
 fn typed(text: &str) -> Value {
     match text {
         "true" => Value::Boolean(true),
         "false" => Value::Boolean(false),
         text => Value::String(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+impl Config {
+    /// These arguments with the profile's bundles.
+    pub(crate) fn for_tests(arguments: DevArgs) -> Self {
+        let profile = arguments.profile;
+        let (limits, behaviour) = (Limits::of(profile), Behaviour::of(profile));
+        Self { arguments, limits, behaviour, printed: String::new() }
     }
 }
 

@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail};
 use fleethaven_api::HostPort;
 use fleethaven_daemon::clock;
 use fleethaven_daemon::shutdown::{Shutdown, Signals};
-use fleethaven_gateway::{Beat, Listener, ListenerKind, Pulse};
-use fleethaven_net::tls::Endpoint;
+use fleethaven_gateway::{Beat, Listener, ListenerKind, Protocol, Pulse};
+use fleethaven_net::proxy::{Network, Trusted};
+use fleethaven_net::tls::{self, Endpoint};
 use fleethaven_net::{CertificateGate, ServerTls, quic, websocket};
 use fleethaven_telemetry::admin::Admin;
 use fleethaven_telemetry::logs::{self, LogOptions};
@@ -20,18 +21,22 @@ use tokio::net::TcpListener;
 
 use crate::account;
 use crate::certificates;
+use crate::check;
 use crate::cli::DevArgs;
 use crate::config::Config;
 use crate::data_dir::DataDir;
-use crate::https::Https;
+use crate::housekeeping;
+use crate::https::{Door, Https};
+use crate::metrics::Metrics;
 use crate::ready::{Bound, Ready, host};
+use crate::reload::Reload;
 use crate::wiring::{Services, Stores, settings};
 
 /// Runs until it is told to stop.
 pub(crate) fn main(config: Config) -> Result<()> {
     let arguments = &config.arguments;
     if arguments.print_config || arguments.check_config {
-        return if arguments.print_config { print(&config.printed) } else { Ok(()) };
+        return if arguments.print_config { print(&config.printed) } else { check::check(&config) };
     }
     let mut log = LogOptions { filter: arguments.log.clone(), ..LogOptions::default() };
     if let Some(format) = &arguments.log_format {
@@ -72,6 +77,8 @@ async fn run(Config { arguments, limits, behaviour, .. }: Config) -> Result<()> 
     let now = clock::now().as_secs();
     let server = certificates::server(&arguments, &data, now)?;
     let registry = Registry::new();
+    let ca_file = server.ca_file.clone();
+    let reload = Reload::start(server, Metrics::new(&registry)?)?;
     let admin = Admin::new(registry.clone());
     let readiness = admin.readiness("services");
     let (stop, stopping) = Shutdown::new();
@@ -81,12 +88,26 @@ async fn run(Config { arguments, limits, behaviour, .. }: Config) -> Result<()> 
 
     let stores = Stores::open(&data.path(""), arguments.profile).await?;
     let credentials = account::bootstrap(&*stores.metastore, scope, now).await?;
+    housekeeping::rotate_ticket_keys(&*stores.metastore, scope).await?;
+    tokio::spawn(housekeeping::keep_ticket_keys(stores.metastore.clone(), scope));
     let settings = settings(behaviour, limits, scope);
     let services = Services::start(&stores, settings, scope, cores, &registry).await?;
     let gate: Arc<dyn CertificateGate> = services.identity.clone();
-    let tls = Arc::new(ServerTls::new(&server.identity, &gate)?);
+    let tls = Arc::new(ServerTls::new(&tls::Settings {
+        certificates: reload.certificates(),
+        tickets: services.tickets.clone(),
+        gate,
+        versions: arguments.versions(),
+    })?);
+    tokio::spawn(reload.run());
     let quic_tls = tls.fixed(Endpoint::Quic);
-    let listeners = listeners(sockets.mqtt_tls, sockets.mqtt, &tls);
+    let front = |protocol, proxies: &[Network]| {
+        Arc::new(ListenerKind { protocol, proxies: Trusted::new(proxies.to_vec()) })
+    };
+    let listeners = listeners(
+        (sockets.mqtt_tls, front(Protocol::Tls(tls.clone()), &arguments.mqtt_tls_proxy)),
+        (sockets.mqtt, front(Protocol::Plain, &arguments.mqtt_proxy)),
+    );
     let gateway = Arc::new(services.gateway(&stores, listeners, pulse(&admin, cores))?);
     let at = HostPort { host: host(bound.https.ip()), port: bound.https.port() };
     let naming = (arguments.base_domain.clone(), arguments.single_region, at);
@@ -95,10 +116,14 @@ async fn run(Config { arguments, limits, behaviour, .. }: Config) -> Result<()> 
     let frame = services.packet_bytes();
     let websocket_limits = websocket::Limits { max_frame: frame, max_message: frame };
     let https = Arc::new(Https { api, tls, identity, gateway: gateway.clone(), websocket_limits });
-    let mut serving =
-        vec![tokio::spawn(https.clone().serve(sockets.https, Endpoint::Https, stopping.clone()))];
+    let mut serving = vec![tokio::spawn(https.clone().serve(
+        sockets.https,
+        Door::new(Endpoint::Https, &arguments.https_proxy),
+        stopping.clone(),
+    ))];
     if let Some(listener) = sockets.https_mtls {
-        serving.push(tokio::spawn(https.clone().serve(listener, Endpoint::HttpsMutual, stopping.clone())));
+        let door = Door::new(Endpoint::HttpsMutual, &arguments.https_mtls_proxy);
+        serving.push(tokio::spawn(https.clone().serve(listener, door, stopping.clone())));
     }
     drop(https);
     if let Some(address) = arguments.quic {
@@ -111,7 +136,7 @@ async fn run(Config { arguments, limits, behaviour, .. }: Config) -> Result<()> 
     }
     readiness.set(true);
     admin.started();
-    Ready::new(scope, &bound, credentials, server.ca_file, &data)?.print()?;
+    Ready::new(scope, &bound, credentials, ca_file, &data)?.print()?;
 
     let signal = signals.wait().await;
     tracing::info!(signal, "draining");
@@ -156,12 +181,9 @@ fn available_cores() -> u8 {
 
 /// Per core, its copy of each MQTT listener.
 fn listeners(
-    mqtt_tls: Vec<std::net::TcpListener>,
-    mqtt: Vec<std::net::TcpListener>,
-    tls: &Arc<ServerTls>,
+    (mqtt_tls, tls): (Vec<std::net::TcpListener>, Arc<ListenerKind>),
+    (mqtt, plain): (Vec<std::net::TcpListener>, Arc<ListenerKind>),
 ) -> Vec<Vec<Listener>> {
-    let tls = Arc::new(ListenerKind::Tls(tls.clone()));
-    let plain = Arc::new(ListenerKind::Plain);
     let mut cores: Vec<Vec<Listener>> =
         mqtt_tls.into_iter().map(|socket| vec![Listener { socket, kind: tls.clone() }]).collect();
     for (core, socket) in cores.iter_mut().zip(mqtt) {

@@ -1,22 +1,26 @@
-//! What has to happen from time to time: sessions expire; and once at start, the wills of connections that a dead process
+//! What has to happen from time to time: sessions expire, TLS ticket keys change; and once at start, the wills of connections that a dead process
 //! left behind.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleethaven_daemon::clock;
-use fleethaven_fabric::Publish;
+use fleethaven_fabric::metadata::Error as MetadataError;
+use fleethaven_fabric::{Metadata, Publish};
 use fleethaven_gateway::IdentityCache;
 use fleethaven_gateway::lifecycle::{self, Client, Happened};
+use fleethaven_registry::{Action, Command};
 use fleethaven_router::Router;
 use fleethaven_session::{DisconnectReason, Now, published_will};
 use fleethaven_storage::request::Orphan;
 use fleethaven_storage::{Error, SessionStore, StoredWill};
-use fleethaven_types::Message;
+use fleethaven_types::{Message, Scope};
 use tokio::task::JoinSet;
 
 /// How often expired sessions are looked for.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How often the leader is asked about ticket keys, which are good for hours.
+const TICKET_KEYS_INTERVAL: Duration = Duration::from_secs(60);
 /// Sessions deleted at a time.
 const PAGE: usize = 1000;
 
@@ -87,6 +91,22 @@ async fn publish_will(will: &StoredWill, publish: &dyn Publish) {
     let now = Now { instant: tokio::time::Instant::now().into_std(), wall: clock::now() };
     if let Err(error) = publish.publish(published_will(&will.message, now)).await {
         tracing::error!(%error, topic = %will.message.topic, "a will could not be published");
+    }
+}
+
+/// Has the metastore's leader look whether it is time for new TLS ticket keys; it makes the first ones.
+pub(crate) async fn rotate_ticket_keys(metadata: &dyn Metadata, scope: Scope) -> Result<(), MetadataError> {
+    metadata.execute(Command::new(scope, Action::RotateTicketKeys)).await.map(drop)
+}
+
+/// Does so for ever. However many processes ask, and however often, the leader's clock decides.
+pub(crate) async fn keep_ticket_keys(metadata: Arc<dyn Metadata>, scope: Scope) {
+    let mut ticks = tokio::time::interval(TICKET_KEYS_INTERVAL);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = rotate_ticket_keys(&*metadata, scope).await {
+            tracing::warn!(%error, "TLS ticket keys could not be looked after");
+        }
     }
 }
 

@@ -10,8 +10,10 @@ use bytes::Bytes;
 use fleethaven_api::{Api, ClientCertificate, Peer, Signer};
 use fleethaven_daemon::clock;
 use fleethaven_daemon::shutdown::Shutdown;
+use fleethaven_gateway::identity::on_behalf_of;
 use fleethaven_gateway::{Arrival, Gateway, IdentityCache, Principal};
 use fleethaven_net::ServerTls;
+use fleethaven_net::proxy::{Network, Trusted};
 use fleethaven_net::tls::{ALPN_HTTP_CA, ALPN_MQTT, ALPN_MQTT_CA, Endpoint};
 use fleethaven_net::websocket::{self, MqttStream};
 use http::{HeaderValue, Request, Response};
@@ -45,6 +47,19 @@ pub(crate) struct Https {
     pub(crate) websocket_limits: websocket::Limits,
 }
 
+/// How a listener treats those who connect.
+pub(crate) struct Door {
+    endpoint: Endpoint,
+    /// Load balancers whose PROXY protocol header tells the client's address.
+    proxies: Trusted,
+}
+
+impl Door {
+    pub(crate) fn new(endpoint: Endpoint, proxies: &[Network]) -> Arc<Self> {
+        Arc::new(Self { endpoint, proxies: Trusted::new(proxies.to_vec()) })
+    }
+}
+
 /// Waits for a place, then for a connection.
 async fn accept(
     listener: &TcpListener,
@@ -59,7 +74,7 @@ impl Https {
     pub(crate) async fn serve(
         self: Arc<Self>,
         listener: TcpListener,
-        endpoint: Endpoint,
+        door: Arc<Door>,
         mut shutdown: Shutdown,
     ) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -71,9 +86,9 @@ impl Https {
             };
             match accepted {
                 Ok((tcp, peer)) => {
-                    let (this, watcher) = (self.clone(), graceful.watcher());
+                    let (this, watcher, door) = (self.clone(), graceful.watcher(), door.clone());
                     tokio::spawn(async move {
-                        if let Err(error) = this.connection(tcp, peer, endpoint, watcher).await {
+                        if let Err(error) = this.connection(tcp, peer, &door, watcher).await {
                             tracing::debug!(source_ip = %peer.ip(), %error, "HTTPS connection ended");
                         }
                         drop(place);
@@ -96,11 +111,11 @@ impl Https {
         self: &Arc<Self>,
         tcp: TcpStream,
         peer: SocketAddr,
-        endpoint: Endpoint,
+        door: &Door,
         watcher: hyper_util::server::graceful::Watcher,
     ) -> io::Result<()> {
-        let opened = tokio::time::timeout(OPEN_TIMEOUT, self.open(tcp, endpoint)).await;
-        let stream = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let opened = tokio::time::timeout(OPEN_TIMEOUT, self.open(tcp, peer, door)).await;
+        let (stream, peer) = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let (tcp, session) = stream.get_ref();
         let local = tcp.local_addr().ok();
         match session.alpn_protocol() {
@@ -115,7 +130,7 @@ impl Https {
             _ => {}
         }
         let certificate =
-            match endpoint == Endpoint::HttpsMutual || session.alpn_protocol() == Some(ALPN_HTTP_CA) {
+            match door.endpoint == Endpoint::HttpsMutual || session.alpn_protocol() == Some(ALPN_HTTP_CA) {
                 true => Some(self.client(&stream, peer).await?),
                 false => None,
             };
@@ -132,11 +147,18 @@ impl Https {
         self.http(stream, peer, watcher).await
     }
 
-    /// TLS, with the configuration that the client's hello asks for.
-    async fn open(&self, tcp: TcpStream, endpoint: Endpoint) -> io::Result<TlsStream<TcpStream>> {
+    /// For whom the connection is, then TLS with the configuration that the client's hello asks for.
+    async fn open(
+        &self,
+        mut tcp: TcpStream,
+        peer: SocketAddr,
+        door: &Door,
+    ) -> io::Result<(TlsStream<TcpStream>, SocketAddr)> {
+        let peer = door.proxies.client(&mut tcp, peer).await?;
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await?;
-        let config = self.tls.select(endpoint, &start.client_hello());
-        start.into_stream(config).await
+        let config = self.tls.select(door.endpoint, &start.client_hello());
+        let stream = on_behalf_of(peer, start.into_stream(config)).await?;
+        Ok((stream, peer))
     }
 
     /// Who the client is. One that is not known is sent away.

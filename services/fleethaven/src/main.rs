@@ -3,7 +3,9 @@
 //! - [`cli`], [`config`]: what a user types, and what the settings file adds
 //! - [`dev`]: the life of `fleethaven dev`: start, ready, drain
 //! - [`wiring`]: how the services are put together; the same crates a cluster runs
+//! - [`check`]: what `--check-config` tries
 //! - [`data_dir`], [`certificates`], [`account`]: what the first start makes
+//! - [`reload`]: server certificates, replaced while running; [`metrics`]: of the process itself
 //! - [`https`]: the HTTPS listeners, which the API, HTTPS publish and MQTT by ALPN share
 //! - [`quic`]: MQTT over QUIC
 //! - [`housekeeping`]: what has to happen from time to time
@@ -11,6 +13,7 @@
 
 mod account;
 mod certificates;
+mod check;
 mod cli;
 mod config;
 mod data_dir;
@@ -18,8 +21,10 @@ mod dev;
 mod housekeeping;
 mod https;
 mod idle;
+mod metrics;
 mod quic;
 mod ready;
+mod reload;
 mod wiring;
 
 use std::process::ExitCode;

@@ -14,6 +14,7 @@ use fleethaven_gateway::gateway::RoutingFactory;
 use fleethaven_gateway::mailbox::Mailboxes;
 use fleethaven_gateway::{Config as GatewayConfig, Gateway, IdentityCache, Listener, Pulse};
 use fleethaven_metastore::{Config as MetastoreConfig, Metastore};
+use fleethaven_net::TicketKeys;
 use fleethaven_router::publisher::Backpressure;
 use fleethaven_router::{Lane, Options as RouterOptions, Publisher, Router};
 use fleethaven_rules_worker::{Rules, Worker};
@@ -36,6 +37,8 @@ pub(crate) struct Stores {
 pub(crate) struct Services {
     pub(crate) identity: Arc<IdentityCache>,
     pub(crate) publish: Arc<dyn Publish>,
+    /// TLS ticket keys, level with the metastore's.
+    pub(crate) tickets: Arc<TicketKeys>,
     router: Arc<Router>,
     mailboxes: Arc<Mailboxes>,
     gateway_metrics: fleethaven_gateway::metrics::Metrics,
@@ -90,6 +93,8 @@ impl Services {
         let identity = Arc::new(IdentityCache::new(metadata.clone(), scope));
         tokio::spawn(fleethaven_gateway::identity::follow(identity.clone(), mailboxes.clone()));
         tokio::spawn(fleethaven_router::rules::follow(router.clone(), metadata.clone()));
+        let tickets = Arc::new(TicketKeys::default());
+        tokio::spawn(fleethaven_gateway::ticket_keys::follow(tickets.clone(), metadata.clone()));
         let rules = Arc::new(Rules::default());
         tokio::spawn(fleethaven_rules_worker::rules::follow(rules.clone(), metadata.clone()));
         caught_up(&*metadata).await?;
@@ -112,7 +117,17 @@ impl Services {
         tokio::spawn(housekeeping::expire_sessions(store, router.clone()));
         tracing::info!(sessions, orphans, "services wired");
         let settings = Arc::new(settings);
-        Ok(Self { identity, publish, router, mailboxes, gateway_metrics, settings, incarnation, worker })
+        Ok(Self {
+            identity,
+            publish,
+            tickets,
+            router,
+            mailboxes,
+            gateway_metrics,
+            settings,
+            incarnation,
+            worker,
+        })
     }
 
     /// Starts the gateway's cores, each with its own copy of the listeners.

@@ -10,6 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use fleethaven_net::ServerTls;
+use fleethaven_net::possession::is_refusal;
+use fleethaven_net::proxy::Trusted;
 use fleethaven_net::tls::Endpoint;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -17,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::core::Core;
 use crate::gateway::Arrival;
+use crate::identity;
 use crate::mailbox::{Adopted, Control, Place};
 use crate::transport::Transport;
 
@@ -26,8 +29,16 @@ pub(crate) const HANDSHAKES: usize = 4096;
 /// Connections by which a core may exceed the least loaded one before it passes new sockets on.
 const IMBALANCE: usize = 32;
 
-/// What a listener speaks below MQTT.
-pub enum ListenerKind {
+/// How a listener treats those who connect.
+pub struct ListenerKind {
+    /// What it speaks below MQTT.
+    pub protocol: Protocol,
+    /// Load balancers whose PROXY protocol header tells the client's address.
+    pub proxies: Trusted,
+}
+
+/// What is spoken below MQTT.
+pub enum Protocol {
     /// MQTT over TLS with a client certificate.
     Tls(Arc<ServerTls>),
     /// Plain MQTT for local tools: clients are anonymous.
@@ -113,17 +124,27 @@ pub(crate) fn adopt(core: &Rc<Core>, adopted: Adopted) {
 
 /// From socket to connection: handshake, then who it is.
 async fn establish(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, kind: &ListenerKind, place: Place) {
-    match kind {
-        ListenerKind::Plain => {
+    let timeout = Duration::from_secs(u64::from(core.settings.limits.connect_timeout_secs));
+    if tokio::time::timeout(timeout, admit(core, tcp, peer, kind, place)).await.is_err() {
+        core.shared.metrics.handshakes.with_label_values(&["timeout"]).inc();
+    }
+}
+
+async fn admit(core: &Rc<Core>, mut tcp: TcpStream, peer: SocketAddr, kind: &ListenerKind, place: Place) {
+    let peer = match kind.proxies.client(&mut tcp, peer).await {
+        Ok(client) => client,
+        Err(error) => {
+            core.shared.metrics.handshakes.with_label_values(&["failed"]).inc();
+            tracing::info!(source_ip = %peer.ip(), reason = %error, "no PROXY protocol header from a load balancer");
+            return;
+        }
+    };
+    match &kind.protocol {
+        Protocol::Plain => {
             let principal = core.shared.identity.anonymous();
             core.open(Transport::Plain(tcp), Arrival { peer, local: None, principal }, place);
         }
-        ListenerKind::Tls(tls) => {
-            let timeout = Duration::from_secs(u64::from(core.settings.limits.connect_timeout_secs));
-            if tokio::time::timeout(timeout, handshake(core, tcp, peer, tls, place)).await.is_err() {
-                core.shared.metrics.handshakes.with_label_values(&["timeout"]).inc();
-            }
-        }
+        Protocol::Tls(tls) => identity::on_behalf_of(peer, handshake(core, tcp, peer, tls, place)).await,
     }
 }
 
@@ -138,6 +159,10 @@ async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &Serv
         Ok(stream) => stream,
         Err(error) => {
             count("failed");
+            // Then the gate has logged it, with the certificate.
+            if is_refusal(&error) {
+                return;
+            }
             tracing::info!(source_ip = %peer.ip(), event = "Connection.AuthNError", reason = %error, "TLS handshake failed");
             return;
         }

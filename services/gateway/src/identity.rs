@@ -25,6 +25,7 @@ mod gate;
 mod things;
 
 pub use follow::follow;
+pub use gate::on_behalf_of;
 
 /// Certificates that stay cached without a connection.
 const CACHED: u64 = 100_000;

@@ -22,6 +22,7 @@
 //! | [`transport`] | plain TCP, TLS, and streams (WebSocket, QUIC) |
 //! | [`mailbox`] | what other threads send to a core |
 //! | [`identity`] | the certificates, policies and things of connected clients, kept fresh by a watch |
+//! | [`ticket_keys`] | TLS ticket keys, kept fresh by a watch |
 //! | [`authorize`] | policy decisions of one connection |
 //! | [`timer`] | coarse timers for keep-alive |
 //! | [`metrics`] | counters |
@@ -44,11 +45,12 @@ mod rates;
 mod requests;
 mod retained;
 mod shares;
+pub mod ticket_keys;
 mod timer;
 mod transport;
 mod turn;
 
-pub use accept::{Listener, ListenerKind};
+pub use accept::{Listener, ListenerKind, Protocol};
 pub use gateway::{Arrival, Beat, Config, Gateway, Pulse};
 pub use identity::{IdentityCache, Principal};
 pub use transport::ByteStream;

@@ -10,13 +10,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::tls::{self, ALPN_MQTT};
-use crate::{CertificateGate, ServerTls};
 
 mod scene;
 
 use scene::{
-    AllBut, Client, Counting, LOCALHOST, Scene, alert, certificate, identity, is_refusal, read, scene,
-    scene_at, within,
+    AllBut, Client, Counting, LOCALHOST, Scene, alert, certificate, is_refusal, read, scene, scene_at,
+    server_tls, within,
 };
 
 const NO_APPLICATION_PROTOCOL: u64 = 120;
@@ -254,8 +253,7 @@ async fn streams_outlive_the_endpoint() {
 #[tokio::test]
 async fn early_data_is_not_served() {
     let scene = scene(Settings::default());
-    let gate: Arc<dyn CertificateGate> = Arc::new(AllBut(None));
-    let tls = ServerTls::new(&identity(&scene.server), &gate).unwrap();
+    let tls = server_tls(&scene.server, Arc::new(AllBut(None)));
     let mut config = tls.fixed(tls::Endpoint::Quic).as_ref().clone();
     config.max_early_data_size = u32::MAX;
     assert!(matches!(

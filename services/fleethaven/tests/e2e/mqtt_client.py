@@ -52,6 +52,7 @@ class Client:
         listener: str = "mqtt_tls",
         alpn: str | None = None,
         tls: ssl.TLSVersion | None = None,
+        context: ssl.SSLContext | None = None,
         **connect_properties,
     ):
         self.received: list[paho.MQTTMessage] = []
@@ -73,7 +74,7 @@ class Client:
             clean_session=clean if version == V3 else None,
         )
         if device:
-            context = device.tls(fleet.ca_file, alpn)
+            context = context or device.tls(fleet.ca_file, alpn)
             if tls:
                 context.minimum_version = context.maximum_version = tls
             self.paho.tls_set_context(context)

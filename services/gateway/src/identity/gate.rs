@@ -1,5 +1,7 @@
 //! What the TLS handshake may ask: answered at once, from the cache or this node's copy of the metadata.
 
+use std::net::SocketAddr;
+
 use fleethaven_net::{CertificateGate, Gate};
 use fleethaven_pki::CertificateId;
 use fleethaven_registry::shapes::CertificateStatus;
@@ -7,9 +9,20 @@ use fleethaven_registry::{Query, QueryKind, QueryReply};
 
 use super::{Error, IdentityCache};
 
+tokio::task_local! {
+    /// Who shakes hands in this task.
+    static PEER: SocketAddr;
+}
+
+/// Runs a handshake so that its refusal is logged with the client's address.
+pub async fn on_behalf_of<F: Future>(peer: SocketAddr, handshake: F) -> F::Output {
+    PEER.scope(peer, handshake).await
+}
+
 impl CertificateGate for IdentityCache {
     /// Only what is certain ends a handshake; everything else is decided by the look-up after it. The refusal is logged
-    /// here, as TLS tells the listener no more than that there was one.
+    /// here, as TLS tells the listener no more than that there was one; whose handshake it is, the listener tells through
+    /// [`on_behalf_of`] (QUIC has no way to).
     fn check(&self, certificate: &[u8]) -> Gate {
         let id = CertificateId::of_der(certificate);
         let (gate, reason) = match self.known_status(id) {
@@ -18,7 +31,10 @@ impl CertificateGate for IdentityCache {
             Known::Status(_) => (Gate::Inactive, Error::Inactive),
             Known::Nowhere => (Gate::Unknown, Error::NotRegistered),
         };
-        tracing::warn!(principal_id = %id, event = "Connection.AuthNError", %reason, "TLS handshake refused");
+        let source_ip = PEER.try_with(SocketAddr::ip).ok().map(tracing::field::display);
+        tracing::warn!(
+            source_ip, principal_id = %id, event = "Connection.AuthNError", %reason, "TLS handshake refused"
+        );
         gate
     }
 }

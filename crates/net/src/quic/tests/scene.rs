@@ -14,8 +14,9 @@ use rustls_pki_types::PrivateKeyDer;
 use tokio::io::AsyncReadExt;
 
 use super::super::{Endpoint, Incoming, Settings, handshake, listen};
+use crate::tickets::TicketKey;
 use crate::tls::{self, ALPN_MQTT};
-use crate::{CertificateGate, Gate, Identity, ServerTls};
+use crate::{CertificateGate, Gate, Identity, ServerCertificates, ServerTls, TicketKeys};
 
 pub(super) const LOCALHOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
@@ -59,7 +60,7 @@ pub(super) fn scene(settings: Settings) -> Scene {
 
 pub(super) fn scene_at(address: SocketAddr, settings: Settings, gate: Arc<dyn CertificateGate>) -> Scene {
     let server = certificate("localhost");
-    let tls = ServerTls::new(&identity(&server), &gate).unwrap();
+    let tls = server_tls(&server, gate);
     let endpoint = listen(address, tls.fixed(tls::Endpoint::Quic), settings).unwrap();
     Scene { endpoint, server, device: certificate("device") }
 }
@@ -69,7 +70,15 @@ pub(super) fn identity(key: &Key) -> Identity {
     let (certificate, private) = (folder.path().join("server.crt"), folder.path().join("server.key"));
     std::fs::write(&certificate, key.cert.pem()).unwrap();
     std::fs::write(&private, key.signing_key.serialize_pem()).unwrap();
-    Identity::from_files(&certificate, &private).unwrap()
+    Identity::from_files(&certificate, &private, &aws_lc_rs::default_provider()).unwrap()
+}
+
+pub(super) fn server_tls(server: &Key, gate: Arc<dyn CertificateGate>) -> ServerTls {
+    let tickets = Arc::new(TicketKeys::default());
+    tickets.replace(TicketKey { number: 1, secret: [7; 32] }, &[], 3600);
+    let certificates = Arc::new(ServerCertificates::new(&identity(server), &[]));
+    let settings = tls::Settings { certificates, tickets, gate, versions: tls::Versions::Both };
+    ServerTls::new(&settings).unwrap()
 }
 
 impl Scene {
