@@ -14,6 +14,8 @@ pub(crate) mod meta {
     pub(crate) const RULES_CLAIMED: &str = "rules-claimed";
     /// The highest rule entry id that was acknowledged while it was the newest.
     pub(crate) const RULES_TAIL: &str = "rules-tail";
+    /// The number of the last durable commit.
+    pub(crate) const DURABLE: &str = "durable";
 }
 
 /// Handles of everything on disk.

@@ -14,6 +14,7 @@ use crate::recent::Recent;
 use crate::retained::Retained;
 use crate::rules::{Rules, Waiting};
 use crate::sessions::Sessions;
+use crate::witness::Witness;
 use crate::{Options, Stats, keys};
 
 /// Session ids are reserved on disk in blocks of so many, so that a new one costs no write.
@@ -28,6 +29,9 @@ pub(crate) struct Engine {
     pub(crate) batch: OwnedWriteBatch,
     /// Whether the current turn's writes must be fsynced before they are answered.
     pub(crate) durable: bool,
+    /// The number of the last durable commit, and where it is noted.
+    pub(crate) last_durable: u64,
+    pub(crate) witness: Witness,
     /// The time of the current turn.
     pub(crate) now: Timestamp,
     pub(crate) sessions: Sessions,
@@ -179,10 +183,17 @@ impl Engine {
 
     fn commit(&mut self, requests: usize) -> Result<(), fjall::Error> {
         self.write_tail_marks();
-        let batch = std::mem::replace(&mut self.batch, self.disk.database.batch());
+        let mut batch = std::mem::replace(&mut self.batch, self.disk.database.batch());
         let durable = std::mem::take(&mut self.durable) && self.options.fsync;
         if !batch.is_empty() {
+            if durable {
+                self.last_durable += 1;
+                batch.insert(&self.disk.meta, meta::DURABLE, keys::number(self.last_durable));
+            }
             self.disk.commit(batch, durable)?;
+            if durable {
+                self.witness.note(self.last_durable)?;
+            }
         }
         self.stats.count_batch(requests, durable);
         self.rules.make_ready(&mut self.staged);

@@ -13,6 +13,7 @@
 //! - `sessions`, `queue`, `groups`, `bodies`, `versions`, `recent`: the tables it keeps in memory
 //! - `retained`, `rules`: the retained messages and the rules queue, which other threads read directly
 //! - `disk`, `keys`, `record`, `opening`: the keyspaces, their keys and values, and rebuilding the tables at open
+//! - `witness`: [`Witness`], which knows how much was durable when the journal is damaged
 //!
 //! Not here: matching, timers, and the decision when to publish a will; the store only keeps what it is given.
 #![warn(missing_docs)]
@@ -41,11 +42,13 @@ pub mod stats;
 pub mod store;
 mod subscribing;
 mod versions;
+mod witness;
 
 pub use options::{Clock, Options};
 pub use rules::DeadLetter;
 pub use stats::Stats;
 pub use store::EmbeddedStore;
+pub use witness::Witness;
 
 use std::path::PathBuf;
 
@@ -70,6 +73,22 @@ pub enum Error {
         path: PathBuf,
         /// What the database said.
         source: fjall::Error,
+    },
+    /// Commits that were durable are not there: the journal is damaged in its middle, where the database takes it to end, or
+    /// an older copy of some files was put back.
+    #[error(
+        "{path}: durable writes {first} to {last} are missing ({note} says they were made): the journal is damaged, or files \
+         are older than the rest; restore the whole directory from a backup, or remove {note} to go on without what is missing"
+    )]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+        /// Number of the first one.
+        first: u64,
+        /// Number of the last one.
+        last: u64,
+        /// The file that tells.
+        note: PathBuf,
     },
     /// A record cannot be understood: it is damaged or was written by a newer version.
     #[error("{path}: a record in '{keyspace}' cannot be read: {reason}")]

@@ -18,6 +18,7 @@ use crate::record::{
 use crate::retained::Retained;
 use crate::rules::{Rules, Waiting};
 use crate::sessions::{Numbered, Session, Sessions};
+use crate::witness::Witness;
 use crate::{Error, Options, Stats, keys, reading};
 
 /// Reads keyspaces and tells errors with their place.
@@ -54,6 +55,20 @@ impl Reader {
     }
 }
 
+/// The note of what was durable, if the database, whose last durable commit is number `last`, has all of it.
+fn witness(dir: &Path, last: u64) -> Result<Witness, Error> {
+    let (witness, noted) = Witness::open(dir).map_err(|source| Error::Io { path: dir.to_owned(), source })?;
+    match last < noted {
+        true => Err(Error::Missing {
+            path: dir.to_owned(),
+            first: last + 1,
+            last: noted,
+            note: Witness::path(dir),
+        }),
+        false => Ok(witness),
+    }
+}
+
 const KEY: record::Error = record::Error::Field("key");
 
 impl Engine {
@@ -67,9 +82,13 @@ impl Engine {
     ) -> Result<Self, Error> {
         let reader = Reader { path: dir.to_owned() };
         let reserved = reader.number(&disk.meta, meta::SESSION_IDS)?;
+        let last_durable = reader.number(&disk.meta, meta::DURABLE)?;
+        let witness = witness(dir, last_durable)?;
         let mut engine = Self {
             batch: disk.database.batch(),
             durable: false,
+            last_durable,
+            witness,
             now: (options.clock)(),
             sessions: Sessions::default(),
             groups: Groups::default(),

@@ -161,7 +161,7 @@ impl Api {
             Candidate::Certificate { scope, .. } => scope.account,
         });
         let most = self.body_limit(trail.service());
-        let body = body::read(body, most, self.state.config.body_timeout).await?;
+        let body = body::read(&head.headers, body, most, self.state.config.body_timeout).await?;
         let (scope, principal) = authentication::verify(&self.state, &candidate, head, &body, now)?;
         trail.scope = Some(scope);
         let (operation, labels) = route?;

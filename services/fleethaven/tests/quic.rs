@@ -106,7 +106,7 @@ struct QuicClient {
     receive: RecvStream,
     decoder: Decoder,
     buffer: BytesMut,
-    _endpoint: Endpoint,
+    endpoint: Endpoint,
 }
 
 impl QuicClient {
@@ -125,7 +125,7 @@ impl QuicClient {
         let connection = connecting.await.map_err(|error| error.to_string())?;
         let (send, receive) = connection.open_bi().await.map_err(|error| error.to_string())?;
         let decoder = Decoder::client(Version::V5, DecodeLimits::default());
-        Ok(Self { send, receive, decoder, buffer: BytesMut::new(), _endpoint: endpoint })
+        Ok(Self { send, receive, decoder, buffer: BytesMut::new(), endpoint })
     }
 
     async fn send(&mut self, packet: &Packet) {
@@ -218,4 +218,23 @@ async fn a_device_publishes_and_receives_over_quic() {
         let _ = refused.send.write_all(&bytes).await;
         assert!(refused.next().await.is_none(), "an inactive certificate gets no answer");
     }
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_from_another_address() {
+    let dir = TempDir::new().unwrap();
+    let broker = Broker::start_with(&dir, "quic = \"127.0.0.1:0\"");
+    let device = device(&broker);
+    let mut client = QuicClient::open(&broker, &device).await.unwrap();
+    client.send(&connect()).await;
+    assert!(matches!(client.next().await, Some(Packet::Connack(_))));
+    // As when a device's NAT forgets it, or it goes from one network to another.
+    for _ in 0..3 {
+        let before = client.endpoint.local_addr().unwrap();
+        client.endpoint.rebind(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        assert_ne!(client.endpoint.local_addr().unwrap(), before);
+        client.send(&Packet::Pingreq).await;
+        assert!(matches!(client.next().await, Some(Packet::Pingresp)));
+    }
+    assert_eq!(broker.metric("fleethaven_mqtt_connect_total{result=\"success\""), 1.0, "the same connection");
 }

@@ -208,7 +208,8 @@ pub struct Mailboxes {
 impl Mailboxes {
     /// Mailboxes for `cores` cores.
     pub fn new(cores: u8, metrics: Metrics) -> Self {
-        let cores = (0..cores).map(|_| Arc::new(Mailbox::new(metrics.sockets.clone()))).collect();
+        let sockets = |core: u8| metrics.sockets.with_label_values(&[core.to_string()]);
+        let cores = (0..cores).map(|core| Arc::new(Mailbox::new(sockets(core)))).collect();
         Self { cores, metrics }
     }
 

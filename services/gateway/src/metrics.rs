@@ -2,7 +2,7 @@
 
 use fleethaven_mqtt::ReasonCode;
 use prometheus::local::LocalIntCounter;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// What the gateway counts.
 #[derive(Clone)]
@@ -10,7 +10,7 @@ pub struct Metrics {
     /// Connections with an accepted CONNECT.
     pub connections: IntGauge,
     /// Sockets of devices, from accept to close.
-    pub sockets: IntGauge,
+    pub sockets: IntGaugeVec,
     /// CONNECTs by result.
     pub connect: IntCounterVec,
     /// TLS handshakes by result.
@@ -39,8 +39,10 @@ impl Metrics {
         };
         let connections = IntGauge::new("fleethaven_mqtt_connections", "Accepted MQTT connections.")?;
         registry.register(Box::new(connections.clone()))?;
-        let sockets =
-            IntGauge::new("fleethaven_gateway_sockets", "Sockets of devices, from accept to close.")?;
+        let sockets = IntGaugeVec::new(
+            Opts::new("fleethaven_gateway_sockets", "Sockets of devices, from accept to close."),
+            &["core"],
+        )?;
         registry.register(Box::new(sockets.clone()))?;
         let full = "Deliveries dropped because a core's mailbox was full.";
         let mailbox_dropped = IntCounter::new("fleethaven_mailbox_dropped_total", full)?;

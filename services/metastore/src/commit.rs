@@ -8,11 +8,11 @@ use std::sync::mpsc;
 use std::thread;
 
 use fjall::{Database, Keyspace, PersistMode};
+use fleethaven_storage_embedded::Witness;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::error::store_io;
-use crate::witness::Witness;
 
 /// Commits that one fsync may cover, at most: bounds the wait of the first for the last.
 const MAX_GROUP: usize = 1024;

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `log` | group (u32), index (u64) | log entry |
 //! | `meta` | `n` | the node's record |
-//! | `meta` | `c` | number of the last durable commit (see `witness`) |
+//! | `meta` | `c` | number of the last durable commit (see `Witness`) |
 //! | `meta` | `g`, group (u32), name | a group's vote, purge point, state record |
 //! | `state-GROUP-GENERATION` | as the registry lays them out | as the registry encodes them |
 //!
@@ -17,12 +17,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fleethaven_storage_embedded::Witness;
 use prost::Message;
 
 use crate::commit::{COUNTER, Committer};
 use crate::error::{Error, damaged, store_io};
 use crate::record::NodeRecord;
-use crate::witness::Witness;
 
 /// Layout of keyspaces and records; raised when it changes.
 const FORMAT: u32 = 1;

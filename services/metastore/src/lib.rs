@@ -8,7 +8,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `config`, `error` | what a node is started with, why it did not start |
-//! | `disk`, `commit`, `witness` | a node's one database, its layout, its writing thread, proof of durability |
+//! | `disk`, `commit` | a node's one database, its layout, its writing thread |
 //! | `types`, `record` | openraft's type configuration; what is stored, as protobuf |
 //! | `log`, `machine`, `snapshot`, `network` | what openraft needs of us |
 //! | `state`, `overlay` | views: applied state, and what it will be when all in flight is applied |
@@ -38,7 +38,6 @@ mod snapshot;
 mod state;
 mod types;
 mod watch;
-mod witness;
 
 #[cfg(test)]
 mod tests;

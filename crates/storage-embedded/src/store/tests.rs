@@ -11,6 +11,7 @@ use fleethaven_storage::{
 use fleethaven_types::{Publisher, QoS};
 
 use super::*;
+use crate::Witness;
 
 const NOW: Timestamp = Timestamp(1_000_000);
 
@@ -299,4 +300,81 @@ fn a_shared_body_is_freed_with_its_last_reference() {
             "the other entry, or the mark"
         );
     }
+}
+
+/// The newest journal of a store that is closed.
+fn journal(dir: &std::path::Path) -> std::path::PathBuf {
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut journals: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "jnl")).collect();
+    journals.sort();
+    journals.pop().unwrap()
+}
+
+/// Opens when the last one has let go of the directory.
+fn reopen(dir: &std::path::Path) -> Result<Arc<EmbeddedStore>, crate::Error> {
+    loop {
+        match EmbeddedStore::open(dir, options()) {
+            Err(crate::Error::Locked(_)) => std::thread::yield_now(),
+            other => return other,
+        }
+    }
+}
+
+/// A store with a session and many messages in its queue.
+fn filled() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, options());
+    let mut lane = Asking::new(&store);
+    for number in 0..50 {
+        let mut request = claim(3600, None);
+        if let Request::Claim(claim) = &mut request {
+            claim.client_id = format!("client-{number:02}").as_str().into();
+            claim.token.counter = number;
+        }
+        assert!(matches!(lane.ask(request), Completion::Claimed { .. }));
+    }
+    store.close();
+    dir
+}
+
+#[test]
+fn no_damage_in_the_journal_goes_unnoticed() {
+    let dir = filled();
+    let path = journal(dir.path());
+    let whole = std::fs::read(&path).unwrap();
+    let middle = whole.windows(9).position(|window| window == b"client-25").unwrap();
+    for at in (middle..).step_by(7).take(30) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0xff;
+        std::fs::write(&path, bytes).unwrap();
+        let opened = std::panic::catch_unwind(|| reopen(dir.path()));
+        // The database asserts some of what it reads: a panic at the start is noticed, too.
+        assert!(!matches!(opened, Ok(Ok(_))), "byte {at} was not missed");
+    }
+}
+
+#[test]
+fn what_is_missing_is_told_with_the_way_out() {
+    let dir = filled();
+    let path = journal(dir.path());
+    let whole = std::fs::read(&path).unwrap();
+    let middle = whole.windows(9).position(|window| window == b"client-25").unwrap();
+    // Cut where a record begins in the middle: to the database it looks like the torn end of the last write.
+    std::fs::write(&path, &whole[..middle]).unwrap();
+    let error = reopen(dir.path()).err().unwrap();
+    let note = Witness::path(dir.path());
+    assert!(matches!(&error, crate::Error::Missing { first, last, .. } if first < last), "{error}");
+    assert!(error.to_string().contains(&note.display().to_string()), "{error}");
+    std::fs::remove_file(note).unwrap();
+    let sessions = reopen(dir.path()).unwrap().persistent_sessions(0, 100).unwrap();
+    assert!((20..50).contains(&sessions.len()), "{}", sessions.len());
+}
+
+#[test]
+fn a_torn_tail_is_cut_off() {
+    let dir = filled();
+    let file = std::fs::OpenOptions::new().append(true).open(journal(dir.path())).unwrap();
+    std::io::Write::write_all(&mut &file, &[1, 0, 0, 0, 1, 0, 0]).unwrap();
+    let sessions = reopen(dir.path()).unwrap().persistent_sessions(0, 100).unwrap();
+    assert_eq!(sessions.len(), 50);
 }

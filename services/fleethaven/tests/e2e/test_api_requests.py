@@ -1,6 +1,7 @@
 """What holds for every request: endpoints, headers, signatures, regions, and operations that are not built."""
 
 import re
+import subprocess
 
 import pytest
 from botocore.exceptions import ClientError
@@ -160,3 +161,29 @@ def test_a_role_cannot_be_assumed(fleet):
     refused(
         "NotImplemented", 501, fleet.client("sts").assume_role, RoleArn=role, RoleSessionName="session"
     )
+
+
+@pytest.mark.parametrize("megabytes", [1.5, 5, 40])
+def test_too_large_a_body_is_told_so(fleet, megabytes):
+    """The client sends all of it before it looks at the answer."""
+    with pytest.raises(ClientError) as caught:
+        fleet.iot.create_policy(policyName="large", policyDocument="x" * int(megabytes * 1_000_000))
+    answer = caught.value.response
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 413, answer
+    assert answer["Error"]["Code"] == "RequestEntityTooLargeException"
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_a_client_that_asks_first_sends_nothing(fleet, tmp_path, version):
+    body = tmp_path / "body"
+    body.write_bytes(b"x" * 30_000_000)
+    ready = fleet.ready
+    command = ["curl", "-sS", version, "--cacert", fleet.ca_file, "-o", "/dev/null", "-H", "Expect: 100-continue"]
+    command += ["--aws-sigv4", f"aws:amz:{fleet.region}:iot", "--user"]
+    command += [f"{ready['access_key_id']}:{ready['secret_access_key']}", "-w", "%{http_code} %{size_upload}"]
+    command += ["--expect100-timeout", "30", "-X", "POST", "--data-binary", f"@{body}", f"{ready['iot_endpoint']}/policies/large"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    status, uploaded = answer.stdout.split()
+    assert status == "413", answer
+    if version == "--http1.1":
+        assert int(uploaded) == 0, "it was to be told before it sends"

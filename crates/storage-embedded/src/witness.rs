@@ -12,18 +12,21 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// The number of the last durable commit, as noted.
-pub(crate) struct Witness {
+pub struct Witness {
     file: File,
 }
 
 impl Witness {
     /// Where the note lies.
-    pub(crate) fn path(dir: &Path) -> PathBuf {
+    pub fn path(dir: &Path) -> PathBuf {
         dir.join("durable")
     }
 
     /// Opens the note of the store in `dir`, with what it says: 0 when there is none.
-    pub(crate) fn open(dir: &Path) -> io::Result<(Self, u64)> {
+    ///
+    /// # Errors
+    /// When the file cannot be opened or read.
+    pub fn open(dir: &Path) -> io::Result<(Self, u64)> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(Self::path(dir))?;
         let mut number = [0; 8];
@@ -36,7 +39,10 @@ impl Witness {
     }
 
     /// Notes that all commits up to `number` are durable.
-    pub(crate) fn note(&self, number: u64) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn note(&self, number: u64) -> io::Result<()> {
         self.file.write_all_at(&number.to_be_bytes(), 0)
     }
 }
