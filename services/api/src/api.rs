@@ -11,7 +11,7 @@ use fleethaven_registry::IdempotencyKey;
 use fleethaven_storage::RetainedStore;
 use fleethaven_types::{AccountId, Scope};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Body;
 use tokio::sync::Semaphore;
@@ -161,7 +161,7 @@ impl Api {
             Candidate::Certificate { scope, .. } => scope.account,
         });
         let most = self.body_limit(trail.service());
-        let body = body::read(&head.headers, body, most, self.state.config.body_timeout).await?;
+        let body = body::read(waits_to_send(head), body, most, self.state.config.body_timeout).await?;
         let (scope, principal) = authentication::verify(&self.state, &candidate, head, &body, now)?;
         trail.scope = Some(scope);
         let (operation, labels) = route?;
@@ -224,6 +224,11 @@ fn idempotency_key(
     let name = name.unwrap_or_else(|| Uuid::new_v4().to_string());
     let account = scope.account.to_string();
     Ok(IdempotencyKey::of(&[&account, scope.region.as_str(), kind, id, operation, &name]))
+}
+
+/// Whether the client sends the body only when it is told to. In HTTP/2 nobody tells it, and what is not read is reset.
+fn waits_to_send(head: &Parts) -> bool {
+    head.version == Version::HTTP_11 && head.headers.contains_key(http::header::EXPECT)
 }
 
 async fn dispatch(operation: &Operation, call: &Call<'_>) -> Outcome {

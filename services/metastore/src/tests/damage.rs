@@ -88,7 +88,10 @@ async fn no_damage_in_the_journal_goes_unnoticed() {
             // The database does not check the number that orders a batch; where nothing hangs on it, all is there.
             Ok(node) => {
                 for n in 0..400 {
-                    assert!(read(&node, &format!("t{n}")).await.is_ok(), "byte {at} was missed, and took t{n}");
+                    assert!(
+                        read(&node, &format!("t{n}")).await.is_ok(),
+                        "byte {at} was missed, and took t{n}"
+                    );
                 }
                 node.shutdown().await.unwrap();
             }
