@@ -130,6 +130,9 @@ pub trait Routing: Send {
     /// Whether so much is outstanding that publishers should be held back.
     fn is_congested(&self) -> bool;
 
+    /// Subscriptions of an account and region, of clients that are connected and of sessions that are not.
+    fn subscription_count(&self, scope: Scope) -> u64;
+
     /// Whether a message on `topic` would reach any subscriber or rule now; `true` when that is not known here. For
     /// services that need not make messages which nobody gets.
     fn reaches_anyone(&self, scope: Scope, topic: &str) -> bool;

@@ -103,6 +103,15 @@ impl Close {
         }
     }
 
+    /// A WebSocket connection has lasted as long as it may.
+    pub fn websocket_lifetime() -> Self {
+        Self {
+            reason: DisconnectReason::WebsocketTtlExpiration,
+            code: Some(ReasonCode::MaximumConnectTime),
+            detail: "the WebSocket connection has lasted as long as it may".to_owned(),
+        }
+    }
+
     /// The broker ends the connection for `detail`.
     pub fn server(code: ReasonCode, detail: impl Into<String>) -> Self {
         Self { reason: DisconnectReason::ServerInitiatedDisconnect, code: Some(code), detail: detail.into() }

@@ -9,7 +9,7 @@ use fleethaven_topics::{name, reserved};
 use fleethaven_types::{Message, MessageProperties, Publisher, QoS, SessionId, Utf8Bytes};
 
 use crate::close::Close;
-use crate::inbound::clamp_expiry;
+use crate::inbound::{check_sizes, clamp_expiry};
 use crate::keep_alive::KeepAlive;
 use crate::queue::QueueState;
 use crate::session::{Action, Now, Session, Settings, State, fitting};
@@ -189,6 +189,12 @@ fn check(connect: &Connect, settings: &Settings, now: Now) -> Result<ConnectRequ
     let limits = &settings.limits;
     let client_id: Utf8Bytes = connect.client_id.detached().into();
     check_client_id(connect, limits.client_id_bytes)?;
+    if let Some(size) = connect.properties.maximum_packet_size
+        && size.get() < limits.client_packet_bytes_min
+    {
+        let detail = format!("a Maximum Packet Size of {size} is below {}", limits.client_packet_bytes_min);
+        return Err((ReasonCode::ProtocolError, detail));
+    }
     if connect.properties.authentication_method.is_some() {
         let detail = "enhanced authentication is not available".to_owned();
         return Err((ReasonCode::BadAuthenticationMethod, detail));
@@ -256,6 +262,10 @@ fn check_will(will: &Will, settings: &Settings, now: Now) -> Result<WillRequest,
         return Err((ReasonCode::QuotaExceeded, "the will's User Properties are too large".to_owned()));
     }
     let properties = will_properties(will);
+    if let Some(properties) = &properties {
+        check_sizes(properties, limits)
+            .map_err(|detail| (ReasonCode::ProtocolError, format!("will: {detail}")))?;
+    }
     let expires_in = will.properties.message_expiry_interval.map(|seconds| clamp_expiry(seconds, limits));
     Ok(WillRequest {
         topic: topic.clone(),

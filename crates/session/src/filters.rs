@@ -28,6 +28,11 @@ impl Filters {
         self.held.contains_key(filter)
     }
 
+    /// Whether the filter has been granted.
+    pub(crate) fn is_granted(&self, filter: &str) -> bool {
+        self.held.get(filter).is_some_and(Option::is_some)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Utf8Bytes, &Option<QoS>)> {
         self.held.iter()
     }

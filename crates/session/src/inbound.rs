@@ -285,5 +285,28 @@ fn check_properties(
         correlation_data: sent.correlation_data,
         user_properties: sent.user_properties.into_iter().map(|p| (p.name.into(), p.value.into())).collect(),
     };
+    check_sizes(&properties, limits)
+        .map_err(|detail| Refused::Close(Close::client_error(ReasonCode::ProtocolError, detail)))?;
     Ok((properties != MessageProperties::default()).then(|| Box::new(properties)))
+}
+
+/// The sizes of a message's properties, within the account's limits; `Err` names the one that is not.
+pub(crate) fn check_sizes(properties: &MessageProperties, limits: &Limits) -> Result<(), String> {
+    let sizes = [
+        ("Content Type", properties.content_type.as_ref().map(|text| text.len()), limits.content_type_bytes),
+        (
+            "Response Topic",
+            properties.response_topic.as_ref().map(|text| text.len()),
+            limits.response_topic_bytes,
+        ),
+        (
+            "Correlation Data",
+            properties.correlation_data.as_ref().map(bytes::Bytes::len),
+            limits.correlation_data_bytes,
+        ),
+    ];
+    match sizes.iter().find(|(_, size, most)| size.is_some_and(|size| size > *most)) {
+        Some((name, _, most)) => Err(format!("the {name} is larger than {most} bytes")),
+        None => Ok(()),
+    }
 }

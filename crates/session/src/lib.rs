@@ -20,7 +20,6 @@
 //! | [`close`] | how a connection ends: reasons, DISCONNECT, the will |
 //! | [`encoded`] | one message encoded once for all its receivers |
 //! | [`output`] | bytes on their way to the client |
-//! | [`rate`] | so many a second, with bursts |
 //!
 //! What it does not own: who the client is and what it may do (the gateway asks policies), where messages go (the router),
 //! what survives a crash (the session store).
@@ -36,7 +35,6 @@ pub mod keep_alive;
 pub mod outbound;
 pub mod output;
 pub mod queue;
-pub mod rate;
 pub mod session;
 pub mod shares;
 pub mod subscribe;
@@ -49,7 +47,6 @@ pub use inbound::AckTicket;
 pub use outbound::{Delivery, DropCause};
 pub use output::Output;
 pub use queue::QueueState;
-pub use rate::{Meter, Rate};
 pub use session::{Action, Now, Session, Settings};
 pub use shares::{LeftShares, Shared};
 pub use subscribe::{SubscribeRequest, UnsubscribeRequest};

@@ -48,6 +48,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The same behaviour under other limits.
+    pub fn with_limits(&self, limits: Limits) -> Self {
+        Self { behaviour: self.behaviour.clone(), limits, nobody: self.nobody.clone() }
+    }
+
     /// Settings with this behaviour and these limits. QoS 2 is not available yet: `max_qos` is lowered to 1.
     pub fn new(mut behaviour: Behaviour, limits: Limits, scope: Scope) -> Self {
         behaviour.max_qos = behaviour.max_qos.min(HIGHEST_QOS);
@@ -398,9 +403,19 @@ impl Session {
         self.session
     }
 
+    /// What the listener and the account allow.
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
     /// Keep-alive in force, in seconds; 0 is off.
     pub fn keep_alive_seconds(&self) -> u16 {
         self.keep_alive.seconds()
+    }
+
+    /// Whether the filter has been granted.
+    pub fn is_subscribed(&self, filter: &str) -> bool {
+        self.subscriptions.is_granted(filter)
     }
 
     /// Filters with their granted QoS, in no order.

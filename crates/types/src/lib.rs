@@ -23,7 +23,7 @@ pub mod time;
 
 pub use account::{AccountId, Region, Scope};
 pub use arn::Arn;
-pub use limits::{Behaviour, Limits, Profile};
+pub use limits::{AccountLimits, Behaviour, Limits, Profile};
 pub use message::{Message, MessageProperties, Publisher};
 pub use qos::QoS;
 pub use queue::{EntryId, GroupId, Held, SessionId, Share};

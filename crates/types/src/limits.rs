@@ -1,11 +1,12 @@
 //! What a listener does where AWS and the MQTT text differ ([`Behaviour`]), and how much an account may use
 //! ([`Limits`]). Both come as two bundles, [`Profile::Standard`] and [`Profile::Aws`], and every field is a setting.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::QoS;
+use crate::{AccountId, QoS};
 
 /// A named bundle of behaviour and limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -85,6 +86,30 @@ pub struct Limits {
     pub keep_alive_max: u16,
     /// PUBLISH packets per second and connection.
     pub publish_per_sec_connection: Option<u32>,
+    /// Bytes per second from one connection: above it the connection is read later.
+    pub throughput_connection: Option<u32>,
+    /// Messages published per second and account, over MQTT and HTTPS.
+    pub inbound_publish_per_sec_account: Option<u32>,
+    /// Messages delivered per second and account: above it QoS 0 is dropped, and the rest waits.
+    pub outbound_publish_per_sec_account: Option<u32>,
+    /// Filters subscribed to per second and account.
+    pub subscribe_per_sec_account: Option<u32>,
+    /// Messages per second and account that are queued for sessions nobody is connected to; the newest are dropped.
+    pub queued_per_sec_account: Option<u32>,
+    /// Retained messages per account. Deleting always works.
+    pub retained_count: Option<u64>,
+    /// Messages to be retained per second and account.
+    pub retained_per_sec_account: Option<u32>,
+    /// Messages to be retained per second and topic.
+    pub retained_per_sec_topic: Option<u32>,
+    /// GetRetainedMessage requests per second and account.
+    pub retained_reads_per_sec: Option<u32>,
+    /// ListRetainedMessages requests per second and account.
+    pub retained_lists_per_sec: Option<u32>,
+    /// Requests per second and account to each operation of the connections API.
+    pub connection_requests_per_sec: Option<u32>,
+    /// Seconds' worth of a rate that may come at once.
+    pub rate_burst_secs: u32,
     /// Unacknowledged inbound QoS ≥ 1 PUBLISH packets per connection (the broker's Receive Maximum).
     pub inflight_in: u16,
     /// Unacknowledged outbound QoS ≥ 1 PUBLISH packets per connection.
@@ -93,6 +118,8 @@ pub struct Limits {
     pub payload_bytes: usize,
     /// Whole MQTT packet bytes.
     pub packet_bytes: u32,
+    /// Lowest Maximum Packet Size that an MQTT 5 client may ask for, in bytes.
+    pub client_packet_bytes_min: u32,
     /// Topic name and filter size in UTF-8 bytes.
     pub topic_bytes: usize,
     /// Levels in a topic name or filter.
@@ -125,10 +152,41 @@ pub struct Limits {
     pub topic_alias_max: u16,
     /// Total size of the User Properties of a packet in bytes.
     pub user_property_bytes: usize,
+    /// Size of a message's Content Type in bytes.
+    pub content_type_bytes: usize,
+    /// Size of a message's Response Topic in bytes.
+    pub response_topic_bytes: usize,
+    /// Size of a message's Correlation Data in bytes.
+    pub correlation_data_bytes: usize,
+    /// Seconds that a WebSocket connection may last.
+    pub websocket_lifetime_secs: Option<u32>,
     /// Highest Message Expiry Interval in seconds; 0 = as sent.
     pub message_expiry_max: u32,
     /// Seconds from accepting a connection to its CONNECT.
     pub connect_timeout_secs: u16,
+}
+
+/// The limits of every account: some have their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountLimits {
+    /// Of accounts without limits of their own.
+    pub default: Limits,
+    /// Of those that have.
+    pub accounts: BTreeMap<AccountId, Limits>,
+}
+
+impl AccountLimits {
+    /// The limits of `account`.
+    pub fn of(&self, account: AccountId) -> &Limits {
+        self.accounts.get(&account).unwrap_or(&self.default)
+    }
+}
+
+impl From<Limits> for AccountLimits {
+    /// The same for all accounts.
+    fn from(default: Limits) -> Self {
+        Self { default, accounts: BTreeMap::new() }
+    }
 }
 
 impl Behaviour {
@@ -174,10 +232,23 @@ impl Limits {
             keep_alive_default: 0,
             keep_alive_max: 0,
             publish_per_sec_connection: None,
+            throughput_connection: None,
+            inbound_publish_per_sec_account: None,
+            outbound_publish_per_sec_account: None,
+            subscribe_per_sec_account: None,
+            queued_per_sec_account: None,
+            retained_count: None,
+            retained_per_sec_account: None,
+            retained_per_sec_topic: None,
+            retained_reads_per_sec: None,
+            retained_lists_per_sec: None,
+            connection_requests_per_sec: None,
+            rate_burst_secs: 1,
             inflight_in: 1000,
             inflight_out: 1000,
             payload_bytes: 8 << 20,
             packet_bytes: 8 << 20,
+            client_packet_bytes_min: 0,
             topic_bytes: 65_535,
             topic_levels: 128,
             filters_per_subscribe: 1000,
@@ -194,6 +265,10 @@ impl Limits {
             share_queued_bytes: 64 << 20,
             topic_alias_max: 64,
             user_property_bytes: 64 << 10,
+            content_type_bytes: 65_535,
+            response_topic_bytes: 65_535,
+            correlation_data_bytes: 65_535,
+            websocket_lifetime_secs: None,
             message_expiry_max: 0,
             connect_timeout_secs: 10,
         }
@@ -210,10 +285,23 @@ impl Limits {
             keep_alive_default: 1200,
             keep_alive_max: 1200,
             publish_per_sec_connection: Some(100),
+            throughput_connection: Some(512 << 10),
+            inbound_publish_per_sec_account: Some(20_000),
+            outbound_publish_per_sec_account: Some(20_000),
+            subscribe_per_sec_account: Some(500),
+            queued_per_sec_account: Some(500),
+            retained_count: Some(5_000),
+            retained_per_sec_account: Some(500),
+            retained_per_sec_topic: Some(1),
+            retained_reads_per_sec: Some(500),
+            retained_lists_per_sec: Some(10),
+            connection_requests_per_sec: Some(100),
+            rate_burst_secs: 1,
             inflight_in: 100,
             inflight_out: 100,
             payload_bytes: 128 << 10,
             packet_bytes: 149_504,
+            client_packet_bytes_min: 1024,
             topic_bytes: 256,
             topic_levels: 8,
             filters_per_subscribe: 8,
@@ -230,6 +318,10 @@ impl Limits {
             share_queued_bytes: 16 << 20,
             topic_alias_max: 8,
             user_property_bytes: 8 << 10,
+            content_type_bytes: 256,
+            response_topic_bytes: 256,
+            correlation_data_bytes: 16 << 10,
+            websocket_lifetime_secs: Some(86_400),
             message_expiry_max: 604_800,
             connect_timeout_secs: 10,
         }

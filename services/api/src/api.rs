@@ -7,6 +7,7 @@ use bytes::Bytes;
 use fleethaven_daemon::clock;
 use fleethaven_fabric::Connections;
 use fleethaven_fabric::metadata::Metadata;
+use fleethaven_quotas::Accounts;
 use fleethaven_registry::IdempotencyKey;
 use fleethaven_storage::RetainedStore;
 use fleethaven_types::{AccountId, Scope};
@@ -42,6 +43,8 @@ pub(crate) struct State {
     pub(crate) data_plane: Arc<dyn DataPlane>,
     pub(crate) retained: Arc<dyn RetainedStore>,
     pub(crate) connections: Arc<dyn Connections>,
+    /// Rates of requests.
+    pub(crate) accounts: Accounts,
     pub(crate) policies: PolicyCache,
     /// Bounds how many RSA keys are made at once: each takes a core for a while.
     pub(crate) key_makers: Arc<Semaphore>,
@@ -100,7 +103,9 @@ impl Api {
         registry: &prometheus::Registry,
     ) -> Result<Self, prometheus::Error> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        let accounts = Accounts::new(config.limits.clone(), Instant::now().into_std());
         let state = State {
+            accounts,
             config,
             metadata,
             data_plane: broker.data_plane,
@@ -156,11 +161,12 @@ impl Api {
         let route = self.route(trail.services, head);
         trail.operation = route.as_ref().ok().map(|(operation, _)| *operation);
         let candidate = authentication::look_up(&self.state, claim, peer).await?;
-        trail.account = Some(match &candidate {
+        let account = match &candidate {
             Candidate::Signed { owner, .. } => owner.account,
             Candidate::Certificate { scope, .. } => scope.account,
-        });
-        let most = self.body_limit(trail.service());
+        };
+        trail.account = Some(account);
+        let most = self.body_limit(trail.service(), account);
         let body = body::read(waits_to_send(head), body, most, self.state.config.body_timeout).await?;
         let (scope, principal) = authentication::verify(&self.state, &candidate, head, &body, now)?;
         trail.scope = Some(scope);
@@ -200,9 +206,9 @@ impl Api {
         Err(answer)
     }
 
-    fn body_limit(&self, service: Service) -> usize {
+    fn body_limit(&self, service: Service, account: AccountId) -> usize {
         match service {
-            Service::Data => self.state.config.limits.payload_bytes,
+            Service::Data => self.state.config.limits.of(account).payload_bytes,
             Service::Control | Service::Jobs | Service::Sts => self.state.config.body_bytes,
         }
     }

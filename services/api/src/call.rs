@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 
 use fleethaven_fabric::metadata::{Error as CallError, Executed};
+use fleethaven_quotas::account::admits;
+use fleethaven_quotas::{Account, SharedMeter};
 use fleethaven_registry::{Action, Command, IdempotencyKey, Query, QueryKind, QueryReply, Reply};
-use fleethaven_types::{Scope, Timestamp};
+use fleethaven_types::{Limits, Scope, Timestamp};
 use uuid::Uuid;
 
 use crate::api::State;
@@ -29,6 +31,18 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// What the caller's account may use.
+    pub(crate) fn limits(&self) -> &Limits {
+        self.state.config.limits.of(self.scope.account)
+    }
+
+    /// Counts the request against one of the account's rates.
+    pub(crate) fn count(&self, meter: impl FnOnce(&Account) -> Option<&SharedMeter>) -> Result<(), Error> {
+        let account = self.state.accounts.get(self.scope);
+        let now = tokio::time::Instant::now().into_std();
+        if admits(meter(&account), 1, now) { Ok(()) } else { Err(Error::Throttled) }
+    }
+
     /// Carries out a change, and waits until it is in force everywhere, so that who gets the answer can rely
     /// on it.
     pub(crate) async fn execute(&self, action: Action) -> Result<Reply, Error> {

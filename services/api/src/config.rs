@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleethaven_types::{Behaviour, Limits, Profile, Scope};
+use fleethaven_types::{AccountLimits, Behaviour, Limits, Profile, Scope};
 
 /// Settings of the API.
 #[derive(Debug, Clone)]
@@ -15,8 +15,8 @@ pub struct ApiConfig {
     pub endpoints: Endpoints,
     /// Where AWS and MQTT differ: which topics may be published to.
     pub behaviour: Behaviour,
-    /// How large a published message may be.
-    pub limits: Limits,
+    /// How large a published message may be, and how many requests there may be.
+    pub limits: AccountLimits,
     /// Most bytes of a request's body outside the data plane. Larger ones get 413.
     pub body_bytes: usize,
     /// How long a request's body may take to arrive.
@@ -31,7 +31,7 @@ impl ApiConfig {
             single_region: false,
             endpoints,
             behaviour: Behaviour::of(profile),
-            limits: Limits::of(profile),
+            limits: Limits::of(profile).into(),
             body_bytes: 1 << 20,
             body_timeout: Duration::from_secs(60),
         }

@@ -90,8 +90,8 @@ async fn run(Config { arguments, limits, behaviour, .. }: Config) -> Result<()> 
     let credentials = account::bootstrap(&*stores.metastore, scope, now).await?;
     housekeeping::rotate_ticket_keys(&*stores.metastore, scope).await?;
     tokio::spawn(housekeeping::keep_ticket_keys(stores.metastore.clone(), scope));
-    let settings = settings(behaviour, limits, scope);
-    let services = Services::start(&stores, settings, scope, cores, &registry).await?;
+    let settings = settings(behaviour, &limits, scope);
+    let services = Services::start(&stores, settings, limits, scope, cores, &registry).await?;
     let gate: Arc<dyn CertificateGate> = services.identity.clone();
     let tls = Arc::new(ServerTls::new(&tls::Settings {
         certificates: reload.certificates(),

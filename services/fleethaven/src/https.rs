@@ -226,7 +226,7 @@ impl Https {
             Err(error) => return refused_upgrade(&error),
         };
         let principal = self.identity.access_key(signer.scope, &signer.access_key_id);
-        let arrival = Arrival { peer: peer.address, local: peer.local, principal };
+        let arrival = Arrival { peer: peer.address, local: peer.local, principal, websocket: true };
         let (gateway, limits) = (self.gateway.clone(), self.websocket_limits);
         tokio::spawn(async move {
             match hyper::upgrade::on(request).await {

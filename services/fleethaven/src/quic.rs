@@ -47,7 +47,7 @@ async fn admit(
     };
     match identity.certificate(&certificate, clock::now().as_secs()).await {
         Ok(principal) => {
-            let arrival = Arrival { peer: incoming.peer, local, principal };
+            let arrival = Arrival { peer: incoming.peer, local, principal, websocket: false };
             gateway.adopt_stream(Box::pin(incoming.stream), arrival);
         }
         Err(error) => tracing::warn!(

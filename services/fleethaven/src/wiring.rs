@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use fleethaven_api::data::Error as DataError;
@@ -15,13 +16,15 @@ use fleethaven_gateway::mailbox::Mailboxes;
 use fleethaven_gateway::{Config as GatewayConfig, Gateway, IdentityCache, Listener, Pulse};
 use fleethaven_metastore::{Config as MetastoreConfig, Metastore};
 use fleethaven_net::TicketKeys;
+use fleethaven_quotas::Accounts;
+use fleethaven_quotas::account::admits;
 use fleethaven_router::publisher::Backpressure;
 use fleethaven_router::{Lane, Options as RouterOptions, Publisher, Router};
 use fleethaven_rules_worker::{Rules, Worker};
 use fleethaven_session::Settings;
-use fleethaven_storage::SessionStore;
+use fleethaven_storage::{RetainedStore, SessionStore};
 use fleethaven_storage_embedded::{EmbeddedStore, Options as StoreOptions};
-use fleethaven_types::{Behaviour, Limits, Message, Profile, QoS, Scope};
+use fleethaven_types::{AccountLimits, Behaviour, Limits, Message, Profile, QoS, Scope};
 use prometheus::Registry;
 use tokio::task::AbortHandle;
 
@@ -43,6 +46,7 @@ pub(crate) struct Services {
     mailboxes: Arc<Mailboxes>,
     gateway_metrics: fleethaven_gateway::metrics::Metrics,
     settings: Arc<Settings>,
+    accounts: Arc<Accounts>,
     incarnation: u64,
     worker: AbortHandle,
 }
@@ -63,9 +67,9 @@ impl Stores {
 }
 
 /// Behaviour and limits as far as they are built: QoS 2 comes later (docs/compatibility.md).
-pub(crate) fn settings(mut behaviour: Behaviour, limits: Limits, scope: Scope) -> Settings {
+pub(crate) fn settings(mut behaviour: Behaviour, limits: &AccountLimits, scope: Scope) -> Settings {
     behaviour.max_qos = behaviour.max_qos.min(QoS::AtLeastOnce);
-    Settings::new(behaviour, limits, scope)
+    Settings::new(behaviour, limits.default.clone(), scope)
 }
 
 impl Services {
@@ -74,6 +78,7 @@ impl Services {
     pub(crate) async fn start(
         stores: &Stores,
         settings: Settings,
+        limits: AccountLimits,
         scope: Scope,
         cores: u8,
         registry: &Registry,
@@ -82,8 +87,20 @@ impl Services {
         let store: Arc<dyn SessionStore> = stores.store.clone();
         let gateway_metrics = fleethaven_gateway::metrics::Metrics::new(registry)?;
         let mailboxes = Arc::new(Mailboxes::new(cores, gateway_metrics.clone()));
+        let queue_rates = limits
+            .accounts
+            .values()
+            .chain([&limits.default])
+            .any(|limits| limits.queued_per_sec_account.is_some());
+        let accounts = Arc::new(Accounts::new(limits, now()));
         let router = Arc::new(Router::new(
-            RouterOptions { behaviour: settings.behaviour.clone(), limits: settings.limits.clone() },
+            RouterOptions {
+                behaviour: settings.behaviour.clone(),
+                limits: settings.limits.clone(),
+                accounts: accounts.clone(),
+                queue_rates,
+                clock: now,
+            },
             store.clone(),
             mailboxes.clone(),
             fleethaven_router::metrics::Metrics::new(registry)?,
@@ -125,6 +142,7 @@ impl Services {
             mailboxes,
             gateway_metrics,
             settings,
+            accounts,
             incarnation,
             worker,
         })
@@ -139,6 +157,8 @@ impl Services {
     ) -> Result<Gateway> {
         let config = GatewayConfig {
             settings: self.settings.clone(),
+            accounts: self.accounts.clone(),
+            retained: stores.store.clone(),
             incarnation: self.incarnation,
             identity: self.identity.clone(),
             store: stores.store.clone(),
@@ -156,17 +176,23 @@ impl Services {
         self.worker.abort();
     }
 
+    fn all_limits(&self) -> impl Iterator<Item = &Limits> {
+        let AccountLimits { default, accounts } = self.accounts.limits();
+        accounts.values().chain([default])
+    }
+
     /// Largest MQTT packet in bytes.
     pub(crate) fn packet_bytes(&self) -> usize {
-        self.settings.limits.packet_bytes as usize
+        self.all_limits().map(|limits| limits.packet_bytes).max().unwrap_or_default() as usize
     }
 
     /// The longest keep-alive a client can have, in seconds.
     pub(crate) fn longest_keep_alive(&self) -> u16 {
-        match self.settings.limits.keep_alive_max {
+        let longest = self.all_limits().map(|limits| match limits.keep_alive_max {
             0 => u16::MAX,
             seconds => seconds,
-        }
+        });
+        longest.max().unwrap_or(u16::MAX)
     }
 
     /// The API in front of the metastore and the broker.
@@ -180,11 +206,15 @@ impl Services {
         registry: &Registry,
     ) -> Result<Api> {
         let endpoints = Endpoints { base_domain, data: at.clone(), jobs: at.clone(), credentials: at };
-        let (behaviour, limits) = (self.settings.behaviour.clone(), self.settings.limits.clone());
+        let (behaviour, limits) = (self.settings.behaviour.clone(), self.accounts.limits().clone());
         let config =
             ApiConfig { single_region, behaviour, limits, ..ApiConfig::new(scope, endpoints, profile) };
         let broker = Broker {
-            data_plane: Arc::new(Door(self.publish.clone())),
+            data_plane: Arc::new(Door {
+                publish: self.publish.clone(),
+                accounts: self.accounts.clone(),
+                retained: stores.store.clone(),
+            }),
             retained: stores.store.clone(),
             connections: gateway,
         };
@@ -199,13 +229,36 @@ async fn caught_up(metadata: &dyn Metadata) -> Result<()> {
     Ok(())
 }
 
+/// The time for rates.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 /// The router's door as the API sees it.
-struct Door(Arc<dyn Publish>);
+struct Door {
+    publish: Arc<dyn Publish>,
+    accounts: Arc<Accounts>,
+    retained: Arc<dyn RetainedStore>,
+}
+
+impl Door {
+    /// Whether the account may publish one more message now: clients and the API share its rates.
+    fn admits(&self, message: &Message) -> bool {
+        let (scope, topic) = (message.publisher.scope, &message.topic);
+        let account = self.accounts.get(scope);
+        let kept = || (self.retained.count(scope), self.retained.holds(scope, topic));
+        let retains = message.retain && !message.payload.is_empty();
+        admits(account.inbound.as_ref(), 1, now()) && (!retains || account.admit_retained(topic, kept, now()))
+    }
+}
 
 impl DataPlane for Door {
     fn publish(&self, message: Message) -> BoxFuture<'_, Result<(), DataError>> {
         Box::pin(async move {
-            let published = self.0.publish(Arc::new(message)).await;
+            if !self.admits(&message) {
+                return Err(DataError::Throttled);
+            }
+            let published = self.publish.publish(Arc::new(message)).await;
             published.map(|_matched| ()).map_err(|error| DataError::Unavailable(error.to_string()))
         })
     }

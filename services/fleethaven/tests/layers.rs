@@ -25,12 +25,13 @@ enum Layer {
 }
 
 /// Every package of `crates/` and its layer. A new crate is entered here, and so its place is decided.
-const LIBRARIES: [(&str, Layer); 22] = [
+const LIBRARIES: [(&str, Layer); 23] = [
     ("types", Layer::Types),
     ("jobs", Layer::Pure),
     ("mqtt", Layer::Pure),
     ("pki", Layer::Pure),
     ("policy", Layer::Pure),
+    ("quotas", Layer::Pure),
     ("registry", Layer::Pure),
     ("rulesql", Layer::Pure),
     ("session", Layer::Pure),

@@ -116,7 +116,8 @@ pub(crate) fn adopt(core: &Rc<Core>, adopted: Adopted) {
     let Adopted { tcp, tls, peer, principal, place } = adopted;
     match TcpStream::from_std(tcp) {
         Ok(tcp) => {
-            core.open(Transport::Tls(tcp, Box::new(tls)), Arrival { peer, local: None, principal }, place);
+            let arrival = Arrival { peer, local: None, principal, websocket: false };
+            core.open(Transport::Tls(tcp, Box::new(tls)), arrival, place);
         }
         Err(error) => tracing::warn!(%error, "a connection could not be taken over"),
     }
@@ -142,7 +143,11 @@ async fn admit(core: &Rc<Core>, mut tcp: TcpStream, peer: SocketAddr, kind: &Lis
     match &kind.protocol {
         Protocol::Plain => {
             let principal = core.shared.identity.anonymous();
-            core.open(Transport::Plain(tcp), Arrival { peer, local: None, principal }, place);
+            core.open(
+                Transport::Plain(tcp),
+                Arrival { peer, local: None, principal, websocket: false },
+                place,
+            );
         }
         Protocol::Tls(tls) => identity::on_behalf_of(peer, handshake(core, tcp, peer, tls, place)).await,
     }
@@ -176,7 +181,7 @@ async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &Serv
     match core.shared.identity.certificate(certificate, now).await {
         Ok(principal) => {
             count("success");
-            let arrival = Arrival { peer, local: None, principal };
+            let arrival = Arrival { peer, local: None, principal, websocket: false };
             core.open(Transport::Tls(tcp, Box::new(connection)), arrival, place);
         }
         Err(error) => {

@@ -16,6 +16,14 @@ use crate::core::Core;
 use crate::lifecycle::Happened;
 use crate::pending::{Pending, PendingClaim};
 
+/// What a CONNECT above a quota is answered.
+fn over_quota(version: Version) -> ReasonCode {
+    match version {
+        Version::V5 => ReasonCode::QuotaExceeded,
+        Version::V311 => ReasonCode::ServerUnavailable,
+    }
+}
+
 /// Ticket of requests whose answer nobody waits for.
 const NOBODY: Ticket = Ticket(0);
 
@@ -31,16 +39,11 @@ impl Core {
         }
         let assigned = request.client_id.is_empty().then(|| self.shared.assign_client_id());
         let client_id = assigned.clone().unwrap_or_else(|| request.client_id.clone());
-        let scope = connection.principal.scope;
-        if !self.shared.connect_rates.admit(scope, &client_id, self.now().instant) {
-            let code = match request.version {
-                Version::V5 => ReasonCode::QuotaExceeded,
-                Version::V311 => ReasonCode::ServerUnavailable,
-            };
-            return connection.session.refuse(code, "too many CONNECTs a second");
+        if !connection.account.admit_connect(&client_id, self.now().instant) {
+            return connection.session.refuse(over_quota(request.version), "too many CONNECTs a second");
         }
         match self.decide(connection, &request, &client_id) {
-            Ok(()) => self.claim(connection, request, assigned),
+            Ok(()) => self.admit(connection, request, assigned),
             Err(denied) if connection.principal.certificate_id.is_none() => {
                 self.deny(connection, &client_id, &denied)
             }
@@ -80,15 +83,29 @@ impl Core {
             }
             let client_id = assigned.clone().unwrap_or_else(|| request.client_id.clone());
             match core.decide(&connection, &request, &client_id) {
-                Ok(()) => core.claim(&connection, request, assigned),
-                Err(denied) => {
-                    core.deny(&mut connection, &client_id, &denied);
-                    let now = core.tick();
-                    connection.act(&core, now);
-                    connection.settle(&core, now);
-                }
+                Ok(()) => core.admit(&mut connection, request, assigned),
+                Err(denied) => core.deny(&mut connection, &client_id, &denied),
             }
+            let now = core.tick();
+            connection.act(&core, now);
+            connection.settle(&core, now);
         });
+    }
+
+    /// A CONNECT that is allowed takes one of the account's places, and claims its session.
+    fn admit(
+        self: &Rc<Self>,
+        connection: &mut Connection,
+        request: ConnectRequest,
+        assigned: Option<Utf8Bytes>,
+    ) {
+        let most = connection.account.limits.connections_account;
+        connection.place = connection.account.connections.take(most);
+        if connection.place.is_none() {
+            let detail = "the account has as many connections as it may";
+            return connection.session.refuse(over_quota(request.version), detail);
+        }
+        self.claim(connection, request, assigned);
     }
 
     fn deny(&self, connection: &mut Connection, client_id: &str, denied: &Denied) {
@@ -146,7 +163,7 @@ impl Core {
             .will
             .as_ref()
             .map(|will| StoredWill { message: will.message(&publisher), delay: will.delay });
-        let limits = &self.settings.limits;
+        let limits = &connection.account.limits;
         let claim = Claim {
             ticket: Ticket(0),
             scope: principal.scope,

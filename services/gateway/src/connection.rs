@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,8 @@ use bytes::{Buf, BytesMut};
 use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::delivery::{Address, Credit};
 use fleethaven_mqtt::{DecodeLimits, Decoder, Disconnect, Packet, ReasonCode};
-use fleethaven_session::{Action, Close, DirectTicket, DisconnectReason, Meter, Now, Session};
+use fleethaven_quotas::{Account, Held, Meter};
+use fleethaven_session::{Action, Close, DirectTicket, DisconnectReason, Now, Session};
 use fleethaven_storage::{EntryId, OwnerToken, SessionId};
 use fleethaven_types::Timestamp;
 use tokio::sync::oneshot;
@@ -21,6 +23,7 @@ use crate::core::Core;
 use crate::gateway::Arrival;
 use crate::identity::Principal;
 use crate::retained::RetainedPage;
+use crate::throttle::Throttle;
 use crate::transport::{Received, Transport};
 
 /// Packets handled before other connections of the core get their turn.
@@ -74,6 +77,14 @@ pub(crate) struct Connection {
     pub(crate) retained: VecDeque<RetainedPage>,
     /// Written at the end of this turn.
     dirty: bool,
+    /// What the account may use and has used.
+    pub(crate) account: Arc<Account>,
+    /// Its place among the account's connections, from CONNECT to the end.
+    pub(crate) place: Option<Held>,
+    pub(crate) throttle: Throttle,
+    websocket: bool,
+    /// The end of the connection's life, whatever happens.
+    ends_at: Option<Instant>,
     /// PUBLISH packets, against the rate per connection.
     pub(crate) published: Meter,
     /// When a refused delivery was last logged.
@@ -99,19 +110,18 @@ pub(crate) struct Connection {
     /// Wakes the connection's own task.
     waker: Option<Waker>,
     input_paused: bool,
-    /// Dropped deliveries that were counted already.
-    dropped: u64,
 }
 
 impl Connection {
     pub(crate) fn new(
         address: Address,
-        Arrival { peer, local, principal }: Arrival,
+        Arrival { peer, local, principal, websocket }: Arrival,
         transport: Transport,
         session: Session,
-        max_packet: u32,
+        account: Arc<Account>,
         trace: u64,
     ) -> Self {
+        let limits = DecodeLimits { max_packet_size: account.limits.packet_bytes };
         Self {
             address,
             peer,
@@ -132,6 +142,11 @@ impl Connection {
             shares_received: 0,
             retained: VecDeque::new(),
             dirty: false,
+            account,
+            place: None,
+            throttle: Throttle::default(),
+            websocket,
+            ends_at: None,
             published: Meter::default(),
             receive_denied: None,
             connected_at: Timestamp(0),
@@ -140,14 +155,13 @@ impl Connection {
             when_ended: Vec::new(),
             local,
             transport,
-            decoder: Decoder::new(DecodeLimits { max_packet_size: max_packet }),
+            decoder: Decoder::new(limits),
             received: BytesMut::new(),
             blocked: None,
             broken: None,
             closing_by: None,
             waker: None,
             input_paused: false,
-            dropped: 0,
         }
     }
 
@@ -161,6 +175,7 @@ impl Connection {
             self.waker = Some(cx.waker().clone());
         }
         let now = core.tick();
+        self.poll_throttle(cx, core, now);
         self.send_on(cx, core, now);
         self.read(cx, core, now);
         if self.is_open()
@@ -207,12 +222,18 @@ impl Connection {
                 cx.waker().wake_by_ref();
                 return;
             }
+            if self.throttle.holds_input() {
+                return;
+            }
+            let before = self.received.len();
             let mut arena = core.arena.borrow_mut();
             let received = self.transport.poll_receive(cx, &mut arena, &mut self.received);
             drop(arena);
             match received {
                 Poll::Pending => return,
-                Poll::Ready(Ok(Received::Bytes)) => {}
+                Poll::Ready(Ok(Received::Bytes)) => {
+                    self.count_received(cx, self.received.len() - before, now)
+                }
                 Poll::Ready(Ok(Received::End)) => return self.closed_by_client(core, now),
                 Poll::Ready(Err(error)) => return self.lost(core, now, &error.to_string()),
             }
@@ -373,6 +394,7 @@ impl Connection {
     /// Writes at the end of a turn; what the socket does not take, the connection's task goes on with.
     pub(crate) fn flush(&mut self, core: &Rc<Core>, now: Now) {
         self.dirty = false;
+        self.count_deliveries(core, now);
         if self.blocked.is_some() || self.phase == Phase::Gone {
             return;
         }
@@ -395,7 +417,7 @@ impl Connection {
         match self.phase {
             Phase::Opening | Phase::Owned(_) => {
                 let stalled = self.blocked.map(|since| since + UNREAD_FOR);
-                [self.session.poll_timeout(), stalled].into_iter().flatten().min()
+                [self.session.poll_timeout(), stalled, self.ends_at].into_iter().flatten().min()
             }
             Phase::Closing => self.closing_by,
             Phase::Gone => None,
@@ -414,20 +436,21 @@ impl Connection {
             let detail = format!("nothing was read for {} s", UNREAD_FOR.as_secs());
             let (reason, code) = (DisconnectReason::Throttled, Some(ReasonCode::QuotaExceeded));
             self.session.close(Close { reason, code, detail });
+        } else if self.ends_at.is_some_and(|at| at <= now.instant) {
+            self.session.close(Close::websocket_lifetime());
         } else if !(self.input_paused && self.blocked.is_none() && self.session.is_connected()) {
             // Silence counts only while the client is listened to.
             self.session.handle_timeout(now);
         }
         self.act(core, now);
-        self.count_dropped(core);
+        self.count_deliveries(core, now);
         self.settle(core, now);
     }
 
-    /// Counts what was dropped since the last time.
-    pub(crate) fn count_dropped(&mut self, core: &Core) {
-        let dropped = self.session.dropped();
-        core.metrics.dropped.inc_by(dropped - self.dropped);
-        self.dropped = dropped;
+    /// A WebSocket's life is limited from the moment it is opened.
+    pub(crate) fn limit_lifetime(&mut self, now: Instant) {
+        let lifetime = self.account.limits.websocket_lifetime_secs.filter(|_| self.websocket);
+        self.ends_at = lifetime.map(|seconds| now + Duration::from_secs(u64::from(seconds)));
     }
 
     fn gone(&mut self, core: &Rc<Core>) {
@@ -437,6 +460,7 @@ impl Connection {
         self.phase = Phase::Gone;
         self.blocked = None;
         self.directs.clear();
+        self.place = None;
         self.retained.clear();
         self.wake();
     }

@@ -308,9 +308,9 @@ impl Connection {
         if !self.may_receive(core, &message.topic, now) {
             return Err(Error::ReceiverDenied);
         }
-        if let Some(rate) = &core.publish_rate
-            && !self.published.take(rate, now.instant)
-        {
+        let over_rate =
+            self.account.publish_rate.as_ref().is_some_and(|rate| !self.published.take(rate, now.instant));
+        if over_rate || self.account.outbound.as_ref().is_some_and(|rate| rate.wait(now.instant).is_some()) {
             return Err(Error::Busy);
         }
         let ticket = (message.qos != QoS::AtMostOnce).then(|| core.next_direct());

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use fleethaven_fabric::delivery::Address;
 use fleethaven_fabric::{Routing, RoutingRequest};
-use fleethaven_session::{DirectTicket, Now, Rate, Session, Settings};
+use fleethaven_session::{DirectTicket, Now, Session, Settings};
 use fleethaven_storage::{EntryId, GroupId, Lane, Request, Ticket};
 use rustc_hash::FxHashMap;
 use slab::Slab;
@@ -80,8 +80,6 @@ pub(crate) struct Core {
     pub(crate) id: u8,
     pub(crate) shared: Arc<Shared>,
     pub(crate) settings: Arc<Settings>,
-    /// PUBLISH packets of one connection.
-    pub(crate) publish_rate: Option<Rate>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) metrics: CoreMetrics,
     /// Where sockets are read into.
@@ -118,7 +116,6 @@ impl Core {
         Rc::new(Self {
             id,
             settings: shared.settings.clone(),
-            publish_rate: shared.settings.limits.publish_per_sec_connection.map(Rate::per_second),
             metrics: CoreMetrics::new(&shared.metrics),
             shared,
             mailbox,
@@ -166,10 +163,12 @@ impl Core {
         let mut table = self.table.borrow_mut();
         let vacant = table.vacant_entry();
         let address = Address::new(self.id, vacant.key() as u32, generation);
-        let session = Session::new(self.settings.clone(), now);
+        let settings = self.shared.settings_of(arrival.principal.scope.account);
+        let session = Session::new(settings.clone(), now);
         let trace = self.shared.next_trace();
-        let max_packet = self.settings.limits.packet_bytes;
-        let mut connection = Connection::new(address, arrival, transport, session, max_packet, trace);
+        let account = self.shared.accounts.get(arrival.principal.scope);
+        let mut connection = Connection::new(address, arrival, transport, session, account, trace);
+        connection.limit_lifetime(now.instant);
         self.arm(&mut connection);
         let connection = Rc::new(RefCell::new(connection));
         vacant.insert(Slot { generation, connection: connection.clone(), _place: place });
@@ -187,7 +186,7 @@ impl Core {
         if connection.phase != Phase::Gone || connection.outstanding > 0 {
             return;
         }
-        connection.count_dropped(self);
+        connection.count_deliveries(self, self.now());
         let address = connection.address;
         let mut table = self.table.borrow_mut();
         let slot = address.slot() as usize;

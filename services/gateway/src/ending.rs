@@ -124,6 +124,7 @@ impl Core {
         connection.close_when_written(self, now);
         let Some(ending) = connection.session.ended(now) else { return };
         let Phase::Owned(token) = owned else { return };
+        connection.place = None;
         self.log_end(connection, &ending.close);
         let (session, address) = (connection.session_id(), connection.address);
         let acknowledged = std::mem::take(&mut connection.acknowledged);

@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fleethaven_fabric::Routing;
+use fleethaven_quotas::Accounts;
 use fleethaven_session::Settings;
-use fleethaven_storage::{OwnerToken, SessionStore, Wake};
-use fleethaven_types::Utf8Bytes;
+use fleethaven_storage::{OwnerToken, RetainedStore, SessionStore, Wake};
+use fleethaven_types::{AccountId, Utf8Bytes};
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
@@ -24,15 +26,18 @@ use crate::ending::DelayedWills;
 use crate::identity::{IdentityCache, Principal};
 use crate::mailbox::{Adopted, Control, Mailboxes, Place};
 use crate::metrics::Metrics;
-use crate::rates::ConnectRates;
 use crate::timer::Wheel;
 use crate::transport::ByteStream;
 use crate::turn;
 
 /// What a gateway needs.
 pub struct Config {
-    /// Behaviour and limits of its listeners.
+    /// Behaviour of its listeners, with the limits of accounts that have none of their own.
     pub settings: Arc<Settings>,
+    /// What accounts may use and have used.
+    pub accounts: Arc<Accounts>,
+    /// The retained messages, to count them.
+    pub retained: Arc<dyn RetainedStore>,
     /// Unique for each start of the process.
     pub incarnation: u64,
     /// Who clients are.
@@ -71,13 +76,20 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) delayed_wills: DelayedWills,
     pub(crate) departures: Departures,
-    pub(crate) connect_rates: ConnectRates,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) retained: Arc<dyn RetainedStore>,
+    account_settings: FxHashMap<AccountId, Arc<Settings>>,
     pulse: Pulse,
     incarnation: u64,
     counter: AtomicU64,
 }
 
 impl Shared {
+    /// Behaviour and limits for an account's connections.
+    pub(crate) fn settings_of(&self, account: AccountId) -> &Arc<Settings> {
+        self.account_settings.get(&account).unwrap_or(&self.settings)
+    }
+
     /// A token that no other claim ever has.
     pub(crate) fn next_token(&self) -> OwnerToken {
         let counter = self.counter.fetch_add(1, Ordering::Relaxed);
@@ -109,6 +121,8 @@ pub struct Arrival {
     pub local: Option<SocketAddr>,
     /// Who the client is.
     pub principal: Principal,
+    /// The connection is a WebSocket.
+    pub websocket: bool,
 }
 
 /// A running gateway.
@@ -124,7 +138,10 @@ impl Gateway {
         routing: RoutingFactory,
         mut listeners: Vec<Vec<Listener>>,
     ) -> std::io::Result<Self> {
-        let connect_rates = ConnectRates::new(&config.settings.limits);
+        let own = config.accounts.limits().accounts.iter();
+        let account_settings = own
+            .map(|(account, limits)| (*account, Arc::new(config.settings.with_limits(limits.clone()))))
+            .collect();
         let shared = Arc::new(Shared {
             settings: config.settings,
             identity: config.identity,
@@ -133,7 +150,9 @@ impl Gateway {
             metrics: config.metrics,
             delayed_wills: DelayedWills::default(),
             departures: Departures::default(),
-            connect_rates,
+            accounts: config.accounts,
+            retained: config.retained,
+            account_settings,
             pulse: config.pulse,
             incarnation: config.incarnation,
             counter: AtomicU64::new(1),

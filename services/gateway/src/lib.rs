@@ -17,7 +17,7 @@
 //! | [`ending`] | the end of a connection: takeover, what is recorded, the will |
 //! | [`pending`] | what answers of the store and the router are waited for |
 //! | [`requests`] | publishing, subscribing, reading the queue |
-//! | [`rates`] | CONNECT rates, per client id and per account |
+//! | [`throttle`] | what an account's rates hold back: input, deliveries |
 //! | [`retained`] | retained messages for new subscriptions |
 //! | [`transport`] | plain TCP, TLS, and streams (WebSocket, QUIC) |
 //! | [`mailbox`] | what other threads send to a core |
@@ -41,10 +41,10 @@ pub mod lifecycle;
 pub mod mailbox;
 pub mod metrics;
 mod pending;
-mod rates;
 mod requests;
 mod retained;
 mod shares;
+mod throttle;
 pub mod ticket_keys;
 mod timer;
 mod transport;

@@ -85,10 +85,12 @@ pub(crate) struct CoreMetrics {
     pub(crate) publish_in_throttled: LocalIntCounter,
     pub(crate) publish_out: LocalIntCounter,
     pub(crate) publish_out_denied: LocalIntCounter,
+    pub(crate) publish_out_throttled: LocalIntCounter,
     pub(crate) dropped: LocalIntCounter,
     subscribe: LocalIntCounter,
     subscribe_denied: LocalIntCounter,
     subscribe_failed: LocalIntCounter,
+    subscribe_throttled: LocalIntCounter,
 }
 
 impl CoreMetrics {
@@ -101,16 +103,19 @@ impl CoreMetrics {
             publish_in_throttled: local(&metrics.publish_in, "throttle"),
             publish_out: local(&metrics.publish_out, "success"),
             publish_out_denied: local(&metrics.publish_out, "auth_error"),
+            publish_out_throttled: local(&metrics.publish_out, "throttle"),
             dropped: metrics.dropped.local(),
             subscribe: local(&metrics.subscribe, "success"),
             subscribe_denied: local(&metrics.subscribe, "auth_error"),
             subscribe_failed: local(&metrics.subscribe, "client_error"),
+            subscribe_throttled: local(&metrics.subscribe, "throttle"),
         }
     }
 
     pub(crate) fn subscribe(&self, code: ReasonCode) {
         match code {
             ReasonCode::NotAuthorized => self.subscribe_denied.inc(),
+            ReasonCode::QuotaExceeded => self.subscribe_throttled.inc(),
             code if code.is_error() => self.subscribe_failed.inc(),
             _ => self.subscribe.inc(),
         }
@@ -123,10 +128,12 @@ impl CoreMetrics {
             &self.publish_in_throttled,
             &self.publish_out,
             &self.publish_out_denied,
+            &self.publish_out_throttled,
             &self.dropped,
             &self.subscribe,
             &self.subscribe_denied,
             &self.subscribe_failed,
+            &self.subscribe_throttled,
         ] {
             counter.flush();
         }

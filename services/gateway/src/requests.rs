@@ -2,13 +2,15 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fleethaven_fabric::RoutingRequest;
 use fleethaven_mqtt::{ReasonCode, Version};
+use fleethaven_quotas::Account;
+use fleethaven_quotas::account::admits;
 use fleethaven_session::{AckTicket, Now, SubscribeRequest, UnsubscribeRequest};
 use fleethaven_storage::{EntryId, Request, Subscription, Ticket};
-use fleethaven_types::{Message, Utf8Bytes};
+use fleethaven_types::{Message, Scope, Utf8Bytes};
 
 use crate::authorize;
 use crate::connection::{Connection, Phase};
@@ -20,9 +22,10 @@ const QUEUE_PAGE: (usize, usize) = (256, 1 << 20);
 
 impl Connection {
     pub(crate) fn publish(&mut self, core: &Rc<Core>, message: Arc<Message>, ack: Option<AckTicket>) {
-        if let Some(rate) = &core.publish_rate
-            && !self.published.take(rate, core.now().instant)
-        {
+        let now = core.now().instant;
+        let by_connection =
+            self.account.publish_rate.as_ref().is_none_or(|rate| self.published.take(rate, now));
+        if !by_connection || !admits(self.account.inbound.as_ref(), 1, now) {
             return self.refuse_over_rate(core, ack);
         }
         let Some(authorizer) = &mut self.authorizer else { return };
@@ -31,11 +34,21 @@ impl Connection {
             core.log_denied(self, "Publish-In", &denied);
             return self.session.publish_denied(ack, &denied.because);
         }
+        if message.retain && !message.payload.is_empty() && !self.may_retain(core, &message) {
+            return self.refuse_over_rate(core, ack);
+        }
         core.metrics.publish_in.inc();
         let ticket = ack.map(|AckTicket(number)| core.ticket(self.address, number));
         self.outstanding += u32::from(ticket.is_some());
         let from = Some(self.session.session_id());
         core.route(RoutingRequest::Publish { ticket, message, from });
+    }
+
+    /// Whether the account may retain one more message now.
+    fn may_retain(&self, core: &Core, message: &Message) -> bool {
+        let (store, scope) = (&core.shared.retained, self.principal.scope);
+        let kept = || (store.count(scope), store.holds(scope, &message.topic));
+        self.account.admit_retained(&message.topic, kept, core.now().instant)
     }
 
     /// MQTT 5 is told at QoS 1; otherwise the message is just not taken, nor acknowledged.
@@ -66,6 +79,7 @@ impl Connection {
     pub(crate) fn subscribe(&mut self, core: &Rc<Core>, request: SubscribeRequest) {
         let Some(authorizer) = &mut self.authorizer else { return };
         let (mut outcomes, mut granted, mut refused) = (Vec::new(), Vec::new(), None);
+        let mut quota = SubscribeQuota::new(core, &self.account, self.principal.scope);
         for requested in request.filters {
             let verdict = requested.verdict.and_then(|()| {
                 authorizer.subscribe(&requested.filter).map_err(|denied| {
@@ -73,6 +87,8 @@ impl Connection {
                     ReasonCode::NotAuthorized
                 })
             });
+            let held = self.session.is_subscribed(&requested.filter);
+            let verdict = verdict.and_then(|()| quota.admit(held));
             let code = verdict.err().unwrap_or_else(|| ReasonCode::granted(requested.options.qos));
             if !code.is_error() {
                 granted.push(Subscription {
@@ -154,7 +170,6 @@ impl Connection {
     /// `iot:Receive`, asked at every delivery. Denials are logged once a second at most: a busy topic would flood the log.
     pub(crate) fn may_receive(&mut self, core: &Core, topic: &str, now: Now) -> bool {
         if self.authorizer.as_mut().is_some_and(|authorizer| authorizer.receive(topic)) {
-            core.metrics.publish_out.inc();
             return true;
         }
         core.metrics.publish_out_denied.inc();
@@ -164,6 +179,34 @@ impl Connection {
             core.log_denied(self, "Publish-Out", &authorize::receive_denied(topic));
         }
         false
+    }
+}
+
+/// What an account's quotas leave of a SUBSCRIBE.
+struct SubscribeQuota<'a> {
+    account: &'a Account,
+    now: Instant,
+    /// Subscriptions that the account may still add; `None`: any number.
+    left: Option<u64>,
+}
+
+impl<'a> SubscribeQuota<'a> {
+    fn new(core: &Core, account: &'a Account, scope: Scope) -> Self {
+        let most = account.limits.subscriptions_account;
+        let left =
+            most.map(|most| most.saturating_sub(core.lanes.borrow().routing.subscription_count(scope)));
+        Self { account, now: core.now().instant, left }
+    }
+
+    /// Whether one more filter may be subscribed to; one that is `held` already is no further subscription.
+    fn admit(&mut self, held: bool) -> Result<(), ReasonCode> {
+        if !admits(self.account.subscribes.as_ref(), 1, self.now) {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        if let Some(left) = self.left.as_mut().filter(|_| !held) {
+            *left = left.checked_sub(1).ok_or(ReasonCode::QuotaExceeded)?;
+        }
+        Ok(())
     }
 }
 

@@ -110,6 +110,9 @@ impl Core {
             return true;
         }
         let qos = subscription.qos.min(message.qos);
+        if !connection.may_deliver(self, qos, now) {
+            return true;
+        }
         let identifiers: Vec<u32> = subscription.identifier.into_iter().collect();
         if qos != QoS::AtMostOnce && connection.is_persistent() {
             let queues = vec![Append {

@@ -10,6 +10,7 @@ use fleethaven_fabric::{RoutingEvent, RoutingRequest};
 use fleethaven_mqtt::ReasonCode;
 use fleethaven_session::{Close, Delivery, Encoded, Now, Shared};
 use fleethaven_storage::{Completion, EntryId, Error, QueuedMessage, Request, SessionId, Share, Ticket};
+use fleethaven_types::QoS;
 
 use crate::connection::{Connection, Phase};
 use crate::core::Core;
@@ -218,7 +219,8 @@ fn deliver_direct(
     let message = encoded.message();
     let retain = message.retain && target.retain_as_published;
     let qos = target.qos.min(message.qos);
-    if !connection.may_receive(core, &encoded.message().topic, now) {
+    if !connection.may_receive(core, &encoded.message().topic, now) || !connection.may_deliver(core, qos, now)
+    {
         return;
     }
     let delivery = Delivery { qos, retain, identifiers: &target.identifiers };
@@ -237,6 +239,7 @@ fn deliver_queued(
     now: Now,
 ) {
     if connection.may_receive(core, &encoded.message().topic, now) {
+        connection.may_deliver(core, delivery.qos.max(QoS::AtLeastOnce), now);
         connection.session.deliver_queued(encoded, delivery, position, now);
     } else if share.is_some() {
         let Delivery { qos, retain, identifiers } = delivery;

@@ -103,6 +103,9 @@ impl Lane {
             staged.push(*core, Push::Direct { message: message.clone(), targets: targets.clone(), from });
         }
         let mut queues = if acknowledged { queues(&plan.queues, &message, from) } else { Vec::new() };
+        if router.options.queue_rates && !queues.is_empty() {
+            router.throttle_queues(&mut queues, message.publisher.scope);
+        }
         let busy: Vec<_> = plan
             .groups
             .iter()
@@ -212,6 +215,10 @@ impl Routing for Lane {
 
     fn is_congested(&self) -> bool {
         self.store.is_congested()
+    }
+
+    fn subscription_count(&self, scope: Scope) -> u64 {
+        self.router.subscription_count(scope)
     }
 
     fn reaches_anyone(&self, scope: Scope, topic: &str) -> bool {

@@ -15,6 +15,8 @@ pub struct Metrics {
     pub shared_overflows: IntCounter,
     /// Messages to a group of which no member could have them.
     pub shared_dropped: IntCounter,
+    /// Deliveries dropped because the account's rate of queued messages was used up.
+    pub queue_throttled: IntCounter,
     /// Messages for a Basic Ingest rule that does not exist or is disabled.
     pub rule_not_found: IntCounter,
     /// Messages matched by rules.
@@ -46,6 +48,10 @@ impl Metrics {
             shared_dropped: counter(
                 "fleethaven_mqtt_shared_dropped_total",
                 "Messages dropped because no member of a shared subscription's group could have them.",
+            )?,
+            queue_throttled: counter(
+                "fleethaven_mqtt_queue_throttled_total",
+                "Deliveries dropped because the account's rate of queued messages was used up.",
             )?,
             rule_not_found: counter(
                 "fleethaven_rule_not_found_total",

@@ -1,10 +1,12 @@
 //! The tables shared by all lanes: who is subscribed to what, and where they are.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use fleethaven_fabric::Delivery;
 use fleethaven_fabric::delivery::{Address, Credit};
-use fleethaven_storage::{EntryId, Error, RuleRef, SessionId, SessionStore, Subscription};
+use fleethaven_quotas::Accounts;
+use fleethaven_storage::{Append, EntryId, Error, RuleRef, SessionId, SessionStore, Subscription};
 use fleethaven_topics::split_shared;
 use fleethaven_types::{Behaviour, Limits, Scope, Utf8Bytes};
 use parking_lot::RwLock;
@@ -17,12 +19,18 @@ use crate::plan::Plan;
 use crate::tables::{Member, ScopeTables, SubscribeOptions, Subscriber, Tables};
 
 /// How the router matches.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     /// What matches and what is delivered where AWS and the MQTT text differ.
     pub behaviour: Behaviour,
     /// How many groups and members there may be, and how much waits in a group.
     pub limits: Limits,
+    /// What accounts may use and have used.
+    pub accounts: Arc<Accounts>,
+    /// Whether any account has a rate of queued messages.
+    pub queue_rates: bool,
+    /// Tells the time, for rates.
+    pub clock: fn() -> Instant,
 }
 
 /// The router of one process: all slots.
@@ -92,7 +100,11 @@ impl Router {
         if let Some(tables) = self.scopes.read().get(&scope) {
             return tables.clone();
         }
-        self.scopes.write().entry(scope).or_insert_with(|| Arc::new(ScopeTables::new(scope))).clone()
+        self.scopes
+            .write()
+            .entry(scope)
+            .or_insert_with(|| Arc::new(ScopeTables::new(scope, self.options.accounts.get(scope))))
+            .clone()
     }
 
     pub(crate) fn subscriber(&self, session: SessionId) -> Option<Arc<Subscriber>> {
@@ -229,6 +241,25 @@ impl Router {
         }
         drop(tables);
         scope.bump();
+    }
+
+    /// Subscriptions of `scope`.
+    pub(crate) fn subscription_count(&self, scope: Scope) -> u64 {
+        self.scope(scope).tables.read().subscriptions.len() as u64
+    }
+
+    /// Leaves out what is above the account's rate of messages queued for sessions nobody is connected to, and counts it.
+    pub(crate) fn throttle_queues(&self, queues: &mut Vec<Append>, scope: Scope) {
+        let scope = self.scope(scope);
+        let Some(rate) = &scope.account.queued else { return };
+        let now = (self.options.clock)();
+        let before = queues.len();
+        let sessions = self.sessions.read();
+        let offline = |append: &Append| {
+            sessions.get(&append.session).is_none_or(|subscriber| subscriber.address() == Address::NONE)
+        };
+        queues.retain(|append| !offline(append) || rate.take(1, now));
+        self.metrics.queue_throttled.inc_by((before - queues.len()) as u64);
     }
 
     /// Whether a message on `topic` would reach any subscriber or rule. The plan is not kept: topics asked about are many,

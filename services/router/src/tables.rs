@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use fleethaven_fabric::delivery::{Address, Credit};
+use fleethaven_quotas::Account;
 use fleethaven_storage::{EntryId, RuleRef, SessionId, Subscription};
 use fleethaven_topics::SubscriptionIndex;
 use fleethaven_types::{Scope, Utf8Bytes};
@@ -16,6 +17,7 @@ use crate::group::Group;
 /// One scope's tables and the version that cached plans are checked against.
 pub(crate) struct ScopeTables {
     pub(crate) scope: Scope,
+    pub(crate) account: Arc<Account>,
     version: AtomicU64,
     pub(crate) tables: RwLock<Tables>,
 }
@@ -31,8 +33,8 @@ pub(crate) struct Tables {
 }
 
 impl ScopeTables {
-    pub(crate) fn new(scope: Scope) -> Self {
-        Self { scope, version: AtomicU64::new(1), tables: RwLock::default() }
+    pub(crate) fn new(scope: Scope, account: Arc<Account>) -> Self {
+        Self { scope, account, version: AtomicU64::new(1), tables: RwLock::default() }
     }
 
     /// Changes with every change of what a publish could lead to.

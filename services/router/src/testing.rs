@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fleethaven_fabric::delivery::{Address, Credit, Delivery, Push};
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
+use fleethaven_quotas::Accounts;
 use fleethaven_storage::request::Orphan;
 use fleethaven_storage::{
     Append, Appended, ClientRecord, Completion, DurablePublish, EntryId, Error, GroupId, GroupRecord,
@@ -161,6 +162,13 @@ impl Wake for NoWake {
     fn wake(&self) {}
 }
 
+fn options(behaviour: Behaviour, limits: Limits) -> Options {
+    let clock = || tokio::time::Instant::now().into_std();
+    let queue_rates = limits.queued_per_sec_account.is_some();
+    let accounts = Arc::new(Accounts::new(limits.clone().into(), clock()));
+    Options { behaviour, limits, accounts, queue_rates, clock }
+}
+
 /// A router with its surroundings and one lane.
 pub(crate) struct Bench {
     pub(crate) store: Arc<FakeStore>,
@@ -175,11 +183,14 @@ impl Bench {
     }
 
     pub(crate) fn with(behaviour: Behaviour) -> Self {
+        Self::with_limits(behaviour, Limits::of(Profile::Standard))
+    }
+
+    pub(crate) fn with_limits(behaviour: Behaviour, limits: Limits) -> Self {
         let (store, pushed) = (Arc::new(FakeStore::default()), Arc::new(Recorder::default()));
-        let limits = Limits::of(Profile::Standard);
         let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
         let (handle, delivery) = (Arc::new(Handle(store.clone())), Arc::new(Recording(pushed.clone())));
-        let router = Arc::new(Router::new(Options { behaviour, limits }, handle, delivery, metrics));
+        let router = Arc::new(Router::new(options(behaviour, limits), handle, delivery, metrics));
         let lane = Lane::new(router.clone(), Arc::new(NoWake));
         Self { store, pushed, router, lane }
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use fleethaven_fabric::delivery::{Address, Credit, Delivery, Push};
 use fleethaven_fabric::routing::SharedDelivery;
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
+use fleethaven_quotas::Accounts;
 use fleethaven_router::metrics::Metrics;
 use fleethaven_router::{Lane, Options, Router};
 use fleethaven_storage::{
@@ -85,8 +86,11 @@ fn open(dir: &Path) -> (Arc<EmbeddedStore>, Lane, Arc<Mailbox>) {
     let options = StoreOptions { fsync: false, ..StoreOptions::new(Arc::new(|| NOW)) };
     let store = EmbeddedStore::open(dir, options).unwrap();
     let mailbox = Arc::new(Mailbox::default());
+    let limits = Limits::of(Profile::Standard);
+    let clock = || tokio::time::Instant::now().into_std();
+    let accounts = Arc::new(Accounts::new(limits.clone().into(), clock()));
     let options =
-        Options { behaviour: Behaviour::of(Profile::Standard), limits: Limits::of(Profile::Standard) };
+        Options { behaviour: Behaviour::of(Profile::Standard), limits, accounts, queue_rates: false, clock };
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
     let delivery = Arc::new(ToMailbox(mailbox.clone()));
     let router = Arc::new(Router::new(options, store.clone(), delivery, metrics));

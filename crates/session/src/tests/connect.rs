@@ -241,7 +241,7 @@ fn a_refusal_keeps_to_what_the_client_can_take() {
 
 #[test]
 fn a_client_that_cannot_take_connack_is_closed() {
-    let mut pair = Pair::new(settings(Aws, |_, _| {}), V5);
+    let mut pair = Pair::new(settings(Standard, |_, _| {}), V5);
     let answers =
         pair.ask(Packet::Connect(Box::new(with_properties(|p| p.maximum_packet_size = 8.try_into().ok()))));
     assert_eq!(answers, []);
@@ -321,5 +321,15 @@ fn a_second_connect_ends_the_connection() {
         }
         let ending = pair.ended().unwrap();
         assert_eq!(ending.close.reason.as_str(), "CLIENT_ERROR");
+    }
+}
+
+#[test]
+fn a_client_that_takes_too_small_packets_is_refused() {
+    for (size, expected) in
+        [(1023, ReasonCode::ProtocolError), (1024, ReasonCode::Success), (1025, ReasonCode::Success)]
+    {
+        let connect = with_properties(|p| p.maximum_packet_size = std::num::NonZeroU32::new(size));
+        assert_eq!(answer(Aws, connect).0.unwrap().reason, expected, "{size}");
     }
 }

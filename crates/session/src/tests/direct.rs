@@ -1,7 +1,7 @@
 //! Direct messages: past subscriptions and queue, beside what is in flight.
 
 use fleethaven_mqtt::{ConnectProperties, QoS, Version};
-use fleethaven_types::Profile::{Aws, Standard};
+use fleethaven_types::Profile::Standard;
 use fleethaven_types::{EntryId, Message, MessageProperties};
 
 use super::pair::{Pair, connect, message, puback, settings};
@@ -71,9 +71,9 @@ fn it_takes_its_place_in_the_window_and_no_identifier_of_the_queue() {
 fn what_is_too_large_is_refused() {
     let mut small = connect(V5);
     small.properties.maximum_packet_size = std::num::NonZeroU32::new(64);
-    let mut pair = Pair::connected_with(settings(Aws, |_, _| {}), small);
+    let mut pair = Pair::connected_with(settings(Standard, |_, _| {}), small);
     assert_eq!(send(&mut pair, message("d", vec![0; 100]), Some(1)), Err(DirectRefused::TooLarge));
-    assert_eq!(pair.session.window_left(), 100, "it holds no place");
+    assert_eq!(pair.session.window_left(), 1000, "it holds no place");
     send(&mut pair, message("d", "x"), Some(2)).unwrap();
 }
 

@@ -23,11 +23,25 @@ pub(super) fn client_id(call: &Call<'_>) -> Result<Utf8Bytes, Error> {
         return Err(Error::invalid("'clientId' must not start with '$'"));
     }
     // The profile may allow clients longer ids than AWS does.
-    let most = call.state.config.limits.client_id_bytes.max(CLIENT_ID_CHARACTERS);
+    let most = call.limits().client_id_bytes.max(CLIENT_ID_CHARACTERS);
     if id.len() > most || id.contains('\0') {
         return Err(Error::invalid(format!("'clientId' must have 1 to {most} characters")));
     }
     Ok(id.into())
+}
+
+/// The operations of the connections API, each with a rate of its own.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Rated {
+    Get,
+    Delete,
+    ListSubscriptions,
+    SendDirectMessage,
+}
+
+/// Counts a request to one of them.
+pub(super) fn count(call: &Call<'_>, operation: Rated) -> Result<(), Error> {
+    call.count(|account| account.connection_requests.as_ref()?.get(operation as usize))
 }
 
 impl From<ConnectionError> for Error {
@@ -55,6 +69,7 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
     let asked =
         Asked { custom: Some(&custom), ..Asked::new(&[Action::GetConnection], On::Client(&client_id)) };
     authorize(call, &asked).await?;
+    count(call, Rated::Get)?;
     let state = call.state.connections.find(call.scope, client_id.clone()).await?;
     let (mut since, mut left, mut socket) = (Value::Null, None, None);
     match state.presence {
@@ -88,6 +103,7 @@ pub(super) async fn delete(call: &Call<'_>) -> Outcome {
     let clean_session = call.input.query_boolean("cleanSession")?;
     let prevent_will = call.input.query_boolean("preventWillMessage")?;
     authorize(call, &Asked::new(&[Action::DeleteConnection], On::Client(&client_id))).await?;
+    count(call, Rated::Delete)?;
     let how = Disconnection { clean_session, prevent_will };
     call.state.connections.disconnect(call.scope, client_id, how).await?;
     Ok(Answer::Empty)
@@ -97,6 +113,7 @@ pub(super) async fn list_subscriptions(call: &Call<'_>) -> Outcome {
     let client_id = client_id(call)?;
     let page = Page::read(&call.input)?;
     authorize(call, &Asked::new(&[Action::ListSubscriptions], On::Client(&client_id))).await?;
+    count(call, Rated::ListSubscriptions)?;
     let after = page.after.as_deref().map(Utf8Bytes::from);
     let held = call.state.connections.subscriptions(call.scope, client_id, after, page.limit + 1);
     let mut held = held.await?;

@@ -9,7 +9,7 @@ use fleethaven_types::QoS;
 use uuid::Uuid;
 
 use super::authorization::{Asked, On, authorize};
-use super::connections::client_id;
+use super::connections::{Rated, client_id, count};
 use super::publish::message;
 use crate::answer::{Answer, Outcome};
 use crate::call::Call;
@@ -27,6 +27,7 @@ pub(super) async fn send(call: &Call<'_>) -> Outcome {
     let asked =
         Asked { topic: Some(&topic), ..Asked::new(&[Action::SendDirectMessage], On::Client(&client_id)) };
     authorize(call, &asked).await?;
+    count(call, Rated::SendDirectMessage)?;
     let message = message(call, &topic, QoS::AtMostOnce, false)?;
     let trace_id = Uuid::from_u128(message.trace_id());
     call.state.connections.send(DirectMessage { client_id, message, confirm_within }).await?;
@@ -35,7 +36,7 @@ pub(super) async fn send(call: &Call<'_>) -> Outcome {
 
 fn topic(call: &Call<'_>) -> Result<String, Error> {
     let topic = call.input.query_string("topic").ok_or_else(|| missing("topic"))?;
-    name::validate(&topic, &call.state.config.limits).map_err(|error| Error::invalid(error.to_string()))?;
+    name::validate(&topic, call.limits()).map_err(|error| Error::invalid(error.to_string()))?;
     if topic.starts_with('$') {
         return Err(Error::invalid("'topic' must not start with '$'"));
     }

@@ -49,7 +49,28 @@ pub(super) fn properties(
         correlation_data: correlation_data(input)?,
         user_properties: user_properties(input, limits)?,
     };
+    check_sizes(&properties, limits)?;
     Ok((properties != MessageProperties::default()).then(|| Box::new(properties)))
+}
+
+fn check_sizes(properties: &MessageProperties, limits: &Limits) -> Result<(), Error> {
+    let sizes = [
+        ("contentType", properties.content_type.as_ref().map(|text| text.len()), limits.content_type_bytes),
+        (
+            "responseTopic",
+            properties.response_topic.as_ref().map(|text| text.len()),
+            limits.response_topic_bytes,
+        ),
+        (
+            "correlationData",
+            properties.correlation_data.as_ref().map(Bytes::len),
+            limits.correlation_data_bytes,
+        ),
+    ];
+    match sizes.iter().find(|(_, size, most)| size.is_some_and(|size| size > *most)) {
+        Some((name, _, most)) => Err(Error::invalid(format!("'{name}' is larger than {most} bytes"))),
+        None => Ok(()),
+    }
 }
 
 fn payload_is_utf8(input: &Input, payload: &[u8]) -> Result<Option<bool>, Error> {
@@ -159,6 +180,24 @@ mod tests {
             expires_at(&input("messageExpiry=-1", &[]), Timestamp(0), &Limits::of(Profile::Standard))
                 .is_err()
         );
+    }
+
+    #[test]
+    fn sizes_are_bounded() {
+        let limits = Limits {
+            content_type_bytes: 3,
+            response_topic_bytes: 3,
+            correlation_data_bytes: 3,
+            ..Limits::of(Profile::Standard)
+        };
+        let fits = |input: &Input| properties(input, &Bytes::new(), &limits).is_ok();
+        for (size, expected) in [(2, true), (3, true), (4, false)] {
+            let text = "x".repeat(size);
+            assert_eq!(fits(&input(&format!("contentType={text}"), &[])), expected, "{size}");
+            assert_eq!(fits(&input(&format!("responseTopic={text}"), &[])), expected, "{size}");
+            let encoded = STANDARD.encode(&text);
+            assert_eq!(fits(&input("", &[(CORRELATION_DATA, &encoded)])), expected, "{size}");
+        }
     }
 
     #[test]

@@ -30,9 +30,9 @@ pub(super) async fn publish(call: &Call<'_>) -> Outcome {
 }
 
 fn check_topic(call: &Call<'_>, topic: &str) -> Result<(), Error> {
-    let config = &call.state.config;
-    name::validate(topic, &config.limits).map_err(|error| Error::invalid(error.to_string()))?;
-    reserved::may_publish(topic, &config.behaviour).map_err(|error| Error::invalid(error.to_string()))?;
+    name::validate(topic, call.limits()).map_err(|error| Error::invalid(error.to_string()))?;
+    reserved::may_publish(topic, &call.state.config.behaviour)
+        .map_err(|error| Error::invalid(error.to_string()))?;
     if NEEDS_A_CLIENT.iter().any(|prefix| topic.starts_with(prefix)) {
         return Err(Error::invalid(format!("'{topic}' answers MQTT clients only")));
     }
@@ -47,7 +47,7 @@ async fn authorize_publish(call: &Call<'_>, topic: &str, retain: bool) -> Result
 
 /// The message of a request: its body, its MQTT 5 parameters, its caller as the publisher.
 pub(super) fn message(call: &Call<'_>, topic: &str, qos: QoS, retain: bool) -> Result<Message, Error> {
-    let limits = &call.state.config.limits;
+    let limits = call.limits();
     let payload = call.input.body.clone();
     let (trace, _) = Uuid::new_v4().as_u64_pair();
     let principal = match &call.principal {

@@ -15,9 +15,9 @@ use crate::error::Error;
 
 pub(super) async fn get(call: &Call<'_>) -> Outcome {
     let topic = call.input.label("topic")?;
-    let limits = &call.state.config.limits;
-    name::validate(&topic, limits).map_err(|error| Error::invalid(error.to_string()))?;
+    name::validate(&topic, call.limits()).map_err(|error| Error::invalid(error.to_string()))?;
     authorize(call, &Asked::new(&[Action::GetRetainedMessage], On::Topic(&topic))).await?;
+    call.count(|account| account.retained_reads.as_ref())?;
     let found = call.state.retained.get(call.scope, &topic).map_err(unavailable)?;
     let message = found.ok_or_else(|| Error::NotFound(format!("no message is retained on '{topic}'")))?;
     Ok(Answer::of([
@@ -42,6 +42,7 @@ fn user_properties(properties: Option<&MessageProperties>) -> Value {
 pub(super) async fn list(call: &Call<'_>) -> Outcome {
     let page = Page::read(&call.input)?;
     authorize(call, &Asked::new(&[Action::ListRetainedMessages], On::Everything)).await?;
+    call.count(|account| account.retained_lists.as_ref())?;
     let store = &call.state.retained;
     let mut topics = store.list(call.scope, page.after.as_deref(), page.limit + 1).map_err(unavailable)?;
     let next_token = page.next_token(&mut topics, |kept| &kept.topic);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use fleethaven_fabric::connections::{
     ConnectionState, Departure, Disconnection, Error as ConnectionError, Presence, SubscriptionState,
 };
-use fleethaven_types::{QoS, Timestamp};
+use fleethaven_types::{Limits, QoS, Timestamp};
 use http::Request;
 use http_body_util::Full;
 use serde_json::json;
@@ -71,6 +71,43 @@ async fn ask(house: &House, method: &str, target: &str) -> Told {
     house.send(&peer(), House::signed(signing, (method, target), &[], b"")).await
 }
 
+#[tokio::test(start_paused = true)]
+async fn requests_have_rates() {
+    let house = House::with(|config| {
+        let limits = &mut config.limits.default;
+        limits.retained_reads_per_sec = Some(3);
+        limits.retained_lists_per_sec = Some(1);
+        limits.connection_requests_per_sec = Some(2);
+    });
+    for (method, target, rate) in [
+        ("GET", "/retainedMessage/a", 3),
+        ("GET", "/retainedMessage", 1),
+        ("GET", "/connections/c", 2),
+        ("DELETE", "/connections/c", 2),
+        ("GET", "/connections/c/subscriptions", 2),
+        ("POST", "/connections/c/messages?topic=t", 2),
+    ] {
+        for _ in 0..2 {
+            for _ in 0..rate {
+                assert_ne!(ask(&house, method, target).await.status, 429, "{method} {target}");
+            }
+            let told = ask(&house, method, target).await;
+            assert_eq!(told.error(), (429, "ThrottlingException"), "{method} {target}");
+            tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_account_has_limits_of_its_own() {
+    let house = House::with(|config| {
+        let own = Limits { payload_bytes: 2, ..config.limits.default.clone() };
+        config.limits.accounts.insert(crate::testing::ACCOUNT.parse().unwrap(), own);
+    });
+    assert_eq!(signed(&house, "/topics/a", &[], b"ab").await.status, 200);
+    assert_eq!(signed(&house, "/topics/a", &[], b"abc").await.error().0, 413);
+}
+
 #[tokio::test]
 async fn every_failure_of_a_connection_has_its_error() {
     let house = House::new();
@@ -132,7 +169,7 @@ async fn a_connection_is_described_in_awss_words() {
 
 #[tokio::test]
 async fn client_ids_are_checked() {
-    let house = House::with(|config| config.limits.client_id_bytes = 128);
+    let house = House::with(|config| config.limits.default.client_id_bytes = 128);
     for id in ["$abc", "%24GEN%2Fx", &"x".repeat(129), "a%00"] {
         let told = ask(&house, "GET", &format!("/connections/{id}")).await;
         assert_eq!(told.error(), (400, "InvalidRequestException"), "{id}");
@@ -235,7 +272,7 @@ async fn what_cannot_be_published() {
 
 #[tokio::test]
 async fn payloads_are_bounded() {
-    let house = House::with(|config| config.limits.payload_bytes = 3);
+    let house = House::with(|config| config.limits.default.payload_bytes = 3);
     assert_eq!(signed(&house, "/topics/a", &[], b"abc").await.status, 200);
     let told = signed(&house, "/topics/a", &[], b"abcd").await;
     assert_eq!(told.error(), (413, "RequestEntityTooLargeException"));

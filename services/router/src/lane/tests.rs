@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use fleethaven_fabric::delivery::Target;
 use fleethaven_storage::{RuleRef, SessionRecord, Subscription};
 use fleethaven_types::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
-use fleethaven_types::{Behaviour, Profile, Utf8Bytes};
+use fleethaven_types::{Behaviour, Limits, Profile, Utf8Bytes};
 
 use super::*;
 use crate::testing::{Bench, QUEUE_BOUND, message, scope, submit, subscription};
@@ -260,4 +260,42 @@ fn stored_sessions_are_there_after_the_warm_up() {
     assert!(bench.publish(message("a", AtLeastOnce)));
     assert_eq!((bench.queue_len(1), bench.queue_len(3)), (1, 1));
     assert!(bench.pushes().is_empty());
+}
+
+#[test]
+fn what_is_queued_for_sessions_that_nobody_is_connected_to_has_a_rate() {
+    for (rate, expected) in [(None, 3), (Some(3), 3), (Some(2), 2)] {
+        let limits = Limits { queued_per_sec_account: rate, ..Limits::of(Profile::Standard) };
+        let mut bench = Bench::with_limits(Behaviour::of(Profile::Standard), limits);
+        bench.attach(1, 0, true);
+        let away = bench.attach(2, 0, true);
+        for session in [1, 2] {
+            bench.subscribe(session, subscription("a", AtLeastOnce));
+        }
+        bench.detach(2, away, true);
+        for _ in 0..3 {
+            bench.publish(message("a", AtLeastOnce));
+        }
+        assert_eq!((bench.queue_len(1), bench.queue_len(2)), (3, expected), "{rate:?}");
+        assert_eq!(bench.router.metrics.queue_throttled.get(), 3 - expected as u64);
+    }
+}
+
+#[test]
+fn who_would_be_reached_and_how_many_subscriptions_there_are() {
+    let mut bench = Bench::new();
+    let events = "$aws/events/presence/connected/c";
+    let reached = |bench: &Bench, topic: &str| bench.lane.reaches_anyone(scope(), topic);
+    assert!(!reached(&bench, events));
+    bench.attach(1, 0, false);
+    for filter in ["#", "$aws/events/presence/#", "b"] {
+        bench.subscribe(1, subscription(filter, AtMostOnce));
+    }
+    assert!(reached(&bench, events) && !reached(&bench, "$aws/events/subscriptions/subscribed/c"));
+    assert_eq!(bench.lane.subscription_count(scope()), 3);
+    bench.submit(RoutingRequest::Forget { session: SessionId(1) });
+    assert!(!reached(&bench, events));
+    assert_eq!(bench.lane.subscription_count(scope()), 0);
+    bench.set_rule("seen", Some("$aws/events/#"));
+    assert!(reached(&bench, events));
 }

@@ -18,9 +18,17 @@ impl Rate {
         Self { interval, tolerance: interval * burst.saturating_sub(1) }
     }
 
-    /// A second's worth at once, as AWS counts.
-    pub fn per_second(per_second: u32) -> Self {
-        Self::new(per_second, per_second)
+    /// `burst_secs` seconds' worth at once (AWS counts with one).
+    pub fn per_second(per_second: u32, burst_secs: u32) -> Self {
+        Self::new(per_second, per_second.saturating_mul(burst_secs))
+    }
+
+    pub(crate) fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    pub(crate) fn tolerance(&self) -> Duration {
+        self.tolerance
     }
 }
 
@@ -42,6 +50,18 @@ impl Meter {
         true
     }
 
+    /// Counts what has happened already, whether the rate allowed it or not.
+    pub fn charge(&mut self, rate: &Rate, count: u32, now: Instant) {
+        let level_at = self.level_at.map_or(now, |at| at.max(now));
+        self.level_at = Some(level_at + rate.interval.saturating_mul(count));
+    }
+
+    /// How long until another one is allowed; `None`: it is allowed now.
+    pub fn wait(&self, rate: &Rate, now: Instant) -> Option<Duration> {
+        let ahead = self.level_at?.saturating_duration_since(now);
+        ahead.checked_sub(rate.tolerance).filter(|over| !over.is_zero())
+    }
+
     /// Whether nothing is used up at `now`: such a meter is as good as a new one.
     pub fn is_level(&self, now: Instant) -> bool {
         self.level_at.is_none_or(|at| at <= now)
@@ -49,11 +69,11 @@ impl Meter {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[expect(clippy::disallowed_methods, reason = "any instant will do")]
-    fn start() -> Instant {
+    pub(crate) fn start() -> Instant {
         Instant::now()
     }
 
@@ -63,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_allowed_and_then_the_average() {
-        let (start, rate) = (start(), Rate::per_second(100));
+        let (start, rate) = (start(), Rate::per_second(100, 1));
         let mut meter = Meter::default();
         assert_eq!(taken(&mut meter, &rate, start, 500), 100);
         assert_eq!(taken(&mut meter, &rate, start + Duration::from_millis(50), 500), 5);
@@ -83,6 +103,17 @@ mod tests {
         assert_eq!(taken(&mut meter, &rate, start + Duration::from_millis(999), 1), 0);
         assert_eq!(taken(&mut meter, &rate, start + Duration::from_millis(1000), 2), 1);
         assert!(meter.is_level(start + Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn what_is_charged_is_waited_for() {
+        let (start, rate) = (start(), Rate::per_second(100, 1));
+        let mut meter = Meter::default();
+        meter.charge(&rate, 99, start);
+        assert_eq!(meter.wait(&rate, start), None);
+        meter.charge(&rate, 101, start);
+        assert_eq!(meter.wait(&rate, start), Some(Duration::from_millis(1010)));
+        assert_eq!(meter.wait(&rate, start + Duration::from_millis(1010)), None);
     }
 
     #[test]
