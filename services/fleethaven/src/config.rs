@@ -192,7 +192,7 @@ impl Config {
     pub(crate) fn for_tests(arguments: DevArgs) -> Self {
         let profile = arguments.profile;
         let (limits, behaviour) = (Limits::of(profile), Behaviour::of(profile));
-        Self { arguments, limits, behaviour, printed: String::new() }
+        Self { arguments, limits: limits.into(), behaviour, printed: String::new() }
     }
 }
 

@@ -272,6 +272,7 @@ async fn a_change_whose_outcome_is_unknown_is_asked_for_again_under_its_key() {
         source_ip: source_ip(&peer()),
         server_name: None,
         now: clock::now(),
+        request_id: uuid::Uuid::new_v4(),
         key,
         input,
     };
