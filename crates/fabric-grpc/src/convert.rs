@@ -9,6 +9,7 @@ pub(crate) mod execute;
 pub(crate) mod outcome;
 pub(crate) mod position;
 pub(crate) mod query;
+pub(crate) mod raft;
 
 /// A message that is not what the contract says, or a value that cannot be put into one.
 #[derive(Debug, thiserror::Error)]

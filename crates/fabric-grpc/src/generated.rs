@@ -1,6 +1,18 @@
-//! The code generated from `proto/fleethaven/metadata/v1`.
+//! The code generated from `proto/`, laid out as its packages are: they name each other by their place.
 
 #[expect(unreachable_pub, reason = "the generator writes `pub`, and this crate keeps it to itself")]
-pub(crate) mod metadata {
-    tonic::include_proto!("fleethaven.metadata.v1");
+mod fleethaven {
+    pub(crate) mod metadata {
+        pub(crate) mod v1 {
+            tonic::include_proto!("fleethaven.metadata.v1");
+        }
+    }
+    pub(crate) mod raft {
+        pub(crate) mod v1 {
+            tonic::include_proto!("fleethaven.raft.v1");
+        }
+    }
 }
+
+pub(crate) use fleethaven::metadata::v1 as metadata;
+pub(crate) use fleethaven::raft::v1 as raft;

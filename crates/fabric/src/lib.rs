@@ -2,6 +2,7 @@
 //! own handle implements them; between processes a gRPC client does. One code path, no "local mode".
 //!
 //! - [`metadata`]: [`Metadata`]: commands, queries and watches of the metastore
+//! - [`raft`]: [`Peer`](raft::Peer): what the nodes of a metastore ask of each other
 //! - [`routing`]: [`Routing`]: a gateway core's lane into the routers: publish, subscribe, claim
 //! - [`rules`]: [`RuleFollower`], the topic rules as they change
 //! - [`delivery`]: [`Delivery`]: a router's way to push to connections
@@ -11,6 +12,7 @@
 pub mod connections;
 pub mod delivery;
 pub mod metadata;
+pub mod raft;
 pub mod routing;
 pub mod rules;
 

@@ -1,10 +1,24 @@
 //! What a metastore node is started with.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use fleethaven_registry::Limits;
 use fleethaven_types::Timestamp;
+
+/// What a node does when its directory is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Start {
+    /// It is a cluster of its own. Others can be added later.
+    #[default]
+    Alone,
+    /// It forms a cluster with these nodes: id and address of each, this one included. All of them are started with the
+    /// same list.
+    Form(BTreeMap<u64, String>),
+    /// It waits until the leader of a cluster adds it.
+    Join,
+}
 
 /// Configuration of one metastore node.
 #[derive(Debug, Clone)]
@@ -13,6 +27,11 @@ pub struct Config {
     pub dir: PathBuf,
     /// Raft node id. A node whose disk lost data must come back under a new id.
     pub node: u64,
+    /// Name of the cluster, the same on all its nodes and no other cluster's: revisions of one say nothing about another. A
+    /// restored backup gets a new one. Empty: a name of its own, for a node that stays alone.
+    pub cluster: String,
+    /// What to do when the directory is empty.
+    pub start: Start,
     /// Log entries after which a snapshot is written and the log is compacted.
     pub snapshot_every: u64,
     /// Log entries kept although a snapshot covers them, so that a briefly absent replica needs no snapshot.
@@ -36,6 +55,8 @@ impl Config {
         Self {
             dir: dir.into(),
             node: 1,
+            cluster: String::new(),
+            start: Start::Alone,
             snapshot_every: 50_000,
             keep_log: 10_000,
             change_log_bytes: 64 << 20,

@@ -29,6 +29,14 @@ pub enum Error {
         /// The node id on disk.
         found: u64,
     },
+    /// The directory belongs to a node of another cluster.
+    #[error("{dir} holds the data of a cluster that is not named '{cluster}'")]
+    OtherCluster {
+        /// The data directory.
+        dir: PathBuf,
+        /// The configured name.
+        cluster: String,
+    },
     /// The data was written by another version of the store.
     #[error("{dir} has storage format {found}, this program reads format {expected}")]
     Format {

@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::{BasicNode, RaftNetworkFactory, SnapshotPolicy};
+use fleethaven_fabric::raft::Peers;
+use openraft::async_runtime::WatchReceiver;
+use openraft::{BasicNode, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::changes::ChangeLog;
-use crate::config::Config;
+use crate::config::{Config, Start};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::evaluator::{Evaluator, Request, Settings, confirmed_term};
 use crate::log::LogStore;
 use crate::machine::StateMachine;
+use crate::network::Network;
 use crate::state::State;
-use crate::types::{Raft, Types};
+use crate::types::Raft;
 
 /// The group that holds accounts, the registry, certificates, policies and rules.
 pub(crate) const CONTROL: u32 = 0;
@@ -37,13 +40,13 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Starts group `id` on `disk` and waits until it serves. An empty log is bootstrapped with this node as
-    /// its only voter.
-    pub(crate) async fn start<N>(disk: Arc<Disk>, id: u32, config: &Config, network: N) -> Result<Self, Error>
-    where
-        N: RaftNetworkFactory<Types>,
-        N::Network: openraft::network::NetSnapshot<Types, SnapshotData = crate::snapshot::SnapshotFile>,
-    {
+    /// Starts group `id` on `disk`. A node that is the only voter serves on return; any other when there is a leader.
+    pub(crate) async fn start(
+        disk: Arc<Disk>,
+        id: u32,
+        config: &Config,
+        peers: Arc<dyn Peers>,
+    ) -> Result<Self, Error> {
         let io = |e| Error::from_io(&config.dir, e);
         let log = LogStore::open(disk.clone(), id).map_err(io)?;
         let (state, applied) = State::open(disk, id).map_err(io)?;
@@ -51,9 +54,13 @@ impl Group {
         let changes = Arc::new(ChangeLog::new(applied.revision(), config.change_log_bytes));
         let machine = StateMachine::open(state.clone(), changes.clone(), applied).map_err(io)?;
         let raft_config = Arc::new(raft_config(config)?);
+        let network = Network { peers, group: id, node: config.node };
         let raft = Raft::new(config.node, raft_config, network, log, machine).await.map_err(raft_error)?;
         assert_no_leader_restore(&raft)?;
-        seek_leadership(&raft, config.node).await?;
+        let begun = bootstrap(&raft, config).await?;
+        if is_only_voter(&raft, config.node).await? {
+            seek_leadership(&raft, begun).await?;
+        }
         let (requests, queue) = mpsc::channel(config.max_in_flight.max(1));
         let settings = Settings {
             clock: config.clock,
@@ -73,6 +80,14 @@ impl Group {
     /// Where commands go; `None` once the group stops.
     pub(crate) fn requests(&self) -> Option<mpsc::Sender<Request>> {
         self.requests.lock().clone()
+    }
+
+    /// Addresses of the other members.
+    pub(crate) fn other_addresses(&self) -> Vec<String> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let members = metrics.membership_config.nodes();
+        members.filter(|(id, _)| **id != metrics.id).map(|(_, node)| node.addr.clone()).collect()
     }
 
     /// Refuses new commands, answers those accepted, ends watches and stops raft.
@@ -115,22 +130,43 @@ fn assert_no_leader_restore(raft: &Raft) -> Result<(), Error> {
     }
 }
 
-/// Bootstraps an empty group; lets a single voter elect itself at once instead of after the election timeout.
-/// Waits until everything committed is applied.
-async fn seek_leadership(raft: &Raft, node: u64) -> Result<(), Error> {
-    if !raft.is_initialized().await.map_err(raft_error)? {
-        raft.initialize(BTreeMap::from([(node, BasicNode::default())])).await.map_err(raft_error)?;
-    } else if raft.voter_ids().eq([node]) {
+/// Gives an empty group its first members; whether it did. An election begins with that.
+async fn bootstrap(raft: &Raft, config: &Config) -> Result<bool, Error> {
+    if raft.is_initialized().await.map_err(raft_error)? {
+        return Ok(false);
+    }
+    let members: BTreeMap<u64, BasicNode> = match &config.start {
+        Start::Alone => BTreeMap::from([(config.node, BasicNode::default())]),
+        Start::Form(nodes) => nodes.iter().map(|(id, address)| (*id, BasicNode::new(address))).collect(),
+        Start::Join => return Ok(false),
+    };
+    match raft.initialize(members).await {
+        Ok(()) => Ok(true),
+        // Another node that was started with the same list was quicker.
+        Err(_) if raft.is_initialized().await.map_err(raft_error)? => Ok(false),
+        Err(error) => Err(raft_error(error)),
+    }
+}
+
+async fn is_only_voter(raft: &Raft, node: u64) -> Result<bool, Error> {
+    let voters = raft.with_raft_state(move |state| {
+        state.membership_state.effective().membership().voter_ids().eq([node])
+    });
+    voters.await.map_err(raft_error)
+}
+
+/// Lets the only voter elect itself at once instead of after the election timeout, unless it is already `seeking` election, and
+/// waits until everything committed is applied.
+async fn seek_leadership(raft: &Raft, seeking: bool) -> Result<(), Error> {
+    if !seeking {
         raft.trigger().elect(false).await.map_err(raft_error)?;
     }
     let wait = raft.wait(Some(START_TIMEOUT));
     wait.metrics(|m| m.current_leader.is_some(), "a leader")
         .await
         .map_err(|e| Error::NotReady(e.to_string()))?;
-    if raft.is_leader() {
-        let ready = tokio::time::timeout(START_TIMEOUT, confirmed_term(raft)).await;
-        ready.map_err(|e| Error::NotReady(e.to_string()))?.map_err(|e| Error::NotReady(e.to_string()))?;
-    }
+    let ready = tokio::time::timeout(START_TIMEOUT, confirmed_term(raft)).await;
+    ready.map_err(|e| Error::NotReady(e.to_string()))?.map_err(|e| Error::NotReady(e.to_string()))?;
     Ok(())
 }
 

@@ -15,6 +15,9 @@
 //! | `evaluator` | order of commands, what happens when a proposal fails |
 //! | `changes`, `watch`, `markers` | watches without gaps; who has caught up with a change |
 //! | `group` | one raft group: the parts above, wired |
+//! | `leader` | where the leader is; commands and reads handed on to it |
+//! | `members` | who belongs to the cluster |
+//! | `peer` | what this node does for its peers |
 //!
 //! Replies to keyed commands are kept in the state (`fleethaven_registry::idempotency`), as are TLS ticket keys.
 //!
@@ -27,12 +30,15 @@ mod disk;
 mod error;
 mod evaluator;
 mod group;
+mod leader;
 mod log;
 mod machine;
 mod markers;
+mod members;
 mod metastore;
 mod network;
 mod overlay;
+mod peer;
 mod record;
 mod snapshot;
 mod state;
@@ -42,6 +48,8 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use config::Config;
+pub use config::{Config, Start};
 pub use error::Error;
+pub use members::{Member, Status};
 pub use metastore::Metastore;
+pub use network::NoPeers;

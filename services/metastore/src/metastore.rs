@@ -2,15 +2,18 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use fleethaven_fabric::metadata::{
     AppliedMarker, BoxFuture, Error as CallError, Executed, Metadata, Position, WatchStream,
 };
+use fleethaven_fabric::raft::{PeerError, Peers};
 use fleethaven_registry::{self as registry, Command, Query, QueryReply};
 use fleethaven_types::Timestamp;
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use tokio::sync::mpsc::error::TrySendError;
 use uuid::Uuid;
 
@@ -19,24 +22,25 @@ use crate::disk::Disk;
 use crate::error::Error;
 use crate::evaluator::{Request, confirmed_term};
 use crate::group::{CONTROL, Group};
+use crate::leader::{Compass, Leader};
 use crate::markers::Markers;
-use crate::network::Solitary;
 use crate::watch;
 
 /// A running metastore node.
 pub struct Metastore {
-    disk: Arc<Disk>,
-    control: Group,
-    markers: Arc<Markers>,
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) control: Group,
+    pub(crate) markers: Arc<Markers>,
+    pub(crate) compass: Compass,
     incarnation: u64,
     timeout: Duration,
     clock: fn() -> Timestamp,
 }
 
 impl Metastore {
-    /// Opens the node's directory, bootstrapping it when empty, and returns when commands and reads are
-    /// served.
-    pub async fn open(config: Config) -> Result<Arc<Self>, Error> {
+    /// Opens the node's directory and starts it; an empty directory is begun as [`Config::start`] says. A node that is alone
+    /// serves commands and reads on return; one of several when they have a leader.
+    pub async fn open(config: Config, peers: Arc<dyn Peers>) -> Result<Arc<Self>, Error> {
         let dir = config.dir.clone();
         let opened = tokio::task::spawn_blocking(move || Disk::open(&dir)).await;
         // The store asserts some of what it reads: a panic on opening is damage too.
@@ -44,9 +48,12 @@ impl Metastore {
             opened.map_err(|e| Error::Corrupt { dir: config.dir.clone(), detail: e.to_string() })??;
         let node = match disk.node(config.node)? {
             Some(node) => node,
-            None => disk.bootstrap(config.node, Uuid::new_v4().as_u64_pair().0).await?,
+            None => disk.bootstrap(config.node, incarnation_of(&config.cluster)).await?,
         };
-        let control = Group::start(disk.clone(), CONTROL, &config, Solitary).await?;
+        if !config.cluster.is_empty() && node.incarnation != incarnation_of(&config.cluster) {
+            return Err(Error::OtherCluster { dir: config.dir, cluster: config.cluster });
+        }
+        let control = Group::start(disk.clone(), CONTROL, &config, peers.clone()).await?;
         tracing::info!(
             node = node.node,
             revision = control.changes.tip().borrow().revision,
@@ -54,6 +61,7 @@ impl Metastore {
         );
         Ok(Arc::new(Self {
             disk,
+            compass: Compass { raft: control.raft.clone(), peers },
             control,
             markers: Arc::default(),
             incarnation: node.incarnation,
@@ -78,7 +86,7 @@ impl Metastore {
 
     /// Queues a command before returning, so that commands are taken in the order of the calls; only when the
     /// queue is full does it wait for its turn later.
-    fn run(&self, command: Command) -> impl Future<Output = Result<Executed, CallError>> + use<> {
+    pub(crate) fn run(&self, command: Command) -> impl Future<Output = Result<Executed, CallError>> + use<> {
         let (request, answer) = Request::new(command);
         let queued = match self.control.requests() {
             None => Err(stopped()),
@@ -97,25 +105,78 @@ impl Metastore {
         }
     }
 
-    async fn read(&self, query: Query) -> Result<QueryReply, CallError> {
+    fn execute_at(&self, leader: Leader, command: Command) -> BoxFuture<'_, Result<Executed, CallError>> {
+        match leader {
+            Leader::Here => self.run(command).boxed(),
+            Leader::Elsewhere(peer) => async move { peer.execute_as_leader(command).await }.boxed(),
+        }
+    }
+
+    fn query_at(&self, leader: Leader, query: Query) -> BoxFuture<'_, Result<QueryReply, CallError>> {
+        match leader {
+            Leader::Here => self.read(query).boxed(),
+            Leader::Elsewhere(peer) => async move { peer.query_as_leader(query).await }.boxed(),
+        }
+    }
+
+    pub(crate) async fn read(&self, query: Query) -> Result<QueryReply, CallError> {
         confirmed_term(&self.control.raft).await?;
         self.query_local(query)
     }
+}
+
+/// The incarnation of a cluster's data: its name as a number, so that all its nodes have the same from the start.
+fn incarnation_of(cluster: &str) -> u64 {
+    if cluster.is_empty() {
+        return Uuid::new_v4().as_u64_pair().0;
+    }
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, cluster.as_bytes());
+    digest.as_ref().iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
 fn stopped() -> CallError {
     CallError::Unavailable("the metastore is shutting down".into())
 }
 
+/// What a call that was given up is answered with.
+fn given_up(asked: bool) -> CallError {
+    match asked {
+        true => CallError::Unknown,
+        false => CallError::Unavailable("no node leads the metadata store".into()),
+    }
+}
+
 impl Metadata for Metastore {
     fn execute(&self, command: Command) -> BoxFuture<'_, Result<Executed, CallError>> {
-        let run = tokio::time::timeout(self.timeout, self.run(command));
-        run.map(|done| done.unwrap_or(Err(CallError::Unknown))).boxed()
+        let leads = matches!(self.compass.leader(), Some(Leader::Here));
+        // Queued here and now: commands are taken in the order of the calls.
+        let first = leads.then(|| self.run(command.clone()));
+        async move {
+            let asked = AtomicBool::new(leads);
+            let asking = async {
+                if let Some(first) = first {
+                    match first.await {
+                        Err(CallError::Unavailable(_)) if self.control.requests().is_some() => {}
+                        answer => return answer,
+                    }
+                }
+                asked.store(false, Ordering::Relaxed);
+                self.compass.ask(&asked, |leader| self.execute_at(leader, command.clone())).await
+            };
+            let answer = tokio::time::timeout(self.timeout, asking).await;
+            answer.unwrap_or_else(|_| Err(given_up(asked.load(Ordering::Relaxed))))
+        }
+        .boxed()
     }
 
     fn query(&self, query: Query) -> BoxFuture<'_, Result<QueryReply, CallError>> {
-        let read = tokio::time::timeout(self.timeout, self.read(query));
-        read.map(|done| done.unwrap_or(Err(CallError::Unknown))).boxed()
+        async move {
+            let asked = AtomicBool::new(false);
+            let asking = self.compass.ask(&asked, |leader| self.query_at(leader, query.clone()));
+            let answer = tokio::time::timeout(self.timeout, asking).await;
+            answer.unwrap_or_else(|_| Err(given_up(asked.load(Ordering::Relaxed))))
+        }
+        .boxed()
     }
 
     fn query_local(&self, query: Query) -> Result<QueryReply, CallError> {
@@ -127,7 +188,9 @@ impl Metadata for Metastore {
 
     fn watch(&self, prefixes: Vec<Bytes>, from: Option<Position>) -> WatchStream {
         let (state, changes) = (self.control.state.clone(), self.control.changes.clone());
-        watch::watch(state, changes, self.incarnation, prefixes, from)
+        let compass = self.compass.clone();
+        let confirmed = Box::new(move || compass.is_confirmed());
+        watch::watch(state, changes, (self.incarnation, confirmed), prefixes, from)
     }
 
     fn register(&self, name: &'static str) -> AppliedMarker {
@@ -135,6 +198,18 @@ impl Metadata for Metastore {
     }
 
     fn in_force(&self, revision: u64) -> BoxFuture<'_, bool> {
-        self.markers.in_force(revision).boxed()
+        async move {
+            let elsewhere = self.control.other_addresses().into_iter().map(|address| async move {
+                match self.compass.peers.peer(&address).in_force_here(revision).await {
+                    Ok(in_force) => in_force,
+                    // What watched at a node that is gone watches at another one by now.
+                    Err(PeerError::Unreachable(_)) => true,
+                    Err(_) => false,
+                }
+            });
+            let (here, elsewhere) = tokio::join!(self.markers.in_force(revision), join_all(elsewhere));
+            here && elsewhere.into_iter().all(|in_force| in_force)
+        }
+        .boxed()
     }
 }

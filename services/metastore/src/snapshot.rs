@@ -10,7 +10,11 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
+use bytes::Bytes;
+use fleethaven_fabric::raft::SnapshotStream;
+use futures_util::{TryStreamExt, stream};
 use prost::Message;
+use tokio::io::AsyncWriteExt;
 
 use crate::error::damaged;
 use crate::record::{Applied, StateRecord};
@@ -22,6 +26,8 @@ const MAX_HEADER: u32 = 1 << 20;
 const MAX_KEY: u32 = 65_535;
 const MAX_VALUE: u32 = 64 << 20;
 const BUFFER: usize = 256 << 10;
+/// Bytes of a piece on its way to another node.
+const PIECE: usize = 256 << 10;
 
 /// A finished snapshot file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +92,46 @@ fn list(dir: &Path, group: u32) -> io::Result<Vec<(Option<u64>, PathBuf)>> {
         }
     }
     Ok(files)
+}
+
+/// The bytes of a snapshot file, for another node.
+pub(crate) fn pieces(path: &Path) -> io::Result<SnapshotStream> {
+    let file = File::open(path)?;
+    Ok(Box::pin(stream::try_unfold(file, |file| async {
+        let read = tokio::task::spawn_blocking(move || {
+            let mut piece = Vec::with_capacity(PIECE);
+            (&file).take(PIECE as u64).read_to_end(&mut piece)?;
+            Ok((!piece.is_empty()).then(|| (Bytes::from(piece), file)))
+        });
+        read.await.map_err(io::Error::other)?
+    })))
+}
+
+/// Writes a snapshot that another node sends; whole and checked on return. A second transfer of the same group replaces the
+/// first: raft sends one at a time.
+pub(crate) async fn receive(dir: &Path, group: u32, mut file: SnapshotStream) -> io::Result<SnapshotFile> {
+    let folder = folder(dir);
+    fs::create_dir_all(&folder)?;
+    let unfinished = folder.join(format!("{group}-received.unfinished"));
+    let mut out = tokio::fs::File::create(&unfinished).await?;
+    while let Some(piece) = file.try_next().await? {
+        out.write_all(&piece).await?;
+    }
+    out.sync_all().await?;
+    drop(out);
+    tokio::task::spawn_blocking(move || keep_received(&folder, group, &unfinished))
+        .await
+        .map_err(io::Error::other)?
+}
+
+/// Gives a received file its name once it was read from end to end.
+fn keep_received(folder: &Path, group: u32, unfinished: &Path) -> io::Result<SnapshotFile> {
+    let mut reader = SnapshotReader::open(unfinished)?;
+    while reader.next()?.is_some() {}
+    let path = folder.join(format!("{group}-{:020}.snapshot", reader.applied.revision()));
+    fs::rename(unfinished, &path)?;
+    File::open(folder)?.sync_all()?;
+    Ok(SnapshotFile { path })
 }
 
 /// Writes a snapshot file.

@@ -1,11 +1,13 @@
 //! Tests of the storage against openraft's suite, and of the whole node.
 
+mod cluster;
 mod crash;
 mod damage;
 mod figures;
 pub(crate) mod fixture;
 mod idempotency;
 mod install;
+mod mesh;
 mod node;
 mod suite;
 mod watching;

@@ -34,6 +34,7 @@ struct Watcher {
     state: Arc<State>,
     changes: Arc<ChangeLog>,
     incarnation: u64,
+    confirmed: Confirmed,
     prefixes: Vec<Bytes>,
     tip: watch::Receiver<Tip>,
     phase: Phase,
@@ -41,11 +42,15 @@ struct Watcher {
     ready: VecDeque<WatchEvent>,
 }
 
+/// Says whether this node is in touch with a leader: an idle watch reports progress only while it is, so that a watcher of a
+/// node that was cut off knows that it may have missed something (protocols.md C3).
+pub(crate) type Confirmed = Box<dyn Fn() -> bool + Send>;
+
 /// Watches keys of a group with one of `prefixes` from `from` on.
 pub(crate) fn watch(
     state: Arc<State>,
     changes: Arc<ChangeLog>,
-    incarnation: u64,
+    (incarnation, confirmed): (u64, Confirmed),
     prefixes: Vec<Bytes>,
     from: Option<Position>,
 ) -> WatchStream {
@@ -55,6 +60,7 @@ pub(crate) fn watch(
         state,
         changes,
         incarnation,
+        confirmed,
         prefixes: without_overlaps(prefixes),
         phase: known.map_or(Phase::Unsynced, |p| Phase::Following { revision: p.revision }),
         ready: VecDeque::new(),
@@ -155,7 +161,7 @@ impl Watcher {
             Since::Changes { .. } => {
                 let changed = tokio::time::timeout(PROGRESS_EVERY, self.tip.changed()).await;
                 // A position ahead of this replica gets no progress: it would go backwards.
-                if changed.is_err() && tip.revision >= revision {
+                if changed.is_err() && tip.revision >= revision && (self.confirmed)() {
                     self.advance(revision);
                 }
             }

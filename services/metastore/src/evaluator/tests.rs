@@ -8,12 +8,12 @@ use tempfile::TempDir;
 use super::*;
 use crate::disk::Disk;
 use crate::group::{CONTROL, Group};
-use crate::network::Solitary;
+use crate::network::NoPeers;
 use crate::tests::fixture::{clock, config, create, update};
 
 async fn evaluator(dir: &Path) -> (Evaluator, mpsc::Sender<Request>, Group) {
     let config = config(dir);
-    let group = Group::start(Disk::open(dir).unwrap(), CONTROL, &config, Solitary).await.unwrap();
+    let group = Group::start(Disk::open(dir).unwrap(), CONTROL, &config, Arc::new(NoPeers)).await.unwrap();
     let (requests, queue) = mpsc::channel(64);
     let settings = Settings { clock, limits: config.limits, max_in_flight: 16 };
     let evaluator = Evaluator::new(group.raft.clone(), group.state.clone(), settings, queue);

@@ -2,9 +2,10 @@
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::fixture::{config, create, open, read, run_all};
-use crate::{Config, Error, Metastore};
+use crate::{Config, Error, Metastore, NoPeers};
 
 async fn filled(dir: &Path, small: Config) {
     let node = open(small).await;
@@ -15,9 +16,9 @@ async fn filled(dir: &Path, small: Config) {
 }
 
 /// Opens a node when nobody has the directory any more.
-async fn reopen(config: Config) -> Result<std::sync::Arc<Metastore>, Error> {
+async fn reopen(config: Config) -> Result<Arc<Metastore>, Error> {
     loop {
-        match Metastore::open(config.clone()).await {
+        match Metastore::open(config.clone(), Arc::new(NoPeers)).await {
             Err(Error::Locked(_)) => tokio::task::yield_now().await,
             other => return other,
         }

@@ -13,7 +13,7 @@ use fleethaven_registry::{Action, Command, Limits, Query, QueryKind, QueryReply}
 use fleethaven_types::{AccountId, Profile, Region, Scope, Timestamp};
 use tokio::time::Instant;
 
-use crate::{Config, Metastore};
+use crate::{Config, Metastore, NoPeers};
 
 /// Longest that a test waits for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -37,7 +37,7 @@ pub(crate) fn config(dir: &Path) -> Config {
 pub(crate) async fn open(config: Config) -> Arc<Metastore> {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        match Metastore::open(config.clone()).await {
+        match Metastore::open(config.clone(), Arc::new(NoPeers)).await {
             Ok(node) => return node,
             Err(crate::Error::Locked(_)) if Instant::now() < deadline => tokio::task::yield_now().await,
             Err(error) => panic!("{error}"),

@@ -8,7 +8,7 @@ use fleethaven_registry::ErrorCode;
 use futures_util::future::join_all;
 
 use super::fixture::{clock, config, create, create_with, delete, open, read, read_local, run_all, update};
-use crate::Metastore;
+use crate::{Metastore, NoPeers};
 
 fn code(error: Error) -> ErrorCode {
     match error {
@@ -122,13 +122,13 @@ async fn no_effect_answers_say_so_and_wait() {
 async fn one_process_has_the_directory_and_one_node_id() {
     let dir = tempfile::tempdir().unwrap();
     let node = open(config(dir.path())).await;
-    let second = Metastore::open(config(dir.path())).await.err().unwrap();
+    let second = Metastore::open(config(dir.path()), Arc::new(NoPeers)).await.err().unwrap();
     assert!(matches!(second, crate::Error::Locked(_)), "{second}");
     node.shutdown().await.unwrap();
     drop(node);
     let other = crate::Config { node: 2, ..config(dir.path()) };
     let refused = loop {
-        match Metastore::open(other.clone()).await.err().unwrap() {
+        match Metastore::open(other.clone(), Arc::new(NoPeers)).await.err().unwrap() {
             crate::Error::Locked(_) => tokio::task::yield_now().await,
             refused => break refused,
         }

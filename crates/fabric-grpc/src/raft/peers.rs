@@ -1,0 +1,222 @@
+//! The other nodes of a metastore.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use fleethaven_fabric::metadata::{BoxFuture, Error as CallError, Executed};
+use fleethaven_fabric::raft::{
+    AppendEntries, Appended, Peer, PeerError, Peers, RequestVote, SnapshotStream, TransferLeader, Vote, Voted,
+};
+use fleethaven_registry::{Command, Query, QueryReply};
+use futures_util::Stream;
+use parking_lot::Mutex;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+
+use super::{CLUSTER, LARGEST};
+use crate::convert::{execute, query, raft as convert};
+use crate::generated::metadata::InForceRequest;
+use crate::generated::raft::install_snapshot_request::Message;
+use crate::generated::raft::raft_client::RaftClient;
+use crate::generated::raft::{Begin, InstallSnapshotRequest};
+
+/// A connection that cannot be made in this time is given up; raft tries again.
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+/// A silent connection is probed so often, and given up when a probe is not answered as long.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+/// Makes the endpoint of an address: its scheme and TLS are the caller's to choose.
+pub type MakeEndpoint = Box<dyn Fn(&str) -> Result<Endpoint, String> + Send + Sync>;
+
+/// Peers over gRPC: one connection to each address, shared by all groups.
+pub struct GrpcPeers {
+    cluster: MetadataValue<Ascii>,
+    endpoint: MakeEndpoint,
+    known: Mutex<HashMap<String, Arc<dyn Peer>>>,
+}
+
+impl GrpcPeers {
+    /// The peers of a node of `cluster`; `None` when the name cannot stand in a header.
+    pub fn new(cluster: &str, endpoint: MakeEndpoint) -> Option<Self> {
+        Some(Self { cluster: cluster.parse().ok()?, endpoint, known: Mutex::default() })
+    }
+}
+
+impl Peers for GrpcPeers {
+    fn peer(&self, address: &str) -> Arc<dyn Peer> {
+        let mut known = self.known.lock();
+        if let Some(peer) = known.get(address) {
+            return peer.clone();
+        }
+        let endpoint = (self.endpoint)(address).map(|endpoint| {
+            endpoint
+                .connect_timeout(CONNECT_WITHIN)
+                .http2_keep_alive_interval(KEEP_ALIVE)
+                .keep_alive_timeout(KEEP_ALIVE)
+                .keep_alive_while_idle(true)
+                .tcp_nodelay(true)
+                .connect_lazy()
+        });
+        let stub = endpoint.map(|channel| {
+            RaftClient::new(channel).max_decoding_message_size(LARGEST).max_encoding_message_size(LARGEST)
+        });
+        let peer: Arc<dyn Peer> = Arc::new(GrpcPeer { stub, cluster: self.cluster.clone() });
+        known.insert(address.to_owned(), peer.clone());
+        peer
+    }
+}
+
+/// One node.
+struct GrpcPeer {
+    /// `Err` when its address is none.
+    stub: Result<RaftClient<Channel>, String>,
+    cluster: MetadataValue<Ascii>,
+}
+
+impl GrpcPeer {
+    fn stub(&self) -> Result<RaftClient<Channel>, PeerError> {
+        self.stub.clone().map_err(PeerError::Unreachable)
+    }
+
+    fn leader(&self) -> Result<RaftClient<Channel>, CallError> {
+        self.stub.clone().map_err(CallError::Unavailable)
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert(CLUSTER, self.cluster.clone());
+        request
+    }
+}
+
+/// What a failed call means. tonic answers `Unavailable` when it has no connection, and also when a connection broke under a
+/// call: only the former says that nothing was done.
+fn failed(status: &Status) -> PeerError {
+    let reason = status.message().to_owned();
+    match status.code() {
+        Code::Unavailable if is_connect_error(status) => PeerError::Unreachable(reason),
+        Code::FailedPrecondition | Code::InvalidArgument | Code::Unimplemented => PeerError::Refused(reason),
+        _ => PeerError::NoAnswer(reason),
+    }
+}
+
+/// Whether the connection could not be made at all.
+fn is_connect_error(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.downcast_ref::<tonic::ConnectError>().is_some() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// A command's outcome is unknown unless it certainly did not arrive.
+fn call_failed(status: &Status) -> CallError {
+    match failed(status) {
+        PeerError::Unreachable(reason) | PeerError::Refused(reason) => CallError::Unavailable(reason),
+        PeerError::NoAnswer(_) => CallError::Unknown,
+    }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> PeerError {
+    PeerError::NoAnswer(error.to_string())
+}
+
+/// A snapshot on its way: `begin`, then the pieces. A file that cannot be read to its end is cut short, and refused by the
+/// receiver for that.
+struct Messages {
+    begin: Option<Begin>,
+    file: SnapshotStream,
+}
+
+impl Stream for Messages {
+    type Item = InstallSnapshotRequest;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let message = match self.begin.take() {
+            Some(begin) => Message::Begin(begin),
+            None => match std::task::ready!(self.file.as_mut().poll_next(cx)) {
+                Some(Ok(piece)) => Message::Piece(piece),
+                Some(Err(error)) => {
+                    tracing::error!(%error, "a snapshot could not be read");
+                    return Poll::Ready(None);
+                }
+                None => return Poll::Ready(None),
+            },
+        };
+        Poll::Ready(Some(InstallSnapshotRequest { message: Some(message) }))
+    }
+}
+
+impl Peer for GrpcPeer {
+    fn append(&self, group: u32, request: AppendEntries) -> BoxFuture<'_, Result<Appended, PeerError>> {
+        Box::pin(async move {
+            let request = self.request(convert::append(group, request));
+            let answer = self.stub()?.append(request).await.map_err(|s| failed(&s))?;
+            convert::appended(answer.into_inner()).map_err(unreadable)
+        })
+    }
+
+    fn vote(&self, group: u32, request: RequestVote) -> BoxFuture<'_, Result<Voted, PeerError>> {
+        Box::pin(async move {
+            let request = self.request(convert::vote_request(group, request));
+            let answer = self.stub()?.vote(request).await.map_err(|s| failed(&s))?;
+            convert::voted(&answer.into_inner()).map_err(unreadable)
+        })
+    }
+
+    fn install(
+        &self,
+        group: u32,
+        vote: Vote,
+        file: SnapshotStream,
+    ) -> BoxFuture<'_, Result<Vote, PeerError>> {
+        Box::pin(async move {
+            let begin = Some(Begin { group, vote: Some(convert::ballot(vote)) });
+            let request = self.request(Messages { begin, file });
+            let answer = self.stub()?.install_snapshot(request).await.map_err(|s| failed(&s))?;
+            convert::vote(answer.into_inner().vote).map_err(unreadable)
+        })
+    }
+
+    fn transfer(&self, group: u32, request: TransferLeader) -> BoxFuture<'_, Result<(), PeerError>> {
+        Box::pin(async move {
+            let request = self.request(convert::transfer(group, request));
+            self.stub()?.transfer_leader(request).await.map_err(|s| failed(&s))?;
+            Ok(())
+        })
+    }
+
+    fn execute_as_leader(&self, command: Command) -> BoxFuture<'_, Result<Executed, CallError>> {
+        Box::pin(async move {
+            let message = execute::request(&command).map_err(|e| CallError::Unavailable(e.to_string()))?;
+            let answer = self.leader()?.execute_as_leader(self.request(message)).await;
+            let answer = answer.map_err(|s| call_failed(&s))?;
+            execute::result(answer.into_inner()).unwrap_or(Err(CallError::Unknown))
+        })
+    }
+
+    fn query_as_leader(&self, asked: Query) -> BoxFuture<'_, Result<QueryReply, CallError>> {
+        Box::pin(async move {
+            let unavailable = |reason: String| CallError::Unavailable(reason);
+            let message = query::request(&asked).map_err(|e| unavailable(e.to_string()))?;
+            let answer = self.leader()?.query_as_leader(self.request(message)).await;
+            let answer = answer.map_err(|s| unavailable(s.message().to_owned()))?;
+            query::result(answer.into_inner()).unwrap_or_else(|e| Err(unavailable(e.to_string())))
+        })
+    }
+
+    fn in_force_here(&self, revision: u64) -> BoxFuture<'_, Result<bool, PeerError>> {
+        Box::pin(async move {
+            let request = self.request(InForceRequest { revision });
+            let answer = self.stub()?.in_force_here(request).await.map_err(|s| failed(&s))?;
+            Ok(answer.into_inner().in_force)
+        })
+    }
+}

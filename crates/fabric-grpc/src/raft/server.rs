@@ -1,0 +1,127 @@
+//! Any [`Peer`] as a gRPC service.
+
+use std::io;
+use std::sync::Arc;
+
+use fleethaven_fabric::raft::{Peer, PeerError};
+use futures_util::StreamExt;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Routes;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{CLUSTER, LARGEST};
+use crate::convert::{execute, query, raft as convert};
+use crate::generated::metadata as calls;
+use crate::generated::raft as wire;
+use crate::generated::raft::install_snapshot_request::Message;
+use crate::generated::raft::raft_server;
+
+/// Adds the service of `peer`, a node of `cluster`, to `routes`; `None` when the name cannot stand in a header.
+///
+/// It trusts whoever can reach it: the listener authenticates its peers.
+pub fn add_service(routes: Routes, cluster: &str, peer: Arc<dyn Peer>) -> Option<Routes> {
+    let service = Service { cluster: cluster.parse().ok()?, peer };
+    let server = raft_server::RaftServer::new(service)
+        .max_decoding_message_size(LARGEST)
+        .max_encoding_message_size(LARGEST);
+    Some(routes.add_service(server))
+}
+
+struct Service {
+    cluster: MetadataValue<Ascii>,
+    peer: Arc<dyn Peer>,
+}
+
+impl Service {
+    fn admit<T>(&self, request: Request<T>) -> Result<T, Status> {
+        match request.metadata().get(CLUSTER) {
+            Some(cluster) if *cluster == self.cluster => Ok(request.into_inner()),
+            other => {
+                tracing::error!(?other, "a node of another cluster calls: check the addresses");
+                Err(Status::failed_precondition("this node is of another cluster"))
+            }
+        }
+    }
+}
+
+fn status(error: PeerError) -> Status {
+    match error {
+        PeerError::Refused(reason) => Status::failed_precondition(reason),
+        PeerError::Unreachable(reason) | PeerError::NoAnswer(reason) => Status::internal(reason),
+    }
+}
+
+#[tonic::async_trait]
+impl raft_server::Raft for Service {
+    async fn append(
+        &self,
+        request: Request<wire::AppendRequest>,
+    ) -> Result<Response<wire::AppendResponse>, Status> {
+        let (group, request) = convert::append_in(self.admit(request)?)?;
+        let answer = self.peer.append(group, request).await.map_err(status)?;
+        Ok(Response::new(convert::appended_out(answer)))
+    }
+
+    async fn vote(
+        &self,
+        request: Request<wire::VoteRequest>,
+    ) -> Result<Response<wire::VoteResponse>, Status> {
+        let (group, request) = convert::vote_request_in(&self.admit(request)?)?;
+        let answer = self.peer.vote(group, request).await.map_err(status)?;
+        Ok(Response::new(convert::voted_out(answer)))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<wire::InstallSnapshotRequest>>,
+    ) -> Result<Response<wire::InstallSnapshotResponse>, Status> {
+        let mut messages = self.admit(request)?;
+        let begin = match messages.message().await?.and_then(|first| first.message) {
+            Some(Message::Begin(begin)) => begin,
+            _ => return Err(Status::invalid_argument("a snapshot begins with begin")),
+        };
+        let vote = convert::vote(begin.vote)?;
+        let pieces = messages.map(|message| match message.map_err(io::Error::other)?.message {
+            Some(Message::Piece(piece)) => Ok(piece),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "not a piece of a snapshot")),
+        });
+        let answer = self.peer.install(begin.group, vote, Box::pin(pieces)).await.map_err(status)?;
+        Ok(Response::new(wire::InstallSnapshotResponse { vote: Some(convert::ballot(answer)) }))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<wire::TransferLeaderRequest>,
+    ) -> Result<Response<wire::TransferLeaderResponse>, Status> {
+        let (group, request) = convert::transfer_in(&self.admit(request)?)?;
+        self.peer.transfer(group, request).await.map_err(status)?;
+        Ok(Response::new(wire::TransferLeaderResponse {}))
+    }
+
+    async fn execute_as_leader(
+        &self,
+        request: Request<calls::ExecuteRequest>,
+    ) -> Result<Response<calls::ExecuteResponse>, Status> {
+        let command = execute::command(&self.admit(request)?)?;
+        let result = self.peer.execute_as_leader(command).await;
+        Ok(Response::new(execute::response(result)?))
+    }
+
+    async fn query_as_leader(
+        &self,
+        request: Request<calls::QueryRequest>,
+    ) -> Result<Response<calls::QueryResponse>, Status> {
+        let asked = query::query(&self.admit(request)?)?;
+        let result = self.peer.query_as_leader(asked).await;
+        Ok(Response::new(query::response(result)?))
+    }
+
+    async fn in_force_here(
+        &self,
+        request: Request<calls::InForceRequest>,
+    ) -> Result<Response<calls::InForceResponse>, Status> {
+        let asked = self.admit(request)?;
+        let in_force = self.peer.in_force_here(asked.revision).await.map_err(status)?;
+        Ok(Response::new(calls::InForceResponse { in_force }))
+    }
+}

@@ -1,0 +1,82 @@
+//! Where the leader is: commands and linearizable reads are carried out there, whichever node they reach.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fleethaven_fabric::metadata::{BoxFuture, Error};
+use fleethaven_fabric::raft::{Peer, Peers};
+use openraft::Instant;
+use openraft::async_runtime::WatchReceiver;
+
+use crate::types::Raft;
+
+/// Pause before a leader that did not answer is asked again.
+const PAUSE: Duration = Duration::from_millis(20);
+/// A leader that has not heard from a quorum for so long may have a successor.
+const QUORUM_SILENCE: Duration = Duration::from_secs(1);
+
+/// The leader as this node knows it.
+pub(crate) enum Leader {
+    /// This node.
+    Here,
+    /// Another one.
+    Elsewhere(Arc<dyn Peer>),
+}
+
+/// Finds the leader of a group.
+#[derive(Clone)]
+pub(crate) struct Compass {
+    pub(crate) raft: Raft,
+    pub(crate) peers: Arc<dyn Peers>,
+}
+
+impl Compass {
+    /// The leader now, if one is known.
+    pub(crate) fn leader(&self) -> Option<Leader> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let leader = metrics.current_leader?;
+        if leader == metrics.id {
+            return Some(Leader::Here);
+        }
+        let node = metrics.membership_config.membership().get_node(&leader)?;
+        Some(Leader::Elsewhere(self.peers.peer(&node.addr)))
+    }
+
+    /// Whether what this node has applied is known to be recent: it leads and a quorum answers, or it follows a leader.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        match metrics.current_leader {
+            Some(leader) if leader == metrics.id => {
+                self.raft.voter_ids().eq([metrics.id])
+                    || metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < QUORUM_SILENCE)
+            }
+            leader => leader.is_some(),
+        }
+    }
+
+    /// Asks the leader until it answers. Where it did nothing (it leads no more, or not yet), whoever leads then is asked.
+    /// Ends when the caller gives up: `asked` tells whether something may have been done.
+    pub(crate) async fn ask<'a, T>(
+        &self,
+        asked: &AtomicBool,
+        ask: impl Fn(Leader) -> BoxFuture<'a, Result<T, Error>>,
+    ) -> Result<T, Error> {
+        loop {
+            if let Some(leader) = self.leader() {
+                asked.store(true, Ordering::Relaxed);
+                match ask(leader).await {
+                    Err(Error::Unavailable(_)) if !self.has_stopped() => asked.store(false, Ordering::Relaxed),
+                    answer => return answer,
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.raft.metrics().borrow_watched().running_state.is_err()
+    }
+}

@@ -1,0 +1,225 @@
+//! Several nodes: any of them takes commands, any one of three can go, nothing acknowledged is lost.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fleethaven_fabric::metadata::{Error, Metadata, WatchEvent};
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+
+use super::fixture::{DEADLINE, create, read, read_local};
+use super::mesh::{Cluster, until};
+use crate::{Config, Metastore, Start};
+
+fn quick(config: &mut Config) {
+    config.command_timeout = Duration::from_secs(5);
+}
+
+fn compacting(config: &mut Config) {
+    quick(config);
+    (config.snapshot_every, config.keep_log) = (50, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_takes_commands_and_answers_reads() {
+    let cluster = Cluster::start(3, quick).await;
+    for (id, node) in &cluster.nodes {
+        node.execute(create(&format!("by-{id}"))).await.unwrap();
+        for other in cluster.nodes.values() {
+            assert!(read(other, &format!("by-{id}")).await.is_ok());
+        }
+    }
+}
+
+/// Creates things through `nodes` in turn until `stop`, and notes those acknowledged.
+async fn load(nodes: Vec<Arc<Metastore>>, name: &'static str, stop: Arc<AtomicBool>, done: Arc<Mutex<Vec<String>>>) {
+    for number in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let thing = format!("{name}-{number}");
+        match nodes[number % nodes.len()].execute(create(&thing)).await {
+            Ok(_) => done.lock().push(thing),
+            Err(Error::Unavailable(_) | Error::Unknown) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+struct Load {
+    stop: Arc<AtomicBool>,
+    done: Arc<Mutex<Vec<String>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Load {
+    fn start(nodes: Vec<Arc<Metastore>>, name: &'static str) -> Self {
+        let (stop, done) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<String>>>::default());
+        let task = tokio::spawn(load(nodes, name, stop.clone(), done.clone()));
+        Self { stop, done, task }
+    }
+
+    fn count(&self) -> usize {
+        self.done.lock().len()
+    }
+
+    /// Waits for `more` acknowledgements.
+    async fn go_on(&self, more: usize) {
+        let before = self.count();
+        until(|| (self.count() >= before + more).then_some(())).await;
+    }
+
+    async fn end(self) -> Vec<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.unwrap();
+        Arc::into_inner(self.done).unwrap().into_inner()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_go_on_without_the_leader_and_nothing_acknowledged_is_lost() {
+    let mut cluster = Cluster::start(3, compacting).await;
+    let mut acknowledged = Vec::new();
+    for round in ["first", "second", "third"] {
+        let leader = cluster.leader(&[1, 2, 3]).await;
+        let others: Vec<_> =
+            cluster.nodes.iter().filter(|(id, _)| **id != leader).map(|(_, node)| node.clone()).collect();
+        let load = Load::start(others, round);
+        load.go_on(20).await;
+        cluster.stop(leader).await;
+        load.go_on(60).await;
+        cluster.open(leader, Start::Join).await;
+        load.go_on(20).await;
+        acknowledged.extend(load.end().await);
+    }
+    for node in cluster.nodes.values() {
+        for thing in &acknowledged {
+            assert!(read(node, thing).await.is_ok(), "{thing}");
+        }
+        // Its own copy has it, too, and not only the leader's.
+        until(|| acknowledged.iter().all(|thing| read_local(node, thing).is_ok()).then_some(())).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_cut_off_acknowledges_nothing_and_comes_back() {
+    let cluster = Cluster::start(3, quick).await;
+    let old = cluster.leader(&[1, 2, 3]).await;
+    let rest: Vec<u64> = (1..=3).filter(|id| *id != old).collect();
+    cluster.mesh.cut_off(old, 1..=3);
+    let lost = cluster.nodes[&old].execute(create("lost")).await.unwrap_err();
+    assert!(matches!(lost, Error::Unknown | Error::Unavailable(_)), "{lost}");
+    assert!(read(&cluster.nodes[&old], "lost").await.is_err(), "a read is not answered from a stale node");
+    let new = cluster.leader(&rest).await;
+    cluster.nodes[&new].execute(create("kept")).await.unwrap();
+    cluster.mesh.heal();
+    until(|| read_local(&cluster.nodes[&old], "kept").ok()).await;
+    let states: BTreeSet<bool> =
+        cluster.nodes.values().map(|node| read_local(node, "lost").is_ok()).collect();
+    assert_eq!(states.len(), 1, "carried out everywhere or nowhere");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_works_one_way_only_does_not_stop_the_cluster() {
+    let cluster = Cluster::start(3, quick).await;
+    let leader = cluster.leader(&[1, 2, 3]).await;
+    let follower = (1..=3).find(|id| *id != leader).unwrap();
+    for (from, to) in [(leader, follower), (follower, leader)] {
+        cluster.mesh.cut_one_way(from, to);
+        let other = (1..=3).find(|id| *id != leader && *id != follower).unwrap();
+        let name = format!("while-{from}-{to}");
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        while cluster.nodes[&other].execute(create(&name)).await.is_err() {
+            assert!(tokio::time::Instant::now() < deadline);
+        }
+        cluster.mesh.heal();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_node_catches_up_by_snapshot_and_takes_the_place_of_a_dead_one() {
+    let mut cluster = Cluster::start(3, compacting).await;
+    for number in 0..200 {
+        cluster.nodes[&1].execute(create(&format!("t{number}"))).await.unwrap();
+    }
+    cluster.leader(&[1, 2, 3]).await;
+    cluster.stop(3).await;
+    cluster.open(4, Start::Join).await;
+    let leader = cluster.leader(&[1, 2]).await;
+    let follower = 3 - leader;
+    assert!(cluster.nodes[&follower].add_member(4, "4").await.is_err(), "to be asked of the leader");
+    cluster.nodes[&leader].add_member(4, "4").await.unwrap();
+    cluster.nodes[&leader].remove_member(3).await.unwrap();
+    until(|| read_local(&cluster.nodes[&4], "t199").ok()).await;
+    let voters: Vec<u64> =
+        cluster.nodes[&4].status().members.iter().filter(|m| m.votes).map(|m| m.node).collect();
+    assert_eq!(voters, [1, 2, 4]);
+    // Two of the three that are left suffice, whichever they are.
+    cluster.stop(1).await;
+    cluster.nodes[&4].execute(create("later")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leadership_is_handed_over() {
+    let cluster = Cluster::start(3, quick).await;
+    let old = cluster.leader(&[1, 2, 3]).await;
+    cluster.nodes[&old].hand_over().await;
+    let new = until(|| cluster.nodes[&old].status().leader.filter(|leader| *leader != old)).await;
+    cluster.nodes[&new].execute(create("t")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_moves_from_node_to_node_without_a_gap() {
+    let cluster = Cluster::start(3, quick).await;
+    let mut seen = BTreeSet::new();
+    let mut position = None;
+    for round in 0..6_u64 {
+        let node = &cluster.nodes[&(round % 3 + 1)];
+        let created = cluster.nodes[&1].execute(create(&format!("t{round}"))).await.unwrap();
+        let mut watch = node.watch(vec![Bytes::new()], position);
+        while position.is_none_or(|at: fleethaven_fabric::metadata::Position| at.revision < created.revision) {
+            match tokio::time::timeout(DEADLINE, watch.next()).await.unwrap().unwrap() {
+                WatchEvent::Reset => assert_eq!(round, 0, "positions hold on every node"),
+                WatchEvent::Put { key, .. } => {
+                    seen.insert(key);
+                }
+                WatchEvent::Delete { .. } => panic!("nothing was deleted"),
+                WatchEvent::Synced(at) | WatchEvent::Progress(at) => position = Some(at),
+            }
+        }
+        assert!(read_local(node, &format!("t{round}")).is_ok());
+    }
+    let names = |round: u64| seen.iter().any(|key| key.ends_with(format!("t{round}").as_bytes()));
+    assert!((0..6).all(names));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_cut_off_reports_no_progress() {
+    let cluster = Cluster::start(3, quick).await;
+    let leader = cluster.leader(&[1, 2, 3]).await;
+    for node in [leader, (1..=3).find(|id| *id != leader).unwrap()] {
+        cluster.mesh.cut_off(node, 1..=3);
+        let store = &cluster.nodes[&node];
+        until(|| (!store.status().confirmed).then_some(())).await;
+        let mut watch = store.watch(vec![Bytes::new()], None);
+        while !matches!(watch.next().await.unwrap(), WatchEvent::Synced(_)) {}
+        let quiet = tokio::time::timeout(Duration::from_millis(600), watch.next()).await;
+        assert!(quiet.is_err(), "{quiet:?}");
+        cluster.mesh.heal();
+        assert!(matches!(watch.next().await.unwrap(), WatchEvent::Progress(_)));
+        cluster.leader(&[1, 2, 3]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_in_force_when_the_watchers_of_all_nodes_have_it() {
+    let cluster = Cluster::start(3, quick).await;
+    let marker = cluster.nodes[&3].register("gateway");
+    let created = cluster.nodes[&1].execute(create("t")).await.unwrap();
+    assert!(!cluster.nodes[&2].in_force(created.revision).await);
+    marker(created.revision);
+    assert!(cluster.nodes[&2].in_force(created.revision).await);
+}
