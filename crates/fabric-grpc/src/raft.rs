@@ -5,6 +5,8 @@
 
 pub mod peers;
 pub mod server;
+#[cfg(test)]
+mod tests;
 
 /// The header with the cluster's name.
 const CLUSTER: &str = "fleethaven-cluster";
