@@ -14,7 +14,7 @@ use fleethaven_fabric::{Connections, Metadata, Publish};
 use fleethaven_gateway::gateway::RoutingFactory;
 use fleethaven_gateway::mailbox::Mailboxes;
 use fleethaven_gateway::{Config as GatewayConfig, Gateway, IdentityCache, Listener, Pulse};
-use fleethaven_metastore::{Config as MetastoreConfig, Metastore};
+use fleethaven_metastore::{Config as MetastoreConfig, Metastore, NoPeers};
 use fleethaven_net::TicketKeys;
 use fleethaven_quotas::Accounts;
 use fleethaven_quotas::account::admits;
