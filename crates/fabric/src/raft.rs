@@ -121,7 +121,8 @@ pub trait Peer: Send + Sync + 'static {
 
     /// Replaces the group's state by a snapshot that `vote`'s leader sends; answered with the node's vote when it is
     /// installed.
-    fn install(&self, group: u32, vote: Vote, file: SnapshotStream) -> BoxFuture<'_, Result<Vote, PeerError>>;
+    fn install(&self, group: u32, vote: Vote, file: SnapshotStream)
+    -> BoxFuture<'_, Result<Vote, PeerError>>;
 
     /// Passes leadership on.
     fn transfer(&self, group: u32, request: TransferLeader) -> BoxFuture<'_, Result<(), PeerError>>;

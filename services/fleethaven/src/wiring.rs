@@ -56,7 +56,8 @@ impl Stores {
     pub(crate) async fn open(dir: &Path, profile: Profile) -> Result<Self> {
         let limits = fleethaven_registry::Limits::of(profile);
         let config = MetastoreConfig::new(dir.join("metastore"), clock::now, limits);
-        let metastore = Metastore::open(config, Arc::new(NoPeers)).await.context("cannot open the metadata store")?;
+        let metastore =
+            Metastore::open(config, Arc::new(NoPeers)).await.context("cannot open the metadata store")?;
         let path = dir.join("sessions");
         let opened = tokio::task::spawn_blocking(move || {
             EmbeddedStore::open(&path, StoreOptions::new(Arc::new(clock::now)))

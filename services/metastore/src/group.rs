@@ -149,9 +149,8 @@ async fn bootstrap(raft: &Raft, config: &Config) -> Result<bool, Error> {
 }
 
 async fn is_only_voter(raft: &Raft, node: u64) -> Result<bool, Error> {
-    let voters = raft.with_raft_state(move |state| {
-        state.membership_state.effective().membership().voter_ids().eq([node])
-    });
+    let voters = raft
+        .with_raft_state(move |state| state.membership_state.effective().membership().voter_ids().eq([node]));
     voters.await.map_err(raft_error)
 }
 

@@ -68,7 +68,9 @@ impl Compass {
             if let Some(leader) = self.leader() {
                 asked.store(true, Ordering::Relaxed);
                 match ask(leader).await {
-                    Err(Error::Unavailable(_)) if !self.has_stopped() => asked.store(false, Ordering::Relaxed),
+                    Err(Error::Unavailable(_)) if !self.has_stopped() => {
+                        asked.store(false, Ordering::Relaxed)
+                    }
                     answer => return answer,
                 }
             }

@@ -105,7 +105,8 @@ impl Metastore {
             return tracing::warn!(%error, "leadership could not be handed over");
         }
         let wait = self.control.raft.wait(Some(HAND_OVER_WITHIN));
-        let passed = wait.metrics(|m| m.current_leader.is_some_and(|id| id != status.node), "a new leader").await;
+        let passed =
+            wait.metrics(|m| m.current_leader.is_some_and(|id| id != status.node), "a new leader").await;
         if passed.is_err() {
             tracing::warn!(to = next.node, "leadership was not taken over in time");
         }

@@ -68,12 +68,9 @@ impl Link {
         match tokio::time::timeout(limit, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(failed(&error)),
-            Err(_) => Err(RPCError::Timeout(Timeout {
-                action,
-                id: self.node,
-                target: self.target,
-                timeout: limit,
-            })),
+            Err(_) => {
+                Err(RPCError::Timeout(Timeout { action, id: self.node, target: self.target, timeout: limit }))
+            }
         }
     }
 }
@@ -95,7 +92,8 @@ impl RaftNetworkV2<Types> for Link {
         request: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        let request = convert::append_request(&request).map_err(|e| RPCError::Network(NetworkError::new(&e)))?;
+        let request =
+            convert::append_request(&request).map_err(|e| RPCError::Network(NetworkError::new(&e)))?;
         let answer = self.peer.append(self.group, request);
         let answer = self.within(option.hard_ttl(), RPCTypes::AppendEntries, answer).await?;
         Ok(match answer {

@@ -79,7 +79,8 @@ impl Peer for Echo {
 }
 
 fn peers(cluster: &str) -> GrpcPeers {
-    let endpoint = |address: &str| Endpoint::from_shared(format!("http://{address}")).map_err(|e| e.to_string());
+    let endpoint =
+        |address: &str| Endpoint::from_shared(format!("http://{address}")).map_err(|e| e.to_string());
     GrpcPeers::new(cluster, Box::new(endpoint)).unwrap()
 }
 

@@ -119,11 +119,10 @@ mod tests {
         };
         let mut wire = append_request(&request).unwrap();
         let arrived = append_request_in(&wire).unwrap();
-        assert_eq!((arrived.vote, arrived.prev_log_id, arrived.leader_commit), (
-            request.vote,
-            request.prev_log_id,
-            request.leader_commit
-        ));
+        assert_eq!(
+            (arrived.vote, arrived.prev_log_id, arrived.leader_commit),
+            (request.vote, request.prev_log_id, request.leader_commit)
+        );
         assert_eq!(arrived.entries, request.entries);
         wire.entries.remove(0);
         assert!(append_request_in(&wire).is_err());

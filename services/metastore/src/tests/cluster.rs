@@ -35,7 +35,12 @@ async fn every_node_takes_commands_and_answers_reads() {
 }
 
 /// Creates things through `nodes` in turn until `stop`, and notes those acknowledged.
-async fn load(nodes: Vec<Arc<Metastore>>, name: &'static str, stop: Arc<AtomicBool>, done: Arc<Mutex<Vec<String>>>) {
+async fn load(
+    nodes: Vec<Arc<Metastore>>,
+    name: &'static str,
+    stop: Arc<AtomicBool>,
+    done: Arc<Mutex<Vec<String>>>,
+) {
     for number in 0.. {
         if stop.load(Ordering::Relaxed) {
             return;
@@ -180,7 +185,8 @@ async fn a_watch_moves_from_node_to_node_without_a_gap() {
         let node = &cluster.nodes[&(round % 3 + 1)];
         let created = cluster.nodes[&1].execute(create(&format!("t{round}"))).await.unwrap();
         let mut watch = node.watch(vec![Bytes::new()], position);
-        while position.is_none_or(|at: fleethaven_fabric::metadata::Position| at.revision < created.revision) {
+        while position.is_none_or(|at: fleethaven_fabric::metadata::Position| at.revision < created.revision)
+        {
             match tokio::time::timeout(DEADLINE, watch.next()).await.unwrap().unwrap() {
                 WatchEvent::Reset => assert_eq!(round, 0, "positions hold on every node"),
                 WatchEvent::Put { key, .. } => {

@@ -136,12 +136,8 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts nodes 1 to `size` that form a cluster.
     pub(crate) async fn start(size: u64, adjust: fn(&mut Config)) -> Self {
-        let mut cluster = Self {
-            mesh: Arc::default(),
-            dirs: tempfile::tempdir().unwrap(),
-            nodes: BTreeMap::new(),
-            adjust,
-        };
+        let mut cluster =
+            Self { mesh: Arc::default(), dirs: tempfile::tempdir().unwrap(), nodes: BTreeMap::new(), adjust };
         let members: BTreeMap<_, _> = (1..=size).map(|id| (id, id.to_string())).collect();
         for id in 1..=size {
             cluster.open(id, Start::Form(members.clone())).await;
@@ -155,8 +151,7 @@ impl Cluster {
 
     /// Opens node `id`, again or for the first time.
     pub(crate) async fn open(&mut self, id: u64, start: Start) {
-        let mut config =
-            Config { node: id, cluster: "test".into(), start, ..config(&self.dir(id)) };
+        let mut config = Config { node: id, cluster: "test".into(), start, ..config(&self.dir(id)) };
         (self.adjust)(&mut config);
         let deadline = Instant::now() + DEADLINE;
         let node = loop {
