@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleethaven_storage::{EntryId, Held, SessionId, Share, Subscription, Ticket};
+use fleethaven_storage::{EntryId, Held, Once, SessionId, Share, Subscription, Ticket};
 use fleethaven_types::{Message, Scope, Utf8Bytes};
 
 use crate::delivery::{Address, Credit};
@@ -20,6 +20,9 @@ pub enum RoutingRequest {
         message: Arc<Message>,
         /// The publishing session, for No Local.
         from: Option<SessionId>,
+        /// What makes sure that it happens once. Nobody gets the message before that is recorded; an event with
+        /// [`Error::AlreadyDone`](fleethaven_storage::Error::AlreadyDone) says that it had been.
+        once: Option<Once>,
     },
     /// A connection owns this session now: deliveries go to `address`.
     Attach {

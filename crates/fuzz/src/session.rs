@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::{Buf, BytesMut};
 use fleethaven_mqtt::{DecodeLimits, Decoder, ReasonCode};
 use fleethaven_session::{Accepted, Action, Delivery, Encoded, Now, Session, Settings};
-use fleethaven_types::{Profile, Publisher, QoS, Scope, SessionId, Timestamp};
+use fleethaven_types::{Profile, Publisher, Scope, SessionId, Timestamp};
 
 /// Unwritten output never exceeds this: the input is short, and each message comes back once.
 const OUTPUT: usize = 8 << 20;
@@ -44,14 +44,15 @@ fn carry_out(session: &mut Session, action: Action, now: Now) {
                 assigned_client_id: request.client_id.is_empty().then(|| "$GEN/1".into()),
                 publisher: publisher(),
                 queue: None,
+                released: Vec::new(),
+                received: Vec::new(),
                 subscriptions: Vec::new(),
             };
             session.accept(accepted, will, now);
         }
-        Action::Publish { message, ack } => {
+        Action::Publish { message, ack, .. } => {
             ack.into_iter().for_each(|ticket| session.publish_done(ticket, ReasonCode::Success));
-            let delivery =
-                Delivery { qos: QoS::AtLeastOnce.min(message.qos), retain: false, identifiers: &[7] };
+            let delivery = Delivery { qos: message.qos, retain: false, identifiers: &[7] };
             session.deliver(&mut Encoded::new(message, now.wall), &delivery, now);
         }
         Action::Subscribe(request) => {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use fleethaven_mqtt::{
-    Connack, ConnackProperties, Connect, Packet, PacketType, ReasonCode, Version, Will, encoded_len,
+    Connack, ConnackProperties, Connect, Packet, PacketId, PacketType, ReasonCode, Version, Will, encoded_len,
 };
 use fleethaven_topics::{name, reserved};
-use fleethaven_types::{Message, MessageProperties, Publisher, QoS, SessionId, Utf8Bytes};
+use fleethaven_types::{EntryId, Message, MessageProperties, Publisher, QoS, SessionId, Utf8Bytes};
 
 use crate::close::Close;
 use crate::inbound::{check_sizes, clamp_expiry};
@@ -66,6 +66,10 @@ pub struct Accepted {
     pub publisher: Arc<Publisher>,
     /// The durable queue of a persistent session.
     pub queue: Option<QueueState>,
+    /// Queue entries whose messages the client has, in order: they wait for PUBCOMP.
+    pub released: Vec<EntryId>,
+    /// Identifiers of QoS 2 exchanges that the client began and did not end.
+    pub received: Vec<PacketId>,
     /// Filters the resumed session is subscribed to, with their granted QoS.
     pub subscriptions: Vec<(Utf8Bytes, QoS)>,
 }
@@ -151,6 +155,8 @@ impl Session {
                 .close(Close { code: None, ..Close::client_error(ReasonCode::PacketTooLarge, detail) });
         }
         self.send(&connack);
+        self.inbound.exchanges.resume(accepted.received);
+        self.resume_released(accepted.released);
         let rate = self.settings.behaviour.stored_drain_rate;
         if self.outbound.resume(accepted.queue, rate, now.instant) {
             self.push_action(Action::ReadQueue { after: self.outbound.position() });

@@ -1,4 +1,5 @@
-//! PUBLISH from the client: topic aliases, Receive Maximum, acknowledgements in the order of receipt [MQTT-4.6.0-2].
+//! PUBLISH from the client: topic aliases, Receive Maximum, acknowledgements in the order of receipt [MQTT-4.6.0-2 and
+//! MQTT-4.6.0-3].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use fleethaven_topics::{name, reserved};
 use fleethaven_types::{Limits, Message, MessageProperties, QoS, Utf8Bytes};
 
 use crate::close::Close;
+use crate::exchange::{Exchanges, Step};
 use crate::session::{Action, Now, Session, fitting};
 
 /// Names the acknowledgement that a QoS ≥ 1 PUBLISH waits for.
@@ -24,6 +26,8 @@ pub(crate) struct Inbound {
     pending: VecDeque<Pending>,
     /// Ticket of the first pending one.
     first: u32,
+    /// QoS 2 exchanges.
+    pub(crate) exchanges: Exchanges,
     /// Number of the next message.
     sequence: u64,
 }
@@ -31,14 +35,29 @@ pub(crate) struct Inbound {
 #[derive(Debug)]
 struct Pending {
     packet_id: PacketId,
+    answer: Answer,
     /// `None` until the message is durable or refused.
     outcome: Option<ReasonCode>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Puback,
+    Pubrec,
+    /// PUBREC for the repeat of a QoS 2 message: if the first was taken.
+    PubrecAgain,
+}
+
+impl Answer {
+    fn to(qos: QoS) -> Self {
+        if qos == QoS::ExactlyOnce { Self::Pubrec } else { Self::Puback }
+    }
+}
+
 impl Inbound {
-    fn owe(&mut self, packet_id: PacketId) -> AckTicket {
+    fn owe(&mut self, packet_id: PacketId, answer: Answer) -> AckTicket {
         let ticket = self.first.wrapping_add(self.pending.len() as u32);
-        self.pending.push_back(Pending { packet_id, outcome: None });
+        self.pending.push_back(Pending { packet_id, answer, outcome: None });
         AckTicket(ticket)
     }
 
@@ -49,9 +68,9 @@ impl Inbound {
         }
     }
 
-    fn next_settled(&mut self) -> Option<(PacketId, ReasonCode)> {
+    fn next_settled(&mut self) -> Option<(PacketId, Answer, ReasonCode)> {
         let front = self.pending.front()?;
-        let settled = (front.packet_id, front.outcome?);
+        let settled = (front.packet_id, front.answer, front.outcome?);
         self.pending.pop_front();
         self.first = self.first.wrapping_add(1);
         Some(settled)
@@ -62,15 +81,23 @@ impl Inbound {
     }
 
     pub(crate) fn is_in_use(&self, packet_id: PacketId) -> bool {
-        self.pending.iter().any(|pending| pending.packet_id == packet_id)
+        self.exchanges.step(packet_id).is_some()
+            || self.pending.iter().any(|pending| pending.packet_id == packet_id)
     }
+}
+
+/// What a PUBLISH turns out to be.
+enum Taken {
+    Message(Arc<Message>),
+    /// Of a QoS 2 message that was taken before.
+    Repeat,
 }
 
 /// Why a PUBLISH is not taken.
 enum Refused {
     /// The connection ends.
     Close(Close),
-    /// An MQTT 5 client is told in PUBACK; 3.1.1 and QoS 0 have no such answer, so their connection ends.
+    /// An MQTT 5 client is told in PUBACK or PUBREC; 3.1.1 and QoS 0 have no such answer, so their connection ends.
     Nack(ReasonCode, String),
 }
 
@@ -78,15 +105,26 @@ impl Session {
     pub(crate) fn handle_publish(&mut self, publish: Publish, now: Now) {
         let (qos, packet_id) = (publish.qos, publish.packet_id);
         match self.take_publish(publish, now) {
-            Ok(message) => {
-                let ack = packet_id.map(|id| self.inbound.owe(id));
-                self.push_action(Action::Publish { message, ack });
+            Ok(Taken::Message(message)) => {
+                let ack = packet_id.map(|id| self.inbound.owe(id, Answer::to(qos)));
+                let exchange = packet_id.filter(|_| qos == QoS::ExactlyOnce);
+                if let Some(id) = exchange {
+                    self.inbound.exchanges.begin(id);
+                }
+                let received = exchange.filter(|_| self.outbound.queue.is_some());
+                self.push_action(Action::Publish { message, ack, received });
+            }
+            Ok(Taken::Repeat) => {
+                if let Some(id) = packet_id {
+                    let ticket = self.inbound.owe(id, Answer::PubrecAgain);
+                    self.publish_done(ticket, ReasonCode::Success);
+                }
             }
             Err(Refused::Close(close)) => self.close(close),
             Err(Refused::Nack(code, detail)) if self.version == Version::V5 && qos != QoS::AtMostOnce => {
                 tracing::debug!(client_id = %self.client_id, code = code.name(), detail, "publish refused");
                 if let Some(id) = packet_id {
-                    let ticket = self.inbound.owe(id);
+                    let ticket = self.inbound.owe(id, Answer::to(qos));
                     self.publish_done(ticket, code);
                 }
             }
@@ -94,7 +132,7 @@ impl Session {
         }
     }
 
-    fn take_publish(&mut self, mut publish: Publish, now: Now) -> Result<Arc<Message>, Refused> {
+    fn take_publish(&mut self, mut publish: Publish, now: Now) -> Result<Taken, Refused> {
         let settings = self.settings.clone();
         let (limits, behaviour) = (&settings.limits, &settings.behaviour);
         if publish.qos > behaviour.max_qos {
@@ -104,7 +142,9 @@ impl Session {
         self.check_receive_maximum(&publish)?;
         // Before anything is refused with PUBACK: the alias is defined whatever becomes of the message.
         let topic = self.resolve_topic(&publish)?;
-        self.check_packet_id(&publish)?;
+        if self.check_packet_id(&publish)? {
+            return Ok(Taken::Repeat);
+        }
         name::validate(&topic, limits)
             .map_err(|error| Refused::Nack(ReasonCode::TopicNameInvalid, error.to_string()))?;
         self.check_reserved(&topic, publish.retain)?;
@@ -123,7 +163,7 @@ impl Session {
             )));
         };
         self.inbound.sequence += 1;
-        Ok(Arc::new(Message {
+        Ok(Taken::Message(Arc::new(Message {
             topic,
             payload: publish.payload,
             qos: publish.qos,
@@ -136,27 +176,32 @@ impl Session {
             sequence: self.inbound.sequence,
             hops: 0,
             publisher,
-        }))
+        })))
     }
 
     /// Receive Maximum [MQTT-3.3.4-9]. A 3.1.1 client is held back by not being read (`wants_input`).
     fn check_receive_maximum(&self, publish: &Publish) -> Result<(), Refused> {
         let allowed = usize::from(self.settings.limits.inflight_in);
         let counts = self.version == Version::V5 && publish.qos != QoS::AtMostOnce;
-        if counts && self.inbound.unacknowledged() >= allowed {
+        let unfinished = self.inbound.unacknowledged() + self.inbound.exchanges.open();
+        if counts && unfinished >= allowed {
             let detail = format!("more than {allowed} unacknowledged messages");
             return Err(Refused::Close(Close::client_error(ReasonCode::ReceiveMaximumExceeded, detail)));
         }
         Ok(())
     }
 
-    /// An identifier in use [MQTT-2.2.1-3]. A 3.1.1 client may be repeating a message: it is taken as another one.
-    fn check_packet_id(&self, publish: &Publish) -> Result<(), Refused> {
-        match publish.packet_id {
-            Some(id) if self.version == Version::V5 && self.is_in_use(id) => {
-                Err(Refused::Nack(ReasonCode::PacketIdentifierInUse, format!("packet id {id} is in use")))
-            }
-            _ => Ok(()),
+    /// Whether this repeats a QoS 2 message, DUP or not [MQTT-4.3.3-10]. An identifier that is in use otherwise is refused
+    /// [MQTT-2.2.1-3]; but a 3.1.1 client may be repeating a QoS 1 message: that is taken as another one.
+    fn check_packet_id(&self, publish: &Publish) -> Result<bool, Refused> {
+        let Some(id) = publish.packet_id else { return Ok(false) };
+        let step = self.inbound.exchanges.step(id).filter(|_| publish.qos == QoS::ExactlyOnce);
+        let in_use = || Refused::Nack(ReasonCode::PacketIdentifierInUse, format!("packet id {id} is in use"));
+        match step {
+            Some(Step::Publishing | Step::Received) => Ok(true),
+            Some(Step::Forgetting) => Err(in_use()),
+            None if self.version == Version::V5 && self.is_in_use(id) => Err(in_use()),
+            None => Ok(false),
         }
     }
 
@@ -209,18 +254,25 @@ impl Session {
     /// The outcome of [`Action::Publish`]: a success once the message is durable, or a refusal. The acknowledgement leaves
     /// as soon as all earlier ones have.
     ///
-    /// 3.1.1 has no PUBACK that says no. What a rate refused ([`ReasonCode::QuotaExceeded`]) is then just not acknowledged;
+    /// 3.1.1 has no PUBACK or PUBREC that says no. What a rate refused ([`ReasonCode::QuotaExceeded`]) is then just not acknowledged;
     /// any other refusal ends the connection, and the client sends the message again on the next one.
     pub fn publish_done(&mut self, ticket: AckTicket, outcome: ReasonCode) {
         self.inbound.settle(ticket, outcome);
         while self.is_connected()
-            && let Some((packet_id, outcome)) = self.inbound.next_settled()
+            && let Some((packet_id, answer, outcome)) = self.inbound.next_settled()
         {
-            self.acknowledge_publish(packet_id, outcome);
+            match answer {
+                Answer::Pubrec if outcome.is_error() => self.inbound.exchanges.refuse(packet_id),
+                Answer::Pubrec => self.inbound.exchanges.receive(packet_id),
+                // What was refused was answered with that.
+                Answer::PubrecAgain if self.inbound.exchanges.step(packet_id).is_none() => continue,
+                Answer::Puback | Answer::PubrecAgain => {}
+            }
+            self.acknowledge_publish(packet_id, answer, outcome);
         }
     }
 
-    /// The client may not publish this: MQTT 5 is told at QoS 1, everything else ends the connection, as nothing that was
+    /// The client may not publish this: MQTT 5 is told at QoS 1 and 2, everything else ends the connection, as nothing that was
     /// refused is ever acknowledged as accepted.
     pub fn publish_denied(&mut self, ack: Option<AckTicket>, detail: &str) {
         match ack {
@@ -231,7 +283,7 @@ impl Session {
         }
     }
 
-    fn acknowledge_publish(&mut self, packet_id: PacketId, outcome: ReasonCode) {
+    fn acknowledge_publish(&mut self, packet_id: PacketId, answer: Answer, outcome: ReasonCode) {
         let tells = self.settings.behaviour.report_no_matching_subscribers || outcome.is_error();
         match (self.version, outcome) {
             (Version::V311, ReasonCode::QuotaExceeded) => {
@@ -241,12 +293,18 @@ impl Session {
                 self.close(Close::refused(refusal, "a message was refused"));
             }
             (Version::V5, outcome) if tells && outcome != ReasonCode::Success => {
+                // The two may carry the same codes [MQTT5 sections 3.4.2.1 and 3.5.2.1].
                 let ack = Ack::new(packet_id, fitting(outcome, PacketType::Puback));
-                self.answer(&Packet::Puback(ack));
+                let pubrec = answer != Answer::Puback;
+                self.answer(&if pubrec { Packet::Pubrec(ack) } else { Packet::Puback(ack) });
             }
             // The same four bytes in both versions, below any Maximum Packet Size that let CONNACK through.
             _ => {
-                encode::encode_puback_ok(packet_id, self.output.buffer());
+                let write = match answer {
+                    Answer::Puback => encode::encode_puback_ok,
+                    Answer::Pubrec | Answer::PubrecAgain => encode::encode_pubrec_ok,
+                };
+                write(packet_id, self.output.buffer());
                 self.output.count_answer(4);
             }
         }

@@ -9,8 +9,10 @@
 //! |---|---|
 //! | [`session`] | [`Session`]: the life of a connection, from the first byte to its [`Ending`] |
 //! | [`connect`] | CONNECT: what is checked before anyone is asked, CONNACK |
+//! | `exchange` | QoS 2 exchanges that the client began: PUBREL, PUBCOMP |
 //! | [`inbound`] | PUBLISH from the client: aliases, Receive Maximum, acknowledgements in the order of receipt |
 //! | [`outbound`] | PUBLISH to the client: the in-flight window, packet identifiers, what waits, sizes |
+//! | `acknowledge` | what the client answers to that: PUBACK, PUBREC, PUBCOMP |
 //! | [`direct`] | direct messages: past subscriptions and queue |
 //! | [`shares`] | shares of groups: what another member gets if this client goes |
 //! | [`queue`] | the durable queue of a persistent session: reading position, pushes, the pace of stored messages |
@@ -25,10 +27,12 @@
 //! what survives a crash (the session store).
 #![warn(missing_docs)]
 
+mod acknowledge;
 pub mod close;
 pub mod connect;
 pub mod direct;
 pub mod encoded;
+mod exchange;
 mod filters;
 pub mod inbound;
 pub mod keep_alive;

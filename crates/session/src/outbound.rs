@@ -15,7 +15,7 @@ use crate::direct::Directs;
 use crate::encoded::{self, Encoded};
 use crate::output::Output;
 use crate::queue::{Cursor, QueueState};
-use crate::session::{Action, HIGHEST_QOS, Now, Session};
+use crate::session::{Now, Session};
 
 /// Output above this many unwritten bytes: QoS 0 is dropped, QoS ≥ 1 waits.
 const OUTPUT_BOUND: usize = 1 << 20;
@@ -44,9 +44,21 @@ struct Waiting {
 }
 
 #[derive(Debug)]
-struct InFlight {
-    entry: EntryId,
-    acknowledged: bool,
+pub(crate) struct InFlight {
+    pub(crate) entry: EntryId,
+    pub(crate) step: Step,
+}
+
+/// How far a delivery is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// PUBLISH was sent: PUBACK or, at QoS 2, PUBREC is to come.
+    Published(QoS),
+    /// PUBREC came, and is being recorded.
+    Receiving,
+    /// PUBREL was sent: PUBCOMP is to come.
+    Released,
+    Done,
 }
 
 /// What the session knows of its deliveries.
@@ -54,7 +66,7 @@ struct InFlight {
 pub(crate) struct Outbound {
     window: usize,
     max_packet: usize,
-    /// In entry order; acknowledged ones leave from the front.
+    /// In entry order; those that are done leave from the front.
     in_flight: VecDeque<InFlight>,
     unacknowledged: usize,
     /// Last entry sent (persistent) or numbered (otherwise).
@@ -174,21 +186,37 @@ impl Outbound {
         self.max_packet
     }
 
-    pub(crate) fn start(&mut self, entry: EntryId) {
+    pub(crate) fn start(&mut self, entry: EntryId, qos: QoS) {
         self.last = entry;
-        self.in_flight.push_back(InFlight { entry, acknowledged: false });
+        self.insert(InFlight { entry, step: Step::Published(qos) });
+    }
+
+    /// Below entries that an earlier connection released, there may be some that are sent again.
+    pub(crate) fn insert(&mut self, delivery: InFlight) {
+        let index = self.in_flight.partition_point(|slot| slot.entry < delivery.entry);
+        self.in_flight.insert(index, delivery);
         self.unacknowledged += 1;
     }
 
-    /// The entry that `packet_id` names, now acknowledged.
-    pub(crate) fn acknowledge(&mut self, packet_id: PacketId) -> Option<EntryId> {
+    /// The delivery that `packet_id` names, unless it is done.
+    pub(crate) fn delivery(&mut self, packet_id: PacketId) -> Option<&mut InFlight> {
         let oldest = self.in_flight.front()?.entry;
         let entry = entry_of(packet_id, oldest);
         let index = self.in_flight.binary_search_by_key(&entry, |slot| slot.entry).ok()?;
-        let slot = self.in_flight.get_mut(index).filter(|slot| !slot.acknowledged)?;
-        slot.acknowledged = true;
+        self.in_flight.get_mut(index).filter(|slot| slot.step != Step::Done)
+    }
+
+    pub(crate) fn step(&mut self, packet_id: PacketId) -> Option<Step> {
+        self.delivery(packet_id).map(|delivery| delivery.step)
+    }
+
+    /// The entry that `packet_id` names, now done.
+    pub(crate) fn finish(&mut self, packet_id: PacketId) -> Option<EntryId> {
+        let delivery = self.delivery(packet_id)?;
+        delivery.step = Step::Done;
+        let entry = delivery.entry;
         self.unacknowledged -= 1;
-        while self.in_flight.front().is_some_and(|slot| slot.acknowledged) {
+        while self.in_flight.front().is_some_and(|slot| slot.step == Step::Done) {
             self.in_flight.pop_front();
         }
         Some(entry)
@@ -260,10 +288,10 @@ impl Session {
         now: Now,
     ) -> Option<EntryId> {
         let entry = self.outbound.next();
-        self.outbound.start(entry);
+        self.outbound.start(entry, delivery.qos);
         let sent = self.write_publish(encoded, delivery, Some(entry), false, now.wall);
         if !sent {
-            self.outbound.acknowledge(entry.packet_id());
+            self.outbound.finish(entry.packet_id());
         }
         sent.then_some(entry)
     }
@@ -297,10 +325,8 @@ impl Session {
     ) -> bool {
         let packet_id = entry.map(EntryId::packet_id);
         let max = self.outbound.max_packet;
-        // No QoS 2 exchange can be held with the client yet (docs/compatibility.md).
-        let qos = delivery.qos.min(HIGHEST_QOS);
         let written = if delivery.identifiers.is_empty() || self.version == Version::V311 {
-            let template = encoded.template(self.version, qos, delivery.retain);
+            let template = encoded.template(self.version, delivery.qos, delivery.retain);
             template.filter(|template| template.encoded_len() <= max).is_some_and(|template| {
                 let head = template.write_head_to(packet_id, dup, self.output.buffer());
                 if head.is_ok() {
@@ -310,8 +336,14 @@ impl Session {
             })
         } else {
             let message = encoded.message();
-            let mut publish =
-                encoded::publish(message, qos, delivery.retain, delivery.identifiers, now, self.version);
+            let mut publish = encoded::publish(
+                message,
+                delivery.qos,
+                delivery.retain,
+                delivery.identifiers,
+                now,
+                self.version,
+            );
             (publish.packet_id, publish.dup) = (packet_id, dup);
             encode::publish_len(self.version, &publish) <= max
                 && write_one(&publish, self.version, &mut self.output)
@@ -322,21 +354,6 @@ impl Session {
             self.outbound.drop_one(DropCause::TooLarge);
         }
         written
-    }
-
-    pub(crate) fn handle_puback(&mut self, packet_id: PacketId, now: Now) {
-        if self.acknowledge_direct(packet_id) {
-            return self.send_waiting(now);
-        }
-        let Some(entry) = self.outbound.acknowledge(packet_id) else {
-            // Not in flight: a duplicate, or an identifier the client made up. Neither harms [MQTT5 4.3.2].
-            return;
-        };
-        if self.outbound.queue.is_some() {
-            self.push_action(Action::Acknowledged { entry });
-        }
-        self.share_acknowledged(entry);
-        self.send_waiting(now);
     }
 
     /// The window opened or the output drained: sends what waits, reads on where the queue has more.

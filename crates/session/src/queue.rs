@@ -232,23 +232,31 @@ impl Session {
             return false;
         }
         let mut encoded = Encoded::new(message, now.wall);
+        let worth = self.is_worth_sending(&encoded, delivery, entry);
         let cursor = self.outbound.queue.as_mut();
-        if !encoded.is_expired() && !cursor.is_none_or(|cursor| cursor.take(entry, now.instant)) {
+        if worth && !cursor.is_none_or(|cursor| cursor.take(entry, now.instant)) {
             return false;
         }
         self.send_entry(&mut encoded, delivery, entry, now.wall);
         true
     }
 
+    /// An exchange that may have begun is carried to its end though its message has expired: the client would take a later
+    /// message under the identifier for a repeat.
+    fn is_worth_sending(&self, encoded: &Encoded, delivery: &Delivery<'_>, entry: EntryId) -> bool {
+        let sent_before = self.outbound.queue.as_ref().map_or(EntryId::NONE, Cursor::sent_before);
+        !encoded.is_expired() || (delivery.qos == QoS::ExactlyOnce && entry <= sent_before)
+    }
+
     fn send_entry(&mut self, encoded: &mut Encoded, delivery: &Delivery<'_>, entry: EntryId, now: Timestamp) {
         let sent_before = self.outbound.queue.as_ref().map_or(EntryId::NONE, Cursor::sent_before);
         let dup = entry <= sent_before && self.settings.behaviour.dup_flag_on_redelivery;
         let unacknowledged = delivery.qos == QoS::AtMostOnce;
-        self.outbound.start(entry);
-        let gone = encoded.is_expired()
+        self.outbound.start(entry, delivery.qos);
+        let gone = !self.is_worth_sending(encoded, delivery, entry)
             || !self.write_publish(encoded, delivery, Some(entry).filter(|_| !unacknowledged), dup, now);
         if gone || unacknowledged {
-            self.outbound.acknowledge(entry.packet_id());
+            self.outbound.finish(entry.packet_id());
             self.push_action(Action::Acknowledged { entry });
         }
     }
@@ -271,6 +279,12 @@ impl Session {
             cursor.tail = cursor.tail.max(tail);
         }
         self.read_on();
+    }
+
+    /// The last entry that the session knows of, to be compared with the store; `None` without a queue, and while a read
+    /// that will tell is on its way.
+    pub fn queue_tail_known(&self) -> Option<EntryId> {
+        self.outbound.queue.as_ref().filter(|cursor| !cursor.is_reading()).map(|cursor| cursor.tail)
     }
 
     /// Pushes may have been lost: a persistent session looks at its queue. A read that is on its way may have missed what

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fleethaven_mqtt::{
-    DecodeError, Disconnect, DisconnectProperties, Packet, PacketType, ReasonCode, Version, encode,
+    DecodeError, Disconnect, DisconnectProperties, Packet, PacketId, PacketType, ReasonCode, Version, encode,
     encoded_len,
 };
 use fleethaven_types::{
@@ -23,9 +23,6 @@ use crate::outbound::Outbound;
 use crate::output::Output;
 use crate::shares::Shares;
 use crate::subscribe::{OpenRequests, SubscribeRequest, UnsubscribeRequest};
-
-/// QoS 2 is not built yet (docs/compatibility.md): whatever is configured, no higher QoS is granted or accepted.
-pub(crate) const HIGHEST_QOS: QoS = QoS::AtLeastOnce;
 
 /// The time, read once per turn: monotonic for timers, wall clock for what messages carry.
 #[derive(Debug, Clone, Copy)]
@@ -53,9 +50,8 @@ impl Settings {
         Self { behaviour: self.behaviour.clone(), limits, nobody: self.nobody.clone() }
     }
 
-    /// Settings with this behaviour and these limits. QoS 2 is not available yet: `max_qos` is lowered to 1.
-    pub fn new(mut behaviour: Behaviour, limits: Limits, scope: Scope) -> Self {
-        behaviour.max_qos = behaviour.max_qos.min(HIGHEST_QOS);
+    /// Settings with this behaviour and these limits.
+    pub fn new(behaviour: Behaviour, limits: Limits, scope: Scope) -> Self {
         let nobody = Publisher { scope, client_id: None, principal: None, source_ip: None, trace: 0 };
         Self { behaviour, limits, nobody: Arc::new(nobody) }
     }
@@ -77,6 +73,18 @@ pub enum Action {
         message: Arc<Message>,
         /// `None` at QoS 0.
         ack: Option<AckTicket>,
+        /// Of a QoS 2 message of a session that outlives its connection: to be recorded together with the message.
+        received: Option<PacketId>,
+    },
+    /// The client ended a QoS 2 exchange whose identifier was recorded: forget it, then [`Session::forgotten`].
+    Forget {
+        /// The identifier.
+        packet_id: PacketId,
+    },
+    /// The client has the message of a QoS 2 queue entry: record that, then [`Session::released`].
+    Release {
+        /// The entry.
+        entry: EntryId,
     },
     /// Authorise and install subscriptions: [`Session::subscribe_done`].
     Subscribe(SubscribeRequest),
@@ -209,6 +217,9 @@ impl Session {
         match packet {
             Packet::Publish(publish) => self.handle_publish(publish, now),
             Packet::Puback(ack) => self.handle_puback(ack.packet_id, now),
+            Packet::Pubrec(ack) => self.handle_pubrec(&ack, now),
+            Packet::Pubrel(ack) => self.handle_pubrel(ack.packet_id),
+            Packet::Pubcomp(ack) => self.handle_pubcomp(ack.packet_id, now),
             Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe),
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(unsubscribe),
             Packet::Pingreq => {
@@ -219,13 +230,6 @@ impl Session {
             // [MQTT-3.1.0-2]
             Packet::Connect(_) => {
                 self.close(Close::client_error(ReasonCode::ProtocolError, "a second CONNECT"))
-            }
-            // No QoS 2 exchange is ever open, as QoS 2 is not granted yet (docs/compatibility.md).
-            Packet::Pubrec(_) | Packet::Pubrel(_) | Packet::Pubcomp(_) => {
-                self.close(Close::client_error(
-                    ReasonCode::ProtocolError,
-                    "a QoS 2 packet without a QoS 2 exchange",
-                ));
             }
             Packet::Auth(_) => {
                 self.close(Close::client_error(

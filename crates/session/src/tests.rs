@@ -5,6 +5,8 @@ mod connect;
 mod delivery;
 mod direct;
 mod ending;
+mod exactly_once;
+mod inbound_model;
 mod keep_alive;
 mod model;
 mod packets;

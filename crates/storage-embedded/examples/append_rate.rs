@@ -73,6 +73,7 @@ impl Load {
             rules: Vec::new(),
             retained: RetainedChange::Keep,
             replaces: None,
+            once: None,
         }))
     }
 

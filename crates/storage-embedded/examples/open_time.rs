@@ -60,6 +60,7 @@ fn publish(session: SessionId, message: &Arc<Message>) -> Request {
         rules: Vec::new(),
         retained: RetainedChange::Keep,
         replaces: None,
+        once: None,
     }))
 }
 

@@ -1,6 +1,6 @@
 //! Taking ownership of a client id at CONNECT.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleethaven_storage::{Claim, Claimed, EntryId, PreviousOwner, SessionId};
 
@@ -31,6 +31,7 @@ impl Engine {
 
     fn resume(&mut self, id: u64, claim: Claim) -> Claimed {
         self.sessions.set_deadline(id, None);
+        self.call_off_will(id, claim.now);
         if let Some(session) = self.sessions.get_mut(id) {
             session.version += 1;
             session.expiry_secs = claim.session_expiry;
@@ -58,6 +59,7 @@ impl Engine {
             sent: 0,
             subscriptions: BTreeMap::new(),
             queue: Queue::default(),
+            received: BTreeSet::new(),
         });
         self.write_session(id);
         self.claimed(id, false)
@@ -73,6 +75,8 @@ impl Engine {
             trimmed: EntryId(queue.map_or(0, Queue::trimmed)),
             tail: EntryId(queue.map_or(0, Queue::tail)),
             sent: EntryId(session.map_or(0, |session| session.sent)),
+            released: queue.map(|queue| queue.released().map(EntryId).collect()).unwrap_or_default(),
+            received: session.map(|session| session.received.iter().copied().collect()).unwrap_or_default(),
             version_number: session.map_or(0, |session| session.version),
             previous: None,
             wiped: None,

@@ -28,10 +28,14 @@ pub(crate) struct Disk {
     pub(crate) sessions: Keyspace,
     /// Session and number → `SubscriptionRow`.
     pub(crate) subscriptions: Keyspace,
-    /// Session and entry → `EntryHeader` and `EntryRow`; session and 0 → the queue's tail.
+    /// Session and entry → `EntryHeader` and `EntryRow`, empty when released; session and 0 → the queue's tail.
     pub(crate) queues: Keyspace,
     /// Scope and group → `GroupRow`. A group's entries are in `queues`, as its id is no session's.
     pub(crate) groups: Keyspace,
+    /// Session and packet identifier of a QoS 2 exchange that its client has not ended → nothing.
+    pub(crate) received: Keyspace,
+    /// Session → `WaitingWillRow`.
+    pub(crate) wills: Keyspace,
     /// Body id → `MessageRow`.
     pub(crate) bodies: Keyspace,
     /// Rule entry → deliveries and `RuleRow`.
@@ -64,6 +68,8 @@ impl Disk {
             subscriptions: keyspace("subscriptions")?,
             queues: keyspace("queues")?,
             groups: keyspace("groups")?,
+            received: keyspace("received")?,
+            wills: keyspace("wills")?,
             bodies: keyspace("bodies")?,
             rules: keyspace("rules")?,
             dead_letters: keyspace("dead-letters")?,

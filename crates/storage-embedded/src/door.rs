@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use fleethaven_storage::{Completion, Error, Request, Wake};
+use fleethaven_storage::{Completion, DurablePublish, Error, Request, Wake};
 use parking_lot::{Condvar, Mutex};
 
 use crate::engine::Engine;
@@ -204,8 +204,11 @@ pub(crate) fn weight(request: &Request) -> usize {
             publish.message.topic.len() + publish.message.payload.len() + 64 * publish.queues.len()
         }
         Request::Trim { entries, .. }
+        | Request::Release { entries, .. }
         | Request::AcknowledgeShares { entries, .. }
         | Request::ReleaseShares { entries, .. } => 8 * entries.len(),
+        Request::ForgetReceived { packet_ids, .. } => 2 * packet_ids.len(),
+        Request::CompareTails { known, .. } => 16 * known.len(),
         Request::Subscribe { subscriptions, .. } => 64 * subscriptions.len(),
         _ => 0,
     };
@@ -217,12 +220,14 @@ fn refusal(request: Request, error: &Error) -> Option<Completion> {
     let error = error.clone();
     Some(match request {
         Request::Claim(claim) => Completion::Claimed { ticket: claim.ticket, result: Err(error) },
-        Request::Subscribe { ticket, .. } | Request::Unsubscribe { ticket, .. } => {
-            Completion::Done { ticket, result: Err(error) }
-        }
+        Request::Subscribe { ticket, .. }
+        | Request::Unsubscribe { ticket, .. }
+        | Request::Release { ticket, .. }
+        | Request::ForgetReceived { ticket, .. } => Completion::Done { ticket, result: Err(error) },
         Request::End(end) => Completion::Done { ticket: end.ticket, result: Err(error) },
         Request::Publish(publish) => {
-            Completion::Published { ticket: publish.ticket, message: publish.message, result: Err(error) }
+            let DurablePublish { ticket, message, once, .. } = *publish;
+            Completion::Published { ticket, message, once, result: Err(error) }
         }
         Request::ReadQueue { ticket, .. } => Completion::QueueRead { ticket, result: Err(error) },
         Request::ReadRetained { ticket, .. } => Completion::Retained { ticket, result: Err(error) },
@@ -230,6 +235,7 @@ fn refusal(request: Request, error: &Error) -> Option<Completion> {
         Request::ClaimShares { ticket, group, .. } => {
             Completion::SharesClaimed { ticket, group, result: Err(error) }
         }
+        Request::CompareTails { ticket, .. } => Completion::Tails { ticket, result: Err(error) },
         Request::Trim { .. }
         | Request::CloseGroup { .. }
         | Request::AcknowledgeShares { .. }
@@ -248,5 +254,6 @@ pub(crate) fn fail(completion: &mut Completion, error: &Error) {
         Completion::GroupOpened { result, .. } => *result = Err(error),
         Completion::SharesClaimed { result, .. } => *result = Err(error),
         Completion::Retained { result, .. } => *result = Err(error),
+        Completion::Tails { result, .. } => *result = Err(error),
     }
 }

@@ -1,11 +1,12 @@
 //! Ends of connections and of sessions.
 
 use fleethaven_storage::request::Orphan;
-use fleethaven_storage::{ConnectionEnd, EntryId, Error, SessionRecord};
+use fleethaven_storage::{ConnectionEnd, EntryId, Error, SessionRecord, StoredWill};
 use fleethaven_types::Timestamp;
 
 use crate::engine::Engine;
 use crate::keys;
+use crate::record::EntryHeader;
 use crate::sessions::{Client, Session};
 
 impl Engine {
@@ -14,6 +15,10 @@ impl Engine {
         let session = self.sessions.owned(end.session, end.token)?;
         session.expiry_secs = end.session_expiry;
         session.sent = end.sent.0;
+        let will = session.connection.as_mut().and_then(|connection| connection.will.take());
+        if let (Some(will), Some(delay)) = (will, end.will_delay) {
+            self.leave_will(end.session.0, StoredWill { delay, ..will }, end.now);
+        }
         self.leave(end.session.0, end.now);
         Ok(())
     }
@@ -35,6 +40,7 @@ impl Engine {
     pub(crate) fn wipe(&mut self, id: u64, now: Timestamp) {
         self.return_shares(id);
         let Some(session) = self.sessions.remove(id, now) else { return };
+        self.hasten_will(id, now);
         self.batch.remove(&self.disk.sessions, keys::scoped(session.client.scope, id));
         self.durable |= session.lasting;
         if !session.persistent {
@@ -47,12 +53,20 @@ impl Engine {
             self.forget_entry(id, slot.entry, slot.body);
         }
         self.batch.remove(&self.disk.queues, keys::of_session(id, 0));
+        for packet_id in session.received {
+            self.batch.remove(&self.disk.received, keys::of_session(id, packet_id.get().into()));
+        }
     }
 
     /// Deletes an entry on disk, and its shared body with the last reference.
     pub(crate) fn forget_entry(&mut self, session: u64, entry: u64, body: u64) {
         self.batch.remove(&self.disk.queues, keys::of_session(session, entry));
-        if body != 0 && self.bodies.release(body) {
+        self.release_body(body);
+    }
+
+    /// One entry fewer needs its body.
+    pub(crate) fn release_body(&mut self, body: u64) {
+        if let Some(body) = EntryHeader::shared(body).filter(|body| self.bodies.release(*body)) {
             self.batch.remove(&self.disk.bodies, keys::number(body));
         }
     }
@@ -72,9 +86,11 @@ impl Engine {
             client_id: session.client.id.clone(),
             token: connection.token,
             principal: connection.principal,
-            will: connection.will,
             version_number: session.version,
         };
+        if let Some(will) = connection.will {
+            self.leave_will(id, will, now);
+        }
         self.leave(id, now);
         Some(orphan)
     }

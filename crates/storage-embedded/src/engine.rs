@@ -14,6 +14,7 @@ use crate::recent::Recent;
 use crate::retained::Retained;
 use crate::rules::{Rules, Waiting};
 use crate::sessions::Sessions;
+use crate::wills::Wills;
 use crate::witness::Witness;
 use crate::{Options, Stats, keys};
 
@@ -36,6 +37,7 @@ pub(crate) struct Engine {
     pub(crate) now: Timestamp,
     pub(crate) sessions: Sessions,
     pub(crate) groups: Groups,
+    pub(crate) wills: Wills,
     pub(crate) bodies: Bodies,
     /// Queue entries whose messages are cached, by session or group and entry.
     pub(crate) recent: Recent<(u64, u64)>,
@@ -144,6 +146,12 @@ impl Engine {
                 self.trim(session, token, &entries);
                 return None;
             }
+            Request::Release { ticket, session, token, entries } => {
+                done(ticket, self.release(session, token, &entries))
+            }
+            Request::ForgetReceived { ticket, session, token, packet_ids } => {
+                done(ticket, self.forget_received(session, token, &packet_ids))
+            }
             Request::ReadQueue { ticket, session, token, after, max_entries, max_bytes } => {
                 let result = self.read_queue(session, token, after, (max_entries, max_bytes));
                 Completion::QueueRead { ticket, result }
@@ -171,6 +179,9 @@ impl Engine {
             Request::ReadRetained { ticket, scope, filter, after, max_entries } => {
                 let result = self.read_retained(scope, &filter, after.as_ref(), max_entries);
                 Completion::Retained { ticket, result }
+            }
+            Request::CompareTails { ticket, known } => {
+                Completion::Tails { ticket, result: Ok(self.compare_tails(&known)) }
             }
         })
     }

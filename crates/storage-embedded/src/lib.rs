@@ -9,8 +9,9 @@
 //! - [`stats`]: [`Stats`], plain counters
 //! - `door`: how lanes and jobs reach the thread; `lane`: one lane's side of it
 //! - `engine`: the thread's state and its loop
-//! - `claim`, `ending`, `subscribing`, `publish`, `sharing`, `reading`: what the engine does with each request
-//! - `sessions`, `queue`, `groups`, `bodies`, `versions`, `recent`: the tables it keeps in memory
+//! - `claim`, `ending`, `subscribing`, `publish`, `exactly_once`, `sharing`, `reading`: what the engine does with each
+//!   request
+//! - `sessions`, `queue`, `groups`, `bodies`, `wills`, `versions`, `recent`: the tables it keeps in memory
 //! - `retained`, `rules`: the retained messages and the rules queue, which other threads read directly
 //! - `disk`, `keys`, `record`, `opening`: the keyspaces, their keys and values, and rebuilding the tables at open
 //! - `witness`: [`Witness`], which knows how much was durable when the journal is damaged
@@ -24,6 +25,7 @@ mod disk;
 mod door;
 mod ending;
 mod engine;
+mod exactly_once;
 mod groups;
 mod keys;
 mod lane;
@@ -42,6 +44,7 @@ pub mod stats;
 pub mod store;
 mod subscribing;
 mod versions;
+mod wills;
 mod witness;
 
 pub use options::{Clock, Options};

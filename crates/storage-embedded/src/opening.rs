@@ -1,6 +1,7 @@
 //! Rebuilding the tables in memory from disk. One pass over each keyspace; queue entries are not decoded beyond their
 //! header, so a million of them take a second or two.
 
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,11 +14,13 @@ use crate::groups::{Group, Groups};
 use crate::queue::Slot;
 use crate::recent::Recent;
 use crate::record::{
-    self, EntryHeader, GroupRow, SessionRow, SubscriptionRow, decode, decode_rule, encode_rule,
+    self, EntryHeader, GroupRow, SessionRow, SubscriptionRow, WaitingWillRow, decode, decode_rule,
+    encode_rule,
 };
 use crate::retained::Retained;
 use crate::rules::{Rules, Waiting};
 use crate::sessions::{Numbered, Session, Sessions};
+use crate::wills::Wills;
 use crate::witness::Witness;
 use crate::{Error, Options, Stats, keys, reading};
 
@@ -92,6 +95,7 @@ impl Engine {
             now: (options.clock)(),
             sessions: Sessions::default(),
             groups: Groups::default(),
+            wills: Wills::default(),
             bodies: Bodies::default(),
             recent: Recent::new(options.queue_cache_bytes),
             marks: Vec::new(),
@@ -109,6 +113,8 @@ impl Engine {
         engine.read_sessions(&reader)?;
         engine.read_groups(&reader)?;
         engine.read_queues(&reader)?;
+        engine.read_received(&reader)?;
+        engine.read_wills(&reader)?;
         engine.read_retained_index(&reader)?;
         engine.read_rules(&reader)?;
         Ok(engine)
@@ -150,7 +156,7 @@ impl Engine {
                 return Ok(());
             }
             let EntryHeader { cost, body, group } = EntryHeader::read(value)?;
-            if body != 0 {
+            if let Some(body) = EntryHeader::shared(body) {
                 bodies.retain(body);
             }
             let slot = Slot { entry, body, cost, group, gone: false, cached: None };
@@ -158,6 +164,25 @@ impl Engine {
                 Some(session) => session.queue.push(slot),
                 None => groups.get_mut(id).ok_or(KEY)?.queue.insert(slot),
             }
+            Ok(())
+        })
+    }
+
+    fn read_received(&mut self, reader: &Reader) -> Result<(), Error> {
+        let sessions = &mut self.sessions;
+        reader.scan(&self.disk.received, "received", |key, _| {
+            let (id, packet_id) = keys::split_of_session(key).ok_or(KEY)?;
+            let packet_id = u16::try_from(packet_id).ok().and_then(NonZeroU16::new).ok_or(KEY)?;
+            sessions.get_mut(id).ok_or(KEY)?.received.insert(packet_id);
+            Ok(())
+        })
+    }
+
+    fn read_wills(&mut self, reader: &Reader) -> Result<(), Error> {
+        let wills = &mut self.wills;
+        reader.scan(&self.disk.wills, "wills", |key, value| {
+            let session = keys::split_number(key).ok_or(KEY)?;
+            wills.insert(session, decode::<WaitingWillRow>(value)?.try_into()?);
             Ok(())
         })
     }

@@ -10,7 +10,7 @@ use fleethaven_types::{Message, QoS};
 
 use crate::engine::Engine;
 use crate::queue::{Cached, Slot};
-use crate::record::{EntryHeader, EntryRow, MessageRow, RuleRow, encode, encode_rule, message_cost};
+use crate::record::{EntryHeader, EntryRow, INLINE, MessageRow, RuleRow, encode, encode_rule, message_cost};
 use crate::rules::Waiting;
 use crate::{Stats, keys};
 
@@ -41,7 +41,10 @@ impl<'a> Copies<'a> {
 impl Engine {
     /// Queues, retained store and rules queue, in this turn's batch.
     pub(crate) fn publish(&mut self, publish: DurablePublish) -> Completion {
-        let DurablePublish { ticket, message, queues, rules, retained, replaces } = publish;
+        let DurablePublish { ticket, message, queues, rules, retained, replaces, once } = publish;
+        if let Some(Err(error)) = once.map(|once| self.once(once)) {
+            return Completion::Published { ticket, message, once, result: Err(error) };
+        }
         let appended = match replaces {
             Some((group, held)) => self.replace(&message, queues, group, held),
             None => self.append_all(&message, queues, false),
@@ -50,7 +53,7 @@ impl Engine {
         if !rules.is_empty() {
             self.stage(&message, rules);
         }
-        Completion::Published { ticket, message, result: Ok(appended) }
+        Completion::Published { ticket, message, once, result: Ok(appended) }
     }
 
     /// Gives a share that is held elsewhere to another member.
@@ -123,10 +126,10 @@ impl Engine {
         Appended::At { entry: EntryId(previous + 1), previous: EntryId(previous) }
     }
 
-    /// The id of the message's shared body, written now if this is its first reference; 0 when it goes inline.
+    /// The id of the message's shared body, written now if this is its first reference; [`INLINE`] without one.
     pub(crate) fn body_for(&mut self, copies: &mut Copies<'_>) -> u64 {
         if !copies.share {
-            return 0;
+            return INLINE;
         }
         if copies.body == 0 {
             copies.body = self.bodies.allocate();
@@ -146,7 +149,7 @@ impl Engine {
     ) -> Slot {
         let group = append.share.as_ref().map_or(0, |share| share.group.0);
         let header = EntryHeader { cost: copies.cost, body, group };
-        let inline = if body == 0 { copies.encoded.clone() } else { Bytes::new() };
+        let inline = if body == INLINE { copies.encoded.clone() } else { Bytes::new() };
         let value = EntryRow::new(append, inline).encode(header);
         self.batch.insert(&self.disk.queues, keys::of_session(id, entry), value);
         self.durable = true;

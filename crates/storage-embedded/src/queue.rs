@@ -1,11 +1,13 @@
 //! What memory knows of one session's queue: which entries are there and what they weigh. Bodies are on disk, those
 //! of recent entries also here.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use fleethaven_storage::Append;
 use fleethaven_types::Message;
+
+use crate::record::RELEASED;
 
 /// A message with the options of its delivery to this session.
 pub(crate) struct Cached {
@@ -16,13 +18,20 @@ pub(crate) struct Cached {
 /// One entry. `gone` ones wait behind an older entry that is still there.
 pub(crate) struct Slot {
     pub(crate) entry: u64,
-    /// Id of a shared body; 0 when the body is inline.
+    /// Id of a shared body, [`INLINE`](crate::record::INLINE) or [`RELEASED`].
     pub(crate) body: u64,
     pub(crate) cost: u32,
     /// The group whose share it is; 0 for none.
     pub(crate) group: u64,
     pub(crate) gone: bool,
     pub(crate) cached: Option<Box<Cached>>,
+}
+
+impl Slot {
+    /// Whether the receiver has the message and the entry only waits for PUBCOMP.
+    pub(crate) fn is_released(&self) -> bool {
+        self.body == RELEASED
+    }
 }
 
 /// A session's queue.
@@ -32,6 +41,8 @@ pub(crate) struct Queue {
     tail: u64,
     messages: u64,
     bytes: u64,
+    /// Entries that are released and not gone.
+    released: BTreeSet<u64>,
 }
 
 impl Queue {
@@ -55,6 +66,9 @@ impl Queue {
         self.tail = self.tail.max(slot.entry);
         self.messages += 1;
         self.bytes += u64::from(slot.cost);
+        if slot.is_released() {
+            self.released.insert(slot.entry);
+        }
         self.slots.push_back(slot);
     }
 
@@ -68,6 +82,7 @@ impl Queue {
         let at = self.slots.binary_search_by_key(&entry, |slot| slot.entry).ok()?;
         let slot = self.slots.get_mut(at).filter(|slot| !slot.gone)?;
         (slot.gone, slot.cached) = (true, None);
+        self.released.remove(&entry);
         self.messages -= 1;
         self.bytes = self.bytes.saturating_sub(u64::from(slot.cost));
         let body = slot.body;
@@ -77,15 +92,32 @@ impl Queue {
         Some(body)
     }
 
-    /// An entry that is there.
+    /// An entry that is there with its message.
     pub(crate) fn get(&self, entry: u64) -> Option<&Slot> {
         let at = self.slots.binary_search_by_key(&entry, |slot| slot.entry).ok()?;
-        self.slots.get(at).filter(|slot| !slot.gone)
+        self.slots.get(at).filter(|slot| !slot.gone && !slot.is_released())
     }
 
-    /// Whether an entry is there.
+    /// Whether an entry is there with its message.
     pub(crate) fn contains(&self, entry: u64) -> bool {
         self.get(entry).is_some()
+    }
+
+    /// Notes that the receiver has the message of `entry`; the body that is not needed any more, if the entry is there
+    /// and was not released before.
+    pub(crate) fn release(&mut self, entry: u64) -> Option<u64> {
+        let at = self.slots.binary_search_by_key(&entry, |slot| slot.entry).ok()?;
+        let slot = self.slots.get_mut(at).filter(|slot| !slot.gone && !slot.is_released())?;
+        self.bytes = self.bytes.saturating_sub(u64::from(slot.cost));
+        // It is the receiver's, and no share of a group any more.
+        (slot.cost, slot.group, slot.cached) = (0, 0, None);
+        self.released.insert(entry);
+        Some(std::mem::replace(&mut slot.body, RELEASED))
+    }
+
+    /// Released entries, in order.
+    pub(crate) fn released(&self) -> impl Iterator<Item = u64> {
+        self.released.iter().copied()
     }
 
     /// Forgets the cached message of an entry.
@@ -123,6 +155,16 @@ mod tests {
         queue.remove(4);
         queue.remove(3);
         assert_eq!((queue.trimmed(), queue.tail(), queue.bytes), (4, 4, 0));
+    }
+
+    #[test]
+    fn a_released_entry_stays_without_its_message() {
+        let mut queue = Queue::default();
+        (1..=3).for_each(|entry| queue.push(slot(entry)));
+        assert_eq!((queue.release(2), queue.release(2), queue.release(9)), (Some(0), None, None));
+        assert_eq!((queue.messages, queue.bytes, queue.trimmed()), (3, 20, 0));
+        assert!(queue.released().eq([2]));
+        assert_eq!((queue.remove(2), queue.released().count(), queue.bytes), (Some(RELEASED), 0, 20));
     }
 
     #[test]

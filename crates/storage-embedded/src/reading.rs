@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use fleethaven_storage::{Append, EntryId, Error, OwnerToken, QueuedMessage, SessionId};
-use fleethaven_types::{Message, Scope, Utf8Bytes};
+use fleethaven_types::{Message, QoS, Scope, Utf8Bytes};
 
 use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::queue::Slot;
-use crate::record::{self, EntryRow, MessageRow, decode};
+use crate::record::{self, EntryRow, INLINE, MessageRow, decode};
 use crate::{Stats, keys};
 
 impl Engine {
@@ -40,12 +40,13 @@ impl Engine {
         let session = self.sessions.owned(id, token)?;
         let tail = EntryId(session.queue.tail());
         let (mut read, mut expired, mut bytes) = (Vec::new(), Vec::new(), 0);
-        for slot in session.queue.above(after.0) {
+        for slot in session.queue.above(after.0).filter(|slot| !slot.is_released()) {
             if read.len() >= limits.0 || (bytes >= limits.1 && !read.is_empty()) {
                 break;
             }
             let queued = queued(&self.disk, id.0, slot)?;
-            if queued.message.is_expired(self.now) {
+            let begun = queued.qos == QoS::ExactlyOnce && slot.entry <= session.sent;
+            if queued.message.is_expired(self.now) && !begun {
                 expired.push(slot.entry);
                 continue;
             }
@@ -95,7 +96,7 @@ pub(crate) fn load(disk: &Disk, id: u64, slot: &Slot) -> Result<(Append, Arc<Mes
     let (header, row) = EntryRow::decode(&value).map_err(|error| error.to_string())?;
     let append = row.append(SessionId(id), header).map_err(|error| error.to_string())?;
     let message = match header.body {
-        0 => message(&row.message),
+        INLINE => message(&row.message),
         body => message(&get(&disk.bodies, &keys::number(body))?),
     };
     Ok((append, message.map_err(|error| error.to_string())?))

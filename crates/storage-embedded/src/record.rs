@@ -4,9 +4,9 @@ mod entry;
 mod rule;
 mod session;
 
-pub(crate) use entry::{EntryHeader, EntryRow};
+pub(crate) use entry::{EntryHeader, EntryRow, INLINE, RELEASED};
 pub(crate) use rule::{DeadLetterRow, decode_rule, encode_rule};
-pub(crate) use session::{ConnectionRow, GroupRow, SessionRow};
+pub(crate) use session::{ConnectionRow, GroupRow, SessionRow, WaitingWillRow};
 
 pub(crate) use fleethaven_storage::record::{
     Error, MessageRow, RuleRow, SubscriptionRow, WillRow, decode, encode, message_cost,

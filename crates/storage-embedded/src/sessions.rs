@@ -1,6 +1,7 @@
 //! The table of sessions: by id, by client, in order of expiry.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub(crate) struct Session {
     pub(crate) sent: u64,
     pub(crate) subscriptions: BTreeMap<Utf8Bytes, Numbered>,
     pub(crate) queue: Queue,
+    /// Packet identifiers of QoS 2 exchanges that the client has not ended.
+    pub(crate) received: BTreeSet<NonZeroU16>,
 }
 
 impl Session {
@@ -138,6 +141,7 @@ impl Session {
             sent: row.sent,
             subscriptions: BTreeMap::new(),
             queue: Queue::default(),
+            received: BTreeSet::new(),
         };
         session.lasting = session.must_last();
         Ok(session)

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use fleethaven_storage::request::Orphan;
+use fleethaven_storage::request::{DueWill, Orphan};
 use fleethaven_storage::rule_queue::BoxFuture;
 use fleethaven_storage::{
     ClientRecord, Error, GroupId, GroupRecord, Lane, OpenGroup, RetainedStore, RetainedTopic, RuleEntry,
@@ -133,6 +133,15 @@ impl SessionStore for EmbeddedStore {
 
     fn open_group(&self, open: OpenGroup) -> Result<GroupId, Error> {
         self.door.ask(|engine| engine.open_group(open))
+    }
+
+    fn due_wills(&self, now: Timestamp, limit: usize) -> Result<Vec<DueWill>, Error> {
+        self.door.ask(move |engine| engine.wills.due(now, limit))
+    }
+
+    fn withdraw_will(&self, scope: Scope, client_id: &str) -> Result<(), Error> {
+        let client = Client { scope, id: client_id.into() };
+        self.door.ask(move |engine| engine.withdraw_will(&client))
     }
 
     fn client(&self, scope: Scope, client_id: &str) -> Result<Option<ClientRecord>, Error> {

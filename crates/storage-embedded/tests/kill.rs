@@ -1,16 +1,17 @@
-//! A process that appends is killed at random moments; what it had acknowledged is there, and every message is in its
-//! queue, in the rules queue and in the retained store, or in none.
+//! A process that publishes at QoS 2 is killed at random moments; what it had acknowledged is there, and every message is in
+//! its queue, in the rules queue, in the retained store and among the exchanges of its publisher, or in none.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader, Write};
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use fleethaven_storage::{
-    Append, Claim, Claimed, Completion, DurablePublish, EntryId, Lane, OwnerToken, QueuedMessage, Request,
-    RetainedChange, RetainedStore, RuleEntry, RuleQueue, RuleRef, SessionStore, Ticket, Wake,
+    Append, Claim, Claimed, Completion, DurablePublish, EntryId, Lane, Once, OwnerToken, QueuedMessage,
+    Request, RetainedChange, RetainedStore, RuleEntry, RuleQueue, RuleRef, SessionStore, Ticket, Wake,
 };
 use fleethaven_storage_embedded::{EmbeddedStore, Options};
 use fleethaven_types::{Message, Publisher, QoS, Scope, Timestamp};
@@ -89,7 +90,7 @@ fn publish(number: u64, claimed: &Claimed) -> Request {
     let message = Message {
         topic: "t".into(),
         payload: number.to_string().into(),
-        qos: QoS::AtLeastOnce,
+        qos: QoS::ExactlyOnce,
         retain: true,
         properties: None,
         received_at: NOW,
@@ -98,7 +99,8 @@ fn publish(number: u64, claimed: &Claimed) -> Request {
         hops: 0,
         publisher: Arc::new(publisher),
     };
-    let (session, qos) = (claimed.session, QoS::AtLeastOnce);
+    let (session, qos) = (claimed.session, QoS::ExactlyOnce);
+    let once = Once::Received { session, token: token(), packet_id: EntryId(number).packet_id() };
     Request::Publish(Box::new(DurablePublish {
         ticket: Ticket(number),
         message: Arc::new(message),
@@ -106,7 +108,22 @@ fn publish(number: u64, claimed: &Claimed) -> Request {
         rules: vec![RuleRef { name: "rule".into(), revision: 1 }],
         retained: RetainedChange::Set,
         replaces: None,
+        once: Some(once),
     }))
+}
+
+/// Numbers that were acknowledged with the last batch: as publisher, the client ends their exchanges; as subscriber, it has
+/// taken every other one.
+fn go_on(last: u64, claimed: &Claimed) -> [Request; 2] {
+    let (session, token) = (claimed.session, token());
+    let batch = last.saturating_sub(BATCH - 1)..=last;
+    let entries: Vec<EntryId> = batch.map(EntryId).filter(|entry| *entry != EntryId::NONE).collect();
+    let packet_ids = entries.iter().map(|entry| entry.packet_id()).collect();
+    let entries = entries.into_iter().filter(|entry| entry.0.is_multiple_of(2)).collect();
+    [
+        Request::ForgetReceived { ticket: Ticket(0), session, token, packet_ids },
+        Request::Release { ticket: Ticket(0), session, token, entries },
+    ]
 }
 
 /// The process that is killed; does nothing when the tests run as such.
@@ -117,9 +134,14 @@ fn child() {
     let claimed = asking.claim(token());
     let mut last = claimed.tail.0;
     loop {
-        let requests = (1..=BATCH).map(|n| publish(last + n, &claimed)).collect();
+        let mut requests: Vec<_> = (1..=BATCH).map(|n| publish(last + n, &claimed)).collect();
+        requests.extend(go_on(last, &claimed));
         for completion in asking.ask(requests) {
-            assert!(matches!(completion, Completion::Published { result: Ok(_), .. }), "{completion:?}");
+            let done = matches!(
+                completion,
+                Completion::Published { result: Ok(_), .. } | Completion::Done { result: Ok(()), .. }
+            );
+            assert!(done, "{completion:?}");
         }
         last += BATCH;
         let mut out = std::io::stdout().lock();
@@ -185,9 +207,16 @@ fn check(dir: &Path) -> u64 {
     let mut asking = Asking::open(dir);
     let claimed = asking.claim(token());
     let read = read_queue(&mut asking, &claimed);
-    let numbers: Vec<u64> = read.iter().map(|queued| number(&queued.message)).collect();
-    assert!(numbers.iter().copied().eq(1..=claimed.tail.0), "a gap or a repeat");
     assert!(read.iter().all(|queued| queued.entry.0 == number(&queued.message)));
+    let released = claimed.released.iter().map(|entry| entry.0);
+    let mut numbers: Vec<u64> = read.iter().map(|queued| queued.entry.0).chain(released).collect();
+    numbers.sort_unstable();
+    assert!(numbers.iter().copied().eq(1..=claimed.tail.0), "a gap or a repeat");
+    let last_batch = (claimed.tail.0 + 1).saturating_sub(BATCH)..=claimed.tail.0;
+    let released = 1..*last_batch.start();
+    assert!(claimed.released.iter().map(|entry| entry.0).eq(released.filter(|n| n.is_multiple_of(2))));
+    let open: Vec<NonZeroU16> = last_batch.filter(|n| *n > 0).map(|n| EntryId(n).packet_id()).collect();
+    assert_eq!(claimed.received, open, "recorded with the message, forgotten with the next batch");
     let ruled: Vec<u64> = claim_rules(&asking.store).iter().map(|entry| number(&entry.message)).collect();
     assert_eq!(ruled, numbers);
     let retained = asking.store.get(scope(), "t").unwrap();

@@ -17,7 +17,7 @@ use crate::delivery::DeliveryRow;
 use crate::depth::Depth;
 use crate::keys::{self, Keys};
 use crate::options::Options;
-use crate::refusal::no_groups;
+use crate::refusal::{is_refused, no_exactly_once, no_groups, refusal};
 use crate::script::{Call, Op, Place};
 use crate::{Stats, reply};
 
@@ -72,6 +72,10 @@ impl<'a> Building<'a> {
 
     /// Adds a request other than a claim or a read of retained messages.
     pub(crate) fn add(&mut self, request: Request) {
+        if is_refused(&request) {
+            let refused = refusal(request, &no_exactly_once());
+            return self.pending.extend(refused.map(Pending::Answered));
+        }
         match request {
             Request::Subscribe { ticket, session, token, subscriptions } => {
                 self.subscribe(ticket, (session, token), &subscriptions);
@@ -99,6 +103,12 @@ impl<'a> Building<'a> {
                 let result = Ok(ClaimedShares::default());
                 self.pending.push(Pending::Answered(Completion::SharesClaimed { ticket, group, result }));
             }
+            // Sessions read their queues when they are resumed; lost pushes of live ones are not found yet.
+            Request::CompareTails { ticket, .. } => {
+                self.pending.push(Pending::Answered(Completion::Tails { ticket, result: Ok(Vec::new()) }));
+            }
+            // Refused above.
+            Request::Release { .. } | Request::ForgetReceived { .. } => {}
             // Of a group that was never opened.
             Request::CloseGroup { .. }
             | Request::AcknowledgeShares { .. }
@@ -174,7 +184,7 @@ impl<'a> Building<'a> {
     }
 
     fn publish(&mut self, publish: DurablePublish) {
-        let DurablePublish { ticket, message, queues, rules, retained, replaces } = publish;
+        let DurablePublish { ticket, message, queues, rules, retained, replaces, once: _ } = publish;
         let queues = match replaces {
             None => self.append_all(&message, queues),
             // No group ever had it.
@@ -339,7 +349,7 @@ impl Answers<'_> {
             Pending::Publish(publishing) => {
                 let Publishing { ticket, message, queues, retained, rule } = *publishing;
                 let result = self.published(queues, retained, rule);
-                Completion::Published { ticket, message, result }
+                Completion::Published { ticket, message, once: None, result }
             }
         }
     }
@@ -442,6 +452,8 @@ fn claimed(value: Value) -> Result<Claimed, Error> {
         trimmed: reply::entry(next()?)?,
         tail: reply::entry(next()?)?,
         sent: reply::entry(next()?)?,
+        released: Vec::new(),
+        received: Vec::new(),
         version_number: reply::number(next()?)?,
         previous: previous(next()?)?,
         wiped: match reply::text(next()?)?.as_str() {

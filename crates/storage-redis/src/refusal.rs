@@ -1,11 +1,27 @@
 //! Answers to requests that were not carried out, and what requests weigh while they wait.
 
-use fleethaven_storage::{Completion, Error, Request};
+use fleethaven_storage::{Completion, DurablePublish, Error, Request};
 
 /// Why there are no queues of groups: what a member leaves behind would have to go to its group's queue in one write,
 /// and the two are in different Redis slots.
 pub(crate) fn no_groups() -> Error {
     Error::Unavailable("the queues of shared subscriptions are not built on Redis".to_owned())
+}
+
+/// Why nothing that must happen once is taken: exchanges of QoS 2, and wills of ended connections. Its record would have to be
+/// written together with the message's queues, which are in other Redis slots.
+pub(crate) fn no_exactly_once() -> Error {
+    Error::Unavailable("QoS 2 exchanges and the wills of ended connections are not built on Redis".to_owned())
+}
+
+/// Whether a request can only be refused.
+pub(crate) fn is_refused(request: &Request) -> bool {
+    match request {
+        Request::Release { .. } | Request::ForgetReceived { .. } => true,
+        Request::Publish(publish) => publish.once.is_some(),
+        Request::End(end) => end.will_delay.is_some(),
+        _ => false,
+    }
 }
 
 /// What a request counts against a lane's byte bound.
@@ -14,7 +30,9 @@ pub(crate) fn weight(request: &Request) -> usize {
         Request::Publish(publish) => {
             publish.message.topic.len() + publish.message.payload.len() + 64 * publish.queues.len()
         }
-        Request::Trim { entries, .. } => 8 * entries.len(),
+        Request::Trim { entries, .. } | Request::Release { entries, .. } => 8 * entries.len(),
+        Request::ForgetReceived { packet_ids, .. } => 2 * packet_ids.len(),
+        Request::CompareTails { known, .. } => 16 * known.len(),
         Request::Subscribe { subscriptions, .. } => 64 * subscriptions.len(),
         _ => 0,
     };
@@ -26,12 +44,14 @@ pub(crate) fn refusal(request: Request, error: &Error) -> Option<Completion> {
     let error = error.clone();
     Some(match request {
         Request::Claim(claim) => Completion::Claimed { ticket: claim.ticket, result: Err(error) },
-        Request::Subscribe { ticket, .. } | Request::Unsubscribe { ticket, .. } => {
-            Completion::Done { ticket, result: Err(error) }
-        }
+        Request::Subscribe { ticket, .. }
+        | Request::Unsubscribe { ticket, .. }
+        | Request::Release { ticket, .. }
+        | Request::ForgetReceived { ticket, .. } => Completion::Done { ticket, result: Err(error) },
         Request::End(end) => Completion::Done { ticket: end.ticket, result: Err(error) },
         Request::Publish(publish) => {
-            Completion::Published { ticket: publish.ticket, message: publish.message, result: Err(error) }
+            let DurablePublish { ticket, message, once, .. } = *publish;
+            Completion::Published { ticket, message, once, result: Err(error) }
         }
         Request::ReadQueue { ticket, .. } => Completion::QueueRead { ticket, result: Err(error) },
         Request::ReadRetained { ticket, .. } => Completion::Retained { ticket, result: Err(error) },
@@ -39,6 +59,7 @@ pub(crate) fn refusal(request: Request, error: &Error) -> Option<Completion> {
         Request::ClaimShares { ticket, group, .. } => {
             Completion::SharesClaimed { ticket, group, result: Err(error) }
         }
+        Request::CompareTails { ticket, .. } => Completion::Tails { ticket, result: Err(error) },
         Request::Trim { .. }
         | Request::CloseGroup { .. }
         | Request::AcknowledgeShares { .. }

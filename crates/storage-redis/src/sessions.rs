@@ -148,7 +148,7 @@ fn orphan(value: Value) -> Result<Orphan, Error> {
     let (scope, client_id) =
         keys::split_client(&reply::text(next()?)?).ok_or_else(|| reply::malformed("no client"))?;
     let (token, principal) = (reply::token(next()?)?, reply::text(next()?)?);
-    let (will, version_number) = (batch::will(next()?)?, reply::number(next()?)?);
+    let (_will, version_number) = (next()?, reply::number(next()?)?);
     let principal = (!principal.is_empty()).then(|| principal.into());
-    Ok(Orphan { scope, client_id, token, principal, will, version_number })
+    Ok(Orphan { scope, client_id, token, principal, version_number })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use fleethaven_storage::request::Orphan;
+use fleethaven_storage::request::{DueWill, Orphan};
 use fleethaven_storage::rule_queue::BoxFuture;
 use fleethaven_storage::{
     ClientRecord, Error, GroupId, GroupRecord, Lane, OpenGroup, RetainedStore, RetainedTopic, RuleEntry,
@@ -19,7 +19,7 @@ use crate::dead_letters::{self, DeadLetter};
 use crate::depth::Depth;
 use crate::door::{Port, RedisLane};
 use crate::lane::Worker;
-use crate::refusal::no_groups;
+use crate::refusal::{no_exactly_once, no_groups};
 use crate::rules::{Claimer, Rules, Stop};
 use crate::{Options, Stats, reply, retained, sessions};
 
@@ -177,6 +177,14 @@ impl SessionStore for RedisStore {
 
     fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionRecord>, Error> {
         self.pool.with(|client| sessions::expire(client, &self.shared.keys, now, limit))
+    }
+
+    fn due_wills(&self, _: Timestamp, _: usize) -> Result<Vec<DueWill>, Error> {
+        Err(no_exactly_once())
+    }
+
+    fn withdraw_will(&self, _: Scope, _: &str) -> Result<(), Error> {
+        Err(no_exactly_once())
     }
 
     fn groups(&self) -> Result<Vec<GroupRecord>, Error> {

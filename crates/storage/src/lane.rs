@@ -37,7 +37,8 @@ pub trait SessionStore: Send + Sync + 'static {
     fn persistent_sessions(&self, after: u64, limit: usize) -> Result<Vec<SessionRecord>, Error>;
 
     /// Connections that were live under another incarnation than `current`: that process is gone. Each is marked ended
-    /// by this call (persistent sessions start their expiry clock) and returned with its will, once.
+    /// by this call (persistent sessions start their expiry clock) and returned, once; its will waits for its delay from
+    /// now on.
     fn end_orphans(
         &self,
         current: u64,
@@ -63,4 +64,16 @@ pub trait SessionStore: Send + Sync + 'static {
         scope: fleethaven_types::Scope,
         client_id: &str,
     ) -> Result<Option<SessionRecord>, Error>;
+
+    /// At most `limit` wills that are due, the longest overdue first. Each is given out until it is published under
+    /// [`Once::Will`](crate::Once::Will). A will waits for its delay after the connection's end; a claim that resumes the
+    /// session before calls it off, the end of the session ends the wait [MQTT-3.1.3-9, MQTT5 section 3.1.3.2.2].
+    fn due_wills(
+        &self,
+        now: fleethaven_types::Timestamp,
+        limit: usize,
+    ) -> Result<Vec<crate::request::DueWill>, Error>;
+
+    /// Calls off the will that the last connection of a session left behind, if it still waits.
+    fn withdraw_will(&self, scope: fleethaven_types::Scope, client_id: &str) -> Result<(), Error>;
 }

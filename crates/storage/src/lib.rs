@@ -27,8 +27,8 @@ pub use group::{ClaimedShares, GroupRecord, OpenGroup};
 pub use id::{EntryId, GroupId, Held, OwnerToken, SessionId, Share, Ticket};
 pub use lane::{Lane, SessionStore, Wake};
 pub use request::{
-    Append, Appended, Claim, Claimed, ClientRecord, Completion, ConnectionEnd, DurablePublish, PreviousOwner,
-    QueuedMessage, Request, RetainedChange, RuleRef, SessionRecord, StoredWill, Subscription,
+    Append, Appended, Claim, Claimed, ClientRecord, Completion, ConnectionEnd, DueWill, DurablePublish, Once,
+    PreviousOwner, QueuedMessage, Request, RetainedChange, RuleRef, SessionRecord, StoredWill, Subscription,
 };
 pub use retained::{RetainedStore, RetainedTopic};
 pub use rule_queue::{RuleEntry, RuleEntryId, RuleQueue};
@@ -42,6 +42,9 @@ pub enum Error {
     /// No such session; nothing was written.
     #[error("no such session")]
     NoSession,
+    /// What was to happen once has happened before, or was called off; nothing was written.
+    #[error("it has been done before, or was called off")]
+    AlreadyDone,
     /// The store is shutting down or its disk failed; the outcome is unknown.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),

@@ -1,5 +1,6 @@
 //! What is asked of the store and what it answers.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use fleethaven_types::{Message, QoS, Scope, Timestamp, Utf8Bytes};
@@ -45,7 +46,33 @@ pub enum Request {
         /// Entries in any order.
         entries: Vec<EntryId>,
     },
-    /// Read queue entries → [`Completion::QueueRead`]. Expired ones, by the store's clock, are passed over and trimmed.
+    /// The client has these QoS 2 entries (PUBREC): they are not sent again, and wait for PUBCOMP without their message
+    /// → [`Completion::Done`]. Entries that are not there are passed over.
+    Release {
+        /// Returned with the completion.
+        ticket: Ticket,
+        /// The session.
+        session: SessionId,
+        /// Must be the owner.
+        token: OwnerToken,
+        /// Entries in any order.
+        entries: Vec<EntryId>,
+    },
+    /// The client ends its QoS 2 exchanges under these identifiers (PUBREL): what it publishes under them next is new
+    /// → [`Completion::Done`]. Unknown ones are passed over.
+    ForgetReceived {
+        /// Returned with the completion.
+        ticket: Ticket,
+        /// The session.
+        session: SessionId,
+        /// Must be the owner.
+        token: OwnerToken,
+        /// The identifiers.
+        packet_ids: Vec<NonZeroU16>,
+    },
+    /// Read queue entries → [`Completion::QueueRead`]. Released ones are passed over;
+    /// expired ones, by the store's clock, are passed over and trimmed, unless they are of QoS 2 and may have been sent:
+    /// such an exchange is carried to its end, or the client would take a later message under the identifier for a repeat.
     ReadQueue {
         /// Returned with the completion.
         ticket: Ticket,
@@ -107,6 +134,13 @@ pub enum Request {
         after: Option<Utf8Bytes>,
         /// At most so many.
         max_entries: usize,
+    },
+    /// Which of these queues reach further than their caller knows → [`Completion::Tails`].
+    CompareTails {
+        /// Returned with the completion.
+        ticket: Ticket,
+        /// Sessions with the last entry their caller knows of.
+        known: Vec<(SessionId, EntryId)>,
     },
 }
 
@@ -183,6 +217,25 @@ pub struct DurablePublish {
     /// The share of a group that this message is, as held so far, and that goes with the same write. When it is not there
     /// any more, nothing is appended: [`Appended::Gone`]. When there is no append, it is only deleted.
     pub replaces: Option<(GroupId, Held)>,
+    /// What makes sure that it happens once; checked and changed in the same batch.
+    pub once: Option<Once>,
+}
+
+/// Why a message that is handed to the store again is not published again: [`Error::AlreadyDone`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Once {
+    /// An owned persistent session published it at QoS 2 under this packet identifier, which is recorded until
+    /// [`Request::ForgetReceived`] [MQTT-4.3.3-10]. Under another token it is refused with [`Error::NotOwner`].
+    Received {
+        /// The publishing session.
+        session: SessionId,
+        /// Must be the owner.
+        token: OwnerToken,
+        /// Identifier of the PUBLISH.
+        packet_id: NonZeroU16,
+    },
+    /// It is the will that this session left behind; with this it waits no longer.
+    Will(SessionId),
 }
 
 /// One session's queue that a message goes to, or the queue of its group.
@@ -236,6 +289,9 @@ pub struct ConnectionEnd {
     pub session_expiry: u32,
     /// Highest queue entry that was sent: a later redelivery of it carries DUP.
     pub sent: EntryId,
+    /// What becomes of the will of the claim: `None` when the client withdrew it; otherwise it is due after so many
+    /// seconds, and waits in the store ([`crate::SessionStore::due_wills`]) until it is published under [`Once::Will`].
+    pub will_delay: Option<u32>,
     /// The time.
     pub now: Timestamp,
 }
@@ -256,6 +312,10 @@ pub struct Claimed {
     /// Up to here entries may have been sent before. When the last connection did not end in order (it was taken over,
     /// or its gateway died) that is the tail it left.
     pub sent: EntryId,
+    /// QoS 2 entries that the client has: they wait for PUBCOMP. In order.
+    pub released: Vec<EntryId>,
+    /// Packet identifiers under which the client published at QoS 2 and that it has not released, in order.
+    pub received: Vec<NonZeroU16>,
     /// versionNumber of lifecycle events: grows with each connection of the client id.
     pub version_number: u64,
     /// Who had it and must close.
@@ -277,6 +337,15 @@ pub struct PreviousOwner {
     pub version_number: u64,
 }
 
+/// A will whose time has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueWill {
+    /// The session that left it behind.
+    pub session: SessionId,
+    /// The message as it came with the claim.
+    pub message: Arc<Message>,
+}
+
 /// A client record whose gateway is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
@@ -288,8 +357,6 @@ pub struct Orphan {
     pub token: OwnerToken,
     /// Who was connected.
     pub principal: Option<Utf8Bytes>,
-    /// Its will.
-    pub will: Option<StoredWill>,
     /// versionNumber of the connection that ended.
     pub version_number: u64,
 }
@@ -375,7 +442,8 @@ pub enum Completion {
         /// What was found.
         result: Result<Box<Claimed>, Error>,
     },
-    /// To [`Request::Subscribe`], [`Request::Unsubscribe`] and [`Request::End`].
+    /// To [`Request::Subscribe`], [`Request::Unsubscribe`], [`Request::Release`], [`Request::ForgetReceived`] and
+    /// [`Request::End`].
     Done {
         /// Of the request.
         ticket: Ticket,
@@ -388,6 +456,8 @@ pub enum Completion {
         ticket: Ticket,
         /// The message, handed back for the push to live owners.
         message: Arc<Message>,
+        /// Of the request.
+        once: Option<Once>,
         /// Where it went.
         result: Result<Vec<(Append, Appended)>, Error>,
     },
@@ -420,5 +490,12 @@ pub enum Completion {
         ticket: Ticket,
         /// Messages in topic order; fewer than asked means that was all.
         result: Result<Vec<Arc<Message>>, Error>,
+    },
+    /// To [`Request::CompareTails`].
+    Tails {
+        /// Of the request.
+        ticket: Ticket,
+        /// Queues that reach further, by their index in the request, with their last entry.
+        result: Result<Vec<(usize, EntryId)>, Error>,
     },
 }

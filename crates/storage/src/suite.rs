@@ -1,7 +1,8 @@
 //! The behaviour every store must show. A store's own tests implement [`Harness`] and call [`run`].
 //!
 //! - `caller`: a lane driven as a gateway core would, one answer at a time
-//! - `sessions`, `queues`, `groups`, `rules`, `retained`: the cases, each a story told to a fresh store
+//! - `sessions`, `queues`, `groups`, `exactly_once`, `wills`, `rules`, `retained`: the cases, each a story told to a fresh
+//!   store
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -10,11 +11,13 @@
 )]
 
 mod caller;
+mod exactly_once;
 mod groups;
 mod queues;
 mod retained;
 mod rules;
 mod sessions;
+mod wills;
 
 use fleethaven_types::Timestamp;
 
@@ -57,6 +60,8 @@ const CASES: &[(&str, &[(&str, Case)])] = &[
     ("sessions", sessions::CASES),
     ("queues", queues::CASES),
     ("groups", groups::CASES),
+    ("exactly once", exactly_once::CASES),
+    ("wills", wills::CASES),
     ("rules", rules::CASES),
     ("retained", retained::CASES),
 ];

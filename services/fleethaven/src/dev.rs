@@ -13,6 +13,7 @@ use fleethaven_gateway::{Beat, Listener, ListenerKind, Protocol, Pulse};
 use fleethaven_net::proxy::{Network, Trusted};
 use fleethaven_net::tls::{self, Endpoint};
 use fleethaven_net::{CertificateGate, ServerTls, quic, websocket};
+use fleethaven_session::Settings;
 use fleethaven_telemetry::admin::Admin;
 use fleethaven_telemetry::logs::{self, LogOptions};
 use fleethaven_types::Scope;
@@ -30,7 +31,7 @@ use crate::https::{Door, Https};
 use crate::metrics::Metrics;
 use crate::ready::{Bound, Ready, host};
 use crate::reload::Reload;
-use crate::wiring::{Services, Stores, settings};
+use crate::wiring::{Services, Stores};
 
 /// Runs until it is told to stop.
 pub(crate) fn main(config: Config) -> Result<()> {
@@ -90,7 +91,7 @@ async fn run(Config { arguments, limits, behaviour, .. }: Config) -> Result<()> 
     let credentials = account::bootstrap(&*stores.metastore, scope, now).await?;
     housekeeping::rotate_ticket_keys(&*stores.metastore, scope).await?;
     tokio::spawn(housekeeping::keep_ticket_keys(stores.metastore.clone(), scope));
-    let settings = settings(behaviour, &limits, scope);
+    let settings = Settings::new(behaviour, limits.default.clone(), scope);
     let services = Services::start(&stores, settings, limits, scope, cores, &registry).await?;
     let gate: Arc<dyn CertificateGate> = services.identity.clone();
     let tls = Arc::new(ServerTls::new(&tls::Settings {

@@ -1,5 +1,5 @@
-//! What has to happen from time to time: sessions expire, TLS ticket keys change; and once at start, the wills of connections that a dead process
-//! left behind.
+//! What has to happen from time to time: sessions expire, wills become due, TLS ticket keys change; and once at start, the
+//! connections that a dead process left behind are ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,56 +10,40 @@ use fleethaven_fabric::{Metadata, Publish};
 use fleethaven_gateway::IdentityCache;
 use fleethaven_gateway::lifecycle::{self, Client, Happened};
 use fleethaven_registry::{Action, Command};
-use fleethaven_router::Router;
+use fleethaven_router::{Publisher, Router};
 use fleethaven_session::{DisconnectReason, Now, published_will};
-use fleethaven_storage::request::Orphan;
-use fleethaven_storage::{Error, SessionStore, StoredWill};
+use fleethaven_storage::request::{DueWill, Orphan};
+use fleethaven_storage::{Error, Once, SessionStore};
 use fleethaven_types::{Message, Scope};
 use tokio::task::JoinSet;
 
-/// How often expired sessions are looked for.
+/// How often expired sessions and due wills are looked for.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How often the leader is asked about ticket keys, which are good for hours.
 const TICKET_KEYS_INTERVAL: Duration = Duration::from_secs(60);
-/// Sessions deleted at a time.
+/// Sessions deleted, or wills published, at a time.
 const PAGE: usize = 1000;
 
-/// Ends connections that were live when an earlier process died, tells of each, and publishes their wills: each exactly
-/// once, and after its delay unless its client is back by then. Returns how many connections there were, when the events and
-/// the wills without delay are published.
+/// Ends connections that were live when an earlier process died, and tells of each. Returns how many there were, when the
+/// events and all wills that are due are published: each will exactly once, whoever dies when, as publishing it is what takes
+/// it out of the store.
 pub(crate) async fn end_orphans(
     store: Arc<dyn SessionStore>,
     incarnation: u64,
-    publish: Arc<dyn Publish>,
+    publisher: &Publisher,
     router: &Router,
     identity: &IdentityCache,
 ) -> Result<usize, Error> {
     let ending = store.clone();
     let orphans = blocking(move || ending.end_orphans(incarnation, clock::now())).await?;
-    let count = orphans.len();
-    let mut at_once = JoinSet::new();
-    for mut orphan in orphans {
-        if let Some(event) = disconnected(&orphan, router, identity) {
-            let publish = publish.clone();
-            at_once.spawn(async move { tell(event, &*publish).await });
-        }
-        let Some(will) = orphan.will.take() else { continue };
-        let publish = publish.clone();
-        if will.delay == 0 {
-            at_once.spawn(async move { publish_will(&will, &*publish).await });
-            continue;
-        }
-        let store = store.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(u64::from(will.delay))).await;
-            let client = blocking(move || store.client(orphan.scope, &orphan.client_id)).await;
-            if client.is_ok_and(|client| client.is_none_or(|client| client.owner.is_none())) {
-                publish_will(&will, &*publish).await;
-            }
-        });
+    let mut telling = JoinSet::new();
+    for event in orphans.iter().filter_map(|orphan| disconnected(orphan, router, identity)) {
+        let publisher = publisher.clone();
+        telling.spawn(async move { tell(event, &publisher).await });
     }
-    at_once.join_all().await;
-    Ok(count)
+    telling.join_all().await;
+    publish_due_wills(&store, publisher).await?;
+    Ok(orphans.len())
 }
 
 /// The event of a connection that ended with its process, if anyone would get it.
@@ -80,17 +64,50 @@ fn disconnected(orphan: &Orphan, router: &Router, identity: &IdentityCache) -> O
     Some(lifecycle::event(&client, &happened, topic, clock::now()))
 }
 
-async fn tell(event: Message, publish: &dyn Publish) {
+async fn tell(event: Message, publisher: &Publisher) {
     let topic = event.topic.clone();
-    if let Err(error) = publish.publish(Arc::new(event)).await {
+    if let Err(error) = publisher.publish(Arc::new(event)).await {
         tracing::error!(%error, %topic, "a lifecycle event could not be published");
     }
 }
 
-async fn publish_will(will: &StoredWill, publish: &dyn Publish) {
+/// Publishes the wills of ended connections when their delay has passed, for ever.
+pub(crate) async fn publish_wills(store: Arc<dyn SessionStore>, publisher: Publisher) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = publish_due_wills(&store, &publisher).await {
+            tracing::error!(%error, "wills could not be published");
+        }
+    }
+}
+
+/// Page after page while there are more: the wills of many can become due within one interval.
+async fn publish_due_wills(store: &Arc<dyn SessionStore>, publisher: &Publisher) -> Result<(), Error> {
+    loop {
+        let asked = store.clone();
+        let wills = blocking(move || asked.due_wills(clock::now(), PAGE)).await?;
+        let page = wills.len();
+        let mut publishing = JoinSet::new();
+        for will in wills {
+            let publisher = publisher.clone();
+            publishing.spawn(async move { publish_will(&will, &publisher).await });
+        }
+        let outcomes = publishing.join_all().await;
+        outcomes.into_iter().collect::<Result<(), Error>>()?;
+        if page < PAGE {
+            return Ok(());
+        }
+    }
+}
+
+async fn publish_will(will: &DueWill, publisher: &Publisher) -> Result<(), Error> {
     let now = Now { instant: tokio::time::Instant::now().into_std(), wall: clock::now() };
-    if let Err(error) = publish.publish(published_will(&will.message, now)).await {
-        tracing::error!(%error, topic = %will.message.topic, "a will could not be published");
+    let message = published_will(&will.message, now);
+    match publisher.publish_once(message, Once::Will(will.session)).await {
+        // Its gateway has published it meanwhile.
+        Ok(_) | Err(Error::AlreadyDone) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -24,7 +24,7 @@ use fleethaven_rules_worker::{Rules, Worker};
 use fleethaven_session::Settings;
 use fleethaven_storage::{RetainedStore, SessionStore};
 use fleethaven_storage_embedded::{EmbeddedStore, Options as StoreOptions};
-use fleethaven_types::{AccountLimits, Behaviour, Limits, Message, Profile, QoS, Scope};
+use fleethaven_types::{AccountLimits, Limits, Message, Profile, Scope};
 use prometheus::Registry;
 use tokio::task::AbortHandle;
 
@@ -65,12 +65,6 @@ impl Stores {
         let store = opened.await?.context("cannot open the session store")?;
         Ok(Self { metastore, store })
     }
-}
-
-/// Behaviour and limits as far as they are built: QoS 2 comes later (docs/compatibility.md).
-pub(crate) fn settings(mut behaviour: Behaviour, limits: &AccountLimits, scope: Scope) -> Settings {
-    behaviour.max_qos = behaviour.max_qos.min(QoS::AtLeastOnce);
-    Settings::new(behaviour, limits.default.clone(), scope)
 }
 
 impl Services {
@@ -116,7 +110,8 @@ impl Services {
         let rules = Arc::new(Rules::default());
         tokio::spawn(fleethaven_rules_worker::rules::follow(rules.clone(), metadata.clone()));
         caught_up(&*metadata).await?;
-        let publish: Arc<dyn Publish> = Arc::new(Publisher::start(router.clone(), Backpressure::Held));
+        let publisher = Publisher::start(router.clone(), Backpressure::Held);
+        let publish: Arc<dyn Publish> = Arc::new(publisher.clone());
         let incarnation = uuid::Uuid::new_v4().as_u64_pair().0;
         let worker = Worker {
             rules,
@@ -130,8 +125,8 @@ impl Services {
         // Before anything waits for its publishes: a full rules queue holds them back until it is emptied.
         let worker = tokio::spawn(worker.run()).abort_handle();
         let orphans =
-            housekeeping::end_orphans(store.clone(), incarnation, publish.clone(), &router, &identity)
-                .await?;
+            housekeeping::end_orphans(store.clone(), incarnation, &publisher, &router, &identity).await?;
+        tokio::spawn(housekeeping::publish_wills(store.clone(), publisher));
         tokio::spawn(housekeeping::expire_sessions(store, router.clone()));
         tracing::info!(sessions, orphans, "services wired");
         let settings = Arc::new(settings);

@@ -62,7 +62,7 @@ fn bytes_that_are_no_connect() {
 #[test]
 fn connects_that_are_refused() {
     let dir = TempDir::new().unwrap();
-    let broker = Broker::start(&dir);
+    let broker = Broker::start_with(&dir, "[behaviour]\nmax-qos = 1\n");
     let with_will = |version, topic: &str, qos| {
         let mut connect = Connect { will: will(topic), ..clean(version, "refused") };
         connect.will.as_mut().unwrap().qos = qos;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::delivery::{Address, Credit};
-use fleethaven_mqtt::{DecodeLimits, Decoder, Disconnect, Packet, ReasonCode};
+use fleethaven_mqtt::{DecodeLimits, Decoder, Disconnect, Packet, PacketId, ReasonCode};
 use fleethaven_quotas::{Account, Held, Meter};
 use fleethaven_session::{Action, Close, DirectTicket, DisconnectReason, Now, Session};
 use fleethaven_storage::{EntryId, OwnerToken, SessionId};
@@ -46,6 +46,23 @@ pub(crate) enum Phase {
     Gone,
 }
 
+/// How far a client is with its queue and its exchanges, gathered during a turn.
+#[derive(Default)]
+pub(crate) struct Progress {
+    /// Queue entries to be forgotten.
+    pub(crate) acknowledged: Vec<EntryId>,
+    /// QoS 2 entries that the client has.
+    pub(crate) released: Vec<EntryId>,
+    /// Identifiers whose QoS 2 exchange the client has ended.
+    pub(crate) forgotten: Vec<PacketId>,
+}
+
+impl Progress {
+    fn is_empty(&self) -> bool {
+        self.acknowledged.is_empty() && self.released.is_empty() && self.forgotten.is_empty()
+    }
+}
+
 /// A connection in its core's table.
 pub(crate) struct Connection {
     pub(crate) address: Address,
@@ -67,8 +84,8 @@ pub(crate) struct Connection {
     pub(crate) armed: u64,
     /// Waits in the core's list for the store to catch up.
     pub(crate) held: bool,
-    /// Queue entries to be forgotten, gathered during a turn.
-    pub(crate) acknowledged: Vec<EntryId>,
+    /// What the store is to be told at the end of this turn.
+    pub(crate) progress: Progress,
     /// What routers may give it as the member of groups, what of it was announced, and shares that came since.
     pub(crate) credit: Credit,
     announced: i32,
@@ -136,7 +153,7 @@ impl Connection {
             outstanding: 0,
             armed: 0,
             held: false,
-            acknowledged: Vec::new(),
+            progress: Progress::default(),
             credit: Credit::default(),
             announced: 0,
             shares_received: 0,
@@ -279,10 +296,16 @@ impl Connection {
     pub(crate) fn act(&mut self, core: &Rc<Core>, now: Now) {
         while let Some(action) = self.session.poll_action() {
             match action {
-                Action::Publish { message, ack } => self.publish(core, message, ack),
+                Action::Publish { message, ack, received } => self.publish(core, message, ack, received),
                 Action::DirectAcknowledged { ticket } => self.direct_acknowledged(ticket),
-                Action::Acknowledged { entry } => self.acknowledged(core, entry),
                 Action::ShareDone { group, entry } => core.share_done(group, entry),
+                Action::Acknowledged { entry } => {
+                    self.note(core, |progress| progress.acknowledged.push(entry))
+                }
+                Action::Release { entry } => self.note(core, |progress| progress.released.push(entry)),
+                Action::Forget { packet_id } => {
+                    self.note(core, |progress| progress.forgotten.push(packet_id));
+                }
                 Action::ReadQueue { after } => self.read_queue(core, after),
                 Action::Subscribe(request) => self.subscribe(core, request),
                 Action::Unsubscribe(request) => self.unsubscribe(core, request),
@@ -291,6 +314,14 @@ impl Connection {
                 Action::Close => core.ended(self, now),
             }
         }
+    }
+
+    /// Has the store told at the end of this turn.
+    pub(crate) fn note(&mut self, core: &Core, add: impl FnOnce(&mut Progress)) {
+        if self.progress.is_empty() {
+            core.tell_progress(self.address);
+        }
+        add(&mut self.progress);
     }
 
     /// Whether the session's messages are queued in the store: it was resumed, or goes on without a connection.

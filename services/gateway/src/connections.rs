@@ -139,19 +139,17 @@ impl Shared {
         client_id: &Utf8Bytes,
         how: Disconnection,
     ) -> Result<(), StoreError> {
-        let session = if how.clean_session {
-            let (store, id) = (self.store.clone(), client_id.clone());
-            let deleted = tokio::task::spawn_blocking(move || store.delete_session(scope, &id)).await;
-            deleted.map_err(|error| StoreError::Unavailable(error.to_string()))??
-        } else {
-            None
-        };
-        // A will that waits for its delay is due when its session ends [MQTT5 section 3.1.3.2.2], unless it is prevented.
-        let ends = how.clean_session || how.prevent_will;
-        let will = if ends { self.delayed_wills.withdraw(scope, client_id) } else { None };
-        let will = will.filter(|_| !how.prevent_will);
-        if let (Some(session), Some(core)) = (session, self.mailboxes.cores.first()) {
-            core.send(Control::SessionEnded { session: session.session, will });
+        let (store, id) = (self.store.clone(), client_id.clone());
+        let ended = tokio::task::spawn_blocking(move || {
+            // A will that waits for its delay is due when its session ends [MQTT5 section 3.1.3.2.2], unless it is prevented.
+            if how.prevent_will {
+                store.withdraw_will(scope, &id)?;
+            }
+            if how.clean_session { store.delete_session(scope, &id) } else { Ok(None) }
+        });
+        let ended = ended.await.map_err(|error| StoreError::Unavailable(error.to_string()))??;
+        if let (Some(session), Some(core)) = (ended, self.mailboxes.cores.first()) {
+            core.send(Control::SessionEnded { session: session.session });
         }
         Ok(())
     }
@@ -249,11 +247,8 @@ impl Core {
     }
 
     /// A session without a connection was deleted.
-    pub(crate) fn session_ended(&self, session: SessionId, will: Option<&Arc<Message>>, now: Now) {
+    pub(crate) fn session_ended(&self, session: SessionId) {
         self.route(RoutingRequest::Forget { session });
-        if let Some(will) = will {
-            self.publish_delayed(will, now);
-        }
     }
 }
 

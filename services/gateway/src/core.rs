@@ -53,7 +53,7 @@ pub(crate) struct Staging {
     pub(crate) routing: Vec<RoutingRequest>,
     pub(crate) store: Vec<Request>,
     pub(crate) write: Vec<Address>,
-    pub(crate) trim: Vec<Address>,
+    pub(crate) progress: Vec<Address>,
     /// Entries of groups' queues that were delivered.
     pub(crate) shares_done: Vec<(GroupId, Vec<EntryId>)>,
     pub(crate) paused: Vec<Address>,
@@ -65,7 +65,7 @@ impl Staging {
     /// Whether anything waits for a turn.
     fn has_work(&self) -> bool {
         let nothing = self.routing.is_empty() && self.store.is_empty() && self.write.is_empty();
-        !(nothing && self.trim.is_empty() && self.shares_done.is_empty())
+        !(nothing && self.progress.is_empty() && self.shares_done.is_empty())
     }
 }
 
@@ -94,11 +94,10 @@ pub(crate) struct Core {
     /// Connections whose will was withdrawn by DISCONNECT, until their end is recorded: whoever takes the session over
     /// meanwhile is not to publish it.
     pub(crate) withdrawn: RefCell<FxHashMap<Address, Instant>>,
-    /// Delayed wills that wait on this core.
-    pub(crate) waiting_wills: Cell<usize>,
-    /// Wakes those who wait for something that a drain ends.
-    pub(crate) drain_begun: tokio::sync::Notify,
     drain_notify: tokio::sync::Notify,
+    /// The part of the connections whose queues were compared last, and whether the answer is waited for.
+    pub(crate) swept: Cell<usize>,
+    pub(crate) sweeping: Cell<bool>,
     /// Streams that are saying goodbye.
     closing: Cell<usize>,
     handshakes: RefCell<Handshakes>,
@@ -127,9 +126,9 @@ impl Core {
             congested: Cell::new(false),
             close_within: Cell::new(CLOSE_WITHIN),
             withdrawn: RefCell::default(),
-            waiting_wills: Cell::new(0),
-            drain_begun: tokio::sync::Notify::new(),
             drain_notify: tokio::sync::Notify::new(),
+            swept: Cell::new(0),
+            sweeping: Cell::new(false),
             closing: Cell::new(0),
             handshakes: RefCell::default(),
             in_turn: Cell::new(false),
@@ -210,6 +209,13 @@ impl Core {
         self.table.borrow().iter().map(|(_, slot)| slot.connection.clone()).collect()
     }
 
+    /// Every `step`th connection, from slot `first` on.
+    pub(crate) fn every(&self, step: usize, first: usize) -> Vec<Rc<RefCell<Connection>>> {
+        let table = self.table.borrow();
+        let slots = (first..table.capacity()).step_by(step).filter_map(|slot| table.get(slot));
+        slots.map(|slot| slot.connection.clone()).collect()
+    }
+
     /// Connections in the table.
     pub(crate) fn connection_count(&self) -> usize {
         self.table.borrow().len()
@@ -246,7 +252,7 @@ impl Core {
     /// Whether a drain is complete: no connection, nothing waited for, nothing left to hand over.
     pub(crate) fn is_drained(&self) -> bool {
         let staging = self.staging.borrow();
-        let waiting = self.closing.get() > 0 || self.waiting_wills.get() > 0 || !staging.pending.is_empty();
+        let waiting = self.closing.get() > 0 || !staging.pending.is_empty();
         self.connection_count() == 0 && !waiting && !staging.has_work()
     }
 
@@ -313,7 +319,6 @@ impl Core {
         self.draining.set(true);
         self.close_within.set(within.min(CLOSE_WITHIN));
         self.drain_notify.notify_one();
-        self.drain_begun.notify_waiters();
     }
 
     /// Hands a request to the router at the end of this turn.
@@ -369,9 +374,9 @@ impl Core {
         self.want_turn();
     }
 
-    /// Has a connection's acknowledged queue entries trimmed at the end of this turn.
-    pub(crate) fn to_trim(&self, address: Address) {
-        self.staging.borrow_mut().trim.push(address);
+    /// Has the store told at the end of this turn how far a connection's client is.
+    pub(crate) fn tell_progress(&self, address: Address) {
+        self.staging.borrow_mut().progress.push(address);
         self.want_turn();
     }
 

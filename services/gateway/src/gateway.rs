@@ -22,7 +22,6 @@ use tokio::time::MissedTickBehavior;
 use crate::accept::{self, Listener, ListenerKind};
 use crate::core::{Core, Lanes};
 use crate::departures::Departures;
-use crate::ending::DelayedWills;
 use crate::identity::{IdentityCache, Principal};
 use crate::mailbox::{Adopted, Control, Mailboxes, Place};
 use crate::metrics::Metrics;
@@ -74,7 +73,6 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn SessionStore>,
     pub(crate) mailboxes: Arc<Mailboxes>,
     pub(crate) metrics: Metrics,
-    pub(crate) delayed_wills: DelayedWills,
     pub(crate) departures: Departures,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) retained: Arc<dyn RetainedStore>,
@@ -148,7 +146,6 @@ impl Gateway {
             store: config.store,
             mailboxes: config.mailboxes,
             metrics: config.metrics,
-            delayed_wills: DelayedWills::default(),
             departures: Departures::default(),
             accounts: config.accounts,
             retained: config.retained,
@@ -244,6 +241,7 @@ async fn serve(core: Rc<Core>, listeners: Vec<Listener>) {
             _ = ticks.tick() => {
                 (core.shared.pulse)(core.id, Beat::Turning);
                 core.fire_timers(&mut due);
+                core.sweep();
             }
             () = core.drain_requested() => accepting.iter().for_each(tokio::task::JoinHandle::abort),
             () = tokio::time::sleep(DRAIN_POLL), if core.draining.get() => {}

@@ -43,8 +43,8 @@ pub(crate) enum Control {
     TakenOver(TakenOver),
     /// A question or an order to one connection.
     Ask(Ask),
-    /// A session without a connection was deleted: its subscriptions go, and its will, if there is one, is due.
-    SessionEnded { session: SessionId, will: Option<Arc<Message>> },
+    /// A session without a connection was deleted: its subscriptions go.
+    SessionEnded { session: SessionId },
     /// End the connections of these certificates.
     CloseCertificates(Arc<HashSet<CertificateId>>, Close),
     /// Stop accepting, then end all connections; what they have not read in this time they do not get.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use fleethaven_mqtt::ReasonCode;
+use fleethaven_fabric::delivery::Address;
+use fleethaven_mqtt::{PacketId, ReasonCode};
 use fleethaven_session::ConnectRequest;
-use fleethaven_storage::{OwnerToken, SessionId, Subscription};
+use fleethaven_storage::{EntryId, OwnerToken, SessionId, Subscription};
 use fleethaven_types::{Message, Publisher, Utf8Bytes};
 use tokio::sync::oneshot;
 
-use crate::ending::DelayedWillId;
 use crate::lifecycle::{Client, Happened};
 
 /// What an answer of the store or the router is waited for.
@@ -26,10 +26,16 @@ pub(crate) enum Pending {
     },
     /// Subscriptions being removed: first durably, then in the router.
     Unsubscribe { session: SessionId, packet_id: u16, filters: Vec<Utf8Bytes> },
+    /// QoS 2 entries that the client has being recorded as such.
+    Released(Vec<EntryId>),
+    /// QoS 2 exchanges that the client has ended being forgotten.
+    Forgotten(Vec<PacketId>),
     /// The end of an owned session.
     End(Box<PendingEnd>),
     /// Retained messages for a new subscription.
     Retained(Box<Subscription>),
+    /// The tails of these connections' queues.
+    Tails(Vec<Address>),
     /// A retained message on its way through the queue of a persistent session.
     RetainedQueued,
 }
@@ -47,7 +53,8 @@ pub(crate) struct PendingEnd {
     pub(crate) session: SessionId,
     /// The session goes on without a connection.
     pub(crate) persistent: bool,
-    pub(crate) will: EndedWill,
+    /// The will that is to be published once the end is recorded.
+    pub(crate) will: Option<Arc<Message>>,
     /// What is told of an accepted connection.
     pub(crate) ended: Option<Ended>,
 }
@@ -58,14 +65,4 @@ pub(crate) struct Ended {
     pub(crate) happened: Happened,
     /// Who waits until the end is recorded.
     pub(crate) waiting: Vec<oneshot::Sender<()>>,
-}
-
-/// What is to become of the will when the end is recorded.
-pub(crate) enum EndedWill {
-    /// There is none, or another connection has taken it over.
-    None,
-    /// Publish it.
-    Now(Arc<Message>),
-    /// Publish it after so many seconds, unless the session is resumed before.
-    Delayed(DelayedWillId, u32),
 }

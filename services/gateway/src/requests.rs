@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fleethaven_fabric::RoutingRequest;
-use fleethaven_mqtt::{ReasonCode, Version};
+use fleethaven_mqtt::{PacketId, ReasonCode, Version};
 use fleethaven_quotas::Account;
 use fleethaven_quotas::account::admits;
 use fleethaven_session::{AckTicket, Now, SubscribeRequest, UnsubscribeRequest};
-use fleethaven_storage::{EntryId, Request, Subscription, Ticket};
+use fleethaven_storage::{EntryId, Once, Request, Subscription, Ticket};
 use fleethaven_types::{Message, Scope, Utf8Bytes};
 
 use crate::authorize;
@@ -21,7 +21,13 @@ use crate::pending::Pending;
 const QUEUE_PAGE: (usize, usize) = (256, 1 << 20);
 
 impl Connection {
-    pub(crate) fn publish(&mut self, core: &Rc<Core>, message: Arc<Message>, ack: Option<AckTicket>) {
+    pub(crate) fn publish(
+        &mut self,
+        core: &Rc<Core>,
+        message: Arc<Message>,
+        ack: Option<AckTicket>,
+        received: Option<PacketId>,
+    ) {
         let now = core.now().instant;
         let by_connection =
             self.account.publish_rate.as_ref().is_none_or(|rate| self.published.take(rate, now));
@@ -40,8 +46,12 @@ impl Connection {
         core.metrics.publish_in.inc();
         let ticket = ack.map(|AckTicket(number)| core.ticket(self.address, number));
         self.outstanding += u32::from(ticket.is_some());
-        let from = Some(self.session.session_id());
-        core.route(RoutingRequest::Publish { ticket, message, from });
+        let session = self.session.session_id();
+        let once = match (self.phase, received) {
+            (Phase::Owned(token), Some(packet_id)) => Some(Once::Received { session, token, packet_id }),
+            _ => None,
+        };
+        core.route(RoutingRequest::Publish { ticket, message, from: Some(session), once });
     }
 
     /// Whether the account may retain one more message now.
@@ -51,20 +61,12 @@ impl Connection {
         self.account.admit_retained(&message.topic, kept, core.now().instant)
     }
 
-    /// MQTT 5 is told at QoS 1; otherwise the message is just not taken, nor acknowledged.
+    /// MQTT 5 is told at QoS 1 and 2; otherwise the message is just not taken, nor acknowledged.
     fn refuse_over_rate(&mut self, core: &Core, ack: Option<AckTicket>) {
         core.metrics.publish_in_throttled.inc();
         if let Some(ack) = ack {
             self.session.publish_done(ack, ReasonCode::QuotaExceeded);
         }
-    }
-
-    /// A queue entry may be forgotten.
-    pub(crate) fn acknowledged(&mut self, core: &Rc<Core>, entry: EntryId) {
-        if self.acknowledged.is_empty() {
-            core.to_trim(self.address);
-        }
-        self.acknowledged.push(entry);
     }
 
     pub(crate) fn read_queue(&self, core: &Rc<Core>, after: EntryId) {

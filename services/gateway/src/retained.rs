@@ -131,6 +131,7 @@ impl Core {
                 rules,
                 retained,
                 replaces: None,
+                once: None,
             })));
             return true;
         }

@@ -8,11 +8,11 @@ use std::task::Poll;
 use fleethaven_fabric::delivery::{Address, Push, Target};
 use fleethaven_fabric::{RoutingEvent, RoutingRequest};
 use fleethaven_mqtt::ReasonCode;
-use fleethaven_session::{Close, Delivery, Encoded, Now, Shared};
+use fleethaven_session::{Close, Delivery, Encoded, Now, Session, Shared};
 use fleethaven_storage::{Completion, EntryId, Error, QueuedMessage, Request, SessionId, Share, Ticket};
 use fleethaven_types::QoS;
 
-use crate::connection::{Connection, Phase};
+use crate::connection::{Connection, Phase, Progress};
 use crate::core::Core;
 use crate::lifecycle::Happened;
 use crate::mailbox::{Control, Taken};
@@ -67,7 +67,7 @@ impl Turn {
                 break;
             }
         }
-        self.trim(core);
+        self.tell_progress(core);
         flush(core, now);
         relieve(core);
         core.metrics.flush();
@@ -156,15 +156,25 @@ impl Turn {
         }
     }
 
-    /// Forgets the queue entries that clients acknowledged in this turn, one request per session.
-    fn trim(&mut self, core: &Rc<Core>) {
-        let trim = std::mem::take(&mut core.staging.borrow_mut().trim);
-        for address in &trim {
-            let Some(connection) = core.at(*address) else { continue };
+    /// Tells the store how far clients got in this turn, one request per session and kind.
+    fn tell_progress(&mut self, core: &Rc<Core>) {
+        let addresses = std::mem::take(&mut core.staging.borrow_mut().progress);
+        for address in addresses {
+            let Some(connection) = core.at(address) else { continue };
             let mut connection = connection.borrow_mut();
-            let entries = std::mem::take(&mut connection.acknowledged);
-            if let Phase::Owned(token) = connection.phase {
-                self.store.push(Request::Trim { session: connection.session_id(), token, entries });
+            let Progress { acknowledged, released, forgotten } = std::mem::take(&mut connection.progress);
+            let Phase::Owned(token) = connection.phase else { continue };
+            let session = connection.session_id();
+            if !acknowledged.is_empty() {
+                self.store.push(Request::Trim { session, token, entries: acknowledged });
+            }
+            if !released.is_empty() {
+                let ticket = core.expect(address, Pending::Released(released.clone()));
+                self.store.push(Request::Release { ticket, session, token, entries: released });
+            }
+            if !forgotten.is_empty() {
+                let ticket = core.expect(address, Pending::Forgotten(forgotten.clone()));
+                self.store.push(Request::ForgetReceived { ticket, session, token, packet_ids: forgotten });
             }
         }
         core.shares_to_forget(&mut self.store);
@@ -184,7 +194,7 @@ fn control(core: &Rc<Core>, message: Control, now: Now) {
             core.open(Transport::Stream(stream), arrival, place);
         }
         Control::Ask(ask) => core.asked(ask, now),
-        Control::SessionEnded { session, will } => core.session_ended(session, will.as_ref(), now),
+        Control::SessionEnded { session } => core.session_ended(session),
         Control::TakenOver(taken) => core.taken_over(&taken, now),
         Control::CloseCertificates(ids, close) => {
             for connection in core.all() {
@@ -307,14 +317,17 @@ fn published(core: &Rc<Core>, ticket: Ticket, matched: bool, result: Result<(), 
         return core.remove_finished(&mut connection);
     }
     match result {
-        Ok(()) => {
-            let report = core.settings.behaviour.report_no_matching_subscribers && !matched;
+        // A QoS 2 message that is recorded already is taken like the first time.
+        Ok(()) | Err(Error::AlreadyDone) => {
+            let unmatched = !matched && result.is_ok();
+            let report = core.settings.behaviour.report_no_matching_subscribers && unmatched;
             let code = if report { ReasonCode::NoMatchingSubscribers } else { ReasonCode::Success };
             connection.session.publish_done(ack_of(ticket), code);
             connection.act(core, now);
             connection.resume_input(core);
             connection.mark_dirty(core);
         }
+        Err(Error::NotOwner) => connection.close(core, Close::taken_over(), now),
         // Not durable: no acknowledgement. The client sends it again on its next connection.
         Err(error) => connection.close(core, Close::server_error(error.to_string()), now),
     }
@@ -338,16 +351,17 @@ fn stored(core: &Rc<Core>, completion: Completion, now: Now) {
             }
         }
         Completion::Retained { ticket, result } => core.retained_read(ticket, result, now),
+        Completion::Tails { ticket, result } => core.tails_compared(ticket, result, now),
         // Only routers ask for these.
         Completion::GroupOpened { .. } | Completion::SharesClaimed { .. } => {}
         // Clients' publishes go through the router's lane; this is a retained message that went through a queue.
-        Completion::Published { ticket, message, result } => {
+        Completion::Published { ticket, message, result, .. } => {
             core.retained_queued(ticket, message, result, now);
         }
     }
 }
 
-/// Subscriptions are durable: install them, or remove them.
+/// Something is durable: what follows from it.
 fn done(core: &Rc<Core>, address: Address, pending: Pending, result: Result<(), Error>, now: Now) {
     if let Err(error) = result {
         let Some(connection) = core.at(address) else { return };
@@ -357,7 +371,7 @@ fn done(core: &Rc<Core>, address: Address, pending: Pending, result: Result<(), 
         };
         return connection.borrow_mut().close(core, close, now);
     }
-    // Also when the connection is gone by now: what the store holds of a session, the router holds, too.
+    // Subscriptions also when the connection is gone by now: what the store holds of a session, the router holds, too.
     match pending {
         Pending::Subscribe { session, packet_id, outcomes, granted } => {
             let subscriptions = granted.clone();
@@ -369,8 +383,19 @@ fn done(core: &Rc<Core>, address: Address, pending: Pending, result: Result<(), 
             let ticket = core.expect(address, pending);
             core.route(RoutingRequest::Unsubscribe { ticket, session, filters });
         }
+        Pending::Released(entries) => go_on(core, address, now, |session| session.released(&entries)),
+        Pending::Forgotten(ids) => go_on(core, address, now, |session| session.forgotten(&ids)),
         _ => {}
     }
+}
+
+/// A QoS 2 exchange goes on.
+fn go_on(core: &Rc<Core>, address: Address, now: Now, step: impl FnOnce(&mut Session)) {
+    let Some(connection) = core.at(address) else { return };
+    let mut connection = connection.borrow_mut();
+    step(&mut connection.session);
+    connection.act(core, now);
+    connection.settle(core, now);
 }
 
 type QueueRead = Result<(Vec<QueuedMessage>, EntryId), Error>;
@@ -399,7 +424,7 @@ fn queue_read(core: &Rc<Core>, address: Address, result: QueueRead, now: Now) {
         forbidden.into_iter().partition(|queued| queued.share.is_some());
     core.refuse_queued(connection.session_id(), shares);
     for queued in forbidden {
-        connection.acknowledged(core, queued.entry);
+        connection.note(core, |progress| progress.acknowledged.push(queued.entry));
     }
     connection.act(core, now);
     connection.settle(core, now);

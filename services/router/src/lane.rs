@@ -7,13 +7,13 @@ use fleethaven_fabric::delivery::{Address, Push};
 use fleethaven_fabric::routing::QueuePosition;
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
 use fleethaven_storage::{
-    Append, Appended, Completion, DurablePublish, EntryId, Lane as StoreLane, Request, RetainedChange,
-    SessionId, Ticket, Wake,
+    Append, Appended, Completion, DurablePublish, EntryId, Error, Lane as StoreLane, Once, Request,
+    RetainedChange, SessionId, Ticket, Wake,
 };
 use fleethaven_types::{Message, QoS, Scope};
 use rustc_hash::FxHashSet;
 
-use crate::plan::QueueTarget;
+use crate::plan::{Plan, QueueTarget};
 use crate::plans::Plans;
 use crate::router::{Installed, Router};
 use crate::staged::Staged;
@@ -57,7 +57,9 @@ impl Lane {
 
     fn handle(&mut self, request: RoutingRequest) {
         match request {
-            RoutingRequest::Publish { ticket, message, from } => self.publish(ticket, message, from),
+            RoutingRequest::Publish { ticket, message, from, once } => {
+                self.publish(ticket, message, from, once)
+            }
             RoutingRequest::Attach { session, scope, persistent, address, credit } => {
                 let tail = self.router.attach(session, scope, persistent, address, credit);
                 if persistent && tail > EntryId::NONE {
@@ -87,7 +89,13 @@ impl Lane {
         }
     }
 
-    fn publish(&mut self, ticket: Option<Ticket>, message: Arc<Message>, from: Option<SessionId>) {
+    fn publish(
+        &mut self,
+        ticket: Option<Ticket>,
+        message: Arc<Message>,
+        from: Option<SessionId>,
+        once: Option<Once>,
+    ) {
         let Self { router, plans, staged, .. } = self;
         let plan = plans.plan(router, &message);
         if plan.rule_not_found {
@@ -99,8 +107,9 @@ impl Lane {
             );
         }
         let acknowledged = message.qos != QoS::AtMostOnce;
-        for (core, targets) in plan.receivers(acknowledged) {
-            staged.push(*core, Push::Direct { message: message.clone(), targets: targets.clone(), from });
+        // What happens once is pushed when the store has made sure that it does.
+        if once.is_none() {
+            push_direct(staged, plan, &message, from);
         }
         let mut queues = if acknowledged { queues(&plan.queues, &message, from) } else { Vec::new() };
         if router.options.queue_rates && !queues.is_empty() {
@@ -114,15 +123,15 @@ impl Lane {
         let retained = if plan.retainable { retained_change(&message) } else { RetainedChange::Keep };
         staged.rule_matches += u64::from(!plan.rules.is_empty());
         let matched = plan.matches_anyone();
-        if queues.is_empty() && plan.rules.is_empty() && retained == RetainedChange::Keep {
+        if queues.is_empty() && plan.rules.is_empty() && retained == RetainedChange::Keep && once.is_none() {
             if let Some(ticket) = ticket {
                 staged.events.push(RoutingEvent::Published { ticket, matched, result: Ok(()) });
             }
             return self.dispatch_all(&busy, false);
         }
         let ticket = ticket.unwrap_or(NOBODY);
-        let publish =
-            DurablePublish { ticket, message, queues, rules: plan.rules.clone(), retained, replaces: None };
+        let rules = plan.rules.clone();
+        let publish = DurablePublish { ticket, message, queues, rules, retained, replaces: None, once };
         staged.durable.push(Request::Publish(Box::new(publish)));
         if !matched && ticket != NOBODY {
             self.unmatched.insert(ticket);
@@ -139,13 +148,16 @@ impl Lane {
     }
 
     fn complete(&mut self, completion: Completion) {
-        let (ticket, message, result) = match completion {
-            Completion::Published { ticket, message, result } => (ticket, message, result),
+        let (ticket, message, once, result) = match completion {
+            Completion::Published { ticket, message, once, result } => (ticket, message, once, result),
             Completion::GroupOpened { ticket, result } => return self.group_opened(ticket, result),
             Completion::SharesClaimed { group, result, .. } => return self.shares_claimed(group, result),
             // This lane asks for nothing else.
             _ => return,
         };
+        if let (Some(once), Ok(_)) = (once, &result) {
+            self.push_once(&message, once);
+        }
         let result = result.map(|appended| {
             for (append, at) in appended {
                 self.push_queued(&message, append, at);
@@ -154,9 +166,19 @@ impl Lane {
         if ticket != NOBODY {
             let matched = self.unmatched.is_empty() || !self.unmatched.remove(&ticket);
             self.staged.events.push(RoutingEvent::Published { ticket, matched, result });
-        } else if let Err(error) = result {
+        } else if let Err(error) = result.or_else(unless_done) {
             tracing::error!(topic = %message.topic, %error, "a message could not be handed to queues, rules or the retained store");
         }
+    }
+
+    /// Pushes a message that is now known to be published for the first time to those who need no durable queue.
+    fn push_once(&mut self, message: &Arc<Message>, once: Once) {
+        let from = match once {
+            Once::Received { session, .. } => Some(session),
+            Once::Will(_) => None,
+        };
+        let Self { router, plans, staged, .. } = self;
+        push_direct(staged, plans.plan(router, message), message, from);
     }
 
     /// Tells the live owner of a queue what was appended to it.
@@ -224,6 +246,18 @@ impl Routing for Lane {
     fn reaches_anyone(&self, scope: Scope, topic: &str) -> bool {
         self.router.reaches_anyone(scope, topic)
     }
+}
+
+/// Pushes to live receivers that need no durable queue.
+fn push_direct(staged: &mut Staged, plan: &Plan, message: &Arc<Message>, from: Option<SessionId>) {
+    for (core, targets) in plan.receivers(message.qos != QoS::AtMostOnce) {
+        staged.push(*core, Push::Direct { message: message.clone(), targets: targets.clone(), from });
+    }
+}
+
+/// That it had been done before is what was to be made sure of.
+fn unless_done(error: Error) -> Result<(), Error> {
+    if error == Error::AlreadyDone { Ok(()) } else { Err(error) }
 }
 
 /// The queue appends of one message.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_fabric::{Publish, Routing, RoutingEvent, RoutingRequest};
-use fleethaven_storage::{Error, Ticket, Wake};
+use fleethaven_storage::{Error, Once, Ticket, Wake};
 use fleethaven_types::Message;
 use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -17,7 +17,7 @@ const QUEUE: usize = 4096;
 /// Publishes taken in one turn.
 const BATCH: usize = 256;
 
-type Job = (Arc<Message>, oneshot::Sender<Result<bool, Error>>);
+type Job = (Arc<Message>, Option<Once>, oneshot::Sender<Result<bool, Error>>);
 
 /// Whether a publisher is held back when the store has fallen behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,17 +50,22 @@ impl Publisher {
         Self(sender)
     }
 
-    async fn hand_over(&self, message: Arc<Message>) -> Result<bool, Error> {
+    /// Publishes what is to be published once; [`Error::AlreadyDone`] when it has been, or must not any more.
+    pub async fn publish_once(&self, message: Arc<Message>, once: Once) -> Result<bool, Error> {
+        self.hand_over(message, Some(once)).await
+    }
+
+    async fn hand_over(&self, message: Arc<Message>, once: Option<Once>) -> Result<bool, Error> {
         let (answer, outcome) = oneshot::channel();
         let stopped = || Error::Unavailable("the router is stopping".to_owned());
-        self.0.send((message, answer)).await.map_err(|_| stopped())?;
+        self.0.send((message, once, answer)).await.map_err(|_| stopped())?;
         outcome.await.map_err(|_| stopped())?
     }
 }
 
 impl Publish for Publisher {
     fn publish(&self, message: Arc<Message>) -> BoxFuture<'_, Result<bool, Error>> {
-        Box::pin(self.hand_over(message))
+        Box::pin(self.hand_over(message, None))
     }
 }
 
@@ -75,9 +80,9 @@ async fn run(mut lane: Lane, mut jobs: mpsc::Receiver<Job>, notify: Arc<Notify>,
                 if count == 0 {
                     return;
                 }
-                for (message, answer) in taken.drain(..) {
+                for job in taken.drain(..) {
                     next += 1;
-                    requests.push(request(message, answer, Ticket(next), &mut waiting));
+                    requests.push(request(job, Ticket(next), &mut waiting));
                 }
                 lane.submit(&mut requests);
             }
@@ -97,13 +102,12 @@ async fn run(mut lane: Lane, mut jobs: mpsc::Receiver<Job>, notify: Arc<Notify>,
 
 /// Every publish gets a ticket, those with QoS 0 too: the answer holds its publisher back until rules have the message.
 fn request(
-    message: Arc<Message>,
-    answer: oneshot::Sender<Result<bool, Error>>,
+    (message, once, answer): Job,
     ticket: Ticket,
     waiting: &mut FxHashMap<Ticket, oneshot::Sender<Result<bool, Error>>>,
 ) -> RoutingRequest {
     waiting.insert(ticket, answer);
-    RoutingRequest::Publish { ticket: Some(ticket), message, from: None }
+    RoutingRequest::Publish { ticket: Some(ticket), message, from: None, once }
 }
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
 //! A session store in memory, a delivery that records, and requests in few words, for the tests of this crate.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fleethaven_fabric::delivery::{Address, Credit, Delivery, Push};
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
 use fleethaven_quotas::Accounts;
-use fleethaven_storage::request::Orphan;
+use fleethaven_storage::request::{DueWill, Orphan};
 use fleethaven_storage::{
     Append, Appended, ClientRecord, Completion, DurablePublish, EntryId, Error, GroupId, GroupRecord,
-    Lane as StoreLane, OpenGroup, Request, RetainedChange, RuleRef, SessionId, SessionRecord, SessionStore,
-    Subscription, Ticket, Wake,
+    Lane as StoreLane, Once, OpenGroup, Request, RetainedChange, RuleRef, SessionId, SessionRecord,
+    SessionStore, Subscription, Ticket, Wake,
 };
 use fleethaven_types::{
     Behaviour, Limits, Message, Profile, Publisher as MessagePublisher, QoS, Scope, Timestamp, Utf8Bytes,
@@ -31,6 +32,8 @@ pub(crate) struct Kept {
     pub(crate) queues: FxHashMap<SessionId, Vec<(Append, Arc<Message>)>>,
     /// The rules queue.
     pub(crate) rules: Vec<(Arc<Message>, Vec<RuleRef>)>,
+    /// Packet identifiers of QoS 2 messages.
+    pub(crate) received: HashSet<u16>,
     /// Changes of retained messages.
     pub(crate) retained: Vec<(Utf8Bytes, RetainedChange)>,
 }
@@ -54,11 +57,17 @@ struct FakeLane {
 
 impl FakeStore {
     fn publish(&self, publish: DurablePublish) -> Completion {
-        let DurablePublish { ticket, message, queues, rules, retained, .. } = publish;
+        let DurablePublish { ticket, message, queues, rules, retained, once, .. } = publish;
+        if let Some(Once::Received { packet_id, .. }) = once
+            && !self.kept.lock().received.insert(packet_id.get())
+        {
+            return Completion::Published { ticket, message, once, result: Err(Error::AlreadyDone) };
+        }
         if self.broken.load(Ordering::SeqCst) {
             return Completion::Published {
                 ticket,
                 message,
+                once,
                 result: Err(Error::Unavailable("broken".into())),
             };
         }
@@ -83,7 +92,7 @@ impl FakeStore {
             kept.retained.push((message.topic.clone(), retained));
         }
         drop(kept);
-        Completion::Published { ticket, message, result: Ok(appended) }
+        Completion::Published { ticket, message, once, result: Ok(appended) }
     }
 }
 
@@ -114,6 +123,14 @@ impl SessionStore for Handle {
 
     fn open_group(&self, _: OpenGroup) -> Result<GroupId, Error> {
         Err(Error::Unavailable("no groups".to_owned()))
+    }
+
+    fn due_wills(&self, _: Timestamp, _: usize) -> Result<Vec<DueWill>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn withdraw_will(&self, _: Scope, _: &str) -> Result<(), Error> {
+        Ok(())
     }
 
     fn client(&self, _: Scope, _: &str) -> Result<Option<ClientRecord>, Error> {
@@ -234,9 +251,18 @@ impl Bench {
     }
 
     pub(crate) fn publish_from(&mut self, message: Message, from: Option<u64>) -> Result<bool, Error> {
+        self.publish_once(message, from, None)
+    }
+
+    pub(crate) fn publish_once(
+        &mut self,
+        message: Message,
+        from: Option<u64>,
+        once: Option<Once>,
+    ) -> Result<bool, Error> {
         let (ticket, message) = (Some(Ticket(7)), Arc::new(message));
         let from = from.map(SessionId);
-        let events = self.submit(RoutingRequest::Publish { ticket, message, from });
+        let events = self.submit(RoutingRequest::Publish { ticket, message, from, once });
         let [RoutingEvent::Published { ticket: Ticket(7), matched, result }] = &events[..] else {
             panic!("{events:?}")
         };

@@ -244,6 +244,7 @@ impl<'a> World<'a> {
         self.route(RoutingRequest::Return { session, shares, refused: false });
         let persistent = Self::is_persistent(client);
         let end = ConnectionEnd {
+            will_delay: None,
             ticket: Ticket(0),
             session,
             token,
@@ -298,7 +299,7 @@ impl<'a> World<'a> {
             publisher: Arc::new(publisher),
         };
         let (ticket, message) = (Some(Ticket(7)), Arc::new(message));
-        let events = self.route(RoutingRequest::Publish { ticket, message, from: None });
+        let events = self.route(RoutingRequest::Publish { ticket, message, from: None, once: None });
         let published = |event: &RoutingEvent| {
             matches!(event, RoutingEvent::Published { matched: true, result: Ok(()), .. })
         };

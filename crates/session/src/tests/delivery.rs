@@ -49,13 +49,6 @@ fn what_each_version_gets() {
 }
 
 #[test]
-fn no_higher_qos_than_1_leaves() {
-    let mut pair = Pair::connected(Standard, V5);
-    pair.deliver(message("a", "x"), &Delivery { qos: QoS::ExactlyOnce, ..AT_LEAST_ONCE });
-    assert_eq!(pair.delivered().pop().unwrap().qos, QoS::AtLeastOnce);
-}
-
-#[test]
 fn the_remaining_expiry_is_told() {
     for (waited_ms, told) in [(0, 30), (20_500, 9), (29_500, 0)] {
         let mut pair = Pair::connected(Aws, V5);

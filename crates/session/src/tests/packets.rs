@@ -29,7 +29,7 @@ impl Alone {
     fn carry_out(&mut self, action: Action) {
         let session = &mut self.pair.session;
         match action {
-            Action::Publish { message, ack } => {
+            Action::Publish { message, ack, .. } => {
                 let subscribed = self.filters.get(&message.topic).copied();
                 if let Some(ticket) = ack {
                     let nobody = ReasonCode::NoMatchingSubscribers;

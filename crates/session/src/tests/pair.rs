@@ -1,5 +1,6 @@
 //! A client and its session, joined by bytes, in virtual time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -101,6 +102,24 @@ pub(super) fn puback(packet_id: u16) -> Packet {
     Packet::Puback(Ack::ok(id(packet_id)))
 }
 
+/// PUBLISH at QoS 2.
+pub(super) fn publish2(packet_id: u16, topic: &str) -> Packet {
+    let packet_id = Some(id(packet_id));
+    Packet::Publish(Publish { qos: QoS::ExactlyOnce, packet_id, ..Publish::new(topic.to_owned(), "x") })
+}
+
+pub(super) fn pubrec(packet_id: u16) -> Packet {
+    Packet::Pubrec(Ack::ok(id(packet_id)))
+}
+
+pub(super) fn pubrel(packet_id: u16) -> Packet {
+    Packet::Pubrel(Ack::ok(id(packet_id)))
+}
+
+pub(super) fn pubcomp(packet_id: u16) -> Packet {
+    Packet::Pubcomp(Ack::ok(id(packet_id)))
+}
+
 pub(super) fn disconnect(reason: ReasonCode) -> Packet {
     Packet::Disconnect(Disconnect::new(reason))
 }
@@ -117,6 +136,8 @@ pub(super) struct Pair {
     output: BytesMut,
     pub(super) now: Now,
     pub(super) store: Store,
+    /// Identifiers of QoS 2 exchanges in the store.
+    pub(super) recorded: BTreeSet<PacketId>,
     /// The session to resume; `None`: the session is not persistent.
     pub(super) queue: Option<QueueState>,
     /// The client reads what it is sent.
@@ -147,6 +168,7 @@ impl Pair {
             output: BytesMut::new(),
             now,
             store: Store::default(),
+            recorded: BTreeSet::new(),
             queue: None,
             reading: true,
             serving: true,
@@ -260,11 +282,22 @@ impl Pair {
                 let will = request.will.as_ref().map(|will| will.message(&publisher()));
                 self.session.accept(self.accepted(&request.client_id), will, self.now);
             }
-            Action::Publish { message, ack } => {
+            Action::Publish { message, ack, received } => {
+                if let Some(packet_id) = received {
+                    assert!(self.recorded.insert(packet_id), "published twice: {packet_id}");
+                }
                 self.published.push((message, ack));
                 if let Some(ticket) = ack {
                     self.session.publish_done(ticket, ReasonCode::Success);
                 }
+            }
+            Action::Forget { packet_id } => {
+                assert!(self.recorded.remove(&packet_id), "not recorded: {packet_id}");
+                self.session.forgotten(&[packet_id]);
+            }
+            Action::Release { entry } => {
+                self.store.release(entry);
+                self.session.released(&[entry]);
             }
             Action::Subscribe(request) => self.grant(request),
             Action::Unsubscribe(request) => self.forget(request),
@@ -288,6 +321,8 @@ impl Pair {
             assigned_client_id: client_id.is_empty().then(|| "$GEN/1".into()),
             publisher: publisher(),
             queue: self.queue,
+            released: self.store.released(),
+            received: self.recorded.iter().copied().collect(),
             subscriptions: Vec::new(),
         }
     }
@@ -356,6 +391,17 @@ impl Pair {
         let position = self.store.append(message.clone());
         let mut encoded = Encoded::new(message, self.now.wall);
         self.session.deliver_queued(&mut encoded, &AT_LEAST_ONCE, position, self.now);
+        self.run();
+        position.0
+    }
+
+    /// The same at the message's own QoS.
+    pub(super) fn push2(&mut self, message: Message) -> EntryId {
+        let message = Arc::new(message);
+        let position = self.store.append(message.clone());
+        let delivery = Delivery { qos: message.qos, ..AT_LEAST_ONCE };
+        let mut encoded = Encoded::new(message, self.now.wall);
+        self.session.deliver_queued(&mut encoded, &delivery, position, self.now);
         self.run();
         position.0
     }

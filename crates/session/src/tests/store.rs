@@ -1,6 +1,6 @@
 //! A durable queue in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleethaven_types::{EntryId, Message, QoS};
@@ -14,6 +14,7 @@ pub(super) const AT_LEAST_ONCE: Delivery<'static> =
 #[derive(Debug, Clone)]
 pub(super) struct Store {
     entries: BTreeMap<u64, Arc<Message>>,
+    released: BTreeSet<u64>,
     tail: u64,
     /// At most so many entries in a read.
     pub(super) page: usize,
@@ -27,7 +28,7 @@ impl Default for Store {
 
 impl Store {
     pub(super) fn with_page(page: usize) -> Self {
-        Self { entries: BTreeMap::new(), tail: 0, page }
+        Self { entries: BTreeMap::new(), released: BTreeSet::new(), tail: 0, page }
     }
 
     /// Appends; returns (entry, the one before).
@@ -42,7 +43,16 @@ impl Store {
         self.tail = tail;
     }
 
+    pub(super) fn release(&mut self, entry: EntryId) {
+        assert!(self.entries.contains_key(&entry.0) && self.released.insert(entry.0), "{entry:?}");
+    }
+
+    pub(super) fn released(&self) -> Vec<EntryId> {
+        self.released.iter().copied().map(EntryId).collect()
+    }
+
     pub(super) fn trim(&mut self, entry: EntryId) -> bool {
+        self.released.remove(&entry.0);
         self.entries.remove(&entry.0).is_some()
     }
 
@@ -66,8 +76,11 @@ impl Store {
 
     /// One page above `after`, and the tail.
     pub(super) fn read(&self, after: EntryId) -> (Vec<(EntryId, Arc<Message>, Delivery<'static>)>, EntryId) {
-        let above = self.entries.range(after.0 + 1..).take(self.page);
-        let entries = above.map(|(id, message)| (EntryId(*id), message.clone(), AT_LEAST_ONCE));
+        let above = self.entries.range(after.0 + 1..).filter(|(id, _)| !self.released.contains(id));
+        let entry = |(id, message): (&u64, &Arc<Message>)| {
+            (EntryId(*id), message.clone(), Delivery { qos: message.qos, ..AT_LEAST_ONCE })
+        };
+        let entries = above.take(self.page).map(entry);
         (entries.collect(), self.tail())
     }
 }

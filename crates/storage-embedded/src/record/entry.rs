@@ -6,12 +6,17 @@ use fleethaven_storage::{Append, GroupId, SessionId, Share};
 
 use super::{Error, decode_row, encode_after, qos, split_header};
 
+/// Where the message of an entry is: in the entry, ...
+pub(crate) const INLINE: u64 = 0;
+/// ... nowhere any more, as its receiver has it and the entry waits for PUBCOMP, or in the shared body of another number.
+pub(crate) const RELEASED: u64 = u64::MAX;
+
 /// What the queue's tables need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EntryHeader {
     /// Bytes that count against the queue's bound.
     pub(crate) cost: u32,
-    /// Id of the shared body; 0 when the message is in the entry.
+    /// Id of the shared body, [`INLINE`] or [`RELEASED`].
     pub(crate) body: u64,
     /// The group whose share it is; 0 for none.
     pub(crate) group: u64,
@@ -21,6 +26,14 @@ pub(crate) struct EntryHeader {
 const HEADER: usize = 20;
 
 impl EntryHeader {
+    /// The header of an entry without a message.
+    pub(crate) const NO_MESSAGE: Self = Self { cost: 0, body: RELEASED, group: 0 };
+
+    /// The shared body that an entry with this `body` refers to.
+    pub(crate) fn shared(body: u64) -> Option<u64> {
+        Some(body).filter(|body| !matches!(*body, INLINE | RELEASED))
+    }
+
     /// Reads the header of an entry.
     pub(crate) fn read(value: &[u8]) -> Result<Self, Error> {
         Self::split(value).map(|(header, _)| header)
@@ -76,6 +89,11 @@ impl EntryRow {
     pub(crate) fn decode(value: &[u8]) -> Result<(EntryHeader, Self), Error> {
         let (header, row) = EntryHeader::split(value)?;
         Ok((header, decode_row(row)?))
+    }
+
+    /// The value of an entry whose message is not needed any more.
+    pub(crate) fn released() -> Vec<u8> {
+        Self::default().encode(EntryHeader::NO_MESSAGE)
     }
 
     /// The delivery's options.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::WillRow;
+use super::{MessageRow, WillRow};
 
 /// A session and, while it is owned, its connection.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -42,6 +42,16 @@ pub(crate) struct ConnectionRow {
     pub(crate) principal: Option<Bytes>,
     #[prost(message, optional, tag = "5")]
     pub(crate) will: Option<WillRow>,
+}
+
+/// A will whose connection has ended.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct WaitingWillRow {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) message: Option<MessageRow>,
+    /// When it is to be published, in milliseconds.
+    #[prost(fixed64, tag = "2")]
+    pub(crate) due: u64,
 }
 
 /// The queue of a group.

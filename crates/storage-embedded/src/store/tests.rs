@@ -109,6 +109,7 @@ fn publish(session: u64, qos: QoS, ruled: bool) -> Request {
         rules: if ruled { vec![rule] } else { Vec::new() },
         retained: RetainedChange::Keep,
         replaces: None,
+        once: None,
     }))
 }
 
@@ -285,6 +286,7 @@ fn a_shared_body_is_freed_with_its_last_reference() {
         rules: Vec::new(),
         retained: RetainedChange::Keep,
         replaces: None,
+        once: None,
     })));
     drop(store);
     let store = open(&dir, options());

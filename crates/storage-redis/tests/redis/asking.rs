@@ -123,6 +123,7 @@ pub(crate) fn publish(number: u64, session: SessionId) -> Request {
         rules: vec![RuleRef { name: "rule".into(), revision: 1 }],
         retained: RetainedChange::Set,
         replaces: None,
+        once: None,
     }))
 }
 

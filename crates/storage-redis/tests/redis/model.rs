@@ -146,7 +146,8 @@ impl<'a> Side<'a> {
             Step::End { client, stale, expiry, sent } => {
                 let ((session, token), now) = (self.owned(client, stale), self.now());
                 let (ticket, sent) = (Ticket(0), EntryId(sent));
-                let end = ConnectionEnd { ticket, session, token, session_expiry: expiry, sent, now };
+                let (session_expiry, will_delay) = (expiry, None);
+                let end = ConnectionEnd { ticket, session, token, session_expiry, sent, will_delay, now };
                 self.ask(Request::End(Box::new(end)))
             }
             Step::Subscribe { client, stale, filter, qos } => {
@@ -238,6 +239,7 @@ impl<'a> Side<'a> {
             rules,
             retained: change,
             replaces: None,
+            once: None,
         };
         self.ask(Request::Publish(Box::new(publish)))
     }

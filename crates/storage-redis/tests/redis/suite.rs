@@ -11,8 +11,8 @@ use fleethaven_types::Timestamp;
 
 use crate::server::Server;
 
-/// Queues of shared subscriptions are not built on Redis yet.
-const REFUSED: &[&str] = &["groups"];
+/// Queues of shared subscriptions, QoS 2 exchanges and wills of ended connections are not built on Redis yet.
+const REFUSED: &[&str] = &["groups", "exactly once", "wills"];
 
 /// Opens stores beside each other in one Redis, each with its own key prefix.
 struct OnRedis {

@@ -1,6 +1,7 @@
 //! A lane driven one answer at a time, and short ways to say what the cases ask.
 
 use std::future::Future;
+use std::num::NonZeroU16;
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -128,15 +129,15 @@ impl Caller {
         session_expiry: u32,
         now: Timestamp,
     ) -> Result<(), Error> {
+        let ticket = Ticket(0);
+        let (sent, will_delay) = (EntryId::NONE, None);
+        self.end_with(ConnectionEnd { ticket, session, token, session_expiry, sent, will_delay, now })
+    }
+
+    pub(super) fn end_with(&mut self, mut end: ConnectionEnd) -> Result<(), Error> {
         self.done(|ticket| {
-            Request::End(Box::new(ConnectionEnd {
-                ticket,
-                session,
-                token,
-                session_expiry,
-                sent: EntryId::NONE,
-                now,
-            }))
+            end.ticket = ticket;
+            Request::End(Box::new(end))
         })
     }
 
@@ -148,18 +149,52 @@ impl Caller {
         sent: EntryId,
     ) -> Result<(), Error> {
         let (session_expiry, now) = (3600, START);
-        self.done(|ticket| {
-            Request::End(Box::new(ConnectionEnd { ticket, session, token, session_expiry, sent, now }))
-        })
+        let (ticket, will_delay) = (Ticket(0), None);
+        self.end_with(ConnectionEnd { ticket, session, token, session_expiry, sent, will_delay, now })
     }
 
-    pub(super) fn publish(&mut self, mut publish: DurablePublish) -> Vec<Appended> {
+    pub(super) fn release(
+        &mut self,
+        session: SessionId,
+        token: OwnerToken,
+        entries: &[u64],
+    ) -> Result<(), Error> {
+        let entries = entries.iter().copied().map(EntryId).collect();
+        self.done(|ticket| Request::Release { ticket, session, token, entries })
+    }
+
+    pub(super) fn forget_received(
+        &mut self,
+        session: SessionId,
+        token: OwnerToken,
+        packet_ids: &[u16],
+    ) -> Result<(), Error> {
+        let packet_ids = packet_ids.iter().copied().map(packet_id).collect();
+        self.done(|ticket| Request::ForgetReceived { ticket, session, token, packet_ids })
+    }
+
+    pub(super) fn compare_tails(&mut self, known: &[(SessionId, u64)]) -> Vec<(usize, u64)> {
+        let ticket = self.ticket();
+        let known = known.iter().map(|(session, tail)| (*session, EntryId(*tail))).collect();
+        match self.ask_one(Request::CompareTails { ticket, known }) {
+            Completion::Tails { ticket: answered, result } if answered == ticket => {
+                result.unwrap().into_iter().map(|(index, tail)| (index, tail.0)).collect()
+            }
+            other => panic!("no answer to a comparison: {other:?}"),
+        }
+    }
+
+    pub(super) fn publish(&mut self, publish: DurablePublish) -> Vec<Appended> {
+        self.try_publish(publish).unwrap()
+    }
+
+    pub(super) fn try_publish(&mut self, mut publish: DurablePublish) -> Result<Vec<Appended>, Error> {
         publish.ticket = self.ticket();
         let (ticket, sent) = (publish.ticket, publish.message.clone());
         match self.ask_one(Request::Publish(Box::new(publish))) {
-            Completion::Published { ticket: answered, message, result } if answered == ticket => {
+            Completion::Published { ticket: answered, message, result, .. } if answered == ticket => {
                 assert!(Arc::ptr_eq(&message, &sent), "the message itself is handed back");
-                result.unwrap().into_iter().map(|(_, appended)| appended).collect()
+                result.map(|appended| appended.into_iter().map(|(_, appended)| appended).collect())
             }
             other => panic!("no answer to a publish: {other:?}"),
         }
@@ -297,6 +332,10 @@ pub(super) fn wait<F: Future + Unpin>(mut future: F) -> F::Output {
     }
 }
 
+pub(super) fn packet_id(number: u16) -> NonZeroU16 {
+    number.try_into().unwrap()
+}
+
 /// The account and region of most cases.
 pub(super) fn scope() -> Scope {
     Scope { account: "123456789012".parse().unwrap(), region: "eu-central-1".parse().unwrap() }
@@ -394,5 +433,6 @@ pub(super) fn to_queues(message: Message, sessions: &[SessionId]) -> DurablePubl
         rules: Vec::new(),
         retained: RetainedChange::Keep,
         replaces: None,
+        once: None,
     }
 }

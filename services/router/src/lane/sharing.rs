@@ -366,5 +366,13 @@ fn give(staged: &mut Staged, group: &Group, member: &LiveMember, delivery: Share
 /// A write that nobody waits for.
 fn publish(message: Arc<Message>, queues: Vec<Append>, replaces: Option<(GroupId, Held)>) -> Request {
     let (rules, retained) = (Vec::new(), RetainedChange::Keep);
-    Request::Publish(Box::new(DurablePublish { ticket: NOBODY, message, queues, rules, retained, replaces }))
+    Request::Publish(Box::new(DurablePublish {
+        ticket: NOBODY,
+        message,
+        queues,
+        rules,
+        retained,
+        replaces,
+        once: None,
+    }))
 }

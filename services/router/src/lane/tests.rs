@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering;
 
 use fleethaven_fabric::delivery::Target;
-use fleethaven_storage::{RuleRef, SessionRecord, Subscription};
+use fleethaven_storage::{OwnerToken, RuleRef, SessionRecord, Subscription};
 use fleethaven_types::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use fleethaven_types::{Behaviour, Limits, Profile, Utf8Bytes};
 
@@ -298,4 +298,25 @@ fn who_would_be_reached_and_how_many_subscriptions_there_are() {
     assert_eq!(bench.lane.subscription_count(scope()), 0);
     bench.set_rule("seen", Some("$aws/events/#"));
     assert!(reached(&bench, events));
+}
+
+#[test]
+fn what_happens_once_reaches_live_receivers_once_and_not_before_it_is_recorded() {
+    let mut bench = Bench::new();
+    bench.attach(1, 0, false);
+    bench.subscribe(1, subscription("a", ExactlyOnce));
+    let once = |id: u16| {
+        let token = OwnerToken { incarnation: 1, counter: 1 };
+        Some(Once::Received { session: SessionId(9), token, packet_id: id.try_into().unwrap() })
+    };
+    let publish = |bench: &mut Bench, id| {
+        let outcome = bench.publish_once(message("a", ExactlyOnce), Some(9), once(id));
+        let direct = |push: &(u8, Push)| matches!(push.1, Push::Direct { from: Some(SessionId(9)), .. });
+        (outcome, bench.pushes().iter().filter(|push| direct(push)).count())
+    };
+    assert_eq!(publish(&mut bench, 1), (Ok(true), 1));
+    assert_eq!(publish(&mut bench, 1), (Err(Error::AlreadyDone), 0), "a repeat");
+    bench.store.broken.store(true, Ordering::SeqCst);
+    let (outcome, pushed) = publish(&mut bench, 2);
+    assert!(outcome.is_err() && pushed == 0, "nobody gets what is not recorded");
 }

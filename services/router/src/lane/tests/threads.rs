@@ -8,7 +8,12 @@ use super::*;
 fn publish(lane: &mut Lane, number: u64) {
     let mut message = message("a", AtLeastOnce);
     message.sequence = number;
-    let request = RoutingRequest::Publish { ticket: Some(Ticket(1)), message: Arc::new(message), from: None };
+    let request = RoutingRequest::Publish {
+        ticket: Some(Ticket(1)),
+        message: Arc::new(message),
+        from: None,
+        once: None,
+    };
     submit(lane, request);
 }
 

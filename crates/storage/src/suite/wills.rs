@@ -1,0 +1,128 @@
+//! Wills whose connection has ended: they wait, are called off, and are published once.
+
+use std::time::Duration;
+
+use fleethaven_types::Timestamp;
+
+use super::caller::*;
+use super::{Case, Instance, START};
+use crate::*;
+
+pub(super) const CASES: &[(&str, Case)] = &[
+    ("a will waits for its delay and is published once", waits),
+    ("a withdrawn will is not published", withdrawn),
+    ("a resumed session calls its will off in time", called_off),
+    ("the end of the session ends the wait", hastened),
+    ("a crash neither loses nor repeats a will", crashes),
+    ("the wills of a dead process wait", orphaned),
+];
+
+fn at(seconds: u64) -> Timestamp {
+    START.after(Duration::from_secs(seconds))
+}
+
+/// Connects `client` with a will and ends the connection at [`START`].
+fn leave(caller: &mut Caller, client: &str, token: OwnerToken, expiry: u32, delay: Option<u32>) -> SessionId {
+    let claim = Claim { will: Some(will(client)), session_expiry: expiry, ..claim(client, token) };
+    let session = caller.claim(claim).session;
+    end(caller, session, token, expiry, delay);
+    session
+}
+
+fn end(caller: &mut Caller, session: SessionId, token: OwnerToken, expiry: u32, will_delay: Option<u32>) {
+    let (ticket, sent, now) = (Ticket(0), EntryId::NONE, START);
+    caller
+        .end_with(ConnectionEnd { ticket, session, token, session_expiry: expiry, sent, will_delay, now })
+        .unwrap();
+}
+
+/// Payloads of the wills that are due, the longest overdue first.
+fn due(store: &dyn Instance, seconds: u64) -> Vec<String> {
+    let wills = store.sessions().due_wills(at(seconds), 10).unwrap();
+    wills.iter().map(|will| payload(&will.message)).collect()
+}
+
+fn publish(caller: &mut Caller, session: SessionId) -> Result<Vec<Appended>, Error> {
+    let once = Some(Once::Will(session));
+    caller.try_publish(DurablePublish { once, ..to_queues(message("will", "x"), &[]) })
+}
+
+fn waits(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let late = leave(&mut caller, "late", token(1, 1), 3600, Some(20));
+    let early = leave(&mut caller, "early", token(1, 2), 3600, Some(10));
+    leave(&mut caller, "at once", token(1, 3), 0, Some(0));
+    assert_eq!(due(store, 0), ["at once"]);
+    assert_eq!(due(store, 20), ["at once", "early", "late"]);
+    assert_eq!(store.sessions().due_wills(at(20), 2).unwrap().len(), 2);
+    assert_eq!(publish(&mut caller, early), Ok(vec![]));
+    assert_eq!(publish(&mut caller, early), Err(Error::AlreadyDone));
+    assert_eq!(publish(&mut caller, late), Ok(vec![]));
+    assert_eq!(due(store, 1000), ["at once"]);
+}
+
+fn withdrawn(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let session = leave(&mut caller, "a", token(1, 1), 3600, None);
+    assert_eq!(due(store, 1000), [""; 0]);
+    assert_eq!(publish(&mut caller, session), Err(Error::AlreadyDone));
+    store.crash();
+    assert_eq!(due(store, 1000), [""; 0]);
+}
+
+fn called_off(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let session = leave(&mut caller, "in time", token(1, 1), 3600, Some(10));
+    leave(&mut caller, "too late", token(1, 2), 3600, Some(10));
+    caller.claim(Claim { now: at(9), ..claim("in time", token(1, 3)) });
+    caller.claim(Claim { now: at(10), ..claim("too late", token(1, 4)) });
+    assert_eq!(due(store, 1000), ["too late"]);
+    assert_eq!(publish(&mut caller, session), Err(Error::AlreadyDone));
+    // What is called off does not come back, and the next connection's will is its own.
+    store.crash();
+    assert_eq!(due(store, 1000), ["too late"]);
+    end(&mut Caller::new(store), session, token(1, 3), 3600, Some(0));
+    assert_eq!(due(store, 1000), ["too late"], "the second connection had none");
+}
+
+fn hastened(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    leave(&mut caller, "wiped", token(1, 1), 3600, Some(60));
+    leave(&mut caller, "expired", token(1, 2), 30, Some(60));
+    caller.claim(Claim { clean_start: true, now: at(5), ..claim("wiped", token(1, 3)) });
+    assert_eq!(due(store, 5), ["wiped"]);
+    store.sessions().expire(at(30), 10).unwrap();
+    assert_eq!(due(store, 30), ["wiped", "expired"]);
+    store.crash();
+    assert_eq!(due(store, 30), ["wiped", "expired"]);
+}
+
+fn crashes(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let session = leave(&mut caller, "clean", token(1, 1), 0, Some(0));
+    leave(&mut caller, "lasting", token(1, 2), 3600, Some(10));
+    store.crash();
+    assert_eq!(due(store, 9), ["clean"]);
+    let mut caller = Caller::new(store);
+    publish(&mut caller, session).unwrap();
+    store.crash();
+    assert_eq!(due(store, 10), ["lasting"]);
+    let mut caller = Caller::new(store);
+    assert_eq!(publish(&mut caller, session), Err(Error::AlreadyDone));
+    assert!(caller.claim(Claim { now: at(5), ..claim("lasting", token(2, 1)) }).session_present);
+    store.crash();
+    assert_eq!(due(store, 1000), [""; 0]);
+}
+
+fn orphaned(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    caller.claim(Claim { will: Some(will("lasting")), ..claim("a", token(1, 1)) });
+    let clean = Claim { will: Some(will("clean")), session_expiry: 0, ..claim("b", token(1, 2)) };
+    caller.claim(clean);
+    store.crash();
+    store.sessions().end_orphans(2, START).unwrap();
+    assert_eq!(due(store, 0), ["clean"], "the session is over, and with it the wait");
+    assert_eq!(due(store, 4), ["clean"]);
+    store.crash();
+    assert_eq!(due(store, 5), ["clean", "lasting"]);
+}
