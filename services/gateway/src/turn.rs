@@ -195,7 +195,16 @@ fn control(core: &Rc<Core>, message: Control, now: Now) {
         }
         Control::Ask(ask) => core.asked(ask, now),
         Control::SessionEnded { session } => core.session_ended(session),
-        Control::TakenOver(taken) => core.taken_over(&taken, now),
+        Control::TakenOver(taken) => {
+            // The runtime may not know yet of what the client sent last. It asks its sockets before this goes on; otherwise a
+            // DISCONNECT would be overlooked, and the will sent all the same.
+            let core = core.clone();
+            tokio::task::spawn_local(async move {
+                tokio::task::yield_now().await;
+                let now = core.tick();
+                core.taken_over(&taken, now);
+            });
+        }
         Control::CloseCertificates(ids, close) => {
             for connection in core.all() {
                 let mut connection = connection.borrow_mut();
