@@ -14,6 +14,8 @@ pub struct Limits {
     pub attribute_bytes: usize,
     /// Searchable attributes of a thing type.
     pub searchable_attributes: usize,
+    /// Propagating attributes of a thing type.
+    pub propagating_attributes: usize,
     /// Seconds from deprecating a thing type to when it can be deleted.
     pub thing_type_delete_wait_secs: u64,
     /// CA certificates with the same subject.
@@ -42,6 +44,7 @@ impl Limits {
             attributes_without_type: 3,
             attribute_bytes: 47 * 1024,
             searchable_attributes: 3,
+            propagating_attributes: 50,
             thing_type_delete_wait_secs: if profile == Profile::Aws { 300 } else { 0 },
             cas_same_subject: 10,
             policy_characters: 2048,

@@ -215,7 +215,13 @@ fn check(properties: &ThingTypeProperties, limits: &Limits) -> Result<(), Error>
     if searchable.iter().collect::<BTreeSet<_>>().len() < searchable.len() {
         return Err(Error::invalid("searchableAttributes names an attribute twice"));
     }
-    properties.propagating_attributes.iter().flatten().try_for_each(check_propagating)
+    let propagating = properties.propagating_attributes.as_deref().unwrap_or_default();
+    let most = limits.propagating_attributes;
+    if propagating.len() > most {
+        let count = propagating.len();
+        return Err(Error::invalid(format!("{count} propagating attributes: {most} are allowed")));
+    }
+    propagating.iter().try_for_each(check_propagating)
 }
 
 fn check_propagating(attribute: &PropagatingAttribute) -> Result<(), Error> {

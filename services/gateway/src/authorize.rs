@@ -8,8 +8,8 @@ use fleethaven_policy::{
     Action, ConnectAttributes, Context, Decision, Request, Resource, ResourceKind, Specialised, ThingContext,
     Verdict,
 };
-use fleethaven_registry::shapes::AttachedThing;
-use fleethaven_types::{Arn, Utf8Bytes};
+use fleethaven_registry::shapes::{AttachedThing, PropagatedValue, PropagatingAttribute};
+use fleethaven_types::{Arn, Message, Utf8Bytes};
 
 use crate::identity::{Principal, Snapshot};
 
@@ -30,6 +30,8 @@ struct Decisions {
     subscribe: Specialised,
     receive: Specialised,
     receives_everything: bool,
+    /// User properties that the thing's type adds to what the client publishes.
+    propagated: Vec<(Utf8Bytes, Utf8Bytes)>,
 }
 
 /// What a CONNECT asks for.
@@ -76,6 +78,16 @@ impl Authorizer {
         }
         let verdict = if retain { decisions.retain.decide(topic) } else { Verdict::Allow };
         if verdict.is_allowed() { Ok(()) } else { Err(denied(Action::RetainPublish, topic, verdict)) }
+    }
+
+    /// Adds what the thing's type propagates to a message that the client publishes (provisioning.md section 8), after
+    /// the properties that it came with.
+    pub(crate) fn enrich(&mut self, message: &mut Arc<Message>) {
+        let propagated = &self.current().propagated;
+        if !propagated.is_empty() {
+            let properties = Arc::make_mut(message).properties.get_or_insert_default();
+            properties.user_properties.extend(propagated.iter().cloned());
+        }
     }
 
     /// `iot:Subscribe` on a filter.
@@ -140,7 +152,24 @@ fn decisions(principal: &Principal, snapshot: &Snapshot, client_id: &str, ip: Ip
         subscribe: specialise(Action::Subscribe),
         receives_everything: receive.always() == Some(Verdict::Allow),
         receive,
+        propagated: thing.as_deref().map(|thing| propagated(thing, client_id)).unwrap_or_default(),
     }
+}
+
+/// What the thing's type propagates; an attribute that the thing does not have is left out.
+fn propagated(thing: &AttachedThing, client_id: &str) -> Vec<(Utf8Bytes, Utf8Bytes)> {
+    let pair = |attribute: &PropagatingAttribute| {
+        let value = match &attribute.value {
+            PropagatedValue::ThingAttribute(name) => thing.attributes.get(name)?.as_str(),
+            PropagatedValue::ConnectionAttribute(name) => match name.as_str() {
+                "iot:ClientId" => client_id,
+                "iot:Thing.ThingName" => &thing.thing_name,
+                _ => return None,
+            },
+        };
+        Some((attribute.user_property_key.as_str().into(), value.into()))
+    };
+    thing.propagating_attributes.iter().filter_map(pair).collect()
 }
 
 fn context<'a>(

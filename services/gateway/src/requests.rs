@@ -24,7 +24,7 @@ impl Connection {
     pub(crate) fn publish(
         &mut self,
         core: &Rc<Core>,
-        message: Arc<Message>,
+        mut message: Arc<Message>,
         ack: Option<AckTicket>,
         received: Option<PacketId>,
     ) {
@@ -43,6 +43,7 @@ impl Connection {
         if message.retain && !message.payload.is_empty() && !self.may_retain(core, &message) {
             return self.refuse_over_rate(core, ack);
         }
+        authorizer.enrich(&mut message);
         core.metrics.publish_in.inc();
         let ticket = ack.map(|AckTicket(number)| core.ticket(self.address, number));
         self.outstanding += u32::from(ticket.is_some());

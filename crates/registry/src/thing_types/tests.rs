@@ -53,7 +53,10 @@ fn properties_that_are_refused() {
     };
     let description =
         |text: String| ThingTypeProperties { description: Some(text), ..ThingTypeProperties::default() };
+    let one = propagating("k", PropagatedValue::ThingAttribute("x".to_owned())).propagating_attributes;
+    let many = one.map(|one| one.into_iter().cycle().take(51).collect());
     for properties in [
+        ThingTypeProperties { propagating_attributes: many, ..ThingTypeProperties::default() },
         searchable(&["a", "b", "c", "d"]),
         searchable(&["a", "a"]),
         searchable(&["a b"]),

@@ -368,6 +368,37 @@ def test_the_plain_listener_serves_local_tools(fleethaven, connect):
     plain.close()
 
 
+@both
+def test_messages_carry_what_the_thing_type_propagates(connect, device, iot, name, version):
+    propagated = [
+        {"userPropertyKey": "site", "thingAttribute": "site"},
+        {"userPropertyKey": "absent", "thingAttribute": "absent"},
+        {"userPropertyKey": "by", "connectionAttribute": "iot:ClientId"},
+        {"userPropertyKey": "of", "connectionAttribute": "iot:Thing.ThingName"},
+    ]
+    properties = {"mqtt5Configuration": {"propagatingAttributes": propagated}}
+    iot.create_thing_type(thingTypeName=name, thingTypeProperties=properties)
+    iot.create_thing(
+        thingName=name, thingTypeName=name, attributePayload={"attributes": {"site": "oslo"}}
+    )
+    sensor = device()
+    iot.attach_thing_principal(thingName=name, principal=sensor.arn)
+    application = connect(f"{name}-app")
+    application.subscribe(f"of/{name}")
+    client = connect(name, sensor, version=version)
+    own = {"UserProperty": [("mine", "1")]} if version == V5 else {}
+    client.publish(f"of/{name}", b"first", **own)
+    application.expect(1)
+    added = [("site", "oslo"), ("by", name), ("of", name)]
+    assert application.received[0].properties.UserProperty == own.get("UserProperty", []) + added
+    properties["mqtt5Configuration"]["propagatingAttributes"] = propagated[:1]
+    iot.update_thing_type(thingTypeName=name, thingTypeProperties=properties)
+    iot.update_thing(thingName=name, attributePayload={"attributes": {"site": "bergen"}})
+    client.publish(f"of/{name}", b"second")
+    application.expect(2)
+    assert application.received[1].properties.UserProperty == [("site", "bergen")]
+
+
 # The aws profile
 
 
