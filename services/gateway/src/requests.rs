@@ -40,10 +40,10 @@ impl Connection {
             core.log_denied(self, "Publish-In", &denied);
             return self.session.publish_denied(ack, &denied.because);
         }
+        authorizer.enrich(&mut message);
         if message.retain && !message.payload.is_empty() && !self.may_retain(core, &message) {
             return self.refuse_over_rate(core, ack);
         }
-        authorizer.enrich(&mut message);
         core.metrics.publish_in.inc();
         let ticket = ack.map(|AckTicket(number)| core.ticket(self.address, number));
         self.outstanding += u32::from(ticket.is_some());
