@@ -14,9 +14,11 @@
 )]
 #![warn(missing_docs)]
 
+mod http;
 mod mqtt;
 mod pki;
 mod policy;
+mod proxy;
 mod session;
 mod sigv4;
 mod sql;
@@ -27,7 +29,8 @@ mod websocket;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name, which is also the name of its corpus.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 17] = [
+    ("http_publish", http::publish),
     ("mqtt_connect", mqtt::connect),
     ("mqtt_v311", mqtt::v311),
     ("mqtt_v5", mqtt::v5),
@@ -35,6 +38,7 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("pki_certificate", pki::certificate),
     ("pki_csr", pki::signing_request),
     ("policy", policy::document),
+    ("proxy_header", proxy::header),
     ("session", session::stream),
     ("sigv4", sigv4::request),
     ("sql", sql::statement),

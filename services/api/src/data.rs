@@ -15,6 +15,7 @@ mod publish;
 mod retained;
 
 pub(crate) use authorization::PolicyCache;
+pub use parameters::Parameters;
 
 /// Why the broker did not take a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -49,7 +49,7 @@ const LIBRARIES: [(&str, Layer); 23] = [
     // Tools beside the layers: test support above the adapters, fuzz targets above what they read with,
     // the load test above the pure crates.
     ("testkit", Layer::Adapter),
-    ("fuzz", Layer::Service),
+    ("fuzz", Layer::Binary),
     ("loadtest", Layer::Service),
 ];
 

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use fleethaven_topics::name;
 use fleethaven_types::{Limits, MessageProperties, QoS, Timestamp, Utf8Bytes};
+use http::HeaderMap;
 use serde_json::Value;
 
 use crate::error::Error;
@@ -16,6 +17,39 @@ use crate::input::Input;
 const USER_PROPERTIES: &str = "x-amz-mqtt5-user-properties";
 const PAYLOAD_FORMAT: &str = "x-amz-mqtt5-payload-format-indicator";
 const CORRELATION_DATA: &str = "x-amz-mqtt5-correlation-data";
+
+/// What an HTTPS publish says beside its topic and payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameters {
+    /// How the message is to be delivered.
+    pub qos: QoS,
+    /// When it is dropped; `None`: never.
+    pub expires_at: Option<Timestamp>,
+    /// What travels with it; `None` when the request has none.
+    pub properties: Option<Box<MessageProperties>>,
+}
+
+impl Parameters {
+    /// Reads a request of this query (what follows the `?`), these headers and this body.
+    ///
+    /// # Errors
+    /// The message of AWS's InvalidRequestException.
+    pub fn read(
+        (query, headers, payload): (&str, HeaderMap, Bytes),
+        now: Timestamp,
+        limits: &Limits,
+    ) -> Result<Self, String> {
+        let read = || {
+            let input = Input::new(Vec::new(), query, headers, payload)?;
+            Ok(Self {
+                qos: qos(&input)?,
+                expires_at: expires_at(&input, now, limits)?,
+                properties: properties(&input, &input.body, limits)?,
+            })
+        };
+        read().map_err(|error: Error| error.to_string())
+    }
+}
 
 /// `qos`: 0 (default) or 1.
 pub(super) fn qos(input: &Input) -> Result<QoS, Error> {
@@ -137,7 +171,7 @@ fn base64(name: &str, text: &str) -> Result<Vec<u8>, Error> {
 #[cfg(test)]
 mod tests {
     use fleethaven_types::Profile;
-    use http::{HeaderMap, HeaderValue};
+    use http::HeaderValue;
 
     use super::*;
 
