@@ -183,7 +183,7 @@ def spawned(arguments, log, stdout=subprocess.DEVNULL):
 
 def pinned(cores):
     """The prefix that keeps a command on these cores; taskset replaces itself, so the process id stays right."""
-    if (os.cpu_count() or 1) < 2 or not shutil.which("taskset"):
+    if not set(cores) <= os.sched_getaffinity(0) or not shutil.which("taskset"):
         return []
     return ["taskset", "-c", ",".join(map(str, cores))]
 

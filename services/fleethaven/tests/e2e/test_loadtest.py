@@ -1,7 +1,10 @@
 """The load tool against the real broker: every scenario runs, loses nothing, and says what it measured."""
 
 import json
+import os
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +56,17 @@ def test_handshakes_resume_over_mutual_tls(plain, tmp_path):
     report = load(plain, "handshakes", *timed, *tls, "--target", plain.ready["mqtt_tls"])
     assert report["failed"] == 0, report
     assert report["resumed"] > 0, report
+
+
+def test_bystanders_lose_nothing_beside_hostile_peers():
+    """A short run of the script; how long the bystanders wait is for `docs/performance.md`, not for a test."""
+    script = Path(__file__).resolve().parents[4] / "loadtest/hostile.py"
+    attacks = ["slow CONNECTs", "never reads", "many client ids"]
+    command = [sys.executable, str(script), "--seconds", "1", "--alone", "1", "--json", "--attacks", *attacks]
+    programs = {"FLEETHAVEN_BIN": str(binary()), "LOADTEST_BIN": str(binary().with_name("fleethaven-loadtest"))}
+    done = subprocess.run(command, env=os.environ | programs, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)
+    assert [result["attack"] for result in results] == attacks
+    for result in results:
+        assert result["faults"] == {} and result["ratio"] > 0, result
