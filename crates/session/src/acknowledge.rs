@@ -36,7 +36,10 @@ impl Session {
             }
             Step::Published(QoS::ExactlyOnce) => {
                 delivery.step = Step::Released;
+                let entry = delivery.entry;
                 self.send_pubrel(packet_id);
+                // No other member of a group may get it from now on.
+                self.share_acknowledged(entry);
             }
             Step::Released => self.send_pubrel(packet_id),
             // A repeat: PUBREL is on its way.

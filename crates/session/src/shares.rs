@@ -100,7 +100,7 @@ impl Session {
         }
     }
 
-    /// The client has acknowledged what was sent under this number.
+    /// The client has what was sent under this number: PUBACK came, or PUBREC.
     pub(crate) fn share_acknowledged(&mut self, entry: EntryId) {
         if self.shares.sent.is_empty() {
             return;

@@ -22,6 +22,11 @@ pub enum State {
     Subscribed,
     /// … and a message at QoS 1 that came back with packet id 1 and is not acknowledged.
     Delivered,
+    /// A subscription to `own` at QoS 2, and a message at QoS 2 that came back with packet id 1; PUBREC is to come. The
+    /// client's own side of it is complete.
+    Delivered2,
+    /// A message at QoS 2 to `nobody` under packet id 1; PUBREL is to come.
+    Received,
 }
 
 /// One row.
@@ -76,6 +81,8 @@ fn row(version: Version, line: usize, text: &'static str) -> Result<Row, String>
         "connected" => State::Connected,
         "subscribed" => State::Subscribed,
         "delivered" => State::Delivered,
+        "delivered2" => State::Delivered2,
+        "received" => State::Received,
         other => return Err(format!("unknown state {other}")),
     };
     let reaction = reaction.split(", ").collect();
@@ -117,13 +124,35 @@ impl Row {
             "10 [\"MQTT\" 05 02 0000 [] \"row\"]",
             &["CONNACK 00"],
         )?;
-        if self.state == State::Connected {
-            return Ok(());
+        match self.state {
+            State::New | State::Connected => Ok(()),
+            State::Subscribed => self.subscribe(connection, 1),
+            State::Delivered => self.deliver(connection),
+            State::Delivered2 => self.deliver2(connection),
+            State::Received => {
+                let pubrec = if self.version == Version::V5 { "PUBREC 1 10" } else { "PUBREC 1" };
+                let publish = ("34 [\"nobody\" 0001 'x']", "34 [\"nobody\" 0001 [] 'x']");
+                self.step(connection, publish.0, publish.1, &[pubrec])
+            }
         }
-        self.step(connection, "82 [0001 \"own\" 01]", "82 [0001 [] \"own\" 01]", &["SUBACK 1 01"])?;
-        if self.state == State::Subscribed {
-            return Ok(());
-        }
+    }
+
+    fn subscribe(&self, connection: &mut impl Connection, qos: u8) -> Result<(), String> {
+        let (v311, v5) = (format!("82 [0001 \"own\" 0{qos}]"), format!("82 [0001 [] \"own\" 0{qos}]"));
+        self.step(connection, &v311, &v5, &[&format!("SUBACK 1 0{qos}")])
+    }
+
+    fn deliver2(&self, connection: &mut impl Connection) -> Result<(), String> {
+        self.subscribe(connection, 2)?;
+        let publish = ("34 [\"own\" 0009 'x']", "34 [\"own\" 0009 [] 'x']");
+        let v5 = self.version == Version::V5;
+        let (pubrec, pubcomp) = if v5 { ("PUBREC 9 00", "PUBCOMP 9 00") } else { ("PUBREC 9", "PUBCOMP 9") };
+        self.step(connection, publish.0, publish.1, &[pubrec, "PUBLISH own 1"])?;
+        self.step(connection, "62 [0009]", "62 [0009]", &[pubcomp])
+    }
+
+    fn deliver(&self, connection: &mut impl Connection) -> Result<(), String> {
+        self.subscribe(connection, 1)?;
         let puback = if self.version == Version::V5 { "PUBACK 1 00" } else { "PUBACK 1" };
         let publish = ("32 [\"own\" 0001 'x']", "32 [\"own\" 0001 [] 'x']");
         self.step(connection, publish.0, publish.1, &[puback, "PUBLISH own 1"])

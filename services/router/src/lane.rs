@@ -1,5 +1,6 @@
 //! One core's way into the router.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,7 +21,7 @@ use crate::staged::Staged;
 
 mod sharing;
 
-use sharing::Opening;
+use sharing::{Opening, Placement, Withheld};
 
 /// Ticket of durable publishes that nobody waits for.
 const NOBODY: Ticket = Ticket(u64::MAX);
@@ -37,6 +38,8 @@ pub struct Lane {
     /// Answers that wait for the queues of groups.
     opening: Vec<Opening>,
     next_open: u64,
+    /// Shares of what happens once, in the order in which the store was asked.
+    withheld: VecDeque<Withheld>,
 }
 
 impl Lane {
@@ -52,6 +55,7 @@ impl Lane {
             unmatched: FxHashSet::default(),
             opening: Vec::new(),
             next_open: 0,
+            withheld: VecDeque::new(),
         }
     }
 
@@ -115,28 +119,37 @@ impl Lane {
         if router.options.queue_rates && !queues.is_empty() {
             router.throttle_queues(&mut queues, message.publisher.scope);
         }
-        let busy: Vec<_> = plan
-            .groups
-            .iter()
-            .filter_map(|group| sharing::share(router, group, &message, &mut queues, staged).cloned())
-            .collect();
+        let (mut placements, mut charged) = (Vec::new(), Vec::new());
+        for group in &plan.groups {
+            let placement = sharing::place(router, group, &message);
+            charged.extend(placement.charged().filter(|_| once.is_some()));
+            match placement {
+                Placement::Queue(append) => queues.push(append),
+                Placement::Dropped => {}
+                placement => placements.push(placement),
+            }
+        }
         let retained = if plan.retainable { retained_change(&message) } else { RetainedChange::Keep };
         staged.rule_matches += u64::from(!plan.rules.is_empty());
         let matched = plan.matches_anyone();
-        if queues.is_empty() && plan.rules.is_empty() && retained == RetainedChange::Keep && once.is_none() {
+        let rules = plan.rules.clone();
+        if once.is_none() {
+            self.share(&message, placements);
+        } else if !placements.is_empty() || !charged.is_empty() {
+            self.withheld.push_back(Withheld { message: message.clone(), placements, charged });
+        }
+        if queues.is_empty() && rules.is_empty() && retained == RetainedChange::Keep && once.is_none() {
             if let Some(ticket) = ticket {
-                staged.events.push(RoutingEvent::Published { ticket, matched, result: Ok(()) });
+                self.staged.events.push(RoutingEvent::Published { ticket, matched, result: Ok(()) });
             }
-            return self.dispatch_all(&busy, false);
+            return;
         }
         let ticket = ticket.unwrap_or(NOBODY);
-        let rules = plan.rules.clone();
         let publish = DurablePublish { ticket, message, queues, rules, retained, replaces: None, once };
-        staged.durable.push(Request::Publish(Box::new(publish)));
+        self.staged.durable.push(Request::Publish(Box::new(publish)));
         if !matched && ticket != NOBODY {
             self.unmatched.insert(ticket);
         }
-        self.dispatch_all(&busy, false);
     }
 
     fn flush(&mut self) {
@@ -155,8 +168,14 @@ impl Lane {
             // This lane asks for nothing else.
             _ => return,
         };
-        if let (Some(once), Ok(_)) = (once, &result) {
-            self.push_once(&message, once);
+        if let Some(once) = once {
+            let withheld = self.take_withheld(&message);
+            if result.is_ok() {
+                self.push_once(&message, once);
+                withheld.into_iter().for_each(|withheld| self.share(&message, withheld.placements));
+            } else {
+                withheld.into_iter().for_each(|withheld| self.give_up(withheld));
+            }
         }
         let result = result.map(|appended| {
             for (append, at) in appended {

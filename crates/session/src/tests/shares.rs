@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use fleethaven_mqtt::{QoS, Version};
+use fleethaven_mqtt::{Ack, Packet, QoS, ReasonCode, Version};
 use fleethaven_types::Profile::Standard;
 use fleethaven_types::{EntryId, GroupId, Message, Share, Timestamp};
 
-use super::pair::{Pair, START, connect, message, puback, settings};
+use super::pair::{Pair, START, connect, id, message, puback, pubcomp, pubrec, pubrel, settings};
 use super::store::{AT_LEAST_ONCE, Store};
 use crate::{Delivery, Encoded, LeftShares, Shared};
 
@@ -47,6 +47,32 @@ fn what_is_acknowledged_is_done_and_the_rest_is_left_behind_in_order() {
     assert_eq!(pair.session.share_room(), 0, "one more was sent, and one waits");
     let LeftShares { unacknowledged, finished } = pair.session.take_shares();
     assert_eq!((held(&unacknowledged), finished), (vec![1, 3, 4], vec![]));
+}
+
+#[test]
+fn at_qos_2_a_share_is_done_with_pubrec_and_stays_with_a_client_that_goes_without() {
+    let mut pair = narrow();
+    let exactly_once = Delivery { qos: QoS::ExactlyOnce, ..AT_LEAST_ONCE };
+    for number in 1..=4 {
+        let message = Message { qos: QoS::ExactlyOnce, ..message("a", "x") };
+        assert!(deliver(&mut pair, number, message, &exactly_once));
+    }
+    assert_eq!(pair.delivered().len(), 2);
+    assert_eq!(pair.ask(pubrec(2)), [pubrel(2)]);
+    assert_eq!(pair.shares_done, [EntryId(2)], "nobody else may get it, whatever happens before PUBCOMP");
+    assert_eq!(pair.session.share_room(), 0, "the window opens with PUBCOMP");
+    pair.send(pubcomp(2));
+    assert_eq!((pair.delivered().len(), &pair.shares_done[..]), (1, &[EntryId(2)][..]));
+    let refused = Ack::new(id(3), ReasonCode::QuotaExceeded);
+    pair.send(Packet::Pubrec(refused));
+    assert_eq!(
+        pair.shares_done,
+        [EntryId(2), EntryId(3)],
+        "what the client refused is its own [MQTT-4.8.2-6]"
+    );
+    let LeftShares { unacknowledged, finished } = pair.session.take_shares();
+    assert_eq!(held(&unacknowledged), [], "[MQTT-4.8.2-5]");
+    assert_eq!(finished, [(GroupId(1), EntryId(1)), (GroupId(1), EntryId(4))]);
 }
 
 #[test]

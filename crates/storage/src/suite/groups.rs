@@ -16,6 +16,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("a share moves in one write, and once", moves),
     ("a refused share remembers who refused it", refusals),
     ("QoS 2 that may have been sent stays with its client", exactly_once),
+    ("QoS 2 that a member released is nobody else's", released),
     ("a full group drops the newest, and takes back what it gave", overflow),
     ("what is expired or too old is not given out", over),
     ("a group that is closed is gone", closed),
@@ -210,6 +211,32 @@ fn exactly_once(store: &mut dyn Instance) {
     assert_eq!(all(&mut caller, group), ["unsent"]);
     caller.claim(claim("m", token(1, 2)));
     assert_eq!(caller.read_all(session, token(1, 2)), [(1, "sent".to_owned())]);
+}
+
+fn released(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let group = caller.open_group("g/t");
+    let session = caller.claim(claim("m", token(1, 1))).session;
+    for payload in ["1", "2", "3"] {
+        let mut publish =
+            to_member(Message { qos: QoS::ExactlyOnce, ..message("t", payload) }, group, session);
+        publish.queues[0].qos = QoS::ExactlyOnce;
+        caller.publish(publish);
+    }
+    caller.release(session, token(1, 1), &[2]).unwrap();
+    let held = Held::Member(session, EntryId(2));
+    let other = caller.claim(claim("n", token(1, 2))).session;
+    assert_eq!(caller.pass_on(group, held, other, "2"), Appended::Gone);
+    store.crash();
+    let mut caller = Caller::new(store);
+    caller.claim(claim("m", token(2, 1)));
+    caller.end_having_sent(session, token(2, 1), EntryId::NONE).unwrap();
+    assert_eq!(all(&mut caller, group), ["1", "3"]);
+    let again = caller.claim(claim("m", token(2, 2)));
+    assert_eq!(again.released, [EntryId(2)]);
+    assert_eq!(caller.read_all(session, token(2, 2)), []);
+    caller.end(session, token(2, 2), 0, START).unwrap();
+    assert_eq!(all(&mut caller, group), [""; 0], "nor when the session ends");
 }
 
 fn overflow(store: &mut dyn Instance) {

@@ -34,11 +34,11 @@ def expect_all(members: list[Client], sent: list[bytes], seconds: float = 30):
 
 
 @pytest.mark.parametrize("version", **BOTH_VERSIONS)
-@pytest.mark.parametrize("qos", [0, 1])
+@pytest.mark.parametrize("qos", [0, 1, 2])
 def test_members_share_fairly_and_nothing_comes_twice(connect, name, version, qos):
     members = [connect(f"{name}-{n}", version=version) for n in range(3)]
     for member in members:
-        assert member.subscribe(f"$share/g/{name}", qos=1) == [1]
+        assert member.subscribe(f"$share/g/{name}", qos=2) == [2]
     publisher = connect(f"{name}-publisher")
     sent = [b"%d" % n for n in range(3000)]
     for payload in sent:
@@ -108,6 +108,58 @@ def test_what_a_lost_member_left_goes_to_another(connect, fleet, device, name, k
     silent.abort()
     # Those in flight come again, to the other one; the rest once.
     expect_all([other], sent)
+
+
+@pytest.mark.parametrize("kind", ["clean", "persistent", "mixed"])
+def test_at_qos_2_what_a_lost_member_has_goes_to_nobody_else(connect, fleet, device, name, kind):
+    queued = persistent(V5)
+    first, second = {"clean": ({}, {}), "persistent": (queued, queued), "mixed": ({}, queued)}[kind]
+    silent = Client(fleet, device(), f"{name}-silent", ReceiveMaximum=10, **first)
+    silent.paho.manual_ack_set(True)  # at QoS 2 it then sends PUBREC, and no PUBCOMP
+    silent.connect()
+    silent.subscribe(f"$share/g/{name}", qos=2)
+    publisher = connect(f"{name}-publisher")
+    sent = [b"%d" % n for n in range(100)]
+    for payload in sent:
+        publisher.publish_later(name, payload, qos=2)
+    silent.expect(10)
+    other = connect(f"{name}-other", **second)
+    other.subscribe(f"$share/g/{name}", qos=2)
+    silent.abort()
+    # Each comes to one of them [MQTT-4.8.2-5].
+    expect_all([silent, other], sent)
+
+
+def test_at_qos_2_what_members_have_is_not_given_out_again_after_a_crash(tmp_path):
+    fleet = Fleethaven(tmp_path / "data").start()
+    try:
+        device = make_device(fleet, tmp_path)
+        members = [
+            Client(fleet, device, "durable", **persistent(V5)).connect(),
+            Client(fleet, device, "clean").connect(),
+        ]
+        for member in members:
+            assert member.subscribe("$share/g/t", qos=2) == [2]
+        publisher = Client(fleet, device, "publisher").connect()
+        sent = [b"%d" % n for n in range(200)]
+        mids = [publisher.publish_later("t", payload, qos=2) for payload in sent]
+        eventually(lambda: all(publisher.acknowledged(mid) == 0 for mid in mids), "all PUBCOMPs")
+        expect_all(members, sent)
+        assert all(member.received for member in members)
+        # What follows in each connection is written after what the members told.
+        for member in members:
+            assert member.publish("own", qos=1) is not None
+        fleet.kill()
+        for client in (*members, publisher):
+            client.closed()
+        fleet.start()
+        newcomer = Client(fleet, device, "newcomer").connect()
+        newcomer.subscribe("$share/g/t", qos=2)
+        newcomer.publish("t", b"end", qos=2)
+        assert newcomer.expect_until(b"end") == [b"end"]
+        newcomer.disconnect()
+    finally:
+        fleet.close()
 
 
 def test_a_member_that_does_not_acknowledge_is_passed_over(fleet, device, connect, name):

@@ -29,42 +29,72 @@ pub(super) struct Opening {
     event: RoutingEvent,
 }
 
-/// What one publish does with one group at once: pushes, or an append. A group whose members all are busy is returned: the
-/// message waits in memory, and it is to be looked at again.
-pub(super) fn share<'a>(
-    router: &Router,
-    plan: &'a GroupPlan,
-    message: &Arc<Message>,
-    queues: &mut Vec<Append>,
-    staged: &mut Staged,
-) -> Option<&'a Arc<Group>> {
+/// Where a group's share of one message goes.
+pub(super) enum Placement {
+    /// A queue in the store, a member's or the group's.
+    Queue(Append),
+    /// To a member that has no queue, or gets it at QoS 0.
+    Push { core: u8, push: Push },
+    /// All members are busy: it waits in memory.
+    Wait(Arc<Group>),
+    /// Nobody is there, and QoS 0 does not wait.
+    Dropped,
+}
+
+/// Shares that nobody may get before the store has made sure that their message is published for the first time.
+pub(super) struct Withheld {
+    pub(super) message: Arc<Message>,
+    pub(super) placements: Vec<Placement>,
+    /// Members that were chosen, also those whose queues get it.
+    pub(super) charged: Vec<SessionId>,
+}
+
+/// Chooses for one publish and one group. A member that gets it has less credit from now on.
+pub(super) fn place(router: &Router, plan: &GroupPlan, message: &Arc<Message>) -> Placement {
     let GroupPlan { group, live } = plan;
     let wanted = Wanted { qos: message.qos, share: None, pace: None };
     if message.qos == QoS::AtMostOnce {
-        match group.choose(live, &wanted) {
-            Choice::Member(member) => push(staged, member, message.clone(), group.share(), None),
-            Choice::Busy | Choice::Nobody => router.metrics.shared_dropped.inc(),
-        }
-        return None;
+        return match group.choose(live, &wanted) {
+            Choice::Member(member) => Placement::push(member, message.clone(), group.share()),
+            Choice::Busy | Choice::Nobody => {
+                router.metrics.shared_dropped.inc();
+                Placement::Dropped
+            }
+        };
     }
     let queued_up = group.has_backlog() && router.options.behaviour.share_drain_rate.is_none();
     let choice = if queued_up { Choice::Busy } else { group.choose(live, &wanted) };
     let queue = group.queue.get();
     match choice {
         Choice::Member(member) if member.qos(message.qos) == QoS::AtMostOnce => {
-            push(staged, member, message.clone(), group.share(), None);
+            Placement::push(member, message.clone(), group.share())
         }
         // Without a queue of the group, which is being made, the share is its member's for good.
         Choice::Member(member) if member.persistent || queue.is_some() => {
-            queues.push(member.append(message, queue.copied().map(Share::of)));
+            Placement::Queue(member.append(message, queue.copied().map(Share::of)))
         }
-        Choice::Member(member) => push(staged, member, message.clone(), group.share(), None),
+        Choice::Member(member) => Placement::push(member, message.clone(), group.share()),
         Choice::Busy | Choice::Nobody => match queue {
-            Some(queue) => queues.push(nobodys(message, Share::of(*queue))),
-            None => return wait(router, group, message).then_some(group),
+            Some(queue) => Placement::Queue(nobodys(message, Share::of(*queue))),
+            None => Placement::Wait(group.clone()),
         },
     }
-    None
+}
+
+impl Placement {
+    fn push(member: &LiveMember, message: Arc<Message>, share: Share) -> Self {
+        Self::Push { core: member.address.core(), push: pushed(member, message, share, None) }
+    }
+
+    /// The member that it cost credit.
+    pub(super) fn charged(&self) -> Option<SessionId> {
+        let (session, qos) = match self {
+            Self::Queue(append) => (append.session, append.qos),
+            Self::Push { push: Push::Shared { session, qos, .. }, .. } => (*session, *qos),
+            _ => return None,
+        };
+        (session != SessionId::NOBODY && qos != QoS::AtMostOnce).then_some(session)
+    }
 }
 
 /// Keeps a message in memory until a member has room; `false` when it is dropped.
@@ -85,15 +115,9 @@ fn nobodys(message: &Message, share: Share) -> Append {
     Append { session, qos: message.qos, retain: false, identifiers, share: Some(share) }
 }
 
-/// Pushes a share to a member that has no queue, or gets it at QoS 0.
-fn push(
-    staged: &mut Staged,
-    member: &LiveMember,
-    message: Arc<Message>,
-    share: Share,
-    held: Option<EntryId>,
-) {
-    let push = Push::Shared {
+/// The push of a share to a member that has no queue, or gets it at QoS 0.
+fn pushed(member: &LiveMember, message: Arc<Message>, share: Share, held: Option<EntryId>) -> Push {
+    Push::Shared {
         address: member.address,
         session: member.subscriber.session,
         qos: member.qos(message.qos),
@@ -102,8 +126,17 @@ fn push(
         share,
         held,
         message,
-    };
-    staged.push(member.address.core(), push);
+    }
+}
+
+fn push(
+    staged: &mut Staged,
+    member: &LiveMember,
+    message: Arc<Message>,
+    share: Share,
+    held: Option<EntryId>,
+) {
+    staged.push(member.address.core(), pushed(member, message, share, held));
 }
 
 impl Options {
@@ -124,6 +157,35 @@ impl Options {
 }
 
 impl Lane {
+    /// Hands out the shares of a message that no queue holds.
+    pub(super) fn share(&mut self, message: &Arc<Message>, placements: Vec<Placement>) {
+        for placement in placements {
+            match placement {
+                Placement::Push { core, push } => self.staged.push(core, push),
+                Placement::Wait(group) => {
+                    if wait(&self.router, &group, message) {
+                        self.dispatch(&group);
+                    }
+                }
+                Placement::Queue(_) | Placement::Dropped => {}
+            }
+        }
+    }
+
+    /// What was withheld of a message that the store has answered for.
+    pub(super) fn take_withheld(&mut self, message: &Arc<Message>) -> Option<Withheld> {
+        let found = self.withheld.iter().position(|withheld| Arc::ptr_eq(&withheld.message, message));
+        found.and_then(|index| self.withheld.remove(index))
+    }
+
+    /// The store has refused the message: its members have their credit back.
+    pub(super) fn give_up(&mut self, withheld: Withheld) {
+        for member in withheld.charged {
+            self.router.give_back(member);
+            self.ready(member, false);
+        }
+    }
+
     /// Answers a SUBSCRIBE once the groups that a persistent session joined with it have their queues.
     pub(super) fn open_groups(&mut self, groups: Vec<Arc<Group>>, event: RoutingEvent) {
         if groups.is_empty() {

@@ -300,17 +300,19 @@ fn who_would_be_reached_and_how_many_subscriptions_there_are() {
     assert!(reached(&bench, events));
 }
 
+/// Session 9 publishes under this packet identifier.
+fn received(id: u16) -> Once {
+    let token = OwnerToken { incarnation: 1, counter: 1 };
+    Once::Received { session: SessionId(9), token, packet_id: id.try_into().unwrap() }
+}
+
 #[test]
 fn what_happens_once_reaches_live_receivers_once_and_not_before_it_is_recorded() {
     let mut bench = Bench::new();
     bench.attach(1, 0, false);
     bench.subscribe(1, subscription("a", ExactlyOnce));
-    let once = |id: u16| {
-        let token = OwnerToken { incarnation: 1, counter: 1 };
-        Some(Once::Received { session: SessionId(9), token, packet_id: id.try_into().unwrap() })
-    };
     let publish = |bench: &mut Bench, id| {
-        let outcome = bench.publish_once(message("a", ExactlyOnce), Some(9), once(id));
+        let outcome = bench.publish_once(message("a", ExactlyOnce), Some(9), Some(received(id)));
         let direct = |push: &(u8, Push)| matches!(push.1, Push::Direct { from: Some(SessionId(9)), .. });
         (outcome, bench.pushes().iter().filter(|push| direct(push)).count())
     };
@@ -319,4 +321,45 @@ fn what_happens_once_reaches_live_receivers_once_and_not_before_it_is_recorded()
     bench.store.broken.store(true, Ordering::SeqCst);
     let (outcome, pushed) = publish(&mut bench, 2);
     assert!(outcome.is_err() && pushed == 0, "nobody gets what is not recorded");
+}
+
+/// Publishes once; what is pushed before the store has answered, and after.
+fn share_once(bench: &mut Bench, id: u16) -> (usize, usize) {
+    let (message, once) = (Arc::new(message("a", ExactlyOnce)), Some(received(id)));
+    let (ticket, from) = (Some(Ticket(7)), Some(SessionId(9)));
+    bench.lane.submit(&mut vec![RoutingRequest::Publish { ticket, message, from, once }]);
+    let before = bench.pushes().len();
+    bench.lane.drain(&mut Vec::new());
+    let pushes = bench.pushes();
+    assert!(pushes.iter().all(|(_, push)| matches!(push, Push::Shared { .. })), "{pushes:?}");
+    (before, pushes.len())
+}
+
+#[test]
+fn a_share_of_what_happens_once_is_given_out_once_and_not_before_it_is_recorded() {
+    let mut bench = Bench::new();
+    bench.attach(1, 0, false);
+    bench.subscribe(1, subscription("$share/g/a", ExactlyOnce));
+    let credit = bench.router.subscriber(SessionId(1)).unwrap().credit();
+    assert!(!credit.adjust(2), "nobody waits");
+    assert_eq!(share_once(&mut bench, 1), (0, 1));
+    assert_eq!(credit.room(), 1);
+    assert_eq!(share_once(&mut bench, 1), (0, 0), "a repeat");
+    bench.store.broken.store(true, Ordering::SeqCst);
+    assert_eq!(share_once(&mut bench, 2), (0, 0), "nobody gets what is not recorded");
+    assert_eq!(credit.room(), 1, "given back");
+    assert!(bench.lane.withheld.is_empty());
+}
+
+#[test]
+fn a_share_of_what_happens_once_waits_once_for_a_member_with_room() {
+    let mut bench = Bench::new();
+    bench.attach(1, 0, false);
+    bench.subscribe(1, subscription("$share/g/a", ExactlyOnce));
+    for _ in 0..3 {
+        assert_eq!(share_once(&mut bench, 1), (0, 0), "the member has no room");
+    }
+    assert!(bench.router.subscriber(SessionId(1)).unwrap().credit().adjust(5), "the group waits");
+    bench.submit(RoutingRequest::Ready { session: SessionId(1), returned: false });
+    assert_eq!(bench.pushes().len(), 1);
 }
