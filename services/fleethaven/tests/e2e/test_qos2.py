@@ -1,8 +1,9 @@
 """QoS 2 with real clients: paho in both versions and both directions, mosquitto's tools, a broker that is killed."""
 
 import collections
+import os
+import socket
 import subprocess
-import time
 
 import paho.mqtt.client as paho
 import pytest
@@ -55,12 +56,6 @@ def test_the_lower_qos_counts(connect, name, version):
         assert got == {qos: min(qos, most) for qos in (0, 1, 2)}
 
 
-def test_a_publisher_hears_that_nobody_is_there(connect, name):
-    publisher = connect(f"{name}-p")
-    # paho tells the code of PUBREC only when it is an error; PUBCOMP has none.
-    assert publisher.publish(name, b"x", qos=2) == 0
-
-
 @both
 def test_a_resumed_session_gets_what_was_queued(connect, name, version):
     first = connect(f"{name}-s", **persistent(version))
@@ -77,7 +72,7 @@ def test_a_resumed_session_gets_what_was_queued(connect, name, version):
 
 
 @both
-def test_a_connection_that_breaks_again_and_again_loses_and_repeats_nothing(fleet, device, connect, name, version):
+def test_lost_connections_lose_and_repeat_nothing(fleet, device, connect, name, version):
     """One paho client keeps its state over five lost connections, as paho's own reconnect does."""
     subscriber = Reconnecting(fleet, device(), f"{name}-s", version)
     subscriber.start(fleet)
@@ -90,6 +85,7 @@ def test_a_connection_that_breaks_again_and_again_loses_and_repeats_nothing(flee
             subscriber.cut()
     publisher.publish_later(name, b"end", qos=2)
     subscriber.expect_once([*sent, b"end"])
+    assert subscriber.connections == 6, "the broker ended none"
     subscriber.stop()
 
 
@@ -137,7 +133,9 @@ class Reconnecting:
     def cut(self):
         """The network breaks; returns when paho has come back."""
         before = self.connections
-        self.paho.socket().shutdown(2)
+        # Below TLS: the SSLSocket's own shutdown would have paho read what follows as plain text.
+        with socket.socket(fileno=os.dup(self.paho.socket().fileno())) as below:
+            below.shutdown(socket.SHUT_RDWR)
         eventually(lambda: self.connections > before, "paho's reconnect")
 
     def expect_once(self, sent: list[bytes], seconds: float = 30):
@@ -157,8 +155,7 @@ def test_the_broker_is_killed_in_the_middle_of_a_stream(tmp_path, version):
     """Publisher and subscriber are paho clients that reconnect by themselves; the broker dies three times by SIGKILL."""
     fleet = Fleethaven(tmp_path / "data").start()
     # The clients come back to the same port.
-    host, port = fleet.mqtt_tls
-    fleet.settings += ["--mqtt-tls", f"{host}:{port}"]
+    fleet.settings += ["--mqtt-tls", f"127.0.0.1:{fleet.mqtt_tls[1]}"]
     try:
         device = make_device(fleet, tmp_path)
         subscriber = Reconnecting(fleet, device, "subscriber", version)
@@ -175,7 +172,7 @@ def test_the_broker_is_killed_in_the_middle_of_a_stream(tmp_path, version):
                 fleet.restart_after_kill()
         subscriber.expect_once(sent, 60)
         eventually(lambda: len(publisher.done) == len(mids), "every PUBCOMP", 30)
-        assert subscriber.connections == publisher.connections == 4
+        assert publisher.connections == 4
         for client in (subscriber, publisher):
             client.stop()
     finally:
@@ -192,9 +189,8 @@ def mosquitto(tool: str, fleet: Fleethaven, device: Device, *arguments: str) -> 
 def test_mosquittos_tools(fleet, device, name, protocol):
     one = device()
     sent = [f"line {n}" for n in range(100)]
-    listen = mosquitto(
-        "mosquitto_sub", fleet, one, *("-V", protocol, "-t", name, "-q", "2", "-C", "100", "-W", "30", "-d", "-F", "%q %p")
-    )
+    options = ["-V", protocol, "-t", name, "-q", "2", "-C", "100", "-W", "30", "-d", "-F", "%q %p"]
+    listen = mosquitto("mosquitto_sub", fleet, one, *options)
     subscriber = subprocess.Popen(
         ["stdbuf", "-oL", *listen], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -233,7 +229,7 @@ def test_a_retained_message_at_qos_2(connect, name, version):
         subscriber.subscribe(name, qos=2)
         assert subscriber.expect(1) == [b"kept"]
         message = subscriber.received[0]
-        assert message.retain and message.qos in (1, 2), message.qos
+        assert message.retain and message.qos == 2, (options, message.qos)
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +241,7 @@ def test_the_aws_profile_ends_a_connection_that_publishes_at_qos_2(aws, tmp_path
     device = make_device(aws, tmp_path)
     five = Client(aws, device, "five").connect()
     assert five.connack_properties.MaximumQoS == 1
-    # paho would obey: it is told nothing of the limit.
+    # paho does not look at Maximum QoS.
     five.paho.publish("t", b"x", 2)
     assert five.closed() == QOS_NOT_SUPPORTED
     three = Client(aws, device, "three", version=V3).connect()
