@@ -14,8 +14,8 @@ use fleethaven_quotas::Accounts;
 use fleethaven_router::metrics::Metrics;
 use fleethaven_router::{Lane, Options, Router};
 use fleethaven_storage::{
-    Claim, Claimed, Completion, ConnectionEnd, EntryId, GroupId, Held, Lane as StoreLane, OwnerToken,
-    Request, SessionId, SessionStore, Share, Subscription, Ticket, Wake,
+    Claim, Claimed, Completion, ConnectionEnd, EntryId, Error, GroupId, Held, Lane as StoreLane, Once,
+    OwnerToken, Request, SessionId, SessionStore, Share, Subscription, Ticket, Wake,
 };
 use fleethaven_storage_embedded::{EmbeddedStore, Options as StoreOptions};
 use fleethaven_types::{Behaviour, Limits, Message, Profile, Publisher, QoS, Scope, Timestamp};
@@ -72,6 +72,8 @@ struct World<'a> {
     members: BTreeSet<usize>,
     deaf: BTreeSet<usize>,
     published: u64,
+    /// The session of the client that publishes at QoS 2, on its present connection.
+    publisher: Option<(SessionId, OwnerToken)>,
     /// How often each message came, and how often somebody left with it.
     delivered: BTreeMap<u64, usize>,
     left_with: BTreeMap<u64, usize>,
@@ -114,6 +116,7 @@ impl<'a> World<'a> {
             members: BTreeSet::new(),
             deaf: BTreeSet::new(),
             published: 0,
+            publisher: None,
             delivered: BTreeMap::new(),
             left_with: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
@@ -163,14 +166,13 @@ impl<'a> World<'a> {
         completions.pop().unwrap()
     }
 
-    fn connect(&mut self, client: usize) {
+    fn claim(&mut self, client_id: &str, persistent: bool) -> (Claimed, OwnerToken) {
         self.counter += 1;
         let token = OwnerToken { incarnation: self.incarnation, counter: self.counter };
-        let persistent = Self::is_persistent(client);
         let claim = Claim {
             ticket: Ticket(0),
             scope: scope(),
-            client_id: format!("c{client}").into(),
+            client_id: client_id.into(),
             token,
             owner_address: 0,
             clean_start: false,
@@ -186,7 +188,12 @@ impl<'a> World<'a> {
         else {
             panic!("not claimed")
         };
-        let Claimed { session, tail, trimmed, .. } = *claimed;
+        (*claimed, token)
+    }
+
+    fn connect(&mut self, client: usize) {
+        let persistent = Self::is_persistent(client);
+        let (Claimed { session, tail, trimmed, .. }, token) = self.claim(&format!("c{client}"), persistent);
         assert_eq!(tail, trimmed, "shares went back when it left");
         let address = Address::new(0, client as u32, self.counter as u32);
         let credit = Credit::default();
@@ -279,17 +286,19 @@ impl<'a> World<'a> {
         self.store_lane = store.lane(Arc::new(NoWake));
         (self.store, self.lane, self.mailbox) = (store, lane, mailbox);
         self.incarnation += 1;
+        self.publisher = None;
         self.store.end_orphans(self.incarnation, NOW).unwrap();
     }
 
-    fn publish(&mut self) {
+    /// Publishes; what is to happen once is asked for twice, as after a takeover.
+    fn publish(&mut self, once: bool) {
         self.published += 1;
         let publisher =
             Publisher { scope: scope(), client_id: None, principal: None, source_ip: None, trace: 0 };
         let message = Message {
             topic: "t".into(),
             payload: "x".into(),
-            qos: QoS::AtLeastOnce,
+            qos: if once { QoS::ExactlyOnce } else { QoS::AtLeastOnce },
             retain: false,
             properties: None,
             received_at: NOW,
@@ -298,12 +307,33 @@ impl<'a> World<'a> {
             hops: 0,
             publisher: Arc::new(publisher),
         };
-        let (ticket, message) = (Some(Ticket(7)), Arc::new(message));
-        let events = self.route(RoutingRequest::Publish { ticket, message, from: None, once: None });
-        let published = |event: &RoutingEvent| {
-            matches!(event, RoutingEvent::Published { matched: true, result: Ok(()), .. })
+        let once = once.then(|| self.received());
+        let request = || {
+            let (ticket, message) = (Some(Ticket(7)), Arc::new(message.clone()));
+            RoutingRequest::Publish { ticket, message, from: None, once }
         };
-        assert!(events.len() == 1 && published(&events[0]), "{events:?}");
+        let count = if once.is_some() { 2 } else { 1 };
+        self.lane.submit(&mut (0..count).map(|_| request()).collect());
+        let events = self.settle();
+        let results = events.iter().map(|event| match event {
+            RoutingEvent::Published { matched: true, result, .. } => result.clone(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(results.collect::<Vec<_>>(), [Ok(()), Err(Error::AlreadyDone)][..count]);
+    }
+
+    /// The record of one more QoS 2 message.
+    fn received(&mut self) -> Once {
+        if self.publisher.is_none() {
+            let (claimed, token) = self.claim("publisher", true);
+            self.publisher = Some((claimed.session, token));
+        }
+        let (session, token) = self.publisher.unwrap();
+        Once::Received {
+            session,
+            token,
+            packet_id: u16::try_from(self.published).unwrap().try_into().unwrap(),
+        }
     }
 
     fn receive(&mut self, push: Push) {
@@ -405,7 +435,7 @@ impl<'a> World<'a> {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Publish(u8),
+    Publish(u8, bool),
     Connect(usize),
     Join(usize),
     LeaveGroup(usize),
@@ -417,7 +447,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let any = 0..CLIENTS;
     prop_oneof![
-        5 => (1..5_u8).prop_map(Step::Publish),
+        5 => (1..5_u8, prop::bool::ANY).prop_map(|(count, once)| Step::Publish(count, once)),
         4 => any.clone().prop_map(Step::Connect),
         3 => any.clone().prop_map(Step::Join),
         // Client 0 stays, so that the group does.
@@ -434,7 +464,7 @@ fn run(steps: Vec<Step>, deaf: &[usize]) {
     world.deaf.extend(deaf);
     for step in steps {
         match step {
-            Step::Publish(count) => (0..count).for_each(|_| world.publish()),
+            Step::Publish(count, once) => (0..count).for_each(|_| world.publish(once)),
             Step::Connect(client) if world.clients[client].is_none() => world.connect(client),
             Step::Connect(_) => {}
             Step::Join(client) => world.join(client),
@@ -464,7 +494,12 @@ fn members_that_may_not_receive_pass_everything_on() {
     let hearing = [Step::Connect(1), Step::Join(1), Step::Connect(4), Step::Join(4)];
     let mut steps = hearing.to_vec();
     for _ in 0..10 {
-        steps.extend([Step::Publish(3), Step::Acknowledge(4), Step::Acknowledge(4), Step::Acknowledge(4)]);
+        steps.extend([
+            Step::Publish(3, true),
+            Step::Acknowledge(4),
+            Step::Acknowledge(4),
+            Step::Acknowledge(4),
+        ]);
     }
     run(steps, &[0, 1]);
 }
