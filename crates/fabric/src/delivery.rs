@@ -47,6 +47,29 @@ impl Address {
     }
 }
 
+/// Whose messages a receiver gets. No Local counts for each subscription by itself [MQTT5 section 3.8.3.1], so where a
+/// session has matching subscriptions of both kinds, it is a receiver of others' messages and another one of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Everybody's.
+    Any,
+    /// Not those that the session itself published [MQTT-3.8.3-3].
+    Others,
+    /// Only those that the session itself published.
+    Own,
+}
+
+impl Origin {
+    /// Whether the receiver gets a message that its session published, or did not.
+    pub fn accepts(self, own: bool) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Others => !own,
+            Self::Own => own,
+        }
+    }
+}
+
 /// One receiver of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -58,8 +81,8 @@ pub struct Target {
     pub qos: QoS,
     /// Keep the message's RETAIN flag (Retain As Published); otherwise it is delivered with RETAIN 0.
     pub retain_as_published: bool,
-    /// Do not deliver to the publisher itself.
-    pub no_local: bool,
+    /// Whose messages it gets.
+    pub origin: Origin,
     /// Subscription Identifiers to send along.
     pub identifiers: Box<[u32]>,
 }

@@ -252,7 +252,7 @@ impl Delivery for Mailboxes {
 
 #[cfg(test)]
 mod tests {
-    use fleethaven_fabric::delivery::Target;
+    use fleethaven_fabric::delivery::{Origin, Target};
     use fleethaven_storage::SessionId;
     use fleethaven_types::{Publisher, Scope, Timestamp};
     use prometheus::Registry;
@@ -283,7 +283,7 @@ mod tests {
             session: SessionId(1),
             qos,
             retain_as_published: false,
-            no_local: false,
+            origin: Origin::Any,
             identifiers: Box::default(),
         };
         Push::Direct { message: Arc::new(message), targets: [target].into(), from: None }

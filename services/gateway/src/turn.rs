@@ -232,7 +232,7 @@ fn deliver_direct(
 ) {
     let Some(connection) = core.at(target.address) else { return };
     let mut connection = connection.borrow_mut();
-    if connection.session_id() != target.session || (target.no_local && from == Some(target.session)) {
+    if connection.session_id() != target.session || !target.origin.accepts(from == Some(target.session)) {
         return;
     }
     let message = encoded.message();

@@ -281,7 +281,7 @@ fn unless_done(error: Error) -> Result<(), Error> {
 
 /// The queue appends of one message.
 fn queues(targets: &[QueueTarget], message: &Message, from: Option<SessionId>) -> Vec<Append> {
-    let wanted = targets.iter().filter(|target| !(target.no_local && Some(target.session) == from));
+    let wanted = targets.iter().filter(|target| target.origin.accepts(Some(target.session) == from));
     wanted
         .map(|target| Append {
             session: target.session,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleethaven_fabric::delivery::{Address, Target};
+use fleethaven_fabric::delivery::{Address, Origin, Target};
 use fleethaven_storage::{RuleRef, SessionId};
 use fleethaven_topics::index::Options;
 use fleethaven_topics::{matches, reserved};
@@ -45,17 +45,33 @@ pub(crate) struct QueueTarget {
     pub(crate) session: SessionId,
     pub(crate) qos: QoS,
     pub(crate) retain_as_published: bool,
-    pub(crate) no_local: bool,
+    pub(crate) origin: Origin,
     pub(crate) identifiers: Box<[u32]>,
 }
 
-/// One session's matching subscriptions, merged: one copy with the highest granted QoS and all identifiers.
-struct Merged {
+/// What one session gets of the messages of one origin.
+struct Receiver {
     member: Member,
+    origin: Origin,
+    granted: Granted,
+}
+
+/// Matching subscriptions, merged: one copy with the highest granted QoS and all identifiers.
+#[derive(Clone)]
+struct Granted {
     qos: QoS,
-    no_local: bool,
     retain_as_published: bool,
     identifiers: Vec<u32>,
+}
+
+/// One session's matching subscriptions.
+struct Merged {
+    member: Member,
+    /// No Local of the first one.
+    no_local: bool,
+    all: Granted,
+    /// Those without No Local, once there are both kinds.
+    own: Option<Granted>,
 }
 
 /// Subscription Identifiers that count as much as a receiver.
@@ -72,17 +88,19 @@ impl Plan {
             return Self::basic_ingest(version, &tables, rule, rest);
         }
         let delivered = reserved::is_deliverable(topic, behaviour);
-        let merged =
-            if delivered { merge(&tables, topic, behaviour.hash_matches_parent) } else { Vec::new() };
+        let receivers =
+            if delivered { receivers(&tables, topic, behaviour.hash_matches_parent) } else { Vec::new() };
         let groups =
             if delivered { groups(&tables, topic, behaviour.hash_matches_parent) } else { Vec::new() };
         let rules = matching_rules(&tables, topic);
         drop(tables);
-        let durable = |merged: &&Merged| merged.qos != QoS::AtMostOnce && merged.member.0.is_persistent();
-        let (queued, direct): (Vec<_>, Vec<_>) = merged.iter().partition(durable);
+        let durable = |receiver: &&Receiver| {
+            receiver.granted.qos != QoS::AtMostOnce && receiver.member.0.is_persistent()
+        };
+        let (queued, direct): (Vec<_>, Vec<_>) = receivers.iter().partition(durable);
         Self {
             version,
-            best_effort: by_core(merged.iter()),
+            best_effort: by_core(receivers.iter()),
             direct: (!queued.is_empty()).then(|| by_core(direct.into_iter())),
             queues: queued.into_iter().map(queue_target).collect(),
             groups,
@@ -150,7 +168,7 @@ fn groups(tables: &Tables, topic: &str, hash_matches_parent: bool) -> Vec<GroupP
     found
 }
 
-fn merge(tables: &Tables, topic: &str, hash_matches_parent: bool) -> Vec<Merged> {
+fn receivers(tables: &Tables, topic: &str, hash_matches_parent: bool) -> Vec<Receiver> {
     let mut merged: Vec<Merged> = Vec::new();
     let mut by_session: FxHashMap<SessionId, usize> = FxHashMap::default();
     tables.subscriptions.matches(
@@ -162,40 +180,69 @@ fn merge(tables: &Tables, topic: &str, hash_matches_parent: bool) -> Vec<Merged>
                 Some(known) => known.add(options),
                 None => merged.push(Merged {
                     member: member.clone(),
-                    qos: options.qos,
                     no_local: options.no_local,
-                    retain_as_published: options.retain_as_published,
-                    identifiers: options.identifier.into_iter().collect(),
+                    all: Granted::new(options),
+                    own: None,
                 }),
             }
         },
     );
-    merged
+    let mut receivers = Vec::with_capacity(merged.len());
+    merged.into_iter().for_each(|merged| merged.split(&mut receivers));
+    receivers
 }
 
-impl Merged {
+impl Granted {
+    fn new(options: &SubscribeOptions) -> Self {
+        Self {
+            qos: options.qos,
+            retain_as_published: options.retain_as_published,
+            identifiers: options.identifier.into_iter().collect(),
+        }
+    }
+
     fn add(&mut self, options: &SubscribeOptions) {
         self.qos = self.qos.max(options.qos);
-        self.no_local &= options.no_local;
         self.retain_as_published |= options.retain_as_published;
         self.identifiers.extend(options.identifier);
     }
 }
 
-fn by_core<'a>(merged: impl Iterator<Item = &'a Merged>) -> CoreTargets {
+impl Merged {
+    fn add(&mut self, options: &SubscribeOptions) {
+        match &mut self.own {
+            Some(own) if !options.no_local => own.add(options),
+            None if options.no_local && !self.no_local => self.own = Some(self.all.clone()),
+            None if !options.no_local && self.no_local => self.own = Some(Granted::new(options)),
+            _ => {}
+        }
+        self.all.add(options);
+    }
+
+    fn split(self, receivers: &mut Vec<Receiver>) {
+        let Self { member, no_local, all, own } = self;
+        let origin = if no_local || own.is_some() { Origin::Others } else { Origin::Any };
+        if let Some(granted) = own {
+            receivers.push(Receiver { member: member.clone(), origin: Origin::Own, granted });
+        }
+        receivers.push(Receiver { member, origin, granted: all });
+    }
+}
+
+fn by_core<'a>(receivers: impl Iterator<Item = &'a Receiver>) -> CoreTargets {
     let mut cores: Vec<(u8, Vec<Target>)> = Vec::new();
-    for receiver in merged {
-        let address = receiver.member.0.address();
+    for Receiver { member, origin, granted } in receivers {
+        let address = member.0.address();
         if address == Address::NONE {
             continue;
         }
         let target = Target {
             address,
-            session: receiver.member.0.session,
-            qos: receiver.qos,
-            retain_as_published: receiver.retain_as_published,
-            no_local: receiver.no_local,
-            identifiers: receiver.identifiers.as_slice().into(),
+            session: member.0.session,
+            qos: granted.qos,
+            retain_as_published: granted.retain_as_published,
+            origin: *origin,
+            identifiers: granted.identifiers.as_slice().into(),
         };
         match cores.iter_mut().find(|(core, _)| *core == address.core()) {
             Some((_, targets)) => targets.push(target),
@@ -205,12 +252,12 @@ fn by_core<'a>(merged: impl Iterator<Item = &'a Merged>) -> CoreTargets {
     cores.into_iter().map(|(core, targets)| (core, targets.into())).collect()
 }
 
-fn queue_target(merged: &Merged) -> QueueTarget {
+fn queue_target(Receiver { member, origin, granted }: &Receiver) -> QueueTarget {
     QueueTarget {
-        session: merged.member.0.session,
-        qos: merged.qos,
-        retain_as_published: merged.retain_as_published,
-        no_local: merged.no_local,
-        identifiers: merged.identifiers.as_slice().into(),
+        session: member.0.session,
+        qos: granted.qos,
+        retain_as_published: granted.retain_as_published,
+        origin: *origin,
+        identifiers: granted.identifiers.as_slice().into(),
     }
 }

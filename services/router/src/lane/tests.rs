@@ -1,6 +1,6 @@
 use std::sync::atomic::Ordering;
 
-use fleethaven_fabric::delivery::Target;
+use fleethaven_fabric::delivery::{Origin, Target};
 use fleethaven_storage::{OwnerToken, RuleRef, SessionRecord, Subscription};
 use fleethaven_types::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use fleethaven_types::{Behaviour, Limits, Profile, Utf8Bytes};
@@ -22,7 +22,7 @@ fn only_target(bench: &Bench) -> Target {
 fn overlapping_subscriptions_are_one_delivery() {
     let mut bench = Bench::new();
     let address = bench.attach(1, 2, false);
-    let first = Subscription { identifier: Some(5), no_local: true, ..subscription("a/+", AtMostOnce) };
+    let first = Subscription { identifier: Some(5), ..subscription("a/+", AtMostOnce) };
     let second =
         Subscription { identifier: Some(6), retain_as_published: true, ..subscription("a/#", ExactlyOnce) };
     assert!(bench.subscribe(1, first));
@@ -36,7 +36,7 @@ fn overlapping_subscriptions_are_one_delivery() {
         session: SessionId(1),
         qos: ExactlyOnce,
         retain_as_published: true,
-        no_local: false,
+        origin: Origin::Any,
         identifiers: [5, 6].into(),
     };
     assert_eq!(target, expected);
@@ -109,6 +109,41 @@ fn no_local_keeps_a_message_from_its_publisher_only() {
     }
     assert_eq!(bench.publish_from(message("a", AtLeastOnce), Some(1)), Ok(true));
     assert_eq!((bench.queue_len(1), bench.queue_len(2)), (0, 1));
+}
+
+#[test]
+fn no_local_counts_for_each_of_overlapping_subscriptions() {
+    // Both orders of subscribing, and one that would raise the QoS of what comes from the session itself.
+    let local = Subscription { identifier: Some(5), ..subscription("a/+", AtMostOnce) };
+    let foreign = Subscription { identifier: Some(6), no_local: true, ..subscription("a/#", AtLeastOnce) };
+    for subscriptions in [[&local, &foreign], [&foreign, &local]] {
+        for persistent in [false, true] {
+            let mut bench = Bench::new();
+            bench.attach(1, 0, persistent);
+            for subscription in subscriptions {
+                assert!(bench.subscribe(1, subscription.clone()));
+            }
+            bench.publish(message("a/b", AtMostOnce));
+            let mut got = Vec::new();
+            for (_, push) in bench.pushes() {
+                let Push::Direct { targets, .. } = push else { panic!("{push:?}") };
+                let mut seen = |target: &Target| {
+                    let mut identifiers = target.identifiers.to_vec();
+                    identifiers.sort_unstable();
+                    got.push((target.origin, target.qos, identifiers));
+                };
+                targets.iter().for_each(&mut seen);
+            }
+            let expected = [(Origin::Own, AtMostOnce, vec![5]), (Origin::Others, AtLeastOnce, vec![5, 6])];
+            assert_eq!(got, expected);
+            if persistent {
+                assert_eq!(bench.publish_from(message("a/b", AtLeastOnce), Some(1)), Ok(true));
+                assert_eq!(bench.queue_len(1), 0, "its own message comes at QoS 0");
+                assert_eq!(bench.publish_from(message("a/b", AtLeastOnce), Some(2)), Ok(true));
+                assert_eq!(bench.queue_len(1), 1);
+            }
+        }
+    }
 }
 
 #[test]
