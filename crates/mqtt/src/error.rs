@@ -123,6 +123,9 @@ pub enum EncodeError {
         /// The version to write.
         version: Version,
     },
+    /// A topic alias in 3.1.1.
+    #[error("topic alias in MQTT 3.1.1")]
+    AliasNotInVersion,
     /// Authentication data without a method, or an AUTH without one.
     #[error("{0} without authentication method")]
     NoAuthenticationMethod(PacketType),

@@ -52,7 +52,7 @@ pub use packet::{
 pub use properties::{PayloadFormat, ReasonProperties, UserProperty};
 pub use reason::ReasonCode;
 pub use string::MqttString;
-pub use template::Template;
+pub use template::{Alias, Template};
 
 pub use fleethaven_types::QoS;
 

@@ -8,6 +8,7 @@ use fleethaven_mqtt::{
 use fleethaven_topics::{name, reserved};
 use fleethaven_types::{EntryId, Message, MessageProperties, Publisher, QoS, SessionId, Utf8Bytes};
 
+use crate::aliases::Aliases;
 use crate::close::Close;
 use crate::inbound::{check_sizes, clamp_expiry};
 use crate::keep_alive::KeepAlive;
@@ -94,10 +95,13 @@ impl Session {
     fn output_limits(&mut self, connect: &Connect) {
         let properties = &connect.properties;
         self.problem_information = properties.request_problem_information.unwrap_or(true);
+        self.wants_response_information = properties.request_response_information.unwrap_or(false);
         let limits = &self.settings.limits;
         let window = properties.receive_maximum.map_or(u16::MAX, |maximum| maximum.get());
         self.outbound.set_window(window.min(limits.inflight_out));
         self.outbound.set_max_packet(properties.maximum_packet_size.map(|size| size.get()));
+        let aliases = properties.topic_alias_maximum.unwrap_or(0).min(limits.topic_alias_out_max);
+        self.outbound.aliases = Aliases::up_to(aliases);
     }
 
     /// Refuses the connection: CONNACK with `code` where the version has one, then the end. Nothing was accepted, so
@@ -178,10 +182,35 @@ impl Session {
                 subscription_identifiers_available: Some(behaviour.subscription_identifiers),
                 shared_subscription_available: Some(true),
                 server_keep_alive: (requested_keep_alive != keep_alive).then_some(keep_alive),
+                response_information: self.response_information(accepted).map(Into::into),
                 ..ConnackProperties::default()
             };
         }
         Connack { session_present: accepted.session_present, reason: ReasonCode::Success, properties }
+    }
+}
+
+impl Session {
+    /// What the client may begin its response topics with [MQTT5 section 3.2.2.3.15], when it asks [MQTT-3.1.2-28]: unique to
+    /// its client id, and `{prefix}${iot:ClientId}/` in a policy for every client id that is one level of a topic.
+    fn response_information(&self, accepted: &Accepted) -> Option<String> {
+        let prefix = &self.settings.behaviour.response_information_prefix;
+        if !self.wants_response_information || prefix.is_empty() {
+            return None;
+        }
+        let client_id = accepted.assigned_client_id.as_ref().unwrap_or(&self.client_id);
+        let mut information = prefix.clone();
+        for character in client_id.chars() {
+            match character {
+                '/' => information.push_str("%2F"),
+                '+' => information.push_str("%2B"),
+                '#' => information.push_str("%23"),
+                '%' => information.push_str("%25"),
+                other => information.push(other),
+            }
+        }
+        information.push('/');
+        (information.len() < self.settings.limits.topic_bytes).then_some(information)
     }
 }
 

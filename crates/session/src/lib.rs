@@ -11,7 +11,9 @@
 //! | [`connect`] | CONNECT: what is checked before anyone is asked, CONNACK |
 //! | `exchange` | QoS 2 exchanges that the client began: PUBREL, PUBCOMP |
 //! | [`inbound`] | PUBLISH from the client: aliases, Receive Maximum, acknowledgements in the order of receipt |
-//! | [`outbound`] | PUBLISH to the client: the in-flight window, packet identifiers, what waits, sizes |
+//! | [`outbound`] | PUBLISH to the client: the in-flight window, packet identifiers, what waits |
+//! | `write` | one PUBLISH onto the output: shared encoding, topic alias, size |
+//! | `aliases` | topic aliases towards the client |
 //! | `acknowledge` | what the client answers to that: PUBACK, PUBREC, PUBCOMP |
 //! | [`direct`] | direct messages: past subscriptions and queue |
 //! | [`shares`] | shares of groups: what another member gets if this client goes |
@@ -28,6 +30,7 @@
 #![warn(missing_docs)]
 
 mod acknowledge;
+mod aliases;
 pub mod close;
 pub mod connect;
 pub mod direct;
@@ -42,6 +45,7 @@ pub mod queue;
 pub mod session;
 pub mod shares;
 pub mod subscribe;
+mod write;
 
 pub use close::{Close, DisconnectReason, Ending};
 pub use connect::{Accepted, ConnectRequest, WillRequest, published_will};

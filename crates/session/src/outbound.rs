@@ -8,12 +8,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use fleethaven_mqtt::{PacketId, Version, encode};
-use fleethaven_types::{EntryId, Message, QoS, Timestamp};
+use fleethaven_mqtt::PacketId;
+use fleethaven_types::{EntryId, Message, QoS};
 
+use crate::aliases::Aliases;
 use crate::direct::Directs;
-use crate::encoded::{self, Encoded};
-use crate::output::Output;
+use crate::encoded::Encoded;
 use crate::queue::{Cursor, QueueState};
 use crate::session::{Now, Session};
 
@@ -66,6 +66,8 @@ pub(crate) enum Step {
 pub(crate) struct Outbound {
     window: usize,
     max_packet: usize,
+    /// Of a client that takes topic aliases.
+    pub(crate) aliases: Option<Box<Aliases>>,
     /// In entry order; those that are done leave from the front.
     in_flight: VecDeque<InFlight>,
     unacknowledged: usize,
@@ -78,7 +80,7 @@ pub(crate) struct Outbound {
     pub(crate) directs: Directs,
     /// The shell holds back what must be acknowledged.
     held: bool,
-    written: u64,
+    pub(crate) written: u64,
     dropped: u64,
     last_drop: Option<DropCause>,
 }
@@ -110,6 +112,7 @@ impl Default for Outbound {
         Self {
             window: usize::from(u16::MAX),
             max_packet: usize::MAX,
+            aliases: None,
             in_flight: VecDeque::new(),
             unacknowledged: 0,
             last: EntryId::NONE,
@@ -173,7 +176,7 @@ impl Outbound {
         self.in_flight.binary_search_by_key(&entry, |slot| slot.entry).is_ok()
     }
 
-    fn drop_one(&mut self, cause: DropCause) {
+    pub(crate) fn drop_one(&mut self, cause: DropCause) {
         self.dropped += 1;
         self.last_drop = Some(cause);
     }
@@ -314,48 +317,6 @@ impl Session {
         });
     }
 
-    /// Writes one PUBLISH; `false` when the client's Maximum Packet Size does not allow it [MQTT-3.1.2-25].
-    pub(crate) fn write_publish(
-        &mut self,
-        encoded: &mut Encoded,
-        delivery: &Delivery<'_>,
-        entry: Option<EntryId>,
-        dup: bool,
-        now: Timestamp,
-    ) -> bool {
-        let packet_id = entry.map(EntryId::packet_id);
-        let max = self.outbound.max_packet;
-        let written = if delivery.identifiers.is_empty() || self.version == Version::V311 {
-            let template = encoded.template(self.version, delivery.qos, delivery.retain);
-            template.filter(|template| template.encoded_len() <= max).is_some_and(|template| {
-                let head = template.write_head_to(packet_id, dup, self.output.buffer());
-                if head.is_ok() {
-                    self.output.put_payload(template.payload());
-                }
-                head.is_ok()
-            })
-        } else {
-            let message = encoded.message();
-            let mut publish = encoded::publish(
-                message,
-                delivery.qos,
-                delivery.retain,
-                delivery.identifiers,
-                now,
-                self.version,
-            );
-            (publish.packet_id, publish.dup) = (packet_id, dup);
-            encode::publish_len(self.version, &publish) <= max
-                && write_one(&publish, self.version, &mut self.output)
-        };
-        if written {
-            self.outbound.written += 1;
-        } else {
-            self.outbound.drop_one(DropCause::TooLarge);
-        }
-        written
-    }
-
     /// The window opened or the output drained: sends what waits, reads on where the queue has more.
     pub fn send_waiting(&mut self, now: Now) {
         while self.is_connected() && self.has_room() {
@@ -409,10 +370,6 @@ impl Session {
 fn entry_of(packet_id: PacketId, oldest: EntryId) -> EntryId {
     let distance = (65_535 + u64::from(packet_id.get()) - u64::from(oldest.packet_id().get())) % 65_535;
     EntryId(oldest.0 + distance)
-}
-
-fn write_one(publish: &fleethaven_mqtt::Publish, version: Version, output: &mut Output) -> bool {
-    encode::encode_publish(publish, version, output.buffer()).is_ok()
 }
 
 /// What a waiting message counts against [`fleethaven_types::Limits::session_queued_bytes`].

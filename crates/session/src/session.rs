@@ -149,6 +149,7 @@ pub struct Session {
     pub(crate) problem_information: bool,
     pub(crate) session_expiry: u32,
     pub(crate) requested_expiry: Option<u32>,
+    pub(crate) wants_response_information: bool,
     pub(crate) will: Option<Arc<Message>>,
     pub(crate) will_delay: u32,
     pub(crate) keep_alive: KeepAlive,
@@ -179,6 +180,7 @@ impl Session {
             problem_information: true,
             session_expiry: 0,
             requested_expiry: None,
+            wants_response_information: false,
             will: None,
             will_delay: 0,
             subscriptions: Filters::default(),
@@ -345,17 +347,40 @@ impl Session {
         self.close(Close { reason: DisconnectReason::ApiInitiatedDisconnect, code, detail });
     }
 
+    /// Ends the connection because the broker shuts down: `drain-server-reference` and `drain-will` say how.
+    pub fn drain(&mut self) {
+        let behaviour = &self.settings.behaviour;
+        if !behaviour.drain_will {
+            self.will = None;
+        }
+        let moves = !behaviour.drain_server_reference.is_empty();
+        let code = if moves { ReasonCode::UseAnotherServer } else { ReasonCode::ServerShuttingDown };
+        self.close(Close::server(code, "the broker is shutting down"));
+    }
+
     fn send_disconnect(&mut self, code: ReasonCode, detail: &str) {
         let code = fitting(code, PacketType::Disconnect);
-        let properties = DisconnectProperties { reason_string: Some(detail.into()), ..Default::default() };
+        let reference = Some(self.settings.behaviour.drain_server_reference.as_str())
+            .filter(|reference| code == ReasonCode::UseAnotherServer && !reference.is_empty());
+        let packet = |reason_string: Option<&str>| {
+            let properties = DisconnectProperties {
+                reason_string: reason_string.map(Into::into),
+                server_reference: reference.map(Into::into),
+                ..Default::default()
+            };
+            let properties = (reason_string.is_some() || reference.is_some()).then(|| Box::new(properties));
+            Packet::Disconnect(Disconnect { reason: code, properties })
+        };
         // DISCONNECT may carry a Reason String whatever Request Problem Information says [MQTT-3.1.2-29], unless that
         // makes it too large for the client [MQTT-3.14.2-3].
-        let mut packet =
-            Packet::Disconnect(Disconnect { reason: code, properties: Some(Box::new(properties)) });
-        if encoded_len(&packet, self.version) > self.outbound.max_packet().min(MAX_DISCONNECT) {
-            packet = Packet::Disconnect(Disconnect::new(code));
+        let mut told = packet(Some(detail));
+        if encoded_len(&told, self.version) > self.outbound.max_packet().min(MAX_DISCONNECT) {
+            told = packet(None);
         }
-        self.send(&packet);
+        // Nothing may be sent that is larger still [MQTT-3.1.2-24].
+        if encoded_len(&told, self.version) <= self.outbound.max_packet() {
+            self.send(&told);
+        }
     }
 
     /// What is left to do after the end; `None` when the connection had never been accepted, or is not over.

@@ -1,5 +1,6 @@
 //! The session seen from the wire: client bytes in, bytes out, virtual time, a queue in memory.
 
+mod aliases;
 mod bounds;
 mod connect;
 mod delivery;

@@ -64,6 +64,14 @@ pub struct Behaviour {
     pub report_no_subscription_existed: bool,
     /// A WebSocket Close frame counts as DISCONNECT (no will).
     pub ws_close_is_disconnect: bool,
+    /// What the Response Information of an MQTT 5 client that asks for it begins with; its client id and a slash follow.
+    /// Empty: it gets none, as from AWS.
+    pub response_information_prefix: String,
+    /// Where MQTT 5 clients are sent when the broker drains, as names or addresses separated by spaces: DISCONNECT 0x9C with
+    /// this Server Reference. Empty: 0x8B, as from AWS.
+    pub drain_server_reference: String,
+    /// The wills of clients that a drain disconnects are published, after their delay.
+    pub drain_will: bool,
 }
 
 /// How much one account, connection or message may use. `None` means unlimited.
@@ -150,6 +158,8 @@ pub struct Limits {
     pub share_queued_bytes: u64,
     /// Topic aliases a client may define.
     pub topic_alias_max: u16,
+    /// Topic aliases that the broker defines for a client that takes them; 0 = none.
+    pub topic_alias_out_max: u16,
     /// Total size of the User Properties of a packet in bytes.
     pub user_property_bytes: usize,
     /// Size of a message's Content Type in bytes.
@@ -208,7 +218,36 @@ impl Behaviour {
             report_no_matching_subscribers: !aws,
             report_no_subscription_existed: !aws,
             ws_close_is_disconnect: aws,
+            response_information_prefix: if aws { String::new() } else { "response/".to_owned() },
+            drain_server_reference: String::new(),
+            drain_will: true,
         }
+    }
+}
+
+impl Behaviour {
+    /// Bytes of a text that goes to clients.
+    const TEXT_BYTES: usize = 1024;
+
+    /// Whether the texts can be sent to clients.
+    ///
+    /// # Errors
+    /// Names the setting and what is wrong with it.
+    pub fn check(&self) -> Result<(), String> {
+        let prefix = &self.response_information_prefix;
+        if prefix.contains(['+', '#', '\0']) || prefix.starts_with('$') {
+            return Err(format!("response-information-prefix '{prefix}' cannot begin a topic of a client"));
+        }
+        let texts = [
+            ("response-information-prefix", prefix),
+            ("drain-server-reference", &self.drain_server_reference),
+        ];
+        for (name, text) in texts {
+            if text.len() > Self::TEXT_BYTES || text.contains('\0') {
+                return Err(format!("{name} is longer than {} bytes or has a NUL", Self::TEXT_BYTES));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -264,6 +303,7 @@ impl Limits {
             share_queued_messages: 100_000,
             share_queued_bytes: 64 << 20,
             topic_alias_max: 64,
+            topic_alias_out_max: 64,
             user_property_bytes: 64 << 10,
             content_type_bytes: 65_535,
             response_topic_bytes: 65_535,
@@ -317,6 +357,7 @@ impl Limits {
             share_queued_messages: 10_000,
             share_queued_bytes: 16 << 20,
             topic_alias_max: 8,
+            topic_alias_out_max: 8,
             user_property_bytes: 8 << 10,
             content_type_bytes: 256,
             response_topic_bytes: 256,

@@ -98,6 +98,7 @@ fn build(matches: &ArgMatches, file: &Table) -> Result<Config> {
     let accounts = accounts(&default, file)?;
     let limits = AccountLimits { default, accounts };
     let behaviour = overlay(BEHAVIOUR, &Behaviour::of(profile), file)?;
+    behaviour.check().map_err(anyhow::Error::msg).with_context(|| format!("in [{BEHAVIOUR}]"))?;
     let printed = print(matches, &limits, &behaviour)?;
     Ok(Config { arguments: *arguments, limits, behaviour, printed })
 }
@@ -257,6 +258,7 @@ mod tests {
             ("mqtt-tls = {}", "'mqtt-tls' is a text"),
             ("[limits]\nclient-id = 3", "in [limits]"),
             ("[behaviour]\nmax-qos = 3", "in [behaviour]"),
+            ("[behaviour]\nresponse-information-prefix = \"a/+/\"", "in [behaviour]"),
             ("[accounts.12.limits]\ntopic-bytes = 3", "[accounts.12]"),
             ("[accounts.210987654321.limits]\nnonsense = 3", "in [accounts.210987654321]"),
             ("[accounts.210987654321]\ntopic-bytes = 3", "'topic-bytes' is no setting of an account"),

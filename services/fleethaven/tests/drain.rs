@@ -38,6 +38,33 @@ fn clients_are_told_and_their_wills_are_kept() {
 }
 
 #[test]
+fn a_server_reference_sends_clients_on_and_wills_can_be_left_out() {
+    let dir = TempDir::new().unwrap();
+    let settings = "[behaviour]\ndrain-server-reference = \"other.example:8883\"\ndrain-will = false\n";
+    let mut broker = Broker::start_with(&dir, settings);
+    let mut watcher = broker.connect(persistent(Version::V5, "watcher"));
+    watcher.subscribe("will/#", QoS::AtLeastOnce);
+    watcher.disconnect();
+    let connect = |version, id| Connect { will: will("will/drained"), ..clean(version, id) };
+    let mut new = broker.connect(connect(Version::V5, "new"));
+    let mut old = broker.connect(connect(Version::V311, "old"));
+    broker.terminate();
+    match new.receive() {
+        Packet::Disconnect(disconnect) => {
+            assert_eq!(disconnect.reason, ReasonCode::UseAnotherServer);
+            let reference = disconnect.properties.and_then(|properties| properties.server_reference);
+            assert_eq!(reference.as_deref(), Some("other.example:8883"));
+        }
+        other => panic!("not DISCONNECT: {other:?}"),
+    }
+    assert_eq!((new.next(), old.next()), (None, None));
+    assert!(broker.wait().success());
+    let broker = Broker::start(&dir);
+    let mut watcher = broker.connect(persistent(Version::V5, "watcher"));
+    assert_eq!(watcher.ping(), [], "no will");
+}
+
+#[test]
 fn the_process_ends_though_clients_do_not_read_or_have_not_said_anything() {
     let dir = TempDir::new().unwrap();
     let mut broker = Broker::start_with(&dir, "grace-period = 10\n");

@@ -336,6 +336,13 @@ impl Connection {
         self.settle(core, now);
     }
 
+    /// Ends the connection because the broker shuts down.
+    pub(crate) fn drain(&mut self, core: &Rc<Core>, now: Now) {
+        self.session.drain();
+        self.act(core, now);
+        self.settle(core, now);
+    }
+
     /// The stream ended. Under `ws_close_is_disconnect` a WebSocket Close frame counts as DISCONNECT: no will.
     fn closed_by_client(&mut self, core: &Rc<Core>, now: Now) {
         if core.settings.behaviour.ws_close_is_disconnect && self.transport.is_closed_in_order() {

@@ -216,8 +216,7 @@ fn control(core: &Rc<Core>, message: Control, now: Now) {
         Control::Drain(within) => {
             core.begin_drain(within);
             for connection in core.all() {
-                let close = Close::server(ReasonCode::ServerShuttingDown, "the broker is shutting down");
-                connection.borrow_mut().close(core, close, now);
+                connection.borrow_mut().drain(core, now);
             }
         }
     }

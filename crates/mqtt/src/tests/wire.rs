@@ -1,11 +1,16 @@
 //! What is written is read back as it was, whatever the packet.
 
+use std::num::NonZeroU16;
+
 use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::arbitrary::{any_connect, end, packet, publish, version};
 use super::{decoder, written};
-use crate::{DecodeLimits, Decoder, Packet, Role, Template, Version, encoded_len, publish_len};
+use crate::{
+    Alias, DecodeLimits, Decoder, MqttString, Packet, Publish, Role, Template, Version, encoded_len,
+    publish_len,
+};
 
 proptest! {
     #[test]
@@ -39,6 +44,29 @@ proptest! {
         prop_assert_eq!(&out, &whole);
         let head = template.head(publish.packet_id, publish.dup).unwrap();
         prop_assert_eq!([head, template.payload().clone()].concat(), whole);
+    }
+
+    #[test]
+    fn an_aliased_template_is_read_as_the_same_message_with_the_alias(
+        original in publish(Role::Client, Version::V5),
+        number in 1..=u16::MAX,
+        known in any::<bool>(),
+    ) {
+        let number = NonZeroU16::new(number).unwrap();
+        let mut properties = original.properties.clone().unwrap_or_default();
+        properties.topic_alias = None;
+        let topic = if original.topic.is_empty() { "t".into() } else { original.topic.clone() };
+        let publish = Publish { topic, properties: Some(properties.clone()), ..original };
+        let template = Template::new(&publish, Version::V5).unwrap();
+        let alias = if known { Alias::Known(number) } else { Alias::Defined(number) };
+        let mut out = BytesMut::new();
+        template.write_aliased_head_to(publish.packet_id, publish.dup, alias, &mut out).unwrap();
+        out.extend_from_slice(template.payload());
+        prop_assert_eq!(out.len(), template.aliased_len(alias));
+        properties.topic_alias = Some(number);
+        let topic = if known { MqttString::default() } else { publish.topic.clone() };
+        let expected = Publish { topic, properties: Some(properties), ..publish };
+        prop_assert_eq!(super::read(Role::Client, Version::V5, &out), Ok(Packet::Publish(expected)));
     }
 
     #[test]

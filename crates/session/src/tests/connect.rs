@@ -80,6 +80,28 @@ fn connack_announces_what_differs_from_the_defaults() {
 }
 
 #[test]
+fn response_information_is_given_to_those_that_ask_in_the_standard_profile() {
+    let asked = |client_id: &str| {
+        let connect = with_properties(|p| p.request_response_information = Some(true));
+        Connect { client_id: client_id.into(), ..connect }
+    };
+    let told =
+        |profile, connect| accepted(profile, connect).response_information.map(|text| text.to_string());
+    // The last one is the broker's choice; the two before it must not get each other's topics.
+    let table = [("dev", "response/dev/"), ("a/b", "response/a%2Fb/"), ("a%2Fb", "response/a%252Fb/")];
+    for (client_id, expected) in
+        table.into_iter().chain([("+#", "response/%2B%23/"), ("", "response/$GEN%2F1/")])
+    {
+        assert_eq!(told(Standard, asked(client_id)).as_deref(), Some(expected));
+        assert_eq!(told(Aws, asked(client_id)), None);
+    }
+    // [MQTT-3.1.2-28]
+    let refused = with_properties(|p| p.request_response_information = Some(false));
+    assert_eq!(told(Standard, refused), None);
+    assert_eq!(told(Standard, asked(&"x".repeat(1024))).map(|text| text.len()), Some(1034));
+}
+
+#[test]
 fn server_keep_alive_is_announced_when_it_differs() {
     let table = [(Aws, 0, Some(1200)), (Aws, 5, Some(30)), (Aws, 60, None), (Aws, 1201, Some(1200))];
     for (profile, keep_alive, announced) in

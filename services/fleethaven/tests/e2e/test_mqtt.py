@@ -5,11 +5,13 @@ import threading
 import time
 
 import pytest
+from awscrt import mqtt5
 
 import wire
 from device import allow, make_device, policy
 from instance import eventually
 from mqtt_client import BOTH_VERSIONS, V3, V5, Client, Refused
+from sdk_client import Sdk5
 
 # What takes time by its nature (an expiry) is waited for on this, which nothing sets.
 WAITED = threading.Event()
@@ -305,6 +307,34 @@ def test_a_topic_alias_stands_for_its_topic(connect):
     publisher.publish("", b"2", TopicAlias=3)
     assert subscriber.expect(2) == [b"1", b"2"]
     assert [m.topic for m in subscriber.received] == ["alias/a", "alias/a"]
+
+
+def test_the_broker_sends_aliases_to_those_that_take_them(connect):
+    taker = connect("taker", TopicAliasMaximum=4)
+    other = connect("other")
+    for client in (taker, other):
+        client.subscribe("aliased/#")
+    for payload in (b"1", b"2"):
+        other.publish("aliased/topic", payload)
+    assert taker.expect(2) == other.expect(2) == [b"1", b"2"]
+    # paho hands on what came: the alias stands in the properties, and the second topic is empty.
+    assert [(m.topic, m.properties.TopicAlias) for m in taker.received] == [("aliased/topic", 1), ("", 1)]
+    assert [m.topic for m in other.received] == ["aliased/topic"] * 2
+
+
+def test_the_aws_sdk_resolves_the_broker_s_aliases(fleet, device):
+    options = mqtt5.TopicAliasingOptions(
+        inbound_behavior=mqtt5.InboundTopicAliasBehaviorType.ENABLED, inbound_cache_max_size=2
+    )
+    own = mqtt5.ClientOptions(host_name=fleet.mqtt_tls[0], topic_aliasing_options=options)
+    client = Sdk5(fleet, device(), "sdk-aliases", client_options=own).connect()
+    client.subscribe("sdk/#")
+    topics = ["sdk/first", "sdk/second", "sdk/third"] * 2
+    for number, topic in enumerate(topics):
+        client.publish(topic, b"%d" % number)
+    client.expect(len(topics))
+    assert client.received == [(topic, b"%d" % number) for number, topic in enumerate(topics)]
+    client.disconnect()
 
 
 def test_an_empty_client_id_is_given_a_name(connect):
