@@ -41,8 +41,8 @@ class Target:
     tls_options: list
 
     def load(self, scenario, *options):
-        """Starts the load tool; over TLS unless a target is given."""
-        where = [] if "--target" in options else ["--target", "{}:{}".format(*self.tls), *self.tls_options]
+        """Starts the load tool over TLS."""
+        where = ["--target", "{}:{}".format(*self.tls), *self.tls_options]
         command = [self.tool, scenario, *where, "--client-prefix", "attack", *options]
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -86,8 +86,8 @@ def reconnect_storm(target, until):
     """A thousand TLS connections are lost at once and come back, again and again."""
     storms = 0
     while time.monotonic() < until:
-        storm = target.load("reconnect-storm", "--connections", "1000", "--bystanders", "1", "--rate", "10", "--quiet", "1")
-        run(storm, until)
+        light = ["--bystanders", "1", "--rate", "10", "--quiet", "1"]
+        run(target.load("reconnect-storm", "--connections", "1000", *light), until)
         storms += 1
     return f"{storms} storms of 1,000"
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """What hostile peers cost other clients: a pair of bystanders alone, then under each attack.
 
-For each attack the broker starts anew. Bystanders exchange messages over mutual TLS at QoS 1 and a fixed rate (open loop),
-first alone, then while the attack runs; their latencies and the growth of the broker's resident memory make a row of the
-table. The broker has core 0; bystanders and attackers share the others, attackers with the lowest priority. Nothing is
-judged by time; a message of the bystanders that is lost, or a bystander that is cut off, is an error.
+For each attack the broker starts anew. Bystanders exchange messages over mutual TLS at QoS 1 and a fixed rate (open
+loop), first alone, then while the attack runs; their latencies and the growth of the broker's resident memory make a row
+of the table. The broker has core 0; bystanders and attackers share the others, attackers with the lowest priority.
+Nothing is judged by time; a message of the bystanders that is lost, or a bystander that is cut off, is an error.
 
     python3 loadtest/hostile.py
     python3 loadtest/hostile.py --attacks 'never reads' 'many filters' --seconds 30
