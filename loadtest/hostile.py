@@ -138,6 +138,9 @@ def table(results):
         sizes = [f"{result[f'memory_{when}'] / 2**20:+.0f} MiB" for when in ("most", "after")]
         cells = [result["attack"], result["did"], *times, f"{result['ratio']:.1f}", *sizes]
         yield "| " + " | ".join(cells) + " |"
+    yield ""
+    for result in results:
+        yield from (f"- {result['attack']}: {warning}" for warning in result["warnings"])
 
 
 if __name__ == "__main__":
