@@ -84,6 +84,8 @@ impl Connection {
         if qos == QoS::AtMostOnce {
             core.metrics.publish_out_throttled.inc();
             self.throttle.over_rate += 1;
+            // Nothing may be written for long, and what is not written is not counted.
+            self.log_drops(now);
             return false;
         }
         self.hold_output(wait);
