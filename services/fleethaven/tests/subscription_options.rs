@@ -1,0 +1,138 @@
+//! The subscription options of MQTT 5 (section 3.8.3.1), on the wire: each statement with its number.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
+
+mod support;
+
+use fleethaven_mqtt::{
+    Packet, Publish, QoS, RetainHandling, Subscribe, Subscription, SubscriptionId, SubscriptionOptions,
+    Version,
+};
+use support::{Broker, Client, clean, publish};
+use tempfile::TempDir;
+
+/// SUBSCRIBE at QoS 1 with these options. What came before SUBACK is returned, too.
+fn subscribe(
+    client: &mut Client,
+    wanted: &[(&str, SubscriptionOptions)],
+    identifier: Option<u32>,
+) -> Vec<Publish> {
+    let filter = |(filter, options): &(&str, SubscriptionOptions)| Subscription {
+        filter: (*filter).to_owned().into(),
+        options: *options,
+    };
+    client.send(&Packet::Subscribe(Subscribe {
+        packet_id: 1.try_into().unwrap(),
+        subscription_id: identifier.and_then(SubscriptionId::new),
+        user_properties: Vec::new(),
+        filters: wanted.iter().map(filter).collect(),
+    }));
+    let mut before = Vec::new();
+    loop {
+        match client.receive() {
+            Packet::Suback(suback) => {
+                assert!(suback.reason_codes.iter().all(|code| !code.is_error()), "{suback:?}");
+                return before;
+            }
+            Packet::Publish(publish) => before.push(publish),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn options(change: impl FnOnce(&mut SubscriptionOptions)) -> SubscriptionOptions {
+    let mut options = SubscriptionOptions { qos: QoS::AtLeastOnce, ..SubscriptionOptions::default() };
+    change(&mut options);
+    options
+}
+
+fn retain(client: &mut Client, topic: &str) {
+    client.send(&Packet::Publish(Publish { retain: true, ..publish(topic, "kept", 1) }));
+    assert!(matches!(client.receive(), Packet::Puback(_)));
+}
+
+#[test]
+fn retained_messages_come_as_retain_handling_says() {
+    use RetainHandling::{DoNotSend, SendAtSubscribe, SendIfNew};
+    let dir = TempDir::new().unwrap();
+    let broker = Broker::start(&dir);
+    let mut publisher = broker.connect(clean(Version::V5, "publisher"));
+    ["kept/a", "fence"].iter().for_each(|topic| retain(&mut publisher, topic));
+    let table = [
+        (SendAtSubscribe, false, true, "MQTT-3.3.1-9"),
+        (SendAtSubscribe, true, true, "MQTT-3.3.1-9"),
+        (SendIfNew, false, true, "MQTT-3.3.1-10"),
+        (SendIfNew, true, false, "MQTT-3.3.1-10"),
+        (DoNotSend, false, false, "MQTT-3.3.1-11"),
+        (DoNotSend, true, false, "MQTT-3.3.1-11"),
+    ];
+    for (retain_handling, existing, sent, statement) in table {
+        for retain_as_published in [false, true] {
+            let case = format!("{statement}: {retain_handling:?}, existing {existing}");
+            let mut client = broker.connect(clean(Version::V5, "subscriber"));
+            if existing {
+                let first = options(|o| o.retain_handling = DoNotSend);
+                assert_eq!(subscribe(&mut client, &[("kept/#", first)], None), [], "{case}");
+            }
+            let wanted = options(|o| {
+                (o.retain_handling, o.retain_as_published) = (retain_handling, retain_as_published);
+            });
+            let fence = options(|_| {});
+            let mut got = subscribe(&mut client, &[("kept/#", wanted), ("fence", fence)], None);
+            while got.len() < 1 + usize::from(sent) {
+                got.push(client.receive_publish());
+            }
+            got.extend(client.ping().into_iter().filter_map(|packet| match packet {
+                Packet::Publish(publish) => Some(publish),
+                _ => None,
+            }));
+            // Whatever Retain As Published says, they have RETAIN 1 (section 3.8.3.1).
+            assert!(got.iter().all(|publish| publish.retain), "{case}");
+            let kept = got.iter().filter(|publish| publish.topic.as_str() == "kept/a").count();
+            assert_eq!((kept, got.len()), (usize::from(sent), 1 + usize::from(sent)), "{case}");
+            client.disconnect();
+        }
+    }
+}
+
+#[test]
+fn live_messages_keep_retain_only_as_published() {
+    let dir = TempDir::new().unwrap();
+    let broker = Broker::start(&dir);
+    let mut publisher = broker.connect(clean(Version::V5, "publisher"));
+    for retain_as_published in [false, true] {
+        let mut client = broker.connect(clean(Version::V5, "subscriber"));
+        let wanted = options(|o| {
+            (o.retain_handling, o.retain_as_published) = (RetainHandling::DoNotSend, retain_as_published);
+        });
+        subscribe(&mut client, &[("live", wanted)], None);
+        retain(&mut publisher, "live");
+        // [MQTT-3.3.1-12, MQTT-3.3.1-13]
+        assert_eq!(client.receive_publish().retain, retain_as_published);
+        client.disconnect();
+    }
+}
+
+#[test]
+fn no_local_counts_for_each_subscription() {
+    // [MQTT-3.8.3-3]; one copy at the highest QoS with the identifiers of those that match [MQTT-3.3.4-2, MQTT-3.3.4-3].
+    let dir = TempDir::new().unwrap();
+    let broker = Broker::start(&dir);
+    let mut client = broker.connect(clean(Version::V5, "both"));
+    let foreign = options(|o| o.no_local = true);
+    subscribe(&mut client, &[("room/#", foreign)], Some(1));
+    client.publish("room/a", "only foreign");
+    assert_eq!(client.ping(), [], "its own");
+    subscribe(&mut client, &[("room/+", options(|o| o.qos = QoS::AtMostOnce))], Some(2));
+    let identifiers = |publish: &Publish| {
+        let properties = publish.properties.as_ref().unwrap();
+        let mut identifiers: Vec<_> = properties.subscription_ids.iter().map(|id| id.get()).collect();
+        identifiers.sort_unstable();
+        (publish.qos, identifiers)
+    };
+    client.send(&Packet::Publish(Publish::new("room/a", "own")));
+    assert_eq!(identifiers(&client.receive_publish()), (QoS::AtMostOnce, vec![2]));
+    let mut other = broker.connect(clean(Version::V5, "other"));
+    other.publish("room/a", "foreign");
+    assert_eq!(identifiers(&client.receive_publish()), (QoS::AtLeastOnce, vec![1, 2]));
+}
