@@ -12,10 +12,10 @@ pub(crate) fn filter(data: &[u8]) {
     for limits in [Limits::of(Profile::Standard), Limits::of(Profile::Aws)] {
         let Ok(parsed) = Filter::parse(&filter, &limits) else { continue };
         assert_eq!(parsed.as_str(), filter);
-        assert_eq!(
-            Filter::parse(parsed.topic_filter(), &limits).is_ok(),
-            !parsed.topic_filter().starts_with("$share/")
-        );
+        // What follows a share name is a filter of its own; one that looks shared itself may be none.
+        if !parsed.topic_filter().starts_with("$share/") {
+            assert!(Filter::parse(parsed.topic_filter(), &limits).is_ok());
+        }
         let is_name = name::validate(&topic, &limits).is_ok();
         if is_name {
             for parent in [false, true] {

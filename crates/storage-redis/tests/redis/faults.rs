@@ -2,7 +2,7 @@
 //! on by itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use fleethaven_storage::{
@@ -240,8 +240,16 @@ fn a_dead_workers_claims_are_taken_over_and_a_living_ones_are_not() {
 }
 
 fn free_port() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port().to_string()
+    // Below the ports that outgoing connections get (from 32768 on): what is free now is not taken by one of another test's
+    // before the server binds it. Each process looks at ports of its own.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) % 32;
+        let port = 10_240 + (std::process::id() * 32 + number) % 20_480;
+        if std::net::TcpListener::bind(("127.0.0.1", port as u16)).is_ok() {
+            return port.to_string();
+        }
+    }
 }
 
 /// A primary at `port` and a replica that follows it.
