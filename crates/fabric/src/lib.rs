@@ -2,6 +2,7 @@
 //! own handle implements them; between processes a gRPC client does. One code path, no "local mode".
 //!
 //! - [`metadata`]: [`Metadata`]: commands, queries and watches of the metastore
+//! - [`membership`]: [`Membership`]: who is in the cluster, and which router owns which slot
 //! - [`raft`]: [`Peer`](raft::Peer): what the nodes of a metastore ask of each other
 //! - [`routing`]: [`Routing`]: a gateway core's lane into the routers: publish, subscribe, claim
 //! - [`rules`]: [`RuleFollower`], the topic rules as they change
@@ -11,6 +12,7 @@
 
 pub mod connections;
 pub mod delivery;
+pub mod membership;
 pub mod metadata;
 pub mod raft;
 pub mod routing;
@@ -18,6 +20,7 @@ pub mod rules;
 
 pub use connections::Connections;
 pub use delivery::{Delivery, Push};
+pub use membership::{Membership, RoutingTable};
 pub use metadata::{Metadata, WatchEvent};
 pub use routing::{Publish, Routing, RoutingEvent, RoutingRequest};
 pub use rules::{RuleChange, RuleFollower};
