@@ -117,8 +117,9 @@ pub trait Membership: Send + Sync + 'static {
     /// Says how far the member is. Leaving ends when nothing is owned any more; then [`leave`](Self::leave).
     fn set_phase(&self, incarnation: Incarnation, phase: Phase) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// The owner of these slots has stopped serving them, for the `next` one of each.
-    fn release(&self, incarnation: Incarnation, slots: Vec<Slot>) -> BoxFuture<'_, Result<(), Error>>;
+    /// The owner of these slots has stopped serving them, each under the epoch given with it: whoever is to own them may begin,
+    /// under a new epoch. What the member does not own under that epoch is left as it is, so asking again does no harm.
+    fn release(&self, incarnation: Incarnation, slots: Vec<(Slot, u64)>) -> BoxFuture<'_, Result<(), Error>>;
 
     /// The member is gone, and owns nothing.
     fn leave(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>>;
