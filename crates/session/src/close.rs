@@ -112,6 +112,11 @@ impl Close {
         }
     }
 
+    /// The client's certificate has expired: it was authorised to be connected until then, and no longer.
+    pub fn certificate_expired() -> Self {
+        Self::server(ReasonCode::MaximumConnectTime, "the client's certificate has expired")
+    }
+
     /// The broker ends the connection for `detail`.
     pub fn server(code: ReasonCode, detail: impl Into<String>) -> Self {
         Self { reason: DisconnectReason::ServerInitiatedDisconnect, code: Some(code), detail: detail.into() }

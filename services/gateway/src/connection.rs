@@ -22,6 +22,7 @@ use crate::connections::Confirmation;
 use crate::core::Core;
 use crate::gateway::Arrival;
 use crate::identity::Principal;
+use crate::lifetime::Lifetime;
 use crate::retained::RetainedPage;
 use crate::throttle::Throttle;
 use crate::transport::{Received, Transport};
@@ -100,7 +101,8 @@ pub(crate) struct Connection {
     pub(crate) place: Option<Held>,
     pub(crate) throttle: Throttle,
     websocket: bool,
-    /// The end of the connection's life, whatever happens.
+    /// What ends the connection whatever happens, and when.
+    lifetime: Lifetime,
     ends_at: Option<Instant>,
     /// PUBLISH packets, against the rate per connection.
     pub(crate) published: Meter,
@@ -163,6 +165,7 @@ impl Connection {
             place: None,
             throttle: Throttle::default(),
             websocket,
+            lifetime: Lifetime::default(),
             ends_at: None,
             published: Meter::default(),
             receive_denied: None,
@@ -474,21 +477,26 @@ impl Connection {
             let detail = format!("nothing was read for {} s", UNREAD_FOR.as_secs());
             let (reason, code) = (DisconnectReason::Throttled, Some(ReasonCode::QuotaExceeded));
             self.session.close(Close { reason, code, detail });
-        } else if self.ends_at.is_some_and(|at| at <= now.instant) {
-            self.session.close(Close::websocket_lifetime());
+        } else if let Some(close) = self.lifetime.over(now) {
+            self.session.close(close);
         } else if !(self.input_paused && self.blocked.is_none() && self.session.is_connected()) {
             // Silence counts only while the client is listened to.
             self.session.handle_timeout(now);
         }
+        self.ends_at = self.lifetime.ends_at(now);
         self.act(core, now);
         self.count_deliveries(core, now);
         self.settle(core, now);
     }
 
-    /// A WebSocket's life is limited from the moment it is opened.
-    pub(crate) fn limit_lifetime(&mut self, now: Instant) {
+    /// The connection was opened now: from here counts how long it may last.
+    pub(crate) fn limit_lifetime(&mut self, now: Now) {
         let lifetime = self.account.limits.websocket_lifetime_secs.filter(|_| self.websocket);
-        self.ends_at = lifetime.map(|seconds| now + Duration::from_secs(u64::from(seconds)));
+        self.lifetime = Lifetime {
+            websocket: lifetime.map(|seconds| now.instant + Duration::from_secs(u64::from(seconds))),
+            certificate: self.principal.expires(),
+        };
+        self.ends_at = self.lifetime.ends_at(now);
     }
 
     fn gone(&mut self, core: &Rc<Core>) {

@@ -167,7 +167,7 @@ impl Core {
         let trace = self.shared.next_trace();
         let account = self.shared.accounts.get(arrival.principal.scope);
         let mut connection = Connection::new(address, arrival, transport, session, account, trace);
-        connection.limit_lifetime(now.instant);
+        connection.limit_lifetime(now);
         self.arm(&mut connection);
         let connection = Rc::new(RefCell::new(connection));
         vacant.insert(Slot { generation, connection: connection.clone(), _place: place });

@@ -16,7 +16,7 @@ use fleethaven_policy::{
 };
 use fleethaven_registry::shapes::{AttachedThing, CertificateStatus, PrincipalView};
 use fleethaven_registry::{Query, QueryKind, QueryReply};
-use fleethaven_types::{Scope, Utf8Bytes};
+use fleethaven_types::{Scope, Timestamp, Utf8Bytes};
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -42,9 +42,12 @@ pub enum Error {
     /// Revoked.
     #[error("DEVICE_CERTIFICATE_REVOKED")]
     Revoked,
-    /// Outside its validity period.
+    /// Its validity period is over.
     #[error("DEVICE_CERTIFICATE_EXPIRED")]
     Expired,
+    /// Its validity period has not begun.
+    #[error("DEVICE_CERTIFICATE_NOT_YET_VALID")]
+    NotYetValid,
     /// Not a certificate that can be read.
     #[error("DEVICE_CERTIFICATE_MALFORMED: {0}")]
     Malformed(String),
@@ -69,6 +72,12 @@ impl Principal {
     /// Certificate id, or the user of a signed request; `None` for anonymous clients.
     pub(crate) fn identifier(&self) -> Option<Utf8Bytes> {
         self.certificate_id.map(|id| id.to_string().into()).or_else(|| self.user.clone())
+    }
+
+    /// The first moment at which the certificate is not valid any more. A deleted one is dealt with as such.
+    pub(crate) fn expires(&self) -> Option<Timestamp> {
+        let (_, not_after) = self.entry.snapshot().validity?;
+        Some(Timestamp(not_after.saturating_add(1).saturating_mul(1000)))
     }
 
     /// The thing that the certificate is attached to exclusively.
@@ -340,8 +349,11 @@ impl Snapshot {
             CertificateStatus::Revoked => return Err(Error::Revoked),
             _ => return Err(Error::Inactive),
         }
-        let valid = self.validity.is_none_or(|(from, to)| (from..=to).contains(&now));
-        valid.then_some(()).ok_or(Error::Expired)
+        match self.validity {
+            Some((from, _)) if now < from => Err(Error::NotYetValid),
+            Some((_, to)) if now > to => Err(Error::Expired),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -39,6 +39,7 @@ mod ending;
 pub mod gateway;
 pub mod identity;
 pub mod lifecycle;
+mod lifetime;
 pub mod mailbox;
 pub mod metrics;
 mod pending;

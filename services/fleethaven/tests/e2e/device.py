@@ -55,18 +55,25 @@ def signing_request(key, common_name: str = "device") -> str:
 
 
 def certificate(
-    subject: str, key, issuer: str | None = None, issuer_key=None, ca: bool = False
+    subject: str,
+    key,
+    issuer: str | None = None,
+    issuer_key=None,
+    ca: bool = False,
+    valid: tuple[float, float] = (-3600, 30 * 86400),
 ) -> x509.Certificate:
-    """A certificate made outside of Fleethaven; self-signed unless an issuer is given."""
+    """A certificate made outside of Fleethaven; self-signed unless an issuer is given. `valid`: from when to when, in seconds
+    from now."""
     now = datetime.datetime.now(datetime.timezone.utc)
+    begins, ends = (now + datetime.timedelta(seconds=seconds) for seconds in valid)
     builder = (
         x509.CertificateBuilder()
         .subject_name(name(subject))
         .issuer_name(name(issuer or subject))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
+        .not_valid_before(begins)
+        .not_valid_after(ends)
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
     )
     if ca:
@@ -113,6 +120,17 @@ class Device:
         if alpn:
             context.set_alpn_protocols([alpn])
         return context
+
+
+def registered_device(fleet: Fleethaven, folder: Path, certificate: x509.Certificate, key) -> Device:
+    """A device with a certificate made outside, which may do everything."""
+    text = pem(certificate)
+    made = fleet.iot.register_certificate_without_ca(certificatePem=text, status="ACTIVE")
+    device = Device.store(folder, made["certificateArn"], made["certificateId"], text, key_pem(key))
+    device.policy_name = f"policy-of-{device.id[:16]}"
+    fleet.iot.create_policy(policyName=device.policy_name, policyDocument=json.dumps(ALLOW_ALL))
+    fleet.iot.attach_policy(policyName=device.policy_name, target=device.arn)
+    return device
 
 
 def unregistered_device(folder: Path) -> Device:
