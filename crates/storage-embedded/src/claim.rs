@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fleethaven_storage::request::TAKEN_OVER_WILL_WAITS;
 use fleethaven_storage::{Claim, Claimed, EntryId, PreviousOwner, SessionId};
+use fleethaven_types::Timestamp;
 
 use crate::engine::Engine;
 use crate::keys;
@@ -18,15 +20,33 @@ impl Engine {
         let Some(session) = found else { return self.begin(claim, client) };
         let id = session.id;
         let resumable = can_resume(session, &claim);
-        let previous = session.connection.take().map(|connection| previous(connection, session.version));
-        if previous.is_some() {
+        let version_number = session.version;
+        let connection = session.connection.take();
+        if connection.is_some() {
             session.sent = session.queue.tail();
         }
+        let previous =
+            connection.map(|connection| self.take_over(connection, version_number, resumable, claim.now));
         if resumable {
             return Claimed { previous, ..self.resume(id, claim) };
         }
         self.wipe(id, claim.now);
         Claimed { previous, wiped: Some(SessionId(id)), ..self.begin(claim, client) }
+    }
+
+    /// Another connection takes the place of this one. Its will is kept, unless the session goes on before the delay has
+    /// passed.
+    fn take_over(
+        &mut self,
+        connection: Connection,
+        version_number: u64,
+        resumed: bool,
+        now: Timestamp,
+    ) -> PreviousOwner {
+        let Connection { token, address, will, .. } = connection;
+        let will = will.filter(|will| will.delay == 0 || !resumed);
+        let will = will.map(|will| self.keep_will(will.message, now.after(TAKEN_OVER_WILL_WAITS)));
+        PreviousOwner { token, address, will, version_number }
     }
 
     fn resume(&mut self, id: u64, claim: Claim) -> Claimed {
@@ -104,11 +124,6 @@ fn can_resume(session: &Session, claim: &Claim) -> bool {
     let same_version = session.protocol_level == claim.protocol_level || claim.cross_version_resume;
     let lasts = session.persistent && session.expiry_secs > 0 && !session.is_expired(claim.now);
     !claim.clean_start && same_version && lasts
-}
-
-fn previous(connection: Connection, version_number: u64) -> PreviousOwner {
-    let Connection { token, address, will, .. } = connection;
-    PreviousOwner { token, address, will, version_number }
 }
 
 fn connection(claim: Claim) -> Connection {

@@ -237,6 +237,7 @@ fn refusal(request: Request, error: &Error) -> Option<Completion> {
         }
         Request::CompareTails { ticket, .. } => Completion::Tails { ticket, result: Err(error) },
         Request::Trim { .. }
+        | Request::WithdrawWill { .. }
         | Request::CloseGroup { .. }
         | Request::AcknowledgeShares { .. }
         | Request::ReleaseShares { .. } => return None,

@@ -157,6 +157,10 @@ impl Engine {
                 Completion::QueueRead { ticket, result }
             }
             Request::End(end) => done(end.ticket, self.end(&end)),
+            Request::WithdrawWill { will } => {
+                self.forget_will(will.0);
+                return None;
+            }
             Request::OpenGroup(open) => {
                 Completion::GroupOpened { ticket: open.ticket, result: Ok(self.open_group(*open)) }
             }

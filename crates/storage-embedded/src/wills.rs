@@ -19,7 +19,7 @@ pub(crate) struct Waiting {
     due: Timestamp,
 }
 
-/// All that wait, by the session that left them behind.
+/// All that wait, by the session that left them behind or by their own number.
 #[derive(Default)]
 pub(crate) struct Wills {
     by_session: FxHashMap<u64, Waiting>,
@@ -57,6 +57,13 @@ impl Engine {
         self.write_will(session, Waiting { message: will.message, due });
     }
 
+    /// Keeps a will under a number of its own.
+    pub(crate) fn keep_will(&mut self, message: Arc<Message>, due: Timestamp) -> DueWill {
+        let number = self.new_session_id();
+        self.write_will(number, Waiting { message: message.clone(), due });
+        DueWill { session: SessionId(number), message }
+    }
+
     fn write_will(&mut self, session: u64, will: Waiting) {
         let message = Some(MessageRow::from(&*will.message));
         let row = WaitingWillRow { message, due: will.due.as_millis() };
@@ -92,7 +99,7 @@ impl Engine {
         if self.forget_will(session) { Ok(()) } else { Err(Error::AlreadyDone) }
     }
 
-    fn forget_will(&mut self, session: u64) -> bool {
+    pub(crate) fn forget_will(&mut self, session: u64) -> bool {
         let waited = self.wills.remove(session).is_some();
         if waited {
             self.batch.remove(&self.disk.wills, keys::number(session));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use fleethaven_storage::record::{MessageRow, RuleRow, SubscriptionRow, WillRow, encode, message_cost};
 use fleethaven_storage::{
     Append, Appended, Claim, Claimed, ClaimedShares, Completion, ConnectionEnd, DurablePublish, EntryId,
-    Error, OwnerToken, PreviousOwner, QueuedMessage, Request, RetainedChange, SessionId, StoredWill,
-    Subscription, Ticket,
+    Error, OwnerToken, PreviousOwner, QueuedMessage, Request, RetainedChange, SessionId, Subscription,
+    Ticket,
 };
 use fleethaven_types::{Message, QoS};
 use redis::Value;
@@ -109,8 +109,9 @@ impl<'a> Building<'a> {
             }
             // Refused above.
             Request::Release { .. } | Request::ForgetReceived { .. } => {}
-            // Of a group that was never opened.
-            Request::CloseGroup { .. }
+            // Of a will that was never kept, and of a group that was never opened.
+            Request::WithdrawWill { .. }
+            | Request::CloseGroup { .. }
             | Request::AcknowledgeShares { .. }
             | Request::ReleaseShares { .. } => {}
             // The lane deals with these two itself: one needs a number, the other several rounds.
@@ -468,21 +469,7 @@ fn previous(value: Value) -> Result<Option<PreviousOwner>, Error> {
     let Some(token) = values.next() else { return Ok(None) };
     let token = reply::token(token)?;
     let mut next = || reply::next(&mut values);
-    Ok(Some(PreviousOwner {
-        token,
-        address: reply::number(next()?)?,
-        will: will(next()?)?,
-        version_number: reply::number(next()?)?,
-    }))
-}
-
-/// A stored will; empty for none.
-pub(crate) fn will(value: Value) -> Result<Option<StoredWill>, Error> {
-    let row = reply::bytes(value)?;
-    if row.is_empty() {
-        return Ok(None);
-    }
-    let row: WillRow = reply::decode(&row)?;
-    let will = StoredWill::try_from(row);
-    will.map(Some).map_err(|error| reply::malformed(&error.to_string()))
+    // Wills are not kept beyond their connection here yet.
+    let (address, _will) = (reply::number(next()?)?, next()?);
+    Ok(Some(PreviousOwner { token, address, will: None, version_number: reply::number(next()?)? }))
 }

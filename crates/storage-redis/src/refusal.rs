@@ -61,6 +61,7 @@ pub(crate) fn refusal(request: Request, error: &Error) -> Option<Completion> {
         }
         Request::CompareTails { ticket, .. } => Completion::Tails { ticket, result: Err(error) },
         Request::Trim { .. }
+        | Request::WithdrawWill { .. }
         | Request::CloseGroup { .. }
         | Request::AcknowledgeShares { .. }
         | Request::ReleaseShares { .. } => return None,

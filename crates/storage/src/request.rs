@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleethaven_types::{Message, QoS, Scope, Timestamp, Utf8Bytes};
 
@@ -89,6 +90,11 @@ pub enum Request {
     },
     /// The connection is over: start the expiry clock, or wipe a session that ends with it → [`Completion::Done`].
     End(Box<ConnectionEnd>),
+    /// The will under this number is not to be published: its client had sent DISCONNECT before it was taken over.
+    WithdrawWill {
+        /// [`DueWill::session`] of [`PreviousOwner::will`].
+        will: SessionId,
+    },
     /// Make a queue for a group → [`Completion::GroupOpened`]. Always a new one: its caller knows those there are.
     OpenGroup(Box<OpenGroup>),
     /// A group has no member any more: its queue is deleted.
@@ -234,7 +240,7 @@ pub enum Once {
         /// Identifier of the PUBLISH.
         packet_id: NonZeroU16,
     },
-    /// It is the will that this session left behind; with this it waits no longer.
+    /// It is the will that waits under this number ([`DueWill::session`]); with this it waits no longer.
     Will(SessionId),
 }
 
@@ -331,16 +337,22 @@ pub struct PreviousOwner {
     pub token: OwnerToken,
     /// Where to tell it.
     pub address: u64,
-    /// Its will, which the claimant now publishes.
-    pub will: Option<StoredWill>,
+    /// Its will, if it is to be published: the session does not go on, or the will had no delay [MQTT-3.1.3-9]. From the
+    /// claim's own write on it waits in the store, under a number of its own, and is due [`TAKEN_OVER_WILL_WAITS`] later:
+    /// until then whoever was taken over publishes it, or calls it off by [`Request::WithdrawWill`].
+    pub will: Option<DueWill>,
     /// Its version number, for the `disconnected` event.
     pub version_number: u64,
 }
 
+/// How long the will of a connection that was taken over waits for a word of its gateway, which knows whether the client had
+/// sent DISCONNECT; after that the gateway has died.
+pub const TAKEN_OVER_WILL_WAITS: Duration = Duration::from_secs(5);
+
 /// A will whose time has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueWill {
-    /// The session that left it behind.
+    /// The session that left it behind, or the will's own number ([`PreviousOwner::will`]).
     pub session: SessionId,
     /// The message as it came with the claim.
     pub message: Arc<Message>,

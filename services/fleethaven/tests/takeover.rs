@@ -90,6 +90,38 @@ fn a_disconnect_before_the_takeover_withdraws_the_will() {
 }
 
 #[test]
+fn a_crash_right_after_the_takeover_neither_loses_nor_repeats_the_will() {
+    let dir = TempDir::new().unwrap();
+    let broker = Broker::start(&dir);
+    let mut watcher = broker.connect(persistent(Version::V5, "watcher"));
+    watcher.subscribe("will/#", QoS::AtLeastOnce);
+    watcher.disconnect();
+    for version in VERSIONS {
+        for (id, connect) in [("clean", clean(version, "clean")), ("kept", persistent(version, "kept"))] {
+            let id = format!("{id}-{version:?}");
+            let connect = Connect { client_id: id.as_str().into(), ..connect };
+            let _first = broker.connect(Connect { will: will(&format!("will/{id}")), ..connect.clone() });
+            let _second = broker.connect(connect);
+        }
+    }
+    // SIGKILL; the first connections' wills may be on their way still.
+    drop(broker);
+    let broker = Broker::start(&dir);
+    let mut watcher = broker.connect(persistent(Version::V5, "watcher"));
+    let mut topics = Vec::new();
+    for _ in 0..4 {
+        let received = watcher.receive_publish();
+        watcher.acknowledge(&received);
+        topics.push(received.topic.to_string());
+    }
+    topics.sort();
+    let expected = ["will/clean-V311", "will/clean-V5", "will/kept-V311", "will/kept-V5"];
+    assert_eq!(topics, expected);
+    broker.connect(clean(Version::V5, "fence")).publish("will/fence", "");
+    assert_eq!(watcher.receive_publish().topic.as_str(), "will/fence", "each will once");
+}
+
+#[test]
 fn a_storm_of_takeovers_leaves_one_connection() {
     let dir = TempDir::new().unwrap();
     let broker = Broker::start(&dir);

@@ -205,7 +205,7 @@ impl Core {
                 return;
             }
         };
-        self.take_over(&claimed, pending.request.clean_start, now);
+        self.take_over(&claimed, now);
         match connection.filter(|connection| connection.borrow().phase == Phase::Opening) {
             Some(connection) => self.accept(&mut connection.borrow_mut(), pending, claimed, now),
             None => self.give_up(address, &pending, &claimed, now),

@@ -1,9 +1,9 @@
 //! The end of a connection: takeover, what is recorded, the will.
 //!
 //! Who publishes a will, exactly once: when the store recorded the end, the will waits there, and whoever publishes it takes it
-//! out in the same batch: the connection itself when there is no delay, the process's housekeeping when it has passed. Or
-//! the connection that took the session over, when that came first, unless the client turns out to have sent DISCONNECT in
-//! time.
+//! out in the same batch: the connection itself when there is no delay, the process's housekeeping when it has passed. When
+//! another connection takes the session over first, the will waits from that claim on, and the connection that was taken over
+//! publishes it, or withdraws it because its client turns out to have sent DISCONNECT in time.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,9 +13,7 @@ use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::connections::Departure;
 use fleethaven_fabric::delivery::Address;
 use fleethaven_session::{Close, DisconnectReason, Now, published_will};
-use fleethaven_storage::{
-    Claimed, ConnectionEnd, Error, Once, OwnerToken, PreviousOwner, Request, StoredWill,
-};
+use fleethaven_storage::{Claimed, ConnectionEnd, DueWill, Error, Once, OwnerToken, PreviousOwner, Request};
 use fleethaven_types::Message;
 
 use crate::connection::{Connection, Phase};
@@ -29,27 +27,24 @@ use crate::pending::{Ended, Pending, PendingClaim, PendingEnd};
 pub(crate) const WITHDRAWN_KEPT: Duration = Duration::from_secs(60);
 
 impl Core {
-    /// A session was claimed: its previous connection ends, a will that is now due is published, and a wiped session is
+    /// A session was claimed: its previous connection ends, its will that is now due is published, and a wiped session is
     /// forgotten.
-    pub(crate) fn take_over(&self, claimed: &Claimed, clean_start: bool, now: Now) {
+    pub(crate) fn take_over(&self, claimed: &Claimed, now: Now) {
         if let Some(previous) = &claimed.previous {
-            // A delayed will is not sent when the session goes on before its delay has passed [MQTT-3.1.3-9].
-            let due = |will: &StoredWill| will.delay == 0 || clean_start || !claimed.session_present;
-            self.displace(previous, due, now);
+            self.displace(previous, now);
         }
         if let Some(session) = claimed.wiped {
             self.route(RoutingRequest::Forget { session });
         }
     }
 
-    fn displace(&self, previous: &PreviousOwner, due: impl Fn(&StoredWill) -> bool, now: Now) {
-        let will = previous.will.as_ref().filter(|will| due(will));
-        let will = will.map(|will| published_will(&will.message, now));
+    fn displace(&self, previous: &PreviousOwner, now: Now) {
+        let will = previous.will.clone();
         let address = Address::from_u64(previous.address);
         let own = self.shared.is_own(previous.token);
         match self.shared.mailboxes.cores.get(usize::from(address.core())).filter(|_| own) {
             Some(mailbox) => mailbox.send(Control::TakenOver(TakenOver { address, will })),
-            None => will.iter().for_each(|will| self.publish_will(will, None, now)),
+            None => will.iter().for_each(|will| self.publish_kept(will, now)),
         }
     }
 
@@ -61,9 +56,16 @@ impl Core {
             connection.close(self, Close::taken_over(), now);
         }
         let withdrawn = self.withdrawn.borrow_mut().remove(&taken.address).is_some();
-        if let Some(will) = taken.will.as_ref().filter(|_| !withdrawn) {
-            self.publish_will(will, None, now);
+        match &taken.will {
+            Some(will) if withdrawn => self.ask_store(Request::WithdrawWill { will: will.session }),
+            Some(will) => self.publish_kept(will, now),
+            None => {}
         }
+    }
+
+    /// Publishes a will that waits in the store, which sees to it that nobody else does.
+    fn publish_kept(&self, will: &DueWill, now: Now) {
+        self.publish_will(&published_will(&will.message, now), Once::Will(will.session), now);
     }
 
     /// An accepted connection is over: its end is recorded, and the record decides whether the will is published.
@@ -166,14 +168,14 @@ impl Core {
         }
         // Without a record of the end, the store still has the will with the connection, and the next process finds both.
         if let Some(will) = pending.will.filter(|_| result.is_ok()) {
-            self.publish_will(&will, Some(Once::Will(pending.session)), self.now());
+            self.publish_will(&will, Once::Will(pending.session), self.now());
         }
     }
 
     /// Publishes a will; at QoS ≥ 1 nobody waits for its acknowledgement.
-    fn publish_will(&self, will: &Arc<Message>, once: Option<Once>, now: Now) {
+    fn publish_will(&self, will: &Arc<Message>, once: Once, now: Now) {
         let message = Arc::new(Message { received_at: now.wall, ..(**will).clone() });
         tracing::debug!(topic = %message.topic, "will published");
-        self.route(RoutingRequest::Publish { ticket: None, message, from: None, once });
+        self.route(RoutingRequest::Publish { ticket: None, message, from: None, once: Some(once) });
     }
 }

@@ -11,8 +11,8 @@ use fleethaven_fabric::Delivery;
 use fleethaven_fabric::delivery::{Address, Push};
 use fleethaven_pki::CertificateId;
 use fleethaven_session::Close;
-use fleethaven_storage::Wake;
-use fleethaven_types::{Message, QoS, SessionId};
+use fleethaven_storage::{DueWill, Wake};
+use fleethaven_types::{QoS, SessionId};
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use prometheus::IntGauge;
@@ -55,7 +55,7 @@ pub(crate) enum Control {
 pub(crate) struct TakenOver {
     pub(crate) address: Address,
     /// Its will, if that is to be published: unless it turns out that the client had sent DISCONNECT in time.
-    pub(crate) will: Option<Arc<Message>>,
+    pub(crate) will: Option<DueWill>,
 }
 
 /// A connection's place on a core, counted from the moment it is accepted until it is gone.
@@ -254,7 +254,7 @@ impl Delivery for Mailboxes {
 mod tests {
     use fleethaven_fabric::delivery::{Origin, Target};
     use fleethaven_storage::SessionId;
-    use fleethaven_types::{Publisher, Scope, Timestamp};
+    use fleethaven_types::{Message, Publisher, Scope, Timestamp};
     use prometheus::Registry;
 
     use super::*;

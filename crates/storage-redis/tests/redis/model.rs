@@ -276,6 +276,8 @@ impl<'a> Side<'a> {
             Completion::Claimed { result: Ok(mut claimed), .. } => {
                 let (session, wiped) = (self.name(claimed.session), claimed.wiped.map(|id| self.name(id)));
                 (claimed.session, claimed.wiped) = (SessionId(0), None);
+                // Wills are not kept beyond their connection on Redis yet.
+                claimed.previous.iter_mut().for_each(|previous| previous.will = None);
                 claimed.subscriptions = sorted(claimed.subscriptions);
                 format!("{session} {wiped:?} {claimed:?}")
             }

@@ -43,17 +43,13 @@ fn first_claim(store: &mut dyn Instance) {
 
 fn takeover(store: &mut dyn Instance) {
     let mut caller = Caller::new(store);
-    let first = caller.claim(Claim { will: Some(will("bye")), ..claim("a", token(1, 1)) });
+    let first = caller.claim(claim("a", token(1, 1)));
     let second = caller.claim(claim("a", token(1, 2)));
     assert!(second.session_present);
     assert_eq!(second.session, first.session);
     assert!(second.version_number > first.version_number);
-    let expected = PreviousOwner {
-        token: token(1, 1),
-        address: 100,
-        will: Some(will("bye")),
-        version_number: first.version_number,
-    };
+    let expected =
+        PreviousOwner { token: token(1, 1), address: 100, will: None, version_number: first.version_number };
     assert_eq!(second.previous, Some(expected));
     caller.end(second.session, token(1, 2), 3600, START).unwrap();
     assert_eq!(caller.claim(claim("a", token(1, 3))).previous, None, "an ended connection is no owner");

@@ -6,6 +6,7 @@ use fleethaven_types::Timestamp;
 
 use super::caller::*;
 use super::{Case, Instance, START};
+use crate::request::TAKEN_OVER_WILL_WAITS;
 use crate::*;
 
 pub(super) const CASES: &[(&str, Case)] = &[
@@ -15,6 +16,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("the end of the session ends the wait", hastened),
     ("a crash neither loses nor repeats a will", crashes),
     ("the wills of a dead process wait", orphaned),
+    ("the will of a connection that is taken over waits for its gateway, then for anyone", taken_over),
 ];
 
 fn at(seconds: u64) -> Timestamp {
@@ -112,6 +114,38 @@ fn crashes(store: &mut dyn Instance) {
     assert!(caller.claim(Claim { now: at(5), ..claim("lasting", token(2, 1)) }).session_present);
     store.crash();
     assert_eq!(due(store, 1000), [""; 0]);
+}
+
+/// Takes a connection with a will over and returns what the claim tells of it.
+fn take_over(caller: &mut Caller, client: &str, number: u64, delay: u32, claimant: Claim) -> Option<DueWill> {
+    let will = Some(StoredWill { delay, ..will(client) });
+    caller.claim(Claim { will, ..claim(client, token(1, number)) });
+    caller.claim(claimant).previous.unwrap().will
+}
+
+fn taken_over(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let wait = TAKEN_OVER_WILL_WAITS.as_secs();
+    let again = |client, number| claim(client, token(1, number));
+    assert_eq!(take_over(&mut caller, "goes on", 1, 10, again("goes on", 2)), None);
+    let clean = Claim { clean_start: true, ..again("wiped", 4) };
+    let wiped = take_over(&mut caller, "wiped", 3, 10, clean).unwrap();
+    let polite = take_over(&mut caller, "polite", 5, 0, again("polite", 6)).unwrap();
+    // The second connection has a will of its own, and it is the second's.
+    let second = Claim { will: Some(will("second")), ..again("first", 8) };
+    let first = take_over(&mut caller, "first", 7, 0, second).unwrap();
+    assert_eq!((payload(&wiped.message), payload(&first.message)), ("wiped".into(), "first".into()));
+    assert_eq!(due(store, wait - 1), [""; 0], "its gateway is asked first");
+    caller.tell(Request::WithdrawWill { will: polite.session });
+    assert_eq!(publish(&mut caller, polite.session), Err(Error::AlreadyDone));
+    assert_eq!(publish(&mut caller, wiped.session), Ok(vec![]));
+    store.crash();
+    assert_eq!(due(store, wait), ["first"]);
+    let mut caller = Caller::new(store);
+    assert_eq!(publish(&mut caller, first.session), Ok(vec![]));
+    assert_eq!(publish(&mut caller, first.session), Err(Error::AlreadyDone));
+    store.sessions().end_orphans(2, START).unwrap();
+    assert_eq!(due(store, wait), ["second"]);
 }
 
 fn orphaned(store: &mut dyn Instance) {
