@@ -74,6 +74,7 @@ impl Load {
             retained: RetainedChange::Keep,
             replaces: None,
             once: None,
+            fence: None,
         }))
     }
 

@@ -61,6 +61,7 @@ fn publish(session: SessionId, message: &Arc<Message>) -> Request {
         retained: RetainedChange::Keep,
         replaces: None,
         once: None,
+        fence: None,
     }))
 }
 

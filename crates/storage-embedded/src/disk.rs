@@ -36,6 +36,8 @@ pub(crate) struct Disk {
     pub(crate) received: Keyspace,
     /// Session → `WaitingWillRow`.
     pub(crate) wills: Keyspace,
+    /// Topic slot → epoch below which nothing is written.
+    pub(crate) fences: Keyspace,
     /// Body id → `MessageRow`.
     pub(crate) bodies: Keyspace,
     /// Rule entry → deliveries and `RuleRow`.
@@ -70,6 +72,7 @@ impl Disk {
             groups: keyspace("groups")?,
             received: keyspace("received")?,
             wills: keyspace("wills")?,
+            fences: keyspace("fences")?,
             bodies: keyspace("bodies")?,
             rules: keyspace("rules")?,
             dead_letters: keyspace("dead-letters")?,

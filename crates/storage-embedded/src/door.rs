@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use fleethaven_storage::{Completion, DurablePublish, Error, Request, Wake};
+use fleethaven_storage::{Completion, Error, Request, Wake};
 use parking_lot::{Condvar, Mutex};
 
 use crate::engine::Engine;
@@ -73,7 +73,7 @@ impl Door {
             return;
         }
         port.requests.fetch_add(requests.len(), Ordering::Relaxed);
-        port.bytes.fetch_add(requests.iter().map(weight).sum(), Ordering::Relaxed);
+        port.bytes.fetch_add(requests.iter().map(Request::weight).sum(), Ordering::Relaxed);
         port.inbox.lock().append(requests);
         if port.queued.swap(true, Ordering::AcqRel) {
             return;
@@ -191,70 +191,8 @@ impl Port {
     fn refuse(&self, error: &Error) {
         let mut requests = Vec::new();
         self.take(&mut requests);
-        let (count, bytes) = (requests.len(), requests.iter().map(weight).sum());
-        let mut completions = requests.into_iter().filter_map(|r| refusal(r, error)).collect();
+        let (count, bytes) = (requests.len(), requests.iter().map(Request::weight).sum());
+        let mut completions = requests.into_iter().filter_map(|request| request.refuse(error)).collect();
         self.complete(&mut completions, count, bytes);
-    }
-}
-
-/// What a request counts against a lane's byte bound.
-pub(crate) fn weight(request: &Request) -> usize {
-    let variable = match request {
-        Request::Publish(publish) => {
-            publish.message.topic.len() + publish.message.payload.len() + 64 * publish.queues.len()
-        }
-        Request::Trim { entries, .. }
-        | Request::Release { entries, .. }
-        | Request::AcknowledgeShares { entries, .. }
-        | Request::ReleaseShares { entries, .. } => 8 * entries.len(),
-        Request::ForgetReceived { packet_ids, .. } => 2 * packet_ids.len(),
-        Request::CompareTails { known, .. } => 16 * known.len(),
-        Request::Subscribe { subscriptions, .. } => 64 * subscriptions.len(),
-        _ => 0,
-    };
-    128 + variable
-}
-
-/// The completion of a request that was not carried out.
-fn refusal(request: Request, error: &Error) -> Option<Completion> {
-    let error = error.clone();
-    Some(match request {
-        Request::Claim(claim) => Completion::Claimed { ticket: claim.ticket, result: Err(error) },
-        Request::Subscribe { ticket, .. }
-        | Request::Unsubscribe { ticket, .. }
-        | Request::Release { ticket, .. }
-        | Request::ForgetReceived { ticket, .. } => Completion::Done { ticket, result: Err(error) },
-        Request::End(end) => Completion::Done { ticket: end.ticket, result: Err(error) },
-        Request::Publish(publish) => {
-            let DurablePublish { ticket, message, once, .. } = *publish;
-            Completion::Published { ticket, message, once, result: Err(error) }
-        }
-        Request::ReadQueue { ticket, .. } => Completion::QueueRead { ticket, result: Err(error) },
-        Request::ReadRetained { ticket, .. } => Completion::Retained { ticket, result: Err(error) },
-        Request::OpenGroup(open) => Completion::GroupOpened { ticket: open.ticket, result: Err(error) },
-        Request::ClaimShares { ticket, group, .. } => {
-            Completion::SharesClaimed { ticket, group, result: Err(error) }
-        }
-        Request::CompareTails { ticket, .. } => Completion::Tails { ticket, result: Err(error) },
-        Request::Trim { .. }
-        | Request::WithdrawWill { .. }
-        | Request::CloseGroup { .. }
-        | Request::AcknowledgeShares { .. }
-        | Request::ReleaseShares { .. } => return None,
-    })
-}
-
-/// Turns a completion into one that says that its batch could not be written.
-pub(crate) fn fail(completion: &mut Completion, error: &Error) {
-    let error = error.clone();
-    match completion {
-        Completion::Claimed { result, .. } => *result = Err(error),
-        Completion::Done { result, .. } => *result = Err(error),
-        Completion::Published { result, .. } => *result = Err(error),
-        Completion::QueueRead { result, .. } => *result = Err(error),
-        Completion::GroupOpened { result, .. } => *result = Err(error),
-        Completion::SharesClaimed { result, .. } => *result = Err(error),
-        Completion::Retained { result, .. } => *result = Err(error),
-        Completion::Tails { result, .. } => *result = Err(error),
     }
 }

@@ -1,7 +1,7 @@
 //! Ends of connections and of sessions.
 
 use fleethaven_storage::request::Orphan;
-use fleethaven_storage::{ConnectionEnd, EntryId, Error, SessionRecord, StoredWill};
+use fleethaven_storage::{ConnectionEnd, Dead, EntryId, Error, SessionRecord, StoredWill};
 use fleethaven_types::Timestamp;
 
 use crate::engine::Engine;
@@ -71,9 +71,9 @@ impl Engine {
         }
     }
 
-    /// Ends the connections that belong to another incarnation than `current`.
-    pub(crate) fn end_orphans(&mut self, current: u64, now: Timestamp) -> Vec<Orphan> {
-        let ids = self.sessions.orphans(current);
+    /// Ends the connections of dead processes.
+    pub(crate) fn end_orphans(&mut self, dead: Dead, now: Timestamp) -> Vec<Orphan> {
+        let ids = self.sessions.orphans(dead);
         ids.into_iter().filter_map(|id| self.end_orphan(id, now)).collect()
     }
 

@@ -8,7 +8,8 @@ use fleethaven_types::Timestamp;
 
 use crate::bodies::Bodies;
 use crate::disk::{Disk, meta};
-use crate::door::{self, Door, Port, Work};
+use crate::door::{Door, Port, Work};
+use crate::fences::Fences;
 use crate::groups::Groups;
 use crate::recent::Recent;
 use crate::retained::Retained;
@@ -38,6 +39,7 @@ pub(crate) struct Engine {
     pub(crate) sessions: Sessions,
     pub(crate) groups: Groups,
     pub(crate) wills: Wills,
+    pub(crate) fences: Fences,
     pub(crate) bodies: Bodies,
     /// Queue entries whose messages are cached, by session or group and entry.
     pub(crate) recent: Recent<(u64, u64)>,
@@ -110,7 +112,7 @@ impl Engine {
             door.close(&error.to_string());
             let error = door.unavailable();
             let completions = rounds.iter_mut().flat_map(|round| &mut round.completions);
-            completions.for_each(|completion| door::fail(completion, &error));
+            completions.for_each(|completion| completion.fail(&error));
         } else {
             finishes.into_iter().for_each(|finish| finish());
         }
@@ -123,7 +125,7 @@ impl Engine {
     fn round(&mut self, port: Arc<Port>) -> Round {
         let mut requests = Vec::new();
         port.take(&mut requests);
-        let (count, bytes) = (requests.len(), requests.iter().map(door::weight).sum());
+        let (count, bytes) = (requests.len(), requests.iter().map(Request::weight).sum());
         let mut completions = Vec::with_capacity(count);
         completions.extend(requests.into_iter().filter_map(|request| self.carry_out(request)));
         Round { port, completions, requests: count, bytes }
@@ -184,6 +186,7 @@ impl Engine {
                 let result = self.read_retained(scope, &filter, after.as_ref(), max_entries);
                 Completion::Retained { ticket, result }
             }
+            Request::RaiseFence { ticket, slots } => done(ticket, self.raise_fences(&slots)),
             Request::CompareTails { ticket, known } => {
                 Completion::Tails { ticket, result: Ok(self.compare_tails(&known)) }
             }

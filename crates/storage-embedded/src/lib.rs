@@ -11,7 +11,7 @@
 //! - `engine`: the thread's state and its loop
 //! - `claim`, `ending`, `subscribing`, `publish`, `exactly_once`, `sharing`, `reading`: what the engine does with each
 //!   request
-//! - `sessions`, `queue`, `groups`, `bodies`, `wills`, `versions`, `recent`: the tables it keeps in memory
+//! - `sessions`, `queue`, `groups`, `bodies`, `wills`, `fences`, `versions`, `recent`: the tables it keeps in memory
 //! - `retained`, `rules`: the retained messages and the rules queue, which other threads read directly
 //! - `disk`, `keys`, `record`, `opening`: the keyspaces, their keys and values, and rebuilding the tables at open
 //! - `witness`: [`Witness`], which knows how much was durable when the journal is damaged
@@ -26,6 +26,7 @@ mod door;
 mod ending;
 mod engine;
 mod exactly_once;
+mod fences;
 mod groups;
 mod keys;
 mod lane;

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fjall::{Keyspace, Slice};
+use fleethaven_storage::Fence;
 
 use crate::bodies::Bodies;
 use crate::disk::{Disk, meta};
 use crate::engine::Engine;
+use crate::fences::Fences;
 use crate::groups::{Group, Groups};
 use crate::queue::Slot;
 use crate::recent::Recent;
@@ -96,6 +98,7 @@ impl Engine {
             sessions: Sessions::default(),
             groups: Groups::default(),
             wills: Wills::default(),
+            fences: Fences::default(),
             bodies: Bodies::default(),
             recent: Recent::new(options.queue_cache_bytes),
             marks: Vec::new(),
@@ -115,6 +118,7 @@ impl Engine {
         engine.read_queues(&reader)?;
         engine.read_received(&reader)?;
         engine.read_wills(&reader)?;
+        engine.read_fences(&reader)?;
         engine.read_retained_index(&reader)?;
         engine.read_rules(&reader)?;
         Ok(engine)
@@ -184,6 +188,15 @@ impl Engine {
             let session = keys::split_number(key).ok_or(KEY)?;
             wills.insert(session, decode::<WaitingWillRow>(value)?.try_into()?);
             Ok(())
+        })
+    }
+
+    fn read_fences(&mut self, reader: &Reader) -> Result<(), Error> {
+        let fences = &mut self.fences;
+        reader.scan(&self.disk.fences, "fences", |key, value| {
+            let slot = keys::split_number(key).and_then(|slot| u16::try_from(slot).ok()).ok_or(KEY)?;
+            let epoch = keys::split_number(value).ok_or(record::Error::Field("epoch"))?;
+            fences.raise(Fence { slot, epoch }).map_err(|_| KEY)
         })
     }
 

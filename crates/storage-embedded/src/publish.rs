@@ -41,7 +41,10 @@ impl<'a> Copies<'a> {
 impl Engine {
     /// Queues, retained store and rules queue, in this turn's batch.
     pub(crate) fn publish(&mut self, publish: DurablePublish) -> Completion {
-        let DurablePublish { ticket, message, queues, rules, retained, replaces, once } = publish;
+        let DurablePublish { ticket, message, queues, rules, retained, replaces, once, fence } = publish;
+        if let Some(Err(error)) = fence.map(|fence| self.fences.check(fence)) {
+            return Completion::Published { ticket, message, once, result: Err(error) };
+        }
         if let Some(Err(error)) = once.map(|once| self.once(once)) {
             return Completion::Published { ticket, message, once, result: Err(error) };
         }

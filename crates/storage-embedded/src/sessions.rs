@@ -5,7 +5,9 @@ use std::num::NonZeroU16;
 use std::ops::Bound;
 use std::time::Duration;
 
-use fleethaven_storage::{ClientRecord, OwnerToken, SessionId, SessionRecord, StoredWill, Subscription};
+use fleethaven_storage::{
+    ClientRecord, Dead, OwnerToken, SessionId, SessionRecord, StoredWill, Subscription,
+};
 use fleethaven_types::{Scope, Timestamp, Utf8Bytes};
 use rustc_hash::FxHashMap;
 
@@ -246,12 +248,12 @@ impl Sessions {
         ids.filter_map(|id| self.by_id.get(id))
     }
 
-    /// Sessions whose owner belongs to another incarnation than `current`, in order of id.
-    pub(crate) fn orphans(&self, current: u64) -> Vec<u64> {
-        let foreign = |session: &&Session| {
-            session.connection.as_ref().is_some_and(|connection| connection.token.incarnation != current)
+    /// Sessions whose owner is dead, in order of id.
+    pub(crate) fn orphans(&self, dead: Dead) -> Vec<u64> {
+        let orphaned = |session: &&Session| {
+            session.connection.as_ref().is_some_and(|connection| dead.is(connection.token.incarnation))
         };
-        let mut ids: Vec<u64> = self.by_id.values().filter(foreign).map(|session| session.id).collect();
+        let mut ids: Vec<u64> = self.by_id.values().filter(orphaned).map(|session| session.id).collect();
         ids.sort_unstable();
         ids
     }

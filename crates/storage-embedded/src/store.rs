@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use fleethaven_storage::request::{DueWill, Orphan};
 use fleethaven_storage::rule_queue::BoxFuture;
 use fleethaven_storage::{
-    ClientRecord, Error, GroupId, GroupRecord, Lane, OpenGroup, RetainedStore, RetainedTopic, RuleEntry,
-    RuleEntryId, RuleQueue, SessionRecord, SessionStore, Wake,
+    ClientRecord, Dead, Error, GroupId, GroupRecord, Lane, OpenGroup, RetainedStore, RetainedTopic,
+    RuleEntry, RuleEntryId, RuleQueue, SessionRecord, SessionStore, Wake,
 };
 use fleethaven_types::{Message, Scope, Timestamp};
 use parking_lot::Mutex;
@@ -119,8 +119,8 @@ impl SessionStore for EmbeddedStore {
         self.door.ask(page)
     }
 
-    fn end_orphans(&self, current: u64, now: Timestamp) -> Result<Vec<Orphan>, Error> {
-        self.door.ask(move |engine| engine.end_orphans(current, now))
+    fn end_orphans(&self, dead: Dead, now: Timestamp) -> Result<Vec<Orphan>, Error> {
+        self.door.ask(move |engine| engine.end_orphans(dead, now))
     }
 
     fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionRecord>, Error> {

@@ -109,6 +109,7 @@ fn publish(number: u64, claimed: &Claimed) -> Request {
         retained: RetainedChange::Set,
         replaces: None,
         once: Some(once),
+        fence: None,
     }))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fleethaven_storage::record::{MessageRow, RuleRow, SubscriptionRow, WillRow, encode, message_cost};
 use fleethaven_storage::{
     Append, Appended, Claim, Claimed, ClaimedShares, Completion, ConnectionEnd, DurablePublish, EntryId,
-    Error, OwnerToken, PreviousOwner, QueuedMessage, Request, RetainedChange, SessionId, Subscription,
+    Error, Fence, OwnerToken, PreviousOwner, QueuedMessage, Request, RetainedChange, SessionId, Subscription,
     Ticket,
 };
 use fleethaven_types::{Message, QoS};
@@ -16,8 +16,8 @@ use crate::client::{Batch, Replies};
 use crate::delivery::DeliveryRow;
 use crate::depth::Depth;
 use crate::keys::{self, Keys};
+use crate::not_built::{is_refused, no_exactly_once, no_groups};
 use crate::options::Options;
-use crate::refusal::{is_refused, no_exactly_once, no_groups, refusal};
 use crate::script::{Call, Op, Place};
 use crate::{Stats, reply};
 
@@ -29,6 +29,8 @@ const READ_BYTES: usize = 16 << 20;
 enum Pending {
     Claim(Ticket, Place),
     Done(Ticket, Place),
+    /// Done when all partitions say so.
+    All(Ticket, Vec<Place>),
     Read(Ticket, Place),
     Publish(Box<Publishing>),
     /// It needs nothing of Redis.
@@ -41,6 +43,8 @@ struct Publishing {
     queues: Vec<(Append, Outcome)>,
     retained: Option<Place>,
     rule: Option<Place>,
+    /// What each partition says of the topic slot's fence.
+    guards: Vec<Place>,
 }
 
 /// What becomes of an append.
@@ -55,13 +59,21 @@ pub(crate) struct Building<'a> {
     keys: &'a Keys,
     batch: Batch,
     by_partition: FxHashMap<u8, usize>,
+    /// The fence that guards what is pushed next to a partition.
+    guards: FxHashMap<u8, (Option<Fence>, Place)>,
     pending: Vec<Pending>,
 }
 
 impl<'a> Building<'a> {
     pub(crate) fn new(options: &'a Options, keys: &'a Keys) -> Self {
-        let (batch, by_partition, pending) = (Batch::default(), FxHashMap::default(), Vec::new());
-        Self { options, keys, batch, by_partition, pending }
+        Self {
+            options,
+            keys,
+            batch: Batch::default(),
+            by_partition: FxHashMap::default(),
+            guards: FxHashMap::default(),
+            pending: Vec::new(),
+        }
     }
 
     /// Whether it should go out before more is added.
@@ -73,7 +85,7 @@ impl<'a> Building<'a> {
     /// Adds a request other than a claim or a read of retained messages.
     pub(crate) fn add(&mut self, request: Request) {
         if is_refused(&request) {
-            let refused = refusal(request, &no_exactly_once());
+            let refused = request.refuse(&no_exactly_once());
             return self.pending.extend(refused.map(Pending::Answered));
         }
         match request {
@@ -103,6 +115,7 @@ impl<'a> Building<'a> {
                 let result = Ok(ClaimedShares::default());
                 self.pending.push(Pending::Answered(Completion::SharesClaimed { ticket, group, result }));
             }
+            Request::RaiseFence { ticket, slots } => self.raise(ticket, &slots),
             // Sessions read their queues when they are resumed; lost pushes of live ones are not found yet.
             Request::CompareTails { ticket, .. } => {
                 self.pending.push(Pending::Answered(Completion::Tails { ticket, result: Ok(Vec::new()) }));
@@ -185,14 +198,20 @@ impl<'a> Building<'a> {
     }
 
     fn publish(&mut self, publish: DurablePublish) {
-        let DurablePublish { ticket, message, queues, rules, retained, replaces, once: _ } = publish;
+        let DurablePublish { ticket, message, queues, rules, retained, replaces, once: _, fence } = publish;
+        let mut guards = Vec::new();
         let queues = match replaces {
-            None => self.append_all(&message, queues),
+            None => self.append_all(&message, queues, fence, &mut guards),
             // No group ever had it.
             Some(_) => queues.into_iter().map(|append| (append, Outcome::Known(Appended::Gone))).collect(),
         };
         let scope = message.publisher.scope;
         let partition = self.keys.of_topic(scope, &message.topic);
+        // Also a message that nothing must hold is matched by the slot's owner or by nobody.
+        let here = !rules.is_empty() || retained != RetainedChange::Keep;
+        if here || (fence.is_some() && guards.is_empty()) {
+            guards.extend(self.guard(partition, fence));
+        }
         let retained = self.keep(&message, retained, partition);
         let rule = (!rules.is_empty()).then(|| {
             let durable = message.qos > QoS::AtMostOnce;
@@ -201,12 +220,44 @@ impl<'a> Building<'a> {
             let entry = encode(&RuleRow::new(&message, &rules));
             self.push(partition, Op::Rule, &[limit.as_bytes(), &entry])
         });
-        let publishing = Publishing { ticket, message, queues, retained, rule };
+        let publishing = Publishing { ticket, message, queues, retained, rule, guards };
         self.pending.push(Pending::Publish(Box::new(publishing)));
     }
 
+    /// Has a partition compare `fence` before it carries out what is pushed next; the place of its answer.
+    fn guard(&mut self, partition: u8, fence: Option<Fence>) -> Option<Place> {
+        let standing = self.guards.get(&partition);
+        if let Some((_, place)) = standing.filter(|(standing, _)| *standing == fence) {
+            return Some(*place);
+        }
+        if standing.is_none() && fence.is_none() {
+            return None;
+        }
+        let words = fence.map(|fence| [fence.slot.to_string(), fence.epoch.to_string()]).unwrap_or_default();
+        let place = self.push(partition, Op::Guard, &words.each_ref().map(|word| word.as_bytes()));
+        self.guards.insert(partition, (fence, place));
+        Some(place)
+    }
+
+    /// Raises fences in every partition: each is to refuse what a former owner appends.
+    fn raise(&mut self, ticket: Ticket, slots: &[Fence]) {
+        let words: Vec<String> =
+            slots.iter().flat_map(|fence| [fence.slot.to_string(), fence.epoch.to_string()]).collect();
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        let places =
+            self.keys.partitions().map(|partition| self.push(partition, Op::Raise, &words)).collect();
+        self.batch.durable = true;
+        self.pending.push(Pending::All(ticket, places));
+    }
+
     /// Appends to each queue; the message goes once to each partition.
-    fn append_all(&mut self, message: &Message, queues: Vec<Append>) -> Vec<(Append, Outcome)> {
+    fn append_all(
+        &mut self,
+        message: &Message,
+        queues: Vec<Append>,
+        fence: Option<Fence>,
+        guards: &mut Vec<Place>,
+    ) -> Vec<(Append, Outcome)> {
         if queues.is_empty() {
             return Vec::new();
         }
@@ -223,6 +274,7 @@ impl<'a> Building<'a> {
             let partition = Keys::of_session(append.session.0);
             if !told.contains(&partition) {
                 told.push(partition);
+                guards.extend(self.guard(partition, fence));
                 self.push(partition, Op::Message, &[&encoded]);
             }
             let id = append.session.0.to_string();
@@ -342,14 +394,21 @@ impl Answers<'_> {
             Pending::Done(ticket, place) => {
                 Completion::Done { ticket, result: self.take(place).and_then(|value| done(&value)) }
             }
+            Pending::All(ticket, places) => {
+                let mut each =
+                    places.into_iter().map(|place| self.take(place).and_then(|value| done(&value)));
+                let result = each.find(Result::is_err).unwrap_or(Ok(()));
+                Completion::Done { ticket, result }
+            }
             Pending::Read(ticket, place) => {
                 let result = self.take(place).and_then(|value| self.queue_read(value));
                 Completion::QueueRead { ticket, result }
             }
             Pending::Answered(completion) => completion,
             Pending::Publish(publishing) => {
-                let Publishing { ticket, message, queues, retained, rule } = *publishing;
-                let result = self.published(queues, retained, rule);
+                let Publishing { ticket, message, queues, retained, rule, guards } = *publishing;
+                let passed = guards.into_iter().try_for_each(|place| self.peek(place).and_then(done));
+                let result = passed.and_then(|()| self.published(queues, retained, rule));
                 Completion::Published { ticket, message, once: None, result }
             }
         }
@@ -361,6 +420,14 @@ impl Answers<'_> {
         let replies = calls.get_mut(place.call).ok_or_else(|| reply::malformed("no such call"))?;
         let replies = replies.as_mut().map_err(|error| error.clone())?;
         replies.get_mut(place.reply).map(std::mem::take).ok_or_else(|| reply::malformed("too few replies"))
+    }
+
+    /// The reply at `place`, which others look at too.
+    fn peek(&self, place: Place) -> Result<&Value, Error> {
+        let calls = self.replies.as_ref().map_err(|error| error.clone())?;
+        let replies = calls.get(place.call).ok_or_else(|| reply::malformed("no such call"))?;
+        let replies = replies.as_ref().map_err(|error| error.clone())?;
+        replies.get(place.reply).ok_or_else(|| reply::malformed("too few replies"))
     }
 
     fn published(
@@ -416,6 +483,7 @@ pub(crate) fn refused(value: &Value) -> Error {
     match value {
         Value::BulkString(word) if word == b"NoSession" => Error::NoSession,
         Value::BulkString(word) if word == b"NotOwner" => Error::NotOwner,
+        Value::BulkString(word) if word == b"Fenced" => Error::Fenced,
         _ => reply::malformed("no refusal"),
     }
 }

@@ -7,7 +7,6 @@ use fleethaven_storage::{Completion, Error, Lane, Request, Wake};
 use parking_lot::{Condvar, Mutex};
 
 use crate::depth::Depth;
-use crate::refusal::{refusal, weight};
 
 /// One lane, as both sides see it.
 pub(crate) struct Port {
@@ -46,7 +45,7 @@ impl Port {
             return;
         }
         self.requests.fetch_add(requests.len(), Ordering::Relaxed);
-        self.bytes.fetch_add(requests.iter().map(weight).sum(), Ordering::Relaxed);
+        self.bytes.fetch_add(requests.iter().map(Request::weight).sum(), Ordering::Relaxed);
         let mut inbox = self.inbox.lock();
         inbox.requests.append(requests);
         drop(inbox);
@@ -97,8 +96,8 @@ impl Port {
             return;
         }
         let error = Error::Unavailable("the store is closed".to_owned());
-        let (count, bytes) = (requests.len(), requests.iter().map(weight).sum());
-        let mut completions = requests.into_iter().filter_map(|r| refusal(r, &error)).collect();
+        let (count, bytes) = (requests.len(), requests.iter().map(Request::weight).sum());
+        let mut completions = requests.into_iter().filter_map(|request| request.refuse(&error)).collect();
         self.complete(&mut completions, count, bytes);
     }
 }

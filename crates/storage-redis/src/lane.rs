@@ -8,7 +8,6 @@ use crate::batch::Building;
 use crate::client::{Client, Shared};
 use crate::depth::Depth;
 use crate::door::Port;
-use crate::refusal::{refusal, weight};
 use crate::retained;
 
 /// What the thread works with.
@@ -88,10 +87,10 @@ impl Turn {
     fn count(&mut self, request: &Request) {
         self.began = true;
         self.requests += 1;
-        self.bytes += weight(request);
+        self.bytes += request.weight();
     }
 
     fn refuse(&mut self, request: Request, error: &Error) {
-        self.completions.extend(refusal(request, error));
+        self.completions.extend(request.refuse(error));
     }
 }

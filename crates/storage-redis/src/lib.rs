@@ -13,7 +13,7 @@
 //! - `script`, `script/*.lua`: what is atomic, and how calls are encoded; `head.lua` lists all keys
 //! - `keys`: partitions and the writing of ids
 //! - `connection`, `durability`, `client`: one connection; what it must promise; sending until it is answered
-//! - `door`, `lane`, `batch`, `delivery`, `refusal`: from requests to calls and from replies to completions
+//! - `door`, `lane`, `batch`, `delivery`, `not_built`: from requests to calls and from replies to completions
 //! - `sessions`, `retained`, `merge`: reads that go over partitions
 //! - `rules`, `dead_letters`, `depth`: the rules queue
 //! - `reply`: reading answers
@@ -32,8 +32,8 @@ mod durability;
 mod keys;
 mod lane;
 mod merge;
+mod not_built;
 pub mod options;
-mod refusal;
 mod reply;
 mod retained;
 mod rules;

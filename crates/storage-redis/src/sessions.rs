@@ -1,7 +1,7 @@
 //! What is asked about sessions beside the lanes.
 
 use fleethaven_storage::request::Orphan;
-use fleethaven_storage::{ClientRecord, Error, SessionRecord};
+use fleethaven_storage::{ClientRecord, Dead, Error, SessionRecord};
 use fleethaven_types::{Scope, Timestamp};
 use redis::Value;
 
@@ -74,14 +74,18 @@ pub(crate) fn expire(
     Ok(expired)
 }
 
-/// Ends the connections that belong to another incarnation than `current`.
+/// Ends the connections of dead processes.
 pub(crate) fn end_orphans(
     client: &mut Client,
     keys: &Keys,
-    current: u64,
+    dead: Dead,
     now: Timestamp,
 ) -> Result<Vec<Orphan>, Error> {
-    let words = [current.to_string(), now.as_millis().to_string(), ORPHANS.to_string()];
+    let (which, incarnation) = match dead {
+        Dead::One(dead) => ("one", dead),
+        Dead::AllBut(living) => ("but", living),
+    };
+    let words = [which.to_owned(), incarnation.to_string(), now.as_millis().to_string(), ORPHANS.to_string()];
     let mut orphans = Vec::new();
     let mut partitions: Vec<u8> = keys.partitions().collect();
     while !partitions.is_empty() {

@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use fleethaven_storage::request::{DueWill, Orphan};
 use fleethaven_storage::rule_queue::BoxFuture;
 use fleethaven_storage::{
-    ClientRecord, Error, GroupId, GroupRecord, Lane, OpenGroup, RetainedStore, RetainedTopic, RuleEntry,
-    RuleEntryId, RuleQueue, SessionRecord, SessionStore, Wake,
+    ClientRecord, Dead, Error, GroupId, GroupRecord, Lane, OpenGroup, RetainedStore, RetainedTopic,
+    RuleEntry, RuleEntryId, RuleQueue, SessionRecord, SessionStore, Wake,
 };
 use fleethaven_types::{Message, Scope, Timestamp};
 use parking_lot::Mutex;
@@ -19,7 +19,7 @@ use crate::dead_letters::{self, DeadLetter};
 use crate::depth::Depth;
 use crate::door::{Port, RedisLane};
 use crate::lane::Worker;
-use crate::refusal::{no_exactly_once, no_groups};
+use crate::not_built::{no_exactly_once, no_groups};
 use crate::rules::{Claimer, Rules, Stop};
 use crate::{Options, Stats, reply, retained, sessions};
 
@@ -171,8 +171,8 @@ impl SessionStore for RedisStore {
         self.pool.with(|client| sessions::persistent(client, &self.shared.keys, after, limit))
     }
 
-    fn end_orphans(&self, current: u64, now: Timestamp) -> Result<Vec<Orphan>, Error> {
-        self.pool.with(|client| sessions::end_orphans(client, &self.shared.keys, current, now))
+    fn end_orphans(&self, dead: Dead, now: Timestamp) -> Result<Vec<Orphan>, Error> {
+        self.pool.with(|client| sessions::end_orphans(client, &self.shared.keys, dead, now))
     }
 
     fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionRecord>, Error> {

@@ -36,12 +36,11 @@ pub trait SessionStore: Send + Sync + 'static {
     /// at most `limit` records with ids above `after`.
     fn persistent_sessions(&self, after: u64, limit: usize) -> Result<Vec<SessionRecord>, Error>;
 
-    /// Connections that were live under another incarnation than `current`: that process is gone. Each is marked ended
-    /// by this call (persistent sessions start their expiry clock) and returned, once; its will waits for its delay from
-    /// now on.
+    /// Connections of processes that are gone. Each is marked ended by this call (persistent sessions start their expiry
+    /// clock) and returned, once; its will waits for its delay from now on.
     fn end_orphans(
         &self,
-        current: u64,
+        dead: crate::Dead,
         now: fleethaven_types::Timestamp,
     ) -> Result<Vec<crate::request::Orphan>, Error>;
 

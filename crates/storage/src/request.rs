@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use fleethaven_types::{Message, QoS, Scope, Timestamp, Utf8Bytes};
 
-use crate::{ClaimedShares, EntryId, Error, GroupId, Held, OpenGroup, OwnerToken, SessionId, Share, Ticket};
+use crate::{
+    ClaimedShares, EntryId, Error, Fence, GroupId, Held, OpenGroup, OwnerToken, SessionId, Share, Ticket,
+};
 
 /// One thing asked of the store. Variants without a ticket have no completion.
 #[derive(Debug)]
@@ -141,6 +143,15 @@ pub enum Request {
         /// At most so many.
         max_entries: usize,
     },
+    /// Raise the fences of slots to these epochs, as their new owner → [`Completion::Done`]. From then on what names a lower
+    /// epoch is refused with [`Error::Fenced`], and writes nothing. One that is higher already stays as it is, and the answer is
+    /// [`Error::Fenced`]: another is the owner.
+    RaiseFence {
+        /// Returned with the completion.
+        ticket: Ticket,
+        /// Slots with the epochs of their owner.
+        slots: Vec<Fence>,
+    },
     /// Which of these queues reach further than their caller knows → [`Completion::Tails`].
     CompareTails {
         /// Returned with the completion.
@@ -225,6 +236,9 @@ pub struct DurablePublish {
     pub replaces: Option<(GroupId, Held)>,
     /// What makes sure that it happens once; checked and changed in the same batch.
     pub once: Option<Once>,
+    /// The topic's slot, and the epoch under which the message was matched; below the slot's fence it is refused with
+    /// [`Error::Fenced`]. Also one that nothing must hold is checked. `None` where there is one router.
+    pub fence: Option<Fence>,
 }
 
 /// Why a message that is handed to the store again is not published again: [`Error::AlreadyDone`].
@@ -358,6 +372,25 @@ pub struct DueWill {
     pub message: Arc<Message>,
 }
 
+/// Gateway processes that are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dead {
+    /// The one of this incarnation: its lease has ended.
+    One(u64),
+    /// All but this one: it is the only process there is.
+    AllBut(u64),
+}
+
+impl Dead {
+    /// Whether the process of `incarnation` is meant.
+    pub fn is(self, incarnation: u64) -> bool {
+        match self {
+            Self::One(dead) => incarnation == dead,
+            Self::AllBut(living) => incarnation != living,
+        }
+    }
+}
+
 /// A client record whose gateway is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
@@ -454,8 +487,8 @@ pub enum Completion {
         /// What was found.
         result: Result<Box<Claimed>, Error>,
     },
-    /// To [`Request::Subscribe`], [`Request::Unsubscribe`], [`Request::Release`], [`Request::ForgetReceived`] and
-    /// [`Request::End`].
+    /// To [`Request::Subscribe`], [`Request::Unsubscribe`], [`Request::Release`], [`Request::ForgetReceived`],
+    /// [`Request::RaiseFence`] and [`Request::End`].
     Done {
         /// Of the request.
         ticket: Ticket,

@@ -1,8 +1,8 @@
 //! The behaviour every store must show. A store's own tests implement [`Harness`] and call [`run`].
 //!
 //! - `caller`: a lane driven as a gateway core would, one answer at a time
-//! - `sessions`, `queues`, `groups`, `exactly_once`, `wills`, `rules`, `retained`: the cases, each a story told to a fresh
-//!   store
+//! - `sessions`, `queues`, `groups`, `exactly_once`, `wills`, `fences`, `rules`, `retained`: the cases, each a story told to a
+//!   fresh store
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -12,6 +12,7 @@
 
 mod caller;
 mod exactly_once;
+mod fences;
 mod groups;
 mod queues;
 mod retained;
@@ -62,6 +63,7 @@ const CASES: &[(&str, &[(&str, Case)])] = &[
     ("groups", groups::CASES),
     ("exactly once", exactly_once::CASES),
     ("wills", wills::CASES),
+    ("fences", fences::CASES),
     ("rules", rules::CASES),
     ("retained", retained::CASES),
 ];

@@ -13,7 +13,7 @@ use fleethaven_registry::{Action, Command};
 use fleethaven_router::{Publisher, Router};
 use fleethaven_session::{DisconnectReason, Now, published_will};
 use fleethaven_storage::request::{DueWill, Orphan};
-use fleethaven_storage::{Error, Once, SessionStore};
+use fleethaven_storage::{Dead, Error, Once, SessionStore};
 use fleethaven_types::{Message, Scope};
 use tokio::task::JoinSet;
 
@@ -35,7 +35,7 @@ pub(crate) async fn end_orphans(
     identity: &IdentityCache,
 ) -> Result<usize, Error> {
     let ending = store.clone();
-    let orphans = blocking(move || ending.end_orphans(incarnation, clock::now())).await?;
+    let orphans = blocking(move || ending.end_orphans(Dead::AllBut(incarnation), clock::now())).await?;
     let mut telling = JoinSet::new();
     for event in orphans.iter().filter_map(|orphan| disconnected(orphan, router, identity)) {
         let publisher = publisher.clone();

@@ -132,6 +132,7 @@ impl Core {
                 retained,
                 replaces: None,
                 once: None,
+                fence: None,
             })));
             return true;
         }

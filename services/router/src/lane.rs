@@ -145,7 +145,8 @@ impl Lane {
             return;
         }
         let ticket = ticket.unwrap_or(NOBODY);
-        let publish = DurablePublish { ticket, message, queues, rules, retained, replaces: None, once };
+        let publish =
+            DurablePublish { ticket, message, queues, rules, retained, replaces: None, once, fence: None };
         self.staged.durable.push(Request::Publish(Box::new(publish)));
         if !matched && ticket != NOBODY {
             self.unmatched.insert(ticket);

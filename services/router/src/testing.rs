@@ -9,7 +9,7 @@ use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
 use fleethaven_quotas::Accounts;
 use fleethaven_storage::request::{DueWill, Orphan};
 use fleethaven_storage::{
-    Append, Appended, ClientRecord, Completion, DurablePublish, EntryId, Error, GroupId, GroupRecord,
+    Append, Appended, ClientRecord, Completion, Dead, DurablePublish, EntryId, Error, GroupId, GroupRecord,
     Lane as StoreLane, Once, OpenGroup, Request, RetainedChange, RuleRef, SessionId, SessionRecord,
     SessionStore, Subscription, Ticket, Wake,
 };
@@ -109,7 +109,7 @@ impl SessionStore for Handle {
         Ok(records.iter().filter(|record| record.session.0 > after).take(limit).cloned().collect())
     }
 
-    fn end_orphans(&self, _: u64, _: Timestamp) -> Result<Vec<Orphan>, Error> {
+    fn end_orphans(&self, _: Dead, _: Timestamp) -> Result<Vec<Orphan>, Error> {
         Ok(Vec::new())
     }
 

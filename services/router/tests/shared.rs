@@ -14,7 +14,7 @@ use fleethaven_quotas::Accounts;
 use fleethaven_router::metrics::Metrics;
 use fleethaven_router::{Lane, Options, Router};
 use fleethaven_storage::{
-    Claim, Claimed, Completion, ConnectionEnd, EntryId, Error, GroupId, Held, Lane as StoreLane, Once,
+    Claim, Claimed, Completion, ConnectionEnd, Dead, EntryId, Error, GroupId, Held, Lane as StoreLane, Once,
     OwnerToken, Request, SessionId, SessionStore, Share, Subscription, Ticket, Wake,
 };
 use fleethaven_storage_embedded::{EmbeddedStore, Options as StoreOptions};
@@ -287,7 +287,7 @@ impl<'a> World<'a> {
         (self.store, self.lane, self.mailbox) = (store, lane, mailbox);
         self.incarnation += 1;
         self.publisher = None;
-        self.store.end_orphans(self.incarnation, NOW).unwrap();
+        self.store.end_orphans(Dead::AllBut(self.incarnation), NOW).unwrap();
     }
 
     /// Publishes; what is to happen once is asked for twice, as after a takeover.

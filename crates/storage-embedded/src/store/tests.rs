@@ -110,6 +110,7 @@ fn publish(session: u64, qos: QoS, ruled: bool) -> Request {
         retained: RetainedChange::Keep,
         replaces: None,
         once: None,
+        fence: None,
     }))
 }
 
@@ -287,6 +288,7 @@ fn a_shared_body_is_freed_with_its_last_reference() {
         retained: RetainedChange::Keep,
         replaces: None,
         once: None,
+        fence: None,
     })));
     drop(store);
     let store = open(&dir, options());

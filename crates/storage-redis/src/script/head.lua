@@ -15,6 +15,7 @@
 --   sessions    persistent ones, by id                  deadlines  those that expire, by time
 --   gateways    incarnations with live sessions         g:N   sessions owned by incarnation N
 --   r:SCOPE     hash: topic -> retained message         t:SCOPE  its topics    x:SCOPE  expiry of those that have one
+--   fences      hash: topic slot -> the epoch below which nothing is written
 --   rules       stream of rule entries, group "workers" w:NAME   lease of a worker
 --   dead        dead letters, by time                   letters  hash: rule entry -> dead letter
 --
@@ -50,6 +51,38 @@ local function current_generation()
     end
   end
   return generation
+end
+
+-- Whether what follows was matched by a router that is no owner of its topic's slot any more: it is not to be written.
+local fenced = false
+
+-- Whether an epoch is below another; they may exceed 2^53.
+local function below(epoch, other)
+  return #epoch < #other or (#epoch == #other and epoch < other)
+end
+
+-- Guard what follows: topic slot and epoch, empty for what is matched by no router's slot.
+function ops.guard()
+  local slot, epoch = take(), take()
+  local raised = slot ~= '' and call('HGET', root .. ':fences', slot)
+  fenced = raised and below(epoch, raised)
+  return fenced and 'Fenced' or 'ok'
+end
+
+-- Raise fences: topic slot and epoch of each. Each is written, also one that stands already, so that WAIT has something to
+-- wait for.
+function ops.raise(stop)
+  local answer = 'ok'
+  while at < stop do
+    local slot, epoch = take(), take()
+    local raised = call('HGET', root .. ':fences', slot)
+    if raised and below(epoch, raised) then
+      answer = 'Fenced'
+    else
+      call('HSET', root .. ':fences', slot, epoch)
+    end
+  end
+  return answer
 end
 
 local function passed(moment, time)

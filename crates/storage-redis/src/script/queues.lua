@@ -10,6 +10,7 @@ end
 -- Append: session, header (cost:payload bytes:expiry), cost, delivery.
 function ops.A()
   local id, header, cost, delivery = take(), take(), tonumber(take()), take()
+  if fenced then return 'Fenced' end
   local found = call('HMGET', session(id), 'p', 'x', 'n', 'b', 'bm', 'bb', 'tg', 'tn')
   if found[1] ~= '1' or passed(found[2], now) then return 'none' end
   local messages, bytes = found[3] + 1, found[4] + cost

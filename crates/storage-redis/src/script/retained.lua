@@ -10,6 +10,7 @@ end
 -- Set: scope, topic, expiry, message.
 function ops.V()
   local scope, topic, expiry, message = take(), take(), take(), take()
+  if fenced then return 'Fenced' end
   call('HSET', root .. ':r:' .. scope, topic, message)
   call('ZADD', root .. ':t:' .. scope, 0, topic)
   if expiry == '' then
@@ -22,7 +23,9 @@ end
 
 -- Clear: scope, topic.
 function ops.F()
-  forget_retained(take(), take())
+  local scope, topic = take(), take()
+  if fenced then return 'Fenced' end
+  forget_retained(scope, topic)
   return 'ok'
 end
 

@@ -10,6 +10,7 @@ end
 -- Append: the depth at which it is dropped (empty for never), entry. Answers the depth, negative when it was dropped.
 function ops.R()
   local limit, value = take(), take()
+  if fenced then return 'Fenced' end
   local depth = call('XLEN', rules)
   if limit ~= '' and depth >= tonumber(limit) then return -depth end
   enqueue(value)

@@ -166,12 +166,12 @@ function ops.X()
   return ids
 end
 
--- Orphans: the incarnation to leave alone, time, at most.
+-- Orphans: "one" and the dead incarnation, or "but" and the living one, time, at most.
 function ops.G()
-  local current, when, limit = take(), tonumber(take()), tonumber(take())
+  local which, incarnation, when, limit = take(), take(), tonumber(take()), tonumber(take())
   local orphans = {}
   for _, gateway in ipairs(call('SMEMBERS', root .. ':gateways')) do
-    if gateway ~= current and #orphans < limit then
+    if (gateway == incarnation) == (which == 'one') and #orphans < limit then
       for _, id in ipairs(call('SRANDMEMBER', root .. ':g:' .. gateway, limit - #orphans)) do
         local found = call('HMGET', session(id), 'k', 'w', 'o', 'u')
         local version = call('HGET', root .. ':c:' .. found[1], 'v')

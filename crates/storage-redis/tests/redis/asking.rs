@@ -124,6 +124,7 @@ pub(crate) fn publish(number: u64, session: SessionId) -> Request {
         retained: RetainedChange::Set,
         replaces: None,
         once: None,
+        fence: None,
     }))
 }
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fleethaven_storage::{
-    Append, Claim, Completion, ConnectionEnd, DurablePublish, EntryId, OwnerToken, Request, RetainedChange,
-    RuleRef, SessionId, SessionStore, StoredWill, Subscription, Ticket,
+    Append, Claim, Completion, ConnectionEnd, Dead, DurablePublish, EntryId, OwnerToken, Request,
+    RetainedChange, RuleRef, SessionId, SessionStore, StoredWill, Subscription, Ticket,
 };
 use fleethaven_storage_embedded::{self as embedded, EmbeddedStore};
 use fleethaven_storage_redis::{Durability, Options, RedisStore};
@@ -240,6 +240,7 @@ impl<'a> Side<'a> {
             retained: change,
             replaces: None,
             once: None,
+            fence: None,
         };
         self.ask(Request::Publish(Box::new(publish)))
     }
@@ -253,7 +254,7 @@ impl<'a> Side<'a> {
     }
 
     fn orphans(&self) -> String {
-        let mut orphans = self.store.end_orphans(2, self.now()).expect("answered");
+        let mut orphans = self.store.end_orphans(Dead::AllBut(2), self.now()).expect("answered");
         orphans.sort_by(|a, b| a.client_id.cmp(&b.client_id));
         format!("{orphans:?}")
     }

@@ -173,6 +173,11 @@ impl Caller {
         self.done(|ticket| Request::ForgetReceived { ticket, session, token, packet_ids })
     }
 
+    pub(super) fn raise(&mut self, slots: &[Fence]) -> Result<(), Error> {
+        let slots = slots.to_vec();
+        self.done(|ticket| Request::RaiseFence { ticket, slots })
+    }
+
     pub(super) fn compare_tails(&mut self, known: &[(SessionId, u64)]) -> Vec<(usize, u64)> {
         let ticket = self.ticket();
         let known = known.iter().map(|(session, tail)| (*session, EntryId(*tail))).collect();
@@ -434,5 +439,6 @@ pub(super) fn to_queues(message: Message, sessions: &[SessionId]) -> DurablePubl
         retained: RetainedChange::Keep,
         replaces: None,
         once: None,
+        fence: None,
     }
 }

@@ -11,6 +11,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("identifiers are recorded together with the message", recorded_together),
     ("identifiers are bound to the owner", owners),
     ("identifiers go with their session", wiped),
+    ("a fenced message is not recorded", fenced),
     ("a released entry keeps its place and not its message", releases),
     ("a released entry outlives a crash until it is trimmed", releases_survive),
     ("a released entry of a shared body frees it", released_bodies),
@@ -100,6 +101,20 @@ fn wiped(store: &mut dyn Instance) {
     store.crash();
     let claimed = Caller::new(store).claim(claim("a", token(2, 1)));
     assert_eq!((claimed.session, ids(&claimed), entries(&claimed)), (second.session, vec![], vec![]));
+}
+
+fn fenced(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let owner = token(1, 1);
+    let session = caller.claim(claim("a", owner)).session;
+    caller.raise(&[Fence { slot: 7, epoch: 2 }]).unwrap();
+    let under = |epoch| {
+        let fence = Some(Fence { slot: 7, epoch });
+        DurablePublish { fence, ..from(session, owner, 1, session) }
+    };
+    assert_eq!(caller.try_publish(under(1)), Err(Error::Fenced));
+    caller.publish(under(2));
+    assert_eq!(caller.read_all(session, owner).len(), 1);
 }
 
 fn releases(store: &mut dyn Instance) {

@@ -94,7 +94,7 @@ fn crash(store: &mut dyn Instance) {
         store.sessions().groups().unwrap(),
         [GroupRecord { group, scope: scope(), key: "g/t".into() }]
     );
-    store.sessions().end_orphans(2, START).unwrap();
+    store.sessions().end_orphans(Dead::AllBut(2), START).unwrap();
     let mut caller = Caller::new(store);
     assert_eq!(all(&mut caller, group), ["d", "a", "c", "e", "f", "g"]);
 }
@@ -133,7 +133,7 @@ fn every_ending(store: &mut dyn Instance) {
     let session = caller.claim(claim("orphan", token(1, 4))).session;
     caller.share(group, session, "orphaned");
     store.crash();
-    store.sessions().end_orphans(2, START).unwrap();
+    store.sessions().end_orphans(Dead::AllBut(2), START).unwrap();
     assert_eq!(all(&mut Caller::new(store), group), ["orphaned", "wiped", "ended"]);
 }
 

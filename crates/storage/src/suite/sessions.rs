@@ -21,6 +21,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("version numbers never fall", version_numbers),
     ("accounts are walls", walls),
     ("orphans are ended once", orphans),
+    ("the living are left alone when one process dies", one_dies),
     ("persistent sessions are listed in pages", pages),
     ("a client id is looked up, connected or not", clients),
     ("a session that nobody owns is deleted on demand", deletion),
@@ -220,7 +221,7 @@ fn orphans(store: &mut dyn Instance) {
 
     let mut caller = Caller::new(store);
     let early = caller.claim(Claim { session_expiry: 0, ..claim("new", token(2, 1)) });
-    let mut found = store.sessions().end_orphans(2, START).unwrap();
+    let mut found = store.sessions().end_orphans(Dead::AllBut(2), START).unwrap();
     found.sort_by(|a, b| a.client_id.cmp(&b.client_id));
     let seen: Vec<_> =
         found.iter().map(|orphan| (orphan.client_id.to_string(), orphan.version_number)).collect();
@@ -233,14 +234,31 @@ fn orphans(store: &mut dyn Instance) {
     let tokens: Vec<_> = found.iter().map(|orphan| orphan.token).collect();
     assert_eq!(tokens, [token(1, 2), token(1, 1), token(1, 3)]);
     assert!(found.iter().all(|orphan| orphan.principal.as_deref() == Some("principal")));
-    assert_eq!(store.sessions().end_orphans(2, START), Ok(vec![]), "each once");
+    assert_eq!(store.sessions().end_orphans(Dead::AllBut(2), START), Ok(vec![]), "each once");
     assert_eq!(owner(store, scope(), "new"), Some(token(2, 1)), "the living are left alone");
     caller.end(early.session, token(2, 1), 0, START).unwrap();
 
     store.crash();
-    assert_eq!(store.sessions().end_orphans(3, START), Ok(vec![]), "also after another crash");
+    assert_eq!(store.sessions().end_orphans(Dead::AllBut(3), START), Ok(vec![]), "also after another crash");
     let due = START.after(Duration::from_secs(3600));
     assert_eq!(store.sessions().expire(due, 10).unwrap().len(), 1, "the expiry clock runs");
+}
+
+fn one_dies(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    for incarnation in 1..=3 {
+        caller.claim(claim(&format!("gateway {incarnation}"), token(incarnation, 1)));
+    }
+    let ended = |dead| {
+        let orphans = store.sessions().end_orphans(dead, START).unwrap();
+        orphans.into_iter().map(|orphan| orphan.token.incarnation).collect::<Vec<_>>()
+    };
+    assert_eq!(ended(Dead::One(2)), [2]);
+    assert_eq!(ended(Dead::One(2)), [0; 0]);
+    assert_eq!(ended(Dead::One(7)), [0; 0]);
+    assert_eq!(owner(store, scope(), "gateway 1"), Some(token(1, 1)));
+    assert_eq!(ended(Dead::AllBut(3)), [1]);
+    assert_eq!(owner(store, scope(), "gateway 3"), Some(token(3, 1)));
 }
 
 fn pages(store: &mut dyn Instance) {

@@ -144,7 +144,7 @@ fn taken_over(store: &mut dyn Instance) {
     let mut caller = Caller::new(store);
     assert_eq!(publish(&mut caller, first.session), Ok(vec![]));
     assert_eq!(publish(&mut caller, first.session), Err(Error::AlreadyDone));
-    store.sessions().end_orphans(2, START).unwrap();
+    store.sessions().end_orphans(Dead::AllBut(2), START).unwrap();
     assert_eq!(due(store, wait), ["second"]);
 }
 
@@ -154,7 +154,7 @@ fn orphaned(store: &mut dyn Instance) {
     let clean = Claim { will: Some(will("clean")), session_expiry: 0, ..claim("b", token(1, 2)) };
     caller.claim(clean);
     store.crash();
-    store.sessions().end_orphans(2, START).unwrap();
+    store.sessions().end_orphans(Dead::AllBut(2), START).unwrap();
     assert_eq!(due(store, 0), ["clean"], "the session is over, and with it the wait");
     assert_eq!(due(store, 4), ["clean"]);
     store.crash();

@@ -436,5 +436,6 @@ fn publish(message: Arc<Message>, queues: Vec<Append>, replaces: Option<(GroupId
         retained,
         replaces,
         once: None,
+        fence: None,
     }))
 }

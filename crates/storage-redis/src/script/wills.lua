@@ -1,0 +1,46 @@
+-- Wills whose connection has ended: they wait for their delay, and until they are published.
+local due = root .. ':due'
+
+local function will_of(id) return root .. ':l:' .. id end
+
+-- The connection of a session is over: its will, if it has one, waits so many seconds from then on.
+local function leave_will(id, delay, when)
+  local found = call('HMGET', session(id), 'w', 'k')
+  if found[1] == '' then return end
+  local version = call('HGET', root .. ':c:' .. found[2], 'v')
+  call('HSET', will_of(id), 'm', found[1], 't', 'w:' .. id .. ':' .. version)
+  call('ZADD', due, int(when + delay * 1000), id)
+end
+
+local function forget_will(id)
+  call('DEL', will_of(id))
+  call('ZREM', due, id)
+end
+
+-- The session is resumed: its will is not published if it still waits for its delay [MQTT-3.1.3-9].
+local function call_off(id, when)
+  local waits = call('ZSCORE', due, id)
+  if waits and tonumber(waits) > when then forget_will(id) end
+end
+
+-- The session is over, and with it the wait [MQTT5 section 3.1.3.2.2].
+local function hasten(id, when)
+  local waits = call('ZSCORE', due, id)
+  if waits and tonumber(waits) > when then call('ZADD', due, int(when), id) end
+end
+
+-- Wills that are due: time, at most.
+function ops.due()
+  local wills, found = {}, call('ZRANGEBYSCORE', due, '-inf', take(), 'WITHSCORES', 'LIMIT', 0, take())
+  for i = 1, #found, 2 do
+    wills[#wills + 1] = {found[i + 1], found[i], call('HGET', will_of(found[i]), 'm')}
+  end
+  return wills
+end
+
+-- Withdraw the will that waits: client.
+function ops.withdraw()
+  local id = call('HGET', root .. ':c:' .. take(), 's')
+  if id then forget_will(id) end
+  return 'ok'
+end
