@@ -3,7 +3,11 @@
 use std::path::Path;
 
 /// What is generated and spoken.
-const SPOKEN: [&str; 2] = ["fleethaven/metadata/v1/metadata.proto", "fleethaven/raft/v1/raft.proto"];
+const SPOKEN: [&str; 3] = [
+    "fleethaven/membership/v1/membership.proto",
+    "fleethaven/metadata/v1/metadata.proto",
+    "fleethaven/raft/v1/raft.proto",
+];
 /// What is a contract only: it must compile.
 const CONTRACTS: [&str; 3] = [
     "fleethaven/connections/v1/connections.proto",

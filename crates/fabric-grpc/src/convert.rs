@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 pub(crate) mod event;
 pub(crate) mod execute;
+pub(crate) mod membership;
 pub(crate) mod outcome;
 pub(crate) mod position;
 pub(crate) mod query;
@@ -20,6 +21,9 @@ pub(crate) enum Error {
     /// An idempotency key of another length.
     #[error("an idempotency key has 32 bytes, not {0}")]
     Key(usize),
+    /// A value that the field cannot have.
+    #[error("the message has no valid {0}")]
+    Invalid(&'static str),
     /// JSON of the registry's vocabulary that does not fit it: a peer of another release.
     #[error("the {what} cannot be read or written: {source}")]
     Json {

@@ -2,6 +2,11 @@
 
 #[expect(unreachable_pub, reason = "the generator writes `pub`, and this crate keeps it to itself")]
 mod fleethaven {
+    pub(crate) mod membership {
+        pub(crate) mod v1 {
+            tonic::include_proto!("fleethaven.membership.v1");
+        }
+    }
     pub(crate) mod metadata {
         pub(crate) mod v1 {
             tonic::include_proto!("fleethaven.metadata.v1");
@@ -14,5 +19,6 @@ mod fleethaven {
     }
 }
 
+pub(crate) use fleethaven::membership::v1 as membership;
 pub(crate) use fleethaven::metadata::v1 as metadata;
 pub(crate) use fleethaven::raft::v1 as raft;

@@ -1,4 +1,4 @@
-//! What the nodes of a metastore ask of each other: Raft's own calls, and commands handed on to the leader.
+//! What the nodes of a metastore ask of each other: Raft's own calls, and commands, reads and renewals handed on to the leader.
 //!
 //! A node is a [`Peer`] to the others; [`Peers`] finds them by their address. Entries and snapshots travel as the bytes that
 //! the metastore keeps on disk, so that this seam knows nothing of what is replicated.
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use fleethaven_registry::{Command, Query, QueryReply};
 use futures_core::Stream;
 
+use crate::membership::Incarnation;
 use crate::metadata::{BoxFuture, Error, Executed};
 
 /// Who leads in which term, or wants to.
@@ -132,6 +133,9 @@ pub trait Peer: Send + Sync + 'static {
 
     /// A linearizable read if this node leads.
     fn query_as_leader(&self, query: Query) -> BoxFuture<'_, Result<QueryReply, Error>>;
+
+    /// Renews a member's lease if this node leads (`Membership::renew`).
+    fn renew_as_leader(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Whether the consumers that watch at this node have acted on `revision`; waits two seconds at most.
     fn in_force_here(&self, revision: u64) -> BoxFuture<'_, Result<bool, PeerError>>;

@@ -1,5 +1,6 @@
 //! What changes the registry: [`Command`] in, [`Reply`] out.
 
+use fleethaven_membership::{self as membership, Incarnation};
 use fleethaven_types::{Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ use crate::shapes::{
 use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
 use crate::{
-    accounts, ca_certificates, certificates, policies, principals, rules, tags, thing_types, things,
+    accounts, ca_certificates, certificates, cluster, policies, principals, rules, tags, thing_types, things,
     ticket_keys,
 };
 
@@ -38,6 +39,11 @@ impl Command {
     /// A command that is carried out as often as it is asked for.
     pub fn new(scope: Scope, action: Action) -> Self {
         Self { scope, action, key: None }
+    }
+
+    /// A change of the cluster itself.
+    pub fn membership(command: membership::Command) -> Self {
+        Self::new(Scope::CLUSTER, Action::Membership(command))
     }
 }
 
@@ -136,6 +142,9 @@ pub enum Action {
     DeleteAccessKey(String),
     /// Ours: makes new TLS ticket keys when it is time, whatever the scope. → [`Reply::Done`]
     RotateTicketKeys,
+    /// Ours: changes the members of the cluster or the owners of slots, whatever the scope. → [`Reply::Joined`] or
+    /// [`Reply::Done`]
+    Membership(membership::Command),
 }
 
 /// The answer to a command that was carried out.
@@ -155,6 +164,8 @@ pub enum Reply {
     Policy(Box<CreatedPolicy>),
     /// A version of a policy was created.
     PolicyVersion(Box<CreatedPolicyVersion>),
+    /// A process joined the cluster under this incarnation.
+    Joined(Incarnation),
 }
 
 /// What `command` answers and changes, given `view`; nothing changes when it is refused.
@@ -181,6 +192,7 @@ impl Action {
                 | Self::CreateAccessKey(_)
                 | Self::DeleteAccessKey(_)
                 | Self::RotateTicketKeys
+                | Self::Membership(_)
         )
     }
 }
@@ -227,6 +239,7 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::CreateAccessKey(args) => accounts::create_access_key(store, context, args),
         Action::DeleteAccessKey(id) => accounts::delete_access_key(store, id),
         Action::RotateTicketKeys => ticket_keys::rotate(store, context),
+        Action::Membership(command) => cluster::change(store, context, command),
     }
 }
 

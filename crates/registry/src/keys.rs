@@ -42,9 +42,13 @@
 //! | `global/_/ticket-keys/` | [`TicketKeys`](crate::record::TicketKeys) |
 //! | `global/_/first-reply/<idempotency key, hexadecimal>` | [`FirstReply`](crate::record::FirstReply) |
 //! | `global/_/first-reply-slot/<16 hexadecimal digits>` | the key of the record in this slot |
+//! | `global/_/cluster/head` | [`ClusterHead`](crate::record::ClusterHead) |
+//! | `global/_/cluster/member·<incarnation, 16 hexadecimal digits>` | [`ClusterMember`](crate::record::ClusterMember) |
+//! | `global/_/cluster/slots` | [`ClusterSlots`](crate::record::ClusterSlots) |
 //! | `global/_/next-first-reply/` | [`Count`](crate::record::Count) |
 
 use bytes::Bytes;
+use fleethaven_membership::Incarnation;
 use fleethaven_types::{AccountId, Region, Scope, Timestamp};
 
 use crate::idempotency::IdempotencyKey;
@@ -357,6 +361,27 @@ pub(crate) fn first_reply_slot(slot: u64) -> Bytes {
 
 pub(crate) fn next_first_reply() -> Bytes {
     global("next-first-reply", &[])
+}
+
+/// All that is kept of the cluster itself: its members and the owners of its slots.
+pub fn cluster_prefix() -> Bytes {
+    global("cluster", &[])
+}
+
+pub(crate) fn cluster_head() -> Bytes {
+    global("cluster", &["head"])
+}
+
+pub(crate) fn cluster_slots() -> Bytes {
+    global("cluster", &["slots"])
+}
+
+pub(crate) fn cluster_member(incarnation: Incarnation) -> Bytes {
+    global("cluster", &["member", &format!("{:016x}", incarnation.0)])
+}
+
+pub(crate) fn cluster_members() -> Bytes {
+    global("cluster", &["member", ""])
 }
 
 pub(crate) fn scope_marker(scope: Scope) -> Bytes {

@@ -12,6 +12,7 @@
 //! - [`change`]: what a changed key means to a cache; [`keys`]: the key layout and prefixes to watch;
 //!   [`record`]: the stored values
 //! - [`idempotency`]: what a command that comes again is answered
+//! - [`cluster`]: members and slots as they are stored (what happens to them: `fleethaven-membership`)
 //! - [`ticket_keys`]: the keys of TLS session tickets, and when they change
 //! - [`testing`]: a [`View`] in memory
 //!
@@ -21,6 +22,7 @@
 #![warn(missing_docs)]
 
 pub mod change;
+pub mod cluster;
 pub mod command;
 pub mod error;
 pub mod idempotency;

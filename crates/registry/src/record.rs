@@ -3,6 +3,7 @@
 
 mod accounts;
 mod certificates;
+mod cluster;
 mod first_reply;
 mod policies;
 mod rules;
@@ -15,6 +16,7 @@ use crate::error::Error;
 
 pub use accounts::{AccessKey, Account, IssuingCa};
 pub use certificates::{CaCertificate, Certificate, RegistrationCode, RegistrationTemplate};
+pub use cluster::{ClusterHead, ClusterMember, ClusterSlots, SlotDepths, SlotPrefix};
 pub use first_reply::FirstReply;
 pub use policies::{Policy, PolicyAttachment, PolicyVersion};
 pub use rules::{Count, Rule, Tag};

@@ -85,6 +85,16 @@ impl DepthRules {
         Ok(rules)
     }
 
+    /// The depth of topics that are below none of the prefixes.
+    pub fn default_depth(&self) -> usize {
+        self.default
+    }
+
+    /// The prefixes with their depths, the longest first.
+    pub fn prefixes(&self) -> &[(String, usize)] {
+        &self.prefixes
+    }
+
     /// The number of levels of `topic` that choose its slot, if it has so many.
     pub fn depth(&self, topic: &str) -> usize {
         self.prefixes

@@ -135,6 +135,14 @@ pub struct Scope {
     pub region: Region,
 }
 
+impl Scope {
+    /// Where what belongs to the whole cluster asks for a scope: an account and a region that nobody has.
+    pub const CLUSTER: Self = Self {
+        account: AccountId(0),
+        region: Region { bytes: *b"cluster\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", len: 7 },
+    };
+}
+
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.account, self.region)

@@ -25,9 +25,10 @@ enum Layer {
 }
 
 /// Every package of `crates/` and its layer. A new crate is entered here, and so its place is decided.
-const LIBRARIES: [(&str, Layer); 23] = [
+const LIBRARIES: [(&str, Layer); 24] = [
     ("types", Layer::Types),
     ("jobs", Layer::Pure),
+    ("membership", Layer::Pure),
     ("mqtt", Layer::Pure),
     ("pki", Layer::Pure),
     ("policy", Layer::Pure),

@@ -36,13 +36,21 @@ pub(crate) struct Request {
     command: Command,
     answer: oneshot::Sender<Answer>,
     attempts: u8,
+    /// Carried out in this term or not at all.
+    term: Option<u64>,
 }
 
 impl Request {
     /// A request and where its answer will arrive.
     pub(crate) fn new(command: Command) -> (Self, oneshot::Receiver<Answer>) {
         let (answer, receiver) = oneshot::channel();
-        (Self { command, answer, attempts: 0 }, receiver)
+        (Self { command, answer, attempts: 0, term: None }, receiver)
+    }
+
+    /// A request that is worth nothing when leadership in `term` is lost: what it rests on was known to that leader alone.
+    pub(crate) fn in_term(command: Command, term: u64) -> (Self, oneshot::Receiver<Answer>) {
+        let (request, receiver) = Self::new(command);
+        (Self { term: Some(term), ..request }, receiver)
     }
 
     fn answer(self, answer: Answer) {
@@ -209,6 +217,9 @@ impl Evaluator {
         }
         if let Err(error) = self.lead().await {
             return request.answer(Err(error));
+        }
+        if request.term.is_some_and(|term| term != self.term) {
+            return request.answer(Err(Error::Unavailable("leadership changed".into())));
         }
         request.attempts += 1;
         if request.attempts > ATTEMPTS {

@@ -16,7 +16,8 @@
 //! | `changes`, `watch`, `markers` | watches without gaps; who has caught up with a change |
 //! | `group` | one raft group: the parts above, wired |
 //! | `leader` | where the leader is; commands and reads handed on to it |
-//! | `members` | who belongs to the cluster |
+//! | `members` | which nodes the metastore has |
+//! | `membership`, `leases` | who is in the cluster, which router owns which slot; how long who counts as alive |
 //! | `peer` | what this node does for its peers |
 //!
 //! Replies to keyed commands are kept in the state (`fleethaven_registry::idempotency`), as are TLS ticket keys.
@@ -31,10 +32,12 @@ mod error;
 mod evaluator;
 mod group;
 mod leader;
+mod leases;
 mod log;
 mod machine;
 mod markers;
 mod members;
+mod membership;
 mod metastore;
 mod network;
 mod overlay;

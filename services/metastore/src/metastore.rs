@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::evaluator::{Request, confirmed_term};
 use crate::group::{CONTROL, Group};
 use crate::leader::{Compass, Leader};
+use crate::leases::LeaseKeeper;
 use crate::markers::Markers;
 use crate::watch;
 
@@ -32,6 +33,7 @@ pub struct Metastore {
     pub(crate) control: Group,
     pub(crate) markers: Arc<Markers>,
     pub(crate) compass: Compass,
+    pub(crate) leases: LeaseKeeper,
     incarnation: u64,
     timeout: Duration,
     clock: fn() -> Timestamp,
@@ -62,6 +64,7 @@ impl Metastore {
         Ok(Arc::new(Self {
             disk,
             compass: Compass { raft: control.raft.clone(), peers },
+            leases: LeaseKeeper::start(&control),
             control,
             markers: Arc::default(),
             incarnation: node.incarnation,
@@ -74,6 +77,7 @@ impl Metastore {
     /// queries are refused as unavailable. The directory is free again when the last reference and watch are
     /// dropped.
     pub async fn shutdown(&self) -> Result<(), Error> {
+        self.leases.stop();
         self.control.stop().await?;
         let disk = self.disk.clone();
         let closed = tokio::task::spawn_blocking(move || {

@@ -1,5 +1,6 @@
 //! What this node does for its peers.
 
+use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::metadata::{BoxFuture, Error, Executed};
 use fleethaven_fabric::raft::{
     AppendEntries, Appended, Peer, PeerError, RequestVote, SnapshotStream, TransferLeader, Vote, Voted,
@@ -47,6 +48,10 @@ impl Peer for Metastore {
 
     fn query_as_leader(&self, query: Query) -> BoxFuture<'_, Result<QueryReply, Error>> {
         Box::pin(self.read(query))
+    }
+
+    fn renew_as_leader(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(self.leases.renew(incarnation))
     }
 
     fn in_force_here(&self, revision: u64) -> BoxFuture<'_, Result<bool, PeerError>> {

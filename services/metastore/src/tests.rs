@@ -7,6 +7,7 @@ mod figures;
 pub(crate) mod fixture;
 mod idempotency;
 mod install;
+mod membership;
 mod mesh;
 mod node;
 mod suite;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::metadata::{BoxFuture, Error as CallError, Executed};
 use fleethaven_fabric::raft::{
     AppendEntries, Appended, Peer, PeerError, Peers, RequestVote, SnapshotStream, TransferLeader, Vote, Voted,
@@ -18,11 +19,13 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
 use super::{CLUSTER, LARGEST};
-use crate::convert::{execute, query, raft as convert};
+use crate::convert::{execute, membership, query, raft as convert};
+use crate::generated::membership::RenewRequest;
 use crate::generated::metadata::InForceRequest;
 use crate::generated::raft::install_snapshot_request::Message;
 use crate::generated::raft::raft_client::RaftClient;
 use crate::generated::raft::{Begin, InstallSnapshotRequest};
+use crate::status::was_not_sent;
 
 /// A connection that cannot be made in this time is given up; raft tries again.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
@@ -93,27 +96,14 @@ impl GrpcPeer {
     }
 }
 
-/// What a failed call means. tonic answers `Unavailable` when it has no connection, and also when a connection broke under a
-/// call: only the former says that nothing was done.
+/// What a failed call means.
 fn failed(status: &Status) -> PeerError {
     let reason = status.message().to_owned();
     match status.code() {
-        Code::Unavailable if is_connect_error(status) => PeerError::Unreachable(reason),
+        _ if was_not_sent(status) => PeerError::Unreachable(reason),
         Code::FailedPrecondition | Code::InvalidArgument | Code::Unimplemented => PeerError::Refused(reason),
         _ => PeerError::NoAnswer(reason),
     }
-}
-
-/// Whether the connection could not be made at all.
-fn is_connect_error(status: &Status) -> bool {
-    let mut cause = std::error::Error::source(status);
-    while let Some(error) = cause {
-        if error.downcast_ref::<tonic::ConnectError>().is_some() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 /// A command's outcome is unknown unless it certainly did not arrive.
@@ -209,6 +199,14 @@ impl Peer for GrpcPeer {
             let answer = self.leader()?.query_as_leader(self.request(message)).await;
             let answer = answer.map_err(|s| unavailable(s.message().to_owned()))?;
             query::result(answer.into_inner()).unwrap_or_else(|e| Err(unavailable(e.to_string())))
+        })
+    }
+
+    fn renew_as_leader(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), CallError>> {
+        Box::pin(async move {
+            let request = self.request(RenewRequest { incarnation: incarnation.0 });
+            let answer = self.leader()?.renew_as_leader(request).await.map_err(|s| call_failed(&s))?;
+            membership::failure(answer.into_inner().failure)
         })
     }
 

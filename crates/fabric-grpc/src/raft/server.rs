@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::raft::{Peer, PeerError};
 use futures_util::StreamExt;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -10,7 +11,8 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{CLUSTER, LARGEST};
-use crate::convert::{execute, query, raft as convert};
+use crate::convert::{execute, membership, query, raft as convert};
+use crate::generated::membership::{RenewRequest, RenewResponse};
 use crate::generated::metadata as calls;
 use crate::generated::raft as wire;
 use crate::generated::raft::install_snapshot_request::Message;
@@ -114,6 +116,15 @@ impl raft_server::Raft for Service {
         let asked = query::query(&self.admit(request)?)?;
         let result = self.peer.query_as_leader(asked).await;
         Ok(Response::new(query::response(result)?))
+    }
+
+    async fn renew_as_leader(
+        &self,
+        request: Request<RenewRequest>,
+    ) -> Result<Response<RenewResponse>, Status> {
+        let asked = self.admit(request)?;
+        let renewed = self.peer.renew_as_leader(Incarnation(asked.incarnation)).await;
+        Ok(Response::new(RenewResponse { failure: membership::failure_out(renewed) }))
     }
 
     async fn in_force_here(

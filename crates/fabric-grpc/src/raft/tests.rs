@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::metadata::{BoxFuture, Error, Executed};
 use fleethaven_fabric::raft::{
     AppendEntries, Appended, LogId, Peer, PeerError, Peers, RequestVote, SnapshotStream, TransferLeader,
@@ -73,6 +74,13 @@ impl Peer for Echo {
         Box::pin(std::future::ready(Err(Error::Unknown)))
     }
 
+    fn renew_as_leader(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(std::future::ready(match incarnation.0 {
+            1 => Ok(()),
+            _ => Err(Error::Unavailable("leads no more".to_owned())),
+        }))
+    }
+
     fn in_force_here(&self, revision: u64) -> BoxFuture<'_, Result<bool, PeerError>> {
         Box::pin(std::future::ready(Ok(revision < 10)))
     }
@@ -113,6 +121,8 @@ async fn calls_travel_with_their_answers() {
     let asked = RequestVote { vote: LEADER, last: id, leadership_transfer: true, pre_vote: true };
     assert_eq!(peer.vote(0, asked).await.unwrap(), Voted { vote: LEADER, granted: true, last: id });
     peer.transfer(0, TransferLeader { from: LEADER, to: 3, last: None }).await.unwrap();
+    peer.renew_as_leader(Incarnation(1)).await.unwrap();
+    assert!(matches!(peer.renew_as_leader(Incarnation(2)).await, Err(Error::Unavailable(_))));
     assert!(peer.in_force_here(9).await.unwrap() && !peer.in_force_here(10).await.unwrap());
 }
 

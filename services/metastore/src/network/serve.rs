@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::metadata::{BoxFuture, Error, Executed};
 use fleethaven_fabric::raft::{
     AppendEntries, Appended, Peer, PeerError, RequestVote, SnapshotStream, TransferLeader, Vote, Voted,
@@ -96,6 +97,10 @@ impl Peer for Absent {
     }
 
     fn query_as_leader(&self, _query: Query) -> BoxFuture<'_, Result<QueryReply, Error>> {
+        absent_leader()
+    }
+
+    fn renew_as_leader(&self, _incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>> {
         absent_leader()
     }
 

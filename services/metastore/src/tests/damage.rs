@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::fixture::{config, create, open, read, run_all};
+use crate::disk::Disk;
 use crate::{Config, Error, Metastore, NoPeers};
 
 async fn filled(dir: &Path, small: Config) {
@@ -65,7 +66,13 @@ async fn a_damaged_snapshot_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let small = Config { snapshot_every: 100, keep_log: 10, ..config(dir.path()) };
     filled(dir.path(), small.clone()).await;
-    let file = walk(&dir.path().join("snapshots")).pop().unwrap();
+    // A snapshot that was being written has its name when the store is let go of.
+    while matches!(Disk::open(dir.path()), Err(Error::Locked(_))) {
+        tokio::task::yield_now().await;
+    }
+    let mut files = walk(&dir.path().join("snapshots"));
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "snapshot"));
+    let file = files.into_iter().max().unwrap();
     let mut bytes = fs::read(&file).unwrap();
     bytes[3] ^= 1;
     fs::write(&file, bytes).unwrap();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::metadata::{BoxFuture, Error, Executed};
 use fleethaven_fabric::raft::{
     AppendEntries, Appended, Peer, PeerError, Peers, RequestVote, SnapshotStream, TransferLeader, Vote, Voted,
@@ -94,6 +95,13 @@ impl Peer for Link {
         Box::pin(async move {
             let node = self.node().await.map_err(|e| Error::Unavailable(e.to_string()))?;
             self.back(node.query_as_leader(query).await).map_err(|_| Error::Unknown)?
+        })
+    }
+
+    fn renew_as_leader(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let node = self.node().await.map_err(|e| Error::Unavailable(e.to_string()))?;
+            self.back(node.renew_as_leader(incarnation).await).map_err(|_| Error::Unknown)?
         })
     }
 

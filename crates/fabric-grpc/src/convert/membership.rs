@@ -1,0 +1,146 @@
+//! The messages of `fleethaven.membership.v1`.
+
+use std::sync::Arc;
+
+use fleethaven_fabric::membership::{Incarnation, Member, Phase, Role, RoutingTable};
+use fleethaven_fabric::metadata::Error as CallError;
+use fleethaven_membership::CompactSlots;
+use fleethaven_topics::{DepthRules, Slot};
+
+use super::Error;
+use super::outcome::{self, Failure};
+use crate::generated::membership as wire;
+use crate::generated::membership::failure::Kind;
+use crate::generated::membership::join_response::Outcome;
+use crate::generated::metadata::Unavailable;
+
+pub(crate) fn role_out(role: Role) -> wire::Role {
+    match role {
+        Role::Router => wire::Role::Router,
+        Role::Gateway => wire::Role::Gateway,
+        Role::RulesWorker => wire::Role::RulesWorker,
+    }
+}
+
+pub(crate) fn role(role: wire::Role) -> Result<Role, Error> {
+    match role {
+        wire::Role::Router => Ok(Role::Router),
+        wire::Role::Gateway => Ok(Role::Gateway),
+        wire::Role::RulesWorker => Ok(Role::RulesWorker),
+        wire::Role::Unspecified => Err(Error::Missing("role")),
+    }
+}
+
+pub(crate) fn phase_out(phase: Phase) -> wire::Phase {
+    match phase {
+        Phase::Loading => wire::Phase::Loading,
+        Phase::Serving => wire::Phase::Serving,
+        Phase::Leaving => wire::Phase::Leaving,
+    }
+}
+
+pub(crate) fn phase(phase: wire::Phase) -> Result<Phase, Error> {
+    match phase {
+        wire::Phase::Loading => Ok(Phase::Loading),
+        wire::Phase::Serving => Ok(Phase::Serving),
+        wire::Phase::Leaving => Ok(Phase::Leaving),
+        wire::Phase::Unspecified => Err(Error::Missing("phase")),
+    }
+}
+
+/// `None` when it was done.
+pub(crate) fn failure_out(result: Result<(), CallError>) -> Option<wire::Failure> {
+    result.err().map(|error| {
+        let kind = match outcome::to_wire(error) {
+            Ok(Failure::Refused(refused)) => Kind::Refused(refused),
+            Ok(Failure::Unavailable(unavailable)) => Kind::Unavailable(unavailable),
+            Ok(Failure::Unknown(unknown)) => Kind::Unknown(unknown),
+            Err(error) => Kind::Unavailable(Unavailable { reason: error.to_string() }),
+        };
+        wire::Failure { kind: Some(kind) }
+    })
+}
+
+/// A failure that cannot be read says that something went wrong, and no more.
+pub(crate) fn failure(failure: Option<wire::Failure>) -> Result<(), CallError> {
+    let Some(failure) = failure else { return Ok(()) };
+    let failure = match failure.kind {
+        Some(Kind::Refused(refused)) => Failure::Refused(refused),
+        Some(Kind::Unavailable(unavailable)) => Failure::Unavailable(unavailable),
+        Some(Kind::Unknown(unknown)) => Failure::Unknown(unknown),
+        None => return Err(CallError::Unknown),
+    };
+    Err(outcome::from_wire(failure).unwrap_or(CallError::Unknown))
+}
+
+pub(crate) fn joined_out(result: Result<Incarnation, CallError>) -> wire::JoinResponse {
+    let outcome = match result {
+        Ok(incarnation) => Some(Outcome::Incarnation(incarnation.0)),
+        Err(error) => failure_out(Err(error)).map(Outcome::Failure),
+    };
+    wire::JoinResponse { outcome }
+}
+
+pub(crate) fn joined(response: wire::JoinResponse) -> Result<Incarnation, CallError> {
+    match response.outcome {
+        Some(Outcome::Incarnation(incarnation)) => Ok(Incarnation(incarnation)),
+        Some(Outcome::Failure(told)) => failure(Some(told)).and(Err(CallError::Unknown)),
+        None => Err(CallError::Unknown),
+    }
+}
+
+pub(crate) fn released_out(slots: &[(Slot, u64)]) -> Vec<wire::ReleasedSlot> {
+    let slots = slots.iter();
+    slots.map(|(slot, epoch)| wire::ReleasedSlot { slot: slot.index().into(), epoch: *epoch }).collect()
+}
+
+pub(crate) fn released(slots: &[wire::ReleasedSlot]) -> Result<Vec<(Slot, u64)>, Error> {
+    let slot = |number: u32| u16::try_from(number).ok().and_then(Slot::new).ok_or(Error::Invalid("slot"));
+    slots.iter().map(|released| Ok((slot(released.slot)?, released.epoch))).collect()
+}
+
+pub(crate) fn table_out(table: &RoutingTable) -> wire::TableResponse {
+    let CompactSlots { base, owners, nexts, standbys, epochs } = CompactSlots::of(&table.slots);
+    let prefixes = table.depth.prefixes().iter();
+    let prefixes = prefixes
+        .map(|(prefix, depth)| wire::PrefixDepth { prefix: prefix.clone(), depth: *depth as u64 })
+        .collect();
+    let members = table.members.iter().map(|member| wire::Member {
+        incarnation: member.incarnation.0,
+        role: role_out(member.role).into(),
+        address: member.address.clone(),
+        phase: phase_out(member.phase).into(),
+    });
+    wire::TableResponse {
+        version: table.version,
+        depths: Some(wire::Depths { default_depth: table.depth.default_depth() as u64, prefixes }),
+        slots: Some(wire::Slots { base, owners, nexts, standbys, epochs }),
+        members: members.collect(),
+    }
+}
+
+pub(crate) fn table(response: wire::TableResponse) -> Result<RoutingTable, Error> {
+    let slots = response.slots.ok_or(Error::Missing("slots"))?;
+    let wire::Slots { base, owners, nexts, standbys, epochs } = slots;
+    let slots = CompactSlots { base, owners, nexts, standbys, epochs }.slots();
+    let depths = response.depths.ok_or(Error::Missing("depths"))?;
+    let count = |depth: u64| usize::try_from(depth).unwrap_or(usize::MAX);
+    let prefixes = depths.prefixes.into_iter().map(|rule| (rule.prefix, count(rule.depth)));
+    let depth = DepthRules::new(count(depths.default_depth), prefixes.collect());
+    let members: Result<Arc<[Member]>, Error> = response.members.into_iter().map(member).collect();
+    Ok(RoutingTable {
+        version: response.version,
+        depth: depth.map_err(|_| Error::Invalid("depths"))?,
+        slots: slots.ok_or(Error::Invalid("slots"))?.into(),
+        members: members?,
+    })
+}
+
+fn member(member: wire::Member) -> Result<Member, Error> {
+    Ok(Member {
+        incarnation: Incarnation(member.incarnation),
+        role: role(member.role())?,
+        phase: phase(member.phase())?,
+        address: member.address,
+    })
+}

@@ -1,0 +1,189 @@
+//! Members and slots, and what changes them.
+
+use std::collections::BTreeMap;
+
+use fleethaven_topics::slot::SLOTS;
+use fleethaven_topics::{DepthRules, Slot};
+use serde::{Deserialize, Serialize};
+
+use crate::assignment::assign;
+use crate::member::{Incarnation, Member, Phase, Role};
+use crate::table::{RoutingTable, SlotOwner};
+
+/// Members that a cluster has at most; bounds what a table weighs.
+pub const MEMBERS_MAX: usize = 4096;
+/// Longest address, in bytes: a DNS name, a colon and a port fit.
+const ADDRESS_MAX: usize = 261;
+
+/// Where a cluster that begins, or begins again from a backup, at `now_seconds` since 1970 starts to count: above all that
+/// another one counted which began at least a second before, so that what the session store remembers of that one (fences,
+/// owners of sessions) is never met again. Below 2^53 until the year 2242: exact in Redis's Lua, too.
+pub fn floor(now_seconds: u64) -> u64 {
+    now_seconds << 20
+}
+
+/// A change of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// A process joins, [`Loading`](Phase::Loading).
+    Join {
+        /// What it does.
+        role: Role,
+        /// Where the others reach it: `host:port`.
+        address: String,
+    },
+    /// A member says how far it is.
+    SetPhase {
+        /// Which.
+        incarnation: Incarnation,
+        /// How far.
+        phase: Phase,
+    },
+    /// The owner of slots has stopped serving them.
+    Release {
+        /// Which.
+        incarnation: Incarnation,
+        /// Numbers of the slots, each with the epoch under which it was served.
+        slots: Vec<(u16, u64)>,
+    },
+    /// A member is gone: it said so, or its lease ran out.
+    Remove {
+        /// Which.
+        incarnation: Incarnation,
+    },
+}
+
+/// Why a command changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The member left, or its lease ran out.
+    #[error("incarnation {0} is not a member of the cluster")]
+    Gone(Incarnation),
+    /// Phases only go forward.
+    #[error("a member that is {from:?} does not become {to:?} again")]
+    Backwards {
+        /// What it is.
+        from: Phase,
+        /// What it wanted to be.
+        to: Phase,
+    },
+    /// No room.
+    #[error("the cluster has {MEMBERS_MAX} members, which is as many as it may have")]
+    Full,
+    /// Not an address, by its length.
+    #[error("an address has 1 to {ADDRESS_MAX} bytes, not {0}")]
+    Address(usize),
+}
+
+/// Members and slots as of one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Grows with each change.
+    pub version: u64,
+    /// The incarnation given last.
+    pub last: Incarnation,
+    /// How many levels of a topic choose its slot.
+    pub depth: DepthRules,
+    /// By [`Slot::index`]; always [`SLOTS`] of them.
+    pub slots: Vec<SlotOwner>,
+    /// The members.
+    pub members: BTreeMap<Incarnation, Member>,
+}
+
+impl Cluster {
+    /// A cluster without members, whose versions, incarnations and epochs begin above `floor`.
+    pub fn new(floor: u64) -> Self {
+        let slot = SlotOwner { epoch: floor, ..SlotOwner::default() };
+        Self {
+            version: floor,
+            last: Incarnation(floor),
+            depth: DepthRules::default(),
+            slots: vec![slot; usize::from(SLOTS)],
+            members: BTreeMap::new(),
+        }
+    }
+
+    /// The same cluster when it begins again, from a backup: without members, and counting from above both `floor` and all that
+    /// it had counted.
+    pub fn begun_again(&self, floor: u64) -> Self {
+        let epochs = self.slots.iter().map(|slot| slot.epoch);
+        let counted = epochs.chain([self.version, self.last.0]).max().unwrap_or_default();
+        Self { depth: self.depth.clone(), ..Self::new(floor.max(counted + 1)) }
+    }
+
+    /// Carries out `command`: the incarnation of who joined, if that is what it was. What has been done before changes nothing
+    /// and is no error, except that each `Join` makes another member.
+    ///
+    /// # Errors
+    /// [`Refusal`]; then nothing has changed.
+    pub fn apply(&mut self, command: &Command) -> Result<Option<Incarnation>, Refusal> {
+        let mut changed = self.clone();
+        let joined = match command {
+            Command::Join { role, address } => Some(changed.join(*role, address)?),
+            Command::SetPhase { incarnation, phase } => {
+                changed.set_phase(*incarnation, *phase)?;
+                None
+            }
+            Command::Release { incarnation, slots } => {
+                changed.release(*incarnation, slots)?;
+                None
+            }
+            Command::Remove { incarnation } => {
+                changed.members.remove(incarnation);
+                None
+            }
+        };
+        assign(&mut changed.slots, &changed.members);
+        if changed != *self {
+            changed.version += 1;
+            *self = changed;
+        }
+        Ok(joined)
+    }
+
+    /// What everybody sees.
+    pub fn table(&self) -> RoutingTable {
+        RoutingTable {
+            version: self.version,
+            depth: self.depth.clone(),
+            slots: self.slots.clone().into(),
+            members: self.members.values().cloned().collect(),
+        }
+    }
+
+    fn join(&mut self, role: Role, address: &str) -> Result<Incarnation, Refusal> {
+        if address.is_empty() || address.len() > ADDRESS_MAX {
+            return Err(Refusal::Address(address.len()));
+        }
+        if self.members.len() >= MEMBERS_MAX {
+            return Err(Refusal::Full);
+        }
+        self.last = Incarnation(self.last.0 + 1);
+        let (incarnation, address) = (self.last, address.to_owned());
+        self.members.insert(incarnation, Member { incarnation, role, address, phase: Phase::Loading });
+        Ok(incarnation)
+    }
+
+    fn set_phase(&mut self, incarnation: Incarnation, to: Phase) -> Result<(), Refusal> {
+        let member = self.members.get_mut(&incarnation).ok_or(Refusal::Gone(incarnation))?;
+        if to < member.phase {
+            return Err(Refusal::Backwards { from: member.phase, to });
+        }
+        member.phase = to;
+        Ok(())
+    }
+
+    /// Only what the member owns under the epoch it names: a release that is told twice must not free what came after it.
+    fn release(&mut self, incarnation: Incarnation, slots: &[(u16, u64)]) -> Result<(), Refusal> {
+        if !self.members.contains_key(&incarnation) {
+            return Err(Refusal::Gone(incarnation));
+        }
+        for (index, epoch) in slots {
+            let slot = Slot::new(*index).and_then(|slot| self.slots.get_mut(usize::from(slot.index())));
+            if let Some(slot) = slot.filter(|slot| slot.owner == Some(incarnation) && slot.epoch == *epoch) {
+                slot.owner = None;
+            }
+        }
+        Ok(())
+    }
+}

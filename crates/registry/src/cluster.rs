@@ -1,0 +1,261 @@
+//! The cluster as it is stored: members and slots. What a command does to them is `fleethaven-membership`'s to say.
+
+use bytes::Bytes;
+use fleethaven_membership::{
+    Cluster, Command, CompactSlots, Incarnation, Member, Phase, Refusal, Role, RoutingTable, floor,
+};
+use fleethaven_topics::DepthRules;
+use fleethaven_types::{Scope, Timestamp};
+use prost::Message;
+
+use crate::command::{Context, Reply};
+use crate::error::Error;
+use crate::keys;
+use crate::record::{self, ClusterHead, ClusterMember, ClusterSlots, SlotDepths, SlotPrefix};
+use crate::store::{Outcome, Store, done};
+use crate::view::{Effects, View};
+
+/// Changes the cluster; the first change makes it.
+pub(crate) fn change(store: &Store<'_>, context: &Context, command: &Command) -> Outcome {
+    let stored = load(store.view)?;
+    let mut cluster = stored.clone().unwrap_or_else(|| Cluster::new(floor(context.now.as_secs())));
+    let joined = cluster.apply(command).map_err(|refusal| refused(&refusal))?;
+    let effects = difference(stored.as_ref(), &cluster);
+    match joined {
+        Some(incarnation) => Ok((Reply::Joined(incarnation), effects)),
+        None => done(effects),
+    }
+}
+
+/// Members and slots; before anything ever joined, none of either.
+///
+/// # Errors
+/// When a stored record cannot be read.
+pub fn table(view: &dyn View) -> Result<RoutingTable, Error> {
+    Ok(load(view)?.unwrap_or_else(|| Cluster::new(0)).table())
+}
+
+/// The incarnations of all members.
+pub fn members(view: &dyn View) -> Vec<Incarnation> {
+    let members = view.scan(&keys::cluster_members(), None, usize::MAX);
+    members.iter().filter_map(|(key, _)| incarnation_of(key)).collect()
+}
+
+/// Whether this is a member.
+pub fn is_member(view: &dyn View, incarnation: Incarnation) -> bool {
+    view.get(&keys::cluster_member(incarnation)).is_some()
+}
+
+/// The answer to who asks for `incarnation`, which is not a member (any more).
+pub fn not_a_member(incarnation: Incarnation) -> Error {
+    Error::not_found("Member", &incarnation.to_string())
+}
+
+/// What begins the cluster of `view` again at `now`, from a backup: nobody is a member, and nothing that was counted before is
+/// counted again.
+///
+/// # Errors
+/// When a stored record cannot be read.
+pub fn begin_again(view: &dyn View, now: Timestamp) -> Result<Effects, Error> {
+    let Some(stored) = load(view)? else { return Ok(Effects::default()) };
+    Ok(difference(Some(&stored), &stored.begun_again(floor(now.as_secs()))))
+}
+
+fn refused(refusal: &Refusal) -> Error {
+    match refusal {
+        Refusal::Gone(incarnation) => not_a_member(*incarnation),
+        Refusal::Full => Error::limit(refusal.to_string()),
+        Refusal::Backwards { .. } | Refusal::Address(_) => Error::invalid(refusal.to_string()),
+    }
+}
+
+fn load(view: &dyn View) -> Result<Option<Cluster>, Error> {
+    let store = Store { view, scope: Scope::CLUSTER };
+    let Some(head) = store.record::<ClusterHead>(&keys::cluster_head())? else { return Ok(None) };
+    let slots = store.record::<ClusterSlots>(&keys::cluster_slots())?.unwrap_or_default();
+    let ClusterSlots { base, owners, nexts, standbys, epochs } = slots;
+    let slots = CompactSlots { base, owners, nexts, standbys, epochs }.slots();
+    let members = store.all(&keys::cluster_members());
+    let members = members.iter().map(|(key, value)| member(key, value).map(|m| (m.incarnation, m)));
+    Ok(Some(Cluster {
+        version: head.version,
+        last: Incarnation(head.last_incarnation),
+        depth: depth(head.depths.unwrap_or_default())?,
+        slots: slots.ok_or_else(|| unreadable("owners of slots"))?,
+        members: members.collect::<Result<_, _>>()?,
+    }))
+}
+
+/// The writes that make `new` of what is stored.
+fn difference(old: Option<&Cluster>, new: &Cluster) -> Effects {
+    let mut effects = Effects::default();
+    if old == Some(new) {
+        return effects;
+    }
+    let head = ClusterHead {
+        version: new.version,
+        last_incarnation: new.last.0,
+        depths: Some(depth_record(&new.depth)),
+    };
+    effects.put(keys::cluster_head(), head.encode_to_vec());
+    if old.is_none_or(|old| old.slots != new.slots) {
+        let CompactSlots { base, owners, nexts, standbys, epochs } = CompactSlots::of(&new.slots);
+        let slots = ClusterSlots { base, owners, nexts, standbys, epochs };
+        effects.put(keys::cluster_slots(), slots.encode_to_vec());
+    }
+    for (incarnation, member) in &new.members {
+        if old.and_then(|old| old.members.get(incarnation)) != Some(member) {
+            effects.put(keys::cluster_member(*incarnation), member_record(member).encode_to_vec());
+        }
+    }
+    let before = old.into_iter().flat_map(|old| old.members.keys());
+    for gone in before.filter(|incarnation| !new.members.contains_key(incarnation)) {
+        effects.delete(keys::cluster_member(*gone));
+    }
+    effects
+}
+
+fn depth(depths: SlotDepths) -> Result<DepthRules, Error> {
+    let count = |depth: u64| usize::try_from(depth).unwrap_or(usize::MAX);
+    let prefixes = depths.prefixes.into_iter().map(|rule| (rule.prefix, count(rule.depth)));
+    DepthRules::new(count(depths.default_depth), prefixes.collect()).map_err(|_| unreadable("depth rules"))
+}
+
+fn depth_record(rules: &DepthRules) -> SlotDepths {
+    let prefixes = rules.prefixes().iter();
+    SlotDepths {
+        default_depth: rules.default_depth() as u64,
+        prefixes: prefixes
+            .map(|(prefix, depth)| SlotPrefix { prefix: prefix.clone(), depth: *depth as u64 })
+            .collect(),
+    }
+}
+
+fn incarnation_of(key: &Bytes) -> Option<Incarnation> {
+    u64::from_str_radix(keys::last_part(key)?, 16).ok().map(Incarnation)
+}
+
+fn member(key: &Bytes, value: &Bytes) -> Result<Member, Error> {
+    let record: ClusterMember = record::decode(value)?;
+    let role = match record.role {
+        1 => Some(Role::Router),
+        2 => Some(Role::Gateway),
+        3 => Some(Role::RulesWorker),
+        _ => None,
+    };
+    let phase = match record.phase {
+        1 => Some(Phase::Loading),
+        2 => Some(Phase::Serving),
+        3 => Some(Phase::Leaving),
+        _ => None,
+    };
+    let (Some(incarnation), Some(role), Some(phase)) = (incarnation_of(key), role, phase) else {
+        return Err(unreadable("member"));
+    };
+    Ok(Member { incarnation, role, address: record.address, phase })
+}
+
+fn member_record(member: &Member) -> ClusterMember {
+    let role = match member.role {
+        Role::Router => 1,
+        Role::Gateway => 2,
+        Role::RulesWorker => 3,
+    };
+    let phase = match member.phase {
+        Phase::Loading => 1,
+        Phase::Serving => 2,
+        Phase::Leaving => 3,
+    };
+    ClusterMember { role, address: member.address.clone(), phase }
+}
+
+fn unreadable(what: &str) -> Error {
+    Error::internal(format!("the stored {what} of the cluster cannot be read"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Action;
+    use crate::error::ErrorCode;
+    use crate::requests::{refusal, registry};
+    use crate::testing::Registry;
+
+    fn join(registry: &mut Registry, role: Role) -> Incarnation {
+        let command = Command::Join { role, address: "10.0.0.1:7000".to_owned() };
+        match registry.run(Action::Membership(command)).unwrap() {
+            Reply::Joined(incarnation) => incarnation,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn serve(registry: &mut Registry, incarnation: Incarnation) {
+        let command = Command::SetPhase { incarnation, phase: Phase::Serving };
+        registry.run(Action::Membership(command)).unwrap();
+    }
+
+    #[test]
+    fn what_is_stored_is_what_the_logic_says() {
+        let mut registry = registry();
+        assert_eq!(table(&registry.view).unwrap(), Cluster::new(0).table());
+        let mut model = Cluster::new(floor(registry.now.as_secs()));
+        for role in [Role::Router, Role::Gateway, Role::Router, Role::RulesWorker, Role::Router] {
+            let joined = join(&mut registry, role);
+            serve(&mut registry, joined);
+            model.apply(&Command::Join { role, address: "10.0.0.1:7000".to_owned() }).unwrap();
+            model.apply(&Command::SetPhase { incarnation: joined, phase: Phase::Serving }).unwrap();
+            assert_eq!(load(&registry.view).unwrap().as_ref(), Some(&model));
+        }
+        let members = members(&registry.view);
+        assert!(members.iter().eq(model.members.keys()));
+        for incarnation in members {
+            let command = Command::Remove { incarnation };
+            registry.run(Action::Membership(command.clone())).unwrap();
+            model.apply(&command).unwrap();
+            assert_eq!(table(&registry.view).unwrap(), model.table());
+        }
+    }
+
+    #[test]
+    fn what_changes_nothing_writes_nothing() {
+        let mut registry = registry();
+        let router = join(&mut registry, Role::Router);
+        serve(&mut registry, router);
+        let before = registry.view.clone();
+        serve(&mut registry, router);
+        registry.run(Action::Membership(Command::Remove { incarnation: Incarnation(1) })).unwrap();
+        assert_eq!(registry.view, before);
+        let gone = Command::SetPhase { incarnation: Incarnation(1), phase: Phase::Serving };
+        let (code, _) = refusal(registry.run(Action::Membership(gone)));
+        assert_eq!(code, ErrorCode::ResourceNotFoundException);
+    }
+
+    #[test]
+    fn a_change_that_moves_no_slot_does_not_write_them() {
+        let mut registry = registry();
+        join(&mut registry, Role::Router);
+        let context = Context { now: registry.now, random: [0; 32], limits: registry.limits.clone() };
+        let store = Store { view: &registry.view, scope: Scope::CLUSTER };
+        let command = Command::Join { role: Role::Gateway, address: "10.0.0.1:7000".to_owned() };
+        let (_, effects) = change(&store, &context, &command).unwrap();
+        assert!(effects.writes.iter().all(|write| *write.key() != keys::cluster_slots()));
+        assert_eq!(effects.writes.len(), 2);
+    }
+
+    #[test]
+    fn a_cluster_begins_again_without_members() {
+        let mut registry = registry();
+        let router = join(&mut registry, Role::Router);
+        serve(&mut registry, router);
+        let before = table(&registry.view).unwrap();
+        let effects = begin_again(&registry.view, registry.now).unwrap();
+        registry.view.apply(&effects);
+        let after = table(&registry.view).unwrap();
+        assert!(after.members.is_empty() && after.version > before.version);
+        let next = join(&mut registry, Role::Router);
+        serve(&mut registry, next);
+        let again = table(&registry.view).unwrap();
+        assert!(next > router);
+        assert!(again.slots.iter().zip(before.slots.iter()).all(|(new, old)| new.epoch > old.epoch));
+    }
+}
