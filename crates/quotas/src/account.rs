@@ -44,6 +44,7 @@ pub struct Account {
     clients: Option<Mutex<KeyedMeters<Utf8Bytes>>>,
     retained: Option<SharedMeter>,
     retained_topics: Option<Mutex<KeyedMeters<Utf8Bytes>>>,
+    groups: Option<Mutex<KeyedMeters<Utf8Bytes>>>,
 }
 
 impl Account {
@@ -73,6 +74,7 @@ impl Account {
             retained: shared(limits.retained_per_sec_account),
             retained_topics: rate(limits.retained_per_sec_topic)
                 .map(|rate| Mutex::new(KeyedMeters::new(rate))),
+            groups: rate(limits.share_requests_per_sec_group).map(|rate| Mutex::new(KeyedMeters::new(rate))),
             limits: limits.clone(),
         }
     }
@@ -81,6 +83,12 @@ impl Account {
     pub fn admit_connect(&self, client_id: &str, now: Instant) -> bool {
         let by_client = self.clients.as_ref().is_none_or(|clients| clients.lock().take(client_id, now));
         by_client && admits(self.connects.as_ref(), 1, now)
+    }
+
+    /// Counts a SUBSCRIBE or UNSUBSCRIBE of a shared subscription, `$share/{name}/{filter}`; `false` when its group has had too
+    /// many.
+    pub fn admit_share_request(&self, shared: &str, now: Instant) -> bool {
+        self.groups.as_ref().is_none_or(|groups| groups.lock().take(shared, now))
     }
 
     /// Counts a message that is to be retained; `false` when it comes too soon, or there are as many as may be and `topic`
@@ -162,6 +170,14 @@ mod tests {
         assert_eq!(admitted("a", 3), 2, "a burst of two");
         assert_eq!((0..10).map(|n| admitted(&n.to_string(), 1)).sum::<usize>(), 3, "five in all");
         assert!(account.admit_connect("b", start + Duration::from_millis(200)));
+    }
+
+    #[test]
+    fn requests_of_a_group_are_counted_by_group() {
+        let (account, start) = account(|limits| limits.share_requests_per_sec_group = Some(2));
+        let admitted = |group: &str, at| (0..5).filter(|_| account.admit_share_request(group, at)).count();
+        assert_eq!((admitted("$share/g/a", start), admitted("$share/g/b", start)), (2, 2));
+        assert_eq!(admitted("$share/g/a", start + Duration::from_millis(500)), 1);
     }
 
     #[test]

@@ -120,17 +120,28 @@ impl Session {
         self.push_action(Action::Refused { code, detail });
     }
 
-    /// The Reason String is left out when the client does not want it or it does not fit [MQTT-3.2.2-19].
+    /// The Reason String is left out when the client does not want it or it does not fit [MQTT-3.2.2-19], and so is a Server
+    /// Reference that does not.
     fn send_refusal(&mut self, code: ReasonCode, detail: &str) {
-        let mut connack = Connack::new(false, code);
-        if self.version == Version::V5 && self.problem_information {
-            connack.properties.reason_string = Some(detail.into());
+        let v5 = self.version == Version::V5;
+        let reference = self.server_reference(code).filter(|_| v5);
+        let packet = |reason_string: Option<&str>, server_reference: Option<&str>| {
+            let mut connack = Connack::new(false, code);
+            connack.properties.reason_string = reason_string.map(Into::into);
+            connack.properties.server_reference = server_reference.map(Into::into);
+            Packet::Connack(Box::new(connack))
+        };
+        let fits = |packet: &Packet, most: usize| encoded_len(packet, self.version) <= most;
+        let max_packet = self.outbound.max_packet();
+        let wanted = Some(detail).filter(|_| v5 && self.problem_information);
+        let mut refusal = packet(wanted, reference);
+        if !fits(&refusal, max_packet.min(MAX_REFUSAL)) {
+            refusal = packet(None, reference);
         }
-        let mut packet = Packet::Connack(Box::new(connack));
-        if encoded_len(&packet, self.version) > self.outbound.max_packet().min(MAX_REFUSAL) {
-            packet = Packet::Connack(Box::new(Connack::new(false, code)));
+        if !fits(&refusal, max_packet) {
+            refusal = packet(None, None);
         }
-        self.send(&packet);
+        self.send(&refusal);
     }
 
     /// Accepts the connection: sends CONNACK and starts the keep-alive timer. A will that was asked for is armed.

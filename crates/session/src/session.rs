@@ -347,21 +347,37 @@ impl Session {
         self.close(Close { reason: DisconnectReason::ApiInitiatedDisconnect, code, detail });
     }
 
-    /// Ends the connection because the broker shuts down: `drain-server-reference` and `drain-will` say how.
+    /// Ends the connection, or refuses its CONNECT, because the broker shuts down: `drain-server-reference`,
+    /// `drain-server-moved` and `drain-will` say how [MQTT5 section 4.11].
     pub fn drain(&mut self) {
         let behaviour = &self.settings.behaviour;
         if !behaviour.drain_will {
             self.will = None;
         }
-        let moves = !behaviour.drain_server_reference.is_empty();
-        let code = if moves { ReasonCode::UseAnotherServer } else { ReasonCode::ServerShuttingDown };
-        self.close(Close::server(code, "the broker is shutting down"));
+        let connecting = matches!(self.state, State::Connecting { .. });
+        let code = match behaviour.drain_server_reference.is_empty() {
+            false if behaviour.drain_server_moved => ReasonCode::ServerMoved,
+            false => ReasonCode::UseAnotherServer,
+            true if connecting => ReasonCode::ServerUnavailable,
+            true => ReasonCode::ServerShuttingDown,
+        };
+        let detail = "the broker is shutting down";
+        match connecting {
+            true => self.refuse(code, detail),
+            false => self.close(Close::server(code, detail)),
+        }
+    }
+
+    /// The Server Reference that goes with `code`.
+    pub(crate) fn server_reference(&self, code: ReasonCode) -> Option<&str> {
+        let reference = self.settings.behaviour.drain_server_reference.as_str();
+        let redirects = matches!(code, ReasonCode::UseAnotherServer | ReasonCode::ServerMoved);
+        Some(reference).filter(|reference| redirects && !reference.is_empty())
     }
 
     fn send_disconnect(&mut self, code: ReasonCode, detail: &str) {
         let code = fitting(code, PacketType::Disconnect);
-        let reference = Some(self.settings.behaviour.drain_server_reference.as_str())
-            .filter(|reference| code == ReasonCode::UseAnotherServer && !reference.is_empty());
+        let reference = self.server_reference(code);
         let packet = |reason_string: Option<&str>| {
             let properties = DisconnectProperties {
                 reason_string: reason_string.map(Into::into),

@@ -10,8 +10,8 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use fleethaven_storage::{
-    Append, Claim, Completion, DurablePublish, EntryId, Lane, OwnerToken, Request, RetainedChange, SessionId,
-    SessionStore, Ticket, Wake,
+    Append, Claim, Completion, DurablePublish, EntryId, Lane, OwnerToken, QueueBounds, Request,
+    RetainedChange, SessionId, SessionStore, Ticket, Wake,
 };
 use fleethaven_storage_embedded::{EmbeddedStore, Options};
 use fleethaven_types::{Message, Publisher, QoS, Scope, Timestamp};
@@ -147,7 +147,7 @@ fn claim(scope: Scope) -> Claim {
         session_expiry: 3600,
         protocol_level: 5,
         cross_version_resume: true,
-        queue_bounds: (u64::MAX, u64::MAX),
+        queue_bounds: QueueBounds::NONE,
         will: None,
         principal: None,
         now: Timestamp(1),

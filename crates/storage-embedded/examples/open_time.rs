@@ -8,8 +8,8 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use fleethaven_storage::{
-    Append, Claim, Completion, DurablePublish, OwnerToken, Request, RetainedChange, SessionId, SessionStore,
-    Ticket, Wake,
+    Append, Claim, Completion, DurablePublish, OwnerToken, QueueBounds, Request, RetainedChange, SessionId,
+    SessionStore, Ticket, Wake,
 };
 use fleethaven_storage_embedded::{EmbeddedStore, Options};
 use fleethaven_types::{Message, Publisher, QoS, Scope, Timestamp};
@@ -39,7 +39,7 @@ fn claim(number: usize, scope: Scope) -> Request {
         session_expiry: 3600,
         protocol_level: 5,
         cross_version_resume: true,
-        queue_bounds: (u64::MAX, u64::MAX),
+        queue_bounds: QueueBounds::NONE,
         will: None,
         principal: None,
         now: Timestamp(1),

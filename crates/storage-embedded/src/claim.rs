@@ -56,7 +56,7 @@ impl Engine {
             session.version += 1;
             session.expiry_secs = claim.session_expiry;
             session.protocol_level = claim.protocol_level;
-            session.bounds = claim.queue_bounds;
+            (session.bounds, session.young_until) = (claim.queue_bounds, Timestamp(0));
             session.connection = Some(connection(claim));
         }
         self.write_session(id);
@@ -73,6 +73,7 @@ impl Engine {
             expiry_secs: claim.session_expiry,
             protocol_level: claim.protocol_level,
             bounds: claim.queue_bounds,
+            young_until: Timestamp(0),
             connection: Some(connection(claim)),
             expires_at: None,
             lasting: false,

@@ -111,8 +111,12 @@ impl Engine {
             return Appended::NoSession;
         };
         if !session.has_room(copies.cost) {
-            Stats::add(&self.stats.overflowed, 1);
-            return Appended::Overflow;
+            let id = append.session.0;
+            self.make_room(id);
+            if !self.sessions.get(id).is_some_and(|session| session.has_room(copies.cost)) {
+                Stats::add(&self.stats.overflowed, 1);
+                return Appended::Overflow;
+            }
         }
         self.append_to_session(append, copies)
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use fleethaven_storage::Append;
+use fleethaven_storage::{Append, QueueBounds};
 use fleethaven_types::Message;
 
 use crate::record::RELEASED;
@@ -56,9 +56,9 @@ impl Queue {
         self.slots.front().map_or(self.tail, |slot| slot.entry - 1)
     }
 
-    /// Whether one more message of `cost` bytes stays within `bounds` (messages, bytes).
-    pub(crate) fn has_room(&self, cost: u32, bounds: (u64, u64)) -> bool {
-        self.messages < bounds.0 && self.bytes + u64::from(cost) <= bounds.1
+    /// Whether one more message of `cost` bytes stays within `bounds`.
+    pub(crate) fn has_room(&self, cost: u32, bounds: &QueueBounds) -> bool {
+        self.messages < bounds.messages && self.bytes + u64::from(cost) <= bounds.bytes
     }
 
     /// Adds an entry above the tail.
@@ -171,6 +171,8 @@ mod tests {
     fn both_bounds_hold() {
         let mut queue = Queue::default();
         queue.push(slot(1));
-        assert!(queue.has_room(10, (2, 20)) && !queue.has_room(11, (2, 20)) && !queue.has_room(1, (1, 20)));
+        let has_room =
+            |cost, messages| queue.has_room(cost, &QueueBounds { messages, bytes: 20, secs: None });
+        assert!(has_room(10, 2) && !has_room(11, 2) && !has_room(1, 1));
     }
 }

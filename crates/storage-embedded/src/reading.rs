@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use fleethaven_storage::{Append, EntryId, Error, OwnerToken, QueuedMessage, SessionId};
-use fleethaven_types::{Message, QoS, Scope, Utf8Bytes};
+use fleethaven_types::{Message, QoS, Scope, Timestamp, Utf8Bytes};
 
 use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::queue::Slot;
 use crate::record::{self, EntryRow, INLINE, MessageRow, decode};
+use crate::sessions::Session;
 use crate::{Stats, keys};
 
 impl Engine {
@@ -28,8 +29,8 @@ impl Engine {
         self.forget_entry(id, entry, body);
     }
 
-    /// Entries above `after` up to `limits` (entries, payload bytes; at least one entry), and the tail. Expired ones
-    /// are passed over and trimmed.
+    /// Entries above `after` up to `limits` (entries, payload bytes; at least one entry), and the tail. Expired ones and those
+    /// that are too old are passed over and trimmed.
     pub(crate) fn read_queue(
         &mut self,
         id: SessionId,
@@ -39,23 +40,55 @@ impl Engine {
     ) -> Result<(Vec<QueuedMessage>, EntryId), Error> {
         let session = self.sessions.owned(id, token)?;
         let tail = EntryId(session.queue.tail());
-        let (mut read, mut expired, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut read, mut dropped, mut bytes) = (Vec::new(), Vec::new(), 0);
         for slot in session.queue.above(after.0).filter(|slot| !slot.is_released()) {
             if read.len() >= limits.0 || (bytes >= limits.1 && !read.is_empty()) {
                 break;
             }
             let queued = queued(&self.disk, id.0, slot)?;
-            let begun = queued.qos == QoS::ExactlyOnce && slot.entry <= session.sent;
-            if queued.message.is_expired(self.now) && !begun {
-                expired.push(slot.entry);
+            if let Some(cause) = session.drops(slot.entry, queued.qos, &queued.message, self.now) {
+                dropped.push((slot.entry, cause));
                 continue;
             }
             bytes += queued.message.payload.len();
             read.push(queued);
         }
-        Stats::add(&self.stats.expired, expired.len());
-        expired.into_iter().for_each(|entry| self.drop_entry(id.0, entry));
+        self.drop_entries(id.0, dropped);
         Ok((read, tail))
+    }
+
+    fn drop_entries(&mut self, id: u64, entries: Vec<(u64, Dropped)>) {
+        for (entry, cause) in entries {
+            let counter = match cause {
+                Dropped::Expired => &self.stats.expired,
+                Dropped::TooOld => &self.stats.too_old,
+            };
+            Stats::add(counter, 1);
+            self.drop_entry(id, entry);
+        }
+    }
+
+    /// Makes room in the queue of a session without a connection: drops what is at its front and has expired or is too old.
+    /// Messages came in about that order; what is missed goes when it is read.
+    pub(crate) fn make_room(&mut self, id: u64) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        if session.bounds.secs.is_none() || session.connection.is_some() || session.young_until > self.now {
+            return;
+        }
+        let (mut dropped, mut young_until) = (Vec::new(), self.now);
+        for slot in session.queue.above(0).filter(|slot| !slot.is_released()).take(ROOM) {
+            // One that cannot be read is reported when its session reads it.
+            let Ok((append, message)) = load(&self.disk, id, slot) else { break };
+            match session.drops(slot.entry, append.qos, &message, self.now) {
+                Some(cause) => dropped.push((slot.entry, cause)),
+                None => {
+                    young_until = session.over_at(&message).unwrap_or_default();
+                    break;
+                }
+            }
+        }
+        session.young_until = young_until;
+        self.drop_entries(id, dropped);
     }
 
     /// Retained messages of topics that match `filter`, above `after`, in topic order. Expired ones are deleted.
@@ -73,6 +106,29 @@ impl Engine {
             }
         }
         Ok(page.messages)
+    }
+}
+
+/// Entries looked at in one go for room in a queue.
+const ROOM: usize = 256;
+
+/// Why an entry is not delivered any more.
+pub(crate) enum Dropped {
+    Expired,
+    TooOld,
+}
+
+impl Session {
+    /// Whether an entry is to be dropped at `now`. A QoS 2 message that may have been sent is not: its exchange is carried to
+    /// its end.
+    fn drops(&self, entry: u64, qos: QoS, message: &Message, now: Timestamp) -> Option<Dropped> {
+        if qos == QoS::ExactlyOnce && entry <= self.sent {
+            return None;
+        }
+        if message.is_expired(now) {
+            return Some(Dropped::Expired);
+        }
+        self.over_at(message).is_some_and(|at| at <= now).then_some(Dropped::TooOld)
     }
 }
 

@@ -6,9 +6,9 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use fleethaven_storage::{
-    ClientRecord, Dead, OwnerToken, SessionId, SessionRecord, StoredWill, Subscription,
+    ClientRecord, Dead, OwnerToken, QueueBounds, SessionId, SessionRecord, StoredWill, Subscription,
 };
-use fleethaven_types::{Scope, Timestamp, Utf8Bytes};
+use fleethaven_types::{Message, Scope, Timestamp, Utf8Bytes};
 use rustc_hash::FxHashMap;
 
 use crate::queue::Queue;
@@ -50,7 +50,9 @@ pub(crate) struct Session {
     pub(crate) expiry_secs: u32,
     pub(crate) protocol_level: u8,
     pub(crate) version: u64,
-    pub(crate) bounds: (u64, u64),
+    pub(crate) bounds: QueueBounds,
+    /// Until then no entry at the front of its queue is too old.
+    pub(crate) young_until: Timestamp,
     pub(crate) connection: Option<Connection>,
     /// When it expires; `None` while it is owned and for ever when it never does.
     pub(crate) expires_at: Option<Timestamp>,
@@ -75,7 +77,13 @@ impl Session {
 
     /// Whether one more message of `cost` bytes stays within the bounds of its queue.
     pub(crate) fn has_room(&self, cost: u32) -> bool {
-        self.queue.has_room(cost, self.bounds)
+        self.queue.has_room(cost, &self.bounds)
+    }
+
+    /// When a message has waited for too long.
+    pub(crate) fn over_at(&self, message: &Message) -> Option<Timestamp> {
+        let secs = u64::from(self.bounds.secs?);
+        Some(message.received_at.after(Duration::from_secs(secs)))
     }
 
     /// Whether it must survive a power failure: persistent sessions, and wills.
@@ -118,8 +126,9 @@ impl Session {
             expiry_secs: self.expiry_secs,
             protocol_level: u32::from(self.protocol_level),
             version: self.version,
-            bound_messages: self.bounds.0,
-            bound_bytes: self.bounds.1,
+            bound_messages: self.bounds.messages,
+            bound_bytes: self.bounds.bytes,
+            bound_secs: self.bounds.secs,
             expires_at: self.expires_at.map(Timestamp::as_millis),
             connection: self.connection.as_ref().map(Connection::row),
             sent: self.sent,
@@ -136,7 +145,12 @@ impl Session {
             expiry_secs: row.expiry_secs,
             protocol_level: u8::try_from(row.protocol_level).map_err(|_| Error::Field("protocol level"))?,
             version: row.version,
-            bounds: (row.bound_messages, row.bound_bytes),
+            bounds: QueueBounds {
+                messages: row.bound_messages,
+                bytes: row.bound_bytes,
+                secs: row.bound_secs,
+            },
+            young_until: Timestamp(0),
             connection: row.connection.map(Connection::from_row).transpose()?,
             expires_at: row.expires_at.map(Timestamp),
             lasting: false,

@@ -11,6 +11,8 @@ pub struct Stats {
     pub overflowed: AtomicU64,
     /// Queued messages that expired before they were read.
     pub expired: AtomicU64,
+    /// Queued messages that had waited for longer than their session's queue keeps them.
+    pub too_old: AtomicU64,
     /// QoS 0 messages dropped because the memory-only part of the rules queue was full.
     pub rules_dropped: AtomicU64,
     /// Dead letters dropped because the list was full.

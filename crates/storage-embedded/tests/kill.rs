@@ -10,8 +10,9 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use fleethaven_storage::{
-    Append, Claim, Claimed, Completion, DurablePublish, EntryId, Lane, Once, OwnerToken, QueuedMessage,
-    Request, RetainedChange, RetainedStore, RuleEntry, RuleQueue, RuleRef, SessionStore, Ticket, Wake,
+    Append, Claim, Claimed, Completion, DurablePublish, EntryId, Lane, Once, OwnerToken, QueueBounds,
+    QueuedMessage, Request, RetainedChange, RetainedStore, RuleEntry, RuleQueue, RuleRef, SessionStore,
+    Ticket, Wake,
 };
 use fleethaven_storage_embedded::{EmbeddedStore, Options};
 use fleethaven_types::{Message, Publisher, QoS, Scope, Timestamp};
@@ -65,7 +66,7 @@ impl Asking {
             session_expiry: u32::MAX,
             protocol_level: 5,
             cross_version_resume: true,
-            queue_bounds: (u64::MAX, u64::MAX),
+            queue_bounds: QueueBounds::NONE,
             will: None,
             principal: None,
             now: NOW,

@@ -32,8 +32,8 @@ pub use id::{EntryId, GroupId, Held, OwnerToken, SessionId, Share, Ticket};
 pub use lane::{Lane, SessionStore, Wake};
 pub use request::{
     Append, Appended, Claim, Claimed, ClientRecord, Completion, ConnectionEnd, Dead, DueWill, DurablePublish,
-    Once, PreviousOwner, QueuedMessage, Request, RetainedChange, RuleRef, SessionRecord, StoredWill,
-    Subscription,
+    Once, PreviousOwner, QueueBounds, QueuedMessage, Request, RetainedChange, RuleRef, SessionRecord,
+    StoredWill, Subscription,
 };
 pub use retained::{RetainedStore, RetainedTopic};
 pub use rule_queue::{RuleEntry, RuleEntryId, RuleQueue};

@@ -182,14 +182,32 @@ pub struct Claim {
     pub protocol_level: u8,
     /// A session of the other protocol level may be resumed; otherwise it is wiped.
     pub cross_version_resume: bool,
-    /// Queue bounds for the session: messages and bytes.
-    pub queue_bounds: (u64, u64),
+    /// Queue bounds for the session.
+    pub queue_bounds: QueueBounds,
     /// Will to publish if the gateway dies, with its delay.
     pub will: Option<StoredWill>,
     /// Certificate id or other principal, for `GetConnection` and for closing by principal.
     pub principal: Option<Utf8Bytes>,
     /// The time of the claim.
     pub now: Timestamp,
+}
+
+/// How much waits in one session's queue, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueBounds {
+    /// Messages; above it the newest is dropped.
+    pub messages: u64,
+    /// Bytes (topics and payloads); above it the newest is dropped.
+    pub bytes: u64,
+    /// Messages that came so many seconds ago are dropped, except what [`Request::ReadQueue`] keeps beyond its expiry: when
+    /// they are read, or when the session has no connection and others need their room. `None`: they wait as long as the
+    /// session lasts.
+    pub secs: Option<u32>,
+}
+
+impl QueueBounds {
+    /// No bound at all.
+    pub const NONE: Self = Self { messages: u64::MAX, bytes: u64::MAX, secs: None };
 }
 
 /// A will kept with the client-id record, so that it is published though its gateway died.

@@ -70,6 +70,10 @@ pub struct Behaviour {
     /// Where MQTT 5 clients are sent when the broker drains, as names or addresses separated by spaces: DISCONNECT 0x9C with
     /// this Server Reference. Empty: 0x8B, as from AWS.
     pub drain_server_reference: String,
+    /// Clients are to use the server of `drain_server_reference` from now on (0x9D), not for a while (0x9C).
+    pub drain_server_moved: bool,
+    /// Seconds over which a drain spreads the ends of connections; half of the grace period at most. 0: all at once.
+    pub drain_spread_secs: u32,
     /// The wills of clients that a drain disconnects are published, after their delay.
     pub drain_will: bool,
 }
@@ -148,10 +152,14 @@ pub struct Limits {
     pub session_queued_messages: u64,
     /// Bytes (topics and payloads) that wait in one session's queue.
     pub session_queued_bytes: u64,
+    /// Seconds that a message waits in one session's queue; `None`: as long as the session lasts, as at AWS.
+    pub session_queued_secs: Option<u32>,
     /// Groups of shared subscriptions per account.
     pub share_groups_account: Option<u64>,
     /// Members of one group.
     pub share_subs_group: usize,
+    /// SUBSCRIBE and UNSUBSCRIBE requests per second and group; the latter are counted and never refused.
+    pub share_requests_per_sec_group: Option<u32>,
     /// Messages that wait in one group's queue.
     pub share_queued_messages: u64,
     /// Bytes (topics and payloads) that wait in one group's queue.
@@ -220,6 +228,8 @@ impl Behaviour {
             ws_close_is_disconnect: aws,
             response_information_prefix: if aws { String::new() } else { "response/".to_owned() },
             drain_server_reference: String::new(),
+            drain_server_moved: false,
+            drain_spread_secs: 0,
             drain_will: true,
         }
     }
@@ -298,8 +308,10 @@ impl Limits {
             session_expiry_max: 30 * 86_400,
             session_queued_messages: 10_000,
             session_queued_bytes: 16 << 20,
+            session_queued_secs: None,
             share_groups_account: None,
             share_subs_group: 10_000,
+            share_requests_per_sec_group: None,
             share_queued_messages: 100_000,
             share_queued_bytes: 64 << 20,
             topic_alias_max: 64,
@@ -352,8 +364,10 @@ impl Limits {
             session_expiry_max: 3600,
             session_queued_messages: 10_000,
             session_queued_bytes: 16 << 20,
+            session_queued_secs: None,
             share_groups_account: Some(10_000),
             share_subs_group: 100,
+            share_requests_per_sec_group: Some(20),
             share_queued_messages: 10_000,
             share_queued_bytes: 16 << 20,
             topic_alias_max: 8,

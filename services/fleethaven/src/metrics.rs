@@ -1,6 +1,12 @@
-//! Metrics of the process itself.
+//! Metrics of the process itself, and of the session store in it.
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fleethaven_storage_embedded::{EmbeddedStore, Stats};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 /// What is counted of the server's certificates.
 #[derive(Clone)]
@@ -32,5 +38,63 @@ impl Metrics {
             metrics.certificate_reloads.with_label_values(&[result]);
         }
         Ok(metrics)
+    }
+}
+
+/// What the session store counts, read when someone asks.
+pub(crate) struct StoreMetrics {
+    store: Arc<EmbeddedStore>,
+    counters: Vec<(IntCounter, Counter)>,
+}
+
+type Counter = fn(&Stats) -> &AtomicU64;
+
+impl StoreMetrics {
+    /// Registers them.
+    pub(crate) fn register(store: Arc<EmbeddedStore>, registry: &Registry) -> Result<(), prometheus::Error> {
+        let counters: [(&str, &str, Counter); 8] = [
+            ("fleethaven_store_appended_total", "Entries appended to queues.", |stats| &stats.appended),
+            (
+                "fleethaven_store_queue_expired_total",
+                "Queued messages dropped because their Message Expiry Interval had passed, or a group's retention.",
+                |stats| &stats.expired,
+            ),
+            (
+                "fleethaven_store_queue_too_old_total",
+                "Queued messages dropped because they had waited for longer than session-queued-secs.",
+                |stats| &stats.too_old,
+            ),
+            (
+                "fleethaven_store_rules_dropped_total",
+                "QoS 0 messages for rules dropped because too many waited in memory.",
+                |stats| &stats.rules_dropped,
+            ),
+            (
+                "fleethaven_store_dead_letters_dropped_total",
+                "Dead letters dropped because their list was full.",
+                |stats| &stats.dead_letters_dropped,
+            ),
+            ("fleethaven_store_batches_total", "Group commits.", |stats| &stats.batches),
+            ("fleethaven_store_requests_total", "Requests carried out.", |stats| &stats.requests),
+            ("fleethaven_store_fsyncs_total", "Group commits that were fsynced.", |stats| &stats.fsyncs),
+        ];
+        let counter = |(name, help, read)| Ok((IntCounter::new(name, help)?, read));
+        let counters = counters.into_iter().map(counter).collect::<Result<_, prometheus::Error>>()?;
+        registry.register(Box::new(Self { store, counters }))
+    }
+}
+
+impl Collector for StoreMetrics {
+    fn desc(&self) -> Vec<&Desc> {
+        self.counters.iter().flat_map(|(counter, _)| counter.desc()).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let family = |(counter, read): &(IntCounter, Counter)| {
+            let total = read(self.store.stats()).load(Ordering::Relaxed);
+            counter.inc_by(total.saturating_sub(counter.get()));
+            counter.collect()
+        };
+        self.counters.iter().flat_map(family).collect()
     }
 }

@@ -29,6 +29,7 @@ use prometheus::Registry;
 use tokio::task::AbortHandle;
 
 use crate::housekeeping;
+use crate::metrics::StoreMetrics;
 
 /// The stores of one process.
 pub(crate) struct Stores {
@@ -80,6 +81,7 @@ impl Services {
     ) -> Result<Self> {
         let metadata: Arc<dyn Metadata> = stores.metastore.clone();
         let store: Arc<dyn SessionStore> = stores.store.clone();
+        StoreMetrics::register(stores.store.clone(), registry)?;
         let gateway_metrics = fleethaven_gateway::metrics::Metrics::new(registry)?;
         let mailboxes = Arc::new(Mailboxes::new(cores, gateway_metrics.clone()));
         let queue_rates = limits
@@ -91,7 +93,6 @@ impl Services {
         let router = Arc::new(Router::new(
             RouterOptions {
                 behaviour: settings.behaviour.clone(),
-                limits: settings.limits.clone(),
                 accounts: accounts.clone(),
                 queue_rates,
                 clock: now,

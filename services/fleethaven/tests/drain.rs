@@ -1,11 +1,13 @@
 //! SIGTERM: clients are told, wills are kept, and the process ends in time whatever clients do.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 mod support;
 
 use std::io::Write;
 
-use fleethaven_mqtt::{Connect, Packet, Publish, QoS, ReasonCode, Version};
-use support::{Broker, VERSIONS, clean, persistent, publish, will};
+use fleethaven_mqtt::{Connack, Connect, Packet, Publish, QoS, ReasonCode, Version};
+use support::{Broker, Client, VERSIONS, clean, persistent, publish, will};
 use tempfile::TempDir;
 
 #[test]
@@ -62,6 +64,58 @@ fn a_server_reference_sends_clients_on_and_wills_can_be_left_out() {
     let broker = Broker::start(&dir);
     let mut watcher = broker.connect(persistent(Version::V5, "watcher"));
     assert_eq!(watcher.ping(), [], "no will");
+}
+
+/// Connects until the broker says that it drains; returns its answer.
+fn refused(broker: &Broker, version: Version) -> Connack {
+    let mut answer = None;
+    support::until("new clients are refused", || {
+        let (_, connack) = broker.try_connect(clean(version, "late"));
+        answer = Some(connack);
+        answer.as_ref().is_some_and(|connack| connack.reason != ReasonCode::Success)
+    });
+    answer.unwrap()
+}
+
+#[test]
+fn while_a_drain_is_spread_clients_are_served_and_new_ones_sent_elsewhere() {
+    let settings = "[behaviour]\ndrain-spread-secs = 5\n";
+    let reference = "drain-server-reference = \"other.example\"\ndrain-server-moved = true\n";
+    for (more, code) in [("", ReasonCode::ServerUnavailable), (reference, ReasonCode::ServerMoved)] {
+        let dir = TempDir::new().unwrap();
+        let mut broker = Broker::start_with(&dir, &format!("{settings}{more}"));
+        let mut early = broker.connect(clean(Version::V5, "early"));
+        broker.terminate();
+        let connack = refused(&broker, Version::V5);
+        assert_eq!(connack.reason, code);
+        let told = connack.properties.server_reference.is_some_and(|text| text.as_str() == "other.example");
+        assert_eq!(told, !more.is_empty());
+        assert_eq!(refused(&broker, Version::V311).reason, ReasonCode::ServerUnavailable);
+        // The only client of its core is the last to go.
+        early.publish("still/served", "");
+        early.expect_end(Some(if more.is_empty() { ReasonCode::ServerShuttingDown } else { code }));
+        assert!(broker.wait().success());
+    }
+}
+
+#[test]
+fn a_connect_on_its_way_is_answered() {
+    let dir = TempDir::new().unwrap();
+    let mut broker = Broker::start_with(&dir, "[behaviour]\ndrain-spread-secs = 2\n");
+    let mut half = broker.socket();
+    half.write_all(&[0x10, 13]).unwrap();
+    let kept = broker.connect(clean(Version::V5, "kept"));
+    broker.terminate();
+    refused(&broker, Version::V5);
+    half.write_all(b"\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x00").unwrap();
+    let mut half = Client::new(half, Version::V5);
+    match half.receive() {
+        Packet::Connack(connack) => assert_eq!(connack.reason, ReasonCode::ServerUnavailable),
+        other => panic!("not CONNACK: {other:?}"),
+    }
+    assert_eq!(half.next(), None);
+    drop(kept);
+    assert!(broker.wait().success());
 }
 
 #[test]

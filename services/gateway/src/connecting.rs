@@ -7,7 +7,7 @@ use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::delivery::Address;
 use fleethaven_mqtt::{ReasonCode, Version};
 use fleethaven_session::{Accepted, ConnectRequest, Now, QueueState};
-use fleethaven_storage::{Claim, Claimed, Error, Request, StoredWill, Ticket};
+use fleethaven_storage::{Claim, Claimed, Error, QueueBounds, Request, StoredWill, Ticket};
 use fleethaven_types::{Publisher, Utf8Bytes};
 
 use crate::authorize::{Authorizer, ConnectQuestion, Denied, connect};
@@ -16,11 +16,15 @@ use crate::core::Core;
 use crate::lifecycle::Happened;
 use crate::pending::{Pending, PendingClaim};
 
-/// What a CONNECT above a quota is answered.
-fn over_quota(version: Version) -> ReasonCode {
-    match version {
-        Version::V5 => ReasonCode::QuotaExceeded,
-        Version::V311 => ReasonCode::ServerUnavailable,
+impl Connection {
+    /// Refuses a CONNECT above a quota.
+    fn refuse_over_quota(&mut self, version: Version, detail: &str) {
+        self.over_quota = true;
+        let code = match version {
+            Version::V5 => ReasonCode::QuotaExceeded,
+            Version::V311 => ReasonCode::ServerUnavailable,
+        };
+        self.session.refuse(code, detail);
     }
 }
 
@@ -31,16 +35,12 @@ impl Core {
     /// Decides a CONNECT. A refusal that rests on cached state is looked up once more before it is final.
     pub(crate) fn connecting(self: &Rc<Self>, connection: &mut Connection, request: ConnectRequest) {
         if self.draining.get() {
-            let code = match request.version {
-                Version::V5 => ReasonCode::ServerBusy,
-                Version::V311 => ReasonCode::ServerUnavailable,
-            };
-            return connection.session.refuse(code, "the broker is shutting down");
+            return connection.session.drain();
         }
         let assigned = request.client_id.is_empty().then(|| self.shared.assign_client_id());
         let client_id = assigned.clone().unwrap_or_else(|| request.client_id.clone());
         if !connection.account.admit_connect(&client_id, self.now().instant) {
-            return connection.session.refuse(over_quota(request.version), "too many CONNECTs a second");
+            return connection.refuse_over_quota(request.version, "too many CONNECTs a second");
         }
         match self.decide(connection, &request, &client_id) {
             Ok(()) => self.admit(connection, request, assigned),
@@ -103,7 +103,7 @@ impl Core {
         connection.place = connection.account.connections.take(most);
         if connection.place.is_none() {
             let detail = "the account has as many connections as it may";
-            return connection.session.refuse(over_quota(request.version), detail);
+            return connection.refuse_over_quota(request.version, detail);
         }
         self.claim(connection, request, assigned);
     }
@@ -135,8 +135,13 @@ impl Core {
     /// A CONNECT that was refused: the answer is written, then the socket closed.
     pub(crate) fn refused(&self, connection: &mut Connection, code: ReasonCode, detail: &str) {
         if code != ReasonCode::NotAuthorized {
-            let ours = matches!(code, ReasonCode::ServerUnavailable | ReasonCode::ServerBusy);
-            let result = if ours { "server_error" } else { "client_error" };
+            let result = match code {
+                _ if connection.over_quota => "throttle",
+                ReasonCode::ServerUnavailable | ReasonCode::UseAnotherServer | ReasonCode::ServerMoved => {
+                    "server_error"
+                }
+                _ => "client_error",
+            };
             self.shared.metrics.connect.with_label_values(&[result]).inc();
             tracing::info!(
                 account = %connection.principal.scope.account, client_id = %connection.session.client_id(),
@@ -174,7 +179,11 @@ impl Core {
             session_expiry: request.session_expiry,
             protocol_level: request.version.level(),
             cross_version_resume: self.settings.behaviour.cross_version_session_resume,
-            queue_bounds: (limits.session_queued_messages, limits.session_queued_bytes),
+            queue_bounds: QueueBounds {
+                messages: limits.session_queued_messages,
+                bytes: limits.session_queued_bytes,
+                secs: limits.session_queued_secs,
+            },
             will,
             principal: publisher.principal.clone(),
             now: fleethaven_daemon::clock::now(),

@@ -73,6 +73,8 @@ pub(crate) struct Connection {
     pub(crate) authorizer: Option<Authorizer>,
     pub(crate) phase: Phase,
     pub(crate) trace: u64,
+    /// CONNECT was above a quota.
+    pub(crate) over_quota: bool,
     /// CONNECT came with a will.
     pub(crate) has_will: bool,
     /// The session's messages are queued in the store.
@@ -149,6 +151,7 @@ impl Connection {
             authorizer: None,
             phase: Phase::Opening,
             trace,
+            over_quota: false,
             has_will: false,
             has_queue: false,
             lingers: true,
@@ -335,13 +338,6 @@ impl Connection {
     /// Ends the connection from outside: takeover, revocation, drain.
     pub(crate) fn close(&mut self, core: &Rc<Core>, close: Close, now: Now) {
         self.session.close(close);
-        self.act(core, now);
-        self.settle(core, now);
-    }
-
-    /// Ends the connection because the broker shuts down.
-    pub(crate) fn drain(&mut self, core: &Rc<Core>, now: Now) {
-        self.session.drain();
         self.act(core, now);
         self.settle(core, now);
     }

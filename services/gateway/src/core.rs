@@ -17,6 +17,7 @@ use slab::Slab;
 
 use crate::authorize::Denied;
 use crate::connection::{Connection, Phase};
+use crate::drain::Drain;
 use crate::ending::WITHDRAWN_KEPT;
 use crate::gateway::{Arrival, Shared};
 use crate::mailbox::{Mailbox, Place};
@@ -87,14 +88,19 @@ pub(crate) struct Core {
     pub(crate) lanes: RefCell<Lanes>,
     pub(crate) staging: RefCell<Staging>,
     pub(crate) wheel: RefCell<Wheel>,
+    /// New clients are refused.
     pub(crate) draining: Cell<bool>,
+    /// While clients are ended one after the other.
+    pub(crate) drain: RefCell<Option<Drain>>,
+    /// Nobody is accepted any more.
+    closed: Cell<bool>,
     pub(crate) congested: Cell<bool>,
     /// How long a client may take to read what it is sent at the end.
     pub(crate) close_within: Cell<Duration>,
     /// Connections whose will was withdrawn by DISCONNECT, until their end is recorded: whoever takes the session over
     /// meanwhile is not to publish it.
     pub(crate) withdrawn: RefCell<FxHashMap<Address, Instant>>,
-    drain_notify: tokio::sync::Notify,
+    closed_notify: tokio::sync::Notify,
     /// The part of the connections whose queues were compared last, and whether the answer is waited for.
     pub(crate) swept: Cell<usize>,
     pub(crate) sweeping: Cell<bool>,
@@ -123,10 +129,12 @@ impl Core {
             staging: RefCell::default(),
             wheel: RefCell::new(Wheel::new(now.instant)),
             draining: Cell::new(false),
+            drain: RefCell::default(),
+            closed: Cell::new(false),
             congested: Cell::new(false),
             close_within: Cell::new(CLOSE_WITHIN),
             withdrawn: RefCell::default(),
-            drain_notify: tokio::sync::Notify::new(),
+            closed_notify: tokio::sync::Notify::new(),
             swept: Cell::new(0),
             sweeping: Cell::new(false),
             closing: Cell::new(0),
@@ -151,9 +159,9 @@ impl Core {
         self.now.get()
     }
 
-    /// Puts a new connection into the table and starts its task. A core that drains, or is full, closes it at once.
+    /// Puts a new connection into the table and starts its task. A core that has drained, or is full, closes it at once.
     pub(crate) fn open(self: &Rc<Self>, transport: Transport, arrival: Arrival, place: Place) {
-        if self.draining.get() || self.connection_count() >= MAX_SLOTS {
+        if self.closed.get() || self.connection_count() >= MAX_SLOTS {
             return;
         }
         let now = self.tick();
@@ -253,7 +261,7 @@ impl Core {
     pub(crate) fn is_drained(&self) -> bool {
         let staging = self.staging.borrow();
         let waiting = self.closing.get() > 0 || !staging.pending.is_empty();
-        self.connection_count() == 0 && !waiting && !staging.has_work()
+        self.closed.get() && self.connection_count() == 0 && !waiting && !staging.has_work()
     }
 
     /// A turn begins: what is staged from here on is seen to at its end. Handshakes go on.
@@ -309,16 +317,20 @@ impl Core {
         });
     }
 
-    /// Returns when the core begins to drain.
-    pub(crate) async fn drain_requested(&self) {
-        self.drain_notify.notified().await;
+    /// Returns when nobody is to be accepted any more.
+    pub(crate) async fn closing(&self) {
+        self.closed_notify.notified().await;
     }
 
-    /// Begins to drain; clients get at most `within` to read what they are sent.
-    pub(crate) fn begin_drain(&self, within: Duration) {
-        self.draining.set(true);
+    /// Accepts nobody any more.
+    pub(crate) fn stop_accepting(&self) {
+        self.closed.set(true);
+        self.closed_notify.notify_one();
+    }
+
+    /// Clients get at most `within` to read what they are sent at the end.
+    pub(crate) fn limit_goodbyes(&self, within: Duration) {
         self.close_within.set(within.min(CLOSE_WITHIN));
-        self.drain_notify.notify_one();
     }
 
     /// Hands a request to the router at the end of this turn.

@@ -187,11 +187,14 @@ impl Gateway {
         }
     }
 
-    /// Stops accepting and ends all connections: MQTT 5 clients get DISCONNECT 0x8B. Returns when the cores are done, or
-    /// after `grace`.
+    /// Ends all connections, over the time that `drain-spread-secs` says, half of `grace` at most, and stops accepting: see
+    /// [`fleethaven_session::Session::drain`] for what clients are told. Returns when the cores are done, or after `grace`.
     pub async fn drain(&self, grace: Duration) {
+        let spread = Duration::from_secs(u64::from(self.shared.settings.behaviour.drain_spread_secs));
+        let over = spread.min(grace / 2);
         // Clients that do not read are cut off in time for what follows their end: its record, and the will.
-        self.shared.mailboxes.broadcast(|| Control::Drain(grace / 2));
+        let within = (grace - over) / 2;
+        self.shared.mailboxes.broadcast(|| Control::Drain { over, within });
         let threads = std::mem::take(&mut *self.threads.lock());
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
@@ -243,8 +246,8 @@ async fn serve(core: Rc<Core>, listeners: Vec<Listener>) {
                 core.fire_timers(&mut due);
                 core.sweep();
             }
-            () = core.drain_requested() => accepting.iter().for_each(tokio::task::JoinHandle::abort),
-            () = tokio::time::sleep(DRAIN_POLL), if core.draining.get() => {}
+            () = core.closing() => accepting.iter().for_each(tokio::task::JoinHandle::abort),
+            () = tokio::time::sleep(DRAIN_POLL), if core.draining.get() => core.drain_on(core.tick()),
         }
         if core.draining.get() && core.is_drained() {
             return;
@@ -252,7 +255,7 @@ async fn serve(core: Rc<Core>, listeners: Vec<Listener>) {
     }
 }
 
-/// How often a core that drains looks whether it is done.
+/// How often a core that drains looks whose turn it is, and whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
 
 fn spawn_accept(

@@ -35,6 +35,7 @@ mod connection;
 mod connections;
 mod core;
 mod departures;
+mod drain;
 mod ending;
 pub mod gateway;
 pub mod identity;

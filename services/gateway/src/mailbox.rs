@@ -47,8 +47,9 @@ pub(crate) enum Control {
     SessionEnded { session: SessionId },
     /// End the connections of these certificates.
     CloseCertificates(Arc<HashSet<CertificateId>>, Close),
-    /// Stop accepting, then end all connections; what they have not read in this time they do not get.
-    Drain(Duration),
+    /// Refuse new clients and end all connections over this time, then stop accepting; what clients have not read `within`
+    /// another they do not get.
+    Drain { over: Duration, within: Duration },
 }
 
 /// A connection that lost its session to another one.

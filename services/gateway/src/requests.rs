@@ -10,6 +10,7 @@ use fleethaven_quotas::Account;
 use fleethaven_quotas::account::admits;
 use fleethaven_session::{AckTicket, Now, SubscribeRequest, UnsubscribeRequest};
 use fleethaven_storage::{EntryId, Once, Request, Subscription, Ticket};
+use fleethaven_topics::split_shared;
 use fleethaven_types::{Message, Scope, Utf8Bytes};
 
 use crate::authorize;
@@ -91,7 +92,7 @@ impl Connection {
                 })
             });
             let held = self.session.is_subscribed(&requested.filter);
-            let verdict = verdict.and_then(|()| quota.admit(held));
+            let verdict = verdict.and_then(|()| quota.admit(&requested.filter, held));
             let code = verdict.err().unwrap_or_else(|| ReasonCode::granted(requested.options.qos));
             if !code.is_error() {
                 granted.push(Subscription {
@@ -159,6 +160,10 @@ impl Connection {
     pub(crate) fn unsubscribe(&self, core: &Rc<Core>, request: UnsubscribeRequest) {
         let session = self.session.session_id();
         let filters = request.filters.clone();
+        for shared in filters.iter().filter(|filter| split_shared(filter).is_some()) {
+            // Counted only: UNSUBACK has no code for it.
+            self.account.admit_share_request(shared, core.now().instant);
+        }
         let packet_id = request.packet_id.get();
         let pending = Pending::Unsubscribe { session, packet_id, filters: request.filters };
         let ticket = core.expect(self.address, pending);
@@ -202,8 +207,9 @@ impl<'a> SubscribeQuota<'a> {
     }
 
     /// Whether one more filter may be subscribed to; one that is `held` already is no further subscription.
-    fn admit(&mut self, held: bool) -> Result<(), ReasonCode> {
-        if !admits(self.account.subscribes.as_ref(), 1, self.now) {
+    fn admit(&mut self, filter: &str, held: bool) -> Result<(), ReasonCode> {
+        let by_group = split_shared(filter).is_none() || self.account.admit_share_request(filter, self.now);
+        if !by_group || !admits(self.account.subscribes.as_ref(), 1, self.now) {
             return Err(ReasonCode::QuotaExceeded);
         }
         if let Some(left) = self.left.as_mut().filter(|_| !held) {

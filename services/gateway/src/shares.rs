@@ -32,6 +32,8 @@ impl Core {
             self.return_shares(session, vec![shared], false);
         } else if !connection.may_receive(self, &encoded.message().topic, now) {
             self.return_shares(session, vec![shared], true);
+        } else if !connection.may_deliver(self, delivery.qos, now) {
+            // QoS 0, above the account's rate: dropped and counted there.
         } else if let Err(shared) = connection.session.deliver_shared(encoded, delivery, shared, now) {
             self.return_shares(session, vec![shared], false);
         }

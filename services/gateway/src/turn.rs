@@ -213,12 +213,7 @@ fn control(core: &Rc<Core>, message: Control, now: Now) {
                 }
             }
         }
-        Control::Drain(within) => {
-            core.begin_drain(within);
-            for connection in core.all() {
-                connection.borrow_mut().drain(core, now);
-            }
-        }
+        Control::Drain { over, within } => core.begin_drain(over, within, now),
     }
 }
 

@@ -11,17 +11,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use fleethaven_fabric::delivery::{Address, Credit};
 use fleethaven_fabric::routing::SharedDelivery;
+use fleethaven_quotas::Account;
 use fleethaven_storage::{Append, GroupId, SessionId, Share};
 use fleethaven_types::{Message, QoS, Scope, Utf8Bytes};
 use parking_lot::{Mutex, RwLock};
 
-use crate::tables::{SubscribeOptions, Subscriber};
+use crate::tables::{ScopeTables, SubscribeOptions, Subscriber};
 
 /// One group.
 pub(crate) struct Group {
     /// The router's own name for it, under which shares travel while it has no queue.
     pub(crate) id: GroupId,
     pub(crate) scope: Scope,
+    /// Whose limits bound it.
+    pub(crate) account: Arc<Account>,
     pub(crate) name: Utf8Bytes,
     pub(crate) filter: Utf8Bytes,
     /// Its queue in the store; for good, once it has one.
@@ -75,10 +78,11 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Group {
-    pub(crate) fn new(id: GroupId, scope: Scope, name: &str, filter: &str) -> Self {
+    pub(crate) fn new(id: GroupId, tables: &ScopeTables, name: &str, filter: &str) -> Self {
         Self {
             id,
-            scope,
+            scope: tables.scope,
+            account: tables.account.clone(),
             name: name.into(),
             filter: filter.into(),
             queue: OnceLock::new(),

@@ -68,7 +68,7 @@ impl Router {
         options: SubscribeOptions,
         opening: &mut Vec<Arc<Group>>,
     ) -> Option<bool> {
-        let limits = &self.options.limits;
+        let limits = &subscriber.tables.account.limits;
         let key = Utf8Bytes::from(name);
         let group = match tables.groups.get(filter, &key) {
             Some(group) => {
@@ -83,7 +83,7 @@ impl Router {
                     return None;
                 }
                 let id = GroupId(OWN | self.groups.last.fetch_add(1, Ordering::Relaxed));
-                let group = Arc::new(Group::new(id, subscriber.tables.scope, name, filter));
+                let group = Arc::new(Group::new(id, &subscriber.tables, name, filter));
                 tables.groups.insert(filter, key, group.clone());
                 self.groups.by_id.write().insert(id, group.clone());
                 group
@@ -151,7 +151,7 @@ impl Router {
             }
             let queue = match queues.remove(&(group.scope, group.key())) {
                 Some(queue) => queue,
-                None => self.store.open_group(self.options.open_group(Ticket(0), group))?,
+                None => self.store.open_group(group.open(Ticket(0)))?,
             };
             self.set_queue(group, queue);
             group.look_again();

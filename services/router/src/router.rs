@@ -8,7 +8,7 @@ use fleethaven_fabric::delivery::{Address, Credit};
 use fleethaven_quotas::Accounts;
 use fleethaven_storage::{Append, EntryId, Error, RuleRef, SessionId, SessionStore, Subscription};
 use fleethaven_topics::split_shared;
-use fleethaven_types::{Behaviour, Limits, Scope, Utf8Bytes};
+use fleethaven_types::{Behaviour, Scope, Utf8Bytes};
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 
@@ -23,9 +23,7 @@ use crate::tables::{Member, ScopeTables, SubscribeOptions, Subscriber, Tables};
 pub struct Options {
     /// What matches and what is delivered where AWS and the MQTT text differ.
     pub behaviour: Behaviour,
-    /// How many groups and members there may be, and how much waits in a group.
-    pub limits: Limits,
-    /// What accounts may use and have used.
+    /// What accounts may use and have used: groups and members too, and how much waits in a group.
     pub accounts: Arc<Accounts>,
     /// Whether any account has a rate of queued messages.
     pub queue_rates: bool,

@@ -182,8 +182,8 @@ impl Wake for NoWake {
 fn options(behaviour: Behaviour, limits: Limits) -> Options {
     let clock = || tokio::time::Instant::now().into_std();
     let queue_rates = limits.queued_per_sec_account.is_some();
-    let accounts = Arc::new(Accounts::new(limits.clone().into(), clock()));
-    Options { behaviour, limits, accounts, queue_rates, clock }
+    let accounts = Arc::new(Accounts::new(limits.into(), clock()));
+    Options { behaviour, accounts, queue_rates, clock }
 }
 
 /// A router with its surroundings and one lane.

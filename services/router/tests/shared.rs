@@ -15,7 +15,7 @@ use fleethaven_router::metrics::Metrics;
 use fleethaven_router::{Lane, Options, Router};
 use fleethaven_storage::{
     Claim, Claimed, Completion, ConnectionEnd, Dead, EntryId, Error, GroupId, Held, Lane as StoreLane, Once,
-    OwnerToken, Request, SessionId, SessionStore, Share, Subscription, Ticket, Wake,
+    OwnerToken, QueueBounds, Request, SessionId, SessionStore, Share, Subscription, Ticket, Wake,
 };
 use fleethaven_storage_embedded::{EmbeddedStore, Options as StoreOptions};
 use fleethaven_types::{Behaviour, Limits, Message, Profile, Publisher, QoS, Scope, Timestamp};
@@ -90,9 +90,9 @@ fn open(dir: &Path) -> (Arc<EmbeddedStore>, Lane, Arc<Mailbox>) {
     let mailbox = Arc::new(Mailbox::default());
     let limits = Limits::of(Profile::Standard);
     let clock = || tokio::time::Instant::now().into_std();
-    let accounts = Arc::new(Accounts::new(limits.clone().into(), clock()));
+    let accounts = Arc::new(Accounts::new(limits.into(), clock()));
     let options =
-        Options { behaviour: Behaviour::of(Profile::Standard), limits, accounts, queue_rates: false, clock };
+        Options { behaviour: Behaviour::of(Profile::Standard), accounts, queue_rates: false, clock };
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
     let delivery = Arc::new(ToMailbox(mailbox.clone()));
     let router = Arc::new(Router::new(options, store.clone(), delivery, metrics));
@@ -179,7 +179,7 @@ impl<'a> World<'a> {
             session_expiry: if persistent { 3600 } else { 0 },
             protocol_level: 5,
             cross_version_resume: true,
-            queue_bounds: (1000, 1 << 20),
+            queue_bounds: QueueBounds { messages: 1000, bytes: 1 << 20, secs: None },
             will: None,
             principal: None,
             now: NOW,

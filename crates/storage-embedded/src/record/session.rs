@@ -27,6 +27,8 @@ pub(crate) struct SessionRow {
     pub(crate) connection: Option<ConnectionRow>,
     #[prost(uint64, tag = "10")]
     pub(crate) sent: u64,
+    #[prost(uint32, optional, tag = "11")]
+    pub(crate) bound_secs: Option<u32>,
 }
 
 /// The connection that owns a session.

@@ -5,8 +5,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use fleethaven_storage::{
-    Append, Appended, Claim, Completion, DurablePublish, OwnerToken, Request, RetainedChange, RuleRef,
-    SessionId, StoredWill, Ticket,
+    Append, Appended, Claim, Completion, DurablePublish, OwnerToken, QueueBounds, Request, RetainedChange,
+    RuleRef, SessionId, StoredWill, Ticket,
 };
 use fleethaven_types::{Publisher, QoS};
 
@@ -74,7 +74,7 @@ fn claim(session_expiry: u32, will: Option<StoredWill>) -> Request {
         session_expiry,
         protocol_level: 5,
         cross_version_resume: true,
-        queue_bounds: (100, 1 << 20),
+        queue_bounds: QueueBounds { messages: 100, bytes: 1 << 20, secs: None },
         will,
         principal: None,
         now: NOW,

@@ -8,7 +8,8 @@
 --   meta        hash: replid, previous (replication ids), gen (generation), rule (last rule entry)
 --   done:P      producer P's last batch: its number and its replies, for a while
 --   c:CLIENT    hash of a client id (account:region:id): v (version number), s (session, while there is one)
---   s:ID        hash of a session: k (CLIENT), p (persistent), e (expiry, s), l (protocol level), bm bb (bounds),
+--   s:ID        hash of a session: k (CLIENT), p (persistent), e (expiry, s), l (protocol level), bm bb bs (bounds;
+--               bs in seconds, or empty),
 --               o (owner, incarnation:counter), a (its address), w (will), u (principal), x (expires at, ms),
 --               sg sn (sent), tg tn (tail), n b (messages and bytes in the queue)
 --   f:ID        hash: filter -> subscription            q:ID  stream: the queue, an entry's id is generation-number

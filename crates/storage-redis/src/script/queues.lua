@@ -7,14 +7,48 @@ function ops.M()
   body = take()
 end
 
+local function expiry_of(entry)
+  return entry[2][2]:match('^%d+:%d+:(%d*)$')
+end
+
+-- The header of an entry that is over when its message expires, or `secs` from now.
+local function bounded(header, secs)
+  local over = int(now + secs * 1000)
+  local front, expiry = header:match('^(%d+:%d+:)(%d*)$')
+  if expiry ~= '' and tonumber(expiry) <= tonumber(over) then return header end
+  return front .. over
+end
+
+local forget
+
+-- Drops what is over at the front of the queue.
+local function make_room(id)
+  local over = {}
+  for _, entry in ipairs(call('XRANGE', queue(id), '-', '+', 'COUNT', CHUNK)) do
+    if not passed(expiry_of(entry), now) then break end
+    over[#over + 1] = entry[1]
+  end
+  forget(id, over)
+end
+
 -- Append: session, header (cost:payload bytes:expiry), cost, delivery.
 function ops.A()
   local id, header, cost, delivery = take(), take(), tonumber(take()), take()
   if fenced then return 'Fenced' end
-  local found = call('HMGET', session(id), 'p', 'x', 'n', 'b', 'bm', 'bb', 'tg', 'tn')
+  local found = call('HMGET', session(id), 'p', 'x', 'n', 'b', 'bm', 'bb', 'tg', 'tn', 'bs', 'o')
   if found[1] ~= '1' or passed(found[2], now) then return 'none' end
+  local function full()
+    return found[3] + 1 > tonumber(found[5]) or found[4] + cost > tonumber(found[6])
+  end
+  if found[9] and found[9] ~= '' then
+    header = bounded(header, tonumber(found[9]))
+    if full() and found[10] == '' then
+      make_room(id)
+      found[3], found[4] = unpack(call('HMGET', session(id), 'n', 'b'))
+    end
+  end
+  if full() then return 'full' end
   local messages, bytes = found[3] + 1, found[4] + cost
-  if messages > tonumber(found[5]) or bytes > tonumber(found[6]) then return 'full' end
   local gen, number = current_generation(), int(found[8] + 1)
   local entry = gen .. '-' .. number
   call('XADD', queue(id), entry, 'h', header, 'd', delivery, 'm', body)
@@ -23,7 +57,7 @@ function ops.A()
 end
 
 -- Deletes entries of exactly these ids; those that are not there are passed over.
-local function forget(id, entries)
+forget = function(id, entries)
   local messages, bytes = 0, 0
   for _, entry in ipairs(entries) do
     local found = call('XRANGE', queue(id), entry, entry)[1]

@@ -71,7 +71,7 @@ end
 -- id for a new session.
 function ops.C()
   local client, token, address, clean = take(), take(), take(), take()
-  local expiry, level, cross, messages, bytes = tonumber(take()), take(), take(), take(), take()
+  local expiry, level, cross, messages, bytes, secs = tonumber(take()), take(), take(), take(), take(), take()
   local will, principal, when, candidate = take(), take(), tonumber(take()), take()
   local record = root .. ':c:' .. client
   local id = call('HGET', record, 's')
@@ -103,7 +103,7 @@ function ops.C()
     call('PERSIST', record)
   end
   call('HSET', session(id), 'o', token, 'a', address, 'w', will, 'u', principal, 'e', int(expiry), 'l', level,
-    'bm', messages, 'bb', bytes, 'x', '')
+    'bm', messages, 'bb', bytes, 'bs', secs, 'x', '')
   attach(id, token)
   local at_end = call('HMGET', session(id), 'tg', 'tn', 'sg', 'sn')
   local tail = at_end[1] .. '-' .. at_end[2]

@@ -4,8 +4,8 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use fleethaven_storage::{
-    Append, Claim, Claimed, Completion, DurablePublish, EntryId, Error, Lane, OwnerToken, QueuedMessage,
-    Request, RetainedChange, RuleRef, SessionId, SessionStore, Ticket, Wake,
+    Append, Claim, Claimed, Completion, DurablePublish, EntryId, Error, Lane, OwnerToken, QueueBounds,
+    QueuedMessage, Request, RetainedChange, RuleRef, SessionId, SessionStore, Ticket, Wake,
 };
 use fleethaven_types::{Message, Publisher, QoS, Scope, Timestamp};
 
@@ -89,7 +89,7 @@ pub(crate) fn claim(client: &str, token: OwnerToken) -> Request {
         session_expiry: u32::MAX,
         protocol_level: 5,
         cross_version_resume: true,
-        queue_bounds: (u64::MAX, u64::MAX),
+        queue_bounds: QueueBounds::NONE,
         will: None,
         principal: None,
         now: NOW,

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fleethaven_storage::{
-    Append, Claim, Completion, ConnectionEnd, Dead, DurablePublish, EntryId, OwnerToken, Request,
-    RetainedChange, RuleRef, SessionId, SessionStore, StoredWill, Subscription, Ticket,
+    Append, Claim, Completion, ConnectionEnd, Dead, DurablePublish, EntryId, OwnerToken, QueueBounds,
+    Request, RetainedChange, RuleRef, SessionId, SessionStore, StoredWill, Subscription, Ticket,
 };
 use fleethaven_storage_embedded::{self as embedded, EmbeddedStore};
 use fleethaven_storage_redis::{Durability, Options, RedisStore};
@@ -202,7 +202,7 @@ impl<'a> Side<'a> {
             session_expiry: expiry,
             protocol_level: level,
             cross_version_resume: !strict,
-            queue_bounds: (6, 120),
+            queue_bounds: QueueBounds { messages: 6, bytes: 120, secs: None },
             will: willed.then(|| StoredWill { message: message(self.tokens), delay: 7 }),
             principal: Some("principal".into()),
             now: self.now(),

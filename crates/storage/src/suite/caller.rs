@@ -355,6 +355,11 @@ pub(super) fn token(incarnation: u64, counter: u64) -> OwnerToken {
     OwnerToken { incarnation, counter }
 }
 
+/// Bounds of a queue without one of age.
+pub(super) fn bounds(messages: u64, bytes: u64) -> QueueBounds {
+    QueueBounds { messages, bytes, secs: None }
+}
+
 /// A claim of `client` by an MQTT 5 client that keeps its session for an hour.
 pub(super) fn claim(client: &str, token: OwnerToken) -> Claim {
     Claim {
@@ -367,7 +372,7 @@ pub(super) fn claim(client: &str, token: OwnerToken) -> Claim {
         session_expiry: 3600,
         protocol_level: 5,
         cross_version_resume: true,
-        queue_bounds: (1000, 1 << 20),
+        queue_bounds: bounds(1000, 1 << 20),
         will: None,
         principal: Some("principal".into()),
         now: START,

@@ -119,7 +119,7 @@ fn fenced(store: &mut dyn Instance) {
 
 fn releases(store: &mut dyn Instance) {
     let mut caller = Caller::new(store);
-    let claimed = Claim { queue_bounds: (4, 40), ..claim("a", token(1, 1)) };
+    let claimed = Claim { queue_bounds: bounds(4, 40), ..claim("a", token(1, 1)) };
     let session = caller.claim(claimed).session;
     caller.append_each(session, ["1234567890"; 3]);
     caller.release(session, token(1, 1), &[2, 2, 77]).unwrap();

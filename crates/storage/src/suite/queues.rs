@@ -18,6 +18,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("a large body shared by queues goes with the last of them", shared_bodies),
     ("nothing acknowledged is lost in a crash", nothing_lost),
     ("expired messages are passed over", expired),
+    ("messages that waited for too long go, and make room", too_old),
     ("unknown sessions take nothing", unknown),
     ("two lanes append to one queue", two_lanes),
 ];
@@ -86,8 +87,8 @@ fn limits(store: &mut dyn Instance) {
 
 fn overflow(store: &mut dyn Instance) {
     let mut caller = Caller::new(store);
-    let few = caller.claim(Claim { queue_bounds: (2, 1 << 20), ..claim("few", token(1, 1)) }).session;
-    let small = caller.claim(Claim { queue_bounds: (100, 25), ..claim("small", token(1, 2)) }).session;
+    let few = caller.claim(Claim { queue_bounds: bounds(2, 1 << 20), ..claim("few", token(1, 1)) }).session;
+    let small = caller.claim(Claim { queue_bounds: bounds(100, 25), ..claim("small", token(1, 2)) }).session;
     for session in [few, small] {
         assert_eq!(caller.append(session, "1234567890"), at(1));
         assert_eq!(caller.append(session, "1234567890"), at(2));
@@ -224,6 +225,33 @@ fn expired(store: &mut dyn Instance) {
     store.set_time(Timestamp(START.0 + 1000));
     assert_eq!(names(&caller.read_all(session, token(1, 1))), ["long"]);
     assert_eq!(caller.claim(claim("a", token(1, 2))).trimmed, EntryId(1), "and trimmed");
+}
+
+fn too_old(store: &mut dyn Instance) {
+    let later = |secs: u64| Timestamp(START.0 + secs * 1000);
+    let queue_bounds = QueueBounds { secs: Some(10), ..bounds(2, 1 << 20) };
+    let claim = |counter| Claim { queue_bounds, ..claim("a", token(1, counter)) };
+    let append = |store: &mut dyn Instance, caller: &mut Caller, session, payload: &str, secs| {
+        store.set_time(later(secs));
+        let message = Message { received_at: later(secs), ..message("t", payload) };
+        caller.publish(to_queues(message, &[session]))[0]
+    };
+    let mut caller = Caller::new(store);
+    let session = caller.claim(claim(1)).session;
+    caller.end(session, token(1, 1), 3600, START).unwrap();
+    assert_eq!(append(store, &mut caller, session, "a", 0), at(1));
+    assert_eq!(append(store, &mut caller, session, "b", 5), at(2));
+    assert_eq!(append(store, &mut caller, session, "c", 9), Appended::Overflow);
+    // The bound outlives a crash.
+    store.crash();
+    let mut caller = Caller::new(store);
+    assert_eq!(append(store, &mut caller, session, "d", 10), at(3), "in the place of the first");
+    assert_eq!(append(store, &mut caller, session, "e", 14), Appended::Overflow);
+    caller.claim(claim(2));
+    assert_eq!(names(&caller.read_all(session, token(1, 2))), ["b", "d"]);
+    store.set_time(later(15));
+    assert_eq!(names(&caller.read_all(session, token(1, 2))), ["d"]);
+    assert_eq!(caller.claim(claim(3)).trimmed, EntryId(2), "and trimmed");
 }
 
 fn unknown(store: &mut dyn Instance) {

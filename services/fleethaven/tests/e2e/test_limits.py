@@ -44,6 +44,8 @@ def test_connections(limited, connect, version):
     with pytest.raises(Refused) as refusal:
         connect("c", to=fleet, version=version)
     assert refusal.value.value in (QUOTA, UNAVAILABLE_V3)
+    assert counted(fleet, "fleethaven_mqtt_connect", result="throttle") == 1
+    assert counted(fleet, "fleethaven_mqtt_connect", result="success") == 2
     first.disconnect()
     data = fleet.client("iot-data")
     eventually(lambda: not data.get_connection(clientId="a")["connected"], "the place being free")
@@ -120,6 +122,58 @@ def test_messages_delivered_a_second_are_dropped_at_qos_0(limited, connect):
     assert dropped > 0 and dropped + counted(fleet, "fleethaven_mqtt_publish_out", result="success") == 100
     client.expect(int(100 - dropped))
     fleet.log.having("deliveries dropped", "slow", "the account's outbound rate")
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_the_deliveries_of_groups_count_among_the_accounts(limited, connect, qos):
+    fleet = limited(outbound_publish_per_sec_account=50)
+    members = [connect(name, to=fleet) for name in ("one", "two")]
+    for member in members:
+        member.subscribe("$share/g/t", "end", qos=qos)
+    publisher = connect("publisher", to=fleet)
+    sent = [str(number).encode() for number in range(100)]
+    for mid in [publisher.publish_later("t", payload, qos=max(qos, 1)) for payload in sent]:
+        eventually(lambda: publisher.acknowledged(mid) is not None, "the acknowledgement")
+    got = lambda: [payload for member in members for payload in member.payloads()]
+    if qos == 0:
+        dropped = counted(fleet, "fleethaven_mqtt_publish_out", result="throttle")
+        assert dropped > 0
+        eventually(lambda: len(got()) == 100 - dropped, "what was not dropped")
+    else:
+        eventually(lambda: sorted(got()) == sorted(sent), "each once", seconds=30)
+        assert counted(fleet, "fleethaven_mqtt_publish_out", result="success") == 100
+
+
+def test_requests_of_a_group_a_second(limited, connect):
+    fleet = limited(share_requests_per_sec_group=2)
+    client = connect("a", to=fleet)
+    codes = [code for _ in range(5) for code in client.subscribe("$share/g/t", "plain")]
+    assert codes[:4] == [1, 1, 1, 1] and QUOTA in codes[4::2] and QUOTA not in codes[5::2]
+    assert client.subscribe("$share/other/t") == [1]
+
+
+def test_messages_wait_for_so_long(limited, connect):
+    fleet = limited(session_queued_secs=1, session_queued_messages=2)
+    away = connect("away", to=fleet, expiry=300)
+    away.subscribe("t")
+    away.disconnect()
+    data = fleet.client("iot-data")
+    eventually(lambda: not data.get_connection(clientId="away")["connected"], "the client being gone")
+    publisher = connect("publisher", to=fleet)
+    dropped = lambda: counted(fleet, "fleethaven_store_queue_too_old")
+    overflowed = lambda: counted(fleet, "fleethaven_mqtt_queue_overflow")
+    numbers = iter(range(100_000))
+
+    def publish():
+        publisher.publish("t", str(next(numbers)))
+        return dropped() >= 2
+
+    # The queue is full until the first two are too old; then there is room again.
+    eventually(publish, "room for newer ones", pause=0.05)
+    assert overflowed() > 0
+    newest = next(numbers) - 1
+    back = connect("away", to=fleet, clean=False, expiry=300)
+    assert b"0" not in back.expect_until(str(newest).encode())
 
 
 def test_bytes_a_second_are_read_later(limited, connect):

@@ -15,7 +15,7 @@ use fleethaven_types::{Message, QoS};
 use super::{Lane, NOBODY};
 use crate::group::{Backlog, Choice, Group, LiveMember, Wanted};
 use crate::plan::GroupPlan;
-use crate::router::{Options, Router};
+use crate::router::Router;
 use crate::staged::Staged;
 
 /// Entries and bytes claimed from a group's queue at a time.
@@ -101,7 +101,7 @@ impl Placement {
 fn wait(router: &Router, group: &Group, message: &Arc<Message>) -> bool {
     let mut backlog = group.backlog.lock();
     let delivery = SharedDelivery { message: message.clone(), share: group.share(), held: None };
-    let kept = backlog.push_new(delivery, router.options.share_bounds());
+    let kept = backlog.push_new(delivery, group.bounds());
     if !kept {
         router.metrics.shared_overflows.inc();
     }
@@ -139,19 +139,21 @@ fn push(
     staged.push(member.address.core(), pushed(member, message, share, held));
 }
 
-impl Options {
-    /// Messages and bytes that wait in one group.
-    pub(crate) fn share_bounds(&self) -> (u64, u64) {
-        (self.limits.share_queued_messages, self.limits.share_queued_bytes)
+impl Group {
+    /// Messages and bytes that wait in it.
+    fn bounds(&self) -> (u64, u64) {
+        let limits = &self.account.limits;
+        (limits.share_queued_messages, limits.share_queued_bytes)
     }
 
-    pub(crate) fn open_group(&self, ticket: Ticket, group: &Group) -> OpenGroup {
+    /// Asks for its queue.
+    pub(crate) fn open(&self, ticket: Ticket) -> OpenGroup {
         OpenGroup {
             ticket,
-            scope: group.scope,
-            key: group.key(),
-            bounds: self.share_bounds(),
-            retention_secs: self.limits.session_expiry_max,
+            scope: self.scope,
+            key: self.key(),
+            bounds: self.bounds(),
+            retention_secs: self.account.limits.session_expiry_max,
         }
     }
 }
@@ -195,7 +197,7 @@ impl Lane {
         for group in groups {
             self.next_open += 1;
             let ticket = Ticket(self.next_open);
-            let open = self.router.options.open_group(ticket, &group);
+            let open = group.open(ticket);
             self.staged.durable.push(Request::OpenGroup(Box::new(open)));
             opening.push((ticket, group));
         }
