@@ -1,9 +1,10 @@
-//! [`Metadata`] on a channel to a metastore.
+//! [`Metadata`] on channels to the nodes of a metastore.
 //!
 //! One watch of the metastore, opened at once and resumed for ever, feeds a replica of the keys below
 //! [`Options::prefixes`]. Local reads and watches are served from it; commands and linearizable queries travel.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,15 +17,17 @@ use fleethaven_types::Timestamp;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tonic::transport::Channel;
 use tonic::{Request, Status};
 
+use crate::channel::Channel;
 use crate::client::applied::Applied;
 use crate::convert::{event, execute, position, query};
 use crate::generated::metadata as wire;
 use crate::generated::metadata::metadata_client::MetadataClient;
 use crate::generated::metadata::watch_request::Message;
+use crate::status::was_not_sent;
 use crate::replica::Replica;
+use crate::trace;
 
 mod applied;
 
@@ -32,6 +35,9 @@ mod applied;
 const LARGEST_ANSWER: usize = 64 << 20;
 /// Pause before a broken watch is opened again, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// A watch that brings nothing for so long is given up.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// What a client is started with.
 #[derive(Debug, Clone)]
@@ -42,32 +48,79 @@ pub struct Options {
     pub timeout: Duration,
     /// Wall time, which dates page tokens of local reads.
     pub clock: fn() -> Timestamp,
+    /// Which node is asked first, counted round: any number.
+    pub first_node: usize,
 }
 
 /// A metastore elsewhere.
 pub struct Client {
-    stub: MetadataClient<Channel>,
+    nodes: Arc<Nodes>,
     options: Options,
     replica: Arc<Replica>,
     applied: Arc<Applied>,
     follower: AbortHandle,
 }
 
+/// The metastore's nodes, any of which will do, and the one that is asked at present.
+struct Nodes {
+    stubs: Vec<MetadataClient<Channel>>,
+    present: AtomicUsize,
+}
+
+impl Nodes {
+    /// The present one, and its number.
+    fn present(&self) -> Option<(usize, MetadataClient<Channel>)> {
+        let number = self.present.load(Ordering::Relaxed);
+        self.stubs.get(number).map(|stub| (number, stub.clone()))
+    }
+
+    /// From here on another one is asked, unless that has been decided already.
+    fn leave(&self, number: usize) {
+        let next = (number + 1) % self.stubs.len().max(1);
+        let _ = self.present.compare_exchange(number, next, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Asks one node after the other until one can be reached: what did not arrive can be asked again.
+    async fn call<T, F: Future<Output = Result<T, Status>>>(
+        &self,
+        ask: impl Fn(MetadataClient<Channel>) -> F,
+    ) -> Result<T, Status> {
+        let mut last = Status::unavailable("there is no metastore");
+        for _ in 0..self.stubs.len() {
+            let Some((number, stub)) = self.present() else { break };
+            match ask(stub).await {
+                Err(status) if was_not_sent(&status) => {
+                    self.leave(number);
+                    last = status;
+                }
+                answer => return answer,
+            }
+        }
+        Err(last)
+    }
+}
+
 impl Client {
-    /// A client on `channel`, which begins to follow the metastore. Needs a tokio runtime. The channel reconnects by
-    /// itself; its owner sets TLS, and keep-alive so that a dead peer is noticed.
-    pub fn new(channel: Channel, options: Options) -> Self {
-        let stub = MetadataClient::new(channel).max_decoding_message_size(LARGEST_ANSWER);
+    /// A client of the metastore whose nodes are at the other ends of `channels`; it begins to follow one of them, and goes on
+    /// to the next when that is gone or out of touch with its leader. Needs a tokio runtime. Channels reconnect by
+    /// themselves; their owner sets TLS, and keep-alive so that a dead peer is noticed.
+    pub fn new(channels: Vec<Channel>, options: Options) -> Self {
+        // Clients that start together spread over the nodes.
+        let first = options.first_node % channels.len().max(1);
+        let stubs = channels
+            .into_iter()
+            .map(|channel| MetadataClient::new(channel).max_decoding_message_size(LARGEST_ANSWER));
+        let nodes = Arc::new(Nodes { stubs: stubs.collect(), present: AtomicUsize::new(first) });
         let replica = Arc::new(Replica::default());
         let applied = Arc::new(Applied::default());
         let follower = Follower {
-            stub: stub.clone(),
+            nodes: nodes.clone(),
             replica: replica.clone(),
             applied: applied.clone(),
             prefixes: options.prefixes.clone(),
         };
         let follower = tokio::spawn(follower.run()).abort_handle();
-        Self { stub, options, replica, applied, follower }
+        Self { nodes, options, replica, applied, follower }
     }
 
     /// Waits until the replica was level with the metastore once: from then on local reads are answered.
@@ -92,10 +145,18 @@ impl Client {
 
     async fn call_execute(&self, command: Command) -> Result<Executed, Error> {
         let message = execute::request(&command).map_err(|error| Error::Unavailable(error.to_string()))?;
-        // Whatever went wrong on the way, the command may have arrived.
-        let answer = self.stub.clone().execute(self.request(message)).await.map_err(|status| {
-            tracing::warn!(%status, "a command's outcome is unknown");
-            Error::Unknown
+        let ask = |mut stub: MetadataClient<Channel>| {
+            let request = self.request(message.clone());
+            async move { stub.execute(request).await }
+        };
+        let answer = self.nodes.call(ask).await.map_err(|status| match was_not_sent(&status) {
+            true => Error::Unavailable(status.message().to_owned()),
+            // Whatever went wrong on the way, the command may have arrived.
+            false => {
+                let trace_id = trace::current().map(|context| context.trace_id());
+                tracing::warn!(%status, trace_id, "a command's outcome is unknown");
+                Error::Unknown
+            }
         })?;
         execute::result(answer.into_inner()).unwrap_or_else(|error| {
             tracing::error!(%error, "a command's answer cannot be read");
@@ -106,7 +167,11 @@ impl Client {
     async fn call_query(&self, asked: Query) -> Result<QueryReply, Error> {
         let message = query::request(&asked).map_err(|error| Error::Unavailable(error.to_string()))?;
         let unavailable = |status: Status| Error::Unavailable(status.message().to_owned());
-        let answer = self.stub.clone().query(self.request(message)).await.map_err(unavailable)?;
+        let ask = |mut stub: MetadataClient<Channel>| {
+            let request = self.request(message.clone());
+            async move { stub.query(request).await }
+        };
+        let answer = self.nodes.call(ask).await.map_err(unavailable)?;
         query::result(answer.into_inner()).unwrap_or_else(|error| Err(Error::Unavailable(error.to_string())))
     }
 }
@@ -138,7 +203,11 @@ impl Metadata for Client {
 
     fn in_force(&self, revision: u64) -> BoxFuture<'_, bool> {
         Box::pin(async move {
-            let answer = self.stub.clone().in_force(wire::InForceRequest { revision }).await;
+            let ask = |mut stub: MetadataClient<Channel>| {
+                let request = self.request(wire::InForceRequest { revision });
+                async move { stub.in_force(request).await }
+            };
+            let answer = self.nodes.call(ask).await;
             answer.is_ok_and(|answer| answer.into_inner().in_force)
         })
     }
@@ -153,7 +222,7 @@ impl Drop for Client {
 
 /// Keeps the replica level with the metastore.
 struct Follower {
-    stub: MetadataClient<Channel>,
+    nodes: Arc<Nodes>,
     replica: Arc<Replica>,
     applied: Arc<Applied>,
     prefixes: Vec<Bytes>,
@@ -161,11 +230,12 @@ struct Follower {
 
 impl Follower {
     /// Never returns; the client aborts it.
-    async fn run(mut self) {
+    async fn run(self) {
         let mut pause = PAUSE.0;
-        loop {
+        while let Some((number, stub)) = self.nodes.present() {
             let before = self.replica.position();
-            let end = self.follow().await;
+            let end = self.follow(stub).await;
+            self.nodes.leave(number);
             if self.replica.position() != before {
                 pause = PAUSE.0;
             }
@@ -176,7 +246,7 @@ impl Follower {
     }
 
     /// One watch, from where the replica stands to its end.
-    async fn follow(&mut self) -> Result<(), Status> {
+    async fn follow(&self, mut stub: MetadataClient<Channel>) -> Result<(), Status> {
         let open = wire::Open {
             prefixes: self.prefixes.clone(),
             from: self.replica.position().map(position::to_wire),
@@ -187,8 +257,8 @@ impl Follower {
         let (_alive, ended) = oneshot::channel::<()>();
         let reports = reports(self.applied.clone()).take_until(ended);
         let requests = stream::iter([open]).chain(reports);
-        let mut responses = self.stub.watch(requests).await?.into_inner();
-        while let Some(response) = responses.message().await? {
+        let mut responses = in_time(stub.watch(requests)).await?.into_inner();
+        while let Some(response) = in_time(responses.message()).await? {
             for event in response.events {
                 self.accept(event)?;
             }
@@ -208,6 +278,12 @@ impl Follower {
         }
         Ok(())
     }
+}
+
+/// A node that is in touch with its leader says something five times a second.
+async fn in_time<T>(next: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    let next = tokio::time::timeout(SILENCE, next).await;
+    next.unwrap_or_else(|_| Err(Status::deadline_exceeded("the node is out of touch with its leader")))
 }
 
 /// What this process has acted on, as often as that moves.

@@ -1,7 +1,8 @@
 //! Client and server over a loopback socket, in front of a store in memory.
 
-mod fake;
+pub(crate) mod fake;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,23 +20,35 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Endpoint, Server};
 
+use crate::channel::traced;
 use crate::client::{Client, Options};
 use crate::generated::metadata as wire;
 use crate::server;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-async fn connected(fake: &Arc<Fake>) -> Client {
+async fn serve(fake: &Arc<Fake>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let routes = server::service(fake.clone());
     tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(TcpListenerStream::new(listener)));
-    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-    let options =
-        Options { prefixes: vec![Bytes::new()], timeout: DEADLINE, clock: || Timestamp(1_700_000_000_000) };
-    let client = Client::new(channel, options);
+    address
+}
+
+fn endpoint(address: SocketAddr) -> Endpoint {
+    Endpoint::from_shared(format!("http://{address}")).unwrap()
+}
+
+async fn connected(fake: &Arc<Fake>) -> Client {
+    let channel = endpoint(serve(fake).await).connect_lazy();
+    let client = Client::new(vec![traced(channel)], options(0));
     timeout(DEADLINE, client.level()).await.unwrap();
     client
+}
+
+fn options(first_node: usize) -> Options {
+    let clock = || Timestamp(1_700_000_000_000);
+    Options { prefixes: vec![Bytes::new()], timeout: DEADLINE, clock, first_node }
 }
 
 fn create(fake: &Fake, name: &str) -> Command {
@@ -139,4 +152,19 @@ async fn a_client_that_goes_away_holds_nothing_up() {
     assert_eq!(fake.registered.load(Ordering::SeqCst), 1);
     drop(client);
     until(|| fake.registered.load(Ordering::SeqCst) == 0).await;
+}
+
+#[tokio::test]
+async fn another_node_is_asked_when_one_is_gone() {
+    let fake = Fake::new();
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let there = serve(&fake).await;
+    for first_node in [0, 1] {
+        let channels = [gone, there].map(|address| traced(endpoint(address).connect_lazy()));
+        let client = Client::new(channels.to_vec(), options(first_node));
+        let thing = format!("asked-first-{first_node}");
+        client.execute(create(&fake, &thing)).await.unwrap();
+        assert!(client.query(describe(&fake, &thing)).await.is_ok());
+        timeout(DEADLINE, client.level()).await.unwrap();
+    }
 }

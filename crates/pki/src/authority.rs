@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr};
 use rcgen::{KeyPair, PublicKeyData, SigningKey};
 
 use crate::{
-    Certificate, Error, Name, SigningRequest, der,
+    Certificate, Error, Name, ServiceIdentity, SigningRequest, der,
     name::Attribute,
     pem,
     registration::check_may_issue,
@@ -177,13 +177,42 @@ impl Authority {
         serial: Serial,
         validity: Validity,
     ) -> Result<Issued, Error> {
+        if names.is_empty() {
+            return Err(Error::Unissuable("a server certificate needs a name".into()));
+        }
+        self.issue_named((names, None), purpose, serial, validity)
+    }
+
+    /// Issues a certificate for a service of a cluster, which is called and calls others, with a fresh P-256 key. `names`
+    /// are for people and other tools: services know each other by the identity.
+    ///
+    /// # Errors
+    ///
+    /// As for [`issue_server`](Self::issue_server), but there may be no names.
+    pub fn issue_service(
+        &self,
+        identity: &ServiceIdentity,
+        names: &[ServerName],
+        serial: Serial,
+        validity: Validity,
+    ) -> Result<Issued, Error> {
+        self.issue_named((names, Some(identity)), EndEntityUse::Peer, serial, validity)
+    }
+
+    fn issue_named(
+        &self,
+        (names, identity): (&[ServerName], Option<&ServiceIdentity>),
+        purpose: EndEntityUse,
+        serial: Serial,
+        validity: Validity,
+    ) -> Result<Issued, Error> {
         check_server_names(names)?;
         let key = KeyPair::generate().map_err(crypto)?;
         let extensions = vec![
             tbs::basic_constraints(false),
             tbs::key_usage(KeyUsage::EndEntity),
             tbs::extended_key_usage(purpose == EndEntityUse::Peer),
-            tbs::subject_alternative_name(names),
+            tbs::subject_alternative_name(names, identity),
         ];
         let nameless = der::sequence(&[]);
         let public_key = key.subject_public_key_info();
@@ -243,9 +272,6 @@ fn algorithm_identifier(key: &KeyPair) -> Result<Vec<u8>, Error> {
 }
 
 fn check_server_names(names: &[ServerName]) -> Result<(), Error> {
-    if names.is_empty() {
-        return Err(Error::Unissuable("a server certificate needs a name".into()));
-    }
     for name in names {
         if let ServerName::Dns(host) = name
             && !is_host_name(host)

@@ -98,6 +98,9 @@ pub enum Error {
     /// A name, a validity period or a subject that cannot be written into a certificate.
     #[error("cannot issue: {0}")]
     Unissuable(String),
+    /// Not the identity of a service of a cluster.
+    #[error("no service identity: {0}")]
+    ServiceIdentity(String),
     /// The crypto library failed.
     #[error("crypto library: {0}")]
     Crypto(String),

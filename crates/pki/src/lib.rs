@@ -10,6 +10,7 @@
 //! | [`public_key`] | [`PublicKey`]: kind and size, and which keys a CSR may carry |
 //! | [`signing_request`] | [`SigningRequest`]: a CSR whose own signature held |
 //! | [`authority`] | [`Authority`]: a CA that issues server and device certificates |
+//! | [`service_identity`] | [`ServiceIdentity`]: which service of which cluster a certificate is for |
 //! | [`device_key`] | [`DeviceKey`]: the key pair of `CreateKeysAndCertificate` |
 //! | [`registration`] | [`check_ca`] and [`verify_registration`]: the checks of `RegisterCACertificate` |
 //! | [`pem`] | strict PEM: one block of the expected label |
@@ -36,6 +37,7 @@ pub mod pem;
 mod policy_attributes;
 pub mod public_key;
 pub mod registration;
+pub mod service_identity;
 pub mod signing_request;
 mod tbs;
 
@@ -49,4 +51,5 @@ pub use error::Error;
 pub use name::{Attribute, Name};
 pub use public_key::{KeyKind, PublicKey};
 pub use registration::{check_ca, verify_registration};
+pub use service_identity::{ServiceIdentity, ServiceRole};
 pub use signing_request::SigningRequest;

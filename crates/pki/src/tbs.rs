@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Serial, ServerName, Validity, der};
+use crate::{Error, Serial, ServerName, ServiceIdentity, Validity, der};
 
 /// What goes into a certificate. Names and keys are DER, taken over byte for byte.
 pub(crate) struct Tbs<'a> {
@@ -93,8 +93,9 @@ pub(crate) fn extended_key_usage(client_too: bool) -> Vec<u8> {
 }
 
 /// Critical, because the subject of our server certificates is empty (RFC 5280 section 4.2.1.6).
-pub(crate) fn subject_alternative_name(names: &[ServerName]) -> Vec<u8> {
-    let names: Vec<u8> = names.iter().flat_map(general_name).collect();
+pub(crate) fn subject_alternative_name(names: &[ServerName], identity: Option<&ServiceIdentity>) -> Vec<u8> {
+    let uri = identity.map(|identity| der::tlv(der::implicit(6), identity.to_string().as_bytes()));
+    let names: Vec<u8> = names.iter().map(general_name).chain(uri).flatten().collect();
     extension(17, true, &der::tlv(der::SEQUENCE, &names))
 }
 

@@ -15,10 +15,10 @@ use fleethaven_registry::{Command, Query, QueryReply};
 use futures_util::Stream;
 use parking_lot::Mutex;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
 use super::{CLUSTER, LARGEST};
+use crate::channel::Channel;
 use crate::convert::{execute, membership, query, raft as convert};
 use crate::generated::membership::RenewRequest;
 use crate::generated::metadata::InForceRequest;
@@ -27,25 +27,23 @@ use crate::generated::raft::raft_client::RaftClient;
 use crate::generated::raft::{Begin, InstallSnapshotRequest};
 use crate::status::was_not_sent;
 
-/// A connection that cannot be made in this time is given up; raft tries again.
-const CONNECT_WITHIN: Duration = Duration::from_secs(1);
-/// A silent connection is probed so often, and given up when a probe is not answered as long.
-const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// How long a call may take, snapshots apart: the longest that a command may. Raft itself gives up sooner.
+const WITHIN: Duration = Duration::from_secs(10);
 
-/// Makes the endpoint of an address: its scheme and TLS are the caller's to choose.
-pub type MakeEndpoint = Box<dyn Fn(&str) -> Result<Endpoint, String> + Send + Sync>;
+/// Makes the channel to an address; a text says why there is none.
+pub type MakeChannel = Box<dyn Fn(&str) -> Result<Channel, String> + Send + Sync>;
 
 /// Peers over gRPC: one connection to each address, shared by all groups.
 pub struct GrpcPeers {
     cluster: MetadataValue<Ascii>,
-    endpoint: MakeEndpoint,
+    channel: MakeChannel,
     known: Mutex<HashMap<String, Arc<dyn Peer>>>,
 }
 
 impl GrpcPeers {
     /// The peers of a node of `cluster`; `None` when the name cannot stand in a header.
-    pub fn new(cluster: &str, endpoint: MakeEndpoint) -> Option<Self> {
-        Some(Self { cluster: cluster.parse().ok()?, endpoint, known: Mutex::default() })
+    pub fn new(cluster: &str, channel: MakeChannel) -> Option<Self> {
+        Some(Self { cluster: cluster.parse().ok()?, channel, known: Mutex::default() })
     }
 }
 
@@ -55,16 +53,7 @@ impl Peers for GrpcPeers {
         if let Some(peer) = known.get(address) {
             return peer.clone();
         }
-        let endpoint = (self.endpoint)(address).map(|endpoint| {
-            endpoint
-                .connect_timeout(CONNECT_WITHIN)
-                .http2_keep_alive_interval(KEEP_ALIVE)
-                .keep_alive_timeout(KEEP_ALIVE)
-                .keep_alive_while_idle(true)
-                .tcp_nodelay(true)
-                .connect_lazy()
-        });
-        let stub = endpoint.map(|channel| {
+        let stub = (self.channel)(address).map(|channel| {
             RaftClient::new(channel).max_decoding_message_size(LARGEST).max_encoding_message_size(LARGEST)
         });
         let peer: Arc<dyn Peer> = Arc::new(GrpcPeer { stub, cluster: self.cluster.clone() });
@@ -90,6 +79,13 @@ impl GrpcPeer {
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = self.unbounded(message);
+        request.set_timeout(WITHIN);
+        request
+    }
+
+    /// A request that takes as long as it takes.
+    fn unbounded<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert(CLUSTER, self.cluster.clone());
         request
@@ -101,7 +97,10 @@ fn failed(status: &Status) -> PeerError {
     let reason = status.message().to_owned();
     match status.code() {
         _ if was_not_sent(status) => PeerError::Unreachable(reason),
-        Code::FailedPrecondition | Code::InvalidArgument | Code::Unimplemented => PeerError::Refused(reason),
+        Code::FailedPrecondition
+        | Code::InvalidArgument
+        | Code::PermissionDenied
+        | Code::Unimplemented => PeerError::Refused(reason),
         _ => PeerError::NoAnswer(reason),
     }
 }
@@ -169,7 +168,8 @@ impl Peer for GrpcPeer {
     ) -> BoxFuture<'_, Result<Vote, PeerError>> {
         Box::pin(async move {
             let begin = Some(Begin { group, vote: Some(convert::ballot(vote)) });
-            let request = self.request(Messages { begin, file });
+            // Raft gives a snapshot its time, and a peer that is gone is noticed by the channel.
+            let request = self.unbounded(Messages { begin, file });
             let answer = self.stub()?.install_snapshot(request).await.map_err(|s| failed(&s))?;
             convert::vote(answer.into_inner().vote).map_err(unreadable)
         })

@@ -21,6 +21,7 @@ use tonic::transport::{Endpoint, Server};
 
 use super::peers::GrpcPeers;
 use super::server;
+use crate::channel::traced;
 
 const LEADER: Vote = Vote { term: 4, node: 2, committed: true };
 
@@ -87,9 +88,11 @@ impl Peer for Echo {
 }
 
 fn peers(cluster: &str) -> GrpcPeers {
-    let endpoint =
-        |address: &str| Endpoint::from_shared(format!("http://{address}")).map_err(|e| e.to_string());
-    GrpcPeers::new(cluster, Box::new(endpoint)).unwrap()
+    let channel = |address: &str| {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| e.to_string())?;
+        Ok(traced(endpoint.connect_lazy()))
+    };
+    GrpcPeers::new(cluster, Box::new(channel)).unwrap()
 }
 
 async fn serve(echo: Arc<Echo>) -> String {

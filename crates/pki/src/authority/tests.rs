@@ -162,3 +162,17 @@ fn names_have_bounds() {
         assert!(matches!(Name::new(&[(attribute, value)]), Err(Error::Unissuable(_))), "{value}");
     }
 }
+
+#[test]
+fn a_service_is_known_by_its_identity() {
+    use crate::{ServiceIdentity, ServiceRole};
+    let ca = authority();
+    let identity = ServiceIdentity::new("prod", ServiceRole::RulesWorker).unwrap();
+    let names = [ServerName::Dns("worker-0".into())];
+    let issued = ca.issue_service(&identity, &names, serial(3), TEN_YEARS).unwrap();
+    assert_eq!(ServiceIdentity::of(&issued.certificate), Ok(identity.clone()));
+    assert_eq!(issued.certificate.subject_alternative_names.dns_names, ["worker-0"]);
+    assert!(ca.issue_service(&identity, &[], serial(4), TEN_YEARS).is_ok());
+    let server = ca.issue_server(&names, EndEntityUse::Peer, serial(5), TEN_YEARS).unwrap();
+    assert!(ServiceIdentity::of(&server.certificate).is_err(), "a server's certificate is no service's");
+}

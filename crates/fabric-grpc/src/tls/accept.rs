@@ -1,0 +1,196 @@
+//! The called side: a listener whose connections are those of services of the cluster.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use fleethaven_pki::Certificate;
+use futures_util::stream;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::AbortHandle;
+use tokio::time::Sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::Connected;
+
+use super::access::{AccessLayer, Peer};
+use super::{KEEP_ALIVE, Tls, WINDOWS};
+use crate::trace::IncomingLayer;
+
+/// Handshakes under way at a time; further connections wait in the listen queue.
+const HANDSHAKES: usize = 64;
+/// How long one may take.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
+/// Pause after a failed accept, such as for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `routes` on `listener` to the services that may call them, until `shutdown` ends; calls under way are then let
+/// finish.
+///
+/// # Errors
+///
+/// Those of the transport.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Arc<Tls>,
+    routes: Routes,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    let (connections, mut accepted) = mpsc::channel(1);
+    let accepting = Accepting(tokio::spawn(accept(listener, tls, connections)).abort_handle());
+    let incoming = stream::poll_fn(move |cx| accepted.poll_recv(cx).map(|next| next.map(Ok::<_, io::Error>)));
+    // The listener closes as the drain begins: from then on nobody is accepted.
+    let shutdown = async move {
+        shutdown.await;
+        drop(accepting);
+    };
+    let (stream, connection) = WINDOWS;
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE * 10))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE * 5))
+        .initial_stream_window_size(stream)
+        .initial_connection_window_size(connection)
+        .layer(IncomingLayer)
+        .layer(AccessLayer)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, shutdown)
+        .await
+}
+
+/// The task that accepts; ends when dropped.
+struct Accepting(AbortHandle);
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, tls: Arc<Tls>, connections: mpsc::Sender<Authenticated>) {
+    let places = Arc::new(Semaphore::new(HANDSHAKES));
+    while let Ok(place) = places.clone().acquire_owned().await {
+        let (tcp, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "the listener for services cannot accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (tls, connections) = (tls.clone(), connections.clone());
+        tokio::spawn(async move {
+            match tokio::time::timeout(HANDSHAKE_WITHIN, authenticate(tcp, address, tls)).await {
+                Ok(Ok(connection)) => drop(connections.send(connection).await),
+                Ok(Err(error)) => tracing::warn!(%address, reason = %error, "a caller is no service of this cluster"),
+                Err(_) => tracing::warn!(%address, "a caller did not finish its handshake"),
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn authenticate(tcp: TcpStream, address: SocketAddr, tls: Arc<Tls>) -> io::Result<Authenticated> {
+    tcp.set_nodelay(true)?;
+    let generation = tls.generation();
+    let stream = TlsAcceptor::from(tls.current().server.clone()).accept(tcp).await?;
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let chain: Vec<_> = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
+    let now = UnixTime::now();
+    let identity = tls.current().trust.check(&chain, now).map_err(io::Error::other)?;
+    let first = chain.first().ok_or_else(|| io::Error::other("no certificate"))?;
+    let not_after = Certificate::parse_der(first).map_err(io::Error::other)?.not_after;
+    let remaining = Duration::from_secs(not_after.saturating_sub(now.as_secs()));
+    Ok(Authenticated {
+        stream,
+        peer: Peer { identity, address },
+        chain,
+        tls,
+        generation,
+        expiry: Box::pin(tokio::time::sleep(remaining)),
+    })
+}
+
+/// A connection whose peer has proven who it is, for as long as that holds.
+struct Authenticated {
+    stream: TlsStream<TcpStream>,
+    peer: Peer,
+    chain: Vec<CertificateDer<'static>>,
+    tls: Arc<Tls>,
+    /// Of what the chain was checked against last.
+    generation: u64,
+    expiry: Pin<Box<Sleep>>,
+}
+
+impl Authenticated {
+    /// Whether the peer is still trusted. Probes keep even a silent connection coming here.
+    fn stands(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.expiry.as_mut().poll(cx).is_ready() {
+            return Err(self.ended("its certificate has expired"));
+        }
+        let generation = self.tls.generation();
+        if generation != self.generation {
+            self.generation = generation;
+            let checked = self.tls.current().trust.check(&self.chain, UnixTime::now());
+            checked.map_err(|error| self.ended(&error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn ended(&self, reason: &str) -> io::Error {
+        tracing::warn!(peer = %self.peer.identity, address = %self.peer.address, reason, "a connection ends");
+        io::Error::new(io::ErrorKind::PermissionDenied, reason)
+    }
+}
+
+impl Connected for Authenticated {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Authenticated {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stands(cx)?;
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Authenticated {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+}
