@@ -4,7 +4,6 @@
 //! [`Options::prefixes`]. Local reads and watches are served from it; commands and linearizable queries travel.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,8 +24,9 @@ use crate::convert::{event, execute, position, query};
 use crate::generated::metadata as wire;
 use crate::generated::metadata::metadata_client::MetadataClient;
 use crate::generated::metadata::watch_request::Message;
-use crate::status::was_not_sent;
+use crate::nodes::Nodes;
 use crate::replica::Replica;
+use crate::status::was_not_sent;
 use crate::trace;
 
 mod applied;
@@ -54,50 +54,11 @@ pub struct Options {
 
 /// A metastore elsewhere.
 pub struct Client {
-    nodes: Arc<Nodes>,
+    nodes: Arc<Nodes<MetadataClient<Channel>>>,
     options: Options,
     replica: Arc<Replica>,
     applied: Arc<Applied>,
     follower: AbortHandle,
-}
-
-/// The metastore's nodes, any of which will do, and the one that is asked at present.
-struct Nodes {
-    stubs: Vec<MetadataClient<Channel>>,
-    present: AtomicUsize,
-}
-
-impl Nodes {
-    /// The present one, and its number.
-    fn present(&self) -> Option<(usize, MetadataClient<Channel>)> {
-        let number = self.present.load(Ordering::Relaxed);
-        self.stubs.get(number).map(|stub| (number, stub.clone()))
-    }
-
-    /// From here on another one is asked, unless that has been decided already.
-    fn leave(&self, number: usize) {
-        let next = (number + 1) % self.stubs.len().max(1);
-        let _ = self.present.compare_exchange(number, next, Ordering::Relaxed, Ordering::Relaxed);
-    }
-
-    /// Asks one node after the other until one can be reached: what did not arrive can be asked again.
-    async fn call<T, F: Future<Output = Result<T, Status>>>(
-        &self,
-        ask: impl Fn(MetadataClient<Channel>) -> F,
-    ) -> Result<T, Status> {
-        let mut last = Status::unavailable("there is no metastore");
-        for _ in 0..self.stubs.len() {
-            let Some((number, stub)) = self.present() else { break };
-            match ask(stub).await {
-                Err(status) if was_not_sent(&status) => {
-                    self.leave(number);
-                    last = status;
-                }
-                answer => return answer,
-            }
-        }
-        Err(last)
-    }
 }
 
 impl Client {
@@ -105,12 +66,11 @@ impl Client {
     /// to the next when that is gone or out of touch with its leader. Needs a tokio runtime. Channels reconnect by
     /// themselves; their owner sets TLS, and keep-alive so that a dead peer is noticed.
     pub fn new(channels: Vec<Channel>, options: Options) -> Self {
-        // Clients that start together spread over the nodes.
-        let first = options.first_node % channels.len().max(1);
         let stubs = channels
             .into_iter()
             .map(|channel| MetadataClient::new(channel).max_decoding_message_size(LARGEST_ANSWER));
-        let nodes = Arc::new(Nodes { stubs: stubs.collect(), present: AtomicUsize::new(first) });
+        // Clients that start together spread over the nodes.
+        let nodes = Nodes::new(stubs, options.first_node);
         let replica = Arc::new(Replica::default());
         let applied = Arc::new(Applied::default());
         let follower = Follower {
@@ -222,7 +182,7 @@ impl Drop for Client {
 
 /// Keeps the replica level with the metastore.
 struct Follower {
-    nodes: Arc<Nodes>,
+    nodes: Arc<Nodes<MetadataClient<Channel>>>,
     replica: Arc<Replica>,
     applied: Arc<Applied>,
     prefixes: Vec<Bytes>,

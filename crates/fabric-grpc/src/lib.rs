@@ -10,6 +10,7 @@
 //! | [`tls`] | mTLS: who a service is, what it may call; [`tls::serve`] and [`tls::Tls::channel`] |
 //! | [`channel`], [`trace`] | what calls travel on, and the trace context that they carry |
 //! | `replica` | the client's copy of the watched keys; local reads and watches are served from it |
+//! | `nodes` | which of a metastore's nodes is asked |
 //! | `convert` | one file per message: generated types to the fabric's and back |
 //! | `generated` | what `build.rs` makes of `proto/`; stays inside this crate |
 //!
@@ -26,6 +27,7 @@ pub mod trace;
 
 mod convert;
 mod generated;
+mod nodes;
 mod replica;
 mod status;
 #[cfg(test)]

@@ -253,8 +253,7 @@ impl Tls {
 
 impl Current {
     fn build(files: &Files, contents: &Contents) -> Result<(ServiceIdentity, Self), Error> {
-        let unusable =
-            |path: &Path, reason: String| Error::Unusable { path: path.to_owned(), reason };
+        let unusable = |path: &Path, reason: String| Error::Unusable { path: path.to_owned(), reason };
         let of_certificate = |reason: String| unusable(&files.certificate, reason);
         let chain = certificates(&contents.certificate).map_err(of_certificate)?;
         let first = chain.first().ok_or_else(|| of_certificate("there is no certificate".to_owned()))?;

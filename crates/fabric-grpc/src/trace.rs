@@ -155,7 +155,8 @@ mod tests {
 
     #[test]
     fn text_and_back() {
-        let context: TraceContext = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
+        let context: TraceContext =
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
         assert_eq!(context.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(context.to_string().parse(), Ok(context));
         let next = context.next();
@@ -184,8 +185,7 @@ mod tests {
     async fn a_call_goes_on_under_the_trace_it_belongs_to() {
         let context = TraceContext::begin();
         let sent = context.scope(async { Outgoing.call(Call::new(())).unwrap() }).await;
-        let sent: TraceContext =
-            sent.metadata().get(TRACEPARENT).unwrap().to_str().unwrap().parse().unwrap();
+        let sent: TraceContext = sent.metadata().get(TRACEPARENT).unwrap().to_str().unwrap().parse().unwrap();
         assert_eq!(sent.trace_id(), context.trace_id());
         assert_ne!(sent, context);
         assert_eq!(current(), None);

@@ -73,8 +73,9 @@ impl ServiceIdentity {
     ///
     /// [`Error::ServiceIdentity`] for a name that cannot be a trust domain: lower-case letters, digits, `.`, `-`, `_`.
     pub fn new(cluster: &str, role: ServiceRole) -> Result<Self, Error> {
-        let allowed =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'_');
+        let allowed = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'_')
+        };
         match !cluster.is_empty() && cluster.len() <= MAX_CLUSTER && cluster.bytes().all(allowed) {
             true => Ok(Self { cluster: cluster.to_owned(), role }),
             false => Err(Error::ServiceIdentity(format!(

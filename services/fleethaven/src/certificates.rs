@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use fleethaven_net::Identity;
 use fleethaven_pki::{Attribute, Authority, Certificate, EndEntityUse, Name, Serial, ServerName, Validity};
 
-use crate::cli::{DevArgs, SniCertificate};
+use crate::cli::{ServerArgs, SniCertificate};
 use crate::data_dir::DataDir;
 
 const CA: &str = "ca.pem";
@@ -67,35 +67,43 @@ pub(crate) fn check_names(files: &SniCertificate, identity: &Identity) -> Result
 }
 
 /// The user's server certificate if one was given; otherwise our own, made or renewed as needed.
-pub(crate) fn server(arguments: &DevArgs, data: &DataDir, now: u64) -> Result<ServerFiles> {
+pub(crate) fn server(arguments: &ServerArgs, data: &DataDir, now: u64) -> Result<ServerFiles> {
+    let own = own(data, &names(&arguments.san, arguments.base_domain.as_deref()), now)?;
     let others = arguments.sni_cert.clone();
-    let pair = |certificate, key| SniCertificate { certificate, key, names: Vec::new() };
-    let ca_file = data.path(CA);
-    let authority = authority(data, now)?;
-    if let (Some(certificate), Some(key)) = (&arguments.server_cert, &arguments.server_key) {
+    match &arguments.given() {
         // Clients trust whoever issued it; its chain is the best that we know of that.
-        let ca_file = certificate.canonicalize().unwrap_or(ca_file);
-        return Ok(ServerFiles { default: pair(certificate.clone(), key.clone()), others, ca_file });
+        Some(given) => {
+            let ca_file = given.certificate.canonicalize().unwrap_or(own.ca_file);
+            Ok(ServerFiles { default: given.clone(), others, ca_file })
+        }
+        None => Ok(ServerFiles { others, ..own }),
     }
-    let names = names(arguments);
+}
+
+/// A server certificate for these names by a CA of its own, both made or renewed as needed.
+pub(crate) fn own(data: &DataDir, names: &[ServerName], now: u64) -> Result<ServerFiles> {
+    let authority = authority(data, now)?;
     let listed = names.iter().map(|name| format!("{name:?}\n")).collect::<String>();
     if data.read(SERVER_NAMES)?.as_deref() != Some(&listed) || expires_soon(data, now)? {
         let validity = Validity { not_before: now - DAY, not_after: now + SERVER_DAYS * DAY };
         let issued = authority
-            .issue_server(&names, EndEntityUse::Server, serial(), validity)
+            .issue_server(names, EndEntityUse::Server, serial(), validity)
             .context("cannot make the server certificate")?;
         data.write(SERVER_KEY, &issued.private_key_pem)?;
         data.write(SERVER, &issued.certificate.pem())?;
         data.write(SERVER_NAMES, &listed)?;
     }
-    Ok(ServerFiles { default: pair(data.path(SERVER), data.path(SERVER_KEY)), others, ca_file })
+    let default =
+        SniCertificate { certificate: data.path(SERVER), key: data.path(SERVER_KEY), names: Vec::new() };
+    Ok(ServerFiles { default, others: Vec::new(), ca_file: data.path(CA) })
 }
 
 /// Whether a certificate can be made for the names that the first start, or a new `--san`, asks for.
-pub(crate) fn check_san(arguments: &DevArgs, now: u64) -> Result<()> {
+pub(crate) fn check_san(arguments: &ServerArgs, now: u64) -> Result<()> {
     let validity = Validity { not_before: now - DAY, not_after: now + DAY };
     let authority = create("check", now)?;
-    authority.issue_server(&names(arguments), EndEntityUse::Server, serial(), validity)?;
+    let names = names(&arguments.san, arguments.base_domain.as_deref());
+    authority.issue_server(&names, EndEntityUse::Server, serial(), validity)?;
     Ok(())
 }
 
@@ -144,19 +152,18 @@ fn expires_soon(data: &DataDir, now: u64) -> Result<bool> {
 }
 
 /// localhost, the loopback addresses, the host's name, and what the user adds.
-fn names(arguments: &DevArgs) -> Vec<ServerName> {
+pub(crate) fn names(san: &[String], domain: Option<&str>) -> Vec<ServerName> {
     let mut names = vec![
         ServerName::Dns("localhost".to_owned()),
         ServerName::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         ServerName::Ip(IpAddr::V6(Ipv6Addr::LOCALHOST)),
     ];
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let domain = arguments.base_domain.as_ref();
     let by_domain = domain.into_iter().flat_map(|domain| {
         ["data", "jobs", "credentials", "iot"].map(|service| format!("*.{service}.{domain}"))
     });
     let further =
-        host.into_iter().chain(arguments.san.iter().cloned()).chain(domain.cloned()).chain(by_domain);
+        host.into_iter().chain(san.iter().cloned()).chain(domain.map(str::to_owned)).chain(by_domain);
     for name in further {
         let name = name.trim();
         let name = match name.parse::<IpAddr>() {

@@ -6,50 +6,105 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use fleethaven_daemon::clock;
+use fleethaven_pki::ServiceRole;
 use fleethaven_telemetry::logs;
 
-use crate::certificates;
-use crate::cli::{DevArgs, SniCertificate};
-use crate::config::Config;
+use crate::cli::{Command, ListenerArgs, ProcessArgs, ServerArgs, ServiceArgs};
+use crate::{certificates, cluster_tls};
 
-/// Checks what reading the settings has not: logs, names, certificates, ports, the data directory.
-pub(crate) fn check(config: &Config) -> Result<()> {
-    let arguments = &config.arguments;
-    let mut problems = Vec::new();
-    let mut note = |what: &str, outcome: Result<()>| {
+/// What cannot work.
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn note(&mut self, what: &str, outcome: Result<()>) {
         if let Err(error) = outcome {
-            problems.push(format!("{what}: {error:#}"));
+            self.0.push(format!("{what}: {error:#}"));
         }
-    };
-    note("--log, --log-format", log(arguments));
-    match (&arguments.server_cert, &arguments.server_key) {
-        (Some(certificate), Some(key)) => {
-            let pair =
-                SniCertificate { certificate: certificate.clone(), key: key.clone(), names: Vec::new() };
-            note("--server-cert, --server-key", certificates::identity(&pair).map(drop));
-        }
-        _ => note("--san, --base-domain", certificates::check_san(arguments, clock::now().as_secs())),
-    }
-    for pair in &arguments.sni_cert {
-        let read = certificates::identity(pair);
-        note("--sni-cert", read.and_then(|identity| certificates::check_names(pair, &identity)));
-    }
-    note("--data-dir", data_dir(&arguments.data_dir));
-    for (flag, outcome) in ports(arguments) {
-        note(flag, outcome);
-    }
-    match problems.is_empty() {
-        true => Ok(()),
-        false => bail!("{} of the settings cannot work:\n  {}", problems.len(), problems.join("\n  ")),
     }
 }
 
-fn log(arguments: &DevArgs) -> Result<()> {
-    logs::check_filter(&arguments.log)?;
-    if let Some(format) = &arguments.log_format {
-        format.parse::<logs::Format>()?;
+/// Checks what reading the settings has not: logs, names, certificates, ports, the data directory.
+pub(crate) fn check(command: &Command) -> Result<()> {
+    let mut problems = Problems::default();
+    match command {
+        Command::Dev(arguments) => {
+            problems.log(&arguments.process);
+            problems.server(&arguments.server);
+            problems.note("--data-dir", data_dir(&arguments.data_dir));
+            let mut ports = listeners(&arguments.listeners);
+            ports.push(("--admin", Some(arguments.process.admin)));
+            problems.ports(&ports, arguments.listeners.quic);
+        }
+        Command::Metastore(arguments) => {
+            problems.log(&arguments.process);
+            problems.cluster_tls(&arguments.service, ServiceRole::Metastore);
+            problems.note("--data-dir", data_dir(&arguments.data_dir));
+            let ports =
+                [("--listen", Some(arguments.service.listen)), ("--admin", Some(arguments.process.admin))];
+            problems.ports(&ports, None);
+        }
+        Command::Pki(_) => {}
     }
-    Ok(())
+    match problems.0.as_slice() {
+        [] => Ok(()),
+        problems => bail!("{} of the settings cannot work:\n  {}", problems.len(), problems.join("\n  ")),
+    }
+}
+
+impl Problems {
+    fn log(&mut self, arguments: &ProcessArgs) {
+        let format =
+            arguments.log_format.as_ref().map_or(Ok(()), |format| format.parse::<logs::Format>().map(drop));
+        let log = logs::check_filter(&arguments.log).and(format);
+        self.note("--log, --log-format", log.map_err(anyhow::Error::from));
+    }
+
+    fn server(&mut self, arguments: &ServerArgs) {
+        match arguments.given() {
+            Some(given) => {
+                self.note("--server-cert, --server-key", certificates::identity(&given).map(drop));
+            }
+            None => {
+                self.note("--san, --base-domain", certificates::check_san(arguments, clock::now().as_secs()))
+            }
+        }
+        for pair in &arguments.sni_cert {
+            let read = certificates::identity(pair);
+            self.note("--sni-cert", read.and_then(|identity| certificates::check_names(pair, &identity)));
+        }
+    }
+
+    fn cluster_tls(&mut self, arguments: &ServiceArgs, role: ServiceRole) {
+        self.note("--cluster-tls", cluster_tls::read(arguments, role).map(drop));
+    }
+
+    /// Binds every port once and lets go of it; all are held until the last is tried, so that two listeners on one port are
+    /// noticed.
+    fn ports(&mut self, tcp: &[Port], quic: Option<SocketAddr>) {
+        let mut held = Vec::new();
+        for (flag, address) in tcp {
+            let Some(address) = *address else { continue };
+            let bound = TcpListener::bind(address).map(|listener| held.push(listener));
+            self.note(flag, bound.map_err(|error| in_the_way(address, flag, &error)));
+        }
+        if let Some(address) = quic {
+            let bound = UdpSocket::bind(address).map(drop);
+            self.note("--quic", bound.map_err(|error| in_the_way(address, "--quic", &error)));
+        }
+    }
+}
+
+/// A flag and the address that it names.
+type Port = (&'static str, Option<SocketAddr>);
+
+fn listeners(arguments: &ListenerArgs) -> Vec<Port> {
+    vec![
+        ("--mqtt-tls", Some(arguments.mqtt_tls)),
+        ("--https", Some(arguments.https)),
+        ("--https-mtls", arguments.https_mtls),
+        ("--mqtt", arguments.mqtt),
+    ]
 }
 
 /// It is made on first start; whatever stands in its place must be a directory.
@@ -63,29 +118,6 @@ fn data_dir(path: &Path) -> Result<()> {
     }
 }
 
-/// Binds every port once and lets go of it; all are held until the last is tried, so that two listeners on one port are
-/// noticed.
-fn ports(arguments: &DevArgs) -> Vec<(&'static str, Result<()>)> {
-    let tcp = [
-        ("--mqtt-tls", Some(arguments.mqtt_tls)),
-        ("--https", Some(arguments.https)),
-        ("--https-mtls", arguments.https_mtls),
-        ("--mqtt", arguments.mqtt),
-        ("--admin", Some(arguments.admin)),
-    ];
-    let (mut held, mut outcomes) = (Vec::new(), Vec::new());
-    for (flag, address) in tcp {
-        let Some(address) = address else { continue };
-        let bound = TcpListener::bind(address).map(|listener| held.push(listener));
-        outcomes.push((flag, bound.map_err(|error| in_the_way(address, flag, &error))));
-    }
-    if let Some(address) = arguments.quic {
-        let bound = UdpSocket::bind(address).map(drop);
-        outcomes.push(("--quic", bound.map_err(|error| in_the_way(address, "--quic", &error))));
-    }
-    outcomes
-}
-
 fn in_the_way(address: SocketAddr, flag: &str, error: &std::io::Error) -> anyhow::Error {
     anyhow::anyhow!(
         "cannot listen on {address}: {error}; stop what listens there (this very instance, if it runs), or choose another \
@@ -95,15 +127,11 @@ fn in_the_way(address: SocketAddr, flag: &str, error: &std::io::Error) -> anyhow
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::cli::{Cli, Command};
+    use crate::cli::parsed;
 
     fn checked(line: &str) -> Result<()> {
-        let all = format!("fleethaven dev --https 127.0.0.1:0 --mqtt-tls 127.0.0.1:0 {line}");
-        let Cli { command: Command::Dev(arguments) } = Cli::parse_from(all.split_whitespace());
-        check(&Config::for_tests(*arguments))
+        check(&parsed(&format!("dev --https 127.0.0.1:0 --mqtt-tls 127.0.0.1:0 {line}")))
     }
 
     #[test]
@@ -128,5 +156,12 @@ mod tests {
         }
         let told = checked("--server-cert /none.pem --server-key /none.key").unwrap_err().to_string();
         assert!(told.contains("--server-cert") && told.contains("/none.pem"), "{told}");
+    }
+
+    #[test]
+    fn a_node_of_the_metadata_store_needs_its_certificate() {
+        let line = "metastore --node-id 1 --listen 127.0.0.1:0 --cluster-tls /none";
+        let told = check(&parsed(line)).unwrap_err().to_string();
+        assert!(told.contains("--cluster-tls") && told.contains("/none/tls.crt"), "{told}");
     }
 }

@@ -1,13 +1,25 @@
 //! What a user types. Every flag can also be set in the environment, as `FLEETHAVEN_` and its name in capitals.
+//!
+//! - `process`, `front`, `cluster`: groups of options that commands share
+//! - `metastore`, `pki`: options of one command
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use fleethaven_net::proxy::Network;
-use fleethaven_net::tls::Versions;
-use fleethaven_types::{AccountId, Profile, Region};
+use fleethaven_types::Profile;
+
+mod cluster;
+mod front;
+mod metastore;
+mod pki;
+mod process;
+
+pub(crate) use cluster::ServiceArgs;
+pub(crate) use front::{ListenerArgs, ServerArgs, SniCertificate};
+pub(crate) use metastore::MetastoreArgs;
+pub(crate) use pki::{CaArgs, InitArgs, IssueArgs, PkiCommand, ServerCertificateArgs};
+pub(crate) use process::{ProcessArgs, ScopeArgs};
 
 /// The self-hosted AWS IoT Core.
 #[derive(Parser)]
@@ -21,238 +33,98 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run every service in one process with embedded storage.
     Dev(Box<DevArgs>),
+    /// Run a node of the metadata store.
+    Metastore(Box<MetastoreArgs>),
+    /// Make and rotate the certificates by which the processes of a cluster know each other.
+    #[command(subcommand)]
+    Pki(PkiCommand),
 }
 
-/// Arguments of `fleethaven dev`. Any port may be 0: the ready line tells which was chosen.
+impl Command {
+    /// What cannot work is refused at start, with the fix.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Dev(arguments) => arguments.check(),
+            Self::Metastore(arguments) => arguments.check(),
+            Self::Pki(_) => Ok(()),
+        }
+    }
+
+    /// Options of a command that runs until it is told to stop.
+    pub(crate) fn process(&self) -> Option<&ProcessArgs> {
+        match self {
+            Self::Dev(arguments) => Some(&arguments.process),
+            Self::Metastore(arguments) => Some(&arguments.process),
+            Self::Pki(_) => None,
+        }
+    }
+
+    /// The profile whose limits and behaviour are in force.
+    pub(crate) fn profile(&self) -> Profile {
+        match self {
+            Self::Dev(arguments) => arguments.scope.profile,
+            Self::Metastore(arguments) => arguments.profile,
+            Self::Pki(_) => Profile::default(),
+        }
+    }
+}
+
+/// Arguments of `fleethaven dev`.
 #[derive(Args, Clone)]
 pub(crate) struct DevArgs {
-    /// A file with settings (TOML): flags by their name, `[limits]` and `[behaviour]`. Flags and environment go before it.
-    #[arg(long, value_name = "FILE", env = "FLEETHAVEN_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
-
-    /// Print the settings in force as such a file, and exit.
-    #[arg(long)]
-    pub(crate) print_config: bool,
-
-    /// Check the settings, and exit.
-    #[arg(long)]
-    pub(crate) check_config: bool,
+    #[command(flatten)]
+    pub(crate) process: ProcessArgs,
 
     /// Where everything is kept; made on first start.
     #[arg(long, value_name = "DIR", env = "FLEETHAVEN_DATA_DIR", default_value = ".fleethaven")]
     pub(crate) data_dir: PathBuf,
 
-    /// The account that the first start makes: twelve digits.
-    #[arg(long, value_name = "ID", env = "FLEETHAVEN_ACCOUNT_ID", default_value = "123456789012")]
-    pub(crate) account_id: AccountId,
+    #[command(flatten)]
+    pub(crate) scope: ScopeArgs,
 
-    /// The region meant where a request does not say.
-    #[arg(long, value_name = "R", env = "FLEETHAVEN_REGION", default_value = "us-east-1")]
-    pub(crate) region: Region,
+    #[command(flatten)]
+    pub(crate) listeners: ListenerArgs,
 
-    /// Refuse API requests that are signed for another region.
-    #[arg(long, env = "FLEETHAVEN_SINGLE_REGION")]
-    pub(crate) single_region: bool,
-
-    /// `standard`: MQTT by the OASIS text, generous limits. `aws`: AWS's own deviations and quotas.
-    #[arg(long, value_name = "standard|aws", env = "FLEETHAVEN_PROFILE", default_value = "standard")]
-    pub(crate) profile: Profile,
-
-    /// MQTT over TLS with client certificates.
-    #[arg(long, value_name = "ADDR", env = "FLEETHAVEN_MQTT_TLS", default_value = "127.0.0.1:8883")]
-    pub(crate) mqtt_tls: SocketAddr,
-
-    /// AWS's port 443: API, HTTPS publish, WebSocket, and MQTT by ALPN.
-    #[arg(long, value_name = "ADDR", env = "FLEETHAVEN_HTTPS", default_value = "127.0.0.1:8443")]
-    pub(crate) https: SocketAddr,
-
-    /// AWS's port 8443: HTTPS with client certificates. Off unless given.
-    #[arg(long, value_name = "ADDR", env = "FLEETHAVEN_HTTPS_MTLS")]
-    pub(crate) https_mtls: Option<SocketAddr>,
-
-    /// MQTT over QUIC with client certificates. Off unless given.
-    #[arg(long, value_name = "ADDR", env = "FLEETHAVEN_QUIC")]
-    pub(crate) quic: Option<SocketAddr>,
-
-    /// Plain MQTT for local tools, where anonymous clients may do everything. Off unless given; loopback only unless
-    /// --mqtt-any-address.
-    #[arg(long, value_name = "ADDR", env = "FLEETHAVEN_MQTT")]
-    pub(crate) mqtt: Option<SocketAddr>,
-
-    /// Allow --mqtt on an address that is not loopback.
-    #[arg(long, env = "FLEETHAVEN_MQTT_ANY_ADDRESS")]
-    pub(crate) mqtt_any_address: bool,
-
-    /// Health and metrics.
-    #[arg(long, value_name = "ADDR", env = "FLEETHAVEN_ADMIN", default_value = "127.0.0.1:0")]
-    pub(crate) admin: SocketAddr,
-
-    /// A further name or address in the server certificate that the first start makes. May be repeated.
-    #[arg(long, value_name = "NAME", env = "FLEETHAVEN_SAN", value_delimiter = ',')]
-    pub(crate) san: Vec<String>,
-
-    /// A server certificate of your own: a PEM chain, server certificate first.
-    #[arg(long, value_name = "FILE", env = "FLEETHAVEN_SERVER_CERT", requires = "server_key")]
-    pub(crate) server_cert: Option<PathBuf>,
-
-    /// Its key.
-    #[arg(long, value_name = "FILE", env = "FLEETHAVEN_SERVER_KEY", requires = "server_cert")]
-    pub(crate) server_key: Option<PathBuf>,
-
-    /// A further server certificate, shown to clients that ask for one of its names (SNI). Without `name=`, those are the DNS
-    /// names in the certificate. May be repeated; in the environment parted by semicolons.
-    #[arg(
-        long,
-        value_name = "cert=FILE,key=FILE[,name=NAME]...",
-        env = "FLEETHAVEN_SNI_CERT",
-        value_delimiter = ';'
-    )]
-    pub(crate) sni_cert: Vec<SniCertificate>,
-
-    /// Versions of TLS that clients may use. QUIC is 1.3 by itself.
-    #[arg(
-        long,
-        value_name = "1.2|1.3",
-        env = "FLEETHAVEN_TLS_VERSIONS",
-        value_delimiter = ',',
-        default_values_t = [TlsVersion::Tls12, TlsVersion::Tls13]
-    )]
-    pub(crate) tls_versions: Vec<TlsVersion>,
-
-    /// Networks of load balancers in front of --mqtt-tls: connections from there begin with a PROXY protocol header
-    /// (version 1 or 2), which tells the client's address. May be repeated.
-    #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_MQTT_TLS_PROXY", value_delimiter = ',')]
-    pub(crate) mqtt_tls_proxy: Vec<Network>,
-
-    /// The same for --https.
-    #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_HTTPS_PROXY", value_delimiter = ',')]
-    pub(crate) https_proxy: Vec<Network>,
-
-    /// The same for --https-mtls.
-    #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_HTTPS_MTLS_PROXY", value_delimiter = ',')]
-    pub(crate) https_mtls_proxy: Vec<Network>,
-
-    /// The same for --mqtt.
-    #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_MQTT_PROXY", value_delimiter = ',')]
-    pub(crate) mqtt_proxy: Vec<Network>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 
     /// Networks that outbound calls of rule actions may reach although they are loopback, link-local or private. May be
     /// repeated. (No action that calls out is available yet.)
     #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_ALLOW_OUTBOUND", value_delimiter = ',')]
     pub(crate) allow_outbound: Vec<Network>,
 
-    /// Endpoints are named `<account>.{data,jobs,credentials}.<base domain>`.
-    #[arg(long, value_name = "DOMAIN", env = "FLEETHAVEN_BASE_DOMAIN")]
-    pub(crate) base_domain: Option<String>,
-
     /// Event loops; the number of cores unless given.
     #[arg(long, value_name = "N", env = "FLEETHAVEN_CORES")]
     pub(crate) cores: Option<u8>,
-
-    /// Seconds that a drain may take after SIGTERM.
-    #[arg(long, value_name = "SECONDS", env = "FLEETHAVEN_GRACE_PERIOD", default_value_t = 20)]
-    pub(crate) grace_period: u16,
-
-    /// What is logged: a level, or `target=level` parts parted by commas.
-    #[arg(
-        long,
-        value_name = "FILTER",
-        env = "FLEETHAVEN_LOG",
-        default_value = "warn,fleethaven=info,openraft=error"
-    )]
-    pub(crate) log: String,
-
-    /// `json` or `text`; text when standard error is a terminal.
-    #[arg(long, value_name = "FORMAT", env = "FLEETHAVEN_LOG_FORMAT")]
-    pub(crate) log_format: Option<String>,
-}
-
-/// A version of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TlsVersion {
-    #[value(name = "1.2")]
-    Tls12,
-    #[value(name = "1.3")]
-    Tls13,
-}
-
-impl std::fmt::Display for TlsVersion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Tls12 => "1.2",
-            Self::Tls13 => "1.3",
-        })
-    }
-}
-
-/// A server certificate for some names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SniCertificate {
-    pub(crate) certificate: PathBuf,
-    pub(crate) key: PathBuf,
-    /// Empty: those in the certificate.
-    pub(crate) names: Vec<String>,
-}
-
-impl FromStr for SniCertificate {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (mut certificate, mut key, mut names) = (None, None, Vec::new());
-        for part in text.split(',') {
-            match part.split_once('=') {
-                Some(("cert", file)) if certificate.is_none() => certificate = Some(file.into()),
-                Some(("key", file)) if key.is_none() => key = Some(file.into()),
-                Some(("name", name)) if !name.is_empty() => names.push(name.to_owned()),
-                _ => {
-                    return Err(format!("'{part}' is none of cert=FILE, key=FILE (once each) and name=NAME"));
-                }
-            }
-        }
-        match (certificate, key) {
-            (Some(certificate), Some(key)) => Ok(Self { certificate, key, names }),
-            _ => Err(format!("'{text}' needs both cert=FILE and key=FILE")),
-        }
-    }
 }
 
 impl DevArgs {
     /// What cannot work is refused at start, with the fix.
     pub(crate) fn check(&self) -> Result<(), String> {
-        if let Some(mqtt) = self.mqtt
-            && !mqtt.ip().is_loopback()
-            && !self.mqtt_any_address
-        {
-            return Err(format!(
-                "--mqtt {mqtt} would let anyone who reaches it publish and subscribe without a certificate: use a \
-                 loopback address, or add --mqtt-any-address if that is what you want"
-            ));
-        }
-        if self.quic.is_some() && !self.tls_versions.contains(&TlsVersion::Tls13) {
-            return Err("--quic needs TLS 1.3: add 1.3 to --tls-versions, or leave --quic out".to_owned());
-        }
         if self.cores == Some(0) {
             return Err("--cores 0 leaves nothing to run on: use at least 1".to_owned());
         }
-        Ok(())
+        self.listeners.check(&self.server)
     }
+}
 
-    /// The versions of TLS in force.
-    pub(crate) fn versions(&self) -> Versions {
-        let allowed = |version| self.tls_versions.contains(&version);
-        match (allowed(TlsVersion::Tls12), allowed(TlsVersion::Tls13)) {
-            (true, false) => Versions::Tls12,
-            (false, true) => Versions::Tls13,
-            _ => Versions::Both,
-        }
-    }
+/// The command that a line gives.
+#[cfg(test)]
+pub(crate) fn parsed(line: &str) -> Command {
+    Cli::parse_from(["fleethaven"].into_iter().chain(line.split_whitespace())).command
 }
 
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use fleethaven_net::tls::Versions;
 
     use super::*;
+
+    fn dev(line: &str) -> DevArgs {
+        let Command::Dev(arguments) = parsed(&format!("dev {line}")) else { panic!("another command") };
+        *arguments
+    }
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -261,41 +133,17 @@ mod tests {
 
     #[test]
     fn plain_mqtt_is_for_loopback_unless_said_otherwise() {
-        let check = |line: &str| {
-            let Cli { command: Command::Dev(arguments) } = Cli::parse_from(line.split(' '));
-            arguments.check()
-        };
-        assert!(check("fleethaven dev --mqtt 127.0.0.1:0").is_ok());
-        assert!(check("fleethaven dev --mqtt 0.0.0.0:1883").unwrap_err().contains("--mqtt-any-address"));
-        assert!(check("fleethaven dev --mqtt 0.0.0.0:1883 --mqtt-any-address").is_ok());
-    }
-
-    #[test]
-    fn certificates_for_names() {
-        let read = |text: &str| text.parse::<SniCertificate>();
-        let plain = read("cert=/a.pem,key=/a.key").unwrap();
-        assert_eq!((plain.certificate, plain.key, plain.names), ("/a.pem".into(), "/a.key".into(), vec![]));
-        assert_eq!(read("key=k,cert=c,name=a.b,name=*.b").unwrap().names, ["a.b", "*.b"]);
-        for (bad, part) in [
-            ("cert=c", "needs both"),
-            ("cert=c,key=k,cert=d", "'cert=d'"),
-            ("cert=c,key=k,name=", "'name='"),
-            ("/a.pem,/a.key", "'/a.pem'"),
-        ] {
-            assert!(read(bad).unwrap_err().contains(part), "{bad}");
-        }
+        assert!(dev("--mqtt 127.0.0.1:0").check().is_ok());
+        assert!(dev("--mqtt 0.0.0.0:1883").check().unwrap_err().contains("--mqtt-any-address"));
+        assert!(dev("--mqtt 0.0.0.0:1883 --mqtt-any-address").check().is_ok());
     }
 
     #[test]
     fn versions_of_tls() {
-        let arguments = |line: &str| {
-            let Cli { command: Command::Dev(arguments) } = Cli::parse_from(line.split(' '));
-            arguments
-        };
-        assert_eq!(arguments("fleethaven dev").versions(), Versions::Both);
-        assert_eq!(arguments("fleethaven dev --tls-versions 1.3").versions(), Versions::Tls13);
-        let old = arguments("fleethaven dev --tls-versions 1.2 --quic 127.0.0.1:0");
-        assert_eq!(old.versions(), Versions::Tls12);
+        assert_eq!(dev("").server.versions(), Versions::Both);
+        assert_eq!(dev("--tls-versions 1.3").server.versions(), Versions::Tls13);
+        let old = dev("--tls-versions 1.2 --quic 127.0.0.1:0");
+        assert_eq!(old.server.versions(), Versions::Tls12);
         assert!(old.check().unwrap_err().contains("--quic needs TLS 1.3"));
     }
 }

@@ -13,14 +13,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use crate::cli::{Cli, Command, DevArgs};
+use crate::cli::{Cli, Command};
 
-/// What `fleethaven dev` runs with.
-pub(crate) struct Config {
-    pub(crate) arguments: DevArgs,
+/// What a command runs with beside its arguments.
+pub(crate) struct Settings {
     pub(crate) limits: AccountLimits,
     pub(crate) behaviour: Behaviour,
-    /// All of it as a settings file.
+    /// All of it, arguments too, as a settings file.
     pub(crate) printed: String,
 }
 
@@ -31,26 +30,46 @@ const BEHAVIOUR: &str = "behaviour";
 const ACCOUNTS: &str = "accounts";
 
 /// Reads command line, environment and file; prints help or a usage error and ends the process where clap does.
-pub(crate) fn read() -> Result<Config> {
-    let file = match config_path(std::env::args_os(), std::env::var_os("FLEETHAVEN_CONFIG")) {
+pub(crate) fn read() -> Result<(Command, Settings)> {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let name = command_name(&arguments);
+    let file = match config_path(&name, arguments.iter(), std::env::var_os("FLEETHAVEN_CONFIG")) {
         Some(path) => load(Path::new(&path))?,
         None => Table::new(),
     };
-    let command = with_defaults(Cli::command(), &file)?;
-    let matches = command.get_matches();
-    build(&matches, &file)
+    let command = with_defaults(Cli::command(), &name, &file)?;
+    build(&command.get_matches_from(arguments), &file)
+}
+
+/// The first word that is no option.
+fn command_name(arguments: &[OsString]) -> String {
+    let mut words = arguments.iter().skip(1).map(|word| word.to_string_lossy());
+    words.find(|word| !word.starts_with('-')).unwrap_or_default().into_owned()
 }
 
 /// The file that `--config` names; looked for before the rest is parsed, as the file is where defaults come from.
-fn config_path(arguments: impl Iterator<Item = OsString>, environment: Option<OsString>) -> Option<OsString> {
+fn config_path<'a>(
+    name: &str,
+    arguments: impl Iterator<Item = &'a OsString>,
+    environment: Option<OsString>,
+) -> Option<OsString> {
+    if !takes(&Cli::command(), name, "config") {
+        return None;
+    }
     let mut arguments = arguments.skip_while(|argument| {
-        argument != "--config" && !argument.to_string_lossy().starts_with("--config=")
+        *argument != "--config" && !argument.to_string_lossy().starts_with("--config=")
     });
     match arguments.next() {
-        Some(flag) if flag == "--config" => arguments.next(),
+        Some(flag) if flag == "--config" => arguments.next().cloned(),
         Some(flag) => flag.to_string_lossy().strip_prefix("--config=").map(OsString::from),
         None => environment,
     }
+}
+
+/// Whether a command has this option.
+fn takes(all: &clap::Command, command: &str, id: &str) -> bool {
+    let mut arguments = all.find_subcommand(command).into_iter().flat_map(clap::Command::get_arguments);
+    arguments.any(|argument| argument.get_id() == id)
 }
 
 fn load(path: &Path) -> Result<Table> {
@@ -59,23 +78,25 @@ fn load(path: &Path) -> Result<Table> {
     text.parse().with_context(|| format!("the settings in {} are not TOML", path.display()))
 }
 
-/// Makes each setting of the file the default of its flag.
-fn with_defaults(mut command: clap::Command, file: &Table) -> Result<clap::Command> {
+/// Makes each setting of the file the default of its flag. One file may serve several commands: what only others know is
+/// left out.
+fn with_defaults(mut all: clap::Command, command: &str, file: &Table) -> Result<clap::Command> {
     for (name, value) in
         file.iter().filter(|(name, _)| !matches!(name.as_str(), LIMITS | BEHAVIOUR | ACCOUNTS))
     {
         let id = name.replace('-', "_");
-        let dev = command.find_subcommand("dev");
-        if name.contains('_')
-            || !dev.is_some_and(|dev| dev.get_arguments().any(|argument| argument.get_id() == id.as_str()))
-        {
-            bail!("'{name}' is no setting: `fleethaven dev --help` lists them");
+        let known = || all.get_subcommands().any(|other| takes(&all, other.get_name(), &id));
+        if name.contains('_') || !known() {
+            bail!("'{name}' is no setting: `fleethaven {command} --help` lists them");
         }
         let values = texts(name, value)?;
-        command =
-            command.mut_subcommand("dev", |dev| dev.mut_arg(id, |argument| argument.default_values(values)));
+        if takes(&all, command, &id) {
+            all = all.mut_subcommand(command, |command| {
+                command.mut_arg(id, |argument| argument.required(false).default_values(values))
+            });
+        }
     }
-    Ok(command)
+    Ok(all)
 }
 
 fn texts(name: &str, value: &Value) -> Result<Vec<String>> {
@@ -90,17 +111,17 @@ fn texts(name: &str, value: &Value) -> Result<Vec<String>> {
     })
 }
 
-fn build(matches: &ArgMatches, file: &Table) -> Result<Config> {
-    let Cli { command: Command::Dev(arguments) } = Cli::from_arg_matches(matches)?;
-    arguments.check().map_err(anyhow::Error::msg)?;
-    let profile: Profile = arguments.profile;
+fn build(matches: &ArgMatches, file: &Table) -> Result<(Command, Settings)> {
+    let Cli { command } = Cli::from_arg_matches(matches)?;
+    let profile = command.profile();
+    command.check().map_err(anyhow::Error::msg)?;
     let default = overlay(LIMITS, &Limits::of(profile), file)?;
     let accounts = accounts(&default, file)?;
     let limits = AccountLimits { default, accounts };
     let behaviour = overlay(BEHAVIOUR, &Behaviour::of(profile), file)?;
     behaviour.check().map_err(anyhow::Error::msg).with_context(|| format!("in [{BEHAVIOUR}]"))?;
     let printed = print(matches, &limits, &behaviour)?;
-    Ok(Config { arguments: *arguments, limits, behaviour, printed })
+    Ok((command, Settings { limits, behaviour, printed }))
 }
 
 /// The bundle with what the file's table says instead. In the file, `"unlimited"` stands for no limit.
@@ -137,16 +158,18 @@ fn accounts(default: &Limits, file: &Table) -> Result<BTreeMap<AccountId, Limits
 /// The settings in force as a file that would give them.
 fn print(matches: &ArgMatches, limits: &AccountLimits, behaviour: &Behaviour) -> Result<String> {
     let mut table = Table::new();
-    let described = Cli::command();
-    if let Some(("dev", dev)) = matches.subcommand() {
-        for id in dev.ids() {
-            let name = id.as_str().replace('_', "-");
-            let Ok(Some(values)) = dev.try_get_raw(id.as_str()) else { continue };
+    let all = Cli::command();
+    if let Some((name, matches)) = matches.subcommand() {
+        let arguments = all.find_subcommand(name).into_iter().flat_map(clap::Command::get_arguments);
+        for argument in arguments {
+            let id = argument.get_id().as_str();
+            let Ok(Some(values)) = matches.try_get_raw(id) else { continue };
             let mut values: Vec<Value> = values.map(|value| typed(&value.to_string_lossy())).collect();
-            let one = values.len() == 1 && !is_list(&described, id.as_str());
+            // An option that may be given more than once is a list.
+            let one = values.len() == 1 && !matches!(argument.get_action(), ArgAction::Append);
             let value = if one { values.swap_remove(0) } else { Value::Array(values) };
-            if !matches!(name.as_str(), "config" | "print-config" | "check-config") && id != "DevArgs" {
-                table.insert(name, value);
+            if !matches!(id, "config" | "print_config" | "check_config") {
+                table.insert(id.replace('_', "-"), value);
             }
         }
     }
@@ -161,12 +184,6 @@ fn print(matches: &ArgMatches, limits: &AccountLimits, behaviour: &Behaviour) ->
     }
     table.insert(BEHAVIOUR.to_owned(), Value::Table(Table::try_from(behaviour)?));
     Ok(toml::to_string(&table)?)
-}
-
-/// Whether a setting may be given more than once.
-fn is_list(command: &clap::Command, id: &str) -> bool {
-    let mut arguments = command.find_subcommand("dev").into_iter().flat_map(clap::Command::get_arguments);
-    arguments.any(|argument| argument.get_id() == id && matches!(argument.get_action(), ArgAction::Append))
 }
 
 /// Limits with what is unlimited written out: left out, the profile's bundle would come back.
@@ -188,35 +205,57 @@ fn typed(text: &str) -> Value {
 }
 
 #[cfg(test)]
-impl Config {
-    /// These arguments with the profile's bundles.
-    pub(crate) fn for_tests(arguments: DevArgs) -> Self {
-        let profile = arguments.profile;
-        let (limits, behaviour) = (Limits::of(profile), Behaviour::of(profile));
-        Self { arguments, limits: limits.into(), behaviour, printed: String::new() }
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
 
-    fn config(file: &str, line: &str) -> Result<Config> {
+    fn read(file: &str, line: &str) -> Result<(Command, Settings)> {
         let file: Table = file.parse()?;
-        let command = with_defaults(Cli::command(), &file)?;
-        build(&command.try_get_matches_from(line.split(' '))?, &file)
+        let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let command = with_defaults(Cli::command(), &command_name(&arguments), &file)?;
+        build(&command.try_get_matches_from(arguments)?, &file)
+    }
+
+    fn config(file: &str, line: &str) -> Result<Settings> {
+        read(file, line).map(|(_, settings)| settings)
     }
 
     #[test]
     fn flags_go_before_the_file_and_the_file_before_defaults() {
         let file =
             "mqtt-tls = \"127.0.0.1:1\"\nhttps = \"127.0.0.1:2\"\nsan = [\"a\", \"b\"]\nsingle-region = true";
-        let arguments = config(file, "fleethaven dev --https 127.0.0.1:3").unwrap().arguments;
-        assert_eq!(arguments.mqtt_tls.port(), 1);
-        assert_eq!(arguments.https.port(), 3);
-        assert_eq!(arguments.san, ["a", "b"]);
-        assert!(arguments.single_region);
-        assert_eq!(arguments.region.as_str(), "us-east-1");
+        let (Command::Dev(arguments), _) = read(file, "fleethaven dev --https 127.0.0.1:3").unwrap() else {
+            panic!("another command")
+        };
+        assert_eq!(arguments.listeners.mqtt_tls.port(), 1);
+        assert_eq!(arguments.listeners.https.port(), 3);
+        assert_eq!(arguments.server.san, ["a", "b"]);
+        assert!(arguments.scope.single_region);
+        assert_eq!(arguments.scope.region.as_str(), "us-east-1");
+    }
+
+    #[test]
+    fn one_file_serves_several_commands() {
+        let file =
+            "cluster-tls = \"tls\"\nnode-id = 1\npeer = [\"1=a:1\", \"2=b:1\"]\nhttps = \"127.0.0.1:2\"";
+        let (Command::Metastore(arguments), settings) = read(file, "fleethaven metastore").unwrap() else {
+            panic!("another command")
+        };
+        assert_eq!((arguments.node_id, arguments.peer.len()), (Some(1), 2));
+        let again = config(&settings.printed, "fleethaven metastore").unwrap();
+        assert_eq!(again.printed, settings.printed);
+        assert!(config(file, "fleethaven dev").is_ok());
+    }
+
+    #[test]
+    fn the_file_is_named_by_flag_or_environment() {
+        let named = |line: &str, environment: Option<&str>| {
+            let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            config_path(&command_name(&arguments), arguments.iter(), environment.map(OsString::from))
+        };
+        assert_eq!(named("fleethaven dev --config a", Some("b")), Some("a".into()));
+        assert_eq!(named("fleethaven metastore --config=a", None), Some("a".into()));
+        assert_eq!(named("fleethaven metastore", Some("b")), Some("b".into()));
+        assert_eq!(named("fleethaven pki init", Some("b")), None, "it takes none");
     }
 
     #[test]

@@ -1,63 +1,32 @@
 //! The life of `fleethaven dev`: start, ready, drain.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use fleethaven_api::HostPort;
 use fleethaven_daemon::clock;
-use fleethaven_daemon::shutdown::{Shutdown, Signals};
 use fleethaven_gateway::{Beat, Listener, ListenerKind, Protocol, Pulse};
 use fleethaven_net::proxy::{Network, Trusted};
 use fleethaven_net::tls::{self, Endpoint};
 use fleethaven_net::{CertificateGate, ServerTls, quic, websocket};
 use fleethaven_session::Settings;
 use fleethaven_telemetry::admin::Admin;
-use fleethaven_telemetry::logs::{self, LogOptions};
-use fleethaven_types::Scope;
-use prometheus::Registry;
 use tokio::net::TcpListener;
 
 use crate::account;
 use crate::certificates;
-use crate::check;
-use crate::cli::DevArgs;
-use crate::config::Config;
+use crate::cli::{DevArgs, ListenerArgs};
+use crate::config;
 use crate::data_dir::DataDir;
 use crate::housekeeping;
 use crate::https::{Door, Https};
 use crate::metrics::Metrics;
+use crate::process::{self, Process};
 use crate::ready::{Bound, Ready, host};
 use crate::reload::Reload;
 use crate::wiring::{Services, Stores};
-
-/// Runs until it is told to stop.
-pub(crate) fn main(config: Config) -> Result<()> {
-    let arguments = &config.arguments;
-    if arguments.print_config || arguments.check_config {
-        return if arguments.print_config { print(&config.printed) } else { check::check(&config) };
-    }
-    let mut log = LogOptions { filter: arguments.log.clone(), ..LogOptions::default() };
-    if let Some(format) = &arguments.log_format {
-        log.format = format.parse()?;
-    }
-    logs::init(&log)?;
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    if provider.install_default().is_err() {
-        bail!("a crypto provider was installed before");
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(run(config));
-    runtime.shutdown_timeout(Duration::from_secs(2));
-    outcome
-}
-
-fn print(settings: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(settings.as_bytes()).context("cannot print the settings")
-}
 
 /// Sockets, bound before anything else is started, so that a port in use is said at once.
 struct Sockets {
@@ -65,32 +34,29 @@ struct Sockets {
     mqtt: Vec<std::net::TcpListener>,
     https: TcpListener,
     https_mtls: Option<TcpListener>,
-    admin: TcpListener,
 }
 
-async fn run(Config { arguments, limits, behaviour, .. }: Config) -> Result<()> {
-    let mut signals = Signals::new().context("cannot wait for signals")?;
-    let scope = Scope { account: arguments.account_id, region: arguments.region };
+/// Runs until it is told to stop.
+pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Result<()> {
+    let mut process = Process::start(&arguments.process).await?;
+    let scope = arguments.scope.scope();
     let cores = arguments.cores.unwrap_or_else(available_cores);
-    let sockets = Sockets::bind(&arguments, cores).await?;
-    let mut bound = sockets.addresses()?;
+    let sockets = Sockets::bind(&arguments.listeners, cores).await?;
+    let mut bound = sockets.addresses(process.admin_address)?;
     let data = DataDir::open(&arguments.data_dir)?;
     let now = clock::now().as_secs();
-    let server = certificates::server(&arguments, &data, now)?;
-    let registry = Registry::new();
+    let server = certificates::server(&arguments.server, &data, now)?;
+    let registry = process.registry.clone();
     let ca_file = server.ca_file.clone();
     let reload = Reload::start(server, Metrics::new(&registry)?)?;
-    let admin = Admin::new(registry.clone());
-    let readiness = admin.readiness("services");
-    let (stop, stopping) = Shutdown::new();
-    let mut admin_stopping = stopping.clone();
-    let served = admin.clone().serve(sockets.admin, async move { admin_stopping.wait().await });
-    let admin_task = tokio::spawn(served);
+    let readiness = process.admin.readiness("services");
+    let stopping = process.stopping.clone();
 
-    let stores = Stores::open(&data.path(""), arguments.profile).await?;
+    let stores = Stores::open(&data.path(""), arguments.scope.profile).await?;
     let credentials = account::bootstrap(&*stores.metastore, scope, now).await?;
     housekeeping::rotate_ticket_keys(&*stores.metastore, scope).await?;
     tokio::spawn(housekeeping::keep_ticket_keys(stores.metastore.clone(), scope));
+    let config::Settings { limits, behaviour, .. } = settings;
     let settings = Settings::new(behaviour, limits.default.clone(), scope);
     let services = Services::start(&stores, settings, limits, scope, cores, &registry).await?;
     let gate: Arc<dyn CertificateGate> = services.identity.clone();
@@ -98,52 +64,52 @@ async fn run(Config { arguments, limits, behaviour, .. }: Config) -> Result<()> 
         certificates: reload.certificates(),
         tickets: services.tickets.clone(),
         gate,
-        versions: arguments.versions(),
+        versions: arguments.server.versions(),
     })?);
     tokio::spawn(reload.run());
     let quic_tls = tls.fixed(Endpoint::Quic);
     let front = |protocol, proxies: &[Network]| {
         Arc::new(ListenerKind { protocol, proxies: Trusted::new(proxies.to_vec()) })
     };
+    let wanted = &arguments.listeners;
     let listeners = listeners(
-        (sockets.mqtt_tls, front(Protocol::Tls(tls.clone()), &arguments.mqtt_tls_proxy)),
-        (sockets.mqtt, front(Protocol::Plain, &arguments.mqtt_proxy)),
+        (sockets.mqtt_tls, front(Protocol::Tls(tls.clone()), &wanted.mqtt_tls_proxy)),
+        (sockets.mqtt, front(Protocol::Plain, &wanted.mqtt_proxy)),
     );
-    let gateway = Arc::new(services.gateway(&stores, listeners, pulse(&admin, cores))?);
+    let gateway = Arc::new(services.gateway(&stores, listeners, pulse(&process.admin, cores))?);
     let at = HostPort { host: host(bound.https.ip()), port: bound.https.port() };
-    let naming = (arguments.base_domain.clone(), arguments.single_region, at);
-    let api = services.api(&stores, scope, arguments.profile, naming, gateway.clone(), &registry)?;
+    let naming = (arguments.server.base_domain.clone(), arguments.scope.single_region, at);
+    let profile = arguments.scope.profile;
+    let api = services.api(&stores, scope, profile, naming, gateway.clone(), &registry)?;
     let identity = services.identity.clone();
     let frame = services.packet_bytes();
     let websocket_limits = websocket::Limits { max_frame: frame, max_message: frame };
     let https = Arc::new(Https { api, tls, identity, gateway: gateway.clone(), websocket_limits });
     let mut serving = vec![tokio::spawn(https.clone().serve(
         sockets.https,
-        Door::new(Endpoint::Https, &arguments.https_proxy),
+        Door::new(Endpoint::Https, &wanted.https_proxy),
         stopping.clone(),
     ))];
     if let Some(listener) = sockets.https_mtls {
-        let door = Door::new(Endpoint::HttpsMutual, &arguments.https_mtls_proxy);
+        let door = Door::new(Endpoint::HttpsMutual, &wanted.https_mtls_proxy);
         serving.push(tokio::spawn(https.clone().serve(listener, door, stopping.clone())));
     }
     drop(https);
-    if let Some(address) = arguments.quic {
+    if let Some(address) = wanted.quic {
         let settings = quic_settings(services.longest_keep_alive());
         let endpoint = quic::listen(address, quic_tls, settings)
             .with_context(|| format!("cannot listen on UDP {address}: choose another --quic"))?;
         bound.quic = Some(endpoint.local_addr()?);
         let identity = services.identity.clone();
-        serving.push(tokio::spawn(crate::quic::serve(endpoint, identity, gateway.clone(), stopping.clone())));
+        serving.push(tokio::spawn(crate::quic::serve(endpoint, identity, gateway.clone(), stopping)));
     }
     readiness.set(true);
-    admin.started();
-    Ready::new(scope, &bound, credentials, ca_file, &data)?.print()?;
+    process.ready(&Ready::new(scope, &bound, credentials, ca_file, &data)?)?;
 
-    let signal = signals.wait().await;
-    tracing::info!(signal, "draining");
+    process.told_to_stop().await;
     readiness.set(false);
-    gateway.drain(Duration::from_secs(u64::from(arguments.grace_period))).await;
-    stop.fire();
+    gateway.drain(Duration::from_secs(u64::from(arguments.process.grace_period))).await;
+    process.stop();
     for task in serving {
         let _ = task.await;
     }
@@ -151,8 +117,7 @@ async fn run(Config { arguments, limits, behaviour, .. }: Config) -> Result<()> 
     stores.metastore.shutdown().await.context("the metadata store did not close in order")?;
     let store = stores.store.clone();
     tokio::task::spawn_blocking(move || store.close()).await?;
-    let _ = admin_task.await;
-    tracing::info!("stopped");
+    process.end().await;
     Ok(())
 }
 
@@ -194,27 +159,21 @@ fn listeners(
 }
 
 impl Sockets {
-    async fn bind(arguments: &DevArgs, cores: u8) -> Result<Self> {
-        let one = |flag: &'static str, address: SocketAddr| async move {
-            TcpListener::bind(address)
-                .await
-                .with_context(|| format!("cannot listen on {address}: choose another {flag}"))
-        };
+    async fn bind(arguments: &ListenerArgs, cores: u8) -> Result<Self> {
         Ok(Self {
             mqtt_tls: shared("--mqtt-tls", arguments.mqtt_tls, cores)?,
             mqtt: arguments
                 .mqtt
                 .map_or_else(|| Ok(Vec::new()), |address| shared("--mqtt", address, cores))?,
-            https: one("--https", arguments.https).await?,
+            https: process::bind("--https", arguments.https).await?,
             https_mtls: match arguments.https_mtls {
-                Some(address) => Some(one("--https-mtls", address).await?),
+                Some(address) => Some(process::bind("--https-mtls", address).await?),
                 None => None,
             },
-            admin: one("--admin", arguments.admin).await?,
         })
     }
 
-    fn addresses(&self) -> Result<Bound> {
+    fn addresses(&self, admin: SocketAddr) -> Result<Bound> {
         let of = |sockets: &[std::net::TcpListener]| {
             sockets.first().map(std::net::TcpListener::local_addr).transpose()
         };
@@ -224,7 +183,7 @@ impl Sockets {
             https: self.https.local_addr()?,
             https_mtls: self.https_mtls.as_ref().map(TcpListener::local_addr).transpose()?,
             quic: None,
-            admin: self.admin.local_addr()?,
+            admin,
         })
     }
 }

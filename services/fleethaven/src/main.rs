@@ -1,7 +1,10 @@
-//! The one binary. `fleethaven dev` runs every role in one process on embedded stores.
+//! The one binary: `fleethaven dev` runs every role in one process on embedded stores, the other commands one role of a
+//! cluster.
 //!
 //! - [`cli`], [`config`]: what a user types, and what the settings file adds
-//! - [`dev`]: the life of `fleethaven dev`: start, ready, drain
+//! - [`process`]: the life of every long-running command around its services
+//! - [`dev`], [`metastore`]: one command each: start, ready, drain
+//! - [`pki`]: the certificates of a cluster's processes; [`cluster_tls`]: using them
 //! - [`wiring`]: how the services are put together; the same crates a cluster runs
 //! - [`check`]: what `--check-config` tries
 //! - [`data_dir`], [`certificates`], [`account`]: what the first start makes
@@ -15,22 +18,31 @@ mod account;
 mod certificates;
 mod check;
 mod cli;
+mod cluster_tls;
 mod config;
 mod data_dir;
 mod dev;
 mod housekeeping;
 mod https;
 mod idle;
+mod metastore;
 mod metrics;
+mod pki;
+mod process;
 mod quic;
 mod ready;
 mod reload;
 mod wiring;
 
+use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::{Context, Result};
+
+use crate::cli::{Command, ProcessArgs};
+
 fn main() -> ExitCode {
-    match config::read().and_then(dev::main) {
+    match config::read().and_then(|(command, settings)| run(command, settings)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The last word of a failed start goes to people, whatever the log format is.
@@ -41,4 +53,24 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(command: Command, settings: config::Settings) -> Result<()> {
+    if let Some(ProcessArgs { print_config, check_config, .. }) = command.process()
+        && (*print_config || *check_config)
+    {
+        return if *print_config { print(&settings.printed) } else { check::check(&command) };
+    }
+    match command {
+        Command::Dev(arguments) => process::main(&arguments.process.clone(), dev::run(*arguments, settings)),
+        Command::Metastore(arguments) => {
+            process::main(&arguments.process.clone(), metastore::run(*arguments))
+        }
+        Command::Pki(command) => pki::main(&command),
+    }
+}
+
+fn print(settings: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(settings.as_bytes()).context("cannot print the settings")
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use fleethaven_metastore::Status;
 use fleethaven_storage_embedded::{EmbeddedStore, Stats};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-/// What is counted of the server's certificates.
+/// What is counted of certificates, those that clients see and those that services show each other.
 #[derive(Clone)]
 pub(crate) struct Metrics {
     /// When each expires.
@@ -22,11 +23,11 @@ impl Metrics {
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let expiry = Opts::new(
             "fleethaven_tls_certificate_expiry_timestamp_seconds",
-            "When a server certificate in use expires, in unix seconds",
+            "When a certificate in use expires, in unix seconds",
         );
         let reloads = Opts::new(
             "fleethaven_tls_certificate_reloads_total",
-            "Changes of server certificate files that were taken up, or refused",
+            "Changes of certificate files that were taken up, or refused",
         );
         let metrics = Self {
             certificate_expiry: IntGaugeVec::new(expiry, &["file"])?,
@@ -96,5 +97,42 @@ impl Collector for StoreMetrics {
             counter.collect()
         };
         self.counters.iter().flat_map(family).collect()
+    }
+}
+
+/// A node of the metadata store.
+pub(crate) struct NodeMetrics {
+    quorum: IntGauge,
+    leads: IntGauge,
+    term: IntGauge,
+    applied: IntGauge,
+}
+
+impl NodeMetrics {
+    /// Registers them.
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        Ok(Self {
+            quorum: gauge(
+                "fleethaven_metastore_in_quorum",
+                "1 while the node is known to be in touch with a quorum",
+            )?,
+            leads: gauge("fleethaven_metastore_leads", "1 while the node leads")?,
+            term: gauge("fleethaven_metastore_term", "Raft term: each change is an election")?,
+            applied: gauge("fleethaven_metastore_applied_index", "Last log entry applied on the node")?,
+        })
+    }
+
+    /// Shows how the node stands.
+    pub(crate) fn show(&self, status: &Status) {
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.quorum.set(i64::from(status.confirmed));
+        self.leads.set(i64::from(status.leader == Some(status.node)));
+        self.term.set(number(status.term));
+        self.applied.set(number(status.applied));
     }
 }

@@ -1,11 +1,10 @@
 //! The ready line on standard output, and the AWS shared-config file that goes with it. Keys are only ever added: programs
 //! depend on them.
 
-use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fleethaven_types::Scope;
 use serde::Serialize;
 
@@ -51,7 +50,8 @@ pub(crate) fn host(address: IpAddr) -> String {
     }
 }
 
-fn host_port(address: SocketAddr) -> String {
+/// A bound address as clients on this machine use it.
+pub(crate) fn host_port(address: SocketAddr) -> String {
     format!("{}:{}", host(address.ip()), address.port())
 }
 
@@ -83,14 +83,6 @@ impl Ready {
             secret_access_key: credentials.secret_access_key,
             aws_config_file,
         })
-    }
-
-    /// Prints the one line that standard output ever gets.
-    pub(crate) fn print(&self) -> Result<()> {
-        let mut line = serde_json::to_vec(self)?;
-        line.push(b'\n');
-        let mut out = std::io::stdout().lock();
-        out.write_all(&line).and_then(|()| out.flush()).context("cannot print the ready line")
     }
 }
 

@@ -85,7 +85,9 @@ fn metrics_lists_every_metric() {
 
 #[test]
 fn configuration_lists_every_flag_with_its_variable() {
-    let source = read("services/fleethaven/src/cli.rs");
+    let folder = fs::read_dir(root().join("services/fleethaven/src/cli")).expect("option groups");
+    let groups = folder.map(|entry| fs::read_to_string(entry.expect("an entry").path()).expect("a source"));
+    let source: String = groups.chain([read("services/fleethaven/src/cli.rs")]).collect();
     let found =
         between(&source, "env = \"FLEETHAVEN_", '"').map(|name| format!("FLEETHAVEN_{name}")).collect();
     let page = read("docs/configuration.md");

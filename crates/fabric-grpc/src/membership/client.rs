@@ -1,4 +1,4 @@
-//! [`Membership`] on a channel to a metastore.
+//! [`Membership`] on channels to the nodes of a metastore.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,12 +9,13 @@ use fleethaven_fabric::membership::{Incarnation, LEASE, Phase, Role, RoutingTabl
 use fleethaven_fabric::metadata::{BoxFuture, Error};
 use fleethaven_topics::Slot;
 use futures_util::stream;
-use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
+use crate::channel::Channel;
 use crate::convert::membership as convert;
 use crate::generated::membership as wire;
 use crate::generated::membership::membership_client::MembershipClient as Stub;
+use crate::nodes::Nodes;
 use crate::status::was_not_sent;
 
 /// Pause before a broken stream of tables is opened again.
@@ -23,15 +24,16 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The cluster, as a metastore elsewhere tells it.
 #[derive(Debug, Clone)]
 pub struct MembershipClient {
-    stub: Stub<Channel>,
+    nodes: Arc<Nodes<Stub<Channel>>>,
     timeout: Duration,
 }
 
 impl MembershipClient {
-    /// A client on `channel`; a call that is not answered within `timeout` is given up. The channel reconnects by itself; its
-    /// owner sets TLS, and keep-alive so that a dead peer is noticed.
-    pub fn new(channel: Channel, timeout: Duration) -> Self {
-        Self { stub: Stub::new(channel), timeout }
+    /// A client of the metastore whose nodes are at the other ends of `channels`; a call that is not answered within `timeout`
+    /// is given up, and the next node is asked from then on. Channels reconnect by themselves; their owner sets TLS, and
+    /// keep-alive so that a dead peer is noticed.
+    pub fn new(channels: Vec<Channel>, timeout: Duration) -> Self {
+        Self { nodes: Nodes::new(channels.into_iter().map(Stub::new), 0), timeout }
     }
 
     fn request<T>(&self, message: T, timeout: Duration) -> Request<T> {
@@ -40,21 +42,25 @@ impl MembershipClient {
         request
     }
 
-    /// Awaits an answer; one that does not come in time may have been lost on its way back.
-    async fn answer<T>(
+    /// Asks a node; an answer that does not come in time may have been lost on its way back.
+    async fn ask<T, F: Future<Output = Result<tonic::Response<T>, Status>>>(
         &self,
         timeout: Duration,
-        call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+        ask: impl Fn(Stub<Channel>) -> F,
     ) -> Result<T, Error> {
-        match tokio::time::timeout(timeout, call).await {
-            Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) if was_not_sent(&status) => Err(Error::Unavailable(status.message().to_owned())),
-            Ok(Err(status)) => {
-                tracing::warn!(%status, "a call to the metastore failed");
-                Err(Error::Unknown)
+        let asked = self.nodes.present().map(|(number, _)| number);
+        let answer = tokio::time::timeout(timeout, self.nodes.call(ask)).await;
+        match answer {
+            Ok(Ok(answer)) => return Ok(answer.into_inner()),
+            Ok(Err(status)) if was_not_sent(&status) => {
+                return Err(Error::Unavailable(status.message().to_owned()));
             }
-            Err(_) => Err(Error::Unknown),
+            Ok(Err(status)) => tracing::warn!(%status, "a call to the metastore failed"),
+            Err(_) => tracing::warn!("a call to the metastore was not answered"),
         }
+        // The node may be cut off from the others.
+        asked.inspect(|number| self.nodes.leave(*number));
+        Err(Error::Unknown)
     }
 }
 
@@ -62,9 +68,11 @@ impl Membership for MembershipClient {
     fn join(&self, role: Role, address: String) -> BoxFuture<'_, Result<Incarnation, Error>> {
         Box::pin(async move {
             let message = wire::JoinRequest { role: convert::role_out(role).into(), address };
-            let mut stub = self.stub.clone();
-            let call = stub.join(self.request(message, self.timeout));
-            convert::joined(self.answer(self.timeout, call).await?)
+            let ask = |mut stub: Stub<Channel>| {
+                let request = self.request(message.clone(), self.timeout);
+                async move { stub.join(request).await }
+            };
+            convert::joined(self.ask(self.timeout, ask).await?)
         })
     }
 
@@ -73,9 +81,11 @@ impl Membership for MembershipClient {
             // An answer that comes later than the lease lasts is worth nothing.
             let within = self.timeout.min(LEASE);
             let message = wire::RenewRequest { incarnation: incarnation.0 };
-            let mut stub = self.stub.clone();
-            let call = stub.renew(self.request(message, within));
-            let answer = self.answer(within, call).await;
+            let ask = |mut stub: Stub<Channel>| {
+                let request = self.request(message, within);
+                async move { stub.renew(request).await }
+            };
+            let answer = self.ask(within, ask).await;
             answer.and_then(|answer| convert::failure(answer.failure)).map_err(|error| match error {
                 Error::Unknown => Error::Unavailable("the renewal was not answered".to_owned()),
                 error => error,
@@ -87,9 +97,11 @@ impl Membership for MembershipClient {
         Box::pin(async move {
             let phase = convert::phase_out(phase).into();
             let message = wire::SetPhaseRequest { incarnation: incarnation.0, phase };
-            let mut stub = self.stub.clone();
-            let call = stub.set_phase(self.request(message, self.timeout));
-            convert::failure(self.answer(self.timeout, call).await?.failure)
+            let ask = |mut stub: Stub<Channel>| {
+                let request = self.request(message, self.timeout);
+                async move { stub.set_phase(request).await }
+            };
+            convert::failure(self.ask(self.timeout, ask).await?.failure)
         })
     }
 
@@ -97,23 +109,27 @@ impl Membership for MembershipClient {
         Box::pin(async move {
             let slots = convert::released_out(&slots);
             let message = wire::ReleaseRequest { incarnation: incarnation.0, slots };
-            let mut stub = self.stub.clone();
-            let call = stub.release(self.request(message, self.timeout));
-            convert::failure(self.answer(self.timeout, call).await?.failure)
+            let ask = |mut stub: Stub<Channel>| {
+                let request = self.request(message.clone(), self.timeout);
+                async move { stub.release(request).await }
+            };
+            convert::failure(self.ask(self.timeout, ask).await?.failure)
         })
     }
 
     fn leave(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
             let message = wire::LeaveRequest { incarnation: incarnation.0 };
-            let mut stub = self.stub.clone();
-            let call = stub.leave(self.request(message, self.timeout));
-            convert::failure(self.answer(self.timeout, call).await?.failure)
+            let ask = |mut stub: Stub<Channel>| {
+                let request = self.request(message, self.timeout);
+                async move { stub.leave(request).await }
+            };
+            convert::failure(self.ask(self.timeout, ask).await?.failure)
         })
     }
 
     fn table(&self) -> TableStream {
-        let tables = Tables { stub: self.stub.clone(), stream: None, newest: None };
+        let tables = Tables { nodes: self.nodes.clone(), stream: None, newest: None };
         Box::pin(stream::unfold(tables, |mut tables| async move {
             let table = tables.next().await;
             Some((table, tables))
@@ -123,8 +139,9 @@ impl Membership for MembershipClient {
 
 /// Tables as they come, across any number of streams.
 struct Tables {
-    stub: Stub<Channel>,
-    stream: Option<Streaming<wire::TableResponse>>,
+    nodes: Arc<Nodes<Stub<Channel>>>,
+    /// The present one, and the number of the node that it comes from.
+    stream: Option<(usize, Streaming<wire::TableResponse>)>,
     newest: Option<u64>,
 }
 
@@ -148,13 +165,30 @@ impl Tables {
     }
 
     async fn read(&mut self) -> Result<RoutingTable, Status> {
-        let stream = match &mut self.stream {
-            Some(stream) => stream,
-            none => none.insert(self.stub.table(wire::TableRequest {}).await?.into_inner()),
+        let (number, stream) = match &mut self.stream {
+            Some(open) => open,
+            none => none.insert(open(&self.nodes).await?),
         };
-        match stream.message().await? {
-            Some(table) => Ok(convert::table(table)?),
-            None => Err(Status::unavailable("the node is shutting down")),
+        // A node that renewals are no longer sent to is not one to learn from.
+        let message = tokio::select! {
+            message = stream.message() => message,
+            () = self.nodes.left(*number) => Err(Status::unavailable("another node is asked")),
+        };
+        match message {
+            Ok(Some(table)) => Ok(convert::table(table)?),
+            Ok(None) => Err(self.broken(Status::unavailable("the node is shutting down"))),
+            Err(status) => Err(self.broken(status)),
         }
     }
+
+    fn broken(&self, status: Status) -> Status {
+        self.stream.iter().for_each(|(number, _)| self.nodes.leave(*number));
+        status
+    }
+}
+
+async fn open(nodes: &Nodes<Stub<Channel>>) -> Result<(usize, Streaming<wire::TableResponse>), Status> {
+    let opened = nodes.call(|mut stub| async move { stub.table(wire::TableRequest {}).await }).await?;
+    let (number, _) = nodes.present().ok_or_else(|| Status::unavailable("there is no metastore"))?;
+    Ok((number, opened.into_inner()))
 }

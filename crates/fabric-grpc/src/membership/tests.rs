@@ -21,6 +21,7 @@ use tonic::service::Routes;
 use tonic::transport::{Endpoint, Server};
 
 use super::{MembershipClient, add_service};
+use crate::channel::traced;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -100,7 +101,7 @@ async fn listen() -> (TcpListener, String) {
 
 fn client(address: &str) -> MembershipClient {
     let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-    MembershipClient::new(channel, DEADLINE)
+    MembershipClient::new(vec![traced(channel)], DEADLINE)
 }
 
 async fn connected(fake: &Arc<Fake>) -> MembershipClient {

@@ -97,10 +97,9 @@ fn failed(status: &Status) -> PeerError {
     let reason = status.message().to_owned();
     match status.code() {
         _ if was_not_sent(status) => PeerError::Unreachable(reason),
-        Code::FailedPrecondition
-        | Code::InvalidArgument
-        | Code::PermissionDenied
-        | Code::Unimplemented => PeerError::Refused(reason),
+        Code::FailedPrecondition | Code::InvalidArgument | Code::PermissionDenied | Code::Unimplemented => {
+            PeerError::Refused(reason)
+        }
         _ => PeerError::NoAnswer(reason),
     }
 }

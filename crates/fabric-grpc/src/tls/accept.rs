@@ -89,7 +89,9 @@ async fn accept(listener: TcpListener, tls: Arc<Tls>, connections: mpsc::Sender<
         tokio::spawn(async move {
             match tokio::time::timeout(HANDSHAKE_WITHIN, authenticate(tcp, address, tls)).await {
                 Ok(Ok(connection)) => drop(connections.send(connection).await),
-                Ok(Err(error)) => tracing::warn!(%address, reason = %error, "a caller is no service of this cluster"),
+                Ok(Err(error)) => {
+                    tracing::warn!(%address, reason = %error, "a caller is no service of this cluster")
+                }
                 Err(_) => tracing::warn!(%address, "a caller did not finish its handshake"),
             }
             drop(place);

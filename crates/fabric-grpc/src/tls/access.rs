@@ -25,11 +25,13 @@ pub struct Peer {
 use ServiceRole::{Api, Gateway, Metastore, Operator, Router, RulesWorker};
 
 /// What a path begins with, and who may call it: the first that fits counts.
-const RULES: [(&str, &[ServiceRole]); 5] = [
+const RULES: [(&str, &[ServiceRole]); 7] = [
     ("/fleethaven.raft.v1.Raft/", &[Metastore]),
     // Commands change accounts, certificates and policies.
     ("/fleethaven.metadata.v1.Metadata/Execute", &[Api, Operator]),
     ("/fleethaven.metadata.v1.Metadata/", &[Api, Gateway, Router, RulesWorker, Operator]),
+    ("/fleethaven.membership.v1.Membership/Table", &[Api, Gateway, Router, RulesWorker, Operator]),
+    ("/fleethaven.membership.v1.Membership/", &[Gateway, Router, RulesWorker]),
     ("/fleethaven.routing.v1.", &[Api, Gateway, Router, RulesWorker]),
     ("/fleethaven.connections.v1.", &[Api]),
 ];
@@ -90,7 +92,8 @@ mod tests {
 
     #[test]
     fn roles_call_what_they_need_and_no_more() {
-        let callers = |path: &str| ServiceRole::ALL.into_iter().filter(|role| allows(path, *role)).collect::<Vec<_>>();
+        let callers =
+            |path: &str| ServiceRole::ALL.into_iter().filter(|role| allows(path, *role)).collect::<Vec<_>>();
         assert_eq!(callers("/fleethaven.raft.v1.Raft/Append"), [Metastore]);
         assert_eq!(callers("/fleethaven.metadata.v1.Metadata/Execute"), [Api, Operator]);
         assert!(callers("/fleethaven.metadata.v1.Metadata/Watch").contains(&Gateway));

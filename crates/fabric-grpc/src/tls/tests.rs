@@ -164,7 +164,11 @@ async fn strangers_are_refused_by_either_side() {
 }
 
 /// A handshake by hand, to its end: with TLS 1.3 a client learns that it was refused from the first read.
-async fn handshake(server: &Arc<Tls>, address: SocketAddr, issued: Option<&Issued>) -> std::io::Result<usize> {
+async fn handshake(
+    server: &Arc<Tls>,
+    address: SocketAddr,
+    issued: Option<&Issued>,
+) -> std::io::Result<usize> {
     let trust = server.current().trust.clone();
     let verifier = verify::Server { trust, role: ServiceRole::Metastore };
     let config = ClientConfig::builder_with_provider(provider())
@@ -197,8 +201,7 @@ async fn without_a_valid_certificate_nobody_gets_in() {
     let early = Validity { not_before: now() + DAY / 2, not_after: now() + DAY };
     let [expired, early] = [expired, early].map(|validity| issue(&ca, "prod", ServiceRole::Api, validity));
     let names = [fleethaven_pki::ServerName::Dns("api".into())];
-    let nobody =
-        ca.issue_server(&names, fleethaven_pki::EndEntityUse::Peer, serial(), valid()).unwrap();
+    let nobody = ca.issue_server(&names, fleethaven_pki::EndEntityUse::Peer, serial(), valid()).unwrap();
     for (what, issued) in
         [("none", None), ("expired", Some(&expired)), ("early", Some(&early)), ("no service", Some(&nobody))]
     {

@@ -7,11 +7,12 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::ParsedCertificate;
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
+    SignatureScheme,
 };
 
 /// The CAs of a cluster.
@@ -36,9 +37,12 @@ impl Trust {
     }
 
     /// Checks a peer's chain, its own certificate first, and tells who it is.
-    pub(super) fn check(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<ServiceIdentity, Error> {
-        let (first, intermediates) =
-            chain.split_first().ok_or(Error::NoCertificatesPresented)?;
+    pub(super) fn check(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ServiceIdentity, Error> {
+        let (first, intermediates) = chain.split_first().ok_or(Error::NoCertificatesPresented)?;
         self.clients.verify_client_cert(first, intermediates, now)?;
         self.identity(first)
     }

@@ -1,0 +1,108 @@
+//! `fleethaven metastore`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use fleethaven_types::Profile;
+
+use super::cluster::{NodeAddress, ServiceArgs};
+use super::process::ProcessArgs;
+
+/// Arguments of `fleethaven metastore`.
+#[derive(Args, Clone)]
+pub(crate) struct MetastoreArgs {
+    #[command(flatten)]
+    pub(crate) process: ProcessArgs,
+
+    #[command(flatten)]
+    pub(crate) service: ServiceArgs,
+
+    /// Where everything is kept; made on first start.
+    #[arg(long, value_name = "DIR", env = "FLEETHAVEN_DATA_DIR", default_value = ".fleethaven")]
+    pub(crate) data_dir: PathBuf,
+
+    /// The node's number, from 1. A node whose disk lost data comes back under a new one. Unless given, one above the number
+    /// at the end of the host's name (pods of a Kubernetes StatefulSet count from 0).
+    #[arg(long, value_name = "ID", env = "FLEETHAVEN_NODE_ID")]
+    pub(crate) node_id: Option<u64>,
+
+    /// The nodes that form the store when it is started for the first time, this one included: the same list on each.
+    /// Without it the node is alone.
+    #[arg(long, value_name = "ID=HOST:PORT", env = "FLEETHAVEN_PEER", value_delimiter = ',')]
+    pub(crate) peer: Vec<NodeAddress>,
+
+    /// Wait, with an empty data directory, until the store's leader adds this node.
+    #[arg(long, env = "FLEETHAVEN_JOIN", conflicts_with = "peer")]
+    pub(crate) join: bool,
+
+    /// `standard`: MQTT by the OASIS text, generous limits. `aws`: AWS's own deviations and quotas.
+    #[arg(long, value_name = "standard|aws", env = "FLEETHAVEN_PROFILE", default_value = "standard")]
+    pub(crate) profile: Profile,
+}
+
+impl MetastoreArgs {
+    /// What cannot work is refused at start, with the fix.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let node = self.node()?;
+        if !self.peer.is_empty() && !self.peer.iter().any(|peer| peer.node == node) {
+            return Err(format!("node {node} is not among the nodes of --peer: add it, or set --node-id"));
+        }
+        if self.peers().len() != self.peer.len() {
+            return Err("--peer names a node twice".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The node's number.
+    pub(crate) fn node(&self) -> Result<u64, String> {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        match self.node_id.or_else(|| ordinal(host.trim())?.checked_add(1)) {
+            Some(0) => Err("--node-id counts from 1".to_owned()),
+            Some(node) => Ok(node),
+            None => Err(format!("the host's name '{}' ends in no number: set --node-id", host.trim())),
+        }
+    }
+
+    /// The nodes of `--peer` by their numbers.
+    pub(crate) fn peers(&self) -> BTreeMap<u64, String> {
+        self.peer.iter().map(|peer| (peer.node, peer.address.clone())).collect()
+    }
+}
+
+/// The number of a StatefulSet's pod.
+fn ordinal(host: &str) -> Option<u64> {
+    host.rsplit_once('-').and_then(|(_, number)| number.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Command, parsed};
+
+    fn arguments(line: &str) -> MetastoreArgs {
+        let Command::Metastore(arguments) = parsed(&format!("metastore --cluster-tls tls {line}")) else {
+            panic!("another command")
+        };
+        *arguments
+    }
+
+    #[test]
+    fn nodes_know_themselves_and_each_other() {
+        let three = "--peer 1=a:1,2=b:1,3=c:1";
+        assert!(arguments(&format!("--node-id 2 {three}")).check().is_ok());
+        let strange = arguments(&format!("--node-id 4 {three}")).check();
+        assert!(strange.unwrap_err().contains("node 4 is not among"));
+        assert!(arguments("--node-id 0").check().unwrap_err().contains("from 1"));
+        assert!(arguments("--node-id 1 --peer 1=a:1,1=b:1").check().unwrap_err().contains("twice"));
+        assert!(arguments("--node-id 9 --join").check().is_ok());
+    }
+
+    #[test]
+    fn pods_have_their_number_at_the_end() {
+        assert_eq!(ordinal("fleethaven-metastore-12"), Some(12));
+        for host in ["", "host", "host-", "host-a"] {
+            assert_eq!(ordinal(host), None, "{host}");
+        }
+    }
+}

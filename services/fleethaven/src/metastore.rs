@@ -1,0 +1,116 @@
+//! `fleethaven metastore`: one node of the metadata store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use fleethaven_daemon::clock;
+use fleethaven_fabric_grpc::raft::peers::GrpcPeers;
+use fleethaven_fabric_grpc::{membership, raft, server, tls};
+use fleethaven_metastore::{Config, Metastore, Start};
+use fleethaven_pki::ServiceRole;
+use fleethaven_registry::Limits;
+use fleethaven_telemetry::admin::Check;
+use serde::Serialize;
+
+use crate::cli::MetastoreArgs;
+use crate::cluster_tls;
+use crate::data_dir::DataDir;
+use crate::metrics::{Metrics, NodeMetrics};
+use crate::process::{Process, bind};
+use crate::ready::host_port;
+
+/// How often readiness and metrics are brought up to date.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long calls under way may take after leadership was handed over.
+const CALLS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Where the node is.
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+    role: &'static str,
+    node_id: u64,
+    cluster: String,
+    listen: String,
+    admin: String,
+}
+
+/// Runs until it is told to stop.
+pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
+    let mut process = Process::start(&arguments.process).await?;
+    let listener = bind("--listen", arguments.service.listen).await?;
+    let listen = listener.local_addr()?;
+    let certificate_metrics = Metrics::new(&process.registry)?;
+    let role = ServiceRole::Metastore;
+    let tls = cluster_tls::open(&arguments.service, role, &certificate_metrics, &process.stopping)?;
+    let data = DataDir::open(&arguments.data_dir)?;
+    let node = arguments.node().map_err(anyhow::Error::msg)?;
+    let cluster = tls.identity().cluster().to_owned();
+    let dialled = tls.clone();
+    let channel = move |address: &str| dialled.channel(address, ServiceRole::Metastore);
+    let peers = GrpcPeers::new(&cluster, Box::new(channel)).context("the cluster's name cannot be sent")?;
+    let config = Config {
+        node,
+        cluster: cluster.clone(),
+        start: start(&arguments),
+        ..Config::new(data.path("metastore"), clock::now, Limits::of(arguments.profile))
+    };
+    let opened = Metastore::open(config, Arc::new(peers)).await;
+    let metastore = opened.context("cannot open the metadata store")?;
+    let routes = server::service(metastore.clone());
+    let routes = raft::server::add_service(routes, &cluster, metastore.clone())
+        .context("the cluster's name cannot be sent")?;
+    let routes = membership::add_service(routes, metastore.clone());
+    let mut stopping = process.stopping.clone();
+    let served = tokio::spawn(tls::serve(listener, tls, routes, async move { stopping.wait().await }));
+
+    let quorum = process.admin.readiness("quorum");
+    let metrics = NodeMetrics::new(&process.registry)?;
+    let looking = tokio::spawn(look(metastore.clone(), quorum.clone(), metrics));
+    // Ready to be spoken to. Whether there is a quorum, which needs the other nodes, /readyz tells.
+    process.ready(&Ready {
+        ready: true,
+        role: role.as_str(),
+        node_id: node,
+        cluster,
+        listen: host_port(listen),
+        admin: host_port(process.admin_address),
+    })?;
+
+    process.told_to_stop().await;
+    looking.abort();
+    quorum.set(false);
+    metastore.hand_over().await;
+    process.stop();
+    // Watches never end by themselves: their clients go on at another node.
+    let _ = tokio::time::timeout(CALLS_WITHIN, served).await;
+    metastore.shutdown().await.context("the metadata store did not close in order")?;
+    process.end().await;
+    Ok(())
+}
+
+/// What the node does when its directory is empty.
+fn start(arguments: &MetastoreArgs) -> Start {
+    match arguments.peers() {
+        _ if arguments.join => Start::Join,
+        peers if peers.is_empty() => Start::Alone,
+        peers => Start::Form(peers),
+    }
+}
+
+/// Keeps readiness and metrics true: a node that is out of touch with the quorum is not ready.
+async fn look(metastore: Arc<Metastore>, quorum: Check, metrics: NodeMetrics) {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    let mut ready = false;
+    loop {
+        ticks.tick().await;
+        let status = metastore.status();
+        if ready != status.confirmed {
+            ready = status.confirmed;
+            tracing::info!(ready, leader = status.leader, term = status.term, "in touch with the quorum");
+        }
+        quorum.set(status.confirmed);
+        metrics.show(&status);
+    }
+}
