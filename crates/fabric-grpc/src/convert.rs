@@ -6,6 +6,8 @@ use serde::de::DeserializeOwned;
 
 pub(crate) mod event;
 pub(crate) mod execute;
+pub(crate) mod lane_request;
+pub(crate) mod lane_response;
 pub(crate) mod membership;
 pub(crate) mod outcome;
 pub(crate) mod position;
@@ -18,6 +20,9 @@ pub(crate) enum Error {
     /// A field that is always set is absent.
     #[error("the message has no {0}")]
     Missing(&'static str),
+    /// A packed frame cannot be read.
+    #[error(transparent)]
+    Packed(#[from] crate::routing::PackError),
     /// An idempotency key of another length.
     #[error("an idempotency key has 32 bytes, not {0}")]
     Key(usize),

@@ -7,6 +7,7 @@
 //! | [`server`] | [`server::service`]: any `Metadata` as a gRPC service |
 //! | [`membership`] | `Membership` on a channel, and any `Membership` as a service |
 //! | [`raft`] | the nodes of a metastore to each other: [`raft::peers`], [`raft::server`] |
+//! | [`routing`] | gateways to routers: [`routing::RoutingClient`], [`routing::RoutingServer`] |
 //! | [`tls`] | mTLS: who a service is, what it may call; [`tls::serve`] and [`tls::Tls::channel`] |
 //! | [`channel`], [`trace`] | what calls travel on, and the trace context that they carry |
 //! | `replica` | the client's copy of the watched keys; local reads and watches are served from it |
@@ -14,13 +15,14 @@
 //! | `convert` | one file per message: generated types to the fabric's and back |
 //! | `generated` | what `build.rs` makes of `proto/`; stays inside this crate |
 //!
-//! Not here yet: `Routing` and `Delivery`. Their contracts are in `proto/`, checked by the build, and spoken by nobody.
+//! Not here yet: `Connections`, whose contract is in `proto/`, checked by the build, and spoken by nobody.
 #![warn(missing_docs)]
 
 pub mod channel;
 pub mod client;
 pub mod membership;
 pub mod raft;
+pub mod routing;
 pub mod server;
 pub mod tls;
 pub mod trace;

@@ -8,7 +8,10 @@ use fleethaven_types::{Message, QoS};
 
 use crate::routing::QueuePosition;
 
-/// A live connection: gateway, core, slot in the core's table, and the slot's generation. `Address::NONE` is nowhere.
+/// A live connection: core, slot in the core's table, and the slot's generation. `Address::NONE` is nowhere.
+///
+/// A gateway numbers its cores; a router numbers the cores of all gateways that have a lane to it, and knows connections by
+/// those numbers. [`at_core`](Self::at_core) turns one into the other at the router's edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Address(u64);
 
@@ -16,9 +19,17 @@ impl Address {
     /// No connection.
     pub const NONE: Self = Self(0);
 
-    /// The connection in `slot` (below 2²⁴) of `core` (below 2⁸), in the slot's `generation` (1 to 2³¹).
-    pub fn new(core: u8, slot: u32, generation: u32) -> Self {
-        Self((u64::from(core) << 56) | (u64::from(slot & 0x00ff_ffff) << 32) | u64::from(generation))
+    /// How many cores can be told apart.
+    pub const CORES: u16 = 1 << 12;
+
+    /// The connection in `slot` (below 2²⁰) of `core` (below [`CORES`](Self::CORES)), in the slot's `generation` (from 1).
+    pub fn new(core: u16, slot: u32, generation: u32) -> Self {
+        Self((u64::from(core) << 52) | (u64::from(slot & 0x000f_ffff) << 32) | u64::from(generation))
+    }
+
+    /// The same slot and generation at `core`.
+    pub fn at_core(self, core: u16) -> Self {
+        Self::new(core, self.slot(), self.generation())
     }
 
     /// As one number, for stores that keep addresses as they are.
@@ -32,13 +43,13 @@ impl Address {
     }
 
     /// The core.
-    pub fn core(self) -> u8 {
-        (self.0 >> 56) as u8
+    pub fn core(self) -> u16 {
+        (self.0 >> 52) as u16
     }
 
     /// The slot in the core's connection table.
     pub fn slot(self) -> u32 {
-        (self.0 >> 32) as u32 & 0x00ff_ffff
+        (self.0 >> 32) as u32 & 0x000f_ffff
     }
 
     /// The slot's generation.
@@ -204,7 +215,11 @@ pub trait Delivery: Send + Sync + 'static {
     /// Pushes to the connections of one core and wakes it once; the vector is left empty with its capacity. Never
     /// blocks: at its bound the core's mailbox drops direct QoS 0 pushes first and counts them, and a dropped queued push
     /// is read from the store later.
-    fn push(&self, core: u8, pushes: &mut Vec<Push>);
+    fn push(&self, core: u16, pushes: &mut Vec<Push>);
+
+    /// Pushes to connections of this core may have got lost: what persistent sessions should have is to be looked up in
+    /// their queues.
+    fn lost(&self, _core: u16) {}
 }
 
 #[cfg(test)]
@@ -213,8 +228,9 @@ mod tests {
 
     #[test]
     fn addresses_keep_their_parts() {
-        let address = Address::new(3, 0x00ab_cdef, 77);
-        assert_eq!((address.core(), address.slot(), address.generation()), (3, 0x00ab_cdef, 77));
+        let address = Address::new(0xfed, 0x000a_bcde, u32::MAX);
+        assert_eq!((address.core(), address.slot(), address.generation()), (0xfed, 0x000a_bcde, u32::MAX));
+        assert_eq!(address.at_core(3), Address::new(3, 0x000a_bcde, u32::MAX));
         assert_eq!(Address::from_u64(address.to_u64()), address);
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleethaven_storage::{EntryId, Held, Once, SessionId, Share, Subscription, Ticket};
+use fleethaven_storage::{EntryId, Fence, Held, Once, SessionId, Share, Subscription, Ticket};
 use fleethaven_types::{Message, Scope, Utf8Bytes};
 
 use crate::delivery::{Address, Credit};
@@ -23,6 +23,9 @@ pub enum RoutingRequest {
         /// What makes sure that it happens once. Nobody gets the message before that is recorded; an event with
         /// [`Error::AlreadyDone`](fleethaven_storage::Error::AlreadyDone) says that it had been.
         once: Option<Once>,
+        /// The topic's slot, with the epoch in which the router owns it: the store refuses what is from an older one. `None`
+        /// where there is one router.
+        fence: Option<Fence>,
     },
     /// A connection owns this session now: deliveries go to `address`.
     Attach {
@@ -76,6 +79,8 @@ pub enum RoutingRequest {
         session: SessionId,
         /// Replaces those with the same filter.
         subscriptions: Vec<Subscription>,
+        /// The session has no others: what else is found under its name is left over.
+        exact: bool,
     },
     /// Remove subscriptions → [`RoutingEvent::Unsubscribed`].
     Unsubscribe {

@@ -164,7 +164,7 @@ impl Services {
             pulse,
         };
         let router = self.router.clone();
-        let routing: RoutingFactory = Arc::new(move |wake| Box::new(Lane::new(router.clone(), wake)));
+        let routing: RoutingFactory = Arc::new(move |_, wake| Box::new(Lane::new(router.clone(), wake)));
         Gateway::start(config, routing, listeners).context("cannot start the gateway")
     }
 

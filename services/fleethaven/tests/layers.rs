@@ -25,7 +25,7 @@ enum Layer {
 }
 
 /// Every package of `crates/` and its layer. A new crate is entered here, and so its place is decided.
-const LIBRARIES: [(&str, Layer); 24] = [
+const LIBRARIES: [(&str, Layer); 25] = [
     ("types", Layer::Types),
     ("jobs", Layer::Pure),
     ("membership", Layer::Pure),
@@ -40,6 +40,8 @@ const LIBRARIES: [(&str, Layer); 24] = [
     ("sigv4", Layer::Pure),
     ("topics", Layer::Pure),
     ("fabric", Layer::Seam),
+    // Logic in the words of the seams; without a runtime all the same.
+    ("lanes", Layer::Seam),
     ("storage", Layer::Seam),
     ("daemon", Layer::Adapter),
     ("fabric-grpc", Layer::Adapter),

@@ -243,7 +243,7 @@ impl Core {
         if !claimed.subscriptions.is_empty() {
             // The router has them, unless it forgot the session in the moment in which it was resumed.
             let subscriptions = claimed.subscriptions.clone();
-            self.route(RoutingRequest::Subscribe { ticket: NOBODY, session, subscriptions });
+            self.route(RoutingRequest::Subscribe { ticket: NOBODY, session, subscriptions, exact: false });
         }
         connection.has_queue = persistent;
         let queue = persistent.then_some(QueueState {

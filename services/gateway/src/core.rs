@@ -169,7 +169,7 @@ impl Core {
         self.generation.set(generation);
         let mut table = self.table.borrow_mut();
         let vacant = table.vacant_entry();
-        let address = Address::new(self.id, vacant.key() as u32, generation);
+        let address = Address::new(u16::from(self.id), vacant.key() as u32, generation);
         let settings = self.shared.settings_of(arrival.principal.scope.account);
         let session = Session::new(settings.clone(), now);
         let trace = self.shared.next_trace();
@@ -245,7 +245,9 @@ impl Core {
         self.lanes.borrow_mut().routing.tick(now.instant);
         self.wheel.borrow_mut().due(now.instant, due);
         for (slot, generation) in due.drain(..) {
-            let Some(connection) = self.at(Address::new(self.id, slot, generation)) else { continue };
+            let Some(connection) = self.at(Address::new(u16::from(self.id), slot, generation)) else {
+                continue;
+            };
             let mut connection = connection.borrow_mut();
             // An entry that a later one replaced (the deadline had moved forward) is passed over.
             if self.wheel.borrow().has_passed(connection.armed) {

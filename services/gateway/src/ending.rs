@@ -176,6 +176,12 @@ impl Core {
     fn publish_will(&self, will: &Arc<Message>, once: Once, now: Now) {
         let message = Arc::new(Message { received_at: now.wall, ..(**will).clone() });
         tracing::debug!(topic = %message.topic, "will published");
-        self.route(RoutingRequest::Publish { ticket: None, message, from: None, once: Some(once) });
+        self.route(RoutingRequest::Publish {
+            ticket: None,
+            message,
+            from: None,
+            once: Some(once),
+            fence: None,
+        });
     }
 }

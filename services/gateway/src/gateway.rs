@@ -63,8 +63,8 @@ pub enum Beat {
     Ended,
 }
 
-/// Makes a core's lane into the router; called on the core's thread.
-pub type RoutingFactory = Arc<dyn Fn(Arc<dyn Wake>) -> Box<dyn Routing> + Send + Sync>;
+/// Makes a core's lane into the router, given the core's number; called on the core's thread, in its runtime.
+pub type RoutingFactory = Arc<dyn Fn(u8, Arc<dyn Wake>) -> Box<dyn Routing> + Send + Sync>;
 
 /// What all cores share.
 pub(crate) struct Shared {
@@ -215,7 +215,10 @@ fn run_core(id: u8, shared: Arc<Shared>, routing: &RoutingFactory, listeners: Ve
         Err(error) => return tracing::error!(%error, "a core could not start"),
     };
     let Some(mailbox) = shared.mailboxes.cores.get(usize::from(id)).cloned() else { return };
-    let lanes = Lanes { routing: routing(mailbox.clone()), store: shared.store.lane(mailbox.clone()) };
+    let lanes = {
+        let _runtime = runtime.enter();
+        Lanes { routing: routing(id, mailbox.clone()), store: shared.store.lane(mailbox.clone()) }
+    };
     let local = LocalSet::new();
     let pulse = shared.pulse.clone();
     runtime.block_on(local.run_until(async move {

@@ -176,7 +176,7 @@ impl Core {
             return;
         }
         let message = Arc::new(event(&client(), what, topic, self.now().wall));
-        self.route(RoutingRequest::Publish { ticket: None, message, from: None, once: None });
+        self.route(RoutingRequest::Publish { ticket: None, message, from: None, once: None, fence: None });
     }
 
     /// Publishes an event about an accepted connection.

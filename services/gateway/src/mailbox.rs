@@ -232,7 +232,7 @@ impl Mailboxes {
 }
 
 impl Delivery for Mailboxes {
-    fn push(&self, core: u8, pushes: &mut Vec<Push>) {
+    fn push(&self, core: u16, pushes: &mut Vec<Push>) {
         let Some(mailbox) = self.cores.get(usize::from(core)) else {
             pushes.clear();
             return;
@@ -248,6 +248,13 @@ impl Delivery for Mailboxes {
         }
         drop(contents);
         mailbox.schedule();
+    }
+
+    fn lost(&self, core: u16) {
+        if let Some(mailbox) = self.cores.get(usize::from(core)) {
+            mailbox.contents.lock().lost_pushes = true;
+            mailbox.schedule();
+        }
     }
 }
 

@@ -53,7 +53,7 @@ impl Connection {
             (Phase::Owned(token), Some(packet_id)) => Some(Once::Received { session, token, packet_id }),
             _ => None,
         };
-        core.route(RoutingRequest::Publish { ticket, message, from: Some(session), once });
+        core.route(RoutingRequest::Publish { ticket, message, from: Some(session), once, fence: None });
     }
 
     /// Whether the account may retain one more message now.
@@ -132,7 +132,7 @@ impl Connection {
             Phase::Owned(token) if self.is_persistent() => {
                 core.ask_store(Request::Subscribe { ticket, session, token, subscriptions });
             }
-            _ => core.route(RoutingRequest::Subscribe { ticket, session, subscriptions }),
+            _ => core.route(RoutingRequest::Subscribe { ticket, session, subscriptions, exact: false }),
         }
     }
 

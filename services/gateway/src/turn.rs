@@ -379,7 +379,7 @@ fn done(core: &Rc<Core>, address: Address, pending: Pending, result: Result<(), 
         Pending::Subscribe { session, packet_id, outcomes, granted } => {
             let subscriptions = granted.clone();
             let ticket = core.expect(address, Pending::Subscribe { session, packet_id, outcomes, granted });
-            core.route(RoutingRequest::Subscribe { ticket, session, subscriptions });
+            core.route(RoutingRequest::Subscribe { ticket, session, subscriptions, exact: false });
         }
         Pending::Unsubscribe { session, packet_id, filters } => {
             let pending = Pending::Unsubscribe { session, packet_id, filters: filters.clone() };

@@ -8,7 +8,7 @@ use fleethaven_fabric::delivery::{Address, Push};
 use fleethaven_fabric::routing::QueuePosition;
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
 use fleethaven_storage::{
-    Append, Appended, Completion, DurablePublish, EntryId, Error, Lane as StoreLane, Once, Request,
+    Append, Appended, Completion, DurablePublish, EntryId, Error, Fence, Lane as StoreLane, Once, Request,
     RetainedChange, SessionId, Ticket, Wake,
 };
 use fleethaven_types::{Message, QoS, Scope};
@@ -61,8 +61,8 @@ impl Lane {
 
     fn handle(&mut self, request: RoutingRequest) {
         match request {
-            RoutingRequest::Publish { ticket, message, from, once } => {
-                self.publish(ticket, message, from, once)
+            RoutingRequest::Publish { ticket, message, from, once, fence } => {
+                self.publish(ticket, message, from, (once, fence))
             }
             RoutingRequest::Attach { session, scope, persistent, address, credit } => {
                 let tail = self.router.attach(session, scope, persistent, address, credit);
@@ -81,8 +81,15 @@ impl Lane {
                 self.router.forget(session);
                 self.dispatch_all(&groups, true);
             }
-            RoutingRequest::Subscribe { ticket, session, subscriptions } => {
+            RoutingRequest::Subscribe { ticket, session, subscriptions, exact } => {
                 let Installed { new, over_quota, opening } = self.router.subscribe(session, &subscriptions);
+                if exact {
+                    let wanted = subscriptions.iter().map(|subscription| &subscription.filter).collect();
+                    let groups = self.router.groups_of(session);
+                    if self.router.keep_only(session, &wanted) {
+                        self.dispatch_all(&groups, true);
+                    }
+                }
                 self.open_groups(opening, RoutingEvent::Subscribed { ticket, new, over_quota });
                 self.ready(session, false);
             }
@@ -98,7 +105,7 @@ impl Lane {
         ticket: Option<Ticket>,
         message: Arc<Message>,
         from: Option<SessionId>,
-        once: Option<Once>,
+        (once, fence): (Option<Once>, Option<Fence>),
     ) {
         let Self { router, plans, staged, .. } = self;
         let plan = plans.plan(router, &message);
@@ -146,7 +153,7 @@ impl Lane {
         }
         let ticket = ticket.unwrap_or(NOBODY);
         let publish =
-            DurablePublish { ticket, message, queues, rules, retained, replaces: None, once, fence: None };
+            DurablePublish { ticket, message, queues, rules, retained, replaces: None, once, fence };
         self.staged.durable.push(Request::Publish(Box::new(publish)));
         if !matched && ticket != NOBODY {
             self.unmatched.insert(ticket);

@@ -13,7 +13,7 @@ use crate::group::{Group, LiveMember};
 use crate::tables::{Member, ScopeTables, SubscribeOptions, Tables};
 
 /// Targets of one core, shared by all pushes of the same plan.
-type CoreTargets = Vec<(u8, Arc<[Target]>)>;
+type CoreTargets = Vec<(u16, Arc<[Target]>)>;
 
 /// Where messages of one topic go.
 pub(crate) struct Plan {
@@ -130,7 +130,7 @@ impl Plan {
     }
 
     /// Live receivers of a message that is acknowledged to its publisher, or not.
-    pub(crate) fn receivers(&self, acknowledged: bool) -> &[(u8, Arc<[Target]>)] {
+    pub(crate) fn receivers(&self, acknowledged: bool) -> &[(u16, Arc<[Target]>)] {
         self.direct.as_ref().filter(|_| acknowledged).unwrap_or(&self.best_effort)
     }
 
@@ -143,7 +143,7 @@ impl Plan {
     /// What it takes up in a cache, in pieces of some 64 bytes: receivers with their Subscription Identifiers, and rules.
     pub(crate) fn weight(&self) -> usize {
         let target = |target: &Target| 1 + target.identifiers.len() / IDENTIFIERS_A_PIECE;
-        let targets = |(_, targets): &(u8, Arc<[Target]>)| targets.iter().map(target).sum::<usize>();
+        let targets = |(_, targets): &(u16, Arc<[Target]>)| targets.iter().map(target).sum::<usize>();
         let cores = |cores: &CoreTargets| cores.iter().map(targets).sum::<usize>();
         let live = cores(&self.best_effort) + self.direct.as_ref().map_or(0, cores);
         let queue = |queue: &QueueTarget| 1 + queue.identifiers.len() / IDENTIFIERS_A_PIECE;
@@ -230,7 +230,7 @@ impl Merged {
 }
 
 fn by_core<'a>(receivers: impl Iterator<Item = &'a Receiver>) -> CoreTargets {
-    let mut cores: Vec<(u8, Vec<Target>)> = Vec::new();
+    let mut cores: Vec<(u16, Vec<Target>)> = Vec::new();
     for Receiver { member, origin, granted } in receivers {
         let address = member.0.address();
         if address == Address::NONE {

@@ -107,7 +107,7 @@ fn request(
     waiting: &mut FxHashMap<Ticket, oneshot::Sender<Result<bool, Error>>>,
 ) -> RoutingRequest {
     waiting.insert(ticket, answer);
-    RoutingRequest::Publish { ticket: Some(ticket), message, from: None, once }
+    RoutingRequest::Publish { ticket: Some(ticket), message, from: None, once, fence: None }
 }
 
 #[cfg(test)]

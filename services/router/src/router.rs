@@ -10,7 +10,7 @@ use fleethaven_storage::{Append, EntryId, Error, RuleRef, SessionId, SessionStor
 use fleethaven_topics::split_shared;
 use fleethaven_types::{Behaviour, Scope, Utf8Bytes};
 use parking_lot::RwLock;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::group::Group;
 use crate::groups::Groups;
@@ -214,6 +214,17 @@ impl Router {
         };
         subscriber.tables.bump();
         existed
+    }
+
+    /// Removes all subscriptions of a session but these; whether there were others.
+    pub(crate) fn keep_only(&self, session: SessionId, wanted: &FxHashSet<&Utf8Bytes>) -> bool {
+        let Some(subscriber) = self.subscriber(session) else { return false };
+        let held = subscriber.filters().clone().unwrap_or_default();
+        let unwanted: Vec<_> = held.into_iter().filter(|filter| !wanted.contains(filter)).collect();
+        if !unwanted.is_empty() {
+            self.unsubscribe(session, &unwanted);
+        }
+        !unwanted.is_empty()
     }
 
     /// Takes one subscription out of the tables; whether there was one.

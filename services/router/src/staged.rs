@@ -16,15 +16,20 @@ pub(crate) struct Staged {
     pub(crate) rule_matches: u64,
     /// Pushes for each core.
     pushes: Vec<Vec<Push>>,
+    /// Cores with pushes: a router may serve thousands, and a turn's messages go to a few.
+    cores: Vec<u16>,
 }
 
 impl Staged {
-    pub(crate) fn push(&mut self, core: u8, push: Push) {
+    pub(crate) fn push(&mut self, core: u16, push: Push) {
         let index = usize::from(core);
         if self.pushes.len() <= index {
             self.pushes.resize_with(index + 1, Vec::new);
         }
         if let Some(staged) = self.pushes.get_mut(index) {
+            if staged.is_empty() {
+                self.cores.push(core);
+            }
             staged.push(push);
         }
     }
@@ -39,8 +44,8 @@ impl Staged {
             metrics.durable_publishes.inc_by(self.durable.iter().filter(is_publish).count() as u64);
             store.submit(&mut self.durable);
         }
-        for (core, staged) in (0_u8..=u8::MAX).zip(&mut self.pushes) {
-            if !staged.is_empty() {
+        for core in self.cores.drain(..) {
+            if let Some(staged) = self.pushes.get_mut(usize::from(core)) {
                 delivery.push(core, staged);
             }
         }

@@ -163,12 +163,12 @@ impl StoreLane for FakeLane {
 
 /// Records pushes.
 #[derive(Default)]
-pub(crate) struct Recorder(pub(crate) Mutex<Vec<(u8, Push)>>);
+pub(crate) struct Recorder(pub(crate) Mutex<Vec<(u16, Push)>>);
 
 struct Recording(Arc<Recorder>);
 
 impl Delivery for Recording {
-    fn push(&self, core: u8, pushes: &mut Vec<Push>) {
+    fn push(&self, core: u16, pushes: &mut Vec<Push>) {
         self.0.0.lock().extend(pushes.drain(..).map(|push| (core, push)));
     }
 }
@@ -222,7 +222,7 @@ impl Bench {
     }
 
     /// Attaches a session at slot `session` of `core`; a persistent one gets a queue.
-    pub(crate) fn attach(&mut self, session: u64, core: u8, persistent: bool) -> Address {
+    pub(crate) fn attach(&mut self, session: u64, core: u16, persistent: bool) -> Address {
         let address = Address::new(core, session as u32, 1);
         let (session, credit) = (SessionId(session), Credit::default());
         if persistent {
@@ -240,7 +240,7 @@ impl Bench {
     pub(crate) fn subscribe(&mut self, session: u64, subscription: Subscription) -> bool {
         let (ticket, session) = (Ticket(1), SessionId(session));
         let subscriptions = vec![subscription];
-        let events = self.submit(RoutingRequest::Subscribe { ticket, session, subscriptions });
+        let events = self.submit(RoutingRequest::Subscribe { ticket, session, subscriptions, exact: false });
         let [RoutingEvent::Subscribed { new, .. }] = &events[..] else { panic!("{events:?}") };
         new[0]
     }
@@ -262,7 +262,7 @@ impl Bench {
     ) -> Result<bool, Error> {
         let (ticket, message) = (Some(Ticket(7)), Arc::new(message));
         let from = from.map(SessionId);
-        let events = self.submit(RoutingRequest::Publish { ticket, message, from, once });
+        let events = self.submit(RoutingRequest::Publish { ticket, message, from, once, fence: None });
         let [RoutingEvent::Published { ticket: Ticket(7), matched, result }] = &events[..] else {
             panic!("{events:?}")
         };
@@ -270,7 +270,7 @@ impl Bench {
     }
 
     /// What was pushed since the last call.
-    pub(crate) fn pushes(&self) -> Vec<(u8, Push)> {
+    pub(crate) fn pushes(&self) -> Vec<(u16, Push)> {
         std::mem::take(&mut self.pushed.0.lock())
     }
 

@@ -34,7 +34,7 @@ struct Mailbox(Mutex<Vec<Push>>);
 struct ToMailbox(Arc<Mailbox>);
 
 impl Delivery for ToMailbox {
-    fn push(&self, _: u8, pushes: &mut Vec<Push>) {
+    fn push(&self, _: u16, pushes: &mut Vec<Push>) {
         self.0.0.lock().append(pushes);
     }
 }
@@ -219,7 +219,7 @@ impl<'a> World<'a> {
             let subscriptions = subscriptions.clone();
             self.ask_store(Request::Subscribe { ticket, session, token, subscriptions });
         }
-        let events = self.route(RoutingRequest::Subscribe { ticket, session, subscriptions });
+        let events = self.route(RoutingRequest::Subscribe { ticket, session, subscriptions, exact: false });
         assert!(matches!(&events[..], [RoutingEvent::Subscribed { .. }]), "{events:?}");
         self.members.insert(client);
     }
@@ -310,7 +310,7 @@ impl<'a> World<'a> {
         let once = once.then(|| self.received());
         let request = || {
             let (ticket, message) = (Some(Ticket(7)), Arc::new(message.clone()));
-            RoutingRequest::Publish { ticket, message, from: None, once }
+            RoutingRequest::Publish { ticket, message, from: None, once, fence: None }
         };
         let count = if once.is_some() { 2 } else { 1 };
         self.lane.submit(&mut (0..count).map(|_| request()).collect());

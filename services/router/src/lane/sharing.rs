@@ -34,7 +34,7 @@ pub(super) enum Placement {
     /// A queue in the store, a member's or the group's.
     Queue(Append),
     /// To a member that has no queue, or gets it at QoS 0.
-    Push { core: u8, push: Push },
+    Push { core: u16, push: Push },
     /// All members are busy: it waits in memory.
     Wait(Arc<Group>),
     /// Nobody is there, and QoS 0 does not wait.

@@ -50,7 +50,7 @@ fn cores_get_one_push_each() {
         bench.subscribe(session, subscription("a", AtMostOnce));
     }
     bench.publish(message("a", AtMostOnce));
-    let count = |(core, push): (u8, Push)| match push {
+    let count = |(core, push): (u16, Push)| match push {
         Push::Direct { targets, .. } => (core, targets.len()),
         Push::Queued { .. } | Push::Shared { .. } | Push::Tail { .. } => (core, 0),
     };
@@ -348,7 +348,7 @@ fn what_happens_once_reaches_live_receivers_once_and_not_before_it_is_recorded()
     bench.subscribe(1, subscription("a", ExactlyOnce));
     let publish = |bench: &mut Bench, id| {
         let outcome = bench.publish_once(message("a", ExactlyOnce), Some(9), Some(received(id)));
-        let direct = |push: &(u8, Push)| matches!(push.1, Push::Direct { from: Some(SessionId(9)), .. });
+        let direct = |push: &(u16, Push)| matches!(push.1, Push::Direct { from: Some(SessionId(9)), .. });
         (outcome, bench.pushes().iter().filter(|push| direct(push)).count())
     };
     assert_eq!(publish(&mut bench, 1), (Ok(true), 1));
@@ -362,7 +362,7 @@ fn what_happens_once_reaches_live_receivers_once_and_not_before_it_is_recorded()
 fn share_once(bench: &mut Bench, id: u16) -> (usize, usize) {
     let (message, once) = (Arc::new(message("a", ExactlyOnce)), Some(received(id)));
     let (ticket, from) = (Some(Ticket(7)), Some(SessionId(9)));
-    bench.lane.submit(&mut vec![RoutingRequest::Publish { ticket, message, from, once }]);
+    bench.lane.submit(&mut vec![RoutingRequest::Publish { ticket, message, from, once, fence: None }]);
     let before = bench.pushes().len();
     bench.lane.drain(&mut Vec::new());
     let pushes = bench.pushes();

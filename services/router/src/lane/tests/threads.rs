@@ -13,6 +13,7 @@ fn publish(lane: &mut Lane, number: u64) {
         message: Arc::new(message),
         from: None,
         once: None,
+        fence: None,
     };
     submit(lane, request);
 }
@@ -50,7 +51,7 @@ fn what_is_published_after_subscribed_is_delivered() {
         }
     });
     for number in 1..=2000 {
-        let address = bench.attach(number, (number % 2) as u8, false);
+        let address = bench.attach(number, (number % 2) as u16, false);
         bench.subscribe(number, subscription("a", AtLeastOnce));
         rounds.send(number).unwrap();
         finished.recv().unwrap();
@@ -75,7 +76,7 @@ fn a_persistent_session_hears_of_every_entry_whenever_it_attaches() {
         let publisher = thread::spawn(move || publish(&mut other, 1));
         bench.attach(1, 0, true);
         publisher.join().unwrap();
-        let entry = |(_, push): &(u8, Push)| match push {
+        let entry = |(_, push): &(u16, Push)| match push {
             Push::Queued { position, .. } => position.entry == EntryId(1),
             Push::Tail { tail, .. } => *tail == EntryId(1),
             Push::Direct { .. } | Push::Shared { .. } => false,
@@ -101,7 +102,10 @@ fn sessions_that_come_and_go_on_several_lanes_leave_nothing_behind() {
                 };
                 submit(&mut lane, attach);
                 let subscriptions = vec![subscription("a", AtMostOnce)];
-                submit(&mut lane, RoutingRequest::Subscribe { ticket: Ticket(1), session, subscriptions });
+                submit(
+                    &mut lane,
+                    RoutingRequest::Subscribe { ticket: Ticket(1), session, subscriptions, exact: false },
+                );
                 submit(&mut lane, RoutingRequest::Detach { session, address, persistent: false });
             }
         }

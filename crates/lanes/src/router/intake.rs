@@ -1,0 +1,162 @@
+//! One gateway core's lane as a router takes it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use fleethaven_storage::{Error, Ticket};
+use fleethaven_topics::Slot;
+use rustc_hash::FxHashMap;
+
+use super::slots::Slots;
+use crate::frame::{Outcome, Publication, Refusal, Reply};
+
+/// What is done with a publish.
+#[derive(Debug)]
+pub enum Admission {
+    /// It is submitted to the router, under this ticket if an answer is waited for.
+    Take(Option<Ticket>),
+    /// It is not taken, and this is sent.
+    Refuse(Reply),
+    /// It is not taken; the gateway knows already.
+    Pass,
+}
+
+/// One lane: checks what comes, and turns what the router says of it into replies.
+#[derive(Debug)]
+pub struct Intake {
+    slots: Arc<Slots>,
+    runs: FxHashMap<Slot, Run>,
+    /// What is not answered, by ticket from `first` on.
+    pending: VecDeque<Option<Pending>>,
+    first: u64,
+    /// Slots of which publishes that need no answer were taken, with the last stamp; since they were submitted last.
+    unanswered: Vec<(Slot, u64)>,
+}
+
+#[derive(Debug)]
+struct Run {
+    number: u32,
+    last: u64,
+    /// From this stamp on nothing is taken, and nothing acknowledged.
+    refused_from: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    slot: Slot,
+    epoch: u64,
+    run: u32,
+    stamp: u64,
+}
+
+impl Intake {
+    /// A lane that has just been opened.
+    pub fn new(slots: Arc<Slots>) -> Self {
+        let (runs, pending, unanswered) = (FxHashMap::default(), VecDeque::new(), Vec::new());
+        Self { slots, runs, pending, first: 1, unanswered }
+    }
+
+    /// A publish has come.
+    pub fn admit(&mut self, publication: &Publication) -> Admission {
+        let Publication { slot, epoch, run, stamp, skipped, acknowledge, .. } = *publication;
+        let known = self.runs.get(&slot);
+        let goes_on = known.filter(|known| known.number == run);
+        if goes_on.is_some_and(|known| known.refused_from.is_some())
+            || known.is_some_and(|known| newer(known.number, run))
+        {
+            return Admission::Pass;
+        }
+        // A stream loses nothing: what is missing was never sent.
+        let in_order = goes_on.is_none_or(|known| stamp.checked_sub(known.last) == skipped.checked_add(1));
+        let taken = if in_order { self.slots.take(slot, epoch) } else { Err((Refusal::Gap, epoch)) };
+        match taken {
+            Ok(()) => {
+                self.runs.insert(slot, Run { number: run, last: stamp, refused_from: None });
+            }
+            Err((reason, epoch)) => {
+                let last = goes_on.map_or(0, |known| known.last);
+                self.runs.insert(slot, Run { number: run, last, refused_from: Some(stamp) });
+                return Admission::Refuse(Reply::Refused { slot, run, from_stamp: stamp, epoch, reason });
+            }
+        }
+        if !acknowledge {
+            self.unanswered.push((slot, stamp));
+            return Admission::Take(None);
+        }
+        self.pending.push_back(Some(Pending { slot, epoch, run, stamp }));
+        Admission::Take(Some(Ticket(self.first + self.pending.len() as u64 - 1)))
+    }
+
+    /// What was admitted has been submitted to the router. Appends what is done with that.
+    pub fn submitted(&mut self, replies: &mut Vec<Reply>) {
+        for (slot, _) in &self.unanswered {
+            self.slots.answered(*slot);
+        }
+        self.unanswered.reverse();
+        self.unanswered.sort_by_key(|(slot, _)| *slot);
+        self.unanswered.dedup_by_key(|(slot, _)| *slot);
+        replies.extend(self.unanswered.drain(..).map(|(slot, stamp)| Reply::Taken { slot, stamp }));
+    }
+
+    /// The router says what became of a publish. The reply must leave at once: `now` decides whether it may.
+    pub fn published(
+        &mut self,
+        ticket: Ticket,
+        matched: bool,
+        result: Result<(), Error>,
+        now: Instant,
+    ) -> Option<Reply> {
+        let index = usize::try_from(ticket.0.checked_sub(self.first)?).ok()?;
+        let Pending { slot, epoch, run, stamp } = self.pending.get_mut(index)?.take()?;
+        while let Some(None) = self.pending.front() {
+            self.pending.pop_front();
+            self.first += 1;
+        }
+        let fenced = matches!(result, Err(Error::Fenced));
+        let may = !fenced && self.slots.may_acknowledge(slot, epoch, now);
+        self.slots.answered(slot);
+        let known = self.runs.get_mut(&slot)?;
+        if known.number == run && known.refused_from.is_some_and(|from| from <= stamp) {
+            return None;
+        }
+        if may {
+            let outcome = match result {
+                Ok(()) => Outcome::Durable { matched },
+                Err(error) => Outcome::Failed(error),
+            };
+            return Some(Reply::Answered { slot, stamp, outcome });
+        }
+        if known.number != run {
+            // The gateway has this one in a later run, too.
+            return None;
+        }
+        known.refused_from = Some(stamp);
+        let (_, epoch) = self.slots.get(slot);
+        Some(Reply::Refused { slot, run, from_stamp: stamp, epoch, reason: Refusal::Fenced })
+    }
+
+    /// Whether everything that was taken is answered.
+    pub fn is_settled(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// How many publishes are taken and not answered.
+    pub fn unanswered(&self) -> usize {
+        self.pending.len()
+    }
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        let pending = self.pending.iter().flatten().map(|pending| pending.slot);
+        pending
+            .chain(self.unanswered.iter().map(|(slot, _)| *slot))
+            .for_each(|slot| self.slots.answered(slot));
+    }
+}
+
+/// Whether run `a` began after run `b`; the numbers wrap.
+fn newer(a: u32, b: u32) -> bool {
+    a != b && a.wrapping_sub(b) < u32::MAX / 2
+}
