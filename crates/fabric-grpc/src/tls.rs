@@ -43,7 +43,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// A silent connection is probed so often, and given up when a probe is not answered as long.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// HTTP/2 flow-control window of a stream, and of a connection, in bytes.
-const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
+const WINDOWS: (u32, u32) = (4 << 20, 8 << 20);
 
 /// The files of a service's identity, named as in a Kubernetes secret of type `kubernetes.io/tls`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use fleethaven_api::{Api, ClientCertificate, Peer, Signer};
 use fleethaven_daemon::clock;
 use fleethaven_daemon::shutdown::Shutdown;
+use fleethaven_fabric_grpc::trace;
 use fleethaven_gateway::identity::on_behalf_of;
 use fleethaven_gateway::{Arrival, Gateway, IdentityCache, Principal};
 use fleethaven_net::ServerTls;
@@ -42,6 +43,12 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub(crate) struct Https {
     pub(crate) api: Api,
     pub(crate) tls: Arc<ServerTls>,
+    /// Whoever connects as a device; without them only the API is served.
+    pub(crate) devices: Option<Devices>,
+}
+
+/// Who devices are and where their connections go.
+pub(crate) struct Devices {
     pub(crate) identity: Arc<IdentityCache>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) websocket_limits: websocket::Limits,
@@ -165,7 +172,8 @@ impl Https {
     async fn client(&self, stream: &TlsStream<TcpStream>, peer: SocketAddr) -> io::Result<Principal> {
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let certificate = certificate.ok_or_else(|| io::Error::other("no client certificate"))?;
-        let found = self.identity.certificate(certificate, clock::now().as_secs()).await;
+        let devices = self.devices.as_ref().ok_or_else(|| io::Error::other("devices connect elsewhere"))?;
+        let found = devices.identity.certificate(certificate, clock::now().as_secs()).await;
         found.map_err(|error| {
             let certificate_id = fleethaven_pki::CertificateId::of_der(certificate);
             tracing::warn!(
@@ -180,7 +188,9 @@ impl Https {
     async fn hand_over(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) -> io::Result<()> {
         let principal = self.client(&stream, peer).await?;
         let (tcp, tls) = stream.into_inner();
-        self.gateway.adopt(tcp.into_std()?, tls, peer, principal);
+        if let Some(devices) = &self.devices {
+            devices.gateway.adopt(tcp.into_std()?, tls, peer, principal);
+        }
         Ok(())
     }
 
@@ -195,7 +205,10 @@ impl Https {
             let (this, peer, activity) = (self.clone(), peer.clone(), activity.clone());
             async move {
                 let _busy = activity.begin();
-                Ok::<_, std::convert::Infallible>(identified(this.request(&peer, request).await))
+                // What the request causes elsewhere is part of its caller's trace.
+                let trace = trace::of_header(request.headers().get(trace::TRACEPARENT));
+                let answer = trace.scope(this.request(&peer, request)).await;
+                Ok::<_, std::convert::Infallible>(identified(answer))
             }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -210,15 +223,18 @@ impl Https {
 
     async fn request(&self, peer: &Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
-        if !Api::is_websocket(&head) {
-            return self.api.handle(peer, Request::from_parts(head, body)).await;
-        }
+        let devices = match &self.devices {
+            Some(devices) if Api::is_websocket(&head) => devices,
+            _ => return self.api.handle(peer, Request::from_parts(head, body)).await,
+        };
         match self.api.signer(peer, &head).await {
-            Ok(signer) => self.websocket(peer, &signer, Request::from_parts(head, body)),
+            Ok(signer) => devices.websocket(peer, &signer, Request::from_parts(head, body)),
             Err(refusal) => *refusal,
         }
     }
+}
 
+impl Devices {
     /// Answers an upgrade request; once the connection is upgraded, it goes to one of the gateway's cores.
     fn websocket(&self, peer: &Peer, signer: &Signer, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let answer = match websocket::accept(&request) {

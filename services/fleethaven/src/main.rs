@@ -6,6 +6,7 @@
 //! - [`dev`], [`metastore`]: one command each: start, ready, drain
 //! - [`pki`]: the certificates of a cluster's processes; [`cluster_tls`]: using them
 //! - [`wiring`]: how the services are put together; the same crates a cluster runs
+//! - [`front`]: the sockets that devices and API users connect to
 //! - [`check`]: what `--check-config` tries
 //! - [`data_dir`], [`certificates`], [`account`]: what the first start makes
 //! - [`reload`]: server certificates, replaced while running; [`metrics`]: of the process itself
@@ -22,6 +23,7 @@ mod cluster_tls;
 mod config;
 mod data_dir;
 mod dev;
+mod front;
 mod housekeeping;
 mod https;
 mod idle;

@@ -1,176 +1,61 @@
-//! How the services are put together in one process. A service's own handle stands where a cluster has a gRPC client; the
-//! services cannot tell.
+//! How services are made from seams. What stands behind a seam is the caller's choice: a service's own handle in one process, a
+//! client in a cluster. The services cannot tell.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use fleethaven_api::data::Error as DataError;
 use fleethaven_api::{Api, ApiConfig, Broker, DataPlane, Endpoints, HostPort};
-use fleethaven_daemon::clock;
 use fleethaven_fabric::metadata::BoxFuture;
-use fleethaven_fabric::{Connections, Metadata, Publish};
+use fleethaven_fabric::{Connections, Delivery, Metadata, Publish};
 use fleethaven_gateway::gateway::RoutingFactory;
 use fleethaven_gateway::mailbox::Mailboxes;
 use fleethaven_gateway::{Config as GatewayConfig, Gateway, IdentityCache, Listener, Pulse};
-use fleethaven_metastore::{Config as MetastoreConfig, Metastore, NoPeers};
 use fleethaven_net::TicketKeys;
 use fleethaven_quotas::Accounts;
 use fleethaven_quotas::account::admits;
-use fleethaven_router::publisher::Backpressure;
-use fleethaven_router::{Lane, Options as RouterOptions, Publisher, Router};
+use fleethaven_router::{Options as RouterOptions, Router};
 use fleethaven_rules_worker::{Rules, Worker};
 use fleethaven_session::Settings;
-use fleethaven_storage::{RetainedStore, SessionStore};
-use fleethaven_storage_embedded::{EmbeddedStore, Options as StoreOptions};
+use fleethaven_storage::{RetainedStore, RuleQueue, SessionStore};
 use fleethaven_types::{AccountLimits, Limits, Message, Profile, Scope};
 use prometheus::Registry;
-use tokio::task::AbortHandle;
 
-use crate::housekeeping;
-use crate::metrics::StoreMetrics;
+use crate::cli::ScopeArgs;
+use crate::config;
 
-/// The stores of one process.
+/// What all services of a process share.
+pub(crate) struct Shared {
+    pub(crate) scope: Scope,
+    profile: Profile,
+    single_region: bool,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) accounts: Arc<Accounts>,
+    registry: Registry,
+}
+
+/// The seams behind which the state is.
+#[derive(Clone)]
 pub(crate) struct Stores {
-    pub(crate) metastore: Arc<Metastore>,
-    pub(crate) store: Arc<EmbeddedStore>,
+    pub(crate) metadata: Arc<dyn Metadata>,
+    pub(crate) sessions: Arc<dyn SessionStore>,
+    pub(crate) retained: Arc<dyn RetainedStore>,
+    pub(crate) rules: Arc<dyn RuleQueue>,
 }
 
-/// The services of one process, before they have listeners.
-pub(crate) struct Services {
-    pub(crate) identity: Arc<IdentityCache>,
-    pub(crate) publish: Arc<dyn Publish>,
-    /// TLS ticket keys, level with the metastore's.
-    pub(crate) tickets: Arc<TicketKeys>,
-    router: Arc<Router>,
-    mailboxes: Arc<Mailboxes>,
-    gateway_metrics: fleethaven_gateway::metrics::Metrics,
-    settings: Arc<Settings>,
-    accounts: Arc<Accounts>,
-    incarnation: u64,
-    worker: AbortHandle,
-}
-
-impl Stores {
-    /// Opens both stores below `dir`.
-    pub(crate) async fn open(dir: &Path, profile: Profile) -> Result<Self> {
-        let limits = fleethaven_registry::Limits::of(profile);
-        let config = MetastoreConfig::new(dir.join("metastore"), clock::now, limits);
-        let metastore =
-            Metastore::open(config, Arc::new(NoPeers)).await.context("cannot open the metadata store")?;
-        let path = dir.join("sessions");
-        let opened = tokio::task::spawn_blocking(move || {
-            EmbeddedStore::open(&path, StoreOptions::new(Arc::new(clock::now)))
-        });
-        let store = opened.await?.context("cannot open the session store")?;
-        Ok(Self { metastore, store })
-    }
-}
-
-impl Services {
-    /// Wires the services and starts those that need no listener. When it returns, all subscriptions and rules are loaded
-    /// and the wills of an earlier process are published.
-    pub(crate) async fn start(
-        stores: &Stores,
-        settings: Settings,
-        limits: AccountLimits,
-        scope: Scope,
-        cores: u8,
-        registry: &Registry,
-    ) -> Result<Self> {
-        let metadata: Arc<dyn Metadata> = stores.metastore.clone();
-        let store: Arc<dyn SessionStore> = stores.store.clone();
-        StoreMetrics::register(stores.store.clone(), registry)?;
-        let gateway_metrics = fleethaven_gateway::metrics::Metrics::new(registry)?;
-        let mailboxes = Arc::new(Mailboxes::new(cores, gateway_metrics.clone()));
-        let queue_rates = limits
-            .accounts
-            .values()
-            .chain([&limits.default])
-            .any(|limits| limits.queued_per_sec_account.is_some());
-        let accounts = Arc::new(Accounts::new(limits, now()));
-        let router = Arc::new(Router::new(
-            RouterOptions {
-                behaviour: settings.behaviour.clone(),
-                accounts: accounts.clone(),
-                queue_rates,
-                clock: now,
-            },
-            store.clone(),
-            mailboxes.clone(),
-            fleethaven_router::metrics::Metrics::new(registry)?,
-        ));
-        let warming = router.clone();
-        let sessions = tokio::task::spawn_blocking(move || warming.warm_up()).await??;
-        let identity = Arc::new(IdentityCache::new(metadata.clone(), scope));
-        tokio::spawn(fleethaven_gateway::identity::follow(identity.clone(), mailboxes.clone()));
-        tokio::spawn(fleethaven_router::rules::follow(router.clone(), metadata.clone()));
-        let tickets = Arc::new(TicketKeys::default());
-        tokio::spawn(fleethaven_gateway::ticket_keys::follow(tickets.clone(), metadata.clone()));
-        let rules = Arc::new(Rules::default());
-        tokio::spawn(fleethaven_rules_worker::rules::follow(rules.clone(), metadata.clone()));
-        caught_up(&*metadata).await?;
-        let publisher = Publisher::start(router.clone(), Backpressure::Held);
-        let publish: Arc<dyn Publish> = Arc::new(publisher.clone());
-        let incarnation = uuid::Uuid::new_v4().as_u64_pair().0;
-        let worker = Worker {
-            rules,
-            queue: stores.store.clone(),
-            // Held back, a republish could wait for the very queue that it is emptying.
-            publish: Arc::new(Publisher::start(router.clone(), Backpressure::Exempt)),
-            behaviour: settings.behaviour.clone(),
-            limits: settings.limits.clone(),
-            metrics: fleethaven_rules_worker::metrics::Metrics::new(registry)?,
-        };
-        // Before anything waits for its publishes: a full rules queue holds them back until it is emptied.
-        let worker = tokio::spawn(worker.run()).abort_handle();
-        let orphans =
-            housekeeping::end_orphans(store.clone(), incarnation, &publisher, &router, &identity).await?;
-        tokio::spawn(housekeeping::publish_wills(store.clone(), publisher));
-        tokio::spawn(housekeeping::expire_sessions(store, router.clone()));
-        tracing::info!(sessions, orphans, "services wired");
-        let settings = Arc::new(settings);
-        Ok(Self {
-            identity,
-            publish,
-            tickets,
-            router,
-            mailboxes,
-            gateway_metrics,
-            settings,
-            accounts,
-            incarnation,
-            worker,
-        })
-    }
-
-    /// Starts the gateway's cores, each with its own copy of the listeners.
-    pub(crate) fn gateway(
-        &self,
-        stores: &Stores,
-        listeners: Vec<Vec<Listener>>,
-        pulse: Pulse,
-    ) -> Result<Gateway> {
-        let config = GatewayConfig {
-            settings: self.settings.clone(),
-            accounts: self.accounts.clone(),
-            retained: stores.store.clone(),
-            incarnation: self.incarnation,
-            identity: self.identity.clone(),
-            store: stores.store.clone(),
-            mailboxes: self.mailboxes.clone(),
-            metrics: self.gateway_metrics.clone(),
-            pulse,
-        };
-        let router = self.router.clone();
-        let routing: RoutingFactory = Arc::new(move |_, wake| Box::new(Lane::new(router.clone(), wake)));
-        Gateway::start(config, routing, listeners).context("cannot start the gateway")
-    }
-
-    /// Stops executing rules; what is queued is executed after the next start.
-    pub(crate) fn stop(&self) {
-        self.worker.abort();
+impl Shared {
+    pub(crate) fn new(arguments: &ScopeArgs, settings: config::Settings, registry: &Registry) -> Self {
+        let config::Settings { limits, behaviour, .. } = settings;
+        let scope = arguments.scope();
+        Self {
+            scope,
+            profile: arguments.profile,
+            single_region: arguments.single_region,
+            settings: Arc::new(Settings::new(behaviour, limits.default.clone(), scope)),
+            accounts: Arc::new(Accounts::new(limits, now())),
+            registry: registry.clone(),
+        }
     }
 
     fn all_limits(&self) -> impl Iterator<Item = &Limits> {
@@ -192,35 +77,115 @@ impl Services {
         longest.max().unwrap_or(u16::MAX)
     }
 
-    /// The API in front of the metastore and the broker.
+    /// A router that knows no subscription yet.
+    pub(crate) fn router(&self, stores: &Stores, delivery: Arc<dyn Delivery>) -> Result<Arc<Router>> {
+        let options = RouterOptions {
+            behaviour: self.settings.behaviour.clone(),
+            accounts: self.accounts.clone(),
+            queue_rates: self.all_limits().any(|limits| limits.queued_per_sec_account.is_some()),
+            clock: now,
+        };
+        let metrics = fleethaven_router::metrics::Metrics::new(&self.registry)?;
+        Ok(Arc::new(Router::new(options, stores.sessions.clone(), delivery, metrics)))
+    }
+
+    /// What executes rules; it begins to learn them.
+    pub(crate) fn worker(&self, stores: &Stores, publish: Arc<dyn Publish>) -> Result<Worker> {
+        let rules = Arc::new(Rules::default());
+        tokio::spawn(fleethaven_rules_worker::rules::follow(rules.clone(), stores.metadata.clone()));
+        Ok(Worker {
+            rules,
+            queue: stores.rules.clone(),
+            publish,
+            behaviour: self.settings.behaviour.clone(),
+            limits: self.settings.limits.clone(),
+            metrics: fleethaven_rules_worker::metrics::Metrics::new(&self.registry)?,
+        })
+    }
+
+    /// The API in front of the metastore and the broker; `at` is where devices connect when there is no base domain.
     pub(crate) fn api(
         &self,
         stores: &Stores,
-        scope: Scope,
-        profile: Profile,
-        (base_domain, single_region, at): (Option<String>, bool, HostPort),
-        gateway: Arc<dyn Connections>,
-        registry: &Registry,
+        (base_domain, at): (Option<String>, HostPort),
+        publish: Arc<dyn Publish>,
+        connections: Arc<dyn Connections>,
     ) -> Result<Api> {
         let endpoints = Endpoints { base_domain, data: at.clone(), jobs: at.clone(), credentials: at };
-        let (behaviour, limits) = (self.settings.behaviour.clone(), self.accounts.limits().clone());
-        let config =
-            ApiConfig { single_region, behaviour, limits, ..ApiConfig::new(scope, endpoints, profile) };
-        let broker = Broker {
-            data_plane: Arc::new(Door {
-                publish: self.publish.clone(),
-                accounts: self.accounts.clone(),
-                retained: stores.store.clone(),
-            }),
-            retained: stores.store.clone(),
-            connections: gateway,
+        let config = ApiConfig {
+            single_region: self.single_region,
+            behaviour: self.settings.behaviour.clone(),
+            limits: self.accounts.limits().clone(),
+            ..ApiConfig::new(self.scope, endpoints, self.profile)
         };
-        Ok(Api::new(config, stores.metastore.clone(), broker, registry)?)
+        let door = Door { publish, accounts: self.accounts.clone(), retained: stores.retained.clone() };
+        let broker = Broker { data_plane: Arc::new(door), retained: stores.retained.clone(), connections };
+        Ok(Api::new(config, stores.metadata.clone(), broker, &self.registry)?)
     }
 }
 
+/// A gateway's knowledge of its clients, before it has any.
+pub(crate) struct Clients {
+    pub(crate) identity: Arc<IdentityCache>,
+    /// TLS ticket keys, level with the metastore's.
+    pub(crate) tickets: Arc<TicketKeys>,
+    pub(crate) mailboxes: Arc<Mailboxes>,
+    metrics: fleethaven_gateway::metrics::Metrics,
+}
+
+impl Clients {
+    /// Begins to follow the metastore. What is known may be at most `max_staleness` old, where that is bounded.
+    pub(crate) fn follow(
+        shared: &Shared,
+        metadata: &Arc<dyn Metadata>,
+        cores: u8,
+        max_staleness: Option<Duration>,
+    ) -> Result<Self> {
+        let metrics = fleethaven_gateway::metrics::Metrics::new(&shared.registry)?;
+        let mailboxes = Arc::new(Mailboxes::new(cores, metrics.clone()));
+        let identity = IdentityCache::new(metadata.clone(), shared.scope);
+        let identity = Arc::new(match max_staleness {
+            Some(max) => identity.with_max_staleness(max),
+            None => identity,
+        });
+        tokio::spawn(fleethaven_gateway::identity::follow(identity.clone(), mailboxes.clone()));
+        let tickets = Arc::new(TicketKeys::default());
+        tokio::spawn(fleethaven_gateway::ticket_keys::follow(tickets.clone(), metadata.clone()));
+        Ok(Self { identity, tickets, mailboxes, metrics })
+    }
+
+    /// Starts the gateway's cores, each with its own copy of the listeners.
+    pub(crate) fn gateway(
+        &self,
+        (shared, stores): (&Shared, &Stores),
+        incarnation: u64,
+        routing: RoutingFactory,
+        (listeners, pulse): (Vec<Vec<Listener>>, Pulse),
+    ) -> Result<Arc<Gateway>> {
+        let config = GatewayConfig {
+            settings: shared.settings.clone(),
+            accounts: shared.accounts.clone(),
+            retained: stores.retained.clone(),
+            incarnation,
+            identity: self.identity.clone(),
+            store: stores.sessions.clone(),
+            mailboxes: self.mailboxes.clone(),
+            metrics: self.metrics.clone(),
+            pulse,
+        };
+        let gateway = Gateway::start(config, routing, listeners).context("cannot start the gateway")?;
+        Ok(Arc::new(gateway))
+    }
+}
+
+/// Has the router load the sessions that the store has; returns how many.
+pub(crate) async fn warm_up(router: &Arc<Router>) -> Result<usize> {
+    let router = router.clone();
+    Ok(tokio::task::spawn_blocking(move || router.warm_up()).await??)
+}
+
 /// Everything that follows the metastore has loaded what is there.
-async fn caught_up(metadata: &dyn Metadata) -> Result<()> {
+pub(crate) async fn caught_up(metadata: &dyn Metadata) -> Result<()> {
     let listed = metadata.in_force(1).await;
     anyhow::ensure!(listed, "rules and identities were not loaded in time");
     Ok(())

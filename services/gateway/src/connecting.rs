@@ -13,6 +13,7 @@ use fleethaven_types::{Publisher, Utf8Bytes};
 use crate::authorize::{Authorizer, ConnectQuestion, Denied, connect};
 use crate::connection::{Connection, Phase};
 use crate::core::Core;
+use crate::cut_off;
 use crate::lifecycle::Happened;
 use crate::pending::{Pending, PendingClaim};
 
@@ -36,6 +37,9 @@ impl Core {
     pub(crate) fn connecting(self: &Rc<Self>, connection: &mut Connection, request: ConnectRequest) {
         if self.draining.get() {
             return connection.session.drain();
+        }
+        if self.cut_off.get() {
+            return connection.session.refuse(ReasonCode::ServerUnavailable, cut_off::DETAIL);
         }
         let assigned = request.client_id.is_empty().then(|| self.shared.assign_client_id());
         let client_id = assigned.clone().unwrap_or_else(|| request.client_id.clone());

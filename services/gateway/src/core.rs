@@ -101,6 +101,9 @@ pub(crate) struct Core {
     /// meanwhile is not to publish it.
     pub(crate) withdrawn: RefCell<FxHashMap<Address, Instant>>,
     closed_notify: tokio::sync::Notify,
+    /// What is known of clients is too old, and the part of the connections that was ended last for that.
+    pub(crate) cut_off: Cell<bool>,
+    pub(crate) cut_off_part: Cell<usize>,
     /// The part of the connections whose queues were compared last, and whether the answer is waited for.
     pub(crate) swept: Cell<usize>,
     pub(crate) sweeping: Cell<bool>,
@@ -135,6 +138,8 @@ impl Core {
             close_within: Cell::new(CLOSE_WITHIN),
             withdrawn: RefCell::default(),
             closed_notify: tokio::sync::Notify::new(),
+            cut_off: Cell::new(false),
+            cut_off_part: Cell::new(0),
             swept: Cell::new(0),
             sweeping: Cell::new(false),
             closing: Cell::new(0),

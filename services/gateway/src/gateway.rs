@@ -248,6 +248,7 @@ async fn serve(core: Rc<Core>, listeners: Vec<Listener>) {
                 (core.shared.pulse)(core.id, Beat::Turning);
                 core.fire_timers(&mut due);
                 core.sweep();
+                core.end_stale(core.now());
             }
             () = core.closing() => accepting.iter().for_each(tokio::task::JoinHandle::abort),
             () = tokio::time::sleep(DRAIN_POLL), if core.draining.get() => core.drain_on(core.tick()),

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use fleethaven_fabric::Metadata;
@@ -21,11 +22,14 @@ use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 mod follow;
+mod freshness;
 mod gate;
 mod things;
 
 pub use follow::follow;
 pub use gate::on_behalf_of;
+
+use freshness::Freshness;
 
 /// Certificates that stay cached without a connection.
 const CACHED: u64 = 100_000;
@@ -151,6 +155,7 @@ pub struct IdentityCache {
     recent: moka::sync::Cache<Key, Arc<Entry>>,
     live: Mutex<Live>,
     anonymous: Arc<Entry>,
+    freshness: Freshness,
 }
 
 /// Entries that anyone holds, and what each depends on.
@@ -178,7 +183,18 @@ impl IdentityCache {
             recent: moka::sync::Cache::new(CACHED),
             live: Mutex::new(Live { sweep_at: 1024, ..Live::default() }),
             anonymous: Arc::new(anonymous()),
+            freshness: Freshness::default(),
         }
+    }
+
+    /// The same cache, which is not to be relied upon when the metastore has not confirmed it for longer than this.
+    pub fn with_max_staleness(self, max: Duration) -> Self {
+        Self { freshness: Freshness::bounded(max), ..self }
+    }
+
+    /// Whether the metastore has not confirmed what is here for longer than is allowed (protocols C3).
+    pub(crate) fn is_stale(&self, now: Instant) -> bool {
+        self.freshness.is_stale(now)
     }
 
     /// The principal of clients without a certificate on the plain listener.
@@ -234,12 +250,19 @@ impl IdentityCache {
         }
         let query =
             Query::new(self.default_scope, QueryKind::CertificateOwners { certificate_id: id.to_string() });
-        let reply = self.metadata.query(query).await.map_err(unavailable)?;
-        let QueryReply::Scopes(scopes) = reply else { return Err(unexpected()) };
-        match scopes.as_slice() {
-            scopes if scopes.contains(&self.default_scope) => Ok(self.default_scope),
-            [only] => Ok(*only),
-            _ => Err(Error::NotRegistered),
+        let owner = |reply| {
+            let QueryReply::Scopes(scopes) = reply else { return Err(unexpected()) };
+            match scopes.as_slice() {
+                scopes if scopes.contains(&self.default_scope) => Ok(self.default_scope),
+                [only] => Ok(*only),
+                _ => Err(Error::NotRegistered),
+            }
+        };
+        let known = self.metadata.query_local(query.clone()).map_err(unavailable).and_then(owner);
+        match known {
+            Ok(scope) => Ok(scope),
+            // What is not known here may be known by now.
+            Err(_) => owner(self.metadata.query(query).await.map_err(unavailable)?),
         }
     }
 
@@ -260,13 +283,22 @@ impl IdentityCache {
         principal_view(reply)
     }
 
+    fn query_local(&self, key: Key) -> Result<PrincipalView, Error> {
+        let kind = QueryKind::Principal { certificate_id: key.1.to_string() };
+        self.metadata.query_local(Query::new(key.0, kind)).map_err(unavailable).and_then(principal_view)
+    }
+
     fn snapshot(&self, view: &PrincipalView) -> Result<Snapshot, Error> {
         let more_things = view.more_things.then(|| self.metadata.clone());
         Ok(Snapshot { more_things, ..Snapshot::of(view)? })
     }
 
+    /// What this node knows counts as the cache does; what it does not know, the leader is asked for.
     async fn load(&self, key: Key) -> Result<Arc<Entry>, Error> {
-        let view = self.query(key).await?;
+        let view = match self.query_local(key) {
+            Ok(view) => view,
+            Err(_) => self.query(key).await?,
+        };
         let entry = Arc::new(Entry::new(Some(key), self.snapshot(&view)?));
         let entry = self.live.lock().insert(key, entry);
         self.recent.insert(key, entry.clone());
@@ -278,9 +310,7 @@ impl IdentityCache {
     /// Reads an entry's state again from this node; tells whether it may stay connected. Entries nobody holds are skipped.
     fn reload(&self, key: &Key) -> bool {
         let Some(entry) = self.cached(key) else { return true };
-        let kind = QueryKind::Principal { certificate_id: key.1.to_string() };
-        let view =
-            self.metadata.query_local(Query::new(key.0, kind)).map_err(unavailable).and_then(principal_view);
+        let view = self.query_local(*key);
         let snapshot = match view.and_then(|view| self.snapshot(&view)) {
             Ok(snapshot) => snapshot,
             Err(Error::NotRegistered) => Snapshot::deleted(),

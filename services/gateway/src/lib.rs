@@ -13,6 +13,7 @@
 //! | [`connecting`] | CONNECT: decision, claim, CONNACK |
 //! | [`lifecycle`] | the events of clients that come, go and subscribe |
 //! | [`connections`] | the connections API: who is connected, ending a connection, direct messages |
+//! | [`cut_off`] | ending connections when the metastore has been out of reach for too long |
 //! | [`departures`] | how clients left, kept for a while |
 //! | [`ending`] | the end of a connection: takeover, what is recorded, the will |
 //! | [`pending`] | what answers of the store and the router are waited for |
@@ -34,6 +35,7 @@ mod connecting;
 mod connection;
 mod connections;
 mod core;
+mod cut_off;
 mod departures;
 mod drain;
 mod ending;

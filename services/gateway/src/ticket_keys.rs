@@ -9,16 +9,18 @@ use fleethaven_net::tickets::TicketKey;
 use fleethaven_registry::ticket_keys::{self, PERIOD_MILLIS};
 use fleethaven_registry::{keys, record};
 
-/// Follows the metastore until it shuts down.
-pub async fn follow(keys: Arc<TicketKeys>, metadata: Arc<dyn Metadata>) {
+/// Follows the metastore until it shuts down. Changes wait for it from this call on.
+pub fn follow(keys: Arc<TicketKeys>, metadata: Arc<dyn Metadata>) -> impl Future<Output = ()> + Send {
     let marker = metadata.register("ticket keys");
     let mut watch = metadata.watch(vec![keys::ticket_keys()], None);
-    while let Some(event) = poll_fn(|cx| watch.as_mut().poll_next(cx)).await {
-        match event {
-            WatchEvent::Put { value, .. } => replace(&keys, &value),
-            WatchEvent::Synced(position) | WatchEvent::Progress(position) => marker(position.revision),
-            // They are never deleted; after a reset they are listed again.
-            WatchEvent::Delete { .. } | WatchEvent::Reset => {}
+    async move {
+        while let Some(event) = poll_fn(|cx| watch.as_mut().poll_next(cx)).await {
+            match event {
+                WatchEvent::Put { value, .. } => replace(&keys, &value),
+                WatchEvent::Synced(position) | WatchEvent::Progress(position) => marker(position.revision),
+                // They are never deleted; after a reset they are listed again.
+                WatchEvent::Delete { .. } | WatchEvent::Reset => {}
+            }
         }
     }
 }

@@ -8,14 +8,16 @@ use fleethaven_types::Utf8Bytes;
 
 use crate::router::Router;
 
-/// Keeps the router's rules up to date until the metastore shuts down.
-pub async fn follow(router: Arc<Router>, metadata: Arc<dyn Metadata>) {
+/// Keeps the router's rules up to date until the metastore shuts down. Changes wait for it from this call on.
+pub fn follow(router: Arc<Router>, metadata: Arc<dyn Metadata>) -> impl Future<Output = ()> + Send {
     let mut follower = RuleFollower::new(metadata, "router");
-    while let Some((changes, revision)) = follower.next().await {
-        for change in changes {
-            apply(&router, change);
+    async move {
+        while let Some((changes, revision)) = follower.next().await {
+            for change in changes {
+                apply(&router, change);
+            }
+            follower.acted(revision);
         }
-        follower.acted(revision);
     }
 }
 

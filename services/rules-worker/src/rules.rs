@@ -95,12 +95,14 @@ impl Rules {
     }
 }
 
-/// Keeps the rules up to date until the metastore shuts down.
-pub async fn follow(rules: Arc<Rules>, metadata: Arc<dyn Metadata>) {
+/// Keeps the rules up to date until the metastore shuts down. Changes wait for it from this call on.
+pub fn follow(rules: Arc<Rules>, metadata: Arc<dyn Metadata>) -> impl Future<Output = ()> + Send {
     let mut follower = RuleFollower::new(metadata, "rules-worker");
-    while let Some((changes, revision)) = follower.next().await {
-        rules.apply_all(changes, revision);
-        follower.acted(revision);
+    async move {
+        while let Some((changes, revision)) = follower.next().await {
+            rules.apply_all(changes, revision);
+            follower.acted(revision);
+        }
     }
 }
 

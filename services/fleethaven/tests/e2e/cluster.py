@@ -76,7 +76,7 @@ class Process:
     def admin(self, path: str) -> tuple[int, str]:
         """Status and body of a page of the admin port; status 0 when nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://{self.ready['admin']}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{self.ready['admin']}{path}", timeout=30) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

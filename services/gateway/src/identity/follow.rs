@@ -16,13 +16,16 @@ use super::{IdentityCache, Key};
 use crate::mailbox::{Control, Mailboxes};
 
 /// Follows the metastore until it shuts down. Each batch of changes first updates the cache, then ends the connections of
-/// certificates that are no longer active, and only then counts as acted on.
-pub async fn follow(cache: Arc<IdentityCache>, mailboxes: Arc<Mailboxes>) {
+/// certificates that are no longer active, and only then counts as acted on. Changes wait for it from this
+/// call on.
+pub fn follow(cache: Arc<IdentityCache>, mailboxes: Arc<Mailboxes>) -> impl Future<Output = ()> + Send {
     let marker = cache.metadata.register("gateway");
     let mut watch = cache.metadata.watch(vec![Bytes::new()], None);
-    let mut affected = HashSet::new();
-    while let Some(event) = next(&mut watch).await {
-        handle(&cache, &mailboxes, &marker, &mut affected, event);
+    async move {
+        let mut affected = HashSet::new();
+        while let Some(event) = next(&mut watch).await {
+            handle(&cache, &mailboxes, &marker, &mut affected, event);
+        }
     }
 }
 
@@ -52,6 +55,7 @@ fn handle(
                 mailboxes.broadcast(|| Control::CloseCertificates(ended.clone(), close()));
             }
             marker(position.revision);
+            cache.freshness.confirm(tokio::time::Instant::now().into_std());
         }
     }
 }

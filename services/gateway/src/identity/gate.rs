@@ -29,6 +29,10 @@ impl CertificateGate for IdentityCache {
             Known::Status(CertificateStatus::Active) | Known::Elsewhere => return Gate::Proceed,
             Known::Status(CertificateStatus::Revoked) => (Gate::Inactive, Error::Revoked),
             Known::Status(_) => (Gate::Inactive, Error::Inactive),
+            // A node that lags may not know it yet: it is asked for after the handshake.
+            Known::Nowhere if !self.freshness.is_complete(tokio::time::Instant::now().into_std()) => {
+                return Gate::Proceed;
+            }
             Known::Nowhere => (Gate::Unknown, Error::NotRegistered),
         };
         let source_ip = PEER.try_with(SocketAddr::ip).ok().map(tracing::field::display);
