@@ -26,7 +26,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from brokers import BROKERS, ROOT, Pki, executable, pinned
+from brokers import BROKERS, ROOT, Pki, executable, pinned, prefer
 from rows import ROWS, Figure
 
 FAULTS = ("lost", "duplicated", "reordered", "connections_lost")
@@ -37,6 +37,8 @@ MOST_CONNECTIONS = 5000
 
 def main():
     options = parse_arguments()
+    if options.prefer:
+        prefer()
     raise_file_limit(MOST_CONNECTIONS + 256)
     load = executable("LOADTEST_BIN", ROOT / "target/release/fleethaven-loadtest")
     with tempfile.TemporaryDirectory(prefix="fleethaven-compare-", dir=options.folder) as folder:
@@ -68,6 +70,7 @@ def parse_arguments():
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made, such as a disk of its own")
     parser.add_argument("--output", type=Path, help="write the Markdown here too")
     parser.add_argument("--json", type=Path, help="write every run's report here")
+    parser.add_argument("--prefer", action="store_true", help="brokers and load tools before other processes (root)")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.duration = 1, 2

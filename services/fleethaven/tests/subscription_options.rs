@@ -5,10 +5,10 @@
 mod support;
 
 use fleethaven_mqtt::{
-    Packet, Publish, QoS, RetainHandling, Subscribe, Subscription, SubscriptionId, SubscriptionOptions,
-    Version,
+    Packet, Publish, QoS, ReasonCode, RetainHandling, Subscribe, Subscription, SubscriptionId,
+    SubscriptionOptions, Unsubscribe, Version,
 };
-use support::{Broker, Client, clean, publish};
+use support::{Broker, Client, clean, persistent, publish};
 use tempfile::TempDir;
 
 /// SUBSCRIBE at QoS 1 with these options. What came before SUBACK is returned, too.
@@ -135,4 +135,35 @@ fn no_local_counts_for_each_subscription() {
     let mut other = broker.connect(clean(Version::V5, "other"));
     other.publish("room/a", "foreign");
     assert_eq!(identifiers(&client.receive_publish()), (QoS::AtLeastOnce, vec![1, 2]));
+}
+
+#[test]
+fn a_subscribe_of_many_filters_has_one_suback_and_comes_before_what_follows_it() {
+    let dir = TempDir::new().unwrap();
+    let broker = Broker::start(&dir);
+    for connect in [clean(Version::V5, "clean"), persistent(Version::V5, "persistent")] {
+        let mut client = broker.connect(connect);
+        let names: Vec<String> = (0..500).map(|number| format!("many/{number}")).collect();
+        client.send(&Packet::Subscribe(Subscribe {
+            packet_id: 1.try_into().unwrap(),
+            subscription_id: None,
+            user_properties: Vec::new(),
+            filters: names.iter().map(|name| Subscription::new(name.clone(), QoS::AtLeastOnce)).collect(),
+        }));
+        client.send(&Packet::Unsubscribe(Unsubscribe {
+            packet_id: 2.try_into().unwrap(),
+            user_properties: Vec::new(),
+            filters: [&names[0], &names[499]].map(|name| name.clone().into()).to_vec(),
+        }));
+        let Packet::Suback(suback) = client.receive() else { panic!("not SUBACK") };
+        assert_eq!(suback.reason_codes, vec![ReasonCode::granted(QoS::AtLeastOnce); 500]);
+        let Packet::Unsuback(unsuback) = client.receive() else { panic!("not UNSUBACK") };
+        assert_eq!(unsuback.reason_codes, [ReasonCode::Success; 2]);
+        let mut publisher = broker.connect(clean(Version::V5, "publisher"));
+        for (name, payload) in [(&names[499], "gone"), (&names[498], "there")] {
+            publisher.send(&Packet::Publish(publish(name, payload, 1)));
+            assert!(matches!(publisher.receive(), Packet::Puback(_)));
+        }
+        assert_eq!(client.receive_publish().payload, "there");
+    }
 }

@@ -26,6 +26,8 @@ use crate::transport::Transport;
 /// Sockets in their TLS handshake that one core holds at a time; more wait in the kernel's queue. Clients that say nothing
 /// hold a place until the timeout, so there are many; how much work is done for them in a turn is bounded apart from that.
 pub(crate) const HANDSHAKES: usize = 4096;
+/// What it costs to take in a socket, about.
+const ACCEPTING: Duration = Duration::from_micros(10);
 /// Connections by which a core may exceed the least loaded one before it passes new sockets on.
 const IMBALANCE: usize = 32;
 
@@ -63,6 +65,8 @@ pub(crate) async fn run(
     loop {
         // A permit before accepting: what cannot be worked on yet stays in the kernel's queue.
         let permit = handshakes.clone().acquire_owned().await;
+        core.budget.admitted().await;
+        core.budget.charge(ACCEPTING);
         match socket.accept().await {
             Ok((tcp, peer)) => {
                 let (core, kind) = (core.clone(), kind.clone());
@@ -156,9 +160,14 @@ async fn admit(core: &Rc<Core>, mut tcp: TcpStream, peer: SocketAddr, kind: &Lis
 async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &ServerTls, place: Place) {
     let count = |result: &str| core.shared.metrics.handshakes.with_label_values(&[result]).inc();
     let mut accepting = TlsAcceptor::from(tls.fixed(Endpoint::Mqtt)).accept(tcp);
-    let step = |cx: &mut Context<'_>| match core.admit_handshake_step(cx.waker()) {
-        true => Pin::new(&mut accepting).poll(cx),
-        false => Poll::Pending,
+    let step = |cx: &mut Context<'_>| {
+        if !core.budget.admit(cx.waker()) {
+            return Poll::Pending;
+        }
+        let before = core.tick().instant;
+        let polled = Pin::new(&mut accepting).poll(cx);
+        core.budget.charge(core.tick().instant.saturating_duration_since(before));
+        polled
     };
     let stream = match poll_fn(step).await {
         Ok(stream) => stream,

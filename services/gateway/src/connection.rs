@@ -23,12 +23,16 @@ use crate::core::Core;
 use crate::gateway::Arrival;
 use crate::identity::Principal;
 use crate::lifetime::Lifetime;
+use crate::requests::Subscribing;
 use crate::retained::RetainedPage;
 use crate::throttle::Throttle;
 use crate::transport::{Received, Transport};
 
 /// Packets handled before other connections of the core get their turn.
 const PACKETS_PER_POLL: usize = 256;
+
+/// What it costs to open a session, about.
+const OPENING: Duration = Duration::from_micros(30);
 
 /// A client that has more than this many bytes unread and read nothing for this long is cut off.
 const UNREAD_BOUND: usize = 64 << 10;
@@ -93,6 +97,8 @@ pub(crate) struct Connection {
     pub(crate) credit: Credit,
     announced: i32,
     pub(crate) shares_received: i32,
+    /// While SUBSCRIBEs are carried out.
+    pub(crate) subscribing: Option<Box<Subscribing>>,
     /// Retained messages that wait for the client to read.
     pub(crate) retained: VecDeque<RetainedPage>,
     /// Written at the end of this turn.
@@ -162,6 +168,7 @@ impl Connection {
             credit: Credit::default(),
             announced: 0,
             shares_received: 0,
+            subscribing: None,
             retained: VecDeque::new(),
             dirty: false,
             account,
@@ -200,7 +207,10 @@ impl Connection {
         let now = core.tick();
         self.poll_throttle(cx, core, now);
         self.send_on(cx, core, now);
-        self.read(cx, core, now);
+        self.install_next(cx, core);
+        if self.phase != Phase::Opening || core.budget.admit(cx.waker()) {
+            self.read(cx, core, now);
+        }
         if self.is_open()
             && let Some(detail) = self.broken.take()
         {
@@ -268,7 +278,7 @@ impl Connection {
         while *budget > 0 {
             // Held back: too much is on its way to the store, or the client has too much unacknowledged.
             let congested = core.congested.get();
-            self.input_paused = !self.session.wants_input() || congested;
+            self.input_paused = !self.wants_input() || congested;
             if congested && !std::mem::replace(&mut self.held, true) {
                 core.pause(self.address);
             }
@@ -298,6 +308,28 @@ impl Connection {
         true
     }
 
+    /// What comes after a SUBSCRIBE is not looked at before all of that is on its way: it may be about the same filters.
+    fn wants_input(&self) -> bool {
+        self.session.wants_input() && !self.is_installing()
+    }
+
+    fn is_installing(&self) -> bool {
+        self.subscribing.as_ref().is_some_and(|subscribing| !subscribing.parts.is_empty())
+    }
+
+    /// Installs the next part of a large SUBSCRIBE.
+    fn install_next(&mut self, cx: &Context<'_>, core: &Rc<Core>) {
+        if !self.is_installing() || !core.budget.admit(cx.waker()) {
+            return;
+        }
+        self.install_part(core);
+        if self.is_installing() {
+            cx.waker().wake_by_ref();
+        } else {
+            self.resume_input(core);
+        }
+    }
+
     /// Carries out what the session asks for.
     pub(crate) fn act(&mut self, core: &Rc<Core>, now: Now) {
         while let Some(action) = self.session.poll_action() {
@@ -315,7 +347,10 @@ impl Connection {
                 Action::ReadQueue { after } => self.read_queue(core, after),
                 Action::Subscribe(request) => self.subscribe(core, request),
                 Action::Unsubscribe(request) => self.unsubscribe(core, request),
-                Action::Connect(request) => core.connecting(self, *request),
+                Action::Connect(request) => {
+                    core.budget.charge(OPENING);
+                    core.connecting(self, *request);
+                }
                 Action::Refused { code, detail } => core.refused(self, code, &detail),
                 Action::Close => core.ended(self, now),
             }
@@ -516,7 +551,7 @@ impl Connection {
 
     /// Has the task run again if it stopped reading and may go on.
     pub(crate) fn resume_input(&mut self, core: &Core) {
-        if self.input_paused && !core.congested.get() && self.session.wants_input() {
+        if self.input_paused && !core.congested.get() && self.wants_input() {
             self.input_paused = false;
             self.wake();
         }
@@ -525,6 +560,7 @@ impl Connection {
     pub(crate) fn close_when_written(&mut self, core: &Core, now: Now) {
         if self.is_open() {
             self.phase = Phase::Closing;
+            self.subscribing = None;
             self.closing_by = Some(now.instant + core.close_within.get());
             self.mark_dirty(core);
             core.arm(self);

@@ -4,7 +4,6 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -16,6 +15,7 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::authorize::Denied;
+use crate::budget::Budget;
 use crate::connection::{Connection, Phase};
 use crate::drain::Drain;
 use crate::ending::WITHDRAWN_KEPT;
@@ -30,8 +30,6 @@ use crate::transport::{Farewell, Transport};
 const MAX_SLOTS: usize = 1 << 20;
 /// How long a client may take to read what it is sent at the end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
-/// Steps of TLS handshakes (hello, key exchange, ...) in one turn: a reconnect storm does not stall live traffic.
-const HANDSHAKE_STEPS: u32 = 16;
 
 /// A connection's slot in the table.
 struct Slot {
@@ -39,13 +37,6 @@ struct Slot {
     connection: Rc<RefCell<Connection>>,
     /// Given back with the slot.
     _place: Place,
-}
-
-/// TLS handshakes share the turns of their core.
-#[derive(Default)]
-struct Handshakes {
-    steps_left: u32,
-    waiting: Vec<Waker>,
 }
 
 /// What this turn gathers for the router, the store and the sockets.
@@ -109,7 +100,8 @@ pub(crate) struct Core {
     pub(crate) sweeping: Cell<bool>,
     /// Streams that are saying goodbye.
     closing: Cell<usize>,
-    handshakes: RefCell<Handshakes>,
+    /// What is done between two looks at the sockets beside messages.
+    pub(crate) budget: Budget,
     /// Within a turn, what is staged is seen to at its end.
     in_turn: Cell<bool>,
     table: RefCell<Slab<Slot>>,
@@ -143,7 +135,7 @@ impl Core {
             swept: Cell::new(0),
             sweeping: Cell::new(false),
             closing: Cell::new(0),
-            handshakes: RefCell::default(),
+            budget: Budget::new(),
             in_turn: Cell::new(false),
             table: RefCell::default(),
             generation: Cell::new(0),
@@ -271,15 +263,9 @@ impl Core {
         self.closed.get() && self.connection_count() == 0 && !waiting && !staging.has_work()
     }
 
-    /// A turn begins: what is staged from here on is seen to at its end. Handshakes go on.
+    /// A turn begins: what is staged from here on is seen to at its end.
     pub(crate) fn begin_turn(&self) -> Now {
         self.in_turn.set(true);
-        let waiting = {
-            let mut handshakes = self.handshakes.borrow_mut();
-            handshakes.steps_left = HANDSHAKE_STEPS;
-            std::mem::take(&mut handshakes.waiting)
-        };
-        waiting.into_iter().for_each(Waker::wake);
         self.tick()
     }
 
@@ -296,20 +282,6 @@ impl Core {
         if !self.in_turn.get() {
             self.mailbox.schedule();
         }
-    }
-
-    /// Whether a handshake may go on in this turn; otherwise `waker` is called in the next one.
-    pub(crate) fn admit_handshake_step(&self, waker: &Waker) -> bool {
-        let mut handshakes = self.handshakes.borrow_mut();
-        match handshakes.steps_left.checked_sub(1) {
-            Some(left) => handshakes.steps_left = left,
-            None => {
-                handshakes.waiting.push(waker.clone());
-                self.mailbox.schedule();
-                return false;
-            }
-        }
-        true
     }
 
     /// Says goodbye to a peer, within bounds.

@@ -31,6 +31,7 @@
 
 pub mod accept;
 pub mod authorize;
+mod budget;
 mod connecting;
 mod connection;
 mod connections;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fleethaven_fabric::delivery::Address;
-use fleethaven_mqtt::{PacketId, ReasonCode};
+use fleethaven_mqtt::PacketId;
 use fleethaven_session::ConnectRequest;
 use fleethaven_storage::{EntryId, OwnerToken, SessionId, Subscription};
 use fleethaven_types::{Message, Publisher, Utf8Bytes};
@@ -18,12 +18,7 @@ pub(crate) enum Pending {
     /// Queue entries.
     Queue,
     /// Subscriptions: first durable, then installed.
-    Subscribe {
-        session: SessionId,
-        packet_id: u16,
-        outcomes: Vec<(Utf8Bytes, ReasonCode)>,
-        granted: Vec<Subscription>,
-    },
+    Subscribe { session: SessionId, packet_id: PacketId, granted: Vec<Subscription> },
     /// Subscriptions being removed: first durably, then in the router.
     Unsubscribe { session: SessionId, packet_id: u16, filters: Vec<Utf8Bytes> },
     /// QoS 2 entries that the client has being recorded as such.

@@ -1,5 +1,6 @@
 //! What a connection's session asks for, apart from connecting and ending: publishing, subscribing, its queue.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,8 +19,30 @@ use crate::connection::{Connection, Phase};
 use crate::core::Core;
 use crate::pending::Pending;
 
+/// Subscriptions installed at a time.
+const PART: usize = 64;
+
 /// Entries and bytes read from a durable queue at a time.
 const QUEUE_PAGE: (usize, usize) = (256, 1 << 20);
+
+/// What it costs to install a subscription, about.
+const SUBSCRIPTION: Duration = Duration::from_micros(1);
+
+/// SUBSCRIBEs that are carried out, large ones in parts.
+#[derive(Default)]
+pub(crate) struct Subscribing {
+    /// Parts of the last SUBSCRIBE that are yet to be installed.
+    pub(crate) parts: VecDeque<(PacketId, Vec<Subscription>)>,
+    subacks: Vec<Suback>,
+}
+
+/// A SUBACK that waits for the parts of its SUBSCRIBE.
+struct Suback {
+    packet_id: PacketId,
+    outcomes: Vec<(Utf8Bytes, ReasonCode)>,
+    /// Parts that are not installed yet.
+    left: usize,
+}
 
 impl Connection {
     pub(crate) fn publish(
@@ -113,20 +136,31 @@ impl Connection {
                 return self.session.subscribe_denied(&denied.because);
             }
         }
-        self.install(core, request.packet_id.get(), outcomes, granted);
+        let packet_id = request.packet_id;
+        let left = granted.len().div_ceil(PART).max(1);
+        let subscribing = self.subscribing.get_or_insert_default();
+        subscribing.subacks.push(Suback { packet_id, outcomes, left });
+        if left == 1 {
+            return self.install(core, packet_id, granted);
+        }
+        subscribing.parts = granted.chunks(PART).map(|part| (packet_id, part.to_vec())).collect();
+        self.install_part(core);
+        self.wake();
     }
 
-    /// Makes granted subscriptions durable (persistent session) and installs them; SUBACK follows.
-    fn install(
-        &self,
-        core: &Rc<Core>,
-        packet_id: u16,
-        outcomes: Vec<(Utf8Bytes, ReasonCode)>,
-        granted: Vec<Subscription>,
-    ) {
+    /// Installs the next part of a large SUBSCRIBE.
+    pub(crate) fn install_part(&mut self, core: &Rc<Core>) {
+        let next = self.subscribing.as_mut().and_then(|subscribing| subscribing.parts.pop_front());
+        let Some((packet_id, part)) = next else { return };
+        core.budget.charge(SUBSCRIPTION * u32::try_from(part.len()).unwrap_or(u32::MAX));
+        self.install(core, packet_id, part);
+    }
+
+    /// Makes granted subscriptions durable (persistent session) and installs them.
+    fn install(&self, core: &Rc<Core>, packet_id: PacketId, granted: Vec<Subscription>) {
         let session = self.session.session_id();
         let subscriptions = granted.clone();
-        let pending = Pending::Subscribe { session, packet_id, outcomes, granted };
+        let pending = Pending::Subscribe { session, packet_id, granted };
         let ticket = core.expect(self.address, pending);
         match self.phase {
             Phase::Owned(token) if self.is_persistent() => {
@@ -136,18 +170,30 @@ impl Connection {
         }
     }
 
-    /// Subscriptions that the router did not install: neither shall the store keep them.
-    pub(crate) fn over_quota(
-        &self,
-        core: &Core,
-        filters: Vec<Utf8Bytes>,
-        outcomes: &mut [(Utf8Bytes, ReasonCode)],
-    ) {
-        for (filter, code) in outcomes {
-            if filters.contains(filter) {
+    /// A part of a SUBSCRIBE is installed, but for what is over a quota; with the last part goes the SUBACK.
+    pub(crate) fn installed(&mut self, core: &Core, packet_id: PacketId, over_quota: Vec<Utf8Bytes>) {
+        let Some(subscribing) = &mut self.subscribing else { return };
+        let subacks = &mut subscribing.subacks;
+        let Some(at) = subacks.iter().position(|suback| suback.packet_id == packet_id) else { return };
+        let Some(suback) = subacks.get_mut(at) else { return };
+        for (filter, code) in &mut suback.outcomes {
+            if over_quota.contains(filter) {
                 *code = ReasonCode::QuotaExceeded;
             }
         }
+        suback.left -= 1;
+        if suback.left == 0 {
+            let Suback { packet_id, outcomes, .. } = subacks.swap_remove(at);
+            if subacks.is_empty() && subscribing.parts.is_empty() {
+                self.subscribing = None;
+            }
+            self.session.subscribe_done(packet_id, outcomes);
+        }
+        self.forget_over_quota(core, over_quota);
+    }
+
+    /// Subscriptions that the router did not install: neither shall the store keep them.
+    fn forget_over_quota(&self, core: &Core, filters: Vec<Utf8Bytes>) {
         match self.phase {
             Phase::Owned(token) if self.is_persistent() && !filters.is_empty() => {
                 let (ticket, session) = (Ticket(0), self.session.session_id());

@@ -272,9 +272,7 @@ fn routed(core: &Rc<Core>, event: RoutingEvent, now: Now) {
     match event {
         RoutingEvent::Published { ticket, matched, result } => published(core, ticket, matched, result, now),
         RoutingEvent::Subscribed { ticket, new, over_quota } => {
-            let Some((address, Pending::Subscribe { packet_id, mut outcomes, granted, .. })) =
-                core.expected(ticket)
-            else {
+            let Some((address, Pending::Subscribe { packet_id, granted, .. })) = core.expected(ticket) else {
                 return;
             };
             let Some(connection) = core.at(address) else { return };
@@ -283,10 +281,7 @@ fn routed(core: &Rc<Core>, event: RoutingEvent, now: Now) {
             let (refused, installed): (Vec<_>, Vec<_>) = all.partition(|(at, _)| over_quota.contains(at));
             let installed: Vec<_> = installed.into_iter().map(|(_, installed)| installed).collect();
             let refused = refused.into_iter().map(|(_, (subscription, _))| subscription.filter).collect();
-            connection.over_quota(core, refused, &mut outcomes);
-            if let Ok(packet_id) = packet_id.try_into() {
-                connection.session.subscribe_done(packet_id, outcomes);
-            }
+            connection.installed(core, packet_id, refused);
             if !installed.is_empty() {
                 let topics = installed.iter().map(|(subscription, _)| subscription.filter.clone()).collect();
                 core.tell_of(&connection, &Happened::Subscribed { topics });
@@ -376,9 +371,9 @@ fn done(core: &Rc<Core>, address: Address, pending: Pending, result: Result<(), 
     }
     // Subscriptions also when the connection is gone by now: what the store holds of a session, the router holds, too.
     match pending {
-        Pending::Subscribe { session, packet_id, outcomes, granted } => {
+        Pending::Subscribe { session, packet_id, granted } => {
             let subscriptions = granted.clone();
-            let ticket = core.expect(address, Pending::Subscribe { session, packet_id, outcomes, granted });
+            let ticket = core.expect(address, Pending::Subscribe { session, packet_id, granted });
             core.route(RoutingRequest::Subscribe { ticket, session, subscriptions, exact: false });
         }
         Pending::Unsubscribe { session, packet_id, filters } => {

@@ -6,6 +6,7 @@
 //! - `plan`: everything a publish to one topic leads to; `plans`: a lane's plans, reused while nothing changes
 //! - `group`, `groups`: the groups of shared subscriptions
 //! - `tables`: subscriptions and rules of one account and region; `staged`: what a lane gathers in one turn
+//! - `withdrawals`: taking out the subscriptions of large sessions a few at a time
 //! - [`publisher`]: [`Publisher`](publisher::Publisher), the same door for services that publish now and then
 //! - [`rules`]: follows the topic rules in the metastore
 //! - [`metrics`]: what is counted
@@ -25,6 +26,7 @@ mod staged;
 mod tables;
 #[cfg(test)]
 mod testing;
+mod withdrawals;
 
 pub use lane::Lane;
 pub use publisher::Publisher;

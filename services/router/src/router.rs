@@ -17,6 +17,7 @@ use crate::groups::Groups;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::tables::{Member, ScopeTables, SubscribeOptions, Subscriber, Tables};
+use crate::withdrawals::{self, Withdrawals};
 
 /// How the router matches.
 #[derive(Clone)]
@@ -40,6 +41,8 @@ pub struct Router {
     scopes: RwLock<FxHashMap<Scope, Arc<ScopeTables>>>,
     sessions: RwLock<FxHashMap<SessionId, Arc<Subscriber>>>,
     pub(crate) groups: Groups,
+    /// Filters of sessions that are gone and had many.
+    pub(crate) withdrawals: Withdrawals,
 }
 
 /// What SUBSCRIBE led to.
@@ -71,6 +74,7 @@ impl Router {
             scopes: RwLock::default(),
             sessions: RwLock::default(),
             groups: Groups::default(),
+            withdrawals: Withdrawals::default(),
         }
     }
 
@@ -294,14 +298,25 @@ impl Router {
 
     /// Takes the subscriptions of a session that is gone out of the tables.
     fn withdraw(&self, subscriber: Arc<Subscriber>) {
-        let filters = subscriber.filters().take().unwrap_or_default();
+        let mut filters = subscriber.filters().take().unwrap_or_default();
         if filters.is_empty() {
             return;
         }
         let member = Member(subscriber);
+        if filters.len() > withdrawals::PART {
+            member.0.end();
+            // Of groups it is no member from here on.
+            let (shared, others) = filters.into_iter().partition(|filter| split_shared(filter).is_some());
+            self.withdrawals.add(member.clone(), others);
+            filters = shared;
+        }
+        self.withdraw_filters(&member, &filters);
+    }
+
+    pub(crate) fn withdraw_filters(&self, member: &Member, filters: &[Utf8Bytes]) {
         let mut tables = member.0.tables.tables.write();
-        for filter in &filters {
-            self.remove(&mut tables, filter, &member);
+        for filter in filters {
+            self.remove(&mut tables, filter, member);
         }
         drop(tables);
         member.0.tables.bump();

@@ -127,6 +127,12 @@ impl Subscriber {
         self.address.compare_exchange(address.to_u64(), none, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
+    /// Its session is over: nothing is queued for it or pushed to it any more.
+    pub(crate) fn end(&self) {
+        self.persistent.store(false, Ordering::Release);
+        self.address.store(Address::NONE.to_u64(), Ordering::SeqCst);
+    }
+
     pub(crate) fn has_subscriptions(&self) -> bool {
         self.filters.lock().as_ref().is_some_and(|filters| !filters.is_empty())
     }

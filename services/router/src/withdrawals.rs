@@ -1,0 +1,82 @@
+//! Taking out the subscriptions of sessions that are gone and had many, a few with each turn of a lane: messages go on between.
+//!
+//! Until its filters are out, such a session is found by publishes, is nowhere, and gets nothing.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fleethaven_types::Utf8Bytes;
+use parking_lot::Mutex;
+
+use crate::router::Router;
+use crate::tables::Member;
+
+/// Filters taken out at a time.
+pub(crate) const PART: usize = 64;
+
+/// Sessions that are gone, with the filters that are still in the tables.
+#[derive(Default)]
+pub(crate) struct Withdrawals {
+    waiting: Mutex<VecDeque<(Member, Vec<Utf8Bytes>)>>,
+    any: AtomicBool,
+}
+
+impl Withdrawals {
+    pub(crate) fn add(&self, member: Member, filters: Vec<Utf8Bytes>) {
+        self.waiting.lock().push_back((member, filters));
+        self.any.store(true, Ordering::Release);
+    }
+
+    /// The next few filters, and whether more wait.
+    fn take(&self) -> Option<(Member, Vec<Utf8Bytes>, bool)> {
+        if !self.any.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut waiting = self.waiting.lock();
+        let (member, filters) = waiting.front_mut()?;
+        let part = filters.split_off(filters.len().saturating_sub(PART));
+        let member = member.clone();
+        if filters.is_empty() {
+            waiting.pop_front();
+        }
+        let more = !waiting.is_empty();
+        self.any.store(more, Ordering::Release);
+        Some((member, part, more))
+    }
+}
+
+impl Router {
+    /// Takes out a few; whether more wait.
+    pub(crate) fn withdraw_some(&self) -> bool {
+        let Some((member, part, more)) = self.withdrawals.take() else { return false };
+        self.withdraw_filters(&member, &part);
+        more
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleethaven_storage::SessionId;
+    use fleethaven_types::QoS::AtMostOnce;
+
+    use super::*;
+    use crate::testing::{Bench, message, scope, subscription};
+
+    #[test]
+    fn a_session_with_many_filters_goes_in_parts_and_gets_nothing_meanwhile() {
+        let mut bench = Bench::new();
+        bench.attach(1, 0, false);
+        for number in 0..=3 * PART {
+            bench.subscribe(1, subscription(&format!("many/{number}"), AtMostOnce));
+        }
+        bench.router.forget(SessionId(1));
+        let left = |bench: &Bench| bench.router.subscription_count(scope());
+        assert_eq!(left(&bench), 3 * PART as u64 + 1);
+        for number in [0, 3 * PART] {
+            assert!(!bench.publish(message(&format!("many/{number}"), AtMostOnce)));
+        }
+        assert!(bench.pushes().is_empty());
+        while bench.router.withdraw_some() {}
+        assert_eq!(left(&bench), 0);
+    }
+}
