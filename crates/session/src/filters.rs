@@ -47,6 +47,22 @@ impl Filters {
     }
 }
 
+/// Filters that nobody asks about any more, to be dropped a few at a time.
+#[derive(Debug)]
+pub struct Leftovers(std::collections::hash_map::IntoIter<Utf8Bytes, Option<QoS>>);
+
+impl Leftovers {
+    pub(crate) fn of(filters: Filters) -> Self {
+        Self(filters.held.into_iter())
+    }
+
+    /// Drops at most `count`; whether any are left.
+    pub fn discard(&mut self, count: usize) -> bool {
+        self.0.by_ref().take(count).for_each(drop);
+        self.0.len() > 0
+    }
+}
+
 impl FromIterator<(Utf8Bytes, Option<QoS>)> for Filters {
     fn from_iter<I: IntoIterator<Item = (Utf8Bytes, Option<QoS>)>>(filters: I) -> Self {
         let mut held = Self::default();

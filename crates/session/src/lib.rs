@@ -51,6 +51,7 @@ pub use close::{Close, DisconnectReason, Ending};
 pub use connect::{Accepted, ConnectRequest, WillRequest, published_will};
 pub use direct::{DirectRefused, DirectTicket};
 pub use encoded::Encoded;
+pub use filters::Leftovers;
 pub use inbound::AckTicket;
 pub use outbound::{Delivery, DropCause};
 pub use output::Output;

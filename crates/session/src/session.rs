@@ -16,7 +16,7 @@ use fleethaven_types::{
 use crate::close::{Close, DisconnectReason, Ending};
 use crate::connect::{ConnectRequest, published_will};
 use crate::direct::DirectTicket;
-use crate::filters::Filters;
+use crate::filters::{Filters, Leftovers};
 use crate::inbound::{AckTicket, Inbound};
 use crate::keep_alive::KeepAlive;
 use crate::outbound::Outbound;
@@ -461,6 +461,11 @@ impl Session {
     /// Whether the filter has been granted.
     pub fn is_subscribed(&self, filter: &str) -> bool {
         self.subscriptions.is_granted(filter)
+    }
+
+    /// Takes the filters out of a session that is over.
+    pub fn take_filters(&mut self) -> Leftovers {
+        Leftovers::of(std::mem::take(&mut self.subscriptions))
     }
 
     /// Filters with their granted QoS, in no order.

@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
+use crate::budget;
 use crate::core::Core;
 use crate::gateway::Arrival;
 use crate::identity;
@@ -160,8 +161,9 @@ async fn admit(core: &Rc<Core>, mut tcp: TcpStream, peer: SocketAddr, kind: &Lis
 async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &ServerTls, place: Place) {
     let count = |result: &str| core.shared.metrics.handshakes.with_label_values(&[result]).inc();
     let mut accepting = TlsAcceptor::from(tls.fixed(Endpoint::Mqtt)).accept(tcp);
+    let mut line = budget::Place::default();
     let step = |cx: &mut Context<'_>| {
-        if !core.budget.admit(cx.waker()) {
+        if !core.budget.admit(&mut line, cx.waker()) {
             return Poll::Pending;
         }
         let before = core.tick().instant;

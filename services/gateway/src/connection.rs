@@ -18,6 +18,7 @@ use fleethaven_types::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::authorize::Authorizer;
+use crate::budget::Place;
 use crate::connections::Confirmation;
 use crate::core::Core;
 use crate::gateway::Arrival;
@@ -97,6 +98,8 @@ pub(crate) struct Connection {
     pub(crate) credit: Credit,
     announced: i32,
     pub(crate) shares_received: i32,
+    /// Its place in the line of those that the core's budget keeps waiting.
+    line: Place,
     /// While SUBSCRIBEs are carried out.
     pub(crate) subscribing: Option<Box<Subscribing>>,
     /// Retained messages that wait for the client to read.
@@ -168,6 +171,7 @@ impl Connection {
             credit: Credit::default(),
             announced: 0,
             shares_received: 0,
+            line: Place::default(),
             subscribing: None,
             retained: VecDeque::new(),
             dirty: false,
@@ -208,7 +212,7 @@ impl Connection {
         self.poll_throttle(cx, core, now);
         self.send_on(cx, core, now);
         self.install_next(cx, core);
-        if self.phase != Phase::Opening || core.budget.admit(cx.waker()) {
+        if self.phase != Phase::Opening || core.budget.admit(&mut self.line, cx.waker()) {
             self.read(cx, core, now);
         }
         if self.is_open()
@@ -319,7 +323,7 @@ impl Connection {
 
     /// Installs the next part of a large SUBSCRIBE.
     fn install_next(&mut self, cx: &Context<'_>, core: &Rc<Core>) {
-        if !self.is_installing() || !core.budget.admit(cx.waker()) {
+        if !self.is_installing() || !core.budget.admit(&mut self.line, cx.waker()) {
             return;
         }
         self.install_part(core);

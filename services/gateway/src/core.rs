@@ -2,6 +2,7 @@
 //! Nothing in it is shared with another thread but the mailbox.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use fleethaven_fabric::delivery::Address;
 use fleethaven_fabric::{Routing, RoutingRequest};
-use fleethaven_session::{DirectTicket, Now, Session, Settings};
+use fleethaven_session::{DirectTicket, Leftovers, Now, Session, Settings};
 use fleethaven_storage::{EntryId, GroupId, Lane, Request, Ticket};
 use rustc_hash::FxHashMap;
 use slab::Slab;
@@ -28,6 +29,8 @@ use crate::transport::{Farewell, Transport};
 
 /// Slots that acknowledgement tickets can name (20 bits).
 const MAX_SLOTS: usize = 1 << 20;
+/// Filters of a connection that is gone that are dropped in one turn.
+const DISCARDED: usize = 256;
 /// How long a client may take to read what it is sent at the end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -107,6 +110,8 @@ pub(crate) struct Core {
     table: RefCell<Slab<Slot>>,
     generation: Cell<u32>,
     directs: Cell<u64>,
+    /// Filters of connections that are gone and had many.
+    leftovers: RefCell<VecDeque<Leftovers>>,
     now: Cell<Now>,
 }
 
@@ -140,6 +145,7 @@ impl Core {
             table: RefCell::default(),
             generation: Cell::new(0),
             directs: Cell::new(0),
+            leftovers: RefCell::default(),
             now: Cell::new(now),
         })
     }
@@ -191,6 +197,11 @@ impl Core {
             return;
         }
         connection.count_deliveries(self, self.now());
+        let mut filters = connection.session.take_filters();
+        if filters.discard(DISCARDED) {
+            self.leftovers.borrow_mut().push_back(filters);
+            self.want_turn();
+        }
         let address = connection.address;
         let mut table = self.table.borrow_mut();
         let slot = address.slot() as usize;
@@ -272,9 +283,18 @@ impl Core {
     /// A turn ends; what was staged too late for it has the next one.
     pub(crate) fn end_turn(&self) {
         self.in_turn.set(false);
-        if self.staging.borrow().has_work() {
+        if self.discard_some() || self.staging.borrow().has_work() {
             self.mailbox.schedule();
         }
+    }
+
+    /// Drops a few of the filters that are left over; whether more are.
+    fn discard_some(&self) -> bool {
+        let mut leftovers = self.leftovers.borrow_mut();
+        if leftovers.front_mut().is_some_and(|filters| !filters.discard(DISCARDED)) {
+            leftovers.pop_front();
+        }
+        !leftovers.is_empty()
     }
 
     /// Asks for a turn, unless this is one.

@@ -54,7 +54,8 @@ impl Router {
         }
         let tables = subscriber.tables.tables.read();
         let filters = subscriber.filters();
-        let shared = filters.iter().flatten().filter_map(|filter| split_shared(filter));
+        let shared =
+            filters.iter().flat_map(|filters| filters.shared()).filter_map(|filter| split_shared(filter));
         shared.filter_map(|(name, filter)| tables.groups.get(filter, &name.into()).cloned()).collect()
     }
 

@@ -190,7 +190,7 @@ impl Router {
                 };
                 if new {
                     // The list must not keep the receive buffer of the packet alive.
-                    filters.push(subscription.filter.compact());
+                    filters.insert(subscription.filter.compact());
                 }
                 if let Some(place) = installed.new.get_mut(index) {
                     *place = new;
@@ -211,7 +211,7 @@ impl Router {
             let mut filters = subscriber.filters();
             let Some(filters) = filters.as_mut() else { return nobody() };
             let remove = |filter: &Utf8Bytes| {
-                filters.retain(|known| known != filter);
+                filters.remove(filter);
                 self.remove(&mut tables, filter, &member)
             };
             unwanted.iter().map(remove).collect()
@@ -298,25 +298,24 @@ impl Router {
 
     /// Takes the subscriptions of a session that is gone out of the tables.
     fn withdraw(&self, subscriber: Arc<Subscriber>) {
-        let mut filters = subscriber.filters().take().unwrap_or_default();
+        let filters = subscriber.filters().take().unwrap_or_default();
         if filters.is_empty() {
             return;
         }
         let member = Member(subscriber);
-        if filters.len() > withdrawals::PART {
-            member.0.end();
-            // Of groups it is no member from here on.
-            let (shared, others) = filters.into_iter().partition(|filter| split_shared(filter).is_some());
-            self.withdrawals.add(member.clone(), others);
-            filters = shared;
+        if filters.len() <= withdrawals::PART {
+            return self.withdraw_filters(&member, filters);
         }
-        self.withdraw_filters(&member, &filters);
+        member.0.end();
+        // Of groups it is no member from here on; taken out once more later, those are not there.
+        self.withdraw_filters(&member, filters.shared().cloned());
+        self.withdrawals.add(member, filters);
     }
 
-    pub(crate) fn withdraw_filters(&self, member: &Member, filters: &[Utf8Bytes]) {
+    pub(crate) fn withdraw_filters(&self, member: &Member, filters: impl IntoIterator<Item = Utf8Bytes>) {
         let mut tables = member.0.tables.tables.write();
         for filter in filters {
-            self.remove(&mut tables, filter, member);
+            self.remove(&mut tables, &filter, member);
         }
         drop(tables);
         member.0.tables.bump();

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use fleethaven_fabric::delivery::{Address, Credit};
 use fleethaven_quotas::Account;
 use fleethaven_storage::{EntryId, RuleRef, SessionId, Subscription};
-use fleethaven_topics::SubscriptionIndex;
+use fleethaven_topics::{SubscriptionIndex, split_shared};
 use fleethaven_types::{Scope, Utf8Bytes};
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::group::Group;
 
@@ -61,7 +61,7 @@ pub(crate) struct Subscriber {
     /// Queued messages of groups that it got since the last second began.
     drained: AtomicU32,
     /// Its filters, to take them out when the session goes; `None` once it is gone.
-    filters: Mutex<Option<Vec<Utf8Bytes>>>,
+    filters: Mutex<Option<Filters>>,
 }
 
 impl Subscriber {
@@ -75,7 +75,7 @@ impl Subscriber {
             tail: AtomicU64::new(EntryId::NONE.0),
             credit: Mutex::default(),
             drained: AtomicU32::new(0),
-            filters: Mutex::new(Some(Vec::new())),
+            filters: Mutex::new(Some(Filters::default())),
         }
     }
 
@@ -139,15 +139,61 @@ impl Subscriber {
 
     /// Whether it is a member of groups.
     pub(crate) fn has_shared_subscriptions(&self) -> bool {
-        let shared = |filter: &Utf8Bytes| filter.starts_with("$share/");
-        self.filters.lock().as_ref().is_some_and(|filters| filters.iter().any(shared))
+        self.filters.lock().as_ref().is_some_and(|filters| filters.shared > 0)
     }
 
     /// Its filters, to be changed together with the tables: lock those first. `None`: the session is gone, and what was
     /// subscribed now would never be taken out.
-    pub(crate) fn filters(&self) -> MutexGuard<'_, Option<Vec<Utf8Bytes>>> {
+    pub(crate) fn filters(&self) -> MutexGuard<'_, Option<Filters>> {
         self.filters.lock()
     }
+}
+
+/// The filters of one session, `$share/…` included.
+#[derive(Default)]
+pub(crate) struct Filters {
+    all: FxHashSet<Utf8Bytes>,
+    /// How many of them are shared.
+    shared: usize,
+}
+
+impl Filters {
+    pub(crate) fn insert(&mut self, filter: Utf8Bytes) {
+        let shared = is_shared(&filter);
+        self.shared += usize::from(self.all.insert(filter) && shared);
+    }
+
+    pub(crate) fn remove(&mut self, filter: &str) {
+        self.shared -= usize::from(self.all.remove(filter) && is_shared(filter));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Those of groups.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = &Utf8Bytes> {
+        // Most sessions have none, and some have very many others.
+        let all = if self.shared == 0 { None } else { Some(self.all.iter()) };
+        all.into_iter().flatten().filter(|filter| is_shared(filter))
+    }
+}
+
+impl IntoIterator for Filters {
+    type Item = Utf8Bytes;
+    type IntoIter = std::collections::hash_set::IntoIter<Utf8Bytes>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.all.into_iter()
+    }
+}
+
+fn is_shared(filter: &str) -> bool {
+    split_shared(filter).is_some()
 }
 
 /// A subscriber as key of the index: equal when the session is.

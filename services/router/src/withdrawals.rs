@@ -2,14 +2,14 @@
 //!
 //! Until its filters are out, such a session is found by publishes, is nowhere, and gets nothing.
 
-use std::collections::VecDeque;
+use std::collections::{VecDeque, hash_set};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fleethaven_types::Utf8Bytes;
 use parking_lot::Mutex;
 
 use crate::router::Router;
-use crate::tables::Member;
+use crate::tables::{Filters, Member};
 
 /// Filters taken out at a time.
 pub(crate) const PART: usize = 64;
@@ -17,13 +17,13 @@ pub(crate) const PART: usize = 64;
 /// Sessions that are gone, with the filters that are still in the tables.
 #[derive(Default)]
 pub(crate) struct Withdrawals {
-    waiting: Mutex<VecDeque<(Member, Vec<Utf8Bytes>)>>,
+    waiting: Mutex<VecDeque<(Member, hash_set::IntoIter<Utf8Bytes>)>>,
     any: AtomicBool,
 }
 
 impl Withdrawals {
-    pub(crate) fn add(&self, member: Member, filters: Vec<Utf8Bytes>) {
-        self.waiting.lock().push_back((member, filters));
+    pub(crate) fn add(&self, member: Member, filters: Filters) {
+        self.waiting.lock().push_back((member, filters.into_iter()));
         self.any.store(true, Ordering::Release);
     }
 
@@ -34,9 +34,9 @@ impl Withdrawals {
         }
         let mut waiting = self.waiting.lock();
         let (member, filters) = waiting.front_mut()?;
-        let part = filters.split_off(filters.len().saturating_sub(PART));
+        let part = filters.by_ref().take(PART).collect();
         let member = member.clone();
-        if filters.is_empty() {
+        if filters.len() == 0 {
             waiting.pop_front();
         }
         let more = !waiting.is_empty();
@@ -49,7 +49,7 @@ impl Router {
     /// Takes out a few; whether more wait.
     pub(crate) fn withdraw_some(&self) -> bool {
         let Some((member, part, more)) = self.withdrawals.take() else { return false };
-        self.withdraw_filters(&member, &part);
+        self.withdraw_filters(&member, part);
         more
     }
 }
