@@ -223,8 +223,11 @@ impl Router {
     /// Removes all subscriptions of a session but these; whether there were others.
     pub(crate) fn keep_only(&self, session: SessionId, wanted: &FxHashSet<&Utf8Bytes>) -> bool {
         let Some(subscriber) = self.subscriber(session) else { return false };
-        let held = subscriber.filters().clone().unwrap_or_default();
-        let unwanted: Vec<_> = held.into_iter().filter(|filter| !wanted.contains(filter)).collect();
+        let other = |filter: &&Utf8Bytes| !wanted.contains(filter);
+        let unwanted: Vec<_> = match &*subscriber.filters() {
+            Some(filters) => filters.iter().filter(other).cloned().collect(),
+            None => Vec::new(),
+        };
         if !unwanted.is_empty() {
             self.unsubscribe(session, &unwanted);
         }

@@ -175,6 +175,10 @@ impl Filters {
         self.all.is_empty()
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Utf8Bytes> {
+        self.all.iter()
+    }
+
     /// Those of groups.
     pub(crate) fn shared(&self) -> impl Iterator<Item = &Utf8Bytes> {
         // Most sessions have none, and some have very many others.
