@@ -3,7 +3,8 @@
 use std::path::Path;
 
 /// What is generated and spoken.
-const SPOKEN: [&str; 4] = [
+const SPOKEN: [&str; 5] = [
+    "fleethaven/admin/v1/admin.proto",
     "fleethaven/membership/v1/membership.proto",
     "fleethaven/metadata/v1/metadata.proto",
     "fleethaven/raft/v1/raft.proto",

@@ -153,6 +153,10 @@ impl Metadata for Client {
         }
     }
 
+    fn staleness(&self) -> Duration {
+        self.replica.staleness()
+    }
+
     fn watch(&self, prefixes: Vec<Bytes>, from: Option<Position>) -> WatchStream {
         self.replica.watch(prefixes, from)
     }

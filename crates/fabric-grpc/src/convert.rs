@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) mod admin;
 pub(crate) mod event;
 pub(crate) mod execute;
 pub(crate) mod lane_request;

@@ -2,6 +2,11 @@
 
 #[expect(unreachable_pub, reason = "the generator writes `pub`, and this crate keeps it to itself")]
 mod fleethaven {
+    pub(crate) mod admin {
+        pub(crate) mod v1 {
+            tonic::include_proto!("fleethaven.admin.v1");
+        }
+    }
     pub(crate) mod delivery {
         pub(crate) mod v1 {
             tonic::include_proto!("fleethaven.delivery.v1");
@@ -29,6 +34,7 @@ mod fleethaven {
     }
 }
 
+pub(crate) use fleethaven::admin::v1 as admin;
 pub(crate) use fleethaven::delivery::v1 as delivery;
 pub(crate) use fleethaven::membership::v1 as membership;
 pub(crate) use fleethaven::metadata::v1 as metadata;

@@ -3,6 +3,7 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | [`admin`] | `Admin` on a channel to a metastore node, and any `Admin` as a service |
 //! | [`client`] | [`Client`]: `Metadata` on a channel to a metastore, with a replica of what it watches |
 //! | [`server`] | [`server::service`]: any `Metadata` as a gRPC service |
 //! | [`membership`] | `Membership` on a channel, and any `Membership` as a service |
@@ -18,6 +19,7 @@
 //! Not here yet: `Connections`, whose contract is in `proto/`, checked by the build, and spoken by nobody.
 #![warn(missing_docs)]
 
+pub mod admin;
 pub mod channel;
 pub mod client;
 pub mod membership;
@@ -27,6 +29,8 @@ pub mod server;
 pub mod tls;
 pub mod trace;
 
+#[cfg(test)]
+mod contracts;
 mod convert;
 mod generated;
 mod nodes;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fleethaven_fabric::WatchEvent;
@@ -12,6 +13,7 @@ use fleethaven_registry::View;
 use futures_util::stream;
 use parking_lot::RwLock;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 /// Events that a local watcher may be behind; beyond it the watcher gets a reset and a listing instead.
 const WATCHER_BOUND: usize = 4096;
@@ -32,6 +34,8 @@ pub(crate) struct State {
     unconfirmed: Option<BTreeSet<Bytes>>,
     /// Where to resume; `None` before the first listing is complete and while one arrives.
     position: Option<Position>,
+    /// When progress was last reported: then this was what a quorum had committed.
+    confirmed: Option<Instant>,
     level: bool,
     closed: bool,
     watchers: Vec<Watcher>,
@@ -59,6 +63,11 @@ impl Replica {
         self.state.write().position = None;
     }
 
+    /// How long ago progress was last reported; the end of a listing is none, for the node may have been cut off when it made it.
+    pub(crate) fn staleness(&self) -> Duration {
+        self.state.read().confirmed.map_or(Duration::MAX, |at| at.elapsed())
+    }
+
     /// Whether a first listing is complete.
     pub(crate) fn is_level(&self) -> bool {
         self.state.read().level
@@ -81,7 +90,10 @@ impl Replica {
             WatchEvent::Put { key, value, .. } => state.put(key, value),
             WatchEvent::Delete { key, .. } => drop(state.entries.remove(key)),
             WatchEvent::Synced(position) => state.end_listing(*position),
-            WatchEvent::Progress(position) => state.position = Some(*position),
+            WatchEvent::Progress(position) => {
+                state.position = Some(*position);
+                state.confirmed = Some(Instant::now());
+            }
         }
         state.tell(&event);
         let level = state.level;

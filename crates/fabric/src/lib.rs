@@ -3,6 +3,7 @@
 //!
 //! - [`metadata`]: [`Metadata`]: commands, queries and watches of the metastore
 //! - [`membership`]: [`Membership`]: who is in the cluster, and which router owns which slot
+//! - [`admin`]: [`Admin`]: operating the metastore: status, backup, its nodes
 //! - [`raft`]: [`Peer`](raft::Peer): what the nodes of a metastore ask of each other
 //! - [`routing`]: [`Routing`]: a gateway core's lane into the routers: publish, subscribe, claim
 //! - [`rules`]: [`RuleFollower`], the topic rules as they change
@@ -10,6 +11,7 @@
 //! - [`connections`]: [`Connections`]: who is connected, for the connections API
 #![warn(missing_docs)]
 
+pub mod admin;
 pub mod connections;
 pub mod delivery;
 pub mod membership;
@@ -18,6 +20,7 @@ pub mod raft;
 pub mod routing;
 pub mod rules;
 
+pub use admin::Admin;
 pub use connections::Connections;
 pub use delivery::{Delivery, Push};
 pub use membership::{Membership, RoutingTable};

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fleethaven_registry::{Command, Query, QueryReply, Reply};
@@ -72,7 +73,8 @@ pub enum WatchEvent {
     },
     /// The listing is complete as of this position; changes above it follow.
     Synced(Position),
-    /// Everything up to this position has been sent (after each batch of changes, and every 200 ms while idle).
+    /// Everything up to this position has been sent, and the node that sends it is in touch with a leader: after each batch of
+    /// changes, and every 200 ms while idle.
     Progress(Position),
 }
 
@@ -88,6 +90,10 @@ pub trait Metadata: Send + Sync + 'static {
     /// A read of this node's applied state: never blocks, may lag behind the leader. What a gateway's cache is filled
     /// from before the watch corrects it; a denial or absence read this way is never final (`query` it).
     fn query_local(&self, query: Query) -> Result<QueryReply, Error>;
+
+    /// How long ago it was last known that [`query_local`](Self::query_local) and watches miss nothing that was committed, give
+    /// or take the second in which a node notices that it was cut off (protocols C3); [`Duration::MAX`] before the first time.
+    fn staleness(&self) -> Duration;
 
     /// Changes of keys with one of `prefixes` from a position on (`None`: a reset and full listing first).
     fn watch(&self, prefixes: Vec<Bytes>, from: Option<Position>) -> WatchStream;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fleethaven_daemon::clock;
@@ -85,6 +86,10 @@ impl Metadata for MemoryMetadata {
     fn query_local(&self, asked: Query) -> Result<QueryReply, MetadataError> {
         self.fail()?;
         Ok(query(&*self.view.lock(), &asked, clock::now())?)
+    }
+
+    fn staleness(&self) -> Duration {
+        Duration::ZERO
     }
 
     fn watch(&self, _: Vec<Bytes>, _: Option<Position>) -> WatchStream {

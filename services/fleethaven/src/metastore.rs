@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use fleethaven_daemon::clock;
+use fleethaven_fabric::Admin;
 use fleethaven_fabric_grpc::raft::peers::GrpcPeers;
-use fleethaven_fabric_grpc::{membership, raft, server, tls};
+use fleethaven_fabric_grpc::{admin, membership, raft, server, tls};
 use fleethaven_metastore::{Config, Metastore, Start};
 use fleethaven_pki::ServiceRole;
 use fleethaven_registry::Limits;
@@ -62,6 +63,7 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
     let routes = raft::server::add_service(routes, &cluster, metastore.clone())
         .context("the cluster's name cannot be sent")?;
     let routes = membership::add_service(routes, metastore.clone());
+    let routes = admin::add_service(routes, metastore.clone());
     let mut stopping = process.stopping.clone();
     let served = tokio::spawn(tls::serve(listener, tls, routes, async move { stopping.wait().await }));
 
@@ -81,7 +83,9 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
     process.told_to_stop().await;
     looking.abort();
     quorum.set(false);
-    metastore.hand_over().await;
+    if let Err(error) = metastore.hand_over().await {
+        tracing::warn!(%error, "leadership could not be handed over");
+    }
     process.stop();
     // Watches never end by themselves: their clients go on at another node.
     let _ = tokio::time::timeout(CALLS_WITHIN, served).await;
@@ -105,7 +109,7 @@ async fn look(metastore: Arc<Metastore>, quorum: Check, metrics: NodeMetrics) {
     let mut ready = false;
     loop {
         ticks.tick().await;
-        let status = metastore.status();
+        let status = metastore.status_now();
         if ready != status.confirmed {
             ready = status.confirmed;
             tracing::info!(ready, leader = status.leader, term = status.term, "in touch with the quorum");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fleethaven_metastore::Status;
+use fleethaven_fabric::admin::Status;
 use fleethaven_storage_embedded::{EmbeddedStore, Stats};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;

@@ -148,6 +148,11 @@ impl Disk {
         Ok(())
     }
 
+    /// Bytes that the store takes on disk, snapshot files not counted; 0 when that cannot be told.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.db.disk_space().unwrap_or_default()
+    }
+
     /// Fsyncs all that was written so far.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.db.persist(PersistMode::SyncAll).map_err(store_io)

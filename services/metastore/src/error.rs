@@ -47,6 +47,20 @@ pub enum Error {
         /// The format on disk.
         found: u32,
     },
+    /// The backup is damaged, or is not for this.
+    #[error("{path} cannot be restored: {detail}")]
+    Backup {
+        /// The backup file.
+        path: PathBuf,
+        /// Why not.
+        detail: String,
+    },
+    /// A backup is restored into an empty directory only.
+    #[error("{0} is not empty: a backup is restored into an empty directory")]
+    NotEmpty(PathBuf),
+    /// A restore was cut short.
+    #[error("a restore into {0} was not completed: remove the directory and restore again")]
+    HalfRestored(PathBuf),
     /// The file system failed.
     #[error("storage failed at {path}: {source}")]
     Storage {

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use fleethaven_fabric::metadata::{BoxFuture, Error};
 use fleethaven_fabric::raft::{Peer, Peers};
-use openraft::Instant;
+use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver;
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::types::Raft;
 
@@ -29,9 +31,15 @@ pub(crate) enum Leader {
 pub(crate) struct Compass {
     pub(crate) raft: Raft,
     pub(crate) peers: Arc<dyn Peers>,
+    /// When it was last found that what is applied here is recent.
+    confirmed: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Compass {
+    pub(crate) fn new(raft: Raft, peers: Arc<dyn Peers>) -> Self {
+        Self { raft, peers, confirmed: Arc::default() }
+    }
+
     /// The leader now, if one is known.
     pub(crate) fn leader(&self) -> Option<Leader> {
         let metrics = self.raft.metrics();
@@ -48,13 +56,25 @@ impl Compass {
     pub(crate) fn is_confirmed(&self) -> bool {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        match metrics.current_leader {
+        let is_confirmed = match metrics.current_leader {
             Some(leader) if leader == metrics.id => {
                 self.raft.voter_ids().eq([metrics.id])
                     || metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < QUORUM_SILENCE)
             }
             leader => leader.is_some(),
+        };
+        if is_confirmed {
+            *self.confirmed.lock() = Some(Instant::now());
         }
+        is_confirmed
+    }
+
+    /// How long ago what this node has applied was last known to be recent.
+    pub(crate) fn staleness(&self) -> Duration {
+        if self.is_confirmed() {
+            return Duration::ZERO;
+        }
+        self.confirmed.lock().map_or(Duration::MAX, |at| at.elapsed())
     }
 
     /// Asks the leader until it answers. Where it did nothing (it leads no more, or not yet), whoever leads then is asked.

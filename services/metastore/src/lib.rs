@@ -16,7 +16,8 @@
 //! | `changes`, `watch`, `markers` | watches without gaps; who has caught up with a change |
 //! | `group` | one raft group: the parts above, wired |
 //! | `leader` | where the leader is; commands and reads handed on to it |
-//! | `members` | which nodes the metastore has |
+//! | `admin` | how a node is, which nodes the metastore has |
+//! | `backup`, `restore` | all of it in one file, and a new cluster made of that |
 //! | `membership`, `leases` | who is in the cluster, which router owns which slot; how long who counts as alive |
 //! | `peer` | what this node does for its peers |
 //!
@@ -24,6 +25,8 @@
 //!
 //! What things, certificates, policies and rules are is none of its business: `fleethaven-registry` knows.
 
+mod admin;
+mod backup;
 mod changes;
 mod commit;
 mod config;
@@ -36,13 +39,13 @@ mod leases;
 mod log;
 mod machine;
 mod markers;
-mod members;
 mod membership;
 mod metastore;
 mod network;
 mod overlay;
 mod peer;
 mod record;
+mod restore;
 mod snapshot;
 mod state;
 mod types;
@@ -53,6 +56,6 @@ mod tests;
 
 pub use config::{Config, Start};
 pub use error::Error;
-pub use members::{Member, Status};
 pub use metastore::Metastore;
 pub use network::NoPeers;
+pub use restore::{Restore, restore};

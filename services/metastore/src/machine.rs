@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -154,7 +153,8 @@ impl RaftStateMachine<Types> for StateMachine {
         let generation = self.applied.generation + 1;
         let space = disk.state(group, generation)?;
         let (source, target) = (file.clone(), space.clone());
-        let read = tokio::task::spawn_blocking(move || ingest(&source.path, &target)).await;
+        let read =
+            tokio::task::spawn_blocking(move || ingest(SnapshotReader::open(&source.path)?, &target)).await;
         let mut applied = match read.map_err(io::Error::other)? {
             Ok(applied) => applied,
             Err(error) => {
@@ -182,9 +182,8 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 }
 
-/// Reads a snapshot file into an empty keyspace; believes nothing unless the whole file is right.
-fn ingest(path: &Path, space: &Keyspace) -> io::Result<Applied> {
-    let mut reader = SnapshotReader::open(path)?;
+/// Reads a snapshot into an empty keyspace; believes nothing unless the whole of it is right.
+pub(crate) fn ingest(mut reader: SnapshotReader, space: &Keyspace) -> io::Result<Applied> {
     let mut ingestion = space.start_ingestion().map_err(store_io)?;
     while let Some((key, value)) = reader.next()? {
         ingestion.write(key, value).map_err(store_io)?;

@@ -14,6 +14,7 @@ use fleethaven_registry::{self as registry, Command, Query, QueryReply};
 use fleethaven_types::Timestamp;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::error::TrySendError;
 use uuid::Uuid;
 
@@ -25,7 +26,7 @@ use crate::group::{CONTROL, Group};
 use crate::leader::{Compass, Leader};
 use crate::leases::LeaseKeeper;
 use crate::markers::Markers;
-use crate::watch;
+use crate::{backup, restore, watch};
 
 /// A running metastore node.
 pub struct Metastore {
@@ -34,20 +35,32 @@ pub struct Metastore {
     pub(crate) markers: Arc<Markers>,
     pub(crate) compass: Compass,
     pub(crate) leases: LeaseKeeper,
-    incarnation: u64,
+    pub(crate) incarnation: u64,
+    pub(crate) clock: fn() -> Timestamp,
+    /// One permit: backups are made one at a time.
+    pub(crate) backups: Arc<Semaphore>,
     timeout: Duration,
-    clock: fn() -> Timestamp,
 }
 
 impl Metastore {
     /// Opens the node's directory and starts it; an empty directory is begun as [`Config::start`] says. A node that is alone
     /// serves commands and reads on return; one of several when they have a leader.
     pub async fn open(config: Config, peers: Arc<dyn Peers>) -> Result<Arc<Self>, Error> {
+        if restore::is_incomplete(&config.dir) {
+            return Err(Error::HalfRestored(config.dir));
+        }
         let dir = config.dir.clone();
         let opened = tokio::task::spawn_blocking(move || Disk::open(&dir)).await;
         // The store asserts some of what it reads: a panic on opening is damage too.
         let disk =
             opened.map_err(|e| Error::Corrupt { dir: config.dir.clone(), detail: e.to_string() })??;
+        // Left behind by a process that ended while it sent a backup.
+        match std::fs::remove_dir_all(backup::folder(&config.dir)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::from_io(&config.dir, error));
+            }
+            _ => {}
+        }
         let node = match disk.node(config.node)? {
             Some(node) => node,
             None => disk.bootstrap(config.node, incarnation_of(&config.cluster)).await?,
@@ -63,11 +76,12 @@ impl Metastore {
         );
         Ok(Arc::new(Self {
             disk,
-            compass: Compass { raft: control.raft.clone(), peers },
+            compass: Compass::new(control.raft.clone(), peers),
             leases: LeaseKeeper::start(&control),
             control,
             markers: Arc::default(),
             incarnation: node.incarnation,
+            backups: Arc::new(Semaphore::new(1)),
             timeout: config.command_timeout,
             clock: config.clock,
         }))
@@ -130,7 +144,7 @@ impl Metastore {
 }
 
 /// The incarnation of a cluster's data: its name as a number, so that all its nodes have the same from the start.
-fn incarnation_of(cluster: &str) -> u64 {
+pub(crate) fn incarnation_of(cluster: &str) -> u64 {
     if cluster.is_empty() {
         return Uuid::new_v4().as_u64_pair().0;
     }
@@ -188,6 +202,10 @@ impl Metadata for Metastore {
         let reply = registry::query(&view, &query, (self.clock)());
         view.finish().map_err(|e| CallError::Unavailable(format!("reading the state: {e}")))?;
         Ok(reply?)
+    }
+
+    fn staleness(&self) -> Duration {
+        self.compass.staleness()
     }
 
     fn watch(&self, prefixes: Vec<Bytes>, from: Option<Position>) -> WatchStream {

@@ -148,7 +148,11 @@ impl SnapshotWriter {
     pub(crate) fn create(dir: &Path, group: u32, applied: &Applied) -> io::Result<Self> {
         let folder = folder(dir);
         fs::create_dir_all(&folder)?;
-        let path = folder.join(format!("{group}-{:020}.snapshot", applied.revision()));
+        Self::at(folder.join(format!("{group}-{:020}.snapshot", applied.revision())), applied)
+    }
+
+    /// Starts a snapshot that covers `applied` at `path`.
+    pub(crate) fn at(path: PathBuf, applied: &Applied) -> io::Result<Self> {
         let unfinished = path.with_extension("unfinished");
         let out = BufWriter::with_capacity(BUFFER, File::create(&unfinished)?);
         let mut writer =
@@ -198,7 +202,7 @@ impl SnapshotWriter {
 /// Reads a snapshot file. What it yields is to be believed only after [`SnapshotReader::next`] has returned
 /// `None`: that is when the checksum has been compared.
 pub(crate) struct SnapshotReader {
-    source: BufReader<File>,
+    source: BufReader<Box<dyn Read + Send>>,
     digest: digest::Context,
     pairs: u64,
     path: PathBuf,
@@ -209,8 +213,13 @@ pub(crate) struct SnapshotReader {
 impl SnapshotReader {
     /// Opens a file and reads its header.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Self::over(Box::new(File::open(path)?), path)
+    }
+
+    /// Reads the header of a snapshot that `source` yields to its end; errors name `path`.
+    pub(crate) fn over(source: Box<dyn Read + Send>, path: &Path) -> io::Result<Self> {
         let mut reader = Self {
-            source: BufReader::with_capacity(BUFFER, File::open(path)?),
+            source: BufReader::with_capacity(BUFFER, source),
             digest: digest::Context::new(&digest::SHA256),
             pairs: 0,
             path: path.to_owned(),

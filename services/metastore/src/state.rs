@@ -45,7 +45,7 @@ impl State {
 
     /// The state as it is now.
     pub(crate) fn now(&self) -> StateView {
-        StateView { snapshot: self.disk.db.snapshot(), space: self.space(), failure: Mutex::new(None) }
+        StateView::of(&self.disk, self.space())
     }
 
     /// The state as it is now, and what it covers.
@@ -76,6 +76,11 @@ pub(crate) struct StateView {
 }
 
 impl StateView {
+    /// The pairs of `space` as they are now.
+    pub(crate) fn of(disk: &Disk, space: Keyspace) -> Self {
+        Self { snapshot: disk.db.snapshot(), space, failure: Mutex::new(None) }
+    }
+
     /// Pairs whose keys start with `prefix` and are above `after`, in key order.
     pub(crate) fn pairs(
         &self,

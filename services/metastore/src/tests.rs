@@ -1,5 +1,6 @@
 //! Tests of the storage against openraft's suite, and of the whole node.
 
+mod backup;
 mod cluster;
 mod crash;
 mod damage;

@@ -42,8 +42,8 @@ struct Watcher {
     ready: VecDeque<WatchEvent>,
 }
 
-/// Says whether this node is in touch with a leader: an idle watch reports progress only while it is, so that a watcher of a
-/// node that was cut off knows that it may have missed something (protocols.md C3).
+/// Says whether this node is in touch with a leader: a watch reports progress only while it is, so that a watcher of a node that
+/// was cut off knows that it may have missed something (protocols.md C3).
 pub(crate) type Confirmed = Box<dyn Fn() -> bool + Send>;
 
 /// Watches keys of a group with one of `prefixes` from `from` on.
@@ -156,21 +156,23 @@ impl Watcher {
             Since::TooOld => self.phase = Phase::Unsynced,
             Since::Changes { changed, revision: now } if now > revision => {
                 changed.iter().for_each(|entry| self.add(entry));
-                self.advance(now);
+                self.phase = Phase::Following { revision: now };
+                if (self.confirmed)() {
+                    self.report(now);
+                }
             }
             Since::Changes { .. } => {
                 let changed = tokio::time::timeout(PROGRESS_EVERY, self.tip.changed()).await;
                 // A position ahead of this replica gets no progress: it would go backwards.
                 if changed.is_err() && tip.revision >= revision && (self.confirmed)() {
-                    self.advance(revision);
+                    self.report(revision);
                 }
             }
         }
         Some(())
     }
 
-    fn advance(&mut self, revision: u64) {
-        self.phase = Phase::Following { revision };
+    fn report(&mut self, revision: u64) {
         self.ready.push_back(WatchEvent::Progress(self.position(revision)));
     }
 

@@ -96,3 +96,16 @@ fn closing_ends_watches() {
     replica.close();
     assert_eq!(watch.next().now_or_never(), Some(None));
 }
+
+#[tokio::test(start_paused = true)]
+async fn only_progress_says_that_the_copy_is_recent() {
+    let replica = fed([WatchEvent::Reset, put("a", 1), WatchEvent::Synced(at(5))]);
+    assert_eq!(replica.staleness(), Duration::MAX, "who listed it may be cut off");
+    replica.accept(WatchEvent::Progress(at(5)));
+    assert_eq!(replica.staleness(), Duration::ZERO);
+    tokio::time::advance(Duration::from_secs(7)).await;
+    replica.accept(put("b", 6));
+    assert_eq!(replica.staleness(), Duration::from_secs(7));
+    replica.accept(WatchEvent::Progress(at(6)));
+    assert_eq!(replica.staleness(), Duration::ZERO);
+}

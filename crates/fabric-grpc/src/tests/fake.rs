@@ -3,6 +3,7 @@
 use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fleethaven_fabric::metadata::{
@@ -114,6 +115,10 @@ impl Metadata for Fake {
     fn query_local(&self, asked: Query) -> Result<QueryReply, Error> {
         let state = self.state.lock();
         Ok(query(&state.registry.view, &asked, state.registry.now)?)
+    }
+
+    fn staleness(&self) -> Duration {
+        Duration::ZERO
     }
 
     fn watch(&self, prefixes: Vec<Bytes>, from: Option<Position>) -> WatchStream {

@@ -25,7 +25,8 @@ pub struct Peer {
 use ServiceRole::{Api, Gateway, Metastore, Operator, Router, RulesWorker};
 
 /// What a path begins with, and who may call it: the first that fits counts.
-const RULES: [(&str, &[ServiceRole]); 7] = [
+const RULES: [(&str, &[ServiceRole]); 8] = [
+    ("/fleethaven.admin.v1.Admin/", &[Operator]),
     ("/fleethaven.raft.v1.Raft/", &[Metastore]),
     // Commands change accounts, certificates and policies.
     ("/fleethaven.metadata.v1.Metadata/Execute", &[Api, Operator]),
@@ -95,6 +96,7 @@ mod tests {
         let callers =
             |path: &str| ServiceRole::ALL.into_iter().filter(|role| allows(path, *role)).collect::<Vec<_>>();
         assert_eq!(callers("/fleethaven.raft.v1.Raft/Append"), [Metastore]);
+        assert_eq!(callers("/fleethaven.admin.v1.Admin/Backup"), [Operator]);
         assert_eq!(callers("/fleethaven.metadata.v1.Metadata/Execute"), [Api, Operator]);
         assert!(callers("/fleethaven.metadata.v1.Metadata/Watch").contains(&Gateway));
         assert_eq!(callers("/fleethaven.connections.v1.ConnectionsService/Describe"), [Api]);

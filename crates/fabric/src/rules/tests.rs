@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fleethaven_registry::shapes::TopicRulePayload;
@@ -50,6 +51,10 @@ impl Metadata for Scripted {
             Some(sql) => Ok(QueryReply::Rule(Box::new(description(&name, sql)))),
             None => Err(Error::Refused(fleethaven_registry::Error::not_found("rule", &name))),
         }
+    }
+
+    fn staleness(&self) -> Duration {
+        Duration::ZERO
     }
 
     fn watch(&self, _: Vec<Bytes>, from: Option<Position>) -> WatchStream {

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use fleethaven_fabric::Admin;
+use fleethaven_fabric::admin::NodeRole;
 use fleethaven_fabric::metadata::{Error, Metadata, WatchEvent};
 use futures_util::StreamExt;
 use parking_lot::Mutex;
@@ -155,12 +157,12 @@ async fn a_new_node_catches_up_by_snapshot_and_takes_the_place_of_a_dead_one() {
     cluster.open(4, Start::Join).await;
     let leader = cluster.leader(&[1, 2]).await;
     let follower = 3 - leader;
-    assert!(cluster.nodes[&follower].add_member(4, "4").await.is_err(), "to be asked of the leader");
-    cluster.nodes[&leader].add_member(4, "4").await.unwrap();
-    cluster.nodes[&leader].remove_member(3).await.unwrap();
+    assert!(cluster.nodes[&follower].add_node(4, "4".to_owned()).await.is_err(), "to be asked of the leader");
+    cluster.nodes[&leader].add_node(4, "4".to_owned()).await.unwrap();
+    cluster.nodes[&leader].remove_node(3).await.unwrap();
     until(|| read_local(&cluster.nodes[&4], "t199").ok()).await;
     let voters: Vec<u64> =
-        cluster.nodes[&4].status().members.iter().filter(|m| m.votes).map(|m| m.node).collect();
+        cluster.nodes[&4].status_now().nodes.iter().filter(|m| m.votes).map(|m| m.node).collect();
     assert_eq!(voters, [1, 2, 4]);
     // Two of the three that are left suffice, whichever they are.
     cluster.stop(1).await;
@@ -168,11 +170,33 @@ async fn a_new_node_catches_up_by_snapshot_and_takes_the_place_of_a_dead_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_replaced_in_one_change() {
+    let mut cluster = Cluster::start(3, quick).await;
+    let leader = cluster.leader(&[1, 2, 3]).await;
+    let old = (1..=3).find(|id| *id != leader).unwrap();
+    cluster.open(7, Start::Join).await;
+    let node = &cluster.nodes[&leader];
+    node.execute(create("before")).await.unwrap();
+    assert!(node.replace_node(9, 7, "7".to_owned()).await.is_err(), "there is no node 9");
+    node.replace_node(old, 7, "7".to_owned()).await.unwrap();
+    let status = node.status().await.unwrap();
+    let voters: BTreeSet<u64> = status.nodes.iter().filter(|n| n.votes).map(|n| n.node).collect();
+    assert_eq!(voters, (1..=3).filter(|id| *id != old).chain([7]).collect());
+    assert_eq!((status.role, status.leader), (NodeRole::Leader, Some(leader)));
+    assert!(status.committed <= status.last && status.applied <= status.committed);
+    until(|| (node.status_now().lag(7) == Some(0)).then_some(())).await;
+    until(|| read_local(&cluster.nodes[&7], "before").ok()).await;
+    let follower = cluster.nodes[&7].status_now();
+    assert_eq!((follower.role, follower.lag(leader)), (NodeRole::Follower, None), "only the leader knows");
+    assert!(follower.disk_bytes > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn leadership_is_handed_over() {
     let cluster = Cluster::start(3, quick).await;
     let old = cluster.leader(&[1, 2, 3]).await;
-    cluster.nodes[&old].hand_over().await;
-    let new = until(|| cluster.nodes[&old].status().leader.filter(|leader| *leader != old)).await;
+    cluster.nodes[&old].hand_over().await.unwrap();
+    let new = until(|| cluster.nodes[&old].status_now().leader.filter(|leader| *leader != old)).await;
     cluster.nodes[&new].execute(create("t")).await.unwrap();
 }
 
@@ -209,7 +233,7 @@ async fn a_node_that_is_cut_off_reports_no_progress() {
     for node in [leader, (1..=3).find(|id| *id != leader).unwrap()] {
         cluster.mesh.cut_off(node, 1..=3);
         let store = &cluster.nodes[&node];
-        until(|| (!store.status().confirmed).then_some(())).await;
+        until(|| (!store.status_now().confirmed).then_some(())).await;
         let mut watch = store.watch(vec![Bytes::new()], None);
         while !matches!(watch.next().await.unwrap(), WatchEvent::Synced(_)) {}
         let quiet = tokio::time::timeout(Duration::from_millis(600), watch.next()).await;

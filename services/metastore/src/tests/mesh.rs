@@ -144,8 +144,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts nodes 1 to `size` that form a cluster.
     pub(crate) async fn start(size: u64, adjust: fn(&mut Config)) -> Self {
-        let mut cluster =
-            Self { mesh: Arc::default(), dirs: tempfile::tempdir().unwrap(), nodes: BTreeMap::new(), adjust };
+        let mut cluster = Self::empty(adjust);
         let members: BTreeMap<_, _> = (1..=size).map(|id| (id, id.to_string())).collect();
         for id in 1..=size {
             cluster.open(id, Start::Form(members.clone())).await;
@@ -153,7 +152,13 @@ impl Cluster {
         cluster
     }
 
-    fn dir(&self, id: u64) -> PathBuf {
+    /// A cluster that nobody has started yet.
+    pub(crate) fn empty(adjust: fn(&mut Config)) -> Self {
+        Self { mesh: Arc::default(), dirs: tempfile::tempdir().unwrap(), nodes: BTreeMap::new(), adjust }
+    }
+
+    /// Where node `id` has its data.
+    pub(crate) fn dir(&self, id: u64) -> PathBuf {
         self.dirs.path().join(id.to_string())
     }
 
@@ -183,7 +188,7 @@ impl Cluster {
     /// The node that leads, once one does that all `among` agree on.
     pub(crate) async fn leader(&self, among: &[u64]) -> u64 {
         let agreed = || {
-            let mut leaders = among.iter().map(|id| self.nodes[id].status().leader);
+            let mut leaders = among.iter().map(|id| self.nodes[id].status_now().leader);
             let first = leaders.next().flatten()?;
             (among.contains(&first) && leaders.all(|leader| leader == Some(first))).then_some(first)
         };

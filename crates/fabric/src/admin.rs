@@ -1,0 +1,107 @@
+//! Operating the metastore: how its nodes are, which nodes it has, backups.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+use crate::metadata::{BoxFuture, Error};
+
+/// What a node is in its raft group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeRole {
+    /// Commands are carried out here.
+    Leader,
+    /// Follows a leader, and votes.
+    Follower,
+    /// Wants to lead.
+    Candidate,
+    /// Does not vote: it is being brought level, or was taken out.
+    Learner,
+}
+
+/// A node of the metastore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its id.
+    pub node: u64,
+    /// Where the others reach it.
+    pub address: String,
+    /// Whether it votes; one that does not is catching up.
+    pub votes: bool,
+    /// How far its log is known to reach; only the leader knows.
+    pub matched: Option<u64>,
+}
+
+/// The metastore as one of its nodes sees it. Entries are told by their indexes in the log, 0 before the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// This node.
+    pub node: u64,
+    /// What it is.
+    pub role: NodeRole,
+    /// The leader, if one is known.
+    pub leader: Option<u64>,
+    /// The term.
+    pub term: u64,
+    /// The last entry in the log here.
+    pub last: u64,
+    /// The last entry known here to be committed.
+    pub committed: u64,
+    /// The last entry applied here: the revision of what is read here.
+    pub applied: u64,
+    /// The last entry that the newest snapshot here covers.
+    pub snapshot: u64,
+    /// What this node has applied is known to be recent: it follows a leader, or leads and a quorum answers.
+    pub confirmed: bool,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// The nodes.
+    pub nodes: Vec<Node>,
+}
+
+impl Status {
+    /// How many entries `node` is behind the leader, as far as this node knows.
+    pub fn lag(&self, node: u64) -> Option<u64> {
+        let matched = self.nodes.iter().find(|other| other.node == node)?.matched?;
+        Some(self.last.saturating_sub(matched))
+    }
+}
+
+/// What a backup holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupInfo {
+    /// Incarnation of the data that it was made of.
+    pub incarnation: u64,
+    /// The revision of each raft group, in order of their numbers.
+    pub revisions: Vec<u64>,
+    /// Wall time of its making, in milliseconds since 1970.
+    pub made_at: u64,
+}
+
+/// The bytes of a file, in pieces.
+pub type FileStream = Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send>>;
+
+/// Operating one node of the metastore.
+pub trait Admin: Send + Sync + 'static {
+    /// The metastore as this node sees it.
+    fn status(&self) -> BoxFuture<'_, Result<Status, Error>>;
+
+    /// A backup of everything that was committed when it was asked for, as one file that carries its own checksum. To be asked
+    /// of the leader.
+    fn backup(&self) -> BoxFuture<'_, Result<FileStream, Error>>;
+
+    /// Adds a node that was started to join: it is brought level first and votes then. To be asked of the leader, as all that
+    /// follows; answered when the change is committed.
+    fn add_node(&self, node: u64, address: String) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Takes a node out, whether it is alive or not.
+    fn remove_node(&self, node: u64) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Puts a node that was started to join in the place of another one, in one change.
+    fn replace_node(&self, old: u64, new: u64, address: String) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Lets another node lead, so that nobody waits for an election when this one goes away. Without effect on a node that does
+    /// not lead.
+    fn hand_over(&self) -> BoxFuture<'_, Result<(), Error>>;
+}

@@ -1,0 +1,248 @@
+//! Backups: all groups of a node as of one moment, in one file.
+//!
+//! Magic, then the header (length as u32, protobuf), then a snapshot file of each group, and the SHA-256 of everything
+//! before. The header tells how long each snapshot is, so that a file that was cut short, or goes on, is told apart from a
+//! whole one before anything of it is believed.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use fleethaven_fabric::admin::{BackupInfo, FileStream};
+use fleethaven_fabric::metadata::Error as CallError;
+use futures_util::{TryStreamExt, stream};
+use prost::Message;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::error::damaged;
+use crate::evaluator::confirmed_term;
+use crate::metastore::Metastore;
+use crate::snapshot::{self, SnapshotReader, SnapshotWriter};
+use crate::state::State;
+
+const MAGIC: &[u8; 8] = b"FHBACK1\n";
+/// Longest header that is believed.
+const MAX_HEADER: u32 = 1 << 20;
+/// Length of the checksum.
+const DIGEST: u64 = 32;
+const BUFFER: usize = 256 << 10;
+
+/// What a backup file says about itself.
+#[derive(Clone, PartialEq, Message)]
+struct Header {
+    /// Incarnation of the data.
+    #[prost(uint64, tag = "1")]
+    incarnation: u64,
+    /// When it was made, in milliseconds since 1970.
+    #[prost(uint64, tag = "2")]
+    made_at: u64,
+    /// The groups, in the order in which they follow.
+    #[prost(message, repeated, tag = "3")]
+    groups: Vec<GroupHeader>,
+}
+
+/// What it says about one group.
+#[derive(Clone, PartialEq, Message)]
+struct GroupHeader {
+    /// Its number.
+    #[prost(uint32, tag = "1")]
+    group: u32,
+    /// The revision of its state.
+    #[prost(uint64, tag = "2")]
+    revision: u64,
+    /// Length of its snapshot, in bytes.
+    #[prost(uint64, tag = "3")]
+    bytes: u64,
+}
+
+impl Metastore {
+    /// Writes a backup aside and hands out its bytes. One at a time.
+    pub(crate) async fn make_backup(&self) -> Result<FileStream, CallError> {
+        let permit = self.backups.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| CallError::Unavailable("another backup is being made".to_owned()))?;
+        self.leading()?;
+        confirmed_term(&self.control.raft).await?;
+        let (state, folder) = (self.control.state.clone(), folder(self.disk.dir()));
+        let (incarnation, made_at) = (self.incarnation, (self.clock)().as_millis());
+        let written = tokio::task::spawn_blocking(move || write(&state, folder, incarnation, made_at)).await;
+        let failed = |error: &dyn std::fmt::Display| {
+            tracing::error!(%error, "a backup failed");
+            CallError::Unavailable(format!("the backup failed: {error}"))
+        };
+        let (head, parts) = written.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
+        let sending = Sending {
+            head: Some(head),
+            next: parts.files.clone().into_iter(),
+            file: None,
+            digest: Some(digest::Context::new(&digest::SHA256)),
+            _parts: parts,
+            _permit: permit,
+        };
+        Ok(Box::pin(stream::try_unfold(sending, |mut sending| async move {
+            Ok(sending.next().await?.map(|piece| (piece, sending)))
+        })))
+    }
+}
+
+/// Where the parts of a backup lie while it is sent.
+pub(crate) fn folder(dir: &Path) -> PathBuf {
+    dir.join("backup")
+}
+
+/// The files of a backup that is being sent; removed with it.
+struct Parts {
+    folder: PathBuf,
+    files: Vec<PathBuf>,
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            tracing::warn!(%error, "the parts of a backup could not be removed");
+        }
+    }
+}
+
+fn write(state: &Arc<State>, folder: PathBuf, incarnation: u64, made_at: u64) -> io::Result<(Bytes, Parts)> {
+    fs::create_dir_all(&folder)?;
+    let mut parts = Parts { folder, files: Vec::new() };
+    let mut groups = Vec::new();
+    for state in [state] {
+        let (view, applied) = state.now_with_position()?;
+        let path = parts.folder.join(format!("{}.snapshot", state.group));
+        let mut writer = SnapshotWriter::at(path.clone(), &applied)?;
+        for pair in view.pairs(b"", None) {
+            let (key, value) = pair?;
+            writer.add(&key, &value)?;
+        }
+        writer.finish()?;
+        let bytes = fs::metadata(&path)?.len();
+        groups.push(GroupHeader { group: state.group, revision: applied.revision(), bytes });
+        parts.files.push(path);
+    }
+    let header = Header { incarnation, made_at, groups }.encode_to_vec();
+    let length = u32::try_from(header.len()).map_err(io::Error::other)?;
+    let head = [MAGIC.as_slice(), &length.to_be_bytes(), &header].concat();
+    Ok((head.into(), parts))
+}
+
+/// A backup on its way out.
+struct Sending {
+    head: Option<Bytes>,
+    next: std::vec::IntoIter<PathBuf>,
+    file: Option<FileStream>,
+    /// `None` once the checksum was sent.
+    digest: Option<digest::Context>,
+    _parts: Parts,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Sending {
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        let piece = match self.head.take() {
+            Some(head) => Some(head),
+            None => self.piece().await?,
+        };
+        match piece {
+            Some(piece) => {
+                self.digest.iter_mut().for_each(|digest| digest.update(&piece));
+                Ok(Some(piece))
+            }
+            None => {
+                let digest = self.digest.take();
+                Ok(digest.map(|digest| Bytes::copy_from_slice(digest.finish().as_ref())))
+            }
+        }
+    }
+
+    async fn piece(&mut self) -> io::Result<Option<Bytes>> {
+        loop {
+            if let Some(file) = &mut self.file
+                && let Some(piece) = file.try_next().await?
+            {
+                return Ok(Some(piece));
+            }
+            let Some(path) = self.next.next() else { return Ok(None) };
+            self.file = Some(snapshot::pieces(&path)?);
+        }
+    }
+}
+
+/// A backup file that was found whole.
+pub(crate) struct BackupFile {
+    path: PathBuf,
+    header: Header,
+    /// Where the first snapshot begins.
+    start: u64,
+}
+
+impl BackupFile {
+    /// Opens a file and reads it from end to end.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let damage = |detail: &str| damaged("the backup", detail);
+        let mut source = BufReader::with_capacity(BUFFER, File::open(path)?);
+        let length = source.get_ref().metadata()?.len();
+        let mut start = [0; 12];
+        source.read_exact(&mut start).map_err(|_| damage("it ends too early"))?;
+        let [magic @ .., a, b, c, d] = start;
+        if magic != *MAGIC {
+            return Err(damage("it is not a backup of the metastore"));
+        }
+        let header_length = u32::from_be_bytes([a, b, c, d]);
+        if header_length > MAX_HEADER {
+            return Err(damage("its header is too long"));
+        }
+        let mut header = vec![0; usize::try_from(header_length).map_err(io::Error::other)?];
+        source.read_exact(&mut header).map_err(|_| damage("it ends too early"))?;
+        let mut digest = digest::Context::new(&digest::SHA256);
+        digest.update(&start);
+        digest.update(&header);
+        let header = Header::decode(header.as_slice()).map_err(|e| damage(&e.to_string()))?;
+        let start = 12 + u64::from(header_length);
+        let parts = header.groups.iter().try_fold(0_u64, |sum, group| sum.checked_add(group.bytes));
+        let whole = parts.and_then(|parts| parts.checked_add(start + DIGEST));
+        match whole.map(|whole| length.cmp(&whole)) {
+            Some(std::cmp::Ordering::Equal) => {}
+            Some(std::cmp::Ordering::Greater) => return Err(damage("something follows its end")),
+            Some(std::cmp::Ordering::Less) | None => return Err(damage("it ends too early")),
+        }
+        let mut rest = source.by_ref().take(length - start - DIGEST);
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let read = rest.read(&mut buffer)?;
+            let Some(read) = buffer.get(..read).filter(|read| !read.is_empty()) else { break };
+            digest.update(read);
+        }
+        let mut expected = Vec::new();
+        source.read_to_end(&mut expected)?;
+        if expected != digest.finish().as_ref() {
+            return Err(damage("its checksum is wrong"));
+        }
+        Ok(Self { path: path.to_owned(), header, start })
+    }
+
+    pub(crate) fn info(&self) -> BackupInfo {
+        BackupInfo {
+            incarnation: self.header.incarnation,
+            revisions: self.header.groups.iter().map(|group| group.revision).collect(),
+            made_at: self.header.made_at,
+        }
+    }
+
+    /// The snapshot of `group`.
+    pub(crate) fn snapshot(&self, group: u32) -> io::Result<SnapshotReader> {
+        let mut at = self.start;
+        for part in &self.header.groups {
+            if part.group == group {
+                let mut file = File::open(&self.path)?;
+                file.seek(SeekFrom::Start(at))?;
+                return SnapshotReader::over(Box::new(file.take(part.bytes)), &self.path);
+            }
+            at += part.bytes;
+        }
+        Err(damaged("the backup", format!("it has no group {group}")))
+    }
+}

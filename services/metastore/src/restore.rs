@@ -1,0 +1,176 @@
+//! Restoring a backup into an empty directory: the first node of a new cluster with the data of the old one.
+//!
+//! The new cluster has a name of its own, hence another incarnation: whoever watched the old one starts afresh. Nobody is a
+//! member of it, and what is counted (incarnations of processes, epochs of slots) goes on above all that the old one can
+//! have counted since, so that a session store that remembers the old one refuses nothing. Other nodes join it, and get the
+//! data by snapshot.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fjall::Keyspace;
+use fleethaven_fabric::admin::BackupInfo;
+use fleethaven_registry::{Write, cluster};
+use fleethaven_types::Timestamp;
+use openraft::{BasicNode, StoredMembership};
+use prost::Message;
+
+use crate::backup::BackupFile;
+use crate::disk::{Disk, Meta};
+use crate::error::Error;
+use crate::group::CONTROL;
+use crate::machine::ingest;
+use crate::metastore::incarnation_of;
+use crate::record::{Applied, LogIdRecord, VoteRecord};
+use crate::snapshot::SnapshotWriter;
+use crate::state::StateView;
+use crate::types::Membership;
+
+/// The generation of a restored state: not the first, so that what an interrupted restore leaves behind is never taken for the
+/// state of a new node.
+const GENERATION: u64 = 1;
+
+/// What to restore, and as what.
+#[derive(Debug, Clone)]
+pub struct Restore {
+    /// The backup.
+    pub file: PathBuf,
+    /// The directory of the new node's data: absent, or empty.
+    pub dir: PathBuf,
+    /// The new node's id.
+    pub node: u64,
+    /// Where other nodes will reach it; empty for one that stays alone.
+    pub address: String,
+    /// Name of the new cluster, which must not be the old one's; empty for a node that stays alone.
+    pub cluster: String,
+    /// Wall time.
+    pub now: Timestamp,
+}
+
+/// Restores a backup; the node can be started on return. Nothing is written unless the whole backup is right.
+///
+/// # Errors
+/// [`Error::Backup`] when the file is damaged or is of a cluster of that name, [`Error::NotEmpty`] when the directory is not
+/// empty.
+pub async fn restore(restore: Restore) -> Result<BackupInfo, Error> {
+    let refused = |detail: String| Error::Backup { path: restore.file.clone(), detail };
+    let path = restore.file.clone();
+    let opened = blocking(move || BackupFile::open(&path)).await;
+    let backup = Arc::new(opened.map_err(|error| refused(error.to_string()))?);
+    let incarnation = incarnation_of(&restore.cluster);
+    if backup.info().incarnation == incarnation {
+        let name = &restore.cluster;
+        return Err(refused(format!("it is of a cluster named '{name}': the new one needs another name")));
+    }
+    begin(&restore.dir).map_err(|e| match e.kind() {
+        io::ErrorKind::DirectoryNotEmpty => Error::NotEmpty(restore.dir.clone()),
+        _ => Error::from_io(&restore.dir, e),
+    })?;
+    let disk = Disk::open(&restore.dir)?;
+    let restored = restore_group(&disk, &backup, CONTROL, &restore).await;
+    restored.map_err(|e| Error::from_io(&restore.dir, e))?;
+    disk.bootstrap(restore.node, incarnation).await?;
+    let dir = restore.dir.clone();
+    let closed = blocking(move || {
+        disk.committer.close();
+        disk.sync()?;
+        drop(disk);
+        complete(&dir)
+    });
+    closed.await.map_err(|e| Error::from_io(&restore.dir, e))?;
+    Ok(backup.info())
+}
+
+/// Whether a restore into `dir` was begun and not completed.
+pub(crate) fn is_incomplete(dir: &Path) -> bool {
+    marker(dir).exists()
+}
+
+fn marker(dir: &Path) -> PathBuf {
+    dir.join("restoring")
+}
+
+fn begin(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    if fs::read_dir(dir)?.next().is_some() {
+        return Err(io::ErrorKind::DirectoryNotEmpty.into());
+    }
+    fs::File::create(marker(dir))?.sync_all()?;
+    fs::File::open(dir)?.sync_all()
+}
+
+fn complete(dir: &Path) -> io::Result<()> {
+    fs::remove_file(marker(dir))?;
+    fs::File::open(dir)?.sync_all()
+}
+
+/// Makes the group what it would be on a node that had just installed a snapshot: the log begins above it.
+async fn restore_group(
+    disk: &Arc<Disk>,
+    backup: &Arc<BackupFile>,
+    group: u32,
+    restore: &Restore,
+) -> io::Result<()> {
+    let space = disk.state(group, GENERATION)?;
+    let (source, target) = (backup.clone(), space.clone());
+    let mut applied = blocking(move || ingest(source.snapshot(group)?, &target)).await?;
+    applied.generation = GENERATION;
+    applied.membership = membership(&applied, restore)?;
+    if group == CONTROL {
+        begin_again(disk, &space, restore.now).await?;
+    }
+    let (store, state, covered) = (disk.clone(), space.clone(), applied.clone());
+    blocking(move || write_snapshot(&store, group, state, &covered)).await?;
+    let Some(last) = applied.last else { return Err(io::Error::other("the backup is of an empty group")) };
+    let vote = VoteRecord { term: last.leader_id.term, node: restore.node, committed: false };
+    let record = applied.to_record()?;
+    let meta = &disk.meta;
+    disk.committer
+        .commit(true, |commit| {
+            commit.put(meta, Meta::State.key(group), record.encode_to_vec());
+            commit.put(meta, Meta::Purged.key(group), LogIdRecord::from(last).encode_to_vec());
+            commit.put(meta, Meta::Vote.key(group), vote.encode_to_vec());
+        })
+        .await
+}
+
+/// The new node alone.
+fn membership(applied: &Applied, restore: &Restore) -> io::Result<Membership> {
+    let voters = vec![BTreeSet::from([restore.node])];
+    let nodes = BTreeMap::from([(restore.node, BasicNode::new(&restore.address))]);
+    let membership = openraft::Membership::new(voters, nodes).map_err(io::Error::other)?;
+    Ok(StoredMembership::new(applied.last, membership))
+}
+
+async fn begin_again(disk: &Arc<Disk>, space: &Keyspace, now: Timestamp) -> io::Result<()> {
+    let view = StateView::of(disk, space.clone());
+    let effects = cluster::begin_again(&view, now).map_err(io::Error::other)?;
+    view.finish()?;
+    disk.committer
+        .commit(true, |commit| {
+            for write in effects.writes {
+                match write {
+                    Write::Put { key, value } => commit.put(space, key, value),
+                    Write::Delete { key } => commit.remove(space, key),
+                }
+            }
+        })
+        .await
+}
+
+/// What other nodes will be brought level with.
+fn write_snapshot(disk: &Arc<Disk>, group: u32, space: Keyspace, applied: &Applied) -> io::Result<()> {
+    let mut writer = SnapshotWriter::create(disk.dir(), group, applied)?;
+    for pair in StateView::of(disk, space).pairs(b"", None) {
+        let (key, value) = pair?;
+        writer.add(&key, &value)?;
+    }
+    writer.finish().map(drop)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
