@@ -76,7 +76,7 @@ impl Problems {
     }
 
     fn cluster_tls(&mut self, arguments: &ServiceArgs, role: ServiceRole) {
-        self.note("--cluster-tls", cluster_tls::read(arguments, role).map(drop));
+        self.note("--cluster-tls", cluster_tls::read(arguments.cluster_tls(), role).map(drop));
     }
 
     /// Binds every port once and lets go of it; all are held until the last is tried, so that two listeners on one port are

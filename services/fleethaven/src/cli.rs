@@ -1,7 +1,7 @@
 //! What a user types. Every flag can also be set in the environment, as `FLEETHAVEN_` and its name in capitals.
 //!
 //! - `process`, `front`, `cluster`: groups of options that commands share
-//! - `metastore`, `pki`: options of one command
+//! - `metastore`, `store`, `pki`: options of one command
 
 use std::path::PathBuf;
 
@@ -14,12 +14,14 @@ mod front;
 mod metastore;
 mod pki;
 mod process;
+mod store;
 
 pub(crate) use cluster::ServiceArgs;
 pub(crate) use front::{ListenerArgs, ServerArgs, SniCertificate};
 pub(crate) use metastore::MetastoreArgs;
 pub(crate) use pki::{CaArgs, InitArgs, IssueArgs, PkiCommand, ServerCertificateArgs};
 pub(crate) use process::{ProcessArgs, ScopeArgs};
+pub(crate) use store::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StoreCommand};
 
 /// The self-hosted AWS IoT Core.
 #[derive(Parser)]
@@ -33,7 +35,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run every service in one process with embedded storage.
     Dev(Box<DevArgs>),
-    /// Run a node of the metadata store.
+    /// Run a node of the metadata store, or operate the store.
     Metastore(Box<MetastoreArgs>),
     /// Make and rotate the certificates by which the processes of a cluster know each other.
     #[command(subcommand)]
@@ -54,7 +56,7 @@ impl Command {
     pub(crate) fn process(&self) -> Option<&ProcessArgs> {
         match self {
             Self::Dev(arguments) => Some(&arguments.process),
-            Self::Metastore(arguments) => Some(&arguments.process),
+            Self::Metastore(arguments) => arguments.operation.is_none().then_some(&arguments.process),
             Self::Pki(_) => None,
         }
     }

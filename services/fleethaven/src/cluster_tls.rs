@@ -1,5 +1,6 @@
 //! The certificate by which this process is known in its cluster, and its replacement while running.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ pub(crate) fn open(
     metrics: &Metrics,
     stopping: &Shutdown,
 ) -> Result<Arc<Tls>> {
-    let tls = read(arguments, role)?;
+    let tls = read(arguments.cluster_tls(), role)?;
     tell(&tls, metrics);
     // From here on SIGHUP no longer ends the process.
     let hangup = signal(SignalKind::hangup())?;
@@ -31,8 +32,8 @@ pub(crate) fn open(
 }
 
 /// Reads it once.
-pub(crate) fn read(arguments: &ServiceArgs, role: ServiceRole) -> Result<Arc<Tls>> {
-    let files = Files::in_folder(&arguments.cluster_tls);
+pub(crate) fn read(folder: &Path, role: ServiceRole) -> Result<Arc<Tls>> {
+    let files = Files::in_folder(folder);
     Tls::open(files, &[role]).context("--cluster-tls: `fleethaven pki issue` makes what is needed")
 }
 

@@ -4,6 +4,7 @@
 //! - [`cli`], [`config`]: what a user types, and what the settings file adds
 //! - [`process`]: the life of every long-running command around its services
 //! - [`dev`], [`metastore`]: one command each: start, ready, drain
+//! - [`operate`]: backups, restores and changes of the metadata store's nodes
 //! - [`pki`]: the certificates of a cluster's processes; [`cluster_tls`]: using them
 //! - [`wiring`]: how the services are put together; the same crates a cluster runs
 //! - [`front`]: the sockets that devices and API users connect to
@@ -29,6 +30,7 @@ mod https;
 mod idle;
 mod metastore;
 mod metrics;
+mod operate;
 mod pki;
 mod process;
 mod quic;
@@ -65,9 +67,10 @@ fn run(command: Command, settings: config::Settings) -> Result<()> {
     }
     match command {
         Command::Dev(arguments) => process::main(&arguments.process.clone(), dev::run(*arguments, settings)),
-        Command::Metastore(arguments) => {
-            process::main(&arguments.process.clone(), metastore::run(*arguments))
-        }
+        Command::Metastore(mut arguments) => match arguments.operation.take() {
+            Some(operation) => process::brief(operate::run(operation)),
+            None => process::main(&arguments.process.clone(), metastore::run(*arguments)),
+        },
         Command::Pki(command) => pki::main(&command),
     }
 }

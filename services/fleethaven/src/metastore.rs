@@ -48,20 +48,21 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
     let data = DataDir::open(&arguments.data_dir)?;
     let node = arguments.node().map_err(anyhow::Error::msg)?;
     let cluster = tls.identity().cluster().to_owned();
+    let store = arguments.store.clone().unwrap_or_else(|| cluster.clone());
     let dialled = tls.clone();
     let channel = move |address: &str| dialled.channel(address, ServiceRole::Metastore);
-    let peers = GrpcPeers::new(&cluster, Box::new(channel)).context("the cluster's name cannot be sent")?;
+    let peers = GrpcPeers::new(&store, Box::new(channel)).context("the store's name cannot be sent")?;
     let config = Config {
         node,
-        cluster: cluster.clone(),
+        cluster: store.clone(),
         start: start(&arguments),
         ..Config::new(data.path("metastore"), clock::now, Limits::of(arguments.profile))
     };
     let opened = Metastore::open(config, Arc::new(peers)).await;
     let metastore = opened.context("cannot open the metadata store")?;
     let routes = server::service(metastore.clone());
-    let routes = raft::server::add_service(routes, &cluster, metastore.clone())
-        .context("the cluster's name cannot be sent")?;
+    let routes = raft::server::add_service(routes, &store, metastore.clone())
+        .context("the store's name cannot be sent")?;
     let routes = membership::add_service(routes, metastore.clone());
     let routes = admin::add_service(routes, metastore.clone());
     let mut stopping = process.stopping.clone();

@@ -22,13 +22,24 @@ pub(crate) fn main(arguments: &ProcessArgs, run: impl Future<Output = Result<()>
         log.format = format.parse()?;
     }
     logs::init(&log)?;
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
-        bail!("a crypto provider was installed before");
-    }
+    use_aws_lc()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(run);
     runtime.shutdown_timeout(Duration::from_secs(2));
     outcome
+}
+
+/// Runs a command that does one thing and ends; its errors are its log.
+pub(crate) fn brief(run: impl Future<Output = Result<()>>) -> Result<()> {
+    use_aws_lc()?;
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run)
+}
+
+fn use_aws_lc() -> Result<()> {
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        bail!("a crypto provider was installed before");
+    }
+    Ok(())
 }
 
 /// A process that runs.

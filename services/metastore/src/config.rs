@@ -27,7 +27,7 @@ pub struct Config {
     pub dir: PathBuf,
     /// Raft node id. A node whose disk lost data must come back under a new id.
     pub node: u64,
-    /// Name of the cluster, the same on all its nodes and no other cluster's: revisions of one say nothing about another. A
+    /// Name of the store, the same on all its nodes and no other store's: revisions of one say nothing about another. A
     /// restored backup gets a new one. Empty: a name of its own, for a node that stays alone.
     pub cluster: String,
     /// What to do when the directory is empty.

@@ -30,7 +30,7 @@ pub enum Error {
         found: u64,
     },
     /// The directory belongs to a node of another cluster.
-    #[error("{dir} holds the data of a cluster that is not named '{cluster}'")]
+    #[error("{dir} holds the data of a store that is not named '{cluster}'")]
     OtherCluster {
         /// The data directory.
         dir: PathBuf,

@@ -58,4 +58,4 @@ pub use config::{Config, Start};
 pub use error::Error;
 pub use metastore::Metastore;
 pub use network::NoPeers;
-pub use restore::{Restore, restore};
+pub use restore::{Restore, inspect, restore};

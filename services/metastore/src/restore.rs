@@ -1,6 +1,6 @@
 //! Restoring a backup into an empty directory: the first node of a new cluster with the data of the old one.
 //!
-//! The new cluster has a name of its own, hence another incarnation: whoever watched the old one starts afresh. Nobody is a
+//! The new store has a name of its own, hence another incarnation: whoever watched the old one starts afresh. Nobody is a
 //! member of it, and what is counted (incarnations of processes, epochs of slots) goes on above all that the old one can
 //! have counted since, so that a session store that remembers the old one refuses nothing. Other nodes join it, and get the
 //! data by snapshot.
@@ -50,6 +50,16 @@ pub struct Restore {
     pub now: Timestamp,
 }
 
+/// What a backup holds, once the whole of it was found right.
+///
+/// # Errors
+/// [`Error::Backup`] when it is damaged.
+pub fn inspect(file: &Path) -> Result<BackupInfo, Error> {
+    let opened = BackupFile::open(file);
+    let refused = |error: io::Error| Error::Backup { path: file.to_owned(), detail: error.to_string() };
+    opened.map(|backup| backup.info()).map_err(refused)
+}
+
 /// Restores a backup; the node can be started on return. Nothing is written unless the whole backup is right.
 ///
 /// # Errors
@@ -63,7 +73,7 @@ pub async fn restore(restore: Restore) -> Result<BackupInfo, Error> {
     let incarnation = incarnation_of(&restore.cluster);
     if backup.info().incarnation == incarnation {
         let name = &restore.cluster;
-        return Err(refused(format!("it is of a cluster named '{name}': the new one needs another name")));
+        return Err(refused(format!("it is of a store named '{name}': the new one needs another name")));
     }
     begin(&restore.dir).map_err(|e| match e.kind() {
         io::ErrorKind::DirectoryNotEmpty => Error::NotEmpty(restore.dir.clone()),

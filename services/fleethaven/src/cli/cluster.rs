@@ -1,7 +1,7 @@
 //! What the processes of a cluster take.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
@@ -15,8 +15,15 @@ pub(crate) struct ServiceArgs {
 
     /// A folder with the certificate of this process (`tls.crt`, `tls.key`) and the CAs that it trusts (`ca.crt`), as
     /// `fleethaven pki issue` makes it. Taken up anew when the files change.
-    #[arg(long, value_name = "DIR", env = "FLEETHAVEN_CLUSTER_TLS")]
-    pub(crate) cluster_tls: PathBuf,
+    #[arg(long, value_name = "DIR", env = "FLEETHAVEN_CLUSTER_TLS", required = true)]
+    cluster_tls: Option<PathBuf>,
+}
+
+impl ServiceArgs {
+    /// The folder with the certificate. Without one there is no service: `clap` asks for it wherever it runs.
+    pub(crate) fn cluster_tls(&self) -> &Path {
+        self.cluster_tls.as_deref().unwrap_or(Path::new(""))
+    }
 }
 
 /// A node of the metadata store.

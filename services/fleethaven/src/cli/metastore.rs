@@ -8,10 +8,16 @@ use fleethaven_types::Profile;
 
 use super::cluster::{NodeAddress, ServiceArgs};
 use super::process::ProcessArgs;
+use super::store::StoreCommand;
 
 /// Arguments of `fleethaven metastore`.
 #[derive(Args, Clone)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct MetastoreArgs {
+    /// What to do with the store instead of running a node of it.
+    #[command(subcommand)]
+    pub(crate) operation: Option<StoreCommand>,
+
     #[command(flatten)]
     pub(crate) process: ProcessArgs,
 
@@ -32,6 +38,11 @@ pub(crate) struct MetastoreArgs {
     #[arg(long, value_name = "ID=HOST:PORT", env = "FLEETHAVEN_PEER", value_delimiter = ',')]
     pub(crate) peer: Vec<NodeAddress>,
 
+    /// The store's name, the same on all its nodes: the cluster's unless given. A store that was restored from a backup has
+    /// another name than the one that was backed up, so that the nodes of both never take each other for their own.
+    #[arg(long, value_name = "NAME", env = "FLEETHAVEN_STORE")]
+    pub(crate) store: Option<String>,
+
     /// Wait, with an empty data directory, until the store's leader adds this node.
     #[arg(long, env = "FLEETHAVEN_JOIN", conflicts_with = "peer")]
     pub(crate) join: bool,
@@ -44,6 +55,9 @@ pub(crate) struct MetastoreArgs {
 impl MetastoreArgs {
     /// What cannot work is refused at start, with the fix.
     pub(crate) fn check(&self) -> Result<(), String> {
+        if self.operation.is_some() {
+            return Ok(());
+        }
         let node = self.node()?;
         if !self.peer.is_empty() && !self.peer.iter().any(|peer| peer.node == node) {
             return Err(format!("node {node} is not among the nodes of --peer: add it, or set --node-id"));
@@ -96,6 +110,27 @@ mod tests {
         assert!(arguments("--node-id 0").check().unwrap_err().contains("from 1"));
         assert!(arguments("--node-id 1 --peer 1=a:1,1=b:1").check().unwrap_err().contains("twice"));
         assert!(arguments("--node-id 9 --join").check().is_ok());
+    }
+
+    #[test]
+    fn operations_need_no_more_than_they_take() {
+        let operation = |line: &str| {
+            let Command::Metastore(arguments) = parsed(&format!("metastore {line}")) else {
+                panic!("another command")
+            };
+            assert!(arguments.check().is_ok());
+            arguments.operation.unwrap()
+        };
+        let reach = "--metastore a:1,b:1 --cluster-tls op";
+        let StoreCommand::Status(asked) = operation(&format!("status {reach}")) else {
+            panic!("another operation")
+        };
+        assert_eq!(asked.metastore, ["a:1", "b:1"]);
+        assert!(matches!(operation(&format!("backup {reach} --file f")), StoreCommand::Backup(_)));
+        let restore = "restore --file f --data-dir d --address a:1 --store s";
+        assert!(matches!(operation(restore), StoreCommand::Restore(_)));
+        let replace = format!("members replace {reach} --old 1 --node-id 4 --address d:1");
+        assert!(matches!(operation(&replace), StoreCommand::Members(_)));
     }
 
     #[test]

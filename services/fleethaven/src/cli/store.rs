@@ -1,0 +1,128 @@
+//! `fleethaven metastore status|backup|restore|members`: operating the metadata store.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// What is done to a metadata store.
+#[derive(Subcommand, Clone)]
+pub(crate) enum StoreCommand {
+    /// Tell how each node stands: one line of JSON for each.
+    Status(ReachArgs),
+    /// Write everything that the store holds into one file, while it runs.
+    Backup(BackupArgs),
+    /// Make the first node of a new store of a backup. Start it, and then others with --join; add them with `members add`.
+    Restore(RestoreArgs),
+    /// Change which nodes the store has.
+    #[command(subcommand)]
+    Members(MembersCommand),
+}
+
+/// How the store is reached.
+#[derive(Args, Clone)]
+pub(crate) struct ReachArgs {
+    /// Nodes of the store; those that they name are asked, too. May be repeated.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "FLEETHAVEN_METASTORE",
+        value_delimiter = ',',
+        required = true
+    )]
+    pub(crate) metastore: Vec<String>,
+
+    /// A folder with a certificate of role operator, as `fleethaven pki issue --role operator` makes it.
+    #[arg(long, value_name = "DIR", env = "FLEETHAVEN_CLUSTER_TLS")]
+    pub(crate) cluster_tls: PathBuf,
+}
+
+/// Arguments of `backup`.
+#[derive(Args, Clone)]
+pub(crate) struct BackupArgs {
+    #[command(flatten)]
+    pub(crate) reach: ReachArgs,
+
+    /// The file; an older one is replaced when the new one is whole.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// Arguments of `restore`.
+#[derive(Args, Clone)]
+pub(crate) struct RestoreArgs {
+    /// The backup.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// The new node's data directory; nothing may be kept in it yet.
+    #[arg(long, value_name = "DIR", env = "FLEETHAVEN_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+
+    /// The new node's number, from 1.
+    #[arg(long, value_name = "ID", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) node_id: u64,
+
+    /// Where other nodes will reach it.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) address: String,
+
+    /// The new store's name, another one than the old store's: its nodes are started with the same `--store`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) store: String,
+}
+
+/// Changes of the nodes; answered when they are in force.
+#[derive(Subcommand, Clone)]
+pub(crate) enum MembersCommand {
+    /// Add a node that was started with --join; it votes when it is level.
+    Add(AddArgs),
+    /// Take a node out, whether it is alive or not.
+    Remove(RemoveArgs),
+    /// Put a node that was started with --join in the place of another one, in one change.
+    Replace(ReplaceArgs),
+}
+
+/// Arguments of `members add`.
+#[derive(Args, Clone)]
+pub(crate) struct AddArgs {
+    #[command(flatten)]
+    pub(crate) reach: ReachArgs,
+
+    /// Its number.
+    #[arg(long, value_name = "ID")]
+    pub(crate) node_id: u64,
+
+    /// Where the others reach it.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) address: String,
+}
+
+/// Arguments of `members remove`.
+#[derive(Args, Clone)]
+pub(crate) struct RemoveArgs {
+    #[command(flatten)]
+    pub(crate) reach: ReachArgs,
+
+    /// Its number.
+    #[arg(long, value_name = "ID")]
+    pub(crate) node_id: u64,
+}
+
+/// Arguments of `members replace`.
+#[derive(Args, Clone)]
+pub(crate) struct ReplaceArgs {
+    #[command(flatten)]
+    pub(crate) reach: ReachArgs,
+
+    /// The number of the one that goes.
+    #[arg(long, value_name = "ID")]
+    pub(crate) old: u64,
+
+    /// The number of the one that comes.
+    #[arg(long, value_name = "ID")]
+    pub(crate) node_id: u64,
+
+    /// Where the others reach that one.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) address: String,
+}

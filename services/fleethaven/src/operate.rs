@@ -1,0 +1,262 @@
+//! Operating the metadata store from outside: what `fleethaven metastore status|backup|restore|members` does.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use fleethaven_daemon::clock;
+use fleethaven_fabric::Admin;
+use fleethaven_fabric::admin::{BackupInfo, NodeRole, Status};
+use fleethaven_fabric_grpc::admin::AdminClient;
+use fleethaven_fabric_grpc::tls::Tls;
+use fleethaven_metastore::{Restore, inspect, restore};
+use fleethaven_pki::ServiceRole;
+use futures_util::TryStreamExt;
+use serde::Serialize;
+use tokio::io::AsyncWriteExt;
+
+use crate::cli::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StoreCommand};
+use crate::cluster_tls;
+use crate::data_dir::DataDir;
+use crate::process::print_line;
+
+/// How long a node may take to tell how it stands.
+const STATUS_WITHIN: Duration = Duration::from_secs(5);
+
+/// What was done, or how a node stands: a line of JSON.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Line {
+    Standing {
+        address: String,
+        node_id: u64,
+        role: &'static str,
+        leader: Option<u64>,
+        term: u64,
+        last: u64,
+        committed: u64,
+        applied: u64,
+        snapshot: u64,
+        in_quorum: bool,
+        disk_bytes: u64,
+        nodes: Vec<Node>,
+    },
+    Silent {
+        address: String,
+        error: String,
+    },
+    Backup {
+        file: PathBuf,
+        bytes: u64,
+        made_at: u64,
+        revisions: Vec<u64>,
+    },
+    Restored {
+        data_dir: PathBuf,
+        node_id: u64,
+        store: String,
+        made_at: u64,
+        revisions: Vec<u64>,
+    },
+    Members {
+        nodes: Vec<Node>,
+    },
+}
+
+#[derive(Serialize)]
+struct Node {
+    node_id: u64,
+    address: String,
+    votes: bool,
+    /// Entries behind the leader; only the leader tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag: Option<u64>,
+}
+
+/// Carries out the command.
+pub(crate) async fn run(command: StoreCommand) -> Result<()> {
+    match command {
+        StoreCommand::Status(reach) => status(&reach).await,
+        StoreCommand::Backup(arguments) => backup(&arguments).await,
+        StoreCommand::Restore(arguments) => restored(&arguments).await,
+        StoreCommand::Members(command) => members(&command).await,
+    }
+}
+
+/// The store, as an operator reaches it.
+struct Store {
+    tls: Arc<Tls>,
+    given: Vec<String>,
+}
+
+impl Store {
+    fn open(reach: &ReachArgs) -> Result<Self> {
+        let tls = cluster_tls::read(&reach.cluster_tls, ServiceRole::Operator)?;
+        Ok(Self { tls, given: reach.metastore.clone() })
+    }
+
+    fn client(&self, address: &str) -> Result<AdminClient> {
+        let channel = self.tls.channel(address, ServiceRole::Metastore).map_err(anyhow::Error::msg)?;
+        Ok(AdminClient::new(channel))
+    }
+
+    async fn ask(&self, address: &str) -> Result<Status> {
+        let client = self.client(address)?;
+        let answer = tokio::time::timeout(STATUS_WITHIN, client.status()).await;
+        Ok(answer.context("it does not answer")??)
+    }
+
+    /// Every node that is given or that one of these names, and how it stands.
+    async fn standing(&self) -> Vec<(String, Result<Status>)> {
+        let mut known: BTreeSet<String> = self.given.iter().cloned().collect();
+        let mut waiting = self.given.clone();
+        let mut standing = Vec::new();
+        while let Some(address) = waiting.pop() {
+            let status = self.ask(&address).await;
+            let named = status.iter().flat_map(|status| &status.nodes).map(|node| &node.address);
+            for other in named.filter(|other| !other.is_empty()) {
+                if known.insert(other.clone()) {
+                    waiting.push(other.clone());
+                }
+            }
+            standing.push((address, status));
+        }
+        standing.sort_by(|one, other| one.0.cmp(&other.0));
+        standing
+    }
+
+    /// The node that leads.
+    async fn leader(&self) -> Result<AdminClient> {
+        let mut reasons = Vec::new();
+        for (address, status) in self.standing().await {
+            match status {
+                Ok(status) if status.role == NodeRole::Leader && status.confirmed => {
+                    return self.client(&address);
+                }
+                Ok(_) => reasons.push(format!("{address} does not lead")),
+                Err(error) => reasons.push(format!("{address}: {error:#}")),
+            }
+        }
+        bail!("no node of the metadata store leads that can be reached: {}", reasons.join("; "))
+    }
+}
+
+fn nodes(status: &Status) -> Vec<Node> {
+    let nodes = status.nodes.iter().map(|node| Node {
+        node_id: node.node,
+        address: node.address.clone(),
+        votes: node.votes,
+        lag: status.lag(node.node),
+    });
+    nodes.collect()
+}
+
+fn line(address: String, status: Result<Status>) -> Line {
+    let status = match status {
+        Ok(status) => status,
+        Err(error) => return Line::Silent { address, error: format!("{error:#}") },
+    };
+    let role = match status.role {
+        NodeRole::Leader => "leader",
+        NodeRole::Follower => "follower",
+        NodeRole::Candidate => "candidate",
+        NodeRole::Learner => "learner",
+    };
+    Line::Standing {
+        address,
+        node_id: status.node,
+        role,
+        leader: status.leader,
+        term: status.term,
+        last: status.last,
+        committed: status.committed,
+        applied: status.applied,
+        snapshot: status.snapshot,
+        in_quorum: status.confirmed,
+        disk_bytes: status.disk_bytes,
+        nodes: nodes(&status),
+    }
+}
+
+async fn status(reach: &ReachArgs) -> Result<()> {
+    let standing = Store::open(reach)?.standing().await;
+    let answered = standing.iter().any(|(_, status)| status.is_ok());
+    for (address, status) in standing {
+        print_line(&line(address, status))?;
+    }
+    match answered {
+        true => Ok(()),
+        false => bail!("no node of the metadata store answers"),
+    }
+}
+
+async fn backup(arguments: &BackupArgs) -> Result<()> {
+    let leader = Store::open(&arguments.reach)?.leader().await?;
+    let unfinished = arguments.file.with_added_extension("unfinished");
+    let bytes = download(&leader, &unfinished).await?;
+    // Nobody should find out on the day when it is needed.
+    let read = unfinished.clone();
+    let info = tokio::task::spawn_blocking(move || inspect(&read)).await?;
+    let BackupInfo { revisions, made_at, .. } = info.context("what arrived is no whole backup")?;
+    let file = &arguments.file;
+    std::fs::rename(&unfinished, file).with_context(|| format!("cannot write {}", file.display()))?;
+    print_line(&Line::Backup { file: file.clone(), bytes, made_at, revisions })
+}
+
+/// Keeps what the node sends, durably and for its owner only; how much it was.
+async fn download(node: &AdminClient, path: &Path) -> Result<u64> {
+    let failed = || format!("cannot write {}", path.display());
+    let mut pieces = node.backup().await?;
+    let mut options = tokio::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(path).await.with_context(failed)?;
+    let mut bytes = 0;
+    while let Some(piece) = pieces.try_next().await.context("the backup broke off")? {
+        file.write_all(&piece).await.with_context(failed)?;
+        bytes += piece.len() as u64;
+    }
+    file.sync_all().await.with_context(failed)?;
+    Ok(bytes)
+}
+
+async fn restored(arguments: &RestoreArgs) -> Result<()> {
+    let data = DataDir::open(&arguments.data_dir)?;
+    let restored = restore(Restore {
+        file: arguments.file.clone(),
+        dir: data.path("metastore"),
+        node: arguments.node_id,
+        address: arguments.address.clone(),
+        cluster: arguments.store.clone(),
+        now: clock::now(),
+    });
+    let BackupInfo { revisions, made_at, .. } = restored.await?;
+    print_line(&Line::Restored {
+        data_dir: arguments.data_dir.clone(),
+        node_id: arguments.node_id,
+        store: arguments.store.clone(),
+        made_at,
+        revisions,
+    })
+}
+
+async fn members(command: &MembersCommand) -> Result<()> {
+    let reach = match command {
+        MembersCommand::Add(arguments) => &arguments.reach,
+        MembersCommand::Remove(arguments) => &arguments.reach,
+        MembersCommand::Replace(arguments) => &arguments.reach,
+    };
+    let store = Store::open(reach)?;
+    let leader = store.leader().await?;
+    match command {
+        MembersCommand::Add(arguments) => {
+            leader.add_node(arguments.node_id, arguments.address.clone()).await?
+        }
+        MembersCommand::Remove(arguments) => leader.remove_node(arguments.node_id).await?,
+        MembersCommand::Replace(arguments) => {
+            leader.replace_node(arguments.old, arguments.node_id, arguments.address.clone()).await?;
+        }
+    }
+    print_line(&Line::Members { nodes: nodes(&leader.status().await?) })
+}

@@ -1,0 +1,107 @@
+"""Operating the metadata store: how its nodes stand, which ones it has, a backup, and a new store made of it."""
+
+import json
+import stat
+import subprocess
+
+import pytest
+
+from cluster import Cluster, Process, free_port
+from instance import START_SECONDS, binary, eventually
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster.start()
+    cluster.close()
+
+
+@pytest.fixture(scope="module")
+def operator(cluster):
+    """Runs `fleethaven metastore …` with an operator's certificate; what it printed, a line each."""
+    folder = cluster.issue("ops", "operator")
+
+    def run(*arguments: object, reach: bool = True) -> list[dict]:
+        known = ["--metastore", ",".join(cluster.metastore_addresses), "--cluster-tls", str(folder)] if reach else []
+        command = [str(binary()), "metastore", *map(str, arguments), *known]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip())
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    return run
+
+
+def voters(lines: list[dict]) -> set[int]:
+    return {node["node_id"] for node in lines[0]["nodes"] if node["votes"]}
+
+
+def metastore(cluster: Cluster, node: int, *arguments: str) -> Process:
+    address = f"127.0.0.1:{free_port()}"
+    name = f"metastore-{node}"
+    common = ["--node-id", str(node), "--listen", address, "--data-dir", cluster.data(name)]
+    return cluster.add(name, "metastore", [*common, *arguments])
+
+
+def test_status_tells_of_every_node_also_of_one_that_is_down(cluster, operator):
+    lines = operator("status")
+    assert [line["address"] for line in lines] == sorted(cluster.metastore_addresses)
+    (leader,) = [line for line in lines if line["role"] == "leader"]
+    assert all(line["leader"] == leader["node_id"] and line["in_quorum"] for line in lines)
+    assert leader["committed"] <= leader["last"] and leader["disk_bytes"] > 0
+    dead = next(p for p in cluster.metastores if p.ready["node_id"] != leader["node_id"])
+    dead.kill()
+    (silent,) = [line for line in operator("status") if "error" in line]
+    assert silent["address"] == cluster.metastore_addresses[dead.ready["node_id"] - 1]
+    dead.start()
+    eventually(lambda: all("error" not in line for line in operator("status")), "all answer", START_SECONDS)
+
+
+def test_a_node_is_added_takes_the_place_of_another_and_goes(cluster, operator):
+    four = metastore(cluster, 4, "--join")
+    added = operator("members", "add", "--node-id", 4, "--address", four.ready["listen"])
+    assert voters(added) == {1, 2, 3, 4}
+    five = metastore(cluster, 5, "--join")
+    replaced = operator("members", "replace", "--old", 4, "--node-id", 5, "--address", five.ready["listen"])
+    assert voters(replaced) == {1, 2, 3, 5}
+    four.kill()
+    assert voters(operator("members", "remove", "--node-id", 5)) == {1, 2, 3}
+    five.kill()
+    with pytest.raises(RuntimeError, match="there is no node 9 that votes"):
+        operator("members", "replace", "--old", 9, "--node-id", 4, "--address", "127.0.0.1:1")
+
+
+def test_a_backup_is_restored_into_a_new_store(cluster, operator, tmp_path):
+    file = tmp_path / "backup"
+    (made,) = operator("backup", "--file", file)
+    assert made["bytes"] == file.stat().st_size and made["revisions"][0] > 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+    address, data = f"127.0.0.1:{free_port()}", tmp_path / "restored"
+    restore = ["restore", "--data-dir", data, "--node-id", 11, "--address", address]
+    broken = tmp_path / "broken"
+    contents = bytearray(file.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    broken.write_bytes(contents)
+    with pytest.raises(RuntimeError, match="its checksum is wrong"):
+        operator(*restore, "--file", broken, "--store", "second", reach=False)
+    with pytest.raises(RuntimeError, match="needs another name"):
+        operator(*restore, "--file", file, "--store", "local", reach=False)
+    (restored,) = operator(*restore, "--file", file, "--store", "second", reach=False)
+    assert restored["revisions"] == made["revisions"]
+    with pytest.raises(RuntimeError, match="is not empty"):
+        operator(*restore, "--file", file, "--store", "second", reach=False)
+
+    arguments = ["--node-id", "11", "--listen", address, "--data-dir", str(data), "--store", "second"]
+    node = cluster.add("metastore-11", "metastore", arguments)
+    eventually(node.is_ready, "the restored store serves", START_SECONDS)
+    assert node.metric("fleethaven_metastore_applied_index") > made["revisions"][0]
+    node.kill()
+
+
+def test_an_operation_needs_an_operators_certificate(cluster, tmp_path):
+    folder = cluster.issue("gateway-1", "gateway")
+    command = ["metastore", "status", "--metastore", cluster.metastore_addresses[0], "--cluster-tls", str(folder)]
+    done = subprocess.run([str(binary()), *command], capture_output=True, text=True, timeout=START_SECONDS)
+    assert done.returncode == 1 and "not for role operator" in done.stderr
