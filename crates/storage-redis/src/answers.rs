@@ -4,7 +4,8 @@ use std::num::NonZeroU16;
 
 use fleethaven_storage::record::WillRow;
 use fleethaven_storage::{
-    Appended, Claimed, ClaimedShares, EntryId, Error, PreviousOwner, QueuedMessage, SessionId, StoredWill,
+    Appended, Claimed, ClaimedShares, DueWill, EntryId, Error, PreviousOwner, QueuedMessage, SessionId,
+    StoredWill,
 };
 use redis::Value;
 
@@ -154,14 +155,16 @@ fn previous(value: Value) -> Result<Option<PreviousOwner>, Error> {
     let Some(token) = values.next() else { return Ok(None) };
     let token = reply::token(token)?;
     let mut next = || reply::next(&mut values);
-    let (address, row, version_number) =
-        (reply::number(next()?)?, reply::bytes(next()?)?, reply::number(next()?)?);
-    let will = if row.is_empty() { None } else { Some(will(&row)?) };
+    let (address, number, row) = (reply::number(next()?)?, next()?, reply::bytes(next()?)?);
+    let version_number = reply::number(next()?)?;
+    let will = if row.is_empty() { None } else { Some(will(number, &row)?) };
     Ok(Some(PreviousOwner { token, address, will, version_number }))
 }
 
-/// A stored will.
-pub(crate) fn will(row: &[u8]) -> Result<StoredWill, Error> {
+/// A will that waits, under its number.
+pub(crate) fn will(number: Value, row: &[u8]) -> Result<DueWill, Error> {
+    let session = SessionId(reply::number(number)?);
     let row: WillRow = reply::decode(row)?;
-    StoredWill::try_from(row).map_err(|error| reply::malformed(&error.to_string()))
+    let will = StoredWill::try_from(row).map_err(|error| reply::malformed(&error.to_string()))?;
+    Ok(DueWill { session, message: will.message })
 }

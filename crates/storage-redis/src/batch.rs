@@ -1,144 +1,53 @@
-//! One batch of a lane: requests turned into calls, one for each partition, and replies turned into completions.
+//! One batch of a lane: requests turned into what is asked of partitions, and answers turned into completions, in as many rounds
+//! as the slowest of them needs.
 
-use std::sync::Arc;
-
-use fleethaven_storage::record::{MessageRow, RuleRow, SubscriptionRow, WillRow, encode, message_cost};
+use fleethaven_storage::record::{SubscriptionRow, WillRow, encode};
+use fleethaven_storage::request::TAKEN_OVER_WILL_WAITS;
 use fleethaven_storage::{
-    Append, Appended, Claim, Claimed, ClaimedShares, Completion, ConnectionEnd, DurablePublish, EntryId,
-    Error, Fence, OwnerToken, PreviousOwner, QueuedMessage, Request, RetainedChange, SessionId, Subscription,
-    Ticket,
+    Claim, Completion, ConnectionEnd, EntryId, Error, Fence, GroupId, OpenGroup, OwnerToken, Request,
+    SessionId, Subscription, Ticket,
 };
-use fleethaven_types::{Message, QoS};
-use redis::Value;
-use rustc_hash::FxHashMap;
 
-use crate::client::{Batch, Replies};
-use crate::delivery::DeliveryRow;
-use crate::depth::Depth;
+use crate::answers::{claimed, done, queue_read, shares};
 use crate::keys::{self, Keys};
-use crate::not_built::{is_refused, no_exactly_once, no_groups};
-use crate::options::Options;
-use crate::script::{Call, Op, Place};
-use crate::{Stats, reply};
+use crate::publish::{Next, Publishing};
+use crate::reply;
+use crate::round::{Answers, Round, entries, owned, owner};
+use crate::script::{Op, Place};
+
+/// What a claim may need: numbers that nothing ever had, for a new session and for a will.
+pub(crate) type Numbers = [u64; 2];
 
 /// A read answers at most so many entries and bytes, so that it does not hold up Redis.
 const READ_ENTRIES: usize = 16_384;
 const READ_BYTES: usize = 16 << 20;
 
 /// What must be known of a request to complete it.
-enum Pending {
+pub(crate) enum Pending {
     Claim(Ticket, Place),
     Done(Ticket, Place),
     /// Done when all partitions say so.
     All(Ticket, Vec<Place>),
     Read(Ticket, Place),
     Publish(Box<Publishing>),
-    /// It needs nothing of Redis.
-    Answered(Completion),
+    /// A group that all partitions are to know before it is there.
+    Opening(Box<OpenGroup>, GroupId, Vec<Place>),
+    Opened(Ticket, GroupId, Place),
+    Shares(Ticket, GroupId, Place),
+    /// Partitions with the indexes of the queues that each tells of.
+    Tails(Ticket, Vec<(SessionId, EntryId)>, Vec<(Place, Vec<usize>)>),
 }
 
-struct Publishing {
-    ticket: Ticket,
-    message: Arc<Message>,
-    queues: Vec<(Append, Outcome)>,
-    retained: Option<Place>,
-    rule: Option<Place>,
-    /// What each partition says of the topic slot's fence.
-    guards: Vec<Place>,
-}
-
-/// What becomes of an append.
-enum Outcome {
-    At(Place),
-    Known(Appended),
-}
-
-/// Requests on their way.
-pub(crate) struct Building<'a> {
-    options: &'a Options,
-    keys: &'a Keys,
-    batch: Batch,
-    by_partition: FxHashMap<u8, usize>,
-    /// The fence that guards what is pushed next to a partition.
-    guards: FxHashMap<u8, (Option<Fence>, Place)>,
-    pending: Vec<Pending>,
-}
-
-impl<'a> Building<'a> {
-    pub(crate) fn new(options: &'a Options, keys: &'a Keys) -> Self {
-        Self {
-            options,
-            keys,
-            batch: Batch::default(),
-            by_partition: FxHashMap::default(),
-            guards: FxHashMap::default(),
-            pending: Vec::new(),
-        }
-    }
-
-    /// Whether it should go out before more is added.
-    pub(crate) fn is_full(&self) -> bool {
-        self.pending.len() >= self.options.batch_requests
-            || self.batch.calls.iter().map(Call::bytes).sum::<usize>() >= self.options.batch_bytes
-    }
-
-    /// Adds a request other than a claim or a read of retained messages.
-    pub(crate) fn add(&mut self, request: Request) {
-        if is_refused(&request) {
-            let refused = request.refuse(&no_exactly_once());
-            return self.pending.extend(refused.map(Pending::Answered));
-        }
-        match request {
-            Request::Subscribe { ticket, session, token, subscriptions } => {
-                self.subscribe(ticket, (session, token), &subscriptions);
-            }
-            Request::Unsubscribe { ticket, session, token, filters } => {
-                let (id, token) = (session.0.to_string(), owner(token));
-                let mut arguments = vec![id.as_bytes(), token.as_bytes()];
-                arguments.extend(filters.iter().map(|filter| filter.as_bytes()));
-                let place = self.push(Keys::of_session(session.0), Op::Unsubscribe, &arguments);
-                self.batch.durable = true;
-                self.pending.push(Pending::Done(ticket, place));
-            }
-            Request::Publish(publish) => self.publish(*publish),
-            Request::Trim { session, token, entries } => self.trim((session, token), &entries),
-            Request::ReadQueue { ticket, session, token, after, max_entries, max_bytes } => {
-                let limits = (max_entries.min(READ_ENTRIES), max_bytes.min(READ_BYTES));
-                self.read(ticket, (session, token), after, limits);
-            }
-            Request::End(end) => self.end(&end),
-            Request::OpenGroup(open) => {
-                let (ticket, result) = (open.ticket, Err(no_groups()));
-                self.pending.push(Pending::Answered(Completion::GroupOpened { ticket, result }));
-            }
-            Request::ClaimShares { ticket, group, .. } => {
-                let result = Ok(ClaimedShares::default());
-                self.pending.push(Pending::Answered(Completion::SharesClaimed { ticket, group, result }));
-            }
-            Request::RaiseFence { ticket, slots } => self.raise(ticket, &slots),
-            // Sessions read their queues when they are resumed; lost pushes of live ones are not found yet.
-            Request::CompareTails { ticket, .. } => {
-                self.pending.push(Pending::Answered(Completion::Tails { ticket, result: Ok(Vec::new()) }));
-            }
-            // Refused above.
-            Request::Release { .. } | Request::ForgetReceived { .. } => {}
-            // Of a will that was never kept, and of a group that was never opened.
-            Request::WithdrawWill { .. }
-            | Request::CloseGroup { .. }
-            | Request::AcknowledgeShares { .. }
-            | Request::ReleaseShares { .. } => {}
-            // The lane deals with these two itself: one needs a number, the other several rounds.
-            Request::Claim(_) | Request::ReadRetained { .. } => {}
-        }
-    }
-
-    /// Adds a claim; a session that it begins gets the number `candidate`.
-    pub(crate) fn claim(&mut self, claim: &Claim, candidate: u64) {
+impl Pending {
+    /// Adds a claim.
+    pub(crate) fn claim(claim: &Claim, numbers: Numbers, round: &mut Round<'_>) -> Self {
         let client = keys::client(claim.scope, &claim.client_id);
-        let partition = self.keys.of_client(&client);
+        let partition = round.keys().of_client(&client);
         let will = claim.will.as_ref().map(|will| encode(&WillRow::from(will))).unwrap_or_default();
+        let delay = claim.will.as_ref().map_or(0, |will| will.delay);
+        let [session, kept] = numbers.map(|number| keys::session_id(number, partition).to_string());
         let flag = |flag: bool| if flag { "1" } else { "0" };
-        let place = self.push(
+        let place = round.push(
             partition,
             Op::Claim,
             &[
@@ -153,392 +62,266 @@ impl<'a> Building<'a> {
                 claim.queue_bounds.bytes.to_string().as_bytes(),
                 claim.queue_bounds.secs.map(|secs| secs.to_string()).unwrap_or_default().as_bytes(),
                 &will,
+                delay.to_string().as_bytes(),
                 claim.principal.as_deref().unwrap_or_default().as_bytes(),
                 claim.now.as_millis().to_string().as_bytes(),
-                keys::session_id(candidate, partition).to_string().as_bytes(),
+                session.as_bytes(),
+                kept.as_bytes(),
+                TAKEN_OVER_WILL_WAITS.as_millis().to_string().as_bytes(),
             ],
         );
-        self.batch.durable = true;
-        self.pending.push(Pending::Claim(claim.ticket, place));
+        round.must_last();
+        Self::Claim(claim.ticket, place)
     }
 
-    fn end(&mut self, end: &ConnectionEnd) {
-        let (generation, number) = keys::parts(end.sent);
-        let words = [
-            end.session.0.to_string(),
-            owner(end.token),
-            end.session_expiry.to_string(),
-            generation.to_string(),
-            number.to_string(),
-            end.now.as_millis().to_string(),
-        ];
-        let arguments = words.each_ref().map(|word| word.as_bytes());
-        let place = self.push(Keys::of_session(end.session.0), Op::End, &arguments);
-        self.batch.durable = true;
-        self.pending.push(Pending::Done(end.ticket, place));
+    /// Begins to open a group, which gets the number `candidate`.
+    pub(crate) fn open(open: Box<OpenGroup>, candidate: u64, round: &mut Round<'_>) -> Self {
+        let partition = round.keys().of_client(&keys::client(open.scope, &open.key));
+        let id = keys::session_id(candidate, partition);
+        let places = know_group(id, round);
+        Self::Opening(open, GroupId(id), places)
     }
 
-    fn subscribe(
-        &mut self,
-        ticket: Ticket,
-        (session, token): (SessionId, OwnerToken),
-        subscriptions: &[Subscription],
-    ) {
-        let (id, token) = (session.0.to_string(), owner(token));
-        let (call, number) = self.call_to(Keys::of_session(session.0));
-        call.begin(Op::Subscribe, 2 + 2 * subscriptions.len());
-        call.argument(id.as_bytes());
-        call.argument(token.as_bytes());
-        for subscription in subscriptions {
-            call.argument(subscription.filter.as_bytes());
-            call.argument(&encode(&SubscriptionRow::from(subscription)));
-        }
-        let place = Place { call: number, reply: call.last_reply() };
-        self.batch.durable = true;
-        self.pending.push(Pending::Done(ticket, place));
-    }
-
-    fn publish(&mut self, publish: DurablePublish) {
-        let DurablePublish { ticket, message, queues, rules, retained, replaces, once: _, fence } = publish;
-        let mut guards = Vec::new();
-        let queues = match replaces {
-            None => self.append_all(&message, queues, fence, &mut guards),
-            // No group ever had it.
-            Some(_) => queues.into_iter().map(|append| (append, Outcome::Known(Appended::Gone))).collect(),
-        };
-        let scope = message.publisher.scope;
-        let partition = self.keys.of_topic(scope, &message.topic);
-        // Also a message that nothing must hold is matched by the slot's owner or by nobody.
-        let here = !rules.is_empty() || retained != RetainedChange::Keep;
-        if here || (fence.is_some() && guards.is_empty()) {
-            guards.extend(self.guard(partition, fence));
-        }
-        let retained = self.keep(&message, retained, partition);
-        let rule = (!rules.is_empty()).then(|| {
-            let durable = message.qos > QoS::AtMostOnce;
-            let limit = if durable { String::new() } else { self.options.rule_volatile_entries.to_string() };
-            self.batch.durable |= durable;
-            let entry = encode(&RuleRow::new(&message, &rules));
-            self.push(partition, Op::Rule, &[limit.as_bytes(), &entry])
-        });
-        let publishing = Publishing { ticket, message, queues, retained, rule, guards };
-        self.pending.push(Pending::Publish(Box::new(publishing)));
-    }
-
-    /// Has a partition compare `fence` before it carries out what is pushed next; the place of its answer.
-    fn guard(&mut self, partition: u8, fence: Option<Fence>) -> Option<Place> {
-        let standing = self.guards.get(&partition);
-        if let Some((_, place)) = standing.filter(|(standing, _)| *standing == fence) {
-            return Some(*place);
-        }
-        if standing.is_none() && fence.is_none() {
-            return None;
-        }
-        let words = fence.map(|fence| [fence.slot.to_string(), fence.epoch.to_string()]).unwrap_or_default();
-        let place = self.push(partition, Op::Guard, &words.each_ref().map(|word| word.as_bytes()));
-        self.guards.insert(partition, (fence, place));
-        Some(place)
-    }
-
-    /// Raises fences in every partition: each is to refuse what a former owner appends.
-    fn raise(&mut self, ticket: Ticket, slots: &[Fence]) {
-        let words: Vec<String> =
-            slots.iter().flat_map(|fence| [fence.slot.to_string(), fence.epoch.to_string()]).collect();
-        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        let places =
-            self.keys.partitions().map(|partition| self.push(partition, Op::Raise, &words)).collect();
-        self.batch.durable = true;
-        self.pending.push(Pending::All(ticket, places));
-    }
-
-    /// Appends to each queue; the message goes once to each partition.
-    fn append_all(
-        &mut self,
-        message: &Message,
-        queues: Vec<Append>,
-        fence: Option<Fence>,
-        guards: &mut Vec<Place>,
-    ) -> Vec<(Append, Outcome)> {
-        if queues.is_empty() {
-            return Vec::new();
-        }
-        self.batch.durable = true;
-        let encoded = encode(&MessageRow::from(message));
-        let cost = message_cost(message).to_string();
-        let expiry = message.expires_at.map(|at| at.as_millis().to_string()).unwrap_or_default();
-        let header = format!("{cost}:{}:{expiry}", message.payload.len());
-        let mut told = Vec::new();
-        let append = |append: Append| {
-            if append.share.is_some() {
-                return (append, Outcome::Known(Appended::NoSession));
+    /// Adds a request other than a claim, an opening of a group, or a read of retained messages; `None` for one that is not
+    /// answered.
+    pub(crate) fn of(request: Request, round: &mut Round<'_>) -> Option<Self> {
+        Some(match request {
+            Request::Subscribe { ticket, session, token, subscriptions } => {
+                Self::Done(ticket, subscribe(session, token, &subscriptions, round))
             }
-            let partition = Keys::of_session(append.session.0);
-            if !told.contains(&partition) {
-                told.push(partition);
-                guards.extend(self.guard(partition, fence));
-                self.push(partition, Op::Message, &[&encoded]);
+            Request::Unsubscribe { ticket, session, token, filters } => {
+                let filters: Vec<&str> = filters.iter().map(|filter| &**filter).collect();
+                Self::Done(ticket, change(Op::Unsubscribe, session, token, &filters, round))
             }
-            let id = append.session.0.to_string();
-            let delivery = encode(&DeliveryRow::from(&append));
-            let arguments = [id.as_bytes(), header.as_bytes(), cost.as_bytes(), &delivery];
-            let place = self.push(partition, Op::Append, &arguments);
-            (append, Outcome::At(place))
-        };
-        queues.into_iter().map(append).collect()
-    }
-
-    fn keep(&mut self, message: &Message, change: RetainedChange, partition: u8) -> Option<Place> {
-        let scope = keys::scope(message.publisher.scope);
-        let (scope, topic) = (scope.as_bytes(), message.topic.as_bytes());
-        match change {
-            RetainedChange::Keep => None,
-            RetainedChange::Clear => {
-                self.batch.durable = true;
-                Some(self.push(partition, Op::ClearRetained, &[scope, topic]))
+            Request::Release { ticket, session, token, entries: released } => {
+                let released = entries(&released);
+                let released: Vec<&str> = released.iter().map(String::as_str).collect();
+                Self::Done(ticket, change(Op::Release, session, token, &released, round))
             }
-            RetainedChange::Set => {
-                self.batch.durable = true;
-                let expiry = message.expires_at.map(|at| at.as_millis().to_string()).unwrap_or_default();
-                let row = encode(&MessageRow::from(message));
-                Some(self.push(partition, Op::SetRetained, &[scope, topic, expiry.as_bytes(), &row]))
+            Request::ForgetReceived { ticket, session, token, packet_ids } => {
+                let packet_ids: Vec<String> = packet_ids.iter().map(ToString::to_string).collect();
+                let packet_ids: Vec<&str> = packet_ids.iter().map(String::as_str).collect();
+                Self::Done(ticket, change(Op::ForgetReceived, session, token, &packet_ids, round))
             }
-        }
-    }
-
-    fn trim(&mut self, (session, token): (SessionId, OwnerToken), entries: &[EntryId]) {
-        let (id, token) = (session.0.to_string(), owner(token));
-        let (call, _) = self.call_to(Keys::of_session(session.0));
-        call.begin(Op::Trim, 2 + entries.len());
-        call.argument(id.as_bytes());
-        call.argument(token.as_bytes());
-        entries.iter().for_each(|entry| call.argument(keys::entry(*entry).as_bytes()));
-    }
-
-    fn read(
-        &mut self,
-        ticket: Ticket,
-        (session, token): (SessionId, OwnerToken),
-        after: EntryId,
-        limits: (usize, usize),
-    ) {
-        let words = [
-            session.0.to_string(),
-            owner(token),
-            keys::entry(after),
-            limits.0.to_string(),
-            limits.1.to_string(),
-        ];
-        let arguments = words.each_ref().map(|word| word.as_bytes());
-        let place = self.push(Keys::of_session(session.0), Op::Read, &arguments);
-        self.pending.push(Pending::Read(ticket, place));
-    }
-
-    fn push(&mut self, partition: u8, op: Op, arguments: &[&[u8]]) -> Place {
-        let (call, number) = self.call_to(partition);
-        call.push(op, arguments);
-        Place { call: number, reply: call.last_reply() }
-    }
-
-    /// The call to a partition, begun if need be, and its number.
-    fn call_to(&mut self, partition: u8) -> (&mut Call, usize) {
-        let calls = &mut self.batch.calls;
-        let number = *self.by_partition.entry(partition).or_insert_with(|| {
-            calls.push(Call::new(partition));
-            calls.len() - 1
-        });
-        #[expect(clippy::indexing_slicing, reason = "the map holds only numbers of calls that were pushed")]
-        (&mut calls[number], number)
-    }
-
-    /// What goes out, and what is needed to complete it.
-    pub(crate) fn finish(self) -> (Batch, Sent) {
-        (self.batch, Sent { pending: self.pending })
-    }
-}
-
-/// The owner as the script compares it.
-fn owner(token: OwnerToken) -> String {
-    format!("{}:{}", token.incarnation, token.counter)
-}
-
-/// A batch that went out.
-pub(crate) struct Sent {
-    pending: Vec<Pending>,
-}
-
-impl Sent {
-    /// The completions, in the order of the requests.
-    pub(crate) fn complete(
-        self,
-        replies: Result<Replies, Error>,
-        (stats, depth): (&Stats, &Depth),
-        batch: &Batch,
-    ) -> Vec<Completion> {
-        let mut answers = Answers { replies, stats, depth, batch };
-        self.pending.into_iter().map(|pending| answers.completion(pending)).collect()
-    }
-}
-
-struct Answers<'a> {
-    replies: Result<Replies, Error>,
-    stats: &'a Stats,
-    depth: &'a Depth,
-    batch: &'a Batch,
-}
-
-impl Answers<'_> {
-    fn completion(&mut self, pending: Pending) -> Completion {
-        match pending {
-            Pending::Claim(ticket, place) => {
-                Completion::Claimed { ticket, result: self.take(place).and_then(claimed).map(Box::new) }
+            Request::Publish(publish) => Self::Publish(Box::new(Publishing::begin(*publish, round))),
+            Request::Trim { session, token, entries: trimmed } => {
+                let trimmed = entries(&trimmed);
+                let [id, token] = owned(session, token);
+                let mut words = vec![id.as_str(), &token];
+                words.extend(trimmed.iter().map(String::as_str));
+                round.words(Keys::of_session(session.0), Op::Trim, &words);
+                return None;
             }
-            Pending::Done(ticket, place) => {
-                Completion::Done { ticket, result: self.take(place).and_then(|value| done(&value)) }
+            Request::ReadQueue { ticket, session, token, after, max_entries, max_bytes } => {
+                let [id, token] = owned(session, token);
+                let (entries, bytes) = (max_entries.min(READ_ENTRIES), max_bytes.min(READ_BYTES));
+                let words = [&id, &token, &keys::entry(after), &entries.to_string(), &bytes.to_string()];
+                Self::Read(ticket, round.words(Keys::of_session(session.0), Op::Read, &words.map(|w| &**w)))
             }
-            Pending::All(ticket, places) => {
-                let mut each =
-                    places.into_iter().map(|place| self.take(place).and_then(|value| done(&value)));
-                let result = each.find(Result::is_err).unwrap_or(Ok(()));
-                Completion::Done { ticket, result }
+            Request::End(end) => Self::Done(end.ticket, self::end(&end, round)),
+            Request::WithdrawWill { will } => {
+                round.words(Keys::of_session(will.0), Op::ForgoWill, &[&will.0.to_string()]);
+                return None;
             }
-            Pending::Read(ticket, place) => {
-                let result = self.take(place).and_then(|value| self.queue_read(value));
+            Request::CloseGroup { group } => {
+                close_group(group.0, round);
+                return None;
+            }
+            Request::ClaimShares { ticket, group, max_entries, max_bytes } => {
+                let (id, entries) = (group.0.to_string(), max_entries.min(READ_ENTRIES).to_string());
+                let (bytes, lease) = (max_bytes.min(READ_BYTES).to_string(), round.shared.lease());
+                let words = [&id, &entries, &bytes, &round.shared.instance, &lease];
+                round.shared.hold_shares();
+                let partition = Keys::of_session(group.0);
+                Self::Shares(ticket, group, round.words(partition, Op::ClaimShares, &words.map(|w| &**w)))
+            }
+            Request::AcknowledgeShares { group, entries } => {
+                let id = group.0.to_string();
+                shares_of(Op::AcknowledgeShares, group, &[&id], &entries, round);
+                return None;
+            }
+            Request::ReleaseShares { group, entries } => {
+                let id = group.0.to_string();
+                shares_of(Op::ReleaseShares, group, &[&id, &round.shared.instance], &entries, round);
+                return None;
+            }
+            Request::RaiseFence { ticket, slots } => Self::All(ticket, raise(&slots, round)),
+            Request::CompareTails { ticket, known } => {
+                let places = tails(&known, round);
+                Self::Tails(ticket, known, places)
+            }
+            // The lane deals with these itself: they need a number, or several rounds of their own.
+            Request::Claim(_) | Request::OpenGroup(_) | Request::ReadRetained { .. } => return None,
+        })
+    }
+
+    /// What comes of the answers.
+    pub(crate) fn advance(self, answers: &mut Answers<'_>, round: &mut Round<'_>) -> Next<Self> {
+        Next::Done(match self {
+            Self::Claim(ticket, place) => {
+                Completion::Claimed { ticket, result: answers.take(place).and_then(claimed).map(Box::new) }
+            }
+            Self::Done(ticket, place) => {
+                Completion::Done { ticket, result: answers.take(place).and_then(|value| done(&value)) }
+            }
+            Self::All(ticket, places) => Completion::Done { ticket, result: all(places, answers) },
+            Self::Read(ticket, place) => {
+                let stats = &answers.shared.stats;
+                let result = answers.take(place).and_then(|value| queue_read(value, stats));
                 Completion::QueueRead { ticket, result }
             }
-            Pending::Answered(completion) => completion,
-            Pending::Publish(publishing) => {
-                let Publishing { ticket, message, queues, retained, rule, guards } = *publishing;
-                let passed = guards.into_iter().try_for_each(|place| self.peek(place).and_then(done));
-                let result = passed.and_then(|()| self.published(queues, retained, rule));
-                Completion::Published { ticket, message, once: None, result }
+            Self::Publish(publishing) => {
+                return match publishing.advance(answers, round) {
+                    Next::More(publishing) => Next::More(Self::Publish(publishing)),
+                    Next::Done(completion) => Next::Done(completion),
+                };
             }
-        }
-    }
-
-    /// The reply at `place`; each is taken once.
-    fn take(&mut self, place: Place) -> Result<Value, Error> {
-        let calls = self.replies.as_mut().map_err(|error| error.clone())?;
-        let replies = calls.get_mut(place.call).ok_or_else(|| reply::malformed("no such call"))?;
-        let replies = replies.as_mut().map_err(|error| error.clone())?;
-        replies.get_mut(place.reply).map(std::mem::take).ok_or_else(|| reply::malformed("too few replies"))
-    }
-
-    /// The reply at `place`, which others look at too.
-    fn peek(&self, place: Place) -> Result<&Value, Error> {
-        let calls = self.replies.as_ref().map_err(|error| error.clone())?;
-        let replies = calls.get(place.call).ok_or_else(|| reply::malformed("no such call"))?;
-        let replies = replies.as_ref().map_err(|error| error.clone())?;
-        replies.get(place.reply).ok_or_else(|| reply::malformed("too few replies"))
-    }
-
-    fn published(
-        &mut self,
-        queues: Vec<(Append, Outcome)>,
-        retained: Option<Place>,
-        rule: Option<Place>,
-    ) -> Result<Vec<(Append, Appended)>, Error> {
-        let mut all = Vec::with_capacity(queues.len());
-        for (append, outcome) in queues {
-            let appended = match outcome {
-                Outcome::At(place) => appended(self.take(place)?)?,
-                Outcome::Known(appended) => appended,
-            };
-            Stats::add(&self.stats.appended, u64::from(matches!(appended, Appended::At { .. })));
-            Stats::add(&self.stats.overflowed, u64::from(appended == Appended::Overflow));
-            all.push((append, appended));
-        }
-        if let Some(place) = retained {
-            self.take(place)?;
-        }
-        if let Some(place) = rule {
-            let depth = reply::signed(&self.take(place)?)?;
-            Stats::add(&self.stats.rules_dropped, u64::from(depth < 0));
-            if let Some(call) = self.batch.calls.get(place.call) {
-                self.depth.note(call.partition, depth.unsigned_abs());
+            Self::Opening(open, group, places) => match all(places, answers) {
+                Ok(()) => {
+                    return Next::More(Self::Opened(open.ticket, group, open_group(&open, group, round)));
+                }
+                Err(error) => Completion::GroupOpened { ticket: open.ticket, result: Err(error) },
+            },
+            Self::Opened(ticket, group, place) => {
+                let result = answers.take(place).and_then(|value| done(&value)).map(|()| group);
+                Completion::GroupOpened { ticket, result }
             }
+            Self::Shares(ticket, group, place) => {
+                let stats = &answers.shared.stats;
+                let result = answers.take(place).and_then(|value| shares(value, stats));
+                Completion::SharesClaimed { ticket, group, result }
+            }
+            Self::Tails(ticket, known, places) => {
+                Completion::Tails { ticket, result: further(&known, places, answers) }
+            }
+        })
+    }
+}
+
+fn all(places: Vec<Place>, answers: &mut Answers<'_>) -> Result<(), Error> {
+    let mut each = places.into_iter().map(|place| answers.take(place).and_then(|value| done(&value)));
+    each.find(Result::is_err).unwrap_or(Ok(()))
+}
+
+/// A change of a session by its owner.
+fn change(op: Op, session: SessionId, token: OwnerToken, what: &[&str], round: &mut Round<'_>) -> Place {
+    let [id, token] = owned(session, token);
+    let mut words = vec![id.as_str(), &token];
+    words.extend_from_slice(what);
+    round.must_last();
+    round.words(Keys::of_session(session.0), op, &words)
+}
+
+fn subscribe(
+    session: SessionId,
+    token: OwnerToken,
+    subscriptions: &[Subscription],
+    round: &mut Round<'_>,
+) -> Place {
+    let [id, token] = owned(session, token);
+    round.must_last();
+    let (call, number) = round.call_to(Keys::of_session(session.0));
+    call.begin(Op::Subscribe, 2 + 2 * subscriptions.len());
+    call.argument(id.as_bytes());
+    call.argument(token.as_bytes());
+    for subscription in subscriptions {
+        call.argument(subscription.filter.as_bytes());
+        call.argument(&encode(&SubscriptionRow::from(subscription)));
+    }
+    Place { call: number, reply: call.last_reply() }
+}
+
+fn end(end: &ConnectionEnd, round: &mut Round<'_>) -> Place {
+    let [id, token] = owned(end.session, end.token);
+    let (generation, number) = keys::parts(end.sent);
+    let (expiry, now) = (end.session_expiry.to_string(), end.now.as_millis().to_string());
+    let delay = end.will_delay.map(|delay| delay.to_string()).unwrap_or_default();
+    let words = [&id, &token, &expiry, &generation.to_string(), &number.to_string(), &delay, &now];
+    round.must_last();
+    round.words(Keys::of_session(end.session.0), Op::End, &words.map(|word| &**word))
+}
+
+/// Raises fences in every partition: each is to refuse what a former owner appends.
+fn raise(slots: &[Fence], round: &mut Round<'_>) -> Vec<Place> {
+    let words: Vec<String> =
+        slots.iter().flat_map(|fence| [fence.slot.to_string(), fence.epoch.to_string()]).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    round.must_last();
+    round.keys().partitions().map(|partition| round.words(partition, Op::Raise, &words)).collect()
+}
+
+/// Tells every partition of a group: those that hold its members' queues must know whether it is there.
+pub(crate) fn know_group(id: u64, round: &mut Round<'_>) -> Vec<Place> {
+    let id = id.to_string();
+    round.must_last();
+    round.keys().partitions().map(|partition| round.words(partition, Op::KnowGroup, &[&id])).collect()
+}
+
+/// Makes the queue of a group that is known.
+pub(crate) fn open_group(open: &OpenGroup, group: GroupId, round: &mut Round<'_>) -> Place {
+    let words = [
+        &group.0.to_string(),
+        &keys::client(open.scope, &open.key),
+        &open.bounds.0.to_string(),
+        &open.bounds.1.to_string(),
+        &open.retention_secs.to_string(),
+    ];
+    round.must_last();
+    round.words(Keys::of_session(group.0), Op::OpenGroup, &words.map(|word| &**word))
+}
+
+fn close_group(id: u64, round: &mut Round<'_>) {
+    let word = id.to_string();
+    round.words(Keys::of_session(id), Op::CloseGroup, &[&word]);
+    for partition in round.keys().partitions() {
+        round.words(partition, Op::UnknowGroup, &[&word]);
+    }
+}
+
+fn shares_of(op: Op, group: GroupId, of: &[&str], entries: &[EntryId], round: &mut Round<'_>) {
+    let entries: Vec<String> = entries.iter().map(|entry| entry.0.to_string()).collect();
+    let words: Vec<&str> = of.iter().copied().chain(entries.iter().map(String::as_str)).collect();
+    round.words(Keys::of_session(group.0), op, &words);
+}
+
+fn tails(known: &[(SessionId, EntryId)], round: &mut Round<'_>) -> Vec<(Place, Vec<usize>)> {
+    let mut by_partition: Vec<(u8, Vec<usize>)> = Vec::new();
+    for (index, (session, _)) in known.iter().enumerate() {
+        let partition = Keys::of_session(session.0);
+        match by_partition.iter_mut().find(|(of, _)| *of == partition) {
+            Some((_, indexes)) => indexes.push(index),
+            None => by_partition.push((partition, vec![index])),
         }
-        Ok(all)
     }
-
-    fn queue_read(&self, value: Value) -> Result<(Vec<QueuedMessage>, EntryId), Error> {
-        let mut values = match value {
-            Value::Array(values) => values.into_iter(),
-            refusal => return Err(refused(&refusal)),
-        };
-        let tail = reply::entry(reply::next(&mut values)?)?;
-        Stats::add(&self.stats.expired, reply::number(reply::next(&mut values)?)?);
-        let entries = reply::array(reply::next(&mut values)?)?;
-        Ok((entries.map(queued).collect::<Result<_, Error>>()?, tail))
-    }
-}
-
-fn done(value: &Value) -> Result<(), Error> {
-    match value {
-        Value::BulkString(word) if word == b"ok" => Ok(()),
-        refusal => Err(refused(refusal)),
-    }
-}
-
-/// The error that the script named.
-pub(crate) fn refused(value: &Value) -> Error {
-    match value {
-        Value::BulkString(word) if word == b"NoSession" => Error::NoSession,
-        Value::BulkString(word) if word == b"NotOwner" => Error::NotOwner,
-        Value::BulkString(word) if word == b"Fenced" => Error::Fenced,
-        _ => reply::malformed("no refusal"),
-    }
-}
-
-fn appended(value: Value) -> Result<Appended, Error> {
-    let text = reply::text(value)?;
-    let ids = match text.as_str() {
-        "none" => return Ok(Appended::NoSession),
-        "full" => return Ok(Appended::Overflow),
-        ids => {
-            ids.split_once(' ').map(|(entry, before)| (keys::split_entry(entry), keys::split_entry(before)))
-        }
+    let ask = |(partition, indexes): (u8, Vec<usize>)| {
+        let ids =
+            indexes.iter().filter_map(|index| known.get(*index)).map(|(session, _)| session.0.to_string());
+        let ids: Vec<String> = ids.collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        (round.words(partition, Op::Tails, &ids), indexes)
     };
-    match ids {
-        Some((Some(entry), Some(previous))) => Ok(Appended::At { entry, previous }),
-        _ => Err(reply::malformed("no entry ids")),
+    by_partition.into_iter().map(ask).collect()
+}
+
+/// Queues that reach further than is known, in the order of the request.
+fn further(
+    known: &[(SessionId, EntryId)],
+    places: Vec<(Place, Vec<usize>)>,
+    answers: &mut Answers<'_>,
+) -> Result<Vec<(usize, EntryId)>, Error> {
+    let mut further = Vec::new();
+    for (place, indexes) in places {
+        for (index, tail) in indexes.into_iter().zip(reply::array(answers.take(place)?)?) {
+            let tail = reply::text(tail)?;
+            if tail.is_empty() {
+                continue;
+            }
+            let tail = keys::split_entry(&tail).ok_or_else(|| reply::malformed("no entry id"))?;
+            if known.get(index).is_some_and(|(_, known)| tail > *known) {
+                further.push((index, tail));
+            }
+        }
     }
-}
-
-fn queued(value: Value) -> Result<QueuedMessage, Error> {
-    let mut values = reply::array(value)?;
-    let entry = reply::entry(reply::next(&mut values)?)?;
-    let delivery: DeliveryRow = reply::decode(&reply::bytes(reply::next(&mut values)?)?)?;
-    let message = reply::message(&reply::bytes(reply::next(&mut values)?)?)?;
-    delivery.queued(entry, message)
-}
-
-fn claimed(value: Value) -> Result<Claimed, Error> {
-    let mut values = reply::array(value)?;
-    let mut next = || reply::next(&mut values);
-    Ok(Claimed {
-        session: SessionId(reply::number(next()?)?),
-        session_present: reply::number(next()?)? == 1,
-        subscriptions: reply::subscriptions(next()?)?,
-        trimmed: reply::entry(next()?)?,
-        tail: reply::entry(next()?)?,
-        sent: reply::entry(next()?)?,
-        released: Vec::new(),
-        received: Vec::new(),
-        version_number: reply::number(next()?)?,
-        previous: previous(next()?)?,
-        wiped: match reply::text(next()?)?.as_str() {
-            "" => None,
-            id => Some(SessionId(id.parse().map_err(|_| reply::malformed("no session id"))?)),
-        },
-    })
-}
-
-fn previous(value: Value) -> Result<Option<PreviousOwner>, Error> {
-    let mut values = reply::array(value)?;
-    let Some(token) = values.next() else { return Ok(None) };
-    let token = reply::token(token)?;
-    let mut next = || reply::next(&mut values);
-    // Wills are not kept beyond their connection here yet.
-    let (address, _will) = (reply::number(next()?)?, next()?);
-    Ok(Some(PreviousOwner { token, address, will: None, version_number: reply::number(next()?)? }))
+    further.sort_unstable();
+    Ok(further)
 }

@@ -1,5 +1,6 @@
 //! A producer of batches: sends one at a time, and the same one again until it is answered or the patience is over.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,11 +10,13 @@ use parking_lot::Mutex;
 use redis::Value;
 use tokio::time::Instant;
 
-use crate::connection::{Connection, Failure, accepted};
+use crate::connection::{Failure, accepted};
+use crate::depth::Depth;
 use crate::keys::Keys;
+use crate::links::Links;
 use crate::options::{Durability, Options};
 use crate::script::Call;
-use crate::{Stats, reply};
+use crate::{Stats, outbox, reply};
 
 /// Session ids are reserved in blocks of so many.
 const ID_BLOCK: u64 = 4096;
@@ -33,13 +36,19 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) keys: Keys,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) depth: Depth,
     /// Unique for ever, so that no partition takes this store's batches for another's.
     pub(crate) instance: String,
     producers: AtomicU64,
+    stamps: AtomicU64,
+    /// This store has held shares of groups, so that there is a lease to keep.
+    holds_shares: AtomicBool,
     pub(crate) closed: AtomicBool,
     /// Redis did not answer one of the clients when it last asked.
     away: AtomicBool,
     outage: Mutex<Option<Outage>>,
+    /// Nodes of a cluster as they were last known.
+    nodes: Mutex<Vec<(String, u16)>>,
     /// Numbers for new sessions: the next one, and the end of those reserved.
     session_numbers: Mutex<(u64, u64)>,
 }
@@ -47,20 +56,51 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(options: Options) -> Self {
         Self {
+            depth: Depth::new(usize::from(options.partitions), options.rule_entries),
             keys: Keys::new(&options.prefix, options.partitions),
             options,
             stats: Arc::default(),
             instance: uuid::Uuid::new_v4().simple().to_string(),
             producers: AtomicU64::new(0),
+            stamps: AtomicU64::new(0),
+            holds_shares: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             away: AtomicBool::new(false),
             outage: Mutex::new(None),
+            nodes: Mutex::default(),
             session_numbers: Mutex::default(),
         }
     }
 
+    pub(crate) fn known_nodes(&self) -> Vec<(String, u16)> {
+        self.nodes.lock().clone()
+    }
+
+    pub(crate) fn note_nodes(&self, nodes: &[(String, u16)]) {
+        *self.nodes.lock() = nodes.to_vec();
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
+    }
+
+    /// A stamp that nothing else has.
+    pub(crate) fn new_stamp(&self) -> String {
+        format!("{}-{}", self.instance, self.stamps.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Milliseconds that the lease of this store lasts.
+    pub(crate) fn lease(&self) -> String {
+        self.options.worker_lease.as_millis().max(1).to_string()
+    }
+
+    /// Notes that this store holds shares: others leave them alone for as long as its lease is kept.
+    pub(crate) fn hold_shares(&self) {
+        self.holds_shares.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn holds_shares(&self) -> bool {
+        self.holds_shares.load(Ordering::Relaxed)
     }
 
     /// Whether Redis was away when it was last asked.
@@ -133,7 +173,9 @@ pub(crate) struct Client {
     shared: Arc<Shared>,
     name: String,
     batch: u64,
-    connection: Option<Connection>,
+    links: Option<Links>,
+    /// Partitions whose outboxes got something that is to be delivered.
+    pub(crate) sending: BTreeSet<u8>,
     /// Counts connections, so that others see that answers may have been lost.
     pub(crate) generation: u64,
 }
@@ -142,7 +184,11 @@ impl Client {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let number = shared.producers.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}", shared.instance);
-        Self { shared, name, batch: 0, connection: None, generation: 0 }
+        Self { shared, name, batch: 0, links: None, sending: BTreeSet::new(), generation: 0 }
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
     }
 
     /// Carries out a batch. An error means that its outcome is unknown. One without calls, such as a publish that
@@ -205,7 +251,8 @@ impl Client {
         let increment = ["HINCRBY", key, "sessions", count];
         let both = [&increment[..], &words];
         let commands = if words.is_empty() { &both[..1] } else { &both[..] };
-        let mut answers = self.connection()?.commands(commands)?.into_iter();
+        let shared = self.shared.clone();
+        let mut answers = self.links()?.to(key, &shared)?.commands(commands)?.into_iter();
         let end = accepted(answers.next().unwrap_or_default())?;
         self.confirm(answers.next())?;
         reply::number(end).map_err(|error| Failure::Never(error.to_string()))
@@ -213,7 +260,11 @@ impl Client {
 
     /// Carries out commands that may be repeated.
     pub(crate) fn commands(&mut self, commands: &[&[&str]]) -> Result<Vec<Value>, Error> {
-        self.persist(|client| client.connection()?.commands(commands)?.into_iter().map(accepted).collect())
+        let shared = self.shared.clone();
+        self.persist(|client| {
+            let answers = client.links()?.commands(&shared, commands)?;
+            answers.into_iter().map(accepted).collect()
+        })
     }
 
     /// One attempt to wait for entries in streams.
@@ -222,41 +273,49 @@ impl Client {
         streams: &[(String, String)],
         limit: Duration,
     ) -> Result<Vec<String>, Error> {
-        let waited = self.connection().and_then(|connection| connection.wait_for_entries(streams, limit));
+        let shared = self.shared.clone();
+        let waited = self.links().and_then(|links| links.wait_for_entries(&shared, streams, limit));
         waited.map_err(|failure| {
-            self.connection = None;
+            self.links = None;
             Error::Unavailable(failure.reason())
         })
     }
 
     /// Connects, if it is not; one attempt.
-    pub(crate) fn connection(&mut self) -> Result<&mut Connection, Failure> {
-        if self.connection.is_none() {
-            self.connection = Some(Connection::open(&self.shared.options)?);
+    pub(crate) fn links(&mut self) -> Result<&mut Links, Failure> {
+        if self.links.is_none() {
+            self.links = Some(Links::open(&self.shared)?);
             self.generation += 1;
-            Stats::add(&self.shared.stats.connections, 1);
         }
-        self.connection.as_mut().ok_or_else(|| Failure::Broken("not connected".to_owned()))
+        self.links.as_mut().ok_or_else(|| Failure::Broken("not connected".to_owned()))
     }
 
     fn attempt(&mut self, batch: &Batch, now: &str) -> Result<Replies, Failure> {
         let confirmation = self.confirmation(batch.durable);
         let (shared, name, number) = (self.shared.clone(), self.name.clone(), self.batch);
-        let calls = batch.calls.iter().map(|call| (call, shared.keys.root(call.partition)));
-        let answers = self.connection()?.calls(calls, (&name, number, now), confirmation.as_deref())?;
-        let mut answers = answers.into_iter();
+        let of = (name.as_str(), number, now);
+        let answers = self.links()?.calls(&shared, &batch.calls, of, confirmation.as_deref())?;
         let mut replies = Vec::with_capacity(batch.calls.len());
-        for (call, answer) in batch.calls.iter().zip(answers.by_ref()) {
+        for (call, answer) in batch.calls.iter().zip(answers.calls) {
             replies.push(match accepted(answer) {
-                Ok(answer) => reply::array(answer).map(Iterator::collect).and_then(|all| complete(call, all)),
+                Ok(answer) => self.complete(call, answer),
                 Err(Failure::Never(reason)) => Err(refused(&reason)),
                 Err(passing) => return Err(passing),
             });
         }
-        if batch.durable {
-            self.confirm(answers.next())?;
+        for confirmation in answers.confirmations {
+            self.confirm(Some(confirmation))?;
         }
         Ok(replies)
+    }
+
+    /// The replies of a call, without the word about the outbox behind them.
+    fn complete(&mut self, call: &Call, answer: Value) -> Result<Vec<Value>, Error> {
+        let mut replies: Vec<Value> = reply::array(answer)?.collect();
+        if replies.pop() == Some(Value::Int(1)) {
+            self.sending.insert(call.partition);
+        }
+        if replies.len() == call.replies() { Ok(replies) } else { Err(reply::malformed("too few replies")) }
     }
 
     fn confirmation(&self, durable: bool) -> Option<Vec<String>> {
@@ -287,21 +346,17 @@ impl Client {
                 Err(failure) => failure,
             };
             if !matches!(failure, Failure::Later(_)) {
-                self.connection = None;
+                self.links = None;
             }
             let never = matches!(failure, Failure::Never(_));
             let reason = failure.reason();
-            if self.shared.failed(began, self.connection.is_some(), &reason) || never {
+            if self.shared.failed(began, self.links.is_some(), &reason) || never {
                 return Err(Error::Unavailable(format!("Redis: {reason}")));
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(PAUSE.1);
         }
     }
-}
-
-fn complete(call: &Call, replies: Vec<Value>) -> Result<Vec<Value>, Error> {
-    if replies.len() == call.replies() { Ok(replies) } else { Err(reply::malformed("too few replies")) }
 }
 
 /// The script failed, which it does only when the store holds what it cannot hold.
@@ -330,7 +385,7 @@ impl Pool {
         }
         let idle = self.idle.lock().pop();
         let mut client = idle.unwrap_or_else(|| Client::new(self.shared.clone()));
-        let answer = ask(&mut client);
+        let answer = ask(&mut client).and_then(|answer| outbox::deliver(&mut client).map(|()| answer));
         let mut idle = self.idle.lock();
         if answer.is_ok() && idle.len() < IDLE {
             idle.push(client);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::{Client, Value};
 
 use crate::durability::{SETTINGS, Server as Observed};
-use crate::options::{Options, Server};
+use crate::options::Options;
 use crate::reply;
 use crate::script::{self, Call, Head};
 
@@ -44,9 +44,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to the primary and checks that it can keep the promise of `options.durability`.
-    pub(crate) fn open(options: &Options) -> Result<Self, Failure> {
-        let inner = client(options)?.get_connection_with_timeout(options.connect_timeout)?;
+    /// Connects to a primary and checks that it can keep the promise of `options.durability`.
+    pub(crate) fn open(client: &Client, options: &Options) -> Result<Self, Failure> {
+        let inner = client.get_connection_with_timeout(options.connect_timeout)?;
         inner.set_read_timeout(Some(options.answer_timeout))?;
         inner.set_write_timeout(Some(options.answer_timeout))?;
         let (sha, replication_id, output) = (String::new(), String::new(), Vec::new());
@@ -85,15 +85,14 @@ impl Connection {
         self.exchange(commands.len())
     }
 
-    /// Sends `calls` and, behind them, the command that waits for durability; reads one answer each.
-    pub(crate) fn calls<'a>(
+    /// Sends `calls` and, behind them, the command that waits for durability; one answer of each is to be received.
+    pub(crate) fn send<'a>(
         &mut self,
         calls: impl ExactSizeIterator<Item = (&'a Call, String)>,
         (producer, batch, now): (&str, u64, &str),
         confirmation: Option<&[String]>,
-    ) -> Result<Vec<Value>, Failure> {
+    ) -> Result<(), Failure> {
         self.output.clear();
-        let count = calls.len() + usize::from(confirmation.is_some());
         for (call, root) in calls {
             let (sha, replication_id) = (self.sha.as_str(), self.replication_id.as_str());
             call.write(&mut self.output, &Head { sha, root: &root, replication_id, producer, batch, now });
@@ -102,7 +101,12 @@ impl Connection {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             script::command(&mut self.output, &words);
         }
-        self.exchange(count)
+        self.flush()
+    }
+
+    /// The next answer.
+    pub(crate) fn receive(&mut self) -> Result<Value, Failure> {
+        Ok(self.inner.recv_response()?)
     }
 
     /// Waits until something is added to one of the streams behind the ids given, for at most `limit`; the keys of
@@ -116,23 +120,41 @@ impl Connection {
         let mut words = vec!["XREAD", "COUNT", "1", "BLOCK", &limit, "STREAMS"];
         words.extend(streams.iter().map(|(key, _)| key.as_str()));
         words.extend(streams.iter().map(|(_, after)| after.as_str()));
-        let answer = self.commands(&[&words])?.pop().unwrap_or_default();
-        let key = |stream| reply::array(stream).and_then(|mut parts| reply::text(reply::next(&mut parts)?));
-        let keys = reply::array(accepted(answer)?).and_then(|streams| streams.map(key).collect());
-        keys.map_err(|error| Failure::Broken(error.to_string()))
+        arrived(self.commands(&[&words])?)
+    }
+
+    /// The same without waiting, for streams that are in several slots.
+    pub(crate) fn look_for_entries(&mut self, streams: &[(String, String)]) -> Result<Vec<String>, Failure> {
+        let looks: Vec<[&str; 6]> =
+            streams.iter().map(|(key, after)| ["XREAD", "COUNT", "1", "STREAMS", key, after]).collect();
+        let looks: Vec<&[&str]> = looks.iter().map(|words| &words[..]).collect();
+        arrived(self.commands(&looks)?)
     }
 
     fn exchange(&mut self, count: usize) -> Result<Vec<Value>, Failure> {
+        self.flush()?;
+        (0..count).map(|_| self.receive()).collect()
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
         self.inner.send_packed_command(&self.output)?;
         // Of a large batch's buffer no more is kept than a usual one needs.
         self.output.clear();
         self.output.shrink_to(1 << 20);
-        let mut answers = Vec::with_capacity(count);
-        while answers.len() < count {
-            answers.push(self.inner.recv_response()?);
-        }
-        Ok(answers)
+        Ok(())
     }
+}
+
+/// Keys of the streams that XREADs answered.
+fn arrived(answers: Vec<Value>) -> Result<Vec<String>, Failure> {
+    let key = |stream| reply::array(stream).and_then(|mut parts| reply::text(reply::next(&mut parts)?));
+    let mut keys = Vec::new();
+    for answer in answers {
+        let found = reply::array(accepted(answer)?).and_then(|streams| streams.map(key).collect());
+        let found: Vec<String> = found.map_err(|error| Failure::Broken(error.to_string()))?;
+        keys.extend(found);
+    }
+    Ok(keys)
 }
 
 /// The value, unless the server refused.
@@ -141,29 +163,12 @@ pub(crate) fn accepted(value: Value) -> Result<Value, Failure> {
     let reason = format!("{} {}", error.code(), error.details().unwrap_or_default());
     Err(match error.code() {
         // Another server is the primary now, or this one has forgotten the script.
-        "READONLY" | "MOVED" | "ASK" | "NOSCRIPT" | "STALE" | "UNBLOCKED" => Failure::Broken(reason),
-        // It will pass, or an operator will see to it.
-        "LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "NOREPLICAS" | "OOM" | "MISCONF" => {
-            Failure::Later(reason)
-        }
+        "READONLY" | "MOVED" | "NOSCRIPT" | "STALE" | "UNBLOCKED" => Failure::Broken(reason),
+        // It will pass, or an operator will see to it. ASK: the partition is on its way to another node.
+        "ASK" | "LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "NOREPLICAS" | "OOM"
+        | "MISCONF" => Failure::Later(reason),
         _ => Failure::Never(reason),
     })
-}
-
-fn client(options: &Options) -> Result<Client, Failure> {
-    match &options.server {
-        Server::Primary(url) => Client::open(url.as_str()).map_err(invalid),
-        Server::Sentinel { sentinels, name } => {
-            let sentinels = sentinels.iter().map(String::as_str).collect();
-            let mut sentinel = redis::sentinel::Sentinel::build(sentinels).map_err(invalid)?;
-            Ok(sentinel.master_for(name, None)?)
-        }
-    }
-}
-
-/// An address that cannot be understood. The address itself is not told: it may hold a password.
-fn invalid(error: redis::RedisError) -> Failure {
-    Failure::Never(format!("the address of Redis: {}", error.category()))
 }
 
 fn info(value: Value) -> Result<String, Failure> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use fleethaven_storage::{Completion, Error, Lane, Request, Wake};
 use parking_lot::{Condvar, Mutex};
 
-use crate::depth::Depth;
+use crate::client::Shared;
 
 /// One lane, as both sides see it.
 pub(crate) struct Port {
@@ -105,7 +105,7 @@ impl Port {
 /// A caller's side of a lane. When it is dropped, what was submitted is still carried out.
 pub(crate) struct RedisLane {
     pub(crate) port: Arc<Port>,
-    pub(crate) depth: Arc<Depth>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) max_requests: usize,
     pub(crate) max_bytes: usize,
 }
@@ -122,7 +122,7 @@ impl Lane for RedisLane {
     fn is_congested(&self) -> bool {
         self.port.requests.load(Ordering::Relaxed) >= self.max_requests
             || self.port.bytes.load(Ordering::Relaxed) >= self.max_bytes
-            || self.depth.is_full()
+            || self.shared.depth.is_full()
     }
 }
 

@@ -12,30 +12,39 @@
 //! - [`stats`]: [`Stats`], plain counters
 //! - `script`, `script/*.lua`: what is atomic, and how calls are encoded; `head.lua` lists all keys
 //! - `keys`: partitions and the writing of ids
-//! - `connection`, `durability`, `client`: one connection; what it must promise; sending until it is answered
-//! - `door`, `lane`, `batch`, `delivery`, `not_built`: from requests to calls and from replies to completions
-//! - `sessions`, `retained`, `merge`: reads that go over partitions
+//! - `address`, `cluster`: where servers are; `connection`, `durability`, `links`, `client`: one connection; what it must promise;
+//!   those to all primaries; sending until it is answered
+//! - `door`, `lane`, `batch`, `publish`, `round`, `delivery`, `answers`: from requests to calls and from replies to completions
+//! - `outbox`: shares on their way from one partition to another
+//! - `sessions`, `groups`, `retained`, `merge`: what is asked beside the lanes
 //! - `rules`, `dead_letters`, `depth`: the rules queue
 //! - `reply`: reading answers
 //!
 //! Not here: matching, timers, and the decision when to publish a will; the store only keeps what it is given.
 #![warn(missing_docs)]
 
+mod address;
+mod answers;
 mod batch;
 mod client;
+mod cluster;
 mod connection;
 mod dead_letters;
 mod delivery;
 mod depth;
 mod door;
 mod durability;
+mod groups;
 mod keys;
 mod lane;
+mod links;
 mod merge;
-mod not_built;
 pub mod options;
+mod outbox;
+mod publish;
 mod reply;
 mod retained;
+mod round;
 mod rules;
 mod script;
 mod sessions;
@@ -43,7 +52,7 @@ pub mod stats;
 pub mod store;
 
 pub use dead_letters::DeadLetter;
-pub use options::{Clock, Durability, Options, Server};
+pub use options::{Clock, Durability, Options, Server, Tls};
 pub use stats::Stats;
 pub use store::RedisStore;
 

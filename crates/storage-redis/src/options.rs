@@ -8,18 +8,32 @@ use fleethaven_types::Timestamp;
 /// Tells the time. Read once per batch, to pass over expired messages and sessions.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Where the primary is.
+/// Where the primary is. Addresses are those of one server: `redis://[user:password@]host[:port][/database]`, `rediss://…` for
+/// TLS, or `unix:///path`.
 #[derive(Clone)]
 pub enum Server {
-    /// One address, `redis://[user:password@]host:port[/database]` or `unix:///path`.
+    /// One address.
     Primary(String),
     /// Sentinels, which are asked for the primary each time a connection is made.
     Sentinel {
-        /// Addresses of the sentinels, as above.
+        /// Addresses of the sentinels.
         sentinels: Vec<String>,
         /// Name of the primary in their configuration.
         name: String,
+        /// User, password, database and whether TLS for the primary, as an address whose host does not matter.
+        primary: String,
     },
+    /// Some nodes of a Redis Cluster, which are asked for the others each time connections are made.
+    Cluster(Vec<String>),
+}
+
+/// What TLS to Redis needs beyond the address.
+#[derive(Clone, Default)]
+pub struct Tls {
+    /// Certificates of the authorities that Redis may be certified by (PEM); without, those that the system trusts.
+    pub roots: Option<Vec<u8>>,
+    /// Certificate chain and key of this client (PEM), where Redis asks for one.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 /// What "durable" means: what may happen to Redis without loss of what a completion confirmed.
@@ -47,6 +61,8 @@ pub enum Durability {
 pub struct Options {
     /// Where Redis is.
     pub server: Server,
+    /// For addresses with TLS.
+    pub tls: Tls,
     /// What a completion confirms.
     pub durability: Durability,
     /// What all keys begin with: two stores in one Redis need two.
@@ -81,11 +97,24 @@ pub struct Options {
     pub worker_lease: Duration,
 }
 
+/// The shortest time for which what was done under a stamp is remembered after it is done everywhere.
+const STAMP_KEPT: Duration = Duration::from_secs(60);
+
 impl Options {
-    /// Settings that fit most, for the Redis at `url`.
-    pub fn new(url: &str, durability: Durability, clock: Clock) -> Self {
-        Self {
-            server: Server::Primary(url.to_owned()),
+    /// How long what was done under a stamp is remembered after it is done everywhere: longer than anybody may still be about to
+    /// do it too.
+    pub(crate) fn stamp_kept(&self) -> Duration {
+        (self.patience * 4).max(STAMP_KEPT)
+    }
+
+    /// Settings that fit most, for the Redis at `address`, as [`Server`] reads it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`](crate::Error::Refused) when the address cannot be understood.
+    pub fn new(address: &str, durability: Durability, clock: Clock) -> Result<Self, crate::Error> {
+        Ok(Self {
+            server: address.parse()?,
+            tls: Tls::default(),
             durability,
             prefix: "fleethaven".to_owned(),
             clock,
@@ -101,6 +130,6 @@ impl Options {
             rule_volatile_entries: 10_000,
             dead_letters: 1_000,
             worker_lease: Duration::from_secs(6),
-        }
+        })
     }
 }

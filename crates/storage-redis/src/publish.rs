@@ -68,7 +68,10 @@ enum Outcome {
     /// In a session's queue, or the session cannot take it.
     Asked(Place),
     /// In a group's queue.
-    Grouped { place: Place, held: bool },
+    Grouped {
+        place: Place,
+        held: bool,
+    },
     Known(Appended),
 }
 
@@ -239,7 +242,13 @@ impl Publishing {
         self.prepare(Keys::of_session(group.0), told, round);
         let (content, (append, _)) = (self.content.as_ref()?, self.queues.get(at)?);
         let (header, delivery) = (content.header(append), encode(&DeliveryRow::from(append)));
-        let side = if self.replaces.is_some() { Side::Front } else { Side::Back };
+        let side = match self.replaces {
+            None => Side::Back,
+            Some((_, Held::Member(..))) => Side::Front,
+            Some((_, Held::Group(entry))) => Side::At(entry.0),
+        };
+        // What was held in the group's queue is held no longer.
+        let held = held && !matches!(side, Side::At(_));
         let place = round.wait(group.0, (&header, &content.cost, &delivery), side, held);
         Some(Outcome::Grouped { place, held })
     }
@@ -391,8 +400,7 @@ impl Publishing {
                 },
             };
             let stats = &answers.shared.stats;
-            let kept =
-                !matches!(appended, Appended::Overflow | Appended::NoSession | Appended::Gone);
+            let kept = !matches!(appended, Appended::Overflow | Appended::NoSession | Appended::Gone);
             Stats::add(&stats.appended, u64::from(kept));
             Stats::add(&stats.overflowed, u64::from(appended == Appended::Overflow));
             *outcome = Outcome::Known(appended);

@@ -18,8 +18,10 @@ use crate::script::{Call, Op, Place};
 pub(crate) enum Side {
     /// Something new.
     Back,
-    /// What the group, or a member, had before.
+    /// What a member had.
     Front,
+    /// What the group had, under this number.
+    At(u64),
 }
 
 /// A message as the queues hold it: encoded once for all.
@@ -153,8 +155,9 @@ impl<'a> Round<'a> {
     ) -> Place {
         let (id, lease) = (group.to_string(), self.shared.lease());
         let side = match side {
-            Side::Back => "back",
-            Side::Front => "front",
+            Side::Back => "back".to_owned(),
+            Side::Front => "front".to_owned(),
+            Side::At(number) => number.to_string(),
         };
         if held {
             self.shared.hold_shares();

@@ -16,9 +16,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::client::{Batch, Client, Pool, Shared};
-use crate::depth::Depth;
 use crate::script::{Call, Op};
-use crate::{Stats, keys, reply};
+use crate::{Stats, keys, outbox, reply};
 
 /// How long one wait for entries may take: a waiting thread ends so much later at most.
 const WAIT: Duration = Duration::from_millis(200);
@@ -29,7 +28,6 @@ const CLAIM: usize = 256;
 /// The part of the rules queue that workers and the thread share.
 pub(crate) struct Rules {
     shared: Arc<Shared>,
-    depth: Arc<Depth>,
     state: Mutex<State>,
     bell: Condvar,
 }
@@ -61,8 +59,8 @@ struct Waiting {
 }
 
 impl Rules {
-    pub(crate) fn new(shared: Arc<Shared>, depth: Arc<Depth>) -> Self {
-        Self { shared, depth, state: Mutex::default(), bell: Condvar::new() }
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, state: Mutex::default(), bell: Condvar::new() }
     }
 
     /// Waits for entries and claims at most `max`, the oldest of a partition first.
@@ -105,7 +103,7 @@ impl Rules {
         let batch = Batch { calls: by_partition.iter().map(call).collect(), durable: false };
         let replies = pool.with(|client| client.run(&batch))?;
         for (call, replies) in batch.calls.iter().zip(replies) {
-            self.depth.note(call.partition, reply::number(replies?.pop().unwrap_or_default())?);
+            self.shared.depth.note(call.partition, reply::number(replies?.pop().unwrap_or_default())?);
         }
         Ok(())
     }
@@ -133,7 +131,7 @@ impl Rules {
                 tracing::warn!(%error, "the depth of the rules queue is not known");
             }
         }
-        self.depth.total()
+        self.shared.depth.total()
     }
 
     /// Ends the thread once it has seen this; waiting claims fail.
@@ -148,19 +146,29 @@ impl Rules {
 
     /// Renews the lease of `worker` (empty for none) and notes every partition's depth; what the partitions last
     /// held.
-    fn survey(&self, client: &mut Client, worker: &str) -> Result<Vec<(u64, String)>, Error> {
-        let lease = self.shared.options.worker_lease.as_millis().max(1).to_string();
+    fn survey(&self, client: &mut Client, worker: &str) -> Result<Vec<Seen>, Error> {
+        let lease = self.shared.lease();
         let call = |partition| Call::of(partition, Op::Lease, &[worker.as_bytes(), lease.as_bytes()]);
         let batch = Batch { calls: self.shared.keys.partitions().map(call).collect(), durable: false };
         let mut seen = Vec::with_capacity(batch.calls.len());
         for (call, replies) in batch.calls.iter().zip(client.run(&batch)?) {
             let mut answer = reply::array(replies?.pop().unwrap_or_default())?;
             let depth = reply::number(reply::next(&mut answer)?)?;
-            self.depth.note(call.partition, depth);
-            seen.push((depth, reply::text(reply::next(&mut answer)?)?));
+            self.shared.depth.note(call.partition, depth);
+            let last = reply::text(reply::next(&mut answer)?)?;
+            seen.push(Seen { depth, last, sent: reply::text(reply::next(&mut answer)?)? });
         }
         Ok(seen)
     }
+}
+
+/// One partition as a survey saw it.
+struct Seen {
+    depth: u64,
+    /// Its last rule entry.
+    last: String,
+    /// The first entry of its outbox; empty for none.
+    sent: String,
 }
 
 /// What the thread knows of one partition's stream.
@@ -169,6 +177,8 @@ struct Stream {
     key: String,
     /// Nothing above this has been seen.
     last: String,
+    /// What was first in the outbox when it was last seen.
+    sent: String,
     /// There may be something to claim.
     promising: bool,
     /// An answer may have been lost: what was claimed in it is to be given again.
@@ -206,6 +216,7 @@ impl Claimer {
             partition,
             key: format!("{}:rules", shared.keys.root(partition)),
             last: "0-0".to_owned(),
+            sent: String::new(),
             promising: false,
             again: false,
         };
@@ -240,7 +251,7 @@ impl Claimer {
         let period = self.rules.shared.options.worker_lease / 3;
         let due = self.surveyed.is_none_or(|at| at.elapsed() >= period);
         // Only a lease that stands keeps others from taking what is claimed: nothing is claimed before the first.
-        if due || (!self.leased && self.rules.state.lock().works) {
+        if due || (!self.leased && self.works()) {
             self.survey()?;
         }
         let left = period.saturating_sub(self.surveyed.map_or(period, |at| at.elapsed()));
@@ -254,17 +265,27 @@ impl Claimer {
         self.wait(left.min(WAIT))
     }
 
+    /// Whether there is a lease to keep.
+    fn works(&self) -> bool {
+        self.rules.shared.holds_shares() || self.rules.state.lock().works
+    }
+
     fn survey(&mut self) -> Result<(), Error> {
-        let works = self.rules.state.lock().works;
+        let works = self.works();
         let seen = self.rules.survey(&mut self.client, if works { &self.name } else { "" })?;
         self.leased = works;
-        for (stream, (depth, last)) in self.streams.iter_mut().zip(seen) {
+        for (stream, Seen { depth, last, sent }) in self.streams.iter_mut().zip(seen) {
             stream.promising |= depth > 0;
             stream.last = last;
+            // What is still there was left by somebody who died over it.
+            if !sent.is_empty() && stream.sent == sent {
+                self.client.sending.insert(stream.partition);
+            }
+            stream.sent = sent;
         }
         self.surveyed = Some(Instant::now());
         self.notice_reconnection();
-        Ok(())
+        outbox::deliver(&mut self.client)
     }
 
     fn notice_reconnection(&mut self) {
@@ -361,7 +382,7 @@ impl Claimer {
     }
 
     fn leave(&mut self, how: Stop) {
-        if how == Stop::Abrupt || !self.rules.state.lock().works {
+        if how == Stop::Abrupt || !self.works() {
             return;
         }
         let call = |stream: &Stream| Call::of(stream.partition, Op::EndLease, &[self.name.as_bytes()]);

@@ -3,8 +3,13 @@
 /// The whole script: its parts share the local functions of those before.
 pub(crate) const SOURCE: &str = concat!(
     include_str!("script/head.lua"),
+    include_str!("script/guards.lua"),
+    include_str!("script/entries.lua"),
+    include_str!("script/wills.lua"),
     include_str!("script/sessions.lua"),
     include_str!("script/queues.lua"),
+    include_str!("script/exactly_once.lua"),
+    include_str!("script/groups.lua"),
     include_str!("script/retained.lua"),
     include_str!("script/rules.lua"),
     include_str!("script/tail.lua"),
@@ -22,12 +27,38 @@ pub(crate) enum Op {
     Orphans,
     Client,
     DeleteSession,
+    DueWills,
+    ForgoWill,
+    WithdrawWill,
     Guard,
     Raise,
+    Stamp,
+    Fade,
     Message,
     Append,
+    Share,
     Trim,
     Read,
+    Tails,
+    Release,
+    Receive,
+    Received,
+    ForgetReceived,
+    Will,
+    WillPublished,
+    KnowGroup,
+    UnknowGroup,
+    OpenGroup,
+    CloseGroup,
+    Groups,
+    Wait,
+    ClaimShares,
+    AcknowledgeShares,
+    ReleaseShares,
+    Discard,
+    Pass,
+    Outbox,
+    Sent,
     SetRetained,
     ClearRetained,
     GetRetained,
@@ -42,62 +73,83 @@ pub(crate) enum Op {
     Redrive,
 }
 
+/// What an operation is when its answer is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It must not be carried out twice: the partition remembers the batch.
+    Once,
+    /// It changes nothing, or comes to the same when done again.
+    Again,
+    /// As `Again`, and it has no reply: `SILENT` in the script.
+    Silent,
+}
+
 impl Op {
     fn code(self) -> &'static str {
+        self.properties().0
+    }
+
+    fn kind(self) -> Kind {
+        self.properties().1
+    }
+
+    fn properties(self) -> (&'static str, Kind) {
+        use Kind::{Again, Once, Silent};
         match self {
-            Self::Claim => "C",
-            Self::End => "E",
-            Self::Subscribe => "S",
-            Self::Unsubscribe => "U",
-            Self::List => "L",
-            Self::Expire => "X",
-            Self::Orphans => "G",
-            Self::Client => "W",
-            Self::DeleteSession => "O",
-            Self::Guard => "guard",
-            Self::Raise => "raise",
-            Self::Message => "M",
-            Self::Append => "A",
-            Self::Trim => "T",
-            Self::Read => "Q",
-            Self::SetRetained => "V",
-            Self::ClearRetained => "F",
-            Self::GetRetained => "Y",
-            Self::RetainedPage => "P",
-            Self::Rule => "R",
-            Self::Lease => "H",
-            Self::EndLease => "N",
-            Self::ClaimRules => "J",
-            Self::Acknowledge => "K",
-            Self::Bury => "D",
-            Self::DeadLetters => "B",
-            Self::Redrive => "Z",
+            Self::Claim => ("C", Once),
+            Self::End => ("E", Once),
+            Self::Subscribe => ("S", Once),
+            Self::Unsubscribe => ("U", Once),
+            Self::List => ("L", Again),
+            Self::Expire => ("X", Once),
+            Self::Orphans => ("G", Once),
+            Self::Client => ("W", Again),
+            Self::DeleteSession => ("O", Once),
+            Self::DueWills => ("due", Again),
+            Self::ForgoWill => ("forgo", Silent),
+            Self::WithdrawWill => ("withdraw", Once),
+            Self::Guard => ("guard", Again),
+            Self::Raise => ("raise", Again),
+            Self::Stamp => ("stamp", Silent),
+            Self::Fade => ("fade", Silent),
+            Self::Message => ("M", Silent),
+            Self::Append => ("A", Once),
+            Self::Share => ("share", Once),
+            Self::Trim => ("T", Silent),
+            Self::Read => ("Q", Again),
+            Self::Tails => ("tails", Again),
+            Self::Release => ("release", Once),
+            Self::Receive => ("receive", Once),
+            Self::Received => ("received", Once),
+            Self::ForgetReceived => ("complete", Once),
+            Self::Will => ("will", Once),
+            Self::WillPublished => ("willed", Once),
+            Self::KnowGroup => ("know", Once),
+            Self::UnknowGroup => ("unknow", Silent),
+            Self::OpenGroup => ("open", Once),
+            Self::CloseGroup => ("close", Silent),
+            Self::Groups => ("groups", Again),
+            Self::Wait => ("wait", Once),
+            Self::ClaimShares => ("shares", Once),
+            Self::AcknowledgeShares => ("taken", Silent),
+            Self::ReleaseShares => ("free", Silent),
+            Self::Discard => ("discard", Once),
+            Self::Pass => ("pass", Once),
+            Self::Outbox => ("outbox", Again),
+            Self::Sent => ("sent", Silent),
+            Self::SetRetained => ("V", Once),
+            Self::ClearRetained => ("F", Once),
+            Self::GetRetained => ("Y", Again),
+            Self::RetainedPage => ("P", Again),
+            Self::Rule => ("R", Once),
+            Self::Lease => ("H", Again),
+            Self::EndLease => ("N", Again),
+            Self::ClaimRules => ("J", Again),
+            Self::Acknowledge => ("K", Again),
+            Self::Bury => ("D", Once),
+            Self::DeadLetters => ("B", Again),
+            Self::Redrive => ("Z", Once),
         }
-    }
-
-    /// Whether it must not be carried out twice, so that the partition is to remember the batch. What is not of this
-    /// kind either changes nothing or comes to the same when done again.
-    fn is_remembered(self) -> bool {
-        matches!(
-            self,
-            Self::Claim
-                | Self::End
-                | Self::Subscribe
-                | Self::Unsubscribe
-                | Self::Expire
-                | Self::Orphans
-                | Self::DeleteSession
-                | Self::Append
-                | Self::SetRetained
-                | Self::ClearRetained
-                | Self::Rule
-                | Self::Bury
-                | Self::Redrive
-        )
-    }
-
-    fn has_reply(self) -> bool {
-        !matches!(self, Self::Message | Self::Trim)
     }
 }
 
@@ -140,8 +192,8 @@ impl Call {
     pub(crate) fn begin(&mut self, op: Op, arguments: usize) {
         self.argument(op.code().as_bytes());
         self.argument(arguments.to_string().as_bytes());
-        self.replies += usize::from(op.has_reply());
-        self.remembered |= op.is_remembered();
+        self.replies += usize::from(op.kind() != Kind::Silent);
+        self.remembered |= op.kind() == Kind::Once;
     }
 
     /// The next argument of what was begun.

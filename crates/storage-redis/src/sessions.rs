@@ -1,11 +1,11 @@
 //! What is asked about sessions beside the lanes.
 
-use fleethaven_storage::request::Orphan;
+use fleethaven_storage::request::{DueWill, Orphan};
 use fleethaven_storage::{ClientRecord, Dead, Error, SessionRecord};
 use fleethaven_types::{Scope, Timestamp};
 use redis::Value;
 
-use crate::batch;
+use crate::answers;
 use crate::client::{Batch, Client};
 use crate::keys::{self, Keys};
 use crate::merge::{Source, merge, share};
@@ -138,8 +138,44 @@ pub(crate) fn delete(
     match reply::next(&mut client.call(&Batch::of(call).durable())?)? {
         Value::Array(none) if none.is_empty() => Ok(None),
         record @ Value::Array(_) => reply::session(record).map(Some),
-        refusal => Err(batch::refused(&refusal)),
+        refusal => Err(answers::refused(&refusal)),
     }
+}
+
+/// At most `limit` wills that are due, the longest overdue first.
+pub(crate) fn due_wills(
+    client: &mut Client,
+    keys: &Keys,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<DueWill>, Error> {
+    let (now, most) = (now.as_millis().to_string(), limit.to_string());
+    let arguments = [now.as_bytes(), most.as_bytes()];
+    let calls = keys.partitions().map(|partition| Call::of(partition, Op::DueWills, &arguments));
+    let mut wills = Vec::new();
+    for replies in client.run(&Batch { calls: calls.collect(), durable: false })? {
+        for value in reply::array(replies?.pop().unwrap_or_default())? {
+            let mut values = reply::array(value)?;
+            let (due, number) = (reply::number(reply::next(&mut values)?)?, reply::next(&mut values)?);
+            let row = reply::bytes(reply::next(&mut values)?)?;
+            wills.push((due, answers::will(number, &row)?));
+        }
+    }
+    wills.sort_by_key(|(due, will)| (*due, will.session));
+    wills.truncate(limit);
+    Ok(wills.into_iter().map(|(_, will)| will).collect())
+}
+
+/// Calls off the will that the last connection of a session left behind.
+pub(crate) fn withdraw_will(
+    client: &mut Client,
+    keys: &Keys,
+    scope: Scope,
+    client_id: &str,
+) -> Result<(), Error> {
+    let name = keys::client(scope, client_id);
+    let call = Call::of(keys.of_client(&name), Op::WithdrawWill, &[name.as_bytes()]);
+    answers::done(&reply::next(&mut client.call(&Batch::of(call).durable())?)?)
 }
 
 fn records(mut replies: Vec<Value>) -> Result<Vec<SessionRecord>, Error> {
@@ -152,7 +188,7 @@ fn orphan(value: Value) -> Result<Orphan, Error> {
     let (scope, client_id) =
         keys::split_client(&reply::text(next()?)?).ok_or_else(|| reply::malformed("no client"))?;
     let (token, principal) = (reply::token(next()?)?, reply::text(next()?)?);
-    let (_will, version_number) = (next()?, reply::number(next()?)?);
+    let version_number = reply::number(next()?)?;
     let principal = (!principal.is_empty()).then(|| principal.into());
     Ok(Orphan { scope, client_id, token, principal, version_number })
 }

@@ -16,15 +16,13 @@ use parking_lot::Mutex;
 use crate::client::{Client, Pool, Shared};
 use crate::connection::Failure;
 use crate::dead_letters::{self, DeadLetter};
-use crate::depth::Depth;
 use crate::door::{Port, RedisLane};
 use crate::lane::Worker;
-use crate::not_built::{no_exactly_once, no_groups};
 use crate::rules::{Claimer, Rules, Stop};
-use crate::{Options, Stats, reply, retained, sessions};
+use crate::{Options, Stats, groups, reply, retained, sessions};
 
 /// Version of the layout of keys and values: another one is refused.
-const LAYOUT: &str = "1";
+const LAYOUT: &str = "2";
 
 /// Sessions, queues, retained messages and the rules queue in one Redis.
 ///
@@ -33,7 +31,6 @@ const LAYOUT: &str = "1";
 pub struct RedisStore {
     shared: Arc<Shared>,
     pool: Pool,
-    depth: Arc<Depth>,
     rules: Arc<Rules>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -44,18 +41,17 @@ impl RedisStore {
         check(&options)?;
         let shared = Arc::new(Shared::new(options));
         let mut client = Client::new(shared.clone());
-        client.connection().map(|_| ()).map_err(|failure| match failure {
+        client.links().map(|_| ()).map_err(|failure| match failure {
             Failure::Never(reason) => crate::Error::Refused(reason),
             Failure::Broken(reason) | Failure::Later(reason) => crate::Error::Unreachable(reason),
         })?;
         check_layout(&mut client, &shared)?;
-        let depth = Arc::new(Depth::new(shared.keys.count(), shared.options.rule_entries));
-        let rules = Arc::new(Rules::new(shared.clone(), depth.clone()));
+        let rules = Arc::new(Rules::new(shared.clone()));
         let claimer = Claimer::new(rules.clone());
         let thread = std::thread::Builder::new().name("store-rules".to_owned());
         let thread = thread.spawn(move || claimer.run()).map_err(crate::Error::Thread)?;
         let (pool, threads) = (Pool::new(shared.clone()), Mutex::new(vec![thread]));
-        Ok(Arc::new(Self { shared, pool, depth, rules, threads }))
+        Ok(Arc::new(Self { shared, pool, rules, threads }))
     }
 
     /// Carries out what has been submitted, gives up the rules worker's claims and ends the threads. Whatever is asked
@@ -66,7 +62,7 @@ impl RedisStore {
 
     fn stop(&self, how: Stop) {
         self.rules.stop(how);
-        self.depth.ports().iter().for_each(|port| port.close());
+        self.shared.depth.ports().iter().for_each(|port| port.close());
         let threads = std::mem::take(&mut *self.threads.lock());
         // From here on no thread tries again what Redis does not answer.
         self.shared.closed.store(true, Ordering::Relaxed);
@@ -141,11 +137,10 @@ impl SessionStore for RedisStore {
     fn lane(&self, wake: Arc<dyn Wake>) -> Box<dyn Lane> {
         let Options { lane_requests, lane_bytes, .. } = self.shared.options;
         let port = Arc::new(Port::new(wake));
-        self.depth.add(&port);
+        self.shared.depth.add(&port);
         let worker = Worker {
             shared: self.shared.clone(),
             port: port.clone(),
-            depth: self.depth.clone(),
             client: Client::new(self.shared.clone()),
         };
         let mut threads = self.threads.lock();
@@ -161,7 +156,7 @@ impl SessionStore for RedisStore {
         }
         Box::new(RedisLane {
             port,
-            depth: self.depth.clone(),
+            shared: self.shared.clone(),
             max_requests: lane_requests,
             max_bytes: lane_bytes,
         })
@@ -179,20 +174,20 @@ impl SessionStore for RedisStore {
         self.pool.with(|client| sessions::expire(client, &self.shared.keys, now, limit))
     }
 
-    fn due_wills(&self, _: Timestamp, _: usize) -> Result<Vec<DueWill>, Error> {
-        Err(no_exactly_once())
+    fn due_wills(&self, now: Timestamp, limit: usize) -> Result<Vec<DueWill>, Error> {
+        self.pool.with(|client| sessions::due_wills(client, &self.shared.keys, now, limit))
     }
 
-    fn withdraw_will(&self, _: Scope, _: &str) -> Result<(), Error> {
-        Err(no_exactly_once())
+    fn withdraw_will(&self, scope: Scope, client_id: &str) -> Result<(), Error> {
+        self.pool.with(|client| sessions::withdraw_will(client, &self.shared.keys, scope, client_id))
     }
 
     fn groups(&self) -> Result<Vec<GroupRecord>, Error> {
-        Ok(Vec::new())
+        self.pool.with(groups::list)
     }
 
-    fn open_group(&self, _: OpenGroup) -> Result<GroupId, Error> {
-        Err(no_groups())
+    fn open_group(&self, open: OpenGroup) -> Result<GroupId, Error> {
+        self.pool.with(|client| groups::open(client, &open))
     }
 
     fn client(&self, scope: Scope, client_id: &str) -> Result<Option<ClientRecord>, Error> {

@@ -7,6 +7,9 @@ local function released(id) return root .. ':z:' .. id end
 local function exchanges(id) return root .. ':e:' .. id end
 local outbox, groups = root .. ':out', root .. ':groups'
 
+-- Entries looked at in one go for room in a queue.
+local ROOM = 64
+
 -- Whether this call has put something into the outbox.
 local sends = false
 
@@ -69,10 +72,40 @@ local function forget(id, entries)
   if call('HINCRBY', session(id), 'n', -messages) == 0 then call('UNLINK', queue(id)) end
 end
 
--- Puts a share into the outbox: for a session, if that can take it, or else for the front of the group's queue.
-local function send(as, target, group, header, delivery, body)
+-- Whether an entry is not delivered any more: it has expired, or waited for too long. One of QoS 2 that may have been sent is:
+-- its exchange is carried to its end.
+local function is_over(entry, header, sent, secs)
+  local _, _, expiry, qos, received_at = parts(header)
+  if qos == '2' and not above(entry, sent) then return false end
+  return passed(expiry, now) or (secs ~= '' and received_at + secs * 1000 <= now)
+end
+
+-- Makes room in the queue of a session without a connection: drops what is over at its front. Messages came in about that order;
+-- what is missed goes when it is read.
+local function make_room(id)
+  local found = call('HMGET', session(id), 'o', 'bs', 'y', 'sg', 'sn')
+  local secs = found[2]
+  if found[1] ~= '' or secs == '' or tonumber(found[3]) > now then return end
+  local sent, young_until, from = found[4] .. '-' .. found[5], now, '-'
+  for _ = 1, ROOM do
+    local entry = call('XRANGE', queue(id), from, '+', 'COUNT', 1)[1]
+    if not entry then break end
+    if not is_over(entry[1], entry[2][2], sent, secs) then
+      local _, _, _, _, received_at = parts(entry[2][2])
+      young_until = received_at + secs * 1000
+      break
+    end
+    forget(id, {entry[1]})
+    from = '(' .. entry[1]
+  end
+  call('HSET', session(id), 'y', int(young_until))
+end
+
+-- Puts a share into the outbox: for a session, if that can take it, or else for the group's queue, under the number that it had
+-- there or, when that is empty, at its front.
+local function send(as, target, group, number, header, delivery, body)
   sends = true
-  return call('XADD', outbox, '*', 's', as, 't', target, 'g', group, 'h', header, 'd', delivery, 'm', body)
+  return call('XADD', outbox, '*', 's', as, 't', target, 'g', group, 'p', number, 'h', header, 'd', delivery, 'm', body)
 end
 
 -- A member leaves: its shares go back to their groups, the newest first, as each goes to the front. A QoS 2 message that may have
@@ -92,7 +125,7 @@ local function return_shares(id)
     if found and call('SISMEMBER', groups, group_of[entry]) == 1 then
       local _, _, _, qos = parts(found[2][2])
       if qos ~= '2' or above(entry, last) then
-        send('r:' .. id .. ':' .. entry, '', group_of[entry], found[2][2], found[2][4], found[2][6])
+        send('r:' .. id .. ':' .. entry, '', group_of[entry], '', found[2][2], found[2][4], found[2][6])
         forget(id, {entry})
       end
     end
@@ -104,7 +137,7 @@ function ops.outbox()
   local waiting = call('XRANGE', outbox, '-', '+', 'COUNT', take())
   for i, entry in ipairs(waiting) do
     local fields = entry[2]
-    waiting[i] = {entry[1], fields[2], fields[4], fields[6], fields[8], fields[10], fields[12]}
+    waiting[i] = {entry[1], fields[2], fields[4], fields[6], fields[8], fields[10], fields[12], fields[14]}
   end
   return waiting
 end

@@ -50,8 +50,9 @@ local function hold(id, number, name, lease)
   call('SET', root .. ':w:' .. name, '1', 'PX', lease)
 end
 
--- A number behind all others, or before them.
+-- A number behind all others, before them, or the one that is asked for.
 local function next_number(id, front, back, gen, side)
+  if side ~= 'front' and side ~= 'back' then return side end
   local current, step = current_generation(), 1
   if gen ~= current then step = LEAP end
   if side == 'front' then front = front - step else back = back + step end
@@ -59,8 +60,8 @@ local function next_number(id, front, back, gen, side)
   return int(side == 'front' and front or back)
 end
 
--- Append to a group's queue: group, header, cost, delivery, side ("front" takes back what it gave, whatever its bounds), who holds
--- it (empty for nobody), milliseconds of its lease.
+-- Append to a group's queue: group, header, cost, delivery, side ("back"; "front", or a number that it had, for what comes back,
+-- whatever the bounds), who holds it (empty for nobody), milliseconds of its lease.
 function ops.wait()
   local id, header, cost, delivery, side, name, lease =
     take(), take(), tonumber(take()), take(), take(), take(), take()
@@ -168,7 +169,7 @@ function ops.pass()
   local as, target, group, header, delivery = take(), take(), take(), take(), take()
   if fenced then return 'Fenced' end
   if not take_out(where, id, entry) then return 'Gone' end
-  local sent = send(as, target, group, header, delivery, body)
+  local sent = send(as, target, group, where == 'group' and entry or '', header, delivery, body)
   -- Whoever put it there also fetches it.
   sends = false
   return sent

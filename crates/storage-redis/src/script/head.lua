@@ -4,23 +4,35 @@
 -- ARGV     replication id of the primary, producer, batch number (empty: nothing to remember), the store's time in
 --          milliseconds, then operations: a code, how many arguments follow, the arguments
 --
+-- Answers the replies of the operations, then whether the outbox holds something that this call put there.
+--
 -- Keys below the root:
---   meta        hash: replid, previous (replication ids), gen (generation), rule (last rule entry)
+--   meta        hash: replid (replication id of the primary), gen (generation), rule (last rule entry)
 --   done:P      producer P's last batch: its number and its replies, for a while
+--   st:STAMP    hash: what was done under a stamp -> its reply, for a while
 --   c:CLIENT    hash of a client id (account:region:id): v (version number), s (session, while there is one)
---   s:ID        hash of a session: k (CLIENT), p (persistent), e (expiry, s), l (protocol level), bm bb bs (bounds;
---               bs in seconds, or empty),
---               o (owner, incarnation:counter), a (its address), w (will), u (principal), x (expires at, ms),
---               sg sn (sent), tg tn (tail), n b (messages and bytes in the queue)
+--   s:ID        hash of a session: k (CLIENT), p (persistent), e (expiry, s), l (protocol level), bm bb bs (bounds:
+--               messages, bytes, seconds or empty), y (until then nothing at the front of the queue is too old), o (owner, incarnation:counter), a (its address), w wd (will and its delay, s), u (principal),
+--               x (expires at, ms), sg sn (sent), tg tn (tail), n b (messages and bytes in the queue)
 --   f:ID        hash: filter -> subscription            q:ID  stream: the queue, an entry's id is generation-number
+--   k:ID        hash: entry that is a share -> its group
+--   z:ID        set: entries whose client has the message, waiting for PUBCOMP
+--   e:ID        hash: packet identifier of a QoS 2 exchange -> the stamp of its message, empty when that is everywhere
+--   l:ID        hash of a will that waits: m (will), t (its stamp)         due  those sessions, by time
 --   sessions    persistent ones, by id                  deadlines  those that expire, by time
 --   gateways    incarnations with live sessions         g:N   sessions owned by incarnation N
+--   out         stream: shares on their way to another partition
+--   groups      set: all groups of all partitions       grouplist  those of this partition, by id
+--   gr:ID       hash of a group: k (account:region:key), bm bb (bounds), r (retention, s), n b (as above), front, back (first and
+--               last number given), g (generation they were given in)
+--   gm:ID       hash: number -> entry                   gf:ID  entries that nobody holds, by number
+--   gh:ID       set: stores that hold entries           gh:ID:NAME  what one of them holds, by number
 --   r:SCOPE     hash: topic -> retained message         t:SCOPE  its topics    x:SCOPE  expiry of those that have one
 --   fences      hash: topic slot -> the epoch below which nothing is written
---   rules       stream of rule entries, group "workers" w:NAME   lease of a worker
+--   rules       stream of rule entries, group "workers" w:NAME   lease of a worker, or of a store that holds shares
 --   dead        dead letters, by time                   letters  hash: rule entry -> dead letter
 --
--- Numbers that may exceed 2^53 (tokens, addresses) are text here and never calculated with.
+-- Numbers that may exceed 2^53 (tokens, addresses, epochs) are text here and never calculated with.
 local call = redis.call
 local root, replid, now = KEYS[1], ARGV[1], tonumber(ARGV[4])
 local at = 4
@@ -37,53 +49,22 @@ end
 local ops = {}
 
 -- The generation of ids given out now. It grows when the primary has another replication id than at the last write:
--- what the old primary had not replicated is gone, and its ids must not be given out again.
+-- what the old primary had not replicated is gone, and its ids must not be given out again. A partition that moves between
+-- the nodes of a cluster, which have one each, begins one, too.
 local generation
 local function current_generation()
   if not generation then
-    local meta = call('HMGET', root .. ':meta', 'replid', 'gen', 'previous')
+    local meta = call('HMGET', root .. ':meta', 'replid', 'gen')
     if meta[1] == replid then
       generation = meta[2]
-    elseif meta[3] == replid then
+    elseif call('INFO', 'replication'):match('master_replid:(%w+)') ~= replid then
       error({err = 'STALE the connection knows an earlier replication id'})
     else
       generation = meta[2] and int(tonumber(meta[2]) + 1) or '0'
-      call('HSET', root .. ':meta', 'replid', replid, 'gen', generation, 'previous', meta[1] or '')
+      call('HSET', root .. ':meta', 'replid', replid, 'gen', generation)
     end
   end
   return generation
-end
-
--- Whether what follows was matched by a router that is no owner of its topic's slot any more: it is not to be written.
-local fenced = false
-
--- Whether an epoch is below another; they may exceed 2^53.
-local function below(epoch, other)
-  return #epoch < #other or (#epoch == #other and epoch < other)
-end
-
--- Guard what follows: topic slot and epoch, empty for what is matched by no router's slot.
-function ops.guard()
-  local slot, epoch = take(), take()
-  local raised = slot ~= '' and call('HGET', root .. ':fences', slot)
-  fenced = raised and below(epoch, raised)
-  return fenced and 'Fenced' or 'ok'
-end
-
--- Raise fences: topic slot and epoch of each. Each is written, also one that stands already, so that WAIT has something to
--- wait for.
-function ops.raise(stop)
-  local answer = 'ok'
-  while at < stop do
-    local slot, epoch = take(), take()
-    local raised = call('HGET', root .. ':fences', slot)
-    if raised and below(epoch, raised) then
-      answer = 'Fenced'
-    else
-      call('HSET', root .. ':fences', slot, epoch)
-    end
-  end
-  return answer
 end
 
 local function passed(moment, time)

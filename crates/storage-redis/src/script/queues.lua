@@ -7,69 +7,36 @@ function ops.M()
   body = take()
 end
 
-local function expiry_of(entry)
-  return entry[2][2]:match('^%d+:%d+:(%d*)$')
+local function has_room(messages, bytes, cost, most_messages, most_bytes)
+  return messages + 1 <= tonumber(most_messages) and bytes + cost <= tonumber(most_bytes)
 end
 
--- The header of an entry that is over when its message expires, or `secs` from now.
-local function bounded(header, secs)
-  local over = int(now + secs * 1000)
-  local front, expiry = header:match('^(%d+:%d+:)(%d*)$')
-  if expiry ~= '' and tonumber(expiry) <= tonumber(over) then return header end
-  return front .. over
-end
-
-local forget
-
--- Drops what is over at the front of the queue.
-local function make_room(id)
-  local over = {}
-  for _, entry in ipairs(call('XRANGE', queue(id), '-', '+', 'COUNT', CHUNK)) do
-    if not passed(expiry_of(entry), now) then break end
-    over[#over + 1] = entry[1]
-  end
-  forget(id, over)
-end
-
--- Append: session, header (cost:payload bytes:expiry), cost, delivery.
+-- Append: session, header, cost, delivery.
 function ops.A()
   local id, header, cost, delivery = take(), take(), tonumber(take()), take()
-  if fenced then return 'Fenced' end
-  local found = call('HMGET', session(id), 'p', 'x', 'n', 'b', 'bm', 'bb', 'tg', 'tn', 'bs', 'o')
-  if found[1] ~= '1' or passed(found[2], now) then return 'none' end
-  local function full()
-    return found[3] + 1 > tonumber(found[5]) or found[4] + cost > tonumber(found[6])
-  end
-  if found[9] and found[9] ~= '' then
-    header = bounded(header, tonumber(found[9]))
-    if full() and found[10] == '' then
+  return once(id, function()
+    local found = call('HMGET', session(id), 'p', 'x', 'n', 'b', 'bm', 'bb', 'tg', 'tn')
+    if found[1] ~= '1' or passed(found[2], now) then return 'none' end
+    if not has_room(found[3], found[4], cost, found[5], found[6]) then
       make_room(id)
-      found[3], found[4] = unpack(call('HMGET', session(id), 'n', 'b'))
+      local left = call('HMGET', session(id), 'n', 'b')
+      if not has_room(left[1], left[2], cost, found[5], found[6]) then return 'full' end
     end
-  end
-  if full() then return 'full' end
-  local messages, bytes = found[3] + 1, found[4] + cost
-  local gen, number = current_generation(), int(found[8] + 1)
-  local entry = gen .. '-' .. number
-  call('XADD', queue(id), entry, 'h', header, 'd', delivery, 'm', body)
-  call('HSET', session(id), 'n', int(messages), 'b', int(bytes), 'tg', gen, 'tn', number)
-  return entry .. ' ' .. found[7] .. '-' .. found[8]
+    return append(id, {found[7], found[8]}, header, cost, delivery, body)
+  end)
 end
 
--- Deletes entries of exactly these ids; those that are not there are passed over.
-forget = function(id, entries)
-  local messages, bytes = 0, 0
-  for _, entry in ipairs(entries) do
-    local found = call('XRANGE', queue(id), entry, entry)[1]
-    if found then
-      call('XDEL', queue(id), entry)
-      messages = messages + 1
-      bytes = bytes + found[2][2]:match('^%d+')
-    end
-  end
-  if messages == 0 then return end
-  call('HINCRBY', session(id), 'b', int(-bytes))
-  if call('HINCRBY', session(id), 'n', -messages) == 0 then call('UNLINK', queue(id)) end
+-- Append as the member's share, if it is there and has room: session, header, cost, delivery, group.
+function ops.share()
+  local id, header, cost, delivery, group = take(), take(), tonumber(take()), take(), take()
+  return once(group .. ':' .. id, function()
+    if call('SISMEMBER', groups, group) == 0 then return 'none' end
+    local found = call('HMGET', session(id), 'p', 'o', 'n', 'b', 'bm', 'bb', 'tg', 'tn')
+    if not found[2] or found[2] == '' then return 'wait' end
+    if found[1] ~= '1' then return 'held' end
+    if not has_room(found[3], found[4], cost, found[5], found[6]) then return 'wait' end
+    return append(id, {found[7], found[8]}, header, cost, delivery, body, group)
+  end)
 end
 
 -- Trim: session, token, entries.
@@ -85,6 +52,8 @@ function ops.Q()
   local most, most_bytes = tonumber(take()), tonumber(take())
   local refused = refusal(id, token)
   if refused then return refused end
+  local found = call('HMGET', session(id), 'tg', 'tn', 'sg', 'sn', 'bs')
+  local tail, sent, secs = found[1] .. '-' .. found[2], found[3] .. '-' .. found[4], found[5]
   local read, expired, bytes, full = {}, {}, 0, most == 0
   while not full do
     local chunk = call('XRANGE', queue(id), from, '+', 'COUNT', math.min(CHUNK, most - #read))
@@ -92,8 +61,8 @@ function ops.Q()
     for _, entry in ipairs(chunk) do
       full = #read >= most or (#read > 0 and bytes >= most_bytes)
       if full then break end
-      local payload, expiry = entry[2][2]:match('^%d+:(%d+):(%d*)$')
-      if passed(expiry, now) then
+      local _, payload = parts(entry[2][2])
+      if is_over(entry[1], entry[2][2], sent, secs) then
         expired[#expired + 1] = entry[1]
       else
         bytes = bytes + payload
@@ -104,6 +73,15 @@ function ops.Q()
     full = full or #read >= most
   end
   forget(id, expired)
-  local tail = call('HMGET', session(id), 'tg', 'tn')
-  return {tail[1] .. '-' .. tail[2], #expired, read}
+  return {tail, #expired, read}
+end
+
+-- Tails of queues, empty where there is none: sessions.
+function ops.tails(stop)
+  local tails = {}
+  while at < stop do
+    local tail = call('HMGET', session(take()), 'tg', 'tn')
+    tails[#tails + 1] = tail[1] and tail[1] .. '-' .. tail[2] or ''
+  end
+  return tails
 end

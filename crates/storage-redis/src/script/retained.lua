@@ -10,23 +10,25 @@ end
 -- Set: scope, topic, expiry, message.
 function ops.V()
   local scope, topic, expiry, message = take(), take(), take(), take()
-  if fenced then return 'Fenced' end
-  call('HSET', root .. ':r:' .. scope, topic, message)
-  call('ZADD', root .. ':t:' .. scope, 0, topic)
-  if expiry == '' then
-    call('HDEL', root .. ':x:' .. scope, topic)
-  else
-    call('HSET', root .. ':x:' .. scope, topic, expiry)
-  end
-  return 'ok'
+  return once('retained', function()
+    call('HSET', root .. ':r:' .. scope, topic, message)
+    call('ZADD', root .. ':t:' .. scope, 0, topic)
+    if expiry == '' then
+      call('HDEL', root .. ':x:' .. scope, topic)
+    else
+      call('HSET', root .. ':x:' .. scope, topic, expiry)
+    end
+    return 'ok'
+  end)
 end
 
 -- Clear: scope, topic.
 function ops.F()
   local scope, topic = take(), take()
-  if fenced then return 'Fenced' end
-  forget_retained(scope, topic)
-  return 'ok'
+  return once('retained', function()
+    forget_retained(scope, topic)
+    return 'ok'
+  end)
 end
 
 -- Get: scope, topic. Empty when there is none, or when it has expired.

@@ -10,11 +10,12 @@ end
 -- Append: the depth at which it is dropped (empty for never), entry. Answers the depth, negative when it was dropped.
 function ops.R()
   local limit, value = take(), take()
-  if fenced then return 'Fenced' end
-  local depth = call('XLEN', rules)
-  if limit ~= '' and depth >= tonumber(limit) then return -depth end
-  enqueue(value)
-  return depth + 1
+  return once('rule', function()
+    local depth = call('XLEN', rules)
+    if limit ~= '' and depth >= tonumber(limit) then return -depth end
+    enqueue(value)
+    return depth + 1
+  end)
 end
 
 -- An id that no entry is above yet and every later one will be.
@@ -23,11 +24,13 @@ local function last_rule()
   return (meta[1] or '0') .. '-' .. (meta[2] or '0')
 end
 
--- Renew a worker's lease: name (empty for none), milliseconds. Answers the depth and the last entry.
+-- Renew a lease: name (empty for none), milliseconds. Answers the depth, the last entry, and the first of the outbox (empty for
+-- none).
 function ops.H()
   local name, lease = take(), take()
   if name ~= '' then call('SET', root .. ':w:' .. name, '1', 'PX', lease) end
-  return {call('XLEN', rules), last_rule()}
+  local waiting = call('XRANGE', outbox, '-', '+', 'COUNT', 1)[1]
+  return {call('XLEN', rules), last_rule(), waiting and waiting[1] or ''}
 end
 
 -- End a worker's lease: name.

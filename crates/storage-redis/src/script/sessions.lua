@@ -2,17 +2,6 @@
 local NEVER = 4294967295
 local VERSION_KEPT_MS = 3600000
 
-local function session(id) return root .. ':s:' .. id end
-local function filters(id) return root .. ':f:' .. id end
-local function queue(id) return root .. ':q:' .. id end
-
--- Why `token` may not write to the session; nil when it owns it.
-local function refusal(id, token)
-  local owner = call('HGET', session(id), 'o')
-  if not owner then return 'NoSession' end
-  if owner ~= token then return 'NotOwner' end
-end
-
 local function attach(id, token)
   local gateway = token:match('^%d+')
   call('SADD', root .. ':g:' .. gateway, id)
@@ -27,12 +16,14 @@ local function detach(id, token)
 end
 
 -- Deletes an unowned session with everything it has. The client id's version number is kept for an hour.
-local function wipe(id)
+local function wipe(id, when)
   local client = call('HGET', session(id), 'k')
   if not client then return end
+  return_shares(id)
+  hasten(id, when)
   call('ZREM', root .. ':sessions', id)
   call('ZREM', root .. ':deadlines', id)
-  call('UNLINK', session(id), filters(id), queue(id))
+  call('UNLINK', session(id), filters(id), queue(id), marks(id), released(id), exchanges(id))
   local record = root .. ':c:' .. client
   if call('HGET', record, 's') == id then
     call('HDEL', record, 's')
@@ -45,7 +36,8 @@ local function leave(id, owner, when)
   detach(id, owner)
   local found = call('HMGET', session(id), 'p', 'e')
   local expiry = tonumber(found[2])
-  if found[1] ~= '1' or expiry == 0 then return wipe(id) end
+  if found[1] ~= '1' or expiry == 0 then return wipe(id, when) end
+  return_shares(id)
   local deadline = ''
   if expiry ~= NEVER then
     deadline = int(when + expiry * 1000)
@@ -59,40 +51,58 @@ local function tail_as_sent(id)
   call('HSET', session(id), 'sg', tail[1], 'sn', tail[2])
 end
 
--- The position below the first entry that is there; the tail when none is.
-local function trimmed(id, tail)
+-- The position below the first entry that is there or waits for PUBCOMP; the tail when none is.
+local function trimmed(id, tail, waiting)
   local first = call('XRANGE', queue(id), '-', '+', 'COUNT', 1)[1]
+  first = first and first[1]
+  for _, entry in ipairs(waiting) do
+    if not first or above(first, entry) then first = entry end
+  end
   if not first then return tail end
-  local gen, number = first[1]:match('^(%d+)-(%d+)$')
-  return gen .. '-' .. int(tonumber(number) - 1)
+  local gen, number = split(first)
+  return int(gen) .. '-' .. int(number - 1)
 end
 
--- Claim: client, token, address, clean start, expiry, level, resume across levels, bounds, will, principal, time,
--- id for a new session.
+-- Packet identifiers of QoS 2 messages that are everywhere and that the client has not released.
+local function received(id)
+  local all, done = call('HGETALL', exchanges(id)), {}
+  for i = 1, #all, 2 do
+    if all[i + 1] == '' then done[#done + 1] = all[i] end
+  end
+  return done
+end
+
+-- Claim: client, token, address, clean start, expiry, level, resume across levels, bounds, will, its delay, principal, time,
+-- id for a new session, number for the will of the connection that is taken over, how long that waits in milliseconds.
 function ops.C()
   local client, token, address, clean = take(), take(), take(), take()
   local expiry, level, cross, messages, bytes, secs = tonumber(take()), take(), take(), take(), take(), take()
-  local will, principal, when, candidate = take(), take(), tonumber(take()), take()
+  local will, delay, principal, when, candidate = take(), take(), take(), tonumber(take()), take()
+  local number, waits = take(), take()
   local record = root .. ':c:' .. client
   local id = call('HGET', record, 's')
   local version = call('HINCRBY', record, 'v', 1)
   local previous, wiped, resumed = {}, '', false
   if id then
-    local found = call('HMGET', session(id), 'o', 'a', 'w', 'p', 'e', 'l', 'x')
+    local found = call('HMGET', session(id), 'o', 'a', 'w', 'p', 'e', 'l', 'x', 'wd')
     local lasts = found[4] == '1' and tonumber(found[5]) > 0 and not passed(found[7], when)
     resumed = clean == '0' and lasts and (found[6] == level or cross == '1')
     if found[1] ~= '' then
-      previous = {found[1], found[2], found[3], version - 1}
+      -- Its will is kept, unless the session goes on before the delay has passed.
+      local kept = found[3] ~= '' and (found[8] == '0' or not resumed)
+      if kept then keep_will(number, found[3], version - 1, when + waits) end
+      previous = {found[1], found[2], kept and number or '', kept and found[3] or '', version - 1}
       detach(id, found[1])
-      if resumed then tail_as_sent(id) end
+      tail_as_sent(id)
     end
     if not resumed then
       wiped = id
-      wipe(id)
+      wipe(id, when)
     end
   end
   if resumed then
     call('ZREM', root .. ':deadlines', id)
+    call_off(id, when)
   else
     id = candidate
     if call('EXISTS', session(id)) == 1 then error({err = 'ERR session id ' .. id .. ' was given out twice'}) end
@@ -102,22 +112,25 @@ function ops.C()
     call('HSET', record, 's', id)
     call('PERSIST', record)
   end
-  call('HSET', session(id), 'o', token, 'a', address, 'w', will, 'u', principal, 'e', int(expiry), 'l', level,
-    'bm', messages, 'bb', bytes, 'bs', secs, 'x', '')
+  call('HSET', session(id), 'o', token, 'a', address, 'w', will, 'wd', delay, 'u', principal,
+    'e', int(expiry), 'l', level, 'bm', messages, 'bb', bytes, 'bs', secs, 'y', 0, 'x', '')
   attach(id, token)
   local at_end = call('HMGET', session(id), 'tg', 'tn', 'sg', 'sn')
   local tail = at_end[1] .. '-' .. at_end[2]
-  local subscriptions = call('HVALS', filters(id))
+  local subscriptions, waiting = call('HVALS', filters(id)), call('SMEMBERS', released(id))
   local present = resumed and 1 or 0
-  return {id, present, subscriptions, trimmed(id, tail), tail, at_end[3] .. '-' .. at_end[4], version, previous, wiped}
+  return {id, present, subscriptions, trimmed(id, tail, waiting), tail, at_end[3] .. '-' .. at_end[4], version, previous,
+    wiped, waiting, received(id)}
 end
 
--- End: session, token, expiry, sent (generation, number), time.
+-- End: session, token, expiry, sent (generation, number), delay of the will (empty when it is withdrawn), time.
 function ops.E()
-  local id, token, expiry, gen, number, when = take(), take(), take(), take(), take(), tonumber(take())
+  local id, token, expiry, gen, number = take(), take(), take(), take(), take()
+  local delay, when = take(), tonumber(take())
   local refused = refusal(id, token)
   if refused then return refused end
   call('HSET', session(id), 'e', expiry, 'sg', gen, 'sn', number)
+  if delay ~= '' then leave_will(id, delay, when) end
   leave(id, token, when)
   return 'ok'
 end
@@ -158,10 +171,11 @@ end
 
 -- Expire: time, at most.
 function ops.X()
-  local ids = call('ZRANGEBYSCORE', root .. ':deadlines', '-inf', take(), 'LIMIT', 0, take())
+  local when = take()
+  local ids = call('ZRANGEBYSCORE', root .. ':deadlines', '-inf', when, 'LIMIT', 0, take())
   for i, id in ipairs(ids) do
     ids[i] = record(id)
-    wipe(id)
+    wipe(id, tonumber(when))
   end
   return ids
 end
@@ -173,11 +187,12 @@ function ops.G()
   for _, gateway in ipairs(call('SMEMBERS', root .. ':gateways')) do
     if (gateway == incarnation) == (which == 'one') and #orphans < limit then
       for _, id in ipairs(call('SRANDMEMBER', root .. ':g:' .. gateway, limit - #orphans)) do
-        local found = call('HMGET', session(id), 'k', 'w', 'o', 'u')
+        local found = call('HMGET', session(id), 'k', 'o', 'u', 'wd')
         local version = call('HGET', root .. ':c:' .. found[1], 'v')
-        orphans[#orphans + 1] = {found[1], found[3], found[4], found[2], tonumber(version)}
+        orphans[#orphans + 1] = {found[1], found[2], found[3], tonumber(version)}
         tail_as_sent(id)
-        leave(id, found[3], when)
+        leave_will(id, found[4], when)
+        leave(id, found[2], when)
       end
     end
   end
@@ -199,6 +214,6 @@ function ops.O()
   if not id then return {} end
   if call('HGET', session(id), 'o') ~= '' then return 'NotOwner' end
   local deleted = record(id)
-  wipe(id)
+  wipe(id, now)
   return deleted
 end

@@ -1,7 +1,10 @@
 -- Carries out the operations. A batch that was carried out before, whose answer was lost, changes nothing again: its
 -- changes answer what they answered then, and what only reads reads anew.
 local DONE_KEPT_MS = 600000
-local READS = {Q = true, Y = true}
+local READS = {Q = true, Y = true, tails = true}
+local SILENT = {
+  M = true, T = true, forgo = true, stamp = true, fade = true, sent = true, close = true, unknow = true, taken = true, free = true,
+}
 
 local done = root .. ':done:' .. ARGV[2]
 local batch, before, changes, replies = ARGV[3], nil, {}, {}
@@ -25,7 +28,7 @@ while at < #ARGV do
   if READS[code] then
     reply = ops[code](stop)
   elseif before then
-    if code ~= 'M' and code ~= 'T' then
+    if not SILENT[code] then
       changed = changed + 1
       reply = before[changed]
     end
@@ -39,4 +42,7 @@ end
 if batch ~= '' and not before then
   call('SET', done, cmsgpack.pack({batch, changes}), 'PX', DONE_KEPT_MS)
 end
+-- What was sent before an answer was lost may still be there.
+sends = sends or (before and call('EXISTS', outbox) == 1)
+replies[#replies + 1] = sends and 1 or 0
 return replies

@@ -3,13 +3,17 @@ local due = root .. ':due'
 
 local function will_of(id) return root .. ':l:' .. id end
 
+-- Keeps the will of a client id's connection, of that version number, under a number: a session's, or one of its own.
+local function keep_will(number, will, version, when)
+  call('HSET', will_of(number), 'm', will, 't', 'w:' .. number .. ':' .. version)
+  call('ZADD', due, int(when), number)
+end
+
 -- The connection of a session is over: its will, if it has one, waits so many seconds from then on.
 local function leave_will(id, delay, when)
   local found = call('HMGET', session(id), 'w', 'k')
   if found[1] == '' then return end
-  local version = call('HGET', root .. ':c:' .. found[2], 'v')
-  call('HSET', will_of(id), 'm', found[1], 't', 'w:' .. id .. ':' .. version)
-  call('ZADD', due, int(when + delay * 1000), id)
+  keep_will(id, found[1], call('HGET', root .. ':c:' .. found[2], 'v'), when + delay * 1000)
 end
 
 local function forget_will(id)
@@ -36,6 +40,11 @@ function ops.due()
     wills[#wills + 1] = {found[i + 1], found[i], call('HGET', will_of(found[i]), 'm')}
   end
   return wills
+end
+
+-- Withdraw a will of its own number: number.
+function ops.forgo()
+  forget_will(take())
 end
 
 -- Withdraw the will that waits: client.

@@ -4,8 +4,9 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use fleethaven_storage::{
-    Append, Claim, Claimed, Completion, DurablePublish, EntryId, Error, Lane, OwnerToken, QueueBounds,
-    QueuedMessage, Request, RetainedChange, RuleRef, SessionId, SessionStore, Ticket, Wake,
+    Append, Claim, Claimed, Completion, ConnectionEnd, DurablePublish, EntryId, Error, Lane, OwnerToken,
+    QueueBounds, QueuedMessage, Request, RetainedChange, RuleRef, SessionId, SessionStore, StoredWill,
+    Ticket, Wake,
 };
 use fleethaven_types::{Message, Publisher, QoS, Scope, Timestamp};
 
@@ -54,18 +55,40 @@ impl Asking {
         }
     }
 
-    pub(crate) fn read(&mut self, session: SessionId, token: OwnerToken) -> Vec<QueuedMessage> {
-        let read = Request::ReadQueue {
+    /// Connects a client with a will, and ends the connection so that the will is due; its session.
+    pub(crate) fn leave_with_will(&mut self, client: &str, number: u64) -> SessionId {
+        let Request::Claim(claim) = claim(client, token(number)) else { panic!("a claim") };
+        let will = Some(StoredWill { message: message(number), delay: 0 });
+        let session = match self.ask(vec![Request::Claim(Box::new(Claim { will, ..*claim }))]).pop() {
+            Some(Completion::Claimed { result: Ok(claimed), .. }) => claimed.session,
+            other => panic!("no answer to a claim: {other:?}"),
+        };
+        let end = ConnectionEnd {
             ticket: Ticket(0),
             session,
-            token,
-            after: EntryId::NONE,
-            max_entries: usize::MAX,
-            max_bytes: usize::MAX,
+            token: token(number),
+            session_expiry: 60,
+            sent: EntryId::NONE,
+            will_delay: Some(0),
+            now: NOW,
         };
-        match self.ask(vec![read]).pop() {
-            Some(Completion::QueueRead { result: Ok((read, _)), .. }) => read,
-            other => panic!("no answer to a read: {other:?}"),
+        let ended = self.ask(vec![Request::End(Box::new(end))]).pop();
+        assert!(matches!(ended, Some(Completion::Done { result: Ok(()), .. })), "{ended:?}");
+        session
+    }
+
+    /// The whole queue, which one answer need not have room for.
+    pub(crate) fn read(&mut self, session: SessionId, token: OwnerToken) -> Vec<QueuedMessage> {
+        let mut all: Vec<QueuedMessage> = Vec::new();
+        loop {
+            let after = all.last().map_or(EntryId::NONE, |last| last.entry);
+            let (ticket, max_entries, max_bytes) = (Ticket(0), usize::MAX, usize::MAX);
+            let read = Request::ReadQueue { ticket, session, token, after, max_entries, max_bytes };
+            match self.ask(vec![read]).pop() {
+                Some(Completion::QueueRead { result: Ok((read, _)), .. }) if read.is_empty() => return all,
+                Some(Completion::QueueRead { result: Ok((read, _)), .. }) => all.extend(read),
+                other => panic!("no answer to a read: {other:?}"),
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //! on by itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fleethaven_storage::{
@@ -12,14 +12,18 @@ use fleethaven_storage::{
 use fleethaven_storage_redis::{self as storage, Durability, Options, RedisStore};
 
 use crate::asking::*;
-use crate::server::{Sentinel, Server};
+use crate::server::{Sentinel, Server, free_port};
 
 fn options(server: &Server) -> Options {
+    options_at(&server.url())
+}
+
+pub(crate) fn options_at(address: &str) -> Options {
     let clock = Arc::new(|| NOW);
     // Long enough for a restart on a busy machine.
     let patience = Duration::from_secs(60);
     let lease = Duration::from_millis(400);
-    Options { patience, worker_lease: lease, ..Options::new(&server.url(), Durability::Process, clock) }
+    Options { patience, worker_lease: lease, ..Options::new(address, Durability::Process, clock).unwrap() }
 }
 
 fn impatient(server: &Server, durability: Durability) -> Options {
@@ -81,24 +85,39 @@ fn publish_until(stop: &AtomicBool, store: &RedisStore, session: SessionId) -> u
 
 /// Publishes while `disturb` does its worst; then every message must be in each place exactly once, in order.
 fn nothing_lost_or_doubled(server: &mut Server, disturb: impl FnOnce(&mut Server, &RedisStore)) {
-    let store = RedisStore::open(options(server)).unwrap();
+    nothing_lost(options(server), |store| disturb(server, store));
+}
+
+pub(crate) fn nothing_lost(options: Options, disturb: impl FnOnce(&RedisStore)) {
+    let store = RedisStore::open(options).unwrap();
     let session = Asking::new(&*store).claim("client", token(1)).unwrap().session;
     let stop = AtomicBool::new(false);
     let published = std::thread::scope(|threads| {
         let publisher = threads.spawn(|| publish_until(&stop, &store, session));
-        disturb(server, &store);
-        stop.store(true, Ordering::Relaxed);
+        let stopping = Stopping(&stop);
+        disturb(&store);
+        drop(stopping);
         publisher.join().expect("the publisher goes on")
     });
     let mut asking = Asking::new(&*store);
-    assert!(numbers(&mut asking, session, 1).into_iter().eq(1..=published));
+    let kept = numbers(&mut asking, session, 1);
+    assert!(kept.iter().copied().eq(1..=published), "of {published}: {kept:?}");
     assert_eq!(store.depth(), published);
     assert!(rule_numbers(&store, published).into_iter().eq(1..=published));
     assert_eq!(number(&store.get(scope(), "t").unwrap().unwrap()), published);
 }
 
+/// Stops the publisher, also when the test fails.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Waits until so many more batches have been answered.
-fn await_batches(server: &Server, store: &RedisStore, more: u64) {
+pub(crate) fn await_batches(server: &Server, store: &RedisStore, more: u64) {
     let wanted = store.stats().batches.load(Ordering::Relaxed) + more;
     server.until("answered", |_| store.stats().batches.load(Ordering::Relaxed) >= wanted);
 }
@@ -239,19 +258,6 @@ fn a_dead_workers_claims_are_taken_over_and_a_living_ones_are_not() {
     assert_eq!(taken, [(1, 2), (2, 2), (3, 1), (4, 1)], "after its lease");
 }
 
-fn free_port() -> String {
-    // Below the ports that outgoing connections get (from 32768 on): what is free now is not taken by one of another test's
-    // before the server binds it. Each process looks at ports of its own.
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed) % 32;
-        let port = 10_240 + (std::process::id() * 32 + number) % 20_480;
-        if std::net::TcpListener::bind(("127.0.0.1", port as u16)).is_ok() {
-            return port.to_string();
-        }
-    }
-}
-
 /// A primary at `port` and a replica that follows it.
 fn pair(port: &str) -> (Server, Server) {
     let primary =
@@ -310,7 +316,7 @@ fn a_failover_by_sentinel_is_followed() {
     replica.until("was found by Sentinel", |replica| {
         info(replica, "replication").contains("master_link_status:up") && sentinel.knows_replicas(1)
     });
-    let place = storage::Server::Sentinel { sentinels: vec![sentinel.url()], name: "main".to_owned() };
+    let place: storage::Server = sentinel.address().parse().unwrap();
     let store = RedisStore::open(Options { server: place, ..options(&primary) }).unwrap();
     let mut asking = Asking::new(&*store);
     let session = asking.claim("client", token(1)).unwrap().session;

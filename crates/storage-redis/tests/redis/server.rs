@@ -2,10 +2,25 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to answer.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A port of this machine that nobody listens on.
+pub(crate) fn free_port() -> String {
+    // Below the ports that outgoing connections get (from 32768 on): what is free now is not taken by one of another test's
+    // before the server binds it. Each process looks at ports of its own.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) % 32;
+        let port = 10_240 + (std::process::id() * 32 + number) % 20_480;
+        if std::net::TcpListener::bind(("127.0.0.1", port as u16)).is_ok() {
+            return port.to_string();
+        }
+    }
+}
 
 /// One `redis-server`.
 pub(crate) struct Server {
@@ -114,9 +129,13 @@ impl Sentinel {
         Self { _dir: dir, port: port.to_owned(), child }
     }
 
-    /// The address for the store.
-    pub(crate) fn url(&self) -> String {
+    fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The address for the store: the primary by the sentinel's word.
+    pub(crate) fn address(&self) -> String {
+        format!("redis+sentinel://127.0.0.1:{}/main", self.port)
     }
 
     /// Whether it knows so many replicas of its primary.

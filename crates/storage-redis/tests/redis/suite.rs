@@ -9,20 +9,25 @@ use fleethaven_storage::{RetainedStore, RuleEntryId, RuleQueue, SessionStore};
 use fleethaven_storage_redis::{Durability, Options, RedisStore};
 use fleethaven_types::Timestamp;
 
+use crate::cluster::Cluster;
 use crate::server::Server;
-
-/// Queues of shared subscriptions, QoS 2 exchanges and wills of ended connections are not built on Redis yet.
-const REFUSED: &[&str] = &["groups", "exactly once", "wills"];
 
 /// Opens stores beside each other in one Redis, each with its own key prefix.
 struct OnRedis {
-    server: Arc<Server>,
+    servers: Arc<Vec<Server>>,
+    address: String,
     partitions: u16,
     made: AtomicU64,
 }
 
+impl OnRedis {
+    fn at(address: String, servers: Vec<Server>, partitions: u16) -> Self {
+        Self { servers: Arc::new(servers), address, partitions, made: AtomicU64::new(0) }
+    }
+}
+
 struct Opened {
-    server: Arc<Server>,
+    servers: Arc<Vec<Server>>,
     time: Arc<AtomicU64>,
     options: Options,
     store: Option<Arc<RedisStore>>,
@@ -38,10 +43,10 @@ impl Harness for OnRedis {
             prefix: format!("suite-{number}"),
             partitions: self.partitions,
             worker_lease: Duration::from_millis(400),
-            ..Options::new(&self.server.url(), Durability::Process, clock)
+            ..Options::new(&self.address, Durability::Process, clock).unwrap()
         };
         let store = Some(RedisStore::open(options.clone()).unwrap());
-        Box::new(Opened { server: self.server.clone(), time, options, store })
+        Box::new(Opened { servers: self.servers.clone(), time, options, store })
     }
 }
 
@@ -69,7 +74,9 @@ impl Instance for Opened {
         self.store = None;
         let leases = format!("{}:*:w:*", self.options.prefix);
         let none = redis::Value::Array(Vec::new());
-        self.server.until("forgot the dead worker", |server| server.command(&["KEYS", &leases]) == none);
+        for server in &*self.servers {
+            server.until("forgot the dead worker", |server| server.command(&["KEYS", &leases]) == none);
+        }
         self.store = Some(RedisStore::open(self.options.clone()).unwrap());
     }
 
@@ -84,8 +91,9 @@ impl Instance for Opened {
 }
 
 fn run(partitions: u16) {
-    let server = Arc::new(Server::start(&[]));
-    suite::run_without(&OnRedis { server, partitions, made: AtomicU64::new(0) }, REFUSED);
+    let server = Server::start(&[]);
+    let address = server.url();
+    suite::run(&OnRedis::at(address, vec![server], partitions));
 }
 
 #[test]
@@ -96,4 +104,11 @@ fn in_many_partitions() {
 #[test]
 fn in_one_partition() {
     run(1);
+}
+
+#[test]
+fn in_a_cluster() {
+    let cluster = Cluster::start(3);
+    let address = cluster.address();
+    suite::run(&OnRedis::at(address, cluster.servers, 16));
 }
