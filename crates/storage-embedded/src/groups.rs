@@ -52,7 +52,7 @@ impl Group {
     /// Whether one more message of `cost` bytes stays within the bounds.
     pub(crate) fn has_room(&self, cost: u32) -> bool {
         let queue = &self.queue;
-        let messages = (queue.free.len() + queue.held.len()) as u64;
+        let messages = (queue.free.len() + queue.held.len() + queue.sent.len()) as u64;
         messages < self.bounds.0 && queue.bytes + u64::from(cost) <= self.bounds.1
     }
 
@@ -69,6 +69,8 @@ pub(crate) struct GroupQueue {
     free: BTreeMap<u64, Slot>,
     /// Given out, and not acknowledged, replaced or released yet.
     held: FxHashMap<u64, Slot>,
+    /// The same at QoS 2 to clean sessions: they are not on disk any more.
+    sent: FxHashMap<u64, Slot>,
     /// Lowest and highest number given since the store was opened.
     span: Option<(u64, u64)>,
     bytes: u64,
@@ -118,13 +120,27 @@ impl GroupQueue {
 
     /// Takes an entry out; its body id, if it was there.
     pub(crate) fn remove(&mut self, entry: u64) -> Option<u64> {
-        let slot = self.held.remove(&entry).or_else(|| self.free.remove(&entry))?;
+        let held = self.held.remove(&entry).or_else(|| self.free.remove(&entry));
+        let slot = held.or_else(|| self.sent.remove(&entry))?;
         self.bytes = self.bytes.saturating_sub(u64::from(slot.cost));
         Some(slot.body)
     }
 
+    /// Adds an entry that is not on disk.
+    pub(crate) fn insert_sent(&mut self, slot: Slot) {
+        self.bytes += u64::from(slot.cost);
+        self.sent.insert(slot.entry, slot);
+    }
+
+    /// Takes out an entry that is not on disk.
+    pub(crate) fn take_sent(&mut self, entry: u64) -> Option<Slot> {
+        let slot = self.sent.remove(&entry)?;
+        self.bytes = self.bytes.saturating_sub(u64::from(slot.cost));
+        Some(slot)
+    }
+
     pub(crate) fn contains(&self, entry: u64) -> bool {
-        self.held.contains_key(&entry) || self.free.contains_key(&entry)
+        self.held.contains_key(&entry) || self.free.contains_key(&entry) || self.sent.contains_key(&entry)
     }
 
     /// Forgets the cached message of an entry.
@@ -137,7 +153,7 @@ impl GroupQueue {
 
     /// All entries, held or not, in no particular order.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Slot> {
-        self.free.values().chain(self.held.values())
+        self.free.values().chain(self.held.values()).chain(self.sent.values())
     }
 }
 

@@ -19,7 +19,7 @@ const CACHED_OVERHEAD: usize = 1024;
 
 /// A message on its way into several queues.
 pub(crate) struct Copies<'a> {
-    message: &'a Arc<Message>,
+    pub(crate) message: &'a Arc<Message>,
     pub(crate) cost: u32,
     encoded: Bytes,
     /// Store the body once and refer to it.

@@ -8,9 +8,17 @@ use fleethaven_types::QoS;
 use crate::engine::Engine;
 use crate::groups::Group;
 use crate::publish::Copies;
+use crate::queue::{Cached, Slot};
 use crate::reading::{load, queued};
-use crate::record::encode;
+use crate::record::{INLINE, encode};
 use crate::{Stats, keys};
+
+/// A share that is in memory only.
+fn sent(entry: u64, append: &Append, copies: &Copies<'_>) -> Slot {
+    let group = append.share.as_ref().map_or(0, |share| share.group.0);
+    let cached = Some(Box::new(Cached { message: copies.message.clone(), append: append.clone() }));
+    Slot { entry, body: INLINE, cost: copies.cost, group, gone: false, cached }
+}
 
 impl Engine {
     /// A new group with an empty queue.
@@ -51,10 +59,14 @@ impl Engine {
             return Appended::Overflow;
         }
         let id = share.group.0;
-        let body = self.body_for(copies);
         let Some(group) = self.groups.get_mut(id) else { return Appended::NoSession };
         // What comes from a member is older than what waits.
         let entry = if copies.replaces { group.queue.front() } else { group.queue.back() };
+        if held && append.qos == QoS::ExactlyOnce {
+            group.queue.insert_sent(sent(entry, append, copies));
+            return Appended::Held { entry: EntryId(entry) };
+        }
+        let body = self.body_for(copies);
         let slot = self.write_entry((id, entry), append, body, copies);
         if let Some(group) = self.groups.get_mut(id) {
             group.queue.insert(slot);
@@ -75,8 +87,8 @@ impl Engine {
         }
     }
 
-    /// Moves a share out of the group's queue into the queue of a member that is there and has room. Otherwise nobody
-    /// holds it any more.
+    /// Moves a share out of the group's queue into the queue of a member that is there and has room, or holds it for one
+    /// without a queue. Otherwise nobody holds it any more.
     pub(crate) fn assign(
         &mut self,
         (group, entry): (GroupId, EntryId),
@@ -92,8 +104,37 @@ impl Engine {
             self.drop_share(group, entry);
             return appended;
         }
+        if member.is_some_and(|session| session.connection.is_some() && !session.persistent) {
+            self.hold_for((group, entry), append, copies);
+            return Appended::Held { entry };
+        }
         self.release_shares(group, &[entry]);
         Appended::Waiting
+    }
+
+    /// A clean session is to have a share. At QoS 2 it is on disk no longer: once it may have been sent it is nobody else's,
+    /// and a crash ends the session [MQTT-4.8.2-5]. At QoS 1 it is there until it is acknowledged.
+    fn hold_for(&mut self, (group, entry): (GroupId, EntryId), append: &Append, copies: &Copies<'_>) {
+        if append.qos != QoS::ExactlyOnce {
+            return self.restore(group, entry);
+        }
+        self.drop_share(group, entry);
+        self.durable = true;
+        if let Some(found) = self.groups.get_mut(group.0) {
+            found.queue.insert_sent(sent(entry.0, append, copies));
+        }
+    }
+
+    /// A share that was to be sent at QoS 2 and was not is on disk again; held as before.
+    fn restore(&mut self, group: GroupId, entry: EntryId) {
+        let found = self.groups.get_mut(group.0).and_then(|found| found.queue.take_sent(entry.0));
+        let Some(Slot { cost, cached: Some(cached), .. }) = found else { return };
+        let copies = Copies::again(&cached.message, cost);
+        let slot = self.write_entry((group.0, entry.0), &cached.append, INLINE, &copies);
+        if let Some(found) = self.groups.get_mut(group.0) {
+            found.queue.insert(slot);
+            found.queue.hold(entry.0);
+        }
     }
 
     /// A share was delivered, or went elsewhere.
@@ -116,6 +157,7 @@ impl Engine {
     }
 
     pub(crate) fn release_shares(&mut self, group: GroupId, entries: &[EntryId]) {
+        entries.iter().for_each(|entry| self.restore(group, *entry));
         if let Some(group) = self.groups.get_mut(group.0) {
             entries.iter().for_each(|entry| group.queue.release(entry.0));
         }

@@ -8,7 +8,8 @@
 //!
 //! Entries of a group's queue are given out once, by [`Request::ClaimShares`] or to a connected clean session by its
 //! [`Append`](crate::Append), and then held in memory only: until they are acknowledged, replaced or released, or the process
-//! dies, after which all of them are there to be given out again.
+//! dies, after which they are there to be given out again; except those that an append held for a clean session at QoS 2:
+//! they may have been sent to it, and nobody else may get them.
 //!
 //! [`DurablePublish::replaces`]: crate::DurablePublish::replaces
 //! [`Request::ClaimShares`]: crate::Request::ClaimShares

@@ -17,6 +17,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("a refused share remembers who refused it", refusals),
     ("QoS 2 that may have been sent stays with its client", exactly_once),
     ("QoS 2 that a member released is nobody else's", released),
+    ("QoS 2 that a clean member may have is nobody else's, nor after a crash", sent_to_clean),
     ("a full group drops the newest, and takes back what it gave", overflow),
     ("what is expired or too old is not given out", over),
     ("a group that is closed is gone", closed),
@@ -237,6 +238,39 @@ fn released(store: &mut dyn Instance) {
     assert_eq!(caller.read_all(session, token(2, 2)), []);
     caller.end(session, token(2, 2), 0, START).unwrap();
     assert_eq!(all(&mut caller, group), [""; 0], "nor when the session ends");
+}
+
+fn sent_to_clean(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let group = caller.open_group("g/t");
+    let member = caller.claim(clean("m", token(1, 1))).session;
+    let share = |qos, session, payload| {
+        let mut publish = to_member(Message { qos, ..message("t", payload) }, group, session);
+        publish.queues[0].qos = qos;
+        publish
+    };
+    let held = |appended: Vec<Appended>| match appended[..] {
+        [Appended::Held { entry }] => entry,
+        _ => panic!("not held: {appended:?}"),
+    };
+    let (once, again) = (QoS::ExactlyOnce, QoS::AtLeastOnce);
+    held(caller.publish(share(once, member, "sent")));
+    let [unsent, passed] =
+        ["unsent", "passed"].map(|payload| held(caller.publish(share(once, member, payload))));
+    caller.publish(share(once, SessionId::NOBODY, "claimed"));
+    let (claimed, _) = caller.claim_shares(group, 1);
+    let pass = |entry, publish| DurablePublish { replaces: Some((group, Held::Group(entry))), ..publish };
+    held(caller.publish(pass(EntryId(claimed[0].0), share(once, member, "claimed"))));
+    // Not sent after all: for anybody, or for a member at QoS 1.
+    caller.tell(Request::ReleaseShares { group, entries: vec![unsent] });
+    let mut at_qos_1 = share(once, member, "passed");
+    at_qos_1.queues[0].qos = again;
+    held(caller.publish(pass(passed, at_qos_1)));
+    held(caller.publish(share(again, member, "at QoS 1")));
+    store.crash();
+    store.sessions().end_orphans(Dead::AllBut(2), START).unwrap();
+    let mut caller = Caller::new(store);
+    assert_eq!(all(&mut caller, group), ["unsent", "passed", "at QoS 1"]);
 }
 
 fn overflow(store: &mut dyn Instance) {

@@ -418,7 +418,10 @@ fn give(staged: &mut Staged, group: &Group, member: &LiveMember, delivery: Share
                 staged.durable.push(publish(message, Vec::new(), replaces));
             }
         }
-        Some(Held::Group(entry)) if !member.persistent => push(staged, member, message, share, Some(entry)),
+        // What was published at QoS 2 goes by the store, which sees to it that nobody gets it after a crash who must not.
+        Some(Held::Group(entry)) if !member.persistent && message.qos != QoS::ExactlyOnce => {
+            push(staged, member, message, share, Some(entry));
+        }
         None if !member.persistent => push(staged, member, message, share, None),
         _ => {
             let append = member.append(&message, group.queue.get().is_some().then_some(share));
