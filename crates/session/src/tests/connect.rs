@@ -261,6 +261,31 @@ fn a_refusal_keeps_to_what_the_client_can_take() {
 }
 
 #[test]
+fn a_connect_during_a_drain_is_sent_elsewhere() {
+    let unavailable = ReasonCode::ServerUnavailable;
+    for (reference, moved, told) in [
+        ("", false, unavailable),
+        ("b.example", false, ReasonCode::UseAnotherServer),
+        ("b.example", true, ReasonCode::ServerMoved),
+    ] {
+        for (version, told) in [(V5, told), (V3, unavailable)] {
+            let settings = settings(Standard, |behaviour, _| {
+                behaviour.drain_server_reference = reference.to_owned();
+                behaviour.drain_server_moved = moved;
+            });
+            let mut pair = Pair::new(settings, version);
+            pair.serving = false;
+            pair.send(Packet::Connect(Box::new(connect(version))));
+            pair.session.drain();
+            let Some(Packet::Connack(connack)) = pair.received().pop() else { panic!() };
+            assert_eq!(connack.reason, told);
+            let expected = Some(reference).filter(|reference| version == V5 && !reference.is_empty());
+            assert_eq!(connack.properties.server_reference.as_deref(), expected);
+        }
+    }
+}
+
+#[test]
 fn a_client_that_cannot_take_connack_is_closed() {
     let mut pair = Pair::new(settings(Standard, |_, _| {}), V5);
     let answers =

@@ -99,6 +99,7 @@ fn a_server_tells_version_5_why() {
     let table = [
         (Close::taken_over(), ReasonCode::SessionTakenOver),
         (Close::server(ReasonCode::ServerShuttingDown, "drain"), ReasonCode::ServerShuttingDown),
+        (Close::server_error("the store failed"), ReasonCode::UnspecifiedError),
         (
             Close::server(ReasonCode::ClientIdentifierNotValid, "not for DISCONNECT"),
             ReasonCode::UnspecifiedError,

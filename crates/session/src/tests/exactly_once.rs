@@ -168,6 +168,16 @@ fn a_refusal_ends_the_exchange() {
 }
 
 #[test]
+fn a_denied_message_is_told_with_pubrec() {
+    let mut pair = connected(V5, true);
+    pair.serving = false;
+    pair.send(publish2(1, "a"));
+    let denied = ticket(&pair.held[0]);
+    pair.session.publish_denied(Some(denied), "no");
+    assert_eq!(pair.received(), [Packet::Pubrec(Ack::new(id(1), ReasonCode::NotAuthorized))]);
+}
+
+#[test]
 fn identifiers_in_use_are_refused() {
     let mut pair = connected(V5, false);
     pair.send(publish2(1, "a"));
