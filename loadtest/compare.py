@@ -70,7 +70,7 @@ def parse_arguments():
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made, such as a disk of its own")
     parser.add_argument("--output", type=Path, help="write the Markdown here too")
     parser.add_argument("--json", type=Path, help="write every run's report here")
-    parser.add_argument("--prefer", action="store_true", help="brokers and load tools before other processes (root)")
+    parser.add_argument("--prefer", action="store_true", help="real-time priority for brokers and load tools (root)")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.duration = 1, 2

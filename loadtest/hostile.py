@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 
 from attacks import ATTACKS, Target
-from brokers import ROOT, Fleethaven, Pki, executable, pinned, prefer
+from brokers import ROOT, Fleethaven, Pki, executable, pinned
 
 FAULTS = ("lost", "duplicated", "reordered", "refused", "connections_lost")
 OPEN_FILES = 4096
@@ -37,8 +37,6 @@ HEADING = ("attack", "what it did", "p50 alone", "p50 attacked", "p99 alone", "p
 
 def main():
     options = parse_arguments()
-    if options.prefer:
-        prefer()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, OPEN_FILES)), hard))
     tool = executable("LOADTEST_BIN", ROOT / "target/release/fleethaven-loadtest")
@@ -63,7 +61,6 @@ def parse_arguments():
     parser.add_argument("--alone", type=int, default=5, help="seconds alone before each (default: %(default)s)")
     parser.add_argument("--rate", type=int, default=1000, help="bystanders' messages a second (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
-    parser.add_argument("--prefer", action="store_true", help="brokers and load tools before other processes (root)")
     return parser.parse_args()
 
 

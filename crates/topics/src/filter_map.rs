@@ -4,12 +4,16 @@
 //! The hash maps are keyed with hashbrown's own hasher, whose seed differs from process to process: clients
 //! choose the keys. Nothing observable depends on it but the order in which matches are reported.
 
+mod shards;
 mod short;
 mod trie;
 
-use hashbrown::HashMap;
+use std::hash::BuildHasher;
+
+use hashbrown::DefaultHashBuilder;
 
 use crate::filter;
+use shards::Shards;
 use trie::Trie;
 
 /// How topics are matched.
@@ -23,13 +27,14 @@ pub struct Options {
 /// [`Filter::parse`](crate::Filter::parse) leaves them; another text is kept and matched by its levels all
 /// the same.
 pub struct FilterMap<T> {
-    exact: HashMap<Box<str>, T>,
+    exact: Shards<(Box<str>, T)>,
+    hasher: DefaultHashBuilder,
     wild: Trie<T>,
 }
 
 impl<T> Default for FilterMap<T> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), wild: Trie::default() }
+        Self { exact: Shards::default(), hasher: DefaultHashBuilder::default(), wild: Trie::default() }
     }
 }
 
@@ -52,34 +57,51 @@ impl<T> FilterMap<T> {
 
     /// The value of `filter`.
     pub fn get(&self, filter: &str) -> Option<&T> {
-        if filter::has_wildcard(filter) { self.wild.get(filter) } else { self.exact.get(filter) }
+        if filter::has_wildcard(filter) { self.wild.get(filter) } else { self.get_exact(filter) }
     }
 
     /// The value of `filter`, to be changed.
     pub fn get_mut(&mut self, filter: &str) -> Option<&mut T> {
-        if filter::has_wildcard(filter) { self.wild.get_mut(filter) } else { self.exact.get_mut(filter) }
+        if filter::has_wildcard(filter) {
+            return self.wild.get_mut(filter);
+        }
+        let hash = self.hasher.hash_one(filter);
+        self.exact.find_mut(hash, |(text, _)| **text == *filter).map(|(_, value)| value)
     }
 
     /// Gives `filter` the value `value`; the one it had before is returned.
     pub fn insert(&mut self, filter: &str, value: T) -> Option<T> {
         if filter::has_wildcard(filter) {
-            self.wild.insert(filter, value)
-        } else {
-            self.exact.insert(filter.into(), value)
+            return self.wild.insert(filter, value);
         }
+        let hash = self.hasher.hash_one(filter);
+        if let Some((_, known)) = self.exact.find_mut(hash, |(text, _)| **text == *filter) {
+            return Some(std::mem::replace(known, value));
+        }
+        self.exact.insert(hash, (filter.into(), value), |(text, _)| self.hasher.hash_one(&**text));
+        None
     }
 
     /// Removes the value of `filter`.
     pub fn remove(&mut self, filter: &str) -> Option<T> {
-        if filter::has_wildcard(filter) { self.wild.remove(filter) } else { self.exact.remove(filter) }
+        if filter::has_wildcard(filter) {
+            return self.wild.remove(filter);
+        }
+        let hash = self.hasher.hash_one(filter);
+        self.exact.remove(hash, |(text, _)| **text == *filter).map(|(_, value)| value)
     }
 
     /// Calls `found` with the value of each filter that matches `topic`, in no particular order.
     pub fn matches(&self, topic: &str, options: &Options, found: &mut impl FnMut(&T)) {
-        if let Some(value) = self.exact.get(topic) {
+        if let Some(value) = self.get_exact(topic) {
             found(value);
         }
         self.wild.matches(topic, options, found);
+    }
+
+    fn get_exact(&self, filter: &str) -> Option<&T> {
+        let hash = self.hasher.hash_one(filter);
+        self.exact.find(hash, |(text, _)| **text == *filter).map(|(_, value)| value)
     }
 }
 

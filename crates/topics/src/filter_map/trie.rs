@@ -7,11 +7,11 @@
 
 use std::hash::BuildHasher;
 
-use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
 use slab::Slab;
 
 use super::Options;
+use super::shards::Shards;
 use super::short::Short;
 use crate::levels::{Levels, match_levels};
 
@@ -89,7 +89,7 @@ type Step<'a> = Option<&'a [u8]>;
 pub(super) struct Trie<T> {
     nodes: Slab<Node>,
     leaves: Slab<Leaf<T>>,
-    edges: HashTable<Edge>,
+    edges: Shards<Edge>,
     hasher: DefaultHashBuilder,
 }
 
@@ -97,7 +97,7 @@ impl<T> Default for Trie<T> {
     fn default() -> Self {
         let mut nodes = Slab::new();
         nodes.insert(Node::default());
-        Self { nodes, leaves: Slab::new(), edges: HashTable::new(), hasher: DefaultHashBuilder::default() }
+        Self { nodes, leaves: Slab::new(), edges: Shards::default(), hasher: DefaultHashBuilder::default() }
     }
 }
 
@@ -253,7 +253,7 @@ impl<T> Trie<T> {
     }
 
     fn literal(&self, node: usize, level: &[u8]) -> Child {
-        let hash = self.hasher.hash_one((node as u32, level));
+        let hash = hash(&self.hasher, node, level);
         let edge = self.edges.find(hash, |e| e.is(node, level));
         edge.map_or(Child::default(), |e| e.child)
     }
@@ -264,13 +264,16 @@ impl<T> Trie<T> {
             None => at.end = child,
             Some(b"+") => at.plus = child,
             Some(b"#") => at.hash = child,
-            Some(level) => match edge_entry(&mut self.edges, &self.hasher, node, level) {
-                Entry::Occupied(mut edge) => edge.get_mut().child = child,
-                Entry::Vacant(place) => {
-                    place.insert(Edge { parent: node as u32, child, level: level.into() });
-                    at.literals += 1;
+            Some(level) => {
+                let hash = hash(&self.hasher, node, level);
+                if let Some(edge) = self.edges.find_mut(hash, |edge| edge.is(node, level)) {
+                    edge.child = child;
+                    return;
                 }
-            },
+                at.literals += 1;
+                let edge = Edge { parent: node as u32, child, level: level.into() };
+                self.edges.insert(hash, edge, |edge| hash_edge(&self.hasher, edge));
+            }
         }
     }
 
@@ -281,8 +284,8 @@ impl<T> Trie<T> {
             Some(b"+") => at.plus = Child::default(),
             Some(b"#") => at.hash = Child::default(),
             Some(level) => {
-                if let Entry::Occupied(edge) = edge_entry(&mut self.edges, &self.hasher, node, level) {
-                    edge.remove();
+                let hash = hash(&self.hasher, node, level);
+                if self.edges.remove(hash, |edge| edge.is(node, level)).is_some() {
                     at.literals -= 1;
                 }
             }
@@ -296,12 +299,10 @@ impl Edge {
     }
 }
 
-fn edge_entry<'a>(
-    edges: &'a mut HashTable<Edge>,
-    hasher: &DefaultHashBuilder,
-    node: usize,
-    level: &[u8],
-) -> Entry<'a, Edge> {
-    let hash = hasher.hash_one((node as u32, level));
-    edges.entry(hash, |e| e.is(node, level), |e| hasher.hash_one((e.parent, e.level.as_bytes())))
+fn hash(hasher: &DefaultHashBuilder, node: usize, level: &[u8]) -> u64 {
+    hasher.hash_one((node as u32, level))
+}
+
+fn hash_edge(hasher: &DefaultHashBuilder, edge: &Edge) -> u64 {
+    hasher.hash_one((edge.parent, edge.level.as_bytes()))
 }
