@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) mod admin;
+pub(crate) mod connections;
 pub(crate) mod event;
 pub(crate) mod execute;
 pub(crate) mod lane_request;

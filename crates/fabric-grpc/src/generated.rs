@@ -7,6 +7,11 @@ mod fleethaven {
             tonic::include_proto!("fleethaven.admin.v1");
         }
     }
+    pub(crate) mod connections {
+        pub(crate) mod v1 {
+            tonic::include_proto!("fleethaven.connections.v1");
+        }
+    }
     pub(crate) mod delivery {
         pub(crate) mod v1 {
             tonic::include_proto!("fleethaven.delivery.v1");
@@ -35,6 +40,7 @@ mod fleethaven {
 }
 
 pub(crate) use fleethaven::admin::v1 as admin;
+pub(crate) use fleethaven::connections::v1 as connections;
 pub(crate) use fleethaven::delivery::v1 as delivery;
 pub(crate) use fleethaven::membership::v1 as membership;
 pub(crate) use fleethaven::metadata::v1 as metadata;

@@ -8,6 +8,7 @@
 //! | [`server`] | [`server::service`]: any `Metadata` as a gRPC service |
 //! | [`membership`] | `Membership` on a channel, and any `Membership` as a service |
 //! | [`raft`] | the nodes of a metastore to each other: [`raft::peers`], [`raft::server`] |
+//! | [`connections`] | the connections API to gateways, and these to each other |
 //! | [`routing`] | gateways to routers: [`routing::RoutingClient`], [`routing::RoutingServer`] |
 //! | [`tls`] | mTLS: who a service is, what it may call; [`tls::serve`] and [`tls::Tls::channel`] |
 //! | [`channel`], [`trace`] | what calls travel on, and the trace context that they carry |
@@ -16,12 +17,12 @@
 //! | `convert` | one file per message: generated types to the fabric's and back |
 //! | `generated` | what `build.rs` makes of `proto/`; stays inside this crate |
 //!
-//! Not here yet: `Connections`, whose contract is in `proto/`, checked by the build, and spoken by nobody.
 #![warn(missing_docs)]
 
 pub mod admin;
 pub mod channel;
 pub mod client;
+pub mod connections;
 pub mod membership;
 pub mod raft;
 pub mod routing;

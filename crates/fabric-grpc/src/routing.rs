@@ -19,6 +19,8 @@ mod message;
 mod pack;
 mod publisher;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -28,9 +30,10 @@ pub use client::{Options as ClientOptions, RoutingClient};
 pub use deliveries::Deliveries;
 pub use pack::Error as PackError;
 pub use publisher::PublishClient;
-pub use server::{Gathering, LaneFactory, LaneId, RoutingServer};
+pub use server::{LaneFactory, RoutingServer};
 
 pub(crate) use delivery::{pack_shares, read_shares};
+pub(crate) use message::{pack_message, read_message};
 
 /// Makes the channel to the router at an address, in the runtime that is to drive it. It must notice that a peer is dead, and
 /// give streams windows of 1 MiB or more: [`Tls::channel`](crate::tls::Tls::channel) does.

@@ -1,10 +1,13 @@
 //! Gateways as the connections API sees them: who is connected, and what can be done about it (broker.md section 15).
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use fleethaven_storage::Error as StoreError;
 use fleethaven_types::{Message, QoS, Scope, Timestamp, Utf8Bytes};
 
+use crate::delivery::Address;
+use crate::membership::Incarnation;
 use crate::metadata::BoxFuture;
 
 /// Why nothing came of a question or an order.
@@ -75,12 +78,12 @@ pub enum Presence {
 pub const DEPARTURES_KEPT: std::time::Duration = std::time::Duration::from_secs(30 * 60);
 
 /// How a client left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Departure {
     /// When.
     pub at: Timestamp,
     /// AWS's `disconnectReason`.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
 }
 
 /// A subscription as the API lists it.
@@ -110,6 +113,18 @@ pub struct DirectMessage {
     pub message: Message,
     /// Send it at QoS 1 and wait so long for the acknowledgement; `None`: QoS 0.
     pub confirm_within: Option<std::time::Duration>,
+}
+
+/// The other gateways, as one of them sees them.
+pub trait Neighbours: Send + Sync + 'static {
+    /// The session of the connection at `address` of that gateway has been taken over: it is to close it. Nobody waits for
+    /// that; the store refuses whatever it writes meanwhile.
+    fn taken_over(&self, gateway: Incarnation, address: Address);
+}
+
+/// Where there is one gateway.
+impl Neighbours for () {
+    fn taken_over(&self, _: Incarnation, _: Address) {}
 }
 
 /// The connections of all gateways.

@@ -23,9 +23,8 @@ pub enum RoutingRequest {
         /// What makes sure that it happens once. Nobody gets the message before that is recorded; an event with
         /// [`Error::AlreadyDone`](fleethaven_storage::Error::AlreadyDone) says that it had been.
         once: Option<Once>,
-        /// The topic's slot, with the epoch in which the router owns it: the store refuses what is from an older one. `None`
-        /// where there is one router.
-        fence: Option<Fence>,
+        /// How the router owns the topic's slot. `None` where there is one router.
+        fence: Option<Owned>,
     },
     /// A connection owns this session now: deliveries go to `address`.
     Attach {
@@ -93,6 +92,16 @@ pub enum RoutingRequest {
     },
 }
 
+/// How a router owns the slot of a message's topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owned {
+    /// In this epoch: the store refuses what is from an older one.
+    pub fence: Fence,
+    /// Perhaps no longer, as its lease could not be renewed: only the store can tell, and is asked before the answer also when
+    /// nothing must hold the message.
+    pub doubtful: bool,
+}
+
 /// An answer of the routers.
 #[derive(Debug)]
 pub enum RoutingEvent {
@@ -137,6 +146,11 @@ pub trait Routing: Send {
 
     /// Whether so much is outstanding that publishers should be held back.
     fn is_congested(&self) -> bool;
+
+    /// Whether something that was submitted has not been handed on yet: who ends waits for that.
+    fn has_unsent(&self) -> bool {
+        false
+    }
 
     /// Subscriptions of an account and region, of clients that are connected and of sessions that are not.
     fn subscription_count(&self, scope: Scope) -> u64;

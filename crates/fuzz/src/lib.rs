@@ -15,6 +15,7 @@
 #![warn(missing_docs)]
 
 mod http;
+mod lanes;
 mod mqtt;
 mod pki;
 mod policy;
@@ -29,8 +30,9 @@ mod websocket;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name, which is also the name of its corpus.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("http_publish", http::publish),
+    ("lane_frames", lanes::frames),
     ("mqtt_connect", mqtt::connect),
     ("mqtt_v311", mqtt::v311),
     ("mqtt_v5", mqtt::v5),

@@ -128,6 +128,11 @@ impl Lanes {
         self.kept >= self.options.window_bytes
     }
 
+    /// Whether something waits to be sent or answered, as far as there is a router for it.
+    pub fn has_unsent(&self) -> bool {
+        self.kept > 0 || self.links.values().any(Link::has_output)
+    }
+
     /// Bytes of publishes that are kept until they are answered.
     pub fn kept_bytes(&self) -> usize {
         self.kept
@@ -588,7 +593,7 @@ impl Lanes {
         }
         let over_quota = vec![false; new.len()];
         let what = What::Subscribe { subscriptions, new, over_quota };
-        self.ask(Request { ticket, session, filters, what, confirmed: Vec::new() });
+        self.ask(Request { ticket, session, filters, what, confirmed: Vec::new(), asked: Vec::new() });
     }
 
     fn unsubscribe(
@@ -607,7 +612,7 @@ impl Lanes {
         };
         let filters = filters.into_iter().map(place).collect();
         let what = What::Unsubscribe { existed };
-        self.ask(Request { ticket, session, filters, what, confirmed: Vec::new() });
+        self.ask(Request { ticket, session, filters, what, confirmed: Vec::new(), asked: Vec::new() });
     }
 
     /// Takes subscriptions out of the session's own record.
@@ -635,7 +640,7 @@ impl Lanes {
 
     /// Asks the routers that are still to be asked, and answers when all have done their part that must.
     fn pursue(&mut self, number: u64) {
-        let Some(request) = self.requests.get(&number) else { return };
+        let Some(request) = self.requests.get_mut(&number) else { return };
         let Some(table) = self.table.as_deref() else { return };
         let mut waits = request.filters.iter().any(|(_, placement)| !has_owner(table, *placement));
         let subscribes = matches!(request.what, What::Subscribe { .. });
@@ -654,9 +659,11 @@ impl Lanes {
                 continue;
             }
             waits = true;
-            if link.asked.values().any(|asked| asked.request == number) {
+            let stream = (*router, link.generation);
+            if request.asked.contains(&stream) {
                 continue;
             }
+            request.asked.push(stream);
             self.last_number += 1;
             let ticket = self.last_number;
             let attached = self.sessions.get(&request.session).filter(|_| subscribes);

@@ -2,9 +2,15 @@
 //!
 //! - [`slots`]: [`Slots`], what is served now, read by all lanes without a lock
 //! - [`intake`]: [`Intake`], one gateway core's lane: order, refusals, answers
+//! - [`keeper`]: [`Keeper`], what is done before a slot is served, and before it is let go of
+//! - [`gathering`]: [`Gathering`], how lanes tell of the gateways at their other ends
 
+pub mod gathering;
 pub mod intake;
+pub mod keeper;
 pub mod slots;
 
+pub use gathering::{Gathering, LaneId};
 pub use intake::{Admission, Intake};
-pub use slots::{Serving, Slots};
+pub use keeper::{Action, Keeper};
+pub use slots::{MARGIN, Serving, Slots};

@@ -170,6 +170,7 @@ impl Clients {
             identity: self.identity.clone(),
             store: stores.sessions.clone(),
             mailboxes: self.mailboxes.clone(),
+            neighbours: Arc::new(()),
             metrics: self.metrics.clone(),
             pulse,
         };

@@ -271,7 +271,8 @@ impl Core {
     pub(crate) fn is_drained(&self) -> bool {
         let staging = self.staging.borrow();
         let waiting = self.closing.get() > 0 || !staging.pending.is_empty();
-        self.closed.get() && self.connection_count() == 0 && !waiting && !staging.has_work()
+        let handed_over = !staging.has_work() && !self.lanes.borrow().routing.has_unsent();
+        self.closed.get() && self.connection_count() == 0 && !waiting && handed_over
     }
 
     /// A turn begins: what is staged from here on is seen to at its end.

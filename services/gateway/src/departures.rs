@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     fn left(at: u64) -> Left {
-        let departure = Departure { at: Timestamp(at), reason: "CONNECTION_LOST" };
+        let departure = Departure { at: Timestamp(at), reason: "CONNECTION_LOST".into() };
         Left { departure, thing_name: None, session_expiry: 0, keep_alive: 60 }
     }
 

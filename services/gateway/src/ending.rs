@@ -12,6 +12,7 @@ use std::time::Duration;
 use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::connections::Departure;
 use fleethaven_fabric::delivery::Address;
+use fleethaven_fabric::membership::Incarnation;
 use fleethaven_session::{Close, DisconnectReason, Now, published_will};
 use fleethaven_storage::{Claimed, ConnectionEnd, DueWill, Error, Once, OwnerToken, PreviousOwner, Request};
 use fleethaven_types::Message;
@@ -44,7 +45,11 @@ impl Core {
         let own = self.shared.is_own(previous.token);
         match self.shared.mailboxes.cores.get(usize::from(address.core())).filter(|_| own) {
             Some(mailbox) => mailbox.send(Control::TakenOver(TakenOver { address, will })),
-            None => will.iter().for_each(|will| self.publish_kept(will, now)),
+            None => {
+                let gateway = Incarnation(previous.token.incarnation);
+                self.shared.neighbours.taken_over(gateway, address);
+                will.iter().for_each(|will| self.publish_kept(will, now));
+            }
         }
     }
 
@@ -109,7 +114,7 @@ impl Core {
         let session = &connection.session;
         let client_id = session.client_id().clone();
         let left = Left {
-            departure: Departure { at: now.wall, reason: reason.as_str() },
+            departure: Departure { at: now.wall, reason: reason.as_str().into() },
             thing_name: connection.principal.thing(&client_id),
             session_expiry: session.session_expiry(),
             keep_alive: session.keep_alive_seconds(),

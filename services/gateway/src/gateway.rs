@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fleethaven_fabric::Routing;
+use fleethaven_fabric::connections::Neighbours;
+use fleethaven_fabric::delivery::Address;
 use fleethaven_quotas::Accounts;
 use fleethaven_session::Settings;
 use fleethaven_storage::{OwnerToken, RetainedStore, SessionStore, Wake};
@@ -23,7 +25,7 @@ use crate::accept::{self, Listener, ListenerKind};
 use crate::core::{Core, Lanes};
 use crate::departures::Departures;
 use crate::identity::{IdentityCache, Principal};
-use crate::mailbox::{Adopted, Control, Mailboxes, Place};
+use crate::mailbox::{Adopted, Control, Mailboxes, Place, TakenOver};
 use crate::metrics::Metrics;
 use crate::timer::Wheel;
 use crate::transport::ByteStream;
@@ -45,6 +47,8 @@ pub struct Config {
     pub store: Arc<dyn SessionStore>,
     /// One mailbox per core.
     pub mailboxes: Arc<Mailboxes>,
+    /// The other gateways; `()` where there are none.
+    pub neighbours: Arc<dyn Neighbours>,
     /// Counters.
     pub metrics: Metrics,
     /// Called by each event loop, with its number: the process watches that they turn.
@@ -72,6 +76,7 @@ pub(crate) struct Shared {
     pub(crate) identity: Arc<IdentityCache>,
     pub(crate) store: Arc<dyn SessionStore>,
     pub(crate) mailboxes: Arc<Mailboxes>,
+    pub(crate) neighbours: Arc<dyn Neighbours>,
     pub(crate) metrics: Metrics,
     pub(crate) departures: Departures,
     pub(crate) accounts: Arc<Accounts>,
@@ -145,6 +150,7 @@ impl Gateway {
             identity: config.identity,
             store: config.store,
             mailboxes: config.mailboxes,
+            neighbours: config.neighbours,
             metrics: config.metrics,
             departures: Departures::default(),
             accounts: config.accounts,
@@ -177,6 +183,13 @@ impl Gateway {
         if let Some(core) = self.shared.mailboxes.least_loaded() {
             let place = Place::on(core);
             core.send(Control::Adopt(Box::new(Adopted { tcp, tls, peer, principal, place })));
+        }
+    }
+
+    /// Another gateway has taken over the session of the connection at `address`, and publishes its will.
+    pub fn taken_over(&self, address: Address) {
+        if let Some(mailbox) = self.shared.mailboxes.cores.get(usize::from(address.core())) {
+            mailbox.send(Control::TakenOver(TakenOver { address, will: None }));
         }
     }
 

@@ -138,11 +138,16 @@ impl Router {
     }
 
     /// Gives the queues that the store has to the groups there are, and those that have none a new one. What waits in them is
-    /// read when a member comes.
-    pub(crate) fn warm_up_groups(&self, opening: &[Arc<Group>]) -> Result<(), Error> {
+    /// read when a member comes. Where this router is the only one, queues that no group here has are closed.
+    pub(crate) fn warm_up_groups(&self, opening: &[Arc<Group>], only_router: bool) -> Result<(), Error> {
+        if opening.is_empty() && !only_router {
+            return Ok(());
+        }
         let mut queues: FxHashMap<(Scope, Utf8Bytes), GroupId> = FxHashMap::default();
         for record in self.store.groups()? {
-            if let Some(older) = queues.insert((record.scope, record.key), record.group) {
+            if let Some(older) = queues.insert((record.scope, record.key), record.group)
+                && only_router
+            {
                 self.close(older);
             }
         }
@@ -157,7 +162,9 @@ impl Router {
             self.set_queue(group, queue);
             group.look_again();
         }
-        queues.into_values().for_each(|queue| self.close(queue));
+        if only_router {
+            queues.into_values().for_each(|queue| self.close(queue));
+        }
         Ok(())
     }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fleethaven_fabric::delivery::{Address, Push};
-use fleethaven_fabric::routing::QueuePosition;
+use fleethaven_fabric::routing::{Owned, QueuePosition};
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
 use fleethaven_storage::{
-    Append, Appended, Completion, DurablePublish, EntryId, Error, Fence, Lane as StoreLane, Once, Request,
+    Append, Appended, Completion, DurablePublish, EntryId, Error, Lane as StoreLane, Once, Request,
     RetainedChange, SessionId, Ticket, Wake,
 };
 use fleethaven_types::{Message, QoS, Scope};
@@ -107,7 +107,7 @@ impl Lane {
         ticket: Option<Ticket>,
         message: Arc<Message>,
         from: Option<SessionId>,
-        (once, fence): (Option<Once>, Option<Fence>),
+        (once, owned): (Option<Once>, Option<Owned>),
     ) {
         let Self { router, plans, staged, .. } = self;
         let plan = plans.plan(router, &message);
@@ -147,13 +147,16 @@ impl Lane {
         } else if !placements.is_empty() || !charged.is_empty() {
             self.withheld.push_back(Withheld { message: message.clone(), placements, charged });
         }
-        if queues.is_empty() && rules.is_empty() && retained == RetainedChange::Keep && once.is_none() {
+        let sure = owned.is_none_or(|owned| !owned.doubtful) || ticket.is_none();
+        let nothing = queues.is_empty() && rules.is_empty() && retained == RetainedChange::Keep;
+        if nothing && once.is_none() && sure {
             if let Some(ticket) = ticket {
                 self.staged.events.push(RoutingEvent::Published { ticket, matched, result: Ok(()) });
             }
             return;
         }
         let ticket = ticket.unwrap_or(NOBODY);
+        let fence = owned.map(|owned| owned.fence);
         let publish =
             DurablePublish { ticket, message, queues, rules, retained, replaces: None, once, fence };
         self.staged.durable.push(Request::Publish(Box::new(publish)));

@@ -8,6 +8,8 @@
 //! - `tables`: subscriptions and rules of one account and region; `staged`: what a lane gathers in one turn
 //! - `withdrawals`: taking out the subscriptions of large sessions a few at a time
 //! - [`publisher`]: [`Publisher`](publisher::Publisher), the same door for services that publish now and then
+//! - `loading`: subscriptions from the session store
+//! - [`slots`]: [`SlotKeeper`](slots::SlotKeeper), which slots this router serves, in a cluster
 //! - [`rules`]: follows the topic rules in the metastore
 //! - [`metrics`]: what is counted
 #![warn(missing_docs)]
@@ -17,9 +19,11 @@ pub mod metrics;
 pub mod publisher;
 pub mod router;
 pub mod rules;
+pub mod slots;
 
 mod group;
 mod groups;
+mod loading;
 mod plan;
 mod plans;
 mod staged;

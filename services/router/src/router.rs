@@ -6,7 +6,7 @@ use std::time::Instant;
 use fleethaven_fabric::Delivery;
 use fleethaven_fabric::delivery::{Address, Credit};
 use fleethaven_quotas::Accounts;
-use fleethaven_storage::{Append, EntryId, Error, RuleRef, SessionId, SessionStore, Subscription};
+use fleethaven_storage::{Append, EntryId, RuleRef, SessionId, SessionStore, Subscription};
 use fleethaven_topics::split_shared;
 use fleethaven_types::{Behaviour, Scope, Utf8Bytes};
 use parking_lot::RwLock;
@@ -14,6 +14,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::group::Group;
 use crate::groups::Groups;
+use crate::loading::Touched;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::tables::{Member, ScopeTables, SubscribeOptions, Subscriber, Tables};
@@ -43,6 +44,7 @@ pub struct Router {
     pub(crate) groups: Groups,
     /// Filters of sessions that are gone and had many.
     pub(crate) withdrawals: Withdrawals,
+    pub(crate) touched: Touched,
 }
 
 /// What SUBSCRIBE led to.
@@ -54,9 +56,6 @@ pub(crate) struct Installed {
     /// Groups that need a queue before the answer.
     pub(crate) opening: Vec<Arc<Group>>,
 }
-
-/// Sessions read from the store at a time during warm-up.
-const WARM_UP_PAGE: usize = 1000;
 
 impl Router {
     /// A router that appends to `store` and pushes through `delivery`. It must be warmed up before it serves.
@@ -75,26 +74,8 @@ impl Router {
             sessions: RwLock::default(),
             groups: Groups::default(),
             withdrawals: Withdrawals::default(),
+            touched: Touched::default(),
         }
-    }
-
-    /// Loads the subscriptions of all persistent sessions and the queues of their groups; returns how many sessions there
-    /// are.
-    pub fn warm_up(&self) -> Result<usize, Error> {
-        let (mut after, mut count) = (0, 0);
-        let mut opening = Vec::new();
-        loop {
-            let page = self.store.persistent_sessions(after, WARM_UP_PAGE)?;
-            let Some(last) = page.last() else { break };
-            after = last.session.0;
-            count += page.len();
-            for record in &page {
-                self.attach(record.session, record.scope, true, Address::NONE, Credit::default());
-                opening.append(&mut self.subscribe(record.session, &record.subscriptions).opening);
-            }
-        }
-        self.warm_up_groups(&opening)?;
-        Ok(count)
     }
 
     /// The tables of `scope`, made at its first use.
@@ -129,6 +110,7 @@ impl Router {
         credit: Credit,
     ) -> EntryId {
         let tables = self.scope(scope);
+        self.withdraw_rest(session);
         let (subscriber, tail) = {
             let mut sessions = self.sessions.write();
             let known = sessions.entry(session).or_insert_with(|| Arc::new(Subscriber::new(session, tables)));
@@ -136,6 +118,17 @@ impl Router {
         };
         self.changed(&subscriber);
         tail
+    }
+
+    /// A persistent session is there, wherever its connection may be.
+    pub(crate) fn know(&self, session: SessionId, scope: Scope) {
+        let tables = self.scope(scope);
+        self.withdraw_rest(session);
+        self.sessions.write().entry(session).or_insert_with(|| {
+            let subscriber = Subscriber::new(session, tables);
+            subscriber.come(Address::NONE, true, Credit::default());
+            Arc::new(subscriber)
+        });
     }
 
     /// The connection at `address` is gone: without effect if the session is elsewhere by now.
@@ -155,6 +148,7 @@ impl Router {
 
     /// Removes a session and its subscriptions.
     pub fn forget(&self, session: SessionId) {
+        self.touched.note(session);
         // Locked until its filters are out: an index entry is the session's, whichever subscriber put it there.
         let mut sessions = self.sessions.write();
         if let Some(subscriber) = sessions.remove(&session) {
@@ -204,6 +198,7 @@ impl Router {
     /// Removes subscriptions; tells for each filter whether there was one.
     pub(crate) fn unsubscribe(&self, session: SessionId, unwanted: &[Utf8Bytes]) -> Vec<bool> {
         let nobody = || vec![false; unwanted.len()];
+        self.touched.note(session);
         let Some(subscriber) = self.subscriber(session) else { return nobody() };
         let member = Member(subscriber.clone());
         let existed = {

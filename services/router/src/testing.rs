@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use fleethaven_fabric::delivery::{Address, Credit, Delivery, Push};
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
@@ -47,6 +47,8 @@ pub(crate) struct FakeStore {
     pub(crate) broken: AtomicBool,
     /// Lanes say that they are congested.
     pub(crate) congested: AtomicBool,
+    /// Publishes that it was asked for.
+    pub(crate) publishes: AtomicUsize,
 }
 
 struct FakeLane {
@@ -57,6 +59,7 @@ struct FakeLane {
 
 impl FakeStore {
     fn publish(&self, publish: DurablePublish) -> Completion {
+        self.publishes.fetch_add(1, Ordering::SeqCst);
         let DurablePublish { ticket, message, queues, rules, retained, once, .. } = publish;
         if let Some(Once::Received { packet_id, .. }) = once
             && !self.kept.lock().received.insert(packet_id.get())

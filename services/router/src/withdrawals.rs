@@ -5,6 +5,7 @@
 use std::collections::{VecDeque, hash_set};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fleethaven_storage::SessionId;
 use fleethaven_types::Utf8Bytes;
 use parking_lot::Mutex;
 
@@ -45,7 +46,29 @@ impl Withdrawals {
     }
 }
 
+impl Withdrawals {
+    /// What is left of a session.
+    fn take_all(&self, session: SessionId) -> VecDeque<(Member, hash_set::IntoIter<Utf8Bytes>)> {
+        if !self.any.load(Ordering::Acquire) {
+            return VecDeque::new();
+        }
+        let mut waiting = self.waiting.lock();
+        let (found, others) = waiting.drain(..).partition(|(member, _)| member.0.session == session);
+        *waiting = others;
+        self.any.store(!waiting.is_empty(), Ordering::Release);
+        found
+    }
+}
+
 impl Router {
+    /// A session comes that may have been here before: what is left of that is taken out now, as filters are a session's,
+    /// whenever it subscribed to them.
+    pub(crate) fn withdraw_rest(&self, session: SessionId) {
+        for (member, filters) in self.withdrawals.take_all(session) {
+            self.withdraw_filters(&member, filters);
+        }
+    }
+
     /// Takes out a few; whether more wait.
     pub(crate) fn withdraw_some(&self) -> bool {
         let Some((member, part, more)) = self.withdrawals.take() else { return false };
@@ -56,7 +79,6 @@ impl Router {
 
 #[cfg(test)]
 mod tests {
-    use fleethaven_storage::SessionId;
     use fleethaven_types::QoS::AtMostOnce;
 
     use super::*;
@@ -78,5 +100,22 @@ mod tests {
         assert!(bench.pushes().is_empty());
         while bench.router.withdraw_some() {}
         assert_eq!(left(&bench), 0);
+    }
+
+    #[test]
+    fn a_session_that_comes_back_meanwhile_keeps_what_it_subscribes_to_now() {
+        let mut bench = Bench::new();
+        let subscribe = |bench: &mut Bench| {
+            bench.attach(1, 0, false);
+            for number in 0..=3 * PART {
+                bench.subscribe(1, subscription(&format!("many/{number}"), AtMostOnce));
+            }
+        };
+        subscribe(&mut bench);
+        bench.router.forget(SessionId(1));
+        subscribe(&mut bench);
+        while bench.router.withdraw_some() {}
+        assert!(bench.publish(message(&format!("many/{}", 3 * PART), AtMostOnce)));
+        assert_eq!(bench.receivers(), [1]);
     }
 }

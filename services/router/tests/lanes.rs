@@ -11,9 +11,14 @@
 #[path = "lanes/cluster.rs"]
 mod cluster;
 
-use cluster::{Cluster, message};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cluster::{Cluster, Gateway, message, subscription};
+use fleethaven_fabric::RoutingEvent;
 use fleethaven_fabric::delivery::Push;
-use fleethaven_storage::{EntryId, SessionId};
+use fleethaven_storage::{EntryId, SessionId, Ticket};
+use fleethaven_types::Message;
 use fleethaven_types::QoS::{AtLeastOnce, AtMostOnce};
 
 /// Payloads of direct pushes to a session, in order.
@@ -29,9 +34,8 @@ fn direct(pushes: &[Push], session: SessionId) -> Vec<String> {
 
 #[tokio::test]
 async fn what_one_gateway_publishes_the_clients_of_another_get() {
-    let mut cluster = Cluster::new();
-    let router = cluster.router();
-    cluster.assign(&[&router], |_| router.incarnation);
+    let cluster = Cluster::new();
+    let _router = cluster.router().await;
     let (mut here, mut there) = (cluster.gateway(), cluster.gateway());
     let clean = SessionId(1 << 40);
     let address = there.attach(clean, false);
@@ -66,4 +70,142 @@ async fn what_one_gateway_publishes_the_clients_of_another_get() {
         })
     };
     assert_eq!(there.pushed(queued).await, (address, EntryId(1)));
+}
+
+/// Topics of many slots.
+const TOPICS: usize = 40;
+
+fn topic(index: usize) -> String {
+    format!("fleet/{}/{index}/state", index % 7)
+}
+
+/// A publisher that numbers its messages, each topic's in order, and knows what was acknowledged.
+struct Load {
+    gateway: Gateway,
+    next: usize,
+    open: BTreeMap<Ticket, usize>,
+    acknowledged: BTreeSet<usize>,
+}
+
+impl Load {
+    fn new(gateway: Gateway) -> Self {
+        Self { gateway, next: 0, open: BTreeMap::new(), acknowledged: BTreeSet::new() }
+    }
+
+    /// Publishes so many more, with 50 unacknowledged at most.
+    async fn publish(&mut self, count: usize) {
+        for _ in 0..count {
+            if self.open.len() >= 50 {
+                self.acknowledged().await;
+            }
+            let ticket = self.gateway.ticket();
+            self.open.insert(ticket, self.next);
+            let message = message(&topic(self.next % TOPICS), AtLeastOnce, &self.next.to_string());
+            self.gateway.publish(message, Some(ticket));
+            self.next += 1;
+        }
+    }
+
+    async fn acknowledged(&mut self) {
+        let ticket = self.gateway.event(|event| match event {
+            RoutingEvent::Published { ticket, result, .. } => {
+                assert_eq!(*result, Ok(()));
+                Some(*ticket)
+            }
+            _ => None,
+        });
+        let ticket = ticket.await;
+        self.acknowledged.insert(self.open.remove(&ticket).unwrap());
+    }
+
+    async fn finish(&mut self) {
+        while !self.open.is_empty() {
+            self.acknowledged().await;
+        }
+    }
+
+    /// Everything is in the queue, and each topic's messages are in order where they stand first.
+    fn check(&self, queue: &[Arc<Message>]) {
+        assert_eq!(self.acknowledged.len(), self.next);
+        let mut seen = BTreeSet::new();
+        let mut last = BTreeMap::new();
+        for message in queue {
+            let number: usize = std::str::from_utf8(&message.payload).unwrap().parse().unwrap();
+            if seen.insert(number) {
+                let before = last.insert(number % TOPICS, number);
+                assert!(before < Some(number), "{number} comes after {before:?}");
+            }
+        }
+        assert_eq!(seen.len(), self.next, "all that was published");
+    }
+}
+
+/// A persistent session with a spread filter, at a gateway of its own, and the load.
+async fn loaded(cluster: &Cluster) -> (SessionId, Gateway, Load) {
+    let session = cluster.claim("subscriber").await.session;
+    let mut gateway = cluster.gateway();
+    gateway.attach(session, true);
+    cluster.record(session, vec![subscription("fleet/+/#", AtLeastOnce)]).await;
+    assert!(gateway.subscribe(session, "fleet/+/#", AtLeastOnce).await);
+    (session, gateway, Load::new(cluster.gateway()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_when_an_owner_dies() {
+    let cluster = Cluster::new();
+    let mut first = cluster.router().await;
+    let second = cluster.router().await;
+    let (session, _subscriber, mut load) = loaded(&cluster).await;
+    load.publish(500).await;
+    first.kill();
+    load.publish(500).await;
+    let mut third = cluster.router().await;
+    load.publish(500).await;
+    drop(second);
+    load.publish(500).await;
+    load.finish().await;
+    third.until(|standing| standing.serving == 1024).await;
+    load.check(&cluster.queue(session).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routers_come_and_go_in_order_and_nothing_comes_twice() {
+    let cluster = Cluster::new();
+    let mut first = cluster.router().await;
+    let (session, _subscriber, mut load) = loaded(&cluster).await;
+    load.publish(300).await;
+    let mut second = cluster.router().await;
+    load.publish(300).await;
+    first.drain().await;
+    load.publish(300).await;
+    second.until(|standing| standing.serving == 1024).await;
+    let _third = cluster.router().await;
+    load.publish(300).await;
+    load.finish().await;
+    let queue = cluster.queue(session).await;
+    load.check(&queue);
+    assert_eq!(queue.len(), 1200, "hand-over in order repeats nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_takes_over_knows_the_subscriptions_of_all() {
+    let cluster = Cluster::new();
+    let mut first = cluster.router().await;
+    let (mut here, mut there) = (cluster.gateway(), cluster.gateway());
+    let offline = cluster.claim("offline").await.session;
+    let clean = SessionId(1 << 40);
+    there.attach(clean, false);
+    let filters: Vec<_> = (0..TOPICS).map(topic).collect();
+    for filter in &filters {
+        cluster.record(offline, vec![subscription(filter, AtLeastOnce)]).await;
+        assert!(there.subscribe(clean, filter, AtMostOnce).await);
+    }
+    let _second = cluster.router().await;
+    first.kill();
+    for (number, filter) in filters.iter().enumerate() {
+        assert!(here.publish_acknowledged(message(filter, AtLeastOnce, &number.to_string())).await);
+    }
+    assert_eq!(cluster.queue(offline).await.len(), TOPICS);
+    let got = there.pushed(|pushes| Some(direct(pushes, clean)).filter(|got| got.len() >= TOPICS)).await;
+    assert_eq!(got, (0..TOPICS).map(|number| number.to_string()).collect::<Vec<_>>());
 }

@@ -108,6 +108,10 @@ impl Routing for RoutingClient {
         self.shared.lanes.lock().is_congested()
     }
 
+    fn has_unsent(&self) -> bool {
+        self.shared.lanes.lock().has_unsent()
+    }
+
     /// Of clients on this core: nobody else's are known here.
     fn subscription_count(&self, scope: Scope) -> u64 {
         self.shared.lanes.lock().subscription_count(scope)

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use fleethaven_types::{AccountId, Message, MessageProperties, Publisher, QoS, Scope, Timestamp, Utf8Bytes};
 
 use super::known::{Bounds, Known, Numbered};
@@ -109,6 +109,20 @@ impl Decoder {
             publisher,
         })
     }
+}
+
+/// One message by itself.
+pub(crate) fn pack_message(message: &Message) -> Bytes {
+    let mut out = BytesMut::new();
+    Encoder::default().put(&mut out, message);
+    out.freeze()
+}
+
+/// Reads such a message.
+pub(crate) fn read_message(record: Bytes) -> Result<Message, Error> {
+    let mut reader = Reader(record);
+    let message = Decoder::default().get(&mut reader)?;
+    if reader.is_empty() { Ok(message) } else { Err(Error::Value("end of a message")) }
 }
 
 /// The QoS in the two lowest bits.

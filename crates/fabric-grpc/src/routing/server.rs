@@ -12,8 +12,8 @@ use fleethaven_fabric::delivery::{Address, Credit, Push};
 use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
 use fleethaven_lanes::frame::{Control, Publication, Reply};
-use fleethaven_lanes::router::{Admission, Intake, Slots};
-use fleethaven_storage::{Fence, SessionId, Ticket, Wake};
+use fleethaven_lanes::router::{Admission, Gathering, Intake, LaneId, Slots};
+use fleethaven_storage::{SessionId, Ticket, Wake};
 use futures_util::{Stream, StreamExt};
 use rustc_hash::FxHashMap;
 use tokio::runtime::Handle;
@@ -39,29 +39,6 @@ const WIND_DOWN: (Duration, usize) = (Duration::from_millis(50), 200);
 
 /// Makes a lane into the router, which wakes its owner through the argument.
 pub type LaneFactory = Arc<dyn Fn(Arc<dyn Wake>) -> Box<dyn Routing> + Send + Sync>;
-
-/// A lane as the router tells it from others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LaneId {
-    /// The process at the other end.
-    pub gateway: Incarnation,
-    /// Its core.
-    pub core: u16,
-    /// Of this process: a lane that is opened again has another.
-    pub number: u64,
-}
-
-/// Who is told how far gateways have told their sessions: a slot is served when all have.
-pub trait Gathering: Send + Sync {
-    /// A lane is open; its gateway opens one for each of `cores` cores.
-    fn opened(&self, lane: LaneId, cores: u16);
-
-    /// Everything that must be held of the core's sessions by this version of the table has come.
-    fn level(&self, lane: LaneId, version: u64);
-
-    /// A lane is over.
-    fn closed(&self, lane: LaneId);
-}
 
 /// The router's end.
 pub struct RoutingServer {
@@ -214,12 +191,13 @@ impl Lane {
                 let publications = self.publishes.read(frame.records);
                 let publications = publications.map_err(crate::convert::Error::from)?;
                 let Some(intake) = &mut self.intake else { return Ok(()) };
+                let now = Instant::now().into_std();
                 for publication in publications {
-                    match intake.admit(&publication) {
-                        Admission::Take(ticket) => {
+                    match intake.admit(&publication, now) {
+                        Admission::Take { ticket, owned } => {
                             let ticket = ticket.map(ticket_of_publish);
-                            let Publication { slot, epoch, message, from, once, .. } = publication;
-                            let fence = Some(Fence { slot: slot.index(), epoch });
+                            let Publication { message, from, once, .. } = publication;
+                            let fence = Some(owned);
                             self.submit.push(RoutingRequest::Publish { ticket, message, from, once, fence });
                         }
                         Admission::Refuse(refused) => self.replies.push(refused),

@@ -25,7 +25,7 @@ pub struct Peer {
 use ServiceRole::{Api, Gateway, Metastore, Operator, Router, RulesWorker};
 
 /// What a path begins with, and who may call it: the first that fits counts.
-const RULES: [(&str, &[ServiceRole]); 8] = [
+const RULES: [(&str, &[ServiceRole]); 9] = [
     ("/fleethaven.admin.v1.Admin/", &[Operator]),
     ("/fleethaven.raft.v1.Raft/", &[Metastore]),
     // Commands change accounts, certificates and policies.
@@ -34,6 +34,7 @@ const RULES: [(&str, &[ServiceRole]); 8] = [
     ("/fleethaven.membership.v1.Membership/Table", &[Api, Gateway, Router, RulesWorker, Operator]),
     ("/fleethaven.membership.v1.Membership/", &[Gateway, Router, RulesWorker]),
     ("/fleethaven.routing.v1.", &[Api, Gateway, Router, RulesWorker]),
+    ("/fleethaven.connections.v1.Connections/TakenOver", &[Gateway]),
     ("/fleethaven.connections.v1.", &[Api]),
 ];
 

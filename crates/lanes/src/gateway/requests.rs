@@ -6,6 +6,7 @@ use fleethaven_storage::{SessionId, Subscription, Ticket};
 use fleethaven_topics::Placement;
 use fleethaven_types::Utf8Bytes;
 
+use super::slot_lane::LinkId;
 use crate::frame::Control;
 
 /// A request whose answer is waited for.
@@ -16,6 +17,8 @@ pub(crate) struct Request {
     pub(crate) what: What,
     /// Routers that have done their part.
     pub(crate) confirmed: Vec<Incarnation>,
+    /// Streams on which routers were asked to.
+    pub(crate) asked: Vec<LinkId>,
 }
 
 /// What is done with the filters, and what is known of each so far.

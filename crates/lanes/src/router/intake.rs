@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use fleethaven_storage::{Error, Ticket};
+use fleethaven_fabric::routing::Owned;
+use fleethaven_storage::{Error, Fence, Ticket};
 use fleethaven_topics::Slot;
 use rustc_hash::FxHashMap;
 
@@ -14,8 +15,13 @@ use crate::frame::{Outcome, Publication, Refusal, Reply};
 /// What is done with a publish.
 #[derive(Debug)]
 pub enum Admission {
-    /// It is submitted to the router, under this ticket if an answer is waited for.
-    Take(Option<Ticket>),
+    /// It is submitted to the router.
+    Take {
+        /// If an answer is waited for.
+        ticket: Option<Ticket>,
+        /// How its slot is owned.
+        owned: Owned,
+    },
     /// It is not taken, and this is sent.
     Refuse(Reply),
     /// It is not taken; the gateway knows already.
@@ -48,6 +54,8 @@ struct Pending {
     epoch: u64,
     run: u32,
     stamp: u64,
+    /// The lease was over when it was taken: the store's answer is proof of ownership.
+    doubtful: bool,
 }
 
 impl Intake {
@@ -58,7 +66,7 @@ impl Intake {
     }
 
     /// A publish has come.
-    pub fn admit(&mut self, publication: &Publication) -> Admission {
+    pub fn admit(&mut self, publication: &Publication, now: Instant) -> Admission {
         let Publication { slot, epoch, run, stamp, skipped, acknowledge, .. } = *publication;
         let known = self.runs.get(&slot);
         let goes_on = known.filter(|known| known.number == run);
@@ -80,12 +88,14 @@ impl Intake {
                 return Admission::Refuse(Reply::Refused { slot, run, from_stamp: stamp, epoch, reason });
             }
         }
+        let doubtful = acknowledge && !self.slots.may_acknowledge(slot, epoch, now);
+        let owned = Owned { fence: Fence { slot: slot.index(), epoch }, doubtful };
         if !acknowledge {
             self.unanswered.push((slot, stamp));
-            return Admission::Take(None);
+            return Admission::Take { ticket: None, owned };
         }
-        self.pending.push_back(Some(Pending { slot, epoch, run, stamp }));
-        Admission::Take(Some(Ticket(self.first + self.pending.len() as u64 - 1)))
+        self.pending.push_back(Some(Pending { slot, epoch, run, stamp, doubtful }));
+        Admission::Take { ticket: Some(Ticket(self.first + self.pending.len() as u64 - 1)), owned }
     }
 
     /// What was admitted has been submitted to the router. Appends what is done with that.
@@ -108,13 +118,13 @@ impl Intake {
         now: Instant,
     ) -> Option<Reply> {
         let index = usize::try_from(ticket.0.checked_sub(self.first)?).ok()?;
-        let Pending { slot, epoch, run, stamp } = self.pending.get_mut(index)?.take()?;
+        let Pending { slot, epoch, run, stamp, doubtful } = self.pending.get_mut(index)?.take()?;
         while let Some(None) = self.pending.front() {
             self.pending.pop_front();
             self.first += 1;
         }
         let fenced = matches!(result, Err(Error::Fenced));
-        let may = !fenced && self.slots.may_acknowledge(slot, epoch, now);
+        let may = !fenced && (doubtful || self.slots.may_acknowledge(slot, epoch, now));
         self.slots.answered(slot);
         let known = self.runs.get_mut(&slot)?;
         if known.number == run && known.refused_from.is_some_and(|from| from <= stamp) {

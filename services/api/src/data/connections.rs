@@ -93,7 +93,7 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
         ("keepAliveDuration", state.keep_alive.into()),
         ("sessionExpiry", state.session_expiry.into()),
         ("connectedSince", since),
-        ("disconnectedSince", left.map(|left| left.at.as_millis()).into()),
+        ("disconnectedSince", left.as_ref().map(|left| left.at.as_millis()).into()),
         ("disconnectReason", left.map(|left| left.reason).into()),
     ]))
 }

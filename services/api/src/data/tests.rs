@@ -155,7 +155,7 @@ async fn a_connection_is_described_in_awss_words() {
         expected[name] = value;
     }
     assert_eq!(told, expected);
-    let departure = Departure { at: Timestamp(9), reason: "CONNECTION_LOST" };
+    let departure = Departure { at: Timestamp(9), reason: "CONNECTION_LOST".into() };
     let presence = Presence::Disconnected(Some(departure));
     *house.broker.state.lock() =
         Some(ConnectionState { presence, thing_name: None, keep_alive: None, ..live });

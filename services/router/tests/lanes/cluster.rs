@@ -1,29 +1,28 @@
 //! Routers and gateway cores that know each other by addresses only: each router has a runtime of its own, and dies with it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleethaven_fabric::delivery::{Address, Credit, Push};
-use fleethaven_fabric::membership::{Incarnation, Member, Phase, Role, SlotOwner, TableStream};
-use fleethaven_fabric::{Delivery, Routing, RoutingEvent, RoutingRequest, RoutingTable};
+use fleethaven_fabric::membership::{Incarnation, Phase, Role, TableStream};
+use fleethaven_fabric::metadata::{BoxFuture, Error};
+use fleethaven_fabric::{Delivery, Membership, Routing, RoutingEvent, RoutingRequest, RoutingTable};
 use fleethaven_fabric_grpc::channel::traced;
-use fleethaven_fabric_grpc::routing::{
-    ClientOptions, Deliveries, Gathering, LaneId, RoutingClient, RoutingServer,
-};
+use fleethaven_fabric_grpc::routing::{ClientOptions, Deliveries, RoutingClient, RoutingServer};
 use fleethaven_lanes::gateway;
-use fleethaven_lanes::router::{Serving, Slots};
+use fleethaven_lanes::router::Slots;
+use fleethaven_membership::{Cluster as State, Command};
 use fleethaven_quotas::Accounts;
 use fleethaven_router::metrics::Metrics;
+use fleethaven_router::slots::{SlotKeeper, Standing, gatherer};
 use fleethaven_router::{Lane, Options, Router};
 use fleethaven_storage::{
-    Claim, Claimed, Completion, OwnerToken, QueueBounds, Request, SessionId, SessionStore, Subscription,
-    Ticket, Wake,
+    Claim, Claimed, Completion, EntryId, OwnerToken, QueueBounds, Request, SessionId, SessionStore,
+    Subscription, Ticket, Wake,
 };
 use fleethaven_storage_embedded::{EmbeddedStore, Options as StoreOptions};
-use fleethaven_topics::{DepthRules, Slot};
+use fleethaven_topics::Slot;
 use fleethaven_types::{Behaviour, Limits, Message, Profile, Publisher, QoS, Scope, Timestamp};
-use futures_util::StreamExt;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -34,29 +33,82 @@ use tonic::transport::{Endpoint, Server};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) const NOW: Timestamp = Timestamp(1_000_000);
+const TOKEN: OwnerToken = OwnerToken { incarnation: 1, counter: 1 };
 
-/// A store that all routers and gateways share, and the table that all follow.
+/// A store that all routers and gateways share, and who keeps the routing table.
 pub(crate) struct Cluster {
     pub(crate) store: Arc<EmbeddedStore>,
-    tables: watch::Sender<Arc<RoutingTable>>,
+    metastore: Arc<Metastore>,
     _dir: tempfile::TempDir,
-    last_incarnation: u64,
+}
+
+/// The cluster's members and slots, without leases: who is dead is [removed](Self::remove).
+struct Metastore {
+    state: Mutex<State>,
+    tables: watch::Sender<Arc<RoutingTable>>,
+}
+
+impl Metastore {
+    fn new() -> Self {
+        let state = State::new(1000);
+        let (tables, _) = watch::channel(Arc::new(state.table()));
+        Self { state: Mutex::new(state), tables }
+    }
+
+    fn apply(&self, command: &Command) -> Result<Option<Incarnation>, Error> {
+        let mut state = self.state.lock();
+        let joined = state.apply(command).map_err(|refusal| Error::Unavailable(refusal.to_string()))?;
+        self.tables.send_replace(Arc::new(state.table()));
+        Ok(joined)
+    }
+
+    fn join(&self, role: Role, address: String) -> Incarnation {
+        self.apply(&Command::Join { role, address }).unwrap().unwrap()
+    }
+
+    fn remove(&self, incarnation: Incarnation) {
+        self.apply(&Command::Remove { incarnation }).unwrap();
+    }
+}
+
+impl Membership for Metastore {
+    fn join(&self, role: Role, address: String) -> BoxFuture<'_, Result<Incarnation, Error>> {
+        Box::pin(std::future::ready(Ok(self.join(role, address))))
+    }
+
+    fn renew(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>> {
+        let known = self.state.lock().members.contains_key(&incarnation);
+        let gone = || Error::Unavailable("it is a member no more".to_owned());
+        Box::pin(std::future::ready(known.then_some(()).ok_or_else(gone)))
+    }
+
+    fn set_phase(&self, incarnation: Incarnation, phase: Phase) -> BoxFuture<'_, Result<(), Error>> {
+        let done = self.apply(&Command::SetPhase { incarnation, phase }).map(|_| ());
+        Box::pin(std::future::ready(done))
+    }
+
+    fn release(&self, incarnation: Incarnation, slots: Vec<(Slot, u64)>) -> BoxFuture<'_, Result<(), Error>> {
+        let slots = slots.into_iter().map(|(slot, epoch)| (slot.index(), epoch)).collect();
+        let done = self.apply(&Command::Release { incarnation, slots }).map(|_| ());
+        Box::pin(std::future::ready(done))
+    }
+
+    fn leave(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>> {
+        self.remove(incarnation);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn table(&self) -> TableStream {
+        Box::pin(WatchStream::new(self.tables.subscribe()))
+    }
 }
 
 /// A router process.
 pub(crate) struct RouterProcess {
     pub(crate) incarnation: Incarnation,
-    pub(crate) address: SocketAddr,
-    pub(crate) slots: Arc<Slots>,
+    metastore: Arc<Metastore>,
+    standing: watch::Receiver<Standing>,
     runtime: Option<Runtime>,
-}
-
-struct Nobody;
-
-impl Gathering for Nobody {
-    fn opened(&self, _: LaneId, _: u16) {}
-    fn level(&self, _: LaneId, _: u64) {}
-    fn closed(&self, _: LaneId) {}
 }
 
 impl Cluster {
@@ -64,97 +116,58 @@ impl Cluster {
         let dir = tempfile::tempdir().unwrap();
         let options = StoreOptions { fsync: false, ..StoreOptions::new(Arc::new(|| NOW)) };
         let store = EmbeddedStore::open(dir.path(), options).unwrap();
-        let nothing = RoutingTable {
-            version: 1,
-            depth: DepthRules::default(),
-            slots: Slot::all().map(|_| SlotOwner::default()).collect(),
-            members: Arc::new([]),
-        };
-        let (tables, _) = watch::channel(Arc::new(nothing));
-        Self { store, tables, _dir: dir, last_incarnation: 0 }
+        Self { store, metastore: Arc::new(Metastore::new()), _dir: dir }
     }
 
-    fn next_incarnation(&mut self) -> Incarnation {
-        self.last_incarnation += 1;
-        Incarnation(self.last_incarnation)
-    }
-
-    pub(crate) fn tables(&self) -> TableStream {
-        Box::pin(WatchStream::new(self.tables.subscribe()))
-    }
-
-    pub(crate) fn table(&self) -> Arc<RoutingTable> {
-        self.tables.borrow().clone()
-    }
-
-    /// Starts a router that is loaded with what the store has, and serves nothing yet.
-    pub(crate) fn router(&mut self) -> RouterProcess {
-        let incarnation = self.next_incarnation();
-        let limits = Limits::of(Profile::Standard);
+    /// Starts a router, and waits until it serves.
+    pub(crate) async fn router(&self) -> RouterProcess {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let incarnation = self.metastore.join(Role::Router, listener.local_addr().unwrap().to_string());
         let clock = || tokio::time::Instant::now().into_std();
-        let accounts = Arc::new(Accounts::new(limits.into(), clock()));
+        let accounts = Arc::new(Accounts::new(Limits::of(Profile::Standard).into(), clock()));
         let behaviour = Behaviour::of(Profile::Standard);
         let options = Options { behaviour, accounts, queue_rates: false, clock };
         let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
         let deliveries = Arc::new(Deliveries::new(|_| ()));
         let router = Arc::new(Router::new(options, self.store.clone(), deliveries.clone(), metrics));
-        router.warm_up().unwrap();
         let slots = Arc::new(Slots::new(clock()));
-        slots.extend_lease(clock() + Duration::from_secs(3600));
+        let (gatherer, gathered) = gatherer();
+        let lanes = router.clone();
         let server = RoutingServer {
             router: incarnation,
             slots: slots.clone(),
-            lanes: Arc::new(move |wake| Box::new(Lane::new(router.clone(), wake))),
+            lanes: Arc::new(move |wake| Box::new(Lane::new(lanes.clone(), wake))),
             deliveries,
-            gathering: Arc::new(Nobody),
+            gathering: Arc::new(gatherer),
         };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
+        let keeper = {
+            let _runtime = runtime.enter();
+            SlotKeeper::start(incarnation, self.metastore.clone(), router, slots, gathered)
+        };
+        let standing = keeper.standing();
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
             let routes = server.add_service(Routes::default());
             let incoming = TcpListenerStream::new(listener);
+            let _keeper = keeper;
             Server::builder().add_routes(routes).serve_with_incoming(incoming).await.unwrap();
         });
-        RouterProcess { incarnation, address, slots, runtime: Some(runtime) }
+        let metastore = self.metastore.clone();
+        let mut process = RouterProcess { incarnation, metastore, standing, runtime: Some(runtime) };
+        process.until(|standing| standing.serving > 0).await;
+        process
     }
 
-    /// Gives each slot to the router that `owner` chooses, in the next epoch where that is another than before; and tells all.
-    pub(crate) fn assign(&self, routers: &[&RouterProcess], owner: impl Fn(Slot) -> Incarnation) {
-        let before = self.table();
-        let owned = Slot::all().map(|slot| {
-            let before = before.slot(slot);
-            let owner = Some(owner(slot));
-            let epoch = before.epoch + u64::from(before.owner != owner);
-            SlotOwner { owner, next: None, standby: None, epoch }
-        });
-        let slots: Arc<[SlotOwner]> = owned.collect();
-        for router in routers {
-            for slot in Slot::all() {
-                let SlotOwner { owner, epoch, .. } = slots[usize::from(slot.index())];
-                let serving = if owner == Some(router.incarnation) { Serving::Yes } else { Serving::No };
-                router.slots.set(slot, serving, epoch);
-            }
-        }
-        let member = |router: &&RouterProcess| Member {
-            incarnation: router.incarnation,
-            role: Role::Router,
-            address: router.address.to_string(),
-            phase: Phase::Serving,
-        };
-        let members = routers.iter().map(member).collect();
-        let table = RoutingTable { version: before.version + 1, depth: before.depth.clone(), slots, members };
-        self.tables.send_replace(Arc::new(table));
-    }
-
-    /// A gateway with one core.
-    pub(crate) fn gateway(&mut self) -> Gateway {
+    /// Starts a gateway with one core.
+    pub(crate) fn gateway(&self) -> Gateway {
         let (inbox, bell) = (Arc::new(Inbox::default()), Arc::new(Bell::default()));
+        let incarnation = self.metastore.join(Role::Gateway, "nobody calls".to_owned());
+        self.metastore.apply(&Command::SetPhase { incarnation, phase: Phase::Serving }).unwrap();
         let client = RoutingClient::start(ClientOptions {
-            incarnation: self.next_incarnation(),
+            incarnation,
             core: 0,
             cores: 1,
             channel: Arc::new(|address| {
@@ -163,22 +176,53 @@ impl Cluster {
             }),
             delivery: inbox.clone(),
             wake: bell.clone(),
-            tables: self.tables().boxed(),
+            tables: self.metastore.table(),
             dropped: Arc::new(|_| ()),
             lanes: gateway::Options::default(),
         });
         Gateway { client, inbox, bell, events: Vec::new(), next_ticket: 0, generation: 0 }
     }
 
-    /// Makes a persistent session.
-    pub(crate) async fn claim(&self, client_id: &str) -> Claimed {
+    /// What waits in the queue of a session.
+    pub(crate) async fn queue(&self, session: SessionId) -> Vec<Arc<Message>> {
+        let (max_entries, max_bytes) = (usize::MAX, usize::MAX);
+        let request = Request::ReadQueue {
+            ticket: Ticket(1),
+            session,
+            token: TOKEN,
+            after: EntryId::NONE,
+            max_entries,
+            max_bytes,
+        };
+        match self.ask(request).await {
+            Completion::QueueRead { result, .. } => {
+                result.unwrap().0.into_iter().map(|queued| queued.message).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn ask(&self, request: Request) -> Completion {
         let bell = Arc::new(Bell::default());
         let mut lane = self.store.lane(bell.clone());
+        lane.submit(&mut vec![request]);
+        let mut completions = Vec::new();
+        loop {
+            lane.drain(&mut completions);
+            match completions.pop() {
+                Some(completion) => return completion,
+                None => bell.0.notified().await,
+            }
+        }
+    }
+
+    /// Makes a persistent session.
+    pub(crate) async fn claim(&self, client_id: &str) -> Claimed {
         let claim = Claim {
             ticket: Ticket(1),
             scope: scope(),
             client_id: client_id.into(),
-            token: OwnerToken { incarnation: 1, counter: 1 },
+            token: TOKEN,
             owner_address: 1,
             clean_start: false,
             session_expiry: 3600,
@@ -189,25 +233,42 @@ impl Cluster {
             principal: None,
             now: NOW,
         };
-        lane.submit(&mut vec![Request::Claim(Box::new(claim))]);
-        let mut completions = Vec::new();
-        loop {
-            lane.drain(&mut completions);
-            match completions.pop() {
-                Some(Completion::Claimed { result, .. }) => return *result.unwrap(),
-                Some(other) => panic!("{other:?}"),
-                None => bell.0.notified().await,
-            }
+        match self.ask(Request::Claim(Box::new(claim))).await {
+            Completion::Claimed { result, .. } => *result.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Records subscriptions of a persistent session, as its gateway does before it tells the routers.
+    pub(crate) async fn record(&self, session: SessionId, subscriptions: Vec<Subscription>) {
+        let request = Request::Subscribe { ticket: Ticket(1), session, token: TOKEN, subscriptions };
+        match self.ask(request).await {
+            Completion::Done { result, .. } => result.unwrap(),
+            other => panic!("{other:?}"),
         }
     }
 }
 
 impl RouterProcess {
-    /// The process dies: its connections end, its tasks go on no further.
+    /// Waits until the router stands as wanted.
+    pub(crate) async fn until(&mut self, wanted: impl FnMut(&Standing) -> bool) {
+        let standing = tokio::time::timeout(DEADLINE, self.standing.wait_for(wanted));
+        standing.await.expect("within the deadline").unwrap();
+    }
+
+    /// The process dies: its connections end, its tasks go on no further; and the metastore notices.
     pub(crate) fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
+            self.metastore.remove(self.incarnation);
         }
+    }
+
+    /// The router hands over what it owns, and goes.
+    pub(crate) async fn drain(&mut self) {
+        self.metastore.set_phase(self.incarnation, Phase::Leaving).await.unwrap();
+        self.until(|standing| standing.owns_nothing).await;
+        self.kill();
     }
 }
 

@@ -1,0 +1,341 @@
+//! What a router has to do before it serves a slot, and before it lets go of one (B1 to B3).
+//!
+//! It holds the pinned filters of the slots that it owns, is to own next, or stands by for, and all spread ones. A slot that it
+//! owns is served once its filters are loaded from the session store, its fence is raised there, and the gateways have told
+//! of their live sessions; they are waited for a while only, as what persistent sessions must get is known without them. A
+//! slot that another is to own takes no more publishes, and is released when all that it had taken are answered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fleethaven_fabric::membership::{Incarnation, LEASE, Phase, Role, RoutingTable};
+use fleethaven_storage::Fence;
+use fleethaven_topics::Slot;
+
+use super::gathering::LaneId;
+use super::slots::{Serving, Slots};
+
+/// How long gateways are waited for that have not told of their sessions.
+pub const GATHER: Duration = LEASE;
+/// How often a slot that is to be released is looked at.
+const DRAIN_POLL: Duration = Duration::from_millis(5);
+
+/// What is to be done, and to be reported when it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Load the subscriptions of persistent sessions: filters that are pinned to these slots, and with `spread` the spread
+    /// ones → [`Keeper::loaded`].
+    Load {
+        /// The slots.
+        slots: Vec<Slot>,
+        /// The spread ones, too.
+        spread: bool,
+    },
+    /// Raise the fences of slots in the session store → [`Keeper::fenced`].
+    Fence(Vec<Fence>),
+    /// Tell the metastore that these slots, under these epochs, are not served any more. To be repeated until it is heard.
+    Release(Vec<(Slot, u64)>),
+    /// Tell the metastore that this router may own slots. To be repeated until it is heard.
+    Serve,
+}
+
+/// The lane of a gateway core.
+#[derive(Debug)]
+struct Gateway {
+    cores: u16,
+    level: u64,
+}
+
+/// A slot that this router has to do with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Held {
+    /// Its filters are, or are being, held since this version of the table; 0: they are not.
+    since: u64,
+    loaded: bool,
+    step: Step,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Step {
+    /// Not this router's.
+    #[default]
+    Other,
+    /// Its filters are not there yet.
+    Loading {
+        epoch: u64,
+    },
+    /// Its fence is to be raised.
+    Unfenced {
+        epoch: u64,
+    },
+    /// Its fence is being raised.
+    Fencing {
+        epoch: u64,
+    },
+    /// Gateways are waited for.
+    Gathering {
+        epoch: u64,
+        until: Instant,
+    },
+    Serving {
+        epoch: u64,
+    },
+    Draining {
+        epoch: u64,
+    },
+    Released {
+        epoch: u64,
+    },
+}
+
+/// The keeper of a router's slots.
+#[derive(Debug)]
+pub struct Keeper {
+    me: Incarnation,
+    slots: Arc<Slots>,
+    table: Option<Arc<RoutingTable>>,
+    held: Vec<Held>,
+    lanes: BTreeMap<LaneId, Gateway>,
+    loading: bool,
+    spread_loaded: bool,
+    /// It has been said that this router may own slots.
+    offered: bool,
+    /// All is loaded: gateways are waited for until then.
+    ready_by: Option<Instant>,
+    next_timeout: Option<Instant>,
+}
+
+impl Keeper {
+    /// The router of this incarnation, which owns nothing yet and keeps `slots` up to date.
+    pub fn new(me: Incarnation, slots: Arc<Slots>) -> Self {
+        Self {
+            me,
+            slots,
+            table: None,
+            held: Slot::all().map(|_| Held::default()).collect(),
+            lanes: BTreeMap::new(),
+            loading: false,
+            spread_loaded: false,
+            offered: false,
+            ready_by: None,
+            next_timeout: None,
+        }
+    }
+
+    /// There is a newer table.
+    pub fn set_table(&mut self, table: Arc<RoutingTable>) {
+        if self.table.as_ref().is_some_and(|before| before.version >= table.version) {
+            return;
+        }
+        let me = Some(self.me);
+        for slot in Slot::all() {
+            let at = table.slot(slot);
+            let held = held(&mut self.held, slot);
+            match [at.owner, at.next, at.standby].contains(&me) {
+                true if held.since == 0 => held.since = table.version,
+                true => {}
+                // What is told to others is not heard here: what is held would be out of date when it is wanted again.
+                false => (held.since, held.loaded) = (0, false),
+            }
+            let handed_over = at.next.is_some() && at.next != me;
+            held.step = match held.step {
+                _ if at.owner != me => Step::Other,
+                step if step.epoch() == Some(at.epoch) => match step {
+                    Step::Serving { epoch } if handed_over => Step::Draining { epoch },
+                    Step::Draining { epoch } if !handed_over => Step::Serving { epoch },
+                    step => step,
+                },
+                // Nothing was taken in this epoch: there is nothing to wait for.
+                _ if handed_over => Step::Draining { epoch: at.epoch },
+                _ => Step::Loading { epoch: at.epoch },
+            };
+            self.slots.set(slot, held.step.serving(), at.epoch);
+        }
+        self.table = Some(table);
+    }
+
+    /// A lane was opened by a gateway that opens one for each of `cores` cores.
+    pub fn lane_opened(&mut self, lane: LaneId, cores: u16) {
+        self.lanes.insert(lane, Gateway { cores, level: 0 });
+    }
+
+    /// A gateway core has told of all its sessions by this version of the table.
+    pub fn lane_level(&mut self, lane: LaneId, version: u64) {
+        if let Some(gateway) = self.lanes.get_mut(&lane) {
+            gateway.level = gateway.level.max(version);
+        }
+    }
+
+    /// A lane is over.
+    pub fn lane_closed(&mut self, lane: LaneId) {
+        self.lanes.remove(&lane);
+    }
+
+    /// What was asked for with [`Action::Load`] is there.
+    pub fn loaded(&mut self, slots: &[Slot], spread: bool) {
+        self.loading = false;
+        self.spread_loaded |= spread;
+        for slot in slots {
+            let held = held(&mut self.held, *slot);
+            held.loaded = held.since != 0;
+        }
+    }
+
+    /// What was asked for with [`Action::Load`] could not be had.
+    pub fn load_failed(&mut self) {
+        self.loading = false;
+    }
+
+    /// Fences were raised; with `false` they were not, and this is to be tried again unless the table says otherwise by then.
+    pub fn fenced(&mut self, fences: &[Fence], raised: bool, now: Instant) {
+        for fence in fences {
+            let Some(slot) = Slot::new(fence.slot) else { continue };
+            let held = held(&mut self.held, slot);
+            if held.step == (Step::Fencing { epoch: fence.epoch }) {
+                held.step = match raised {
+                    true => Step::Gathering { epoch: fence.epoch, until: now + GATHER },
+                    false => Step::Unfenced { epoch: fence.epoch },
+                };
+            }
+        }
+    }
+
+    /// Goes as far as it can; returns what is to be done now.
+    pub fn advance(&mut self, now: Instant) -> Vec<Action> {
+        let Some(table) = self.table.clone() else { return Vec::new() };
+        let (gathered, mut actions) = (self.gathered(&table), Vec::new());
+        let (mut load, mut fences, mut release) = (Vec::new(), Vec::new(), Vec::new());
+        let mut timeout: Option<Instant> = None;
+        let mut wake_at = |at: Instant| timeout = Some(timeout.map_or(at, |known| known.min(at)));
+        for slot in Slot::all() {
+            let held = held(&mut self.held, slot);
+            if held.since != 0 && !held.loaded {
+                load.push(slot);
+            }
+            if let Step::Loading { epoch } = held.step
+                && held.loaded
+                && self.spread_loaded
+            {
+                held.step = Step::Unfenced { epoch };
+            }
+            match held.step {
+                Step::Unfenced { epoch } => {
+                    held.step = Step::Fencing { epoch };
+                    fences.push(Fence { slot: slot.index(), epoch });
+                }
+                Step::Gathering { epoch, until } => {
+                    let handed_over = table.slot(slot).next.is_some_and(|next| next != self.me);
+                    if handed_over {
+                        held.step = Step::Draining { epoch };
+                    } else if gathered >= held.since || now >= until {
+                        held.step = Step::Serving { epoch };
+                        self.slots.set(slot, Serving::Yes, epoch);
+                    } else {
+                        wake_at(until);
+                    }
+                }
+                _ => {}
+            }
+            if let Step::Draining { epoch } = held.step {
+                self.slots.set(slot, Serving::Draining, epoch);
+                if self.slots.taken(slot) == 0 {
+                    held.step = Step::Released { epoch };
+                    release.push((slot, epoch));
+                } else {
+                    wake_at(now + DRAIN_POLL);
+                }
+            }
+        }
+        if !self.loading && (!load.is_empty() || !self.spread_loaded) {
+            self.loading = true;
+            actions.push(Action::Load { slots: load, spread: !self.spread_loaded });
+        } else if !self.loading && !self.offered && self.is_loading(&table) {
+            let by = *self.ready_by.get_or_insert(now + GATHER);
+            if now >= by || self.held.iter().all(|held| gathered >= held.since) {
+                self.offered = true;
+                actions.push(Action::Serve);
+            } else {
+                wake_at(by);
+            }
+        }
+        if !fences.is_empty() {
+            actions.push(Action::Fence(fences));
+        }
+        if !release.is_empty() {
+            actions.push(Action::Release(release));
+        }
+        self.next_timeout = timeout;
+        actions
+    }
+
+    /// When [`advance`](Self::advance) is to be called at the latest.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.next_timeout
+    }
+
+    /// Slots that this router serves now.
+    pub fn serving(&self) -> usize {
+        self.held.iter().filter(|held| matches!(held.step, Step::Serving { .. })).count()
+    }
+
+    /// Whether nothing is owned: a router that leaves may go.
+    pub fn owns_nothing(&self) -> bool {
+        self.held.iter().all(|held| matches!(held.step, Step::Other))
+    }
+
+    /// Whether the others still wait for this router to say that it may own slots.
+    fn is_loading(&self, table: &RoutingTable) -> bool {
+        table.member(self.me).is_some_and(|me| me.phase == Phase::Loading)
+    }
+
+    /// The version of the table by which all gateways have told of all their sessions.
+    fn gathered(&self, table: &RoutingTable) -> u64 {
+        let gateways = table.members.iter();
+        let gateways =
+            gateways.filter(|member| member.role == Role::Gateway && member.phase == Phase::Serving);
+        gateways.map(|gateway| self.level_of(gateway.incarnation)).min().unwrap_or(u64::MAX)
+    }
+
+    fn level_of(&self, gateway: Incarnation) -> u64 {
+        // A core that has opened its lane again may still have the old one: the newest counts.
+        let mut cores: BTreeMap<u16, &Gateway> = BTreeMap::new();
+        let first = LaneId { gateway, core: 0, number: 0 };
+        for (id, lane) in self.lanes.range(first..).take_while(|(id, _)| id.gateway == gateway) {
+            cores.insert(id.core, lane);
+        }
+        let wanted = cores.values().map(|lane| usize::from(lane.cores)).max().unwrap_or(usize::MAX);
+        if cores.len() < wanted { 0 } else { cores.values().map(|lane| lane.level).min().unwrap_or_default() }
+    }
+}
+
+impl Step {
+    fn epoch(self) -> Option<u64> {
+        match self {
+            Self::Other => None,
+            Self::Loading { epoch }
+            | Self::Unfenced { epoch }
+            | Self::Fencing { epoch }
+            | Self::Gathering { epoch, .. }
+            | Self::Serving { epoch }
+            | Self::Draining { epoch }
+            | Self::Released { epoch } => Some(epoch),
+        }
+    }
+
+    fn serving(self) -> Serving {
+        match self {
+            Self::Other => Serving::No,
+            Self::Loading { .. } | Self::Unfenced { .. } | Self::Fencing { .. } | Self::Gathering { .. } => {
+                Serving::Warming
+            }
+            Self::Serving { .. } => Serving::Yes,
+            Self::Draining { .. } | Self::Released { .. } => Serving::Draining,
+        }
+    }
+}
+
+#[expect(clippy::indexing_slicing, reason = "there is one for each slot")]
+fn held(all: &mut [Held], slot: Slot) -> &mut Held {
+    &mut all[usize::from(slot.index())]
+}
