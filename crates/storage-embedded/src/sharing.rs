@@ -116,7 +116,11 @@ impl Engine {
     /// and a crash ends the session [MQTT-4.8.2-5]. At QoS 1 it is there until it is acknowledged.
     fn hold_for(&mut self, (group, entry): (GroupId, EntryId), append: &Append, copies: &Copies<'_>) {
         if append.qos != QoS::ExactlyOnce {
-            return self.restore(group, entry);
+            self.restore(group, entry);
+            if let Some(found) = self.groups.get_mut(group.0) {
+                found.queue.hold(entry.0);
+            }
+            return;
         }
         self.drop_share(group, entry);
         self.durable = true;
@@ -125,7 +129,7 @@ impl Engine {
         }
     }
 
-    /// A share that was to be sent at QoS 2 and was not is on disk again; held as before.
+    /// A share that was to be sent at QoS 2 and was not is on disk again, and held as before.
     fn restore(&mut self, group: GroupId, entry: EntryId) {
         let found = self.groups.get_mut(group.0).and_then(|found| found.queue.take_sent(entry.0));
         let Some(Slot { cost, cached: Some(cached), .. }) = found else { return };

@@ -7,7 +7,7 @@ use crate::answers::{Placed, placed};
 use crate::client::Client;
 use crate::keys::Keys;
 use crate::reply;
-use crate::round::{Answers, Round, Side};
+use crate::round::{Answers, Hold, Round, Side};
 use crate::script::{Op, Place};
 
 /// At most so many entries of one outbox are delivered at once.
@@ -123,7 +123,7 @@ impl Sent {
 
     fn give_to_group(&mut self, round: &mut Round<'_>) -> Place {
         self.prepare(Keys::of_session(self.group), round);
-        round.wait(self.group, (&self.header, self.cost(), &self.delivery), self.side, false)
+        round.wait(self.group, (&self.header, self.cost(), &self.delivery), self.side, Hold::Nobody)
     }
 
     fn prepare(&mut self, partition: u8, round: &mut Round<'_>) {

@@ -26,7 +26,7 @@ use redis::Value;
 use crate::answers::{Placed, done, placed, waiting, word};
 use crate::delivery::DeliveryRow;
 use crate::keys::{self, Keys};
-use crate::round::{Answers, Content, Round, Side, owned};
+use crate::round::{Answers, Content, Hold, Round, Side, owned};
 use crate::script::{Op, Place};
 use crate::{Stats, reply};
 
@@ -247,9 +247,12 @@ impl Publishing {
             Some((_, Held::Member(..))) => Side::Front,
             Some((_, Held::Group(entry))) => Side::At(entry.0),
         };
-        // What was held in the group's queue is held no longer.
-        let held = held && !matches!(side, Side::At(_));
-        let place = round.wait(group.0, (&header, &content.cost, &delivery), side, held);
+        let hold = match held {
+            false => Hold::Nobody,
+            true if append.qos == QoS::ExactlyOnce => Hold::Sent,
+            true => Hold::Ours,
+        };
+        let place = round.wait(group.0, (&header, &content.cost, &delivery), side, hold);
         Some(Outcome::Grouped { place, held })
     }
 

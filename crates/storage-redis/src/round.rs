@@ -24,6 +24,16 @@ pub(crate) enum Side {
     At(u64),
 }
 
+/// Who has an entry of a group's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    Nobody,
+    /// This store, for a session without a queue.
+    Ours,
+    /// The same at QoS 2: it may have been sent, and is nobody else's when this store dies [MQTT-4.8.2-5].
+    Sent,
+}
+
 /// A message as the queues hold it: encoded once for all.
 pub(crate) struct Content {
     pub(crate) body: Vec<u8>,
@@ -145,13 +155,13 @@ impl<'a> Round<'a> {
         self.words(partition, Op::Fade, &[stamp, &kept]);
     }
 
-    /// Appends to a group's queue; the message has been pushed. `held`: by this store, for a session without a queue.
+    /// Appends to a group's queue; the message has been pushed.
     pub(crate) fn wait(
         &mut self,
         group: u64,
         (header, cost, delivery): (&str, &str, &[u8]),
         side: Side,
-        held: bool,
+        hold: Hold,
     ) -> Place {
         let (id, lease) = (group.to_string(), self.shared.lease());
         let side = match side {
@@ -159,10 +169,15 @@ impl<'a> Round<'a> {
             Side::Front => "front".to_owned(),
             Side::At(number) => number.to_string(),
         };
-        if held {
+        let instance = &self.shared.instance;
+        let holder = match hold {
+            Hold::Nobody => String::new(),
+            Hold::Ours => instance.clone(),
+            Hold::Sent => format!("{instance}!"),
+        };
+        if hold != Hold::Nobody {
             self.shared.hold_shares();
         }
-        let holder = if held { self.shared.instance.as_str() } else { "" };
         self.must_last();
         let arguments = [
             id.as_bytes(),

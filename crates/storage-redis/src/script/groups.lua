@@ -44,10 +44,15 @@ function ops.groups()
   return ids
 end
 
+-- The store that holds entries under a name: those under its own name and a '!' may have been sent at QoS 2.
+local function store_of(name)
+  return (name:gsub('!$', ''))
+end
+
 local function hold(id, number, name, lease)
   call('ZADD', held_by(id, name), number, number)
   call('SADD', holders(id), name)
-  call('SET', root .. ':w:' .. name, '1', 'PX', lease)
+  call('SET', root .. ':w:' .. store_of(name), '1', 'PX', lease)
 end
 
 -- A number behind all others, before them, or the one that is asked for.
@@ -95,11 +100,16 @@ local function drop(id, number)
   return true
 end
 
--- What stores without a lease held is held by nobody.
+-- What stores without a lease held is held by nobody; but what they may have sent at QoS 2 is nobody else's.
 local function take_back(id, mine)
   for _, name in ipairs(call('SMEMBERS', holders(id))) do
-    if name ~= mine and call('EXISTS', root .. ':w:' .. name) == 0 then
-      call('ZUNIONSTORE', free(id), 2, free(id), held_by(id, name))
+    local store = store_of(name)
+    if store ~= mine and call('EXISTS', root .. ':w:' .. store) == 0 then
+      if name == store then
+        call('ZUNIONSTORE', free(id), 2, free(id), held_by(id, name))
+      else
+        for _, number in ipairs(call('ZRANGE', held_by(id, name), 0, -1)) do drop(id, number) end
+      end
       call('UNLINK', held_by(id, name))
       call('SREM', holders(id), name)
     end
@@ -143,7 +153,8 @@ function ops.free(stop)
   local id, name = take(), take()
   while at < stop do
     local number = take()
-    if call('ZREM', held_by(id, name), number) == 1 then call('ZADD', free(id), number, number) end
+    local held = call('ZREM', held_by(id, name), number) + call('ZREM', held_by(id, name .. '!'), number)
+    if held > 0 then call('ZADD', free(id), number, number) end
   end
 end
 
