@@ -26,7 +26,7 @@
 --   gr:ID       hash of a group: k (account:region:key), bm bb (bounds), r (retention, s), n b (as above), front, back (first and
 --               last number given), g (generation they were given in)
 --   gm:ID       hash: number -> entry                   gf:ID  entries that nobody holds, by number
---   gh:ID       set: stores that hold entries           gh:ID:NAME  what one of them holds, by number
+--   gh:ID       set: stores that hold entries           gh:ID:NAME  what one of them holds, by number (NAME!: at QoS 2)
 --   r:SCOPE     hash: topic -> retained message         t:SCOPE  its topics    x:SCOPE  expiry of those that have one
 --   fences      hash: topic slot -> the epoch below which nothing is written
 --   rules       stream of rule entries, group "workers" w:NAME   lease of a worker, or of a store that holds shares
