@@ -50,6 +50,12 @@ run: ## build (release) and start everything in one process
 	@exec '$(TARGET)/release/fleethaven' dev --data-dir '$(DATA_DIR)' --mqtt-tls '$(MQTT_TLS)' --https '$(HTTPS)' \
 	  --admin '$(ADMIN)' $(DEV)
 
+.PHONY: cluster
+cluster: tools ## build and start a cluster on this machine: two or three processes of each role, and a Redis
+	@.ci/debian redis-server=redis-server
+	@cargo build $(LOCKED) --bin fleethaven
+	@FLEETHAVEN_BIN='$(TARGET)/debug/fleethaven' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) $(E2E)/cluster.py
+
 .PHONY: demo
 demo: tools ## the beginner's lab on an instance of its own, step by step
 	@cargo build $(LOCKED) --bin fleethaven
@@ -84,6 +90,7 @@ e2e: ## the end-to-end tests with the real clients
 
 .PHONY: e2e-built
 e2e-built: tools
+	@.ci/debian redis-server=redis-server
 	@cd $(E2E) && FLEETHAVEN_BIN='$(TARGET)/debug/fleethaven' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest $(TESTS)
 
 .PHONY: fuzz

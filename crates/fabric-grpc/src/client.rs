@@ -97,6 +97,11 @@ impl Client {
         }
     }
 
+    /// Waits until every consumer that is registered here has acted on what there was.
+    pub async fn acted(&self) {
+        self.applied.above(0).await;
+    }
+
     fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(self.options.timeout);

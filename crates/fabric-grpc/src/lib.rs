@@ -41,3 +41,5 @@ mod status;
 mod tests;
 
 pub use client::Client;
+/// Services of this crate, to be served by [`tls::serve`].
+pub use tonic::service::Routes;

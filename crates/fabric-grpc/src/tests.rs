@@ -131,7 +131,9 @@ async fn a_change_is_in_force_when_local_consumers_have_acted() {
     let marker = client.register("consumer");
     let created = client.execute(create(&fake, "sensor01")).await.unwrap();
     assert!(!client.in_force(created.revision).await);
+    assert!(timeout(Duration::ZERO, client.acted()).await.is_err());
     marker(created.revision);
+    timeout(DEADLINE, client.acted()).await.unwrap();
     until(|| fake.applied.load(Ordering::SeqCst) >= created.revision).await;
     assert!(client.in_force(created.revision).await);
 }

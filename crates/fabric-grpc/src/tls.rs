@@ -39,7 +39,7 @@ pub use accept::serve;
 pub use access::Peer;
 
 /// A connection that cannot be made in this time is given up; the next call tries again.
-const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// A silent connection is probed so often, and given up when a probe is not answered as long.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// HTTP/2 flow-control window of a stream, and of a connection, in bytes.

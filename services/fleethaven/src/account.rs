@@ -1,17 +1,42 @@
-//! The account and access key that the first start makes.
+//! The account and access key that the first start makes, or `fleethaven account` in a cluster.
 
 use anyhow::{Context, Result, bail};
+use fleethaven_daemon::clock;
 use fleethaven_fabric::Metadata;
 use fleethaven_registry::shapes::{AccessKey, CreateAccount, IssuingCa, PageRequest, Secret};
 use fleethaven_registry::{Action, Command, Query, QueryKind, QueryReply};
 use fleethaven_types::Scope;
 
+use serde::Serialize;
+
 use crate::certificates;
+use crate::cli::AccountArgs;
+use crate::cluster;
+use crate::process;
 
 /// An access key as users get it.
 pub(crate) struct Credentials {
     pub(crate) access_key_id: String,
     pub(crate) secret_access_key: String,
+}
+
+/// What `fleethaven account` prints. It holds a secret.
+#[derive(Serialize)]
+struct Printed {
+    account_id: String,
+    region: String,
+    access_key_id: String,
+    secret_access_key: String,
+}
+
+/// `fleethaven account`.
+pub(crate) async fn run(arguments: AccountArgs) -> Result<()> {
+    let scope = arguments.scope.scope();
+    let metadata = cluster::ask(&arguments.cluster)?;
+    let made = bootstrap(&metadata, scope, clock::now().as_secs()).await?;
+    let Credentials { access_key_id, secret_access_key } = made;
+    let (account_id, region) = (scope.account.to_string(), scope.region.to_string());
+    process::print_line(&Printed { account_id, region, access_key_id, secret_access_key })
 }
 
 /// Makes the scope's account unless it exists; returns its first access key.

@@ -80,6 +80,13 @@ pub(crate) fn server(arguments: &ServerArgs, data: &DataDir, now: u64) -> Result
     }
 }
 
+/// The user's server certificate.
+pub(crate) fn given(arguments: &ServerArgs) -> Result<ServerFiles> {
+    let default = arguments.given().context("there is no server certificate")?;
+    let ca_file = default.certificate.clone();
+    Ok(ServerFiles { default, others: arguments.sni_cert.clone(), ca_file })
+}
+
 /// A server certificate for these names by a CA of its own, both made or renewed as needed.
 pub(crate) fn own(data: &DataDir, names: &[ServerName], now: u64) -> Result<ServerFiles> {
     let authority = authority(data, now)?;

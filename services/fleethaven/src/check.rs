@@ -9,7 +9,7 @@ use fleethaven_daemon::clock;
 use fleethaven_pki::ServiceRole;
 use fleethaven_telemetry::logs;
 
-use crate::cli::{Command, ListenerArgs, ProcessArgs, ServerArgs, ServiceArgs};
+use crate::cli::{Command, IdentityArgs, ListenerArgs, ProcessArgs, ServerArgs, StoreArgs};
 use crate::{certificates, cluster_tls};
 
 /// What cannot work.
@@ -38,13 +38,45 @@ pub(crate) fn check(command: &Command) -> Result<()> {
         }
         Command::Metastore(arguments) => {
             problems.log(&arguments.process);
-            problems.cluster_tls(&arguments.service, ServiceRole::Metastore);
+            problems.cluster_tls(&arguments.identity, ServiceRole::Metastore);
             problems.note("--data-dir", data_dir(&arguments.data_dir));
             let ports =
-                [("--listen", Some(arguments.service.listen)), ("--admin", Some(arguments.process.admin))];
+                [("--listen", Some(arguments.listen.listen)), ("--admin", Some(arguments.process.admin))];
             problems.ports(&ports, None);
         }
-        Command::Pki(_) => {}
+        Command::Api(arguments) => {
+            problems.log(&arguments.process);
+            problems.cluster_tls(&arguments.cluster.identity, ServiceRole::Api);
+            problems.store(&arguments.store);
+            problems.server(&arguments.server);
+            let ports = [("--https", Some(arguments.web.https)), ("--admin", Some(arguments.process.admin))];
+            problems.ports(&ports, None);
+        }
+        Command::Gateway(arguments) => {
+            problems.log(&arguments.process);
+            problems.cluster_tls(&arguments.cluster.identity, ServiceRole::Gateway);
+            problems.store(&arguments.store);
+            problems.server(&arguments.server);
+            let mut ports = listeners(&arguments.listeners);
+            ports.push(("--listen", Some(arguments.member.listen.listen)));
+            ports.push(("--admin", Some(arguments.process.admin)));
+            problems.ports(&ports, arguments.listeners.quic);
+        }
+        Command::Router(arguments) => {
+            problems.log(&arguments.process);
+            problems.cluster_tls(&arguments.cluster.identity, ServiceRole::Router);
+            problems.store(&arguments.store);
+            let listen = arguments.member.listen.listen;
+            let ports = [("--listen", Some(listen)), ("--admin", Some(arguments.process.admin))];
+            problems.ports(&ports, None);
+        }
+        Command::RulesWorker(arguments) => {
+            problems.log(&arguments.process);
+            problems.cluster_tls(&arguments.cluster.identity, ServiceRole::RulesWorker);
+            problems.store(&arguments.store);
+            problems.ports(&[("--admin", Some(arguments.process.admin))], None);
+        }
+        Command::Account(_) | Command::Pki(_) => {}
     }
     match problems.0.as_slice() {
         [] => Ok(()),
@@ -75,8 +107,12 @@ impl Problems {
         }
     }
 
-    fn cluster_tls(&mut self, arguments: &ServiceArgs, role: ServiceRole) {
-        self.note("--cluster-tls", cluster_tls::read(arguments.cluster_tls(), role).map(drop));
+    fn store(&mut self, arguments: &StoreArgs) {
+        self.note("--redis", arguments.options().map(drop));
+    }
+
+    fn cluster_tls(&mut self, arguments: &IdentityArgs, role: ServiceRole) {
+        self.note("--cluster-tls", cluster_tls::read(arguments.folder(), role).map(drop));
     }
 
     /// Binds every port once and lets go of it; all are held until the last is tried, so that two listeners on one port are
@@ -101,7 +137,7 @@ type Port = (&'static str, Option<SocketAddr>);
 fn listeners(arguments: &ListenerArgs) -> Vec<Port> {
     vec![
         ("--mqtt-tls", Some(arguments.mqtt_tls)),
-        ("--https", Some(arguments.https)),
+        ("--https", Some(arguments.web.https)),
         ("--https-mtls", arguments.https_mtls),
         ("--mqtt", arguments.mqtt),
     ]

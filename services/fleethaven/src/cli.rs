@@ -1,12 +1,11 @@
 //! What a user types. Every flag can also be set in the environment, as `FLEETHAVEN_` and its name in capitals.
 //!
 //! - `process`, `front`, `cluster`: groups of options that commands share
-//! - `metastore`, `store`, `pki`: options of one command
+//! - `metastore`, `store`, `pki`, `roles`: options of single commands
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use fleethaven_net::proxy::Network;
 use fleethaven_types::Profile;
 
 mod cluster;
@@ -14,13 +13,17 @@ mod front;
 mod metastore;
 mod pki;
 mod process;
+mod roles;
 mod store;
 
-pub(crate) use cluster::ServiceArgs;
+pub(crate) use cluster::{ClusterArgs, IdentityArgs, StoreArgs};
 pub(crate) use front::{ListenerArgs, ServerArgs, SniCertificate};
 pub(crate) use metastore::MetastoreArgs;
 pub(crate) use pki::{CaArgs, InitArgs, IssueArgs, PkiCommand, ServerCertificateArgs};
 pub(crate) use process::{ProcessArgs, ScopeArgs};
+pub(crate) use roles::{
+    AccountArgs, ApiArgs, CoresArgs, GatewayArgs, OutboundArgs, RouterArgs, RulesWorkerArgs,
+};
 pub(crate) use store::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StoreCommand};
 
 /// The self-hosted AWS IoT Core.
@@ -37,6 +40,16 @@ pub(crate) enum Command {
     Dev(Box<DevArgs>),
     /// Run a node of the metadata store, or operate the store.
     Metastore(Box<MetastoreArgs>),
+    /// Run AWS's REST in front of a cluster.
+    Api(Box<ApiArgs>),
+    /// Run a gateway: devices connect to it.
+    Gateway(Box<GatewayArgs>),
+    /// Run a router: it matches messages and fans them out.
+    Router(Box<RouterArgs>),
+    /// Run what executes rules.
+    RulesWorker(Box<RulesWorkerArgs>),
+    /// Make an account in a cluster, unless it is there, and print its first access key.
+    Account(Box<AccountArgs>),
     /// Make and rotate the certificates by which the processes of a cluster know each other.
     #[command(subcommand)]
     Pki(PkiCommand),
@@ -48,7 +61,15 @@ impl Command {
         match self {
             Self::Dev(arguments) => arguments.check(),
             Self::Metastore(arguments) => arguments.check(),
-            Self::Pki(_) => Ok(()),
+            Self::Api(arguments) => arguments.server.check_given(),
+            Self::Gateway(arguments) => {
+                arguments.cores.check()?;
+                arguments.member.check()?;
+                arguments.server.check_given()?;
+                arguments.listeners.check(&arguments.server)
+            }
+            Self::Router(arguments) => arguments.member.check(),
+            Self::RulesWorker(_) | Self::Account(_) | Self::Pki(_) => Ok(()),
         }
     }
 
@@ -57,7 +78,11 @@ impl Command {
         match self {
             Self::Dev(arguments) => Some(&arguments.process),
             Self::Metastore(arguments) => arguments.operation.is_none().then_some(&arguments.process),
-            Self::Pki(_) => None,
+            Self::Api(arguments) => Some(&arguments.process),
+            Self::Gateway(arguments) => Some(&arguments.process),
+            Self::Router(arguments) => Some(&arguments.process),
+            Self::RulesWorker(arguments) => Some(&arguments.process),
+            Self::Account(_) | Self::Pki(_) => None,
         }
     }
 
@@ -66,7 +91,11 @@ impl Command {
         match self {
             Self::Dev(arguments) => arguments.scope.profile,
             Self::Metastore(arguments) => arguments.profile,
-            Self::Pki(_) => Profile::default(),
+            Self::Api(arguments) => arguments.scope.profile,
+            Self::Gateway(arguments) => arguments.scope.profile,
+            Self::Router(arguments) => arguments.scope.profile,
+            Self::RulesWorker(arguments) => arguments.scope.profile,
+            Self::Account(_) | Self::Pki(_) => Profile::default(),
         }
     }
 }
@@ -90,22 +119,17 @@ pub(crate) struct DevArgs {
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 
-    /// Networks that outbound calls of rule actions may reach although they are loopback, link-local or private. May be
-    /// repeated. (No action that calls out is available yet.)
-    #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_ALLOW_OUTBOUND", value_delimiter = ',')]
-    pub(crate) allow_outbound: Vec<Network>,
+    #[command(flatten)]
+    pub(crate) outbound: OutboundArgs,
 
-    /// Event loops; the number of cores unless given.
-    #[arg(long, value_name = "N", env = "FLEETHAVEN_CORES")]
-    pub(crate) cores: Option<u8>,
+    #[command(flatten)]
+    pub(crate) cores: CoresArgs,
 }
 
 impl DevArgs {
     /// What cannot work is refused at start, with the fix.
     pub(crate) fn check(&self) -> Result<(), String> {
-        if self.cores == Some(0) {
-            return Err("--cores 0 leaves nothing to run on: use at least 1".to_owned());
-        }
+        self.cores.check()?;
         self.listeners.check(&self.server)
     }
 }

@@ -10,7 +10,7 @@ use fleethaven_fabric_grpc::tls::{Files, Tls};
 use fleethaven_pki::ServiceRole;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::ServiceArgs;
+use crate::cli::IdentityArgs;
 use crate::metrics::Metrics;
 
 /// How often the files are looked at. Contents are compared, not times: a mounted secret is swapped by a link.
@@ -18,12 +18,12 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Reads the certificate of a process of this role, and keeps it level with its files from then on.
 pub(crate) fn open(
-    arguments: &ServiceArgs,
+    arguments: &IdentityArgs,
     role: ServiceRole,
     metrics: &Metrics,
     stopping: &Shutdown,
 ) -> Result<Arc<Tls>> {
-    let tls = read(arguments.cluster_tls(), role)?;
+    let tls = read(arguments.folder(), role)?;
     tell(&tls, metrics);
     // From here on SIGHUP no longer ends the process.
     let hangup = signal(SignalKind::hangup())?;

@@ -164,7 +164,8 @@ fn print(matches: &ArgMatches, limits: &AccountLimits, behaviour: &Behaviour) ->
         for argument in arguments {
             let id = argument.get_id().as_str();
             let Ok(Some(values)) = matches.try_get_raw(id) else { continue };
-            let mut values: Vec<Value> = values.map(|value| typed(&value.to_string_lossy())).collect();
+            let mut values: Vec<Value> =
+                values.map(|value| typed(&without_password(&value.to_string_lossy()))).collect();
             // An option that may be given more than once is a list.
             let one = values.len() == 1 && !matches!(argument.get_action(), ArgAction::Append);
             let value = if one { values.swap_remove(0) } else { Value::Array(values) };
@@ -194,6 +195,15 @@ fn explicit(limits: &Limits) -> Result<Table> {
         table.insert(name, Value::String("unlimited".to_owned()));
     }
     Ok(table)
+}
+
+/// An address without the password in it: what is printed is shown around.
+fn without_password(text: &str) -> String {
+    let parts = text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?)));
+    match parts.and_then(|(scheme, (user, host))| Some((scheme, user.split_once(':')?.0, host))) {
+        Some((scheme, user, host)) => format!("{scheme}://{user}:***@{host}"),
+        None => text.to_owned(),
+    }
 }
 
 fn typed(text: &str) -> Value {
@@ -227,7 +237,7 @@ mod tests {
             panic!("another command")
         };
         assert_eq!(arguments.listeners.mqtt_tls.port(), 1);
-        assert_eq!(arguments.listeners.https.port(), 3);
+        assert_eq!(arguments.listeners.web.https.port(), 3);
         assert_eq!(arguments.server.san, ["a", "b"]);
         assert!(arguments.scope.single_region);
         assert_eq!(arguments.scope.region.as_str(), "us-east-1");
@@ -244,6 +254,18 @@ mod tests {
         let again = config(&settings.printed, "fleethaven metastore").unwrap();
         assert_eq!(again.printed, settings.printed);
         assert!(config(file, "fleethaven dev").is_ok());
+    }
+
+    #[test]
+    fn passwords_are_not_printed() {
+        for (address, printed) in [
+            ("redis://h:1/2", "redis://h:1/2"),
+            ("rediss://u:p%40@h", "rediss://u:***@h"),
+            ("redis+sentinel://:p@a:1,b:2/n", "redis+sentinel://:***@a:1,b:2/n"),
+            ("127.0.0.1:1", "127.0.0.1:1"),
+        ] {
+            assert_eq!(without_password(address), printed);
+        }
     }
 
     #[test]

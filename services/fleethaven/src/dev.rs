@@ -13,6 +13,7 @@ use fleethaven_metastore::{Config as MetastoreConfig, Metastore, NoPeers};
 use fleethaven_net::{CertificateGate, ServerTls, tls};
 use fleethaven_router::publisher::Backpressure;
 use fleethaven_router::{Lane, Publisher, Router};
+use fleethaven_storage::Dead;
 use fleethaven_storage_embedded::{EmbeddedStore, Options as StoreOptions};
 use fleethaven_types::Profile;
 use prometheus::Registry;
@@ -24,17 +25,17 @@ use crate::cli::DevArgs;
 use crate::config;
 use crate::data_dir::DataDir;
 use crate::front::{Answering, Sockets, pulse};
-use crate::housekeeping;
+use crate::housekeeping::{self, Here};
 use crate::metrics::{Metrics, StoreMetrics};
 use crate::process::Process;
 use crate::ready::{Ready, host};
 use crate::reload::Reload;
-use crate::wiring::{Clients, Shared, Stores, caught_up, warm_up};
+use crate::wiring::{Clients, Shared, Stores, caught_up, router_metrics, warm_up};
 
 /// Runs until it is told to stop.
 pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Result<()> {
     let mut process = Process::start(&arguments.process).await?;
-    let cores = arguments.cores.unwrap_or_else(available_cores);
+    let cores = arguments.cores.count();
     let sockets = Sockets::bind(&arguments.listeners, cores).await?;
     let mut bound = sockets.addresses(process.admin_address)?;
     let data = DataDir::open(&arguments.data_dir)?;
@@ -65,7 +66,7 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     let lanes = router.clone();
     let routing: RoutingFactory = Arc::new(move |_, wake| Box::new(Lane::new(lanes.clone(), wake)));
     let on_cores = (listeners, pulse(&process.admin, cores));
-    let gateway = clients.gateway((&shared, &stores), *incarnation, routing, on_cores)?;
+    let gateway = clients.gateway((&shared, &stores), (*incarnation, Arc::new(())), routing, on_cores)?;
     let at = HostPort { host: host(bound.https.ip()), port: bound.https.port() };
     let naming = (arguments.server.base_domain.clone(), at);
     let api = shared.api(&stores, naming, publish.clone(), gateway.clone())?;
@@ -87,11 +88,6 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     disk.close().await?;
     process.end().await;
     Ok(())
-}
-
-pub(crate) fn available_cores() -> u8 {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    u8::try_from(cores).unwrap_or(u8::MAX)
 }
 
 /// The stores of one process.
@@ -152,7 +148,7 @@ impl Services {
         StoreMetrics::register(disk.sessions.clone(), registry)?;
         let metadata: &Arc<dyn Metadata> = &stores.metadata;
         let clients = Clients::follow(shared, metadata, cores, None)?;
-        let router = shared.router(stores, clients.mailboxes.clone())?;
+        let router = shared.router(stores, router_metrics(registry)?, clients.mailboxes.clone());
         let sessions = warm_up(&router).await?;
         tokio::spawn(fleethaven_router::rules::follow(router.clone(), metadata.clone()));
         // Held back, a republish could wait for the very queue that it is emptying.
@@ -165,10 +161,10 @@ impl Services {
         let incarnation = uuid::Uuid::new_v4().as_u64_pair().0;
         let store = stores.sessions.clone();
         let identity = &clients.identity;
-        let orphans =
-            housekeeping::end_orphans(store.clone(), incarnation, &publisher, &router, identity).await?;
-        tokio::spawn(housekeeping::publish_wills(store.clone(), publisher.clone()));
-        tokio::spawn(housekeeping::expire_sessions(store, router.clone()));
+        let (broker, dead) = (Here(publisher.clone(), router.clone()), Dead::AllBut(incarnation));
+        let orphans = housekeeping::end_orphans(&store, dead, &broker, identity).await?;
+        tokio::spawn(housekeeping::publish_wills(store.clone(), broker.clone()));
+        tokio::spawn(housekeeping::expire_sessions(store, broker));
         tracing::info!(sessions, orphans, "services wired");
         Ok(Self { clients, router, publish: Arc::new(publisher), incarnation, worker })
     }

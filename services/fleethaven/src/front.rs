@@ -37,7 +37,7 @@ impl Sockets {
             mqtt: arguments
                 .mqtt
                 .map_or_else(|| Ok(Vec::new()), |address| on_all_cores("--mqtt", address, cores))?,
-            https: process::bind("--https", arguments.https).await?,
+            https: process::bind("--https", arguments.web.https).await?,
             https_mtls: match arguments.https_mtls {
                 Some(address) => Some(process::bind("--https-mtls", address).await?),
                 None => None,
@@ -105,7 +105,7 @@ impl Web {
         let websocket_limits = websocket::Limits { max_frame: frame, max_message: frame };
         let devices = Devices { identity: identity.clone(), gateway: gateway.clone(), websocket_limits };
         let https = Arc::new(Https { api, tls, devices: Some(devices) });
-        let door = Door::new(Endpoint::Https, &arguments.https_proxy);
+        let door = Door::new(Endpoint::Https, &arguments.web.https_proxy);
         let mut serving = vec![tokio::spawn(https.clone().serve(self.https, door, stopping.clone()))];
         if let Some(listener) = self.https_mtls {
             let door = Door::new(Endpoint::HttpsMutual, &arguments.https_mtls_proxy);

@@ -1,21 +1,25 @@
-//! What has to happen from time to time: sessions expire, wills become due, TLS ticket keys change; and once at start, the
-//! connections that a dead process left behind are ended.
+//! What has to happen from time to time: sessions expire, wills become due, TLS ticket keys change; and the connections that a
+//! dead process left behind are ended. In a cluster all routers see to it: what each of them does, the store lets happen once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleethaven_daemon::clock;
+use fleethaven_fabric::membership::{Incarnation, Role, TableStream};
 use fleethaven_fabric::metadata::Error as MetadataError;
 use fleethaven_fabric::{Metadata, Publish};
+use fleethaven_fabric_grpc::routing::PublishClient;
 use fleethaven_gateway::IdentityCache;
 use fleethaven_gateway::lifecycle::{self, Client, Happened};
 use fleethaven_registry::{Action, Command};
 use fleethaven_router::{Publisher, Router};
 use fleethaven_session::{DisconnectReason, Now, published_will};
 use fleethaven_storage::request::{DueWill, Orphan};
-use fleethaven_storage::{Dead, Error, Once, SessionStore};
+use fleethaven_storage::{Dead, Error, Once, SessionId, SessionStore};
 use fleethaven_types::{Message, Scope};
-use tokio::task::JoinSet;
+use futures_util::StreamExt;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// How often expired sessions and due wills are looked for.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -24,33 +28,130 @@ const TICKET_KEYS_INTERVAL: Duration = Duration::from_secs(60);
 /// Sessions deleted, or wills published, at a time.
 const PAGE: usize = 1000;
 
+/// The way into the broker.
+pub(crate) trait Broker: Clone + Send + Sync + 'static {
+    /// Publishes a message.
+    fn publish(&self, message: Arc<Message>) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Publishes what is to be published once.
+    fn publish_once(
+        &self,
+        message: Arc<Message>,
+        once: Once,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// A session is gone: its subscriptions go.
+    fn forget(&self, session: SessionId) -> impl Future<Output = ()> + Send;
+
+    /// Whether anyone may get a message on `topic`.
+    fn reaches_anyone(&self, scope: Scope, topic: &str) -> bool;
+}
+
+/// The router in this process.
+#[derive(Clone)]
+pub(crate) struct Here(pub(crate) Publisher, pub(crate) Arc<Router>);
+
+impl Broker for Here {
+    async fn publish(&self, message: Arc<Message>) -> Result<bool, Error> {
+        self.0.publish(message).await
+    }
+
+    async fn publish_once(&self, message: Arc<Message>, once: Once) -> Result<bool, Error> {
+        self.0.publish_once(message, once).await
+    }
+
+    async fn forget(&self, session: SessionId) {
+        self.1.forget(session);
+    }
+
+    fn reaches_anyone(&self, scope: Scope, topic: &str) -> bool {
+        self.1.reaches_anyone(scope, topic)
+    }
+}
+
+impl Broker for PublishClient {
+    async fn publish(&self, message: Arc<Message>) -> Result<bool, Error> {
+        Publish::publish(self, message).await
+    }
+
+    async fn publish_once(&self, message: Arc<Message>, once: Once) -> Result<bool, Error> {
+        Self::publish_once(self, message, once).await
+    }
+
+    async fn forget(&self, session: SessionId) {
+        Self::forget(self, session).await;
+    }
+
+    /// Only the owners of slots know.
+    fn reaches_anyone(&self, _: Scope, _: &str) -> bool {
+        true
+    }
+}
+
+/// The part of a router in a cluster.
+pub(crate) fn of_cluster(
+    store: Arc<dyn SessionStore>,
+    broker: PublishClient,
+    tables: TableStream,
+    identity: Arc<IdentityCache>,
+) -> AbortHandle {
+    let tasks = async move {
+        tokio::join!(
+            end_dead(store.clone(), &broker, tables, &identity),
+            publish_wills(store.clone(), broker.clone()),
+            expire_sessions(store.clone(), broker.clone()),
+        )
+    };
+    tokio::spawn(tasks).abort_handle()
+}
+
+/// Ends the connections of each gateway that is a member no more.
+async fn end_dead(
+    store: Arc<dyn SessionStore>,
+    broker: &PublishClient,
+    mut tables: TableStream,
+    identity: &IdentityCache,
+) {
+    let mut known: BTreeSet<Incarnation> = BTreeSet::new();
+    while let Some(table) = tables.next().await {
+        let members = table.members.iter().filter(|member| member.role == Role::Gateway);
+        let there: BTreeSet<_> = members.map(|member| member.incarnation).collect();
+        for Incarnation(gone) in known.difference(&there) {
+            while let Err(error) = end_orphans(&store, Dead::One(*gone), broker, identity).await {
+                tracing::warn!(%error, gateway = gone, "the connections of a gateway cannot be ended yet");
+                tokio::time::sleep(INTERVAL).await;
+            }
+        }
+        known = there;
+    }
+}
+
 /// Ends connections that were live when an earlier process died, and tells of each. Returns how many there were, when the
 /// events and all wills that are due are published: each will exactly once, whoever dies when, as publishing it is what takes
 /// it out of the store.
 pub(crate) async fn end_orphans(
-    store: Arc<dyn SessionStore>,
-    incarnation: u64,
-    publisher: &Publisher,
-    router: &Router,
+    store: &Arc<dyn SessionStore>,
+    dead: Dead,
+    broker: &impl Broker,
     identity: &IdentityCache,
 ) -> Result<usize, Error> {
     let ending = store.clone();
-    let orphans = blocking(move || ending.end_orphans(Dead::AllBut(incarnation), clock::now())).await?;
+    let orphans = blocking(move || ending.end_orphans(dead, clock::now())).await?;
     let mut telling = JoinSet::new();
-    for event in orphans.iter().filter_map(|orphan| disconnected(orphan, router, identity)) {
-        let publisher = publisher.clone();
-        telling.spawn(async move { tell(event, &publisher).await });
+    for event in orphans.iter().filter_map(|orphan| disconnected(orphan, broker, identity)) {
+        let broker = broker.clone();
+        telling.spawn(async move { tell(event, &broker).await });
     }
     telling.join_all().await;
-    publish_due_wills(&store, publisher).await?;
+    publish_due_wills(store, broker).await?;
     Ok(orphans.len())
 }
 
 /// The event of a connection that ended with its process, if anyone would get it.
-fn disconnected(orphan: &Orphan, router: &Router, identity: &IdentityCache) -> Option<Message> {
+fn disconnected(orphan: &Orphan, broker: &impl Broker, identity: &IdentityCache) -> Option<Message> {
     let happened = Happened::disconnected(DisconnectReason::ServerError, orphan.version_number);
     let topic = happened.topic(&orphan.client_id)?;
-    if !router.reaches_anyone(orphan.scope, &topic) {
+    if !broker.reaches_anyone(orphan.scope, &topic) {
         return None;
     }
     let principal = orphan.principal.clone();
@@ -64,34 +165,34 @@ fn disconnected(orphan: &Orphan, router: &Router, identity: &IdentityCache) -> O
     Some(lifecycle::event(&client, &happened, topic, clock::now()))
 }
 
-async fn tell(event: Message, publisher: &Publisher) {
+async fn tell(event: Message, broker: &impl Broker) {
     let topic = event.topic.clone();
-    if let Err(error) = publisher.publish(Arc::new(event)).await {
+    if let Err(error) = broker.publish(Arc::new(event)).await {
         tracing::error!(%error, %topic, "a lifecycle event could not be published");
     }
 }
 
 /// Publishes the wills of ended connections when their delay has passed, for ever.
-pub(crate) async fn publish_wills(store: Arc<dyn SessionStore>, publisher: Publisher) {
+pub(crate) async fn publish_wills(store: Arc<dyn SessionStore>, broker: impl Broker) {
     let mut ticks = tokio::time::interval(INTERVAL);
     loop {
         ticks.tick().await;
-        if let Err(error) = publish_due_wills(&store, &publisher).await {
+        if let Err(error) = publish_due_wills(&store, &broker).await {
             tracing::error!(%error, "wills could not be published");
         }
     }
 }
 
 /// Page after page while there are more: the wills of many can become due within one interval.
-async fn publish_due_wills(store: &Arc<dyn SessionStore>, publisher: &Publisher) -> Result<(), Error> {
+async fn publish_due_wills(store: &Arc<dyn SessionStore>, broker: &impl Broker) -> Result<(), Error> {
     loop {
         let asked = store.clone();
         let wills = blocking(move || asked.due_wills(clock::now(), PAGE)).await?;
         let page = wills.len();
         let mut publishing = JoinSet::new();
         for will in wills {
-            let publisher = publisher.clone();
-            publishing.spawn(async move { publish_will(&will, &publisher).await });
+            let broker = broker.clone();
+            publishing.spawn(async move { publish_will(&will, &broker).await });
         }
         let outcomes = publishing.join_all().await;
         outcomes.into_iter().collect::<Result<(), Error>>()?;
@@ -101,10 +202,10 @@ async fn publish_due_wills(store: &Arc<dyn SessionStore>, publisher: &Publisher)
     }
 }
 
-async fn publish_will(will: &DueWill, publisher: &Publisher) -> Result<(), Error> {
+async fn publish_will(will: &DueWill, broker: &impl Broker) -> Result<(), Error> {
     let now = Now { instant: tokio::time::Instant::now().into_std(), wall: clock::now() };
     let message = published_will(&will.message, now);
-    match publisher.publish_once(message, Once::Will(will.session)).await {
+    match broker.publish_once(message, Once::Will(will.session)).await {
         // Its gateway has published it meanwhile.
         Ok(_) | Err(Error::AlreadyDone) => Ok(()),
         Err(error) => Err(error),
@@ -128,17 +229,17 @@ pub(crate) async fn keep_ticket_keys(metadata: Arc<dyn Metadata>, scope: Scope) 
 }
 
 /// Deletes expired sessions, for ever.
-pub(crate) async fn expire_sessions(store: Arc<dyn SessionStore>, router: Arc<Router>) {
+pub(crate) async fn expire_sessions(store: Arc<dyn SessionStore>, broker: impl Broker) {
     let mut ticks = tokio::time::interval(INTERVAL);
     loop {
         ticks.tick().await;
         // Page after page while there are more: many sessions can expire within one interval.
-        while expire_page(&store, &router).await == PAGE {}
+        while expire_page(&store, &broker).await == PAGE {}
     }
 }
 
 /// Returns how many sessions there were.
-async fn expire_page(store: &Arc<dyn SessionStore>, router: &Router) -> usize {
+async fn expire_page(store: &Arc<dyn SessionStore>, broker: &impl Broker) -> usize {
     let store = store.clone();
     let expired = blocking(move || store.expire(clock::now(), PAGE)).await.unwrap_or_else(|error| {
         tracing::error!(%error, "expired sessions could not be deleted");
@@ -146,7 +247,7 @@ async fn expire_page(store: &Arc<dyn SessionStore>, router: &Router) -> usize {
     });
     for session in &expired {
         tracing::debug!(account = %session.scope.account, client_id = %session.client_id, "session expired");
-        router.forget(session.session);
+        broker.forget(session.session).await;
     }
     expired.len()
 }

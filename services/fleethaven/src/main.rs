@@ -3,7 +3,8 @@
 //!
 //! - [`cli`], [`config`]: what a user types, and what the settings file adds
 //! - [`process`]: the life of every long-running command around its services
-//! - [`dev`], [`metastore`]: one command each: start, ready, drain
+//! - [`dev`], [`metastore`], [`api`], [`gateway`], [`router`], [`rules_worker`]: one command each: start, ready, drain
+//! - [`cluster`]: what the processes of a cluster have in common
 //! - [`operate`]: backups, restores and changes of the metadata store's nodes
 //! - [`pki`]: the certificates of a cluster's processes; [`cluster_tls`]: using them
 //! - [`wiring`]: how the services are put together; the same crates a cluster runs
@@ -17,14 +18,17 @@
 //! - [`ready`]: the line that says where everything is
 
 mod account;
+mod api;
 mod certificates;
 mod check;
 mod cli;
+mod cluster;
 mod cluster_tls;
 mod config;
 mod data_dir;
 mod dev;
 mod front;
+mod gateway;
 mod housekeeping;
 mod https;
 mod idle;
@@ -36,6 +40,8 @@ mod process;
 mod quic;
 mod ready;
 mod reload;
+mod router;
+mod rules_worker;
 mod wiring;
 
 use std::io::Write;
@@ -71,6 +77,17 @@ fn run(command: Command, settings: config::Settings) -> Result<()> {
             Some(operation) => process::brief(operate::run(operation)),
             None => process::main(&arguments.process.clone(), metastore::run(*arguments)),
         },
+        Command::Api(arguments) => process::main(&arguments.process.clone(), api::run(*arguments, settings)),
+        Command::Gateway(arguments) => {
+            process::main(&arguments.process.clone(), gateway::run(*arguments, settings))
+        }
+        Command::Router(arguments) => {
+            process::main(&arguments.process.clone(), router::run(*arguments, settings))
+        }
+        Command::RulesWorker(arguments) => {
+            process::main(&arguments.process.clone(), rules_worker::run(*arguments, settings))
+        }
+        Command::Account(arguments) => process::brief(account::run(*arguments)),
         Command::Pki(command) => pki::main(&command),
     }
 }

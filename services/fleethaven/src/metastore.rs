@@ -40,11 +40,11 @@ struct Ready {
 /// Runs until it is told to stop.
 pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
     let mut process = Process::start(&arguments.process).await?;
-    let listener = bind("--listen", arguments.service.listen).await?;
+    let listener = bind("--listen", arguments.listen.listen).await?;
     let listen = listener.local_addr()?;
     let certificate_metrics = Metrics::new(&process.registry)?;
     let role = ServiceRole::Metastore;
-    let tls = cluster_tls::open(&arguments.service, role, &certificate_metrics, &process.stopping)?;
+    let tls = cluster_tls::open(&arguments.identity, role, &certificate_metrics, &process.stopping)?;
     let data = DataDir::open(&arguments.data_dir)?;
     let node = arguments.node().map_err(anyhow::Error::msg)?;
     let cluster = tls.identity().cluster().to_owned();

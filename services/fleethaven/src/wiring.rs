@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use fleethaven_api::data::Error as DataError;
 use fleethaven_api::{Api, ApiConfig, Broker, DataPlane, Endpoints, HostPort};
+use fleethaven_fabric::connections::Neighbours;
 use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_fabric::{Connections, Delivery, Metadata, Publish};
 use fleethaven_gateway::gateway::RoutingFactory;
@@ -15,6 +16,7 @@ use fleethaven_gateway::{Config as GatewayConfig, Gateway, IdentityCache, Listen
 use fleethaven_net::TicketKeys;
 use fleethaven_quotas::Accounts;
 use fleethaven_quotas::account::admits;
+use fleethaven_router::metrics::Metrics as RouterMetrics;
 use fleethaven_router::{Options as RouterOptions, Router};
 use fleethaven_rules_worker::{Rules, Worker};
 use fleethaven_session::Settings;
@@ -78,15 +80,19 @@ impl Shared {
     }
 
     /// A router that knows no subscription yet.
-    pub(crate) fn router(&self, stores: &Stores, delivery: Arc<dyn Delivery>) -> Result<Arc<Router>> {
+    pub(crate) fn router(
+        &self,
+        stores: &Stores,
+        metrics: RouterMetrics,
+        delivery: Arc<dyn Delivery>,
+    ) -> Arc<Router> {
         let options = RouterOptions {
             behaviour: self.settings.behaviour.clone(),
             accounts: self.accounts.clone(),
             queue_rates: self.all_limits().any(|limits| limits.queued_per_sec_account.is_some()),
             clock: now,
         };
-        let metrics = fleethaven_router::metrics::Metrics::new(&self.registry)?;
-        Ok(Arc::new(Router::new(options, stores.sessions.clone(), delivery, metrics)))
+        Arc::new(Router::new(options, stores.sessions.clone(), delivery, metrics))
     }
 
     /// What executes rules; it begins to learn them.
@@ -154,11 +160,17 @@ impl Clients {
         Ok(Self { identity, tickets, mailboxes, metrics })
     }
 
+    /// Counts publishes at QoS 0 that lanes to routers had no room for.
+    pub(crate) fn dropped(&self) -> Arc<dyn Fn(u64) + Send + Sync> {
+        let dropped = self.metrics.lane_dropped.clone();
+        Arc::new(move |count| dropped.inc_by(count))
+    }
+
     /// Starts the gateway's cores, each with its own copy of the listeners.
     pub(crate) fn gateway(
         &self,
         (shared, stores): (&Shared, &Stores),
-        incarnation: u64,
+        (incarnation, neighbours): (u64, Arc<dyn Neighbours>),
         routing: RoutingFactory,
         (listeners, pulse): (Vec<Vec<Listener>>, Pulse),
     ) -> Result<Arc<Gateway>> {
@@ -170,13 +182,18 @@ impl Clients {
             identity: self.identity.clone(),
             store: stores.sessions.clone(),
             mailboxes: self.mailboxes.clone(),
-            neighbours: Arc::new(()),
+            neighbours,
             metrics: self.metrics.clone(),
             pulse,
         };
         let gateway = Gateway::start(config, routing, listeners).context("cannot start the gateway")?;
         Ok(Arc::new(gateway))
     }
+}
+
+/// What a router counts.
+pub(crate) fn router_metrics(registry: &Registry) -> Result<RouterMetrics> {
+    Ok(RouterMetrics::new(registry)?)
 }
 
 /// Has the router load the sessions that the store has; returns how many.

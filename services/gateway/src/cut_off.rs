@@ -18,7 +18,7 @@ pub(crate) const DETAIL: &str = "cut off from the metadata store for too long";
 impl Core {
     /// Looks, once a second, whether what is known of clients has become too old.
     pub(crate) fn end_stale(self: &Rc<Self>, now: Now) {
-        let was_cut_off = self.cut_off.replace(self.shared.identity.is_stale(now.instant));
+        let was_cut_off = self.cut_off.replace(self.shared.identity.is_stale());
         if self.cut_off.get() != was_cut_off {
             match was_cut_off {
                 false => {

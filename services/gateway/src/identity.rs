@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fleethaven_fabric::Metadata;
@@ -22,15 +22,14 @@ use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 mod follow;
-mod freshness;
 mod gate;
 mod things;
 
 pub use follow::follow;
 pub use gate::on_behalf_of;
 
-use freshness::Freshness;
-
+/// What is confirmed so recently has all that the API has answered for.
+const COMPLETE: Duration = Duration::from_secs(1);
 /// Certificates that stay cached without a connection.
 const CACHED: u64 = 100_000;
 
@@ -155,7 +154,7 @@ pub struct IdentityCache {
     recent: moka::sync::Cache<Key, Arc<Entry>>,
     live: Mutex<Live>,
     anonymous: Arc<Entry>,
-    freshness: Freshness,
+    max_staleness: Option<Duration>,
 }
 
 /// Entries that anyone holds, and what each depends on.
@@ -183,18 +182,24 @@ impl IdentityCache {
             recent: moka::sync::Cache::new(CACHED),
             live: Mutex::new(Live { sweep_at: 1024, ..Live::default() }),
             anonymous: Arc::new(anonymous()),
-            freshness: Freshness::default(),
+            max_staleness: None,
         }
     }
 
     /// The same cache, which is not to be relied upon when the metastore has not confirmed it for longer than this.
     pub fn with_max_staleness(self, max: Duration) -> Self {
-        Self { freshness: Freshness::bounded(max), ..self }
+        Self { max_staleness: Some(max), ..self }
     }
 
-    /// Whether the metastore has not confirmed what is here for longer than is allowed (protocols C3).
-    pub(crate) fn is_stale(&self, now: Instant) -> bool {
-        self.freshness.is_stale(now)
+    /// Whether the metastore has not confirmed what is here for longer than is allowed: clients are refused, and connections
+    /// end (protocols C3).
+    pub fn is_stale(&self) -> bool {
+        self.max_staleness.is_some_and(|max| self.metadata.staleness() > max)
+    }
+
+    /// Whether what is not known here does not exist, either: the API has answered for no change that is not here.
+    fn is_complete(&self) -> bool {
+        self.max_staleness.is_none() || self.metadata.staleness() <= COMPLETE
     }
 
     /// The principal of clients without a certificate on the plain listener.

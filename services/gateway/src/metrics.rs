@@ -25,6 +25,8 @@ pub struct Metrics {
     pub disconnect: IntCounterVec,
     /// Deliveries dropped because a core's mailbox was at its bound.
     pub mailbox_dropped: IntCounter,
+    /// Publishes at QoS 0 that lanes to routers had no room for.
+    pub lane_dropped: IntCounter,
     /// Deliveries dropped at a connection: it did not read, or the message was too large for it.
     pub dropped: IntCounter,
 }
@@ -47,6 +49,9 @@ impl Metrics {
         let full = "Deliveries dropped because a core's mailbox was full.";
         let mailbox_dropped = IntCounter::new("fleethaven_mailbox_dropped_total", full)?;
         registry.register(Box::new(mailbox_dropped.clone()))?;
+        let held_up = "Publishes at QoS 0 dropped because lanes to routers had no room for them.";
+        let lane_dropped = IntCounter::new("fleethaven_lane_dropped_total", held_up)?;
+        registry.register(Box::new(lane_dropped.clone()))?;
         let unread =
             "Deliveries dropped because a client did not read, or cannot take a message of this size.";
         let dropped = IntCounter::new("fleethaven_mqtt_publish_out_dropped_total", unread)?;
@@ -73,6 +78,7 @@ impl Metrics {
             )?,
             disconnect: family("fleethaven_mqtt_disconnect_total", "Connections ended by reason.", "reason")?,
             mailbox_dropped,
+            lane_dropped,
             dropped,
         })
     }

@@ -17,6 +17,8 @@ pub struct Metrics {
     pub shared_dropped: IntCounter,
     /// Deliveries dropped because the account's rate of queued messages was used up.
     pub queue_throttled: IntCounter,
+    /// Deliveries dropped because the stream to a gateway could not keep up.
+    pub deliveries_dropped: IntCounter,
     /// Messages for a Basic Ingest rule that does not exist or is disabled.
     pub rule_not_found: IntCounter,
     /// Messages matched by rules.
@@ -52,6 +54,10 @@ impl Metrics {
             queue_throttled: counter(
                 "fleethaven_mqtt_queue_throttled_total",
                 "Deliveries dropped because the account's rate of queued messages was used up.",
+            )?,
+            deliveries_dropped: counter(
+                "fleethaven_router_deliveries_dropped_total",
+                "Deliveries dropped because the stream to a gateway could not keep up.",
             )?,
             rule_not_found: counter(
                 "fleethaven_rule_not_found_total",

@@ -15,9 +15,8 @@ pub(crate) struct ListenerArgs {
     #[arg(long, value_name = "ADDR", env = "FLEETHAVEN_MQTT_TLS", default_value = "127.0.0.1:8883")]
     pub(crate) mqtt_tls: SocketAddr,
 
-    /// AWS's port 443: API, HTTPS publish, WebSocket, and MQTT by ALPN.
-    #[arg(long, value_name = "ADDR", env = "FLEETHAVEN_HTTPS", default_value = "127.0.0.1:8443")]
-    pub(crate) https: SocketAddr,
+    #[command(flatten)]
+    pub(crate) web: WebArgs,
 
     /// AWS's port 8443: HTTPS with client certificates. Off unless given.
     #[arg(long, value_name = "ADDR", env = "FLEETHAVEN_HTTPS_MTLS")]
@@ -41,10 +40,6 @@ pub(crate) struct ListenerArgs {
     #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_MQTT_TLS_PROXY", value_delimiter = ',')]
     pub(crate) mqtt_tls_proxy: Vec<Network>,
 
-    /// The same for --https.
-    #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_HTTPS_PROXY", value_delimiter = ',')]
-    pub(crate) https_proxy: Vec<Network>,
-
     /// The same for --https-mtls.
     #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_HTTPS_MTLS_PROXY", value_delimiter = ',')]
     pub(crate) https_mtls_proxy: Vec<Network>,
@@ -52,6 +47,19 @@ pub(crate) struct ListenerArgs {
     /// The same for --mqtt.
     #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_MQTT_PROXY", value_delimiter = ',')]
     pub(crate) mqtt_proxy: Vec<Network>,
+}
+
+/// The HTTPS port.
+#[derive(Args, Clone)]
+pub(crate) struct WebArgs {
+    /// AWS's port 443: API, HTTPS publish, WebSocket, and MQTT by ALPN.
+    #[arg(long, value_name = "ADDR", env = "FLEETHAVEN_HTTPS", default_value = "127.0.0.1:8443")]
+    pub(crate) https: SocketAddr,
+
+    /// Networks of load balancers in front of --https: connections from there begin with a PROXY protocol header (version 1
+    /// or 2), which tells the client's address. May be repeated.
+    #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_HTTPS_PROXY", value_delimiter = ',')]
+    pub(crate) https_proxy: Vec<Network>,
 }
 
 /// Server certificates and the names in them.
@@ -163,6 +171,17 @@ impl ListenerArgs {
 }
 
 impl ServerArgs {
+    /// In a cluster certificates are given: each process would make one of its own.
+    pub(crate) fn check_given(&self) -> Result<(), String> {
+        match self.given() {
+            Some(_) => Ok(()),
+            None => {
+                Err("--server-cert and --server-key are needed: `fleethaven pki server` makes both"
+                    .to_owned())
+            }
+        }
+    }
+
     /// The default certificate, if the user has one.
     pub(crate) fn given(&self) -> Option<SniCertificate> {
         let (certificate, key) = (self.server_cert.clone()?, self.server_key.clone()?);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use fleethaven_types::Profile;
 
-use super::cluster::{NodeAddress, ServiceArgs};
+use super::cluster::{IdentityArgs, ListenArgs, NodeAddress};
 use super::process::ProcessArgs;
 use super::store::StoreCommand;
 
@@ -22,7 +22,10 @@ pub(crate) struct MetastoreArgs {
     pub(crate) process: ProcessArgs,
 
     #[command(flatten)]
-    pub(crate) service: ServiceArgs,
+    pub(crate) listen: ListenArgs,
+
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
 
     /// Where everything is kept; made on first start.
     #[arg(long, value_name = "DIR", env = "FLEETHAVEN_DATA_DIR", default_value = ".fleethaven")]

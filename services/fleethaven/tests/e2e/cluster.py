@@ -4,20 +4,32 @@ In Python because the tests that kill its processes are, and because it is about
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-from instance import ANY_PORT, START_SECONDS, STOP_SECONDS, Lines, StartFailed, binary, eventually
+from instance import (
+    ANY_PORT,
+    START_SECONDS,
+    STOP_SECONDS,
+    Fleethaven,
+    Lines,
+    StartFailed,
+    binary,
+    eventually,
+)
 
-METASTORES = 3
+METASTORES, ROUTERS, GATEWAYS, WORKERS, APIS = 3, 2, 2, 2, 2
 
 
 def free_port() -> int:
@@ -27,24 +39,56 @@ def free_port() -> int:
         return taken.getsockname()[1]
 
 
-def pki(*arguments: object) -> dict:
-    """`fleethaven pki …` and what it printed."""
-    command = [str(binary()), "pki", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, stdin=subprocess.DEVNULL)
+def fleethaven(*arguments: object) -> dict:
+    """A command that ends, and the line that it prints."""
+    command = [str(binary()), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
     if done.returncode:
         raise RuntimeError(done.stderr.strip())
     return json.loads(done.stdout)
 
 
+def pki(*arguments: object) -> dict:
+    """`fleethaven pki …` and what it printed."""
+    return fleethaven("pki", *arguments)
+
+
+class Journal(Lines):
+    """The log lines of several processes, as they come."""
+
+    def __init__(self):
+        self.ended = False
+        self.all: list[str] = []
+        self._changed = threading.Condition()
+
+    def add(self, line: str):
+        with self._changed:
+            self.all.append(line)
+            self._changed.notify_all()
+
+
+class Copied:
+    """A stream whose lines a journal gets, too."""
+
+    def __init__(self, stream, journal: Journal):
+        self.stream, self.journal = stream, journal
+
+    def __iter__(self):
+        for line in self.stream:
+            self.journal.add(line.rstrip("\n"))
+            yield line
+
+
 class Process:
     """One process of the cluster, started again with the same arguments as often as a test likes."""
 
-    def __init__(self, name: str, role: str, arguments: list[str]):
+    def __init__(self, name: str, role: str, arguments: list[str], journal: Journal | None = None):
         self.name, self.role, self.arguments = name, role, arguments
+        self.journal = journal or Journal()
         self.process: subprocess.Popen | None = None
         self.ready: dict = {}
 
-    def start(self) -> Process:
+    def launch(self) -> Process:
         self.process = subprocess.Popen(
             [binary(), self.role, *self.arguments],
             stdin=subprocess.DEVNULL,
@@ -52,25 +96,35 @@ class Process:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.out, self.log = Lines(self.process.stdout), Lines(self.process.stderr)
-        line = self.out.first(START_SECONDS)
+        self.out, self.log = Lines(self.process.stdout), Lines(Copied(self.process.stderr, self.journal))
+        return self
+
+    def until_ready(self) -> Process:
+        """Reads the ready line."""
+        line = self.out.first(2 * START_SECONDS)
         if line is None:
             self.kill()
             raise StartFailed(self.process.returncode, self.log.rest())
         self.ready = json.loads(line)
         return self
 
+    def start(self) -> Process:
+        return self.launch().until_ready()
+
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(STOP_SECONDS)
+        return self.process.wait(2 * STOP_SECONDS)
 
     def kill(self):
         self.process.kill()
         self.process.wait(STOP_SECONDS)
 
+    def is_alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def close(self):
-        if self.process and self.process.poll() is None:
+        if self.is_alive():
             self.kill()
 
     def admin(self, path: str) -> tuple[int, str]:
@@ -95,46 +149,94 @@ class Process:
         raise AssertionError(f"{self.name} has no metric {sample}")
 
 
-class Cluster:
-    """Processes of every role, and the certificates by which they know each other."""
+class Redis:
+    """A Redis with an append-only file, in a folder of its own."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.port = folder, free_port()
+        self.process: subprocess.Popen | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> Redis:
+        self.folder.mkdir(exist_ok=True)
+        server = shutil.which("redis-server") or shutil.which("valkey-server")
+        if server is None:
+            raise FileNotFoundError("there is no redis-server: `.ci/debian redis-server=redis-server` installs it")
+        settings = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        settings += ["--appendonly", "yes", "--save", "", "--daemonize", "no", "--maxmemory-policy", "noeviction"]
+        self.process = subprocess.Popen([server, *settings], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        eventually(self.answers, "Redis answers", START_SECONDS)
+        return self
+
+    def answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as tcp:
+                tcp.sendall(b"PING\r\n")
+                return tcp.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(STOP_SECONDS)
+
+    def close(self):
+        if self.process and self.process.poll() is None:
+            self.kill()
+
+
+class Metastores:
+    """The nodes of the metadata store, and the certificates by which all know each other."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         self.pki = self.folder / "pki"
+        self.journal = Journal()
         self.processes: dict[str, Process] = {}
 
-    def start(self) -> Cluster:
+    def start(self) -> Metastores:
         pki("init", "--dir", self.pki, "--cluster", "local")
-        self.metastore_addresses = [f"127.0.0.1:{free_port()}" for _ in range(METASTORES)]
-        peers = ",".join(f"{node}={address}" for node, address in enumerate(self.metastore_addresses, 1))
-        for node, address in enumerate(self.metastore_addresses, 1):
-            arguments = ["--node-id", str(node), "--listen", address, "--peer", peers]
-            self.add(f"metastore-{node}", "metastore", ["--data-dir", self.data(f"metastore-{node}"), *arguments])
-        eventually(lambda: all(p.is_ready() for p in self.metastores), "a quorum", START_SECONDS)
+        self.addresses = [f"127.0.0.1:{free_port()}" for _ in range(METASTORES)]
+        peers = ",".join(f"{node}={address}" for node, address in enumerate(self.addresses, 1))
+        for node, own in enumerate(self.addresses, 1):
+            data = str(self.folder / f"metastore-{node}")
+            arguments = ["--node-id", str(node), "--listen", own, "--peer", peers, "--data-dir", data]
+            self.add(f"metastore-{node}", "metastore", arguments)
+        self.until_ready(self.metastores)
         return self
-
-    def data(self, name: str) -> str:
-        return str(self.folder / name)
 
     def issue(self, name: str, role: str) -> Path:
         """Certificate, key and trusted CAs of one process, in a folder."""
         return Path(pki("issue", "--dir", self.pki, "--role", role, "--name", name)["folder"])
 
     def add(self, name: str, role: str, arguments: list[str]) -> Process:
+        """Launches a process; it becomes ready when it likes."""
         certificates = self.issue(name, role)
         arguments = [*arguments, "--cluster-tls", str(certificates), "--admin", ANY_PORT]
-        process = self.processes[name] = Process(name, role, arguments)
-        return process.start()
+        process = self.processes[name] = Process(name, role, arguments, self.journal)
+        return process.launch()
+
+    def until_ready(self, processes: list[Process]):
+        for process in processes:
+            process.until_ready()
+        names = [process.name for process in processes]
+        eventually(lambda: all(p.is_ready() for p in processes), f"{names} ready", 2 * START_SECONDS)
+
+    def of_role(self, role: str) -> list[Process]:
+        return [process for process in self.processes.values() if process.role == role]
 
     @property
     def metastores(self) -> list[Process]:
-        return [process for process in self.processes.values() if process.role == "metastore"]
+        return self.of_role("metastore")
 
     def leader(self) -> Process:
         """The metastore that leads, and that the others follow."""
 
         def leading():
-            alive = [process for process in self.metastores if process.process.poll() is None]
+            alive = [process for process in self.metastores if process.is_alive()]
             leaders = [process for process in alive if process.metric("fleethaven_metastore_leads") == 1]
             return leaders[0] if len(leaders) == 1 else None
 
@@ -144,13 +246,139 @@ class Cluster:
         for process in self.processes.values():
             process.close()
 
-    def stop(self):
-        """In the order in which nobody misses what is gone; the metadata store last, its nodes all at once."""
-        for process in reversed(self.processes.values()):
-            if process.process.poll() is None:
+
+class Spread(dict):
+    """A ready line in which some values are another process's each time: clients are spread as by a load balancer."""
+
+    def __init__(self, line: dict, **spread: list[Process]):
+        super().__init__(line)
+        self.turns = {key: itertools.cycle(processes) for key, processes in spread.items()}
+
+    def __getitem__(self, key: str):
+        if key not in self.turns:
+            return super().__getitem__(key)
+        alive = (process for process in self.turns[key] if process.is_alive())
+        return next(alive).ready[key]
+
+
+class Cluster(Fleethaven):
+    """Processes of every role and a Redis: to its clients, what one process is to them."""
+
+    def __init__(self, folder: Path, *gateway: str):
+        super().__init__(Path(folder))
+        self.gateway_settings = list(gateway)
+        self.nodes = Metastores(self.data_dir)
+        self.redis = Redis(self.data_dir / "redis")
+
+    @property
+    def log(self) -> Journal:
+        """The log of all processes."""
+        return self.nodes.journal
+
+    @log.setter
+    def log(self, _):
+        raise AttributeError("the log is the processes'")
+
+    def start(self, *more: str) -> Cluster:
+        self.redis.start()
+        self.nodes.start()
+        self.metastore = ",".join(self.nodes.addresses)
+        reach = ["--metastore", self.metastore, "--redis", self.redis.url]
+        server = pki("server", "--dir", self.data_dir / "server-pki")
+        shown = ["--server-cert", server["server_cert"], "--server-key", server["server_key"]]
+        account = self.account_key()
+        web = ["--https", ANY_PORT]
+        for number in range(1, ROUTERS + 1):
+            self.nodes.add(f"router-{number}", "router", [*reach, "--listen", ANY_PORT])
+        for number in range(1, WORKERS + 1):
+            self.nodes.add(f"rules-worker-{number}", "rules-worker", reach)
+        for number in range(1, GATEWAYS + 1):
+            listeners = ["--listen", ANY_PORT, "--mqtt-tls", ANY_PORT, *web, *self.gateway_settings, *more]
+            self.nodes.add(f"gateway-{number}", "gateway", [*reach, *shown, *listeners])
+        self.nodes.until_ready([*self.routers, *self.workers, *self.gateways])
+        data_endpoint = self.gateways[0].ready["data_endpoint"]
+        at = ["--data-endpoint", data_endpoint.removeprefix("https://")]
+        for number in range(1, APIS + 1):
+            self.nodes.add(f"api-{number}", "api", [*reach, *shown, *web, *at])
+        self.nodes.until_ready(self.apis)
+        described = self.described(account, server["ca_file"])
+        gateways, apis = self.gateways, self.apis
+        self.ready = Spread(described, mqtt_tls=gateways, data_endpoint=gateways, iot_endpoint=apis)
+        self.process = gateways[0].process
+        return self
+
+    def account_key(self) -> dict:
+        """Makes the account, and returns its access key."""
+        operator = self.nodes.issue("operator", "operator")
+        return fleethaven("account", "--metastore", self.metastore, "--cluster-tls", operator)
+
+    def described(self, account: dict, ca_file: str) -> dict:
+        """What one process says in its ready line."""
+        gateway, api = self.gateways[0].ready, self.apis[0].ready
+        ready = {
+            "ready": True,
+            **account,
+            "iot_endpoint": api["iot_endpoint"],
+            "data_endpoint": gateway["data_endpoint"],
+            "jobs_endpoint": api["iot_endpoint"],
+            **{key: gateway[key] for key in ("mqtt_tls", "mqtt", "mqtt_quic", "https_mtls", "admin")},
+            "ca_file": ca_file,
+            "aws_config_file": str(self.data_dir / "aws-config"),
+        }
+        Path(ready["aws_config_file"]).write_text(aws_config(ready))
+        return ready
+
+    def leader(self) -> Process:
+        return self.nodes.leader()
+
+    @property
+    def routers(self) -> list[Process]:
+        return self.nodes.of_role("router")
+
+    @property
+    def gateways(self) -> list[Process]:
+        return self.nodes.of_role("gateway")
+
+    @property
+    def workers(self) -> list[Process]:
+        return self.nodes.of_role("rules-worker")
+
+    @property
+    def apis(self) -> list[Process]:
+        return self.nodes.of_role("api")
+
+    def close(self):
+        self.nodes.close()
+        self.redis.close()
+
+    def stop(self) -> int:
+        """In the order in which nobody misses what is gone."""
+        for role in ("api", "gateway", "rules-worker", "router", "metastore"):
+            stopping = [process for process in self.nodes.of_role(role) if process.is_alive()]
+            for process in stopping:
                 process.process.send_signal(signal.SIGTERM)
-        for process in self.processes.values():
-            process.process.wait(STOP_SECONDS)
+            for process in stopping:
+                process.process.wait(2 * STOP_SECONDS)
+        self.redis.process.terminate()
+        self.redis.process.wait(STOP_SECONDS)
+        return max(process.process.returncode for process in self.nodes.processes.values())
+
+
+def aws_config(ready: dict) -> str:
+    """The AWS config file that one process writes, for the endpoints of a cluster."""
+    services = {"iot": "iot", "iot_data_plane": "data", "iot_jobs_data_plane": "jobs", "sts": "iot"}
+    endpoints = "".join(
+        f"{service} =\n  endpoint_url = {ready[f'{endpoint}_endpoint']}\n" for service, endpoint in services.items()
+    )
+    return (
+        "[profile fleethaven]\n"
+        f"aws_access_key_id = {ready['access_key_id']}\n"
+        f"aws_secret_access_key = {ready['secret_access_key']}\n"
+        f"region = {ready['region']}\n"
+        f"ca_bundle = {ready['ca_file']}\n"
+        "services = fleethaven\n\n"
+        f"[services fleethaven]\n{endpoints}"
+    )
 
 
 def main():
@@ -158,13 +386,15 @@ def main():
         cluster = Cluster(Path(folder))
         try:
             cluster.start()
-            for process in cluster.processes.values():
-                print(json.dumps({"process": process.name, **process.ready}), flush=True)
-            print("Control-C stops all of them.", flush=True)
-            while all(process.process.poll() is None for process in cluster.processes.values()):
-                time.sleep(0.5)
-            print("a process has ended", file=sys.stderr)
+            for process in cluster.nodes.processes.values():
+                print(json.dumps({"process": process.name, "pid": process.process.pid, **process.ready}))
+            print(json.dumps(cluster.ready))
+            print(f"  export AWS_CONFIG_FILE={cluster.ready['aws_config_file']} AWS_PROFILE=fleethaven")
+            print("Control-C stops all of them, and deletes what they kept.", flush=True)
+            while True:
+                time.sleep(1)
         except KeyboardInterrupt:
+            print("stopping", file=sys.stderr)
             cluster.stop()
         finally:
             cluster.close()

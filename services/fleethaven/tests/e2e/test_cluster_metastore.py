@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 
-from cluster import Cluster, Process, pki
+from cluster import Metastores, Process, pki
 from instance import StartFailed, address, eventually
 
 RELOADED = 'fleethaven_tls_certificate_reloads_total{result="success"}'
@@ -15,7 +15,7 @@ RELOADED = 'fleethaven_tls_certificate_reloads_total{result="success"}'
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    cluster = Metastores(tmp_path_factory.mktemp("cluster"))
     yield cluster.start()
     cluster.close()
 

@@ -55,7 +55,6 @@ fn handle(
                 mailboxes.broadcast(|| Control::CloseCertificates(ended.clone(), close()));
             }
             marker(position.revision);
-            cache.freshness.confirm(tokio::time::Instant::now().into_std());
         }
     }
 }

@@ -30,7 +30,7 @@ impl CertificateGate for IdentityCache {
             Known::Status(CertificateStatus::Revoked) => (Gate::Inactive, Error::Revoked),
             Known::Status(_) => (Gate::Inactive, Error::Inactive),
             // A node that lags may not know it yet: it is asked for after the handshake.
-            Known::Nowhere if !self.freshness.is_complete(tokio::time::Instant::now().into_std()) => {
+            Known::Nowhere if !self.is_complete() => {
                 return Gate::Proceed;
             }
             Known::Nowhere => (Gate::Unknown, Error::NotRegistered),

@@ -1,0 +1,101 @@
+//! `fleethaven api`: AWS's REST in front of a cluster.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use fleethaven_api::HostPort;
+use fleethaven_fabric_grpc::connections::ConnectionsClient;
+use fleethaven_net::tls::{self, Endpoint};
+use fleethaven_net::{CertificateGate, Gate, ServerTls, TicketKeys};
+use fleethaven_pki::ServiceRole;
+use serde::Serialize;
+
+use crate::certificates;
+use crate::cli::ApiArgs;
+use crate::cluster::Cluster;
+use crate::config;
+use crate::https::{Door, Https};
+use crate::process::{self, Process};
+use crate::ready::{host, host_port};
+use crate::reload::Reload;
+use crate::wiring::Shared;
+use crate::{housekeeping, metrics};
+
+/// Where the API is.
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+    role: &'static str,
+    iot_endpoint: String,
+    admin: String,
+}
+
+/// Runs until it is told to stop.
+pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Result<()> {
+    let mut process = Process::start(&arguments.process).await?;
+    let listener = process::bind("--https", arguments.web.https).await?;
+    let https = listener.local_addr()?;
+    let serving = process.admin.readiness("serving");
+    let role = ServiceRole::Api;
+    let metrics = metrics::Metrics::new(&process.registry)?;
+    let reload = Reload::start(certificates::given(&arguments.server)?, metrics.clone())?;
+    let cluster =
+        Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, Vec::new()).await?;
+    let shared = Shared::new(&arguments.scope, settings, &process.registry);
+    let stores = cluster.stores();
+    housekeeping::rotate_ticket_keys(&*stores.metadata, shared.scope).await?;
+    tokio::spawn(housekeeping::keep_ticket_keys(stores.metadata.clone(), shared.scope));
+    // Who connects here resumes here: devices' tickets are the gateways'.
+    let tls = Arc::new(ServerTls::new(&tls::Settings {
+        certificates: reload.certificates(),
+        tickets: Arc::new(TicketKeys::default()),
+        gate: Arc::new(NoDevices),
+        versions: arguments.server.versions(),
+    })?);
+    tokio::spawn(reload.run());
+    let at = match &arguments.data_endpoint {
+        Some(at) => host_and_port(at)?,
+        None => HostPort { host: host(https.ip()), port: https.port() },
+    };
+    let gateways = cluster.services(ServiceRole::Gateway);
+    let connections =
+        Arc::new(ConnectionsClient::new(stores.sessions.clone(), cluster.tables.stream(), gateways));
+    let naming = (arguments.server.base_domain.clone(), at);
+    let api = shared.api(&stores, naming, Arc::new(cluster.publisher()), connections)?;
+    let door = Door::new(Endpoint::Https, &arguments.web.https_proxy);
+    let served = Arc::new(Https { api, tls, devices: None }).serve(listener, door, process.stopping.clone());
+    let served = tokio::spawn(served);
+    let looking = cluster.watch_readiness(&process, cluster.in_touch());
+    serving.set(true);
+    process.ready(&Ready {
+        ready: true,
+        role: role.as_str(),
+        iot_endpoint: format!("https://{}", host_port(https)),
+        admin: host_port(process.admin_address),
+    })?;
+
+    process.told_to_stop().await;
+    looking.abort();
+    serving.set(false);
+    process.stop();
+    let _ = served.await;
+    drop(stores);
+    cluster.close().await?;
+    process.end().await;
+    Ok(())
+}
+
+fn host_and_port(text: &str) -> Result<HostPort> {
+    let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    let (host, port) = parts.with_context(|| format!("--data-endpoint '{text}' is not HOST:PORT"))?;
+    Ok(HostPort { host: host.to_owned(), port })
+}
+
+/// No client certificate is any good here.
+struct NoDevices;
+
+impl CertificateGate for NoDevices {
+    fn check(&self, _certificate: &[u8]) -> Gate {
+        Gate::Unknown
+    }
+}

@@ -1,0 +1,149 @@
+//! The roles of a cluster that keep nothing: `fleethaven api`, `gateway`, `router`, `rules-worker`; and `account`.
+
+use clap::Args;
+use fleethaven_net::proxy::Network;
+
+use super::cluster::{ClusterArgs, MemberArgs, StoreArgs};
+use super::front::{ListenerArgs, ServerArgs, WebArgs};
+use super::process::{ProcessArgs, ScopeArgs};
+
+/// Arguments of `fleethaven api`.
+#[derive(Args, Clone)]
+pub(crate) struct ApiArgs {
+    #[command(flatten)]
+    pub(crate) process: ProcessArgs,
+
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+
+    #[command(flatten)]
+    pub(crate) scope: ScopeArgs,
+
+    #[command(flatten)]
+    pub(crate) web: WebArgs,
+
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+
+    /// Where devices reach the gateways' --https, as HOST:PORT: what DescribeEndpoint answers unless there is a
+    /// --base-domain.
+    #[arg(long, value_name = "HOST:PORT", env = "FLEETHAVEN_DATA_ENDPOINT")]
+    pub(crate) data_endpoint: Option<String>,
+}
+
+/// Arguments of `fleethaven gateway`.
+#[derive(Args, Clone)]
+pub(crate) struct GatewayArgs {
+    #[command(flatten)]
+    pub(crate) process: ProcessArgs,
+
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+
+    #[command(flatten)]
+    pub(crate) member: MemberArgs,
+
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+
+    #[command(flatten)]
+    pub(crate) scope: ScopeArgs,
+
+    #[command(flatten)]
+    pub(crate) listeners: ListenerArgs,
+
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+
+    #[command(flatten)]
+    pub(crate) cores: CoresArgs,
+
+    /// Seconds for which what is known of clients counts while the metadata store is out of reach. Then new clients are
+    /// refused, and connections end.
+    #[arg(long, value_name = "SECONDS", env = "FLEETHAVEN_AUTH_MAX_STALENESS", default_value_t = 60)]
+    pub(crate) auth_max_staleness: u32,
+}
+
+/// Event loops.
+#[derive(Args, Clone)]
+pub(crate) struct CoresArgs {
+    /// Event loops; the number of cores unless given.
+    #[arg(long, value_name = "N", env = "FLEETHAVEN_CORES")]
+    pub(crate) cores: Option<u8>,
+}
+
+impl CoresArgs {
+    /// What cannot work is refused at start, with the fix.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match self.cores {
+            Some(0) => Err("--cores 0 leaves nothing to run on: use at least 1".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many there are to be.
+    pub(crate) fn count(&self) -> u8 {
+        let all = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.cores.unwrap_or_else(|| u8::try_from(all()).unwrap_or(u8::MAX))
+    }
+}
+
+/// Arguments of `fleethaven router`.
+#[derive(Args, Clone)]
+pub(crate) struct RouterArgs {
+    #[command(flatten)]
+    pub(crate) process: ProcessArgs,
+
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+
+    #[command(flatten)]
+    pub(crate) member: MemberArgs,
+
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+
+    #[command(flatten)]
+    pub(crate) scope: ScopeArgs,
+}
+
+/// What rule actions may do.
+#[derive(Args, Clone)]
+pub(crate) struct OutboundArgs {
+    /// Networks that outbound calls of rule actions may reach although they are loopback, link-local or private. May be
+    /// repeated. (No action that calls out is available yet.)
+    #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_ALLOW_OUTBOUND", value_delimiter = ',')]
+    pub(crate) allow_outbound: Vec<Network>,
+}
+
+/// Arguments of `fleethaven rules-worker`.
+#[derive(Args, Clone)]
+pub(crate) struct RulesWorkerArgs {
+    #[command(flatten)]
+    pub(crate) process: ProcessArgs,
+
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+
+    #[command(flatten)]
+    pub(crate) scope: ScopeArgs,
+
+    #[command(flatten)]
+    pub(crate) outbound: OutboundArgs,
+}
+
+/// Arguments of `fleethaven account`.
+#[derive(Args, Clone)]
+pub(crate) struct AccountArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+
+    #[command(flatten)]
+    pub(crate) scope: ScopeArgs,
+}

@@ -1,0 +1,152 @@
+//! `fleethaven gateway`: where the devices of a cluster connect.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use bytes::Bytes;
+use fleethaven_api::HostPort;
+use fleethaven_fabric::membership::Role;
+use fleethaven_fabric_grpc::connections::{self, ConnectionsClient, NeighboursClient};
+use fleethaven_fabric_grpc::routing::{ClientOptions as LaneOptions, RoutingClient};
+use fleethaven_fabric_grpc::{Routes, tls as services};
+use fleethaven_gateway::gateway::RoutingFactory;
+use fleethaven_lanes::gateway::Options as Bounds;
+use fleethaven_net::{CertificateGate, ServerTls, tls};
+use fleethaven_pki::ServiceRole;
+use serde::Serialize;
+
+use crate::certificates;
+use crate::cli::GatewayArgs;
+use crate::cluster::{Cluster, Seat};
+use crate::config;
+use crate::front::{Answering, Sockets, pulse};
+use crate::metrics::Metrics;
+use crate::process::{Process, bind};
+use crate::ready::{host, host_port};
+use crate::reload::Reload;
+use crate::wiring::{Clients, Shared};
+
+/// Where the gateway is; a listener that is off is null.
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+    role: &'static str,
+    listen: String,
+    data_endpoint: String,
+    mqtt_tls: String,
+    mqtt: Option<String>,
+    mqtt_quic: Option<String>,
+    https_mtls: Option<String>,
+    admin: String,
+}
+
+/// Runs until it is told to stop, or the others go on without it.
+pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> Result<()> {
+    let mut process = Process::start(&arguments.process).await?;
+    let cores = arguments.cores.count();
+    let serving_check = process.admin.readiness("serving");
+    let sockets = Sockets::bind(&arguments.listeners, cores).await?;
+    let mut bound = sockets.addresses(process.admin_address)?;
+    let listener = bind("--listen", arguments.member.listen.listen).await?;
+    let listen = listener.local_addr()?;
+    let metrics = Metrics::new(&process.registry)?;
+    let reload = Reload::start(certificates::given(&arguments.server)?, metrics.clone())?;
+    let (role, all) = (ServiceRole::Gateway, vec![Bytes::new()]);
+    let cluster =
+        Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, all).await?;
+    let shared = Shared::new(&arguments.scope, settings, &process.registry);
+    let stores = cluster.stores();
+    let staleness = Duration::from_secs(arguments.auth_max_staleness.into());
+    let clients = Clients::follow(&shared, &stores.metadata, cores, Some(staleness))?;
+    cluster.caught_up().await?;
+    let seat = Seat::take(&cluster.membership, Role::Gateway, arguments.member.address(listen)).await?;
+
+    let gate: Arc<dyn CertificateGate> = clients.identity.clone();
+    let tls = Arc::new(ServerTls::new(&tls::Settings {
+        certificates: reload.certificates(),
+        tickets: clients.tickets.clone(),
+        gate,
+        versions: arguments.server.versions(),
+    })?);
+    tokio::spawn(reload.run());
+    let (listeners, web) = sockets.split(&arguments.listeners, &tls);
+    let on_cores = (listeners, pulse(&process.admin, cores));
+    let (incarnation, gateways) = (seat.incarnation, cluster.services(ServiceRole::Gateway));
+    let neighbours = Arc::new(NeighboursClient::new(cluster.tables.stream(), gateways.clone()));
+    let routing = lanes(&cluster, &seat, &clients, cores);
+    let gateway = clients.gateway((&shared, &stores), (incarnation.0, neighbours), routing, on_cores)?;
+    let displaced = gateway.clone();
+    let displaced = Arc::new(move |address| displaced.taken_over(address));
+    let routes = connections::add_service(Routes::default(), incarnation, gateway.clone(), displaced);
+    let mut stopping = process.stopping.clone();
+    let served = services::serve(listener, cluster.tls.clone(), routes, async move { stopping.wait().await });
+    let served = tokio::spawn(served);
+    seat.serve().await?;
+
+    let at = HostPort { host: host(bound.https.ip()), port: bound.https.port() };
+    let naming = (arguments.server.base_domain.clone(), at);
+    let publish = Arc::new(cluster.publisher());
+    let connections =
+        Arc::new(ConnectionsClient::new(stores.sessions.clone(), cluster.tables.stream(), gateways));
+    let api = shared.api(&stores, naming, publish, connections)?;
+    let answering = Answering { api, tls, identity: clients.identity.clone(), gateway: gateway.clone() };
+    let ends = (&mut bound, &process.stopping);
+    let serving = web.serve(answering, &arguments.listeners, &shared, ends)?;
+    let identity = clients.identity.clone();
+    let looking = cluster.watch_readiness(&process, move || !identity.is_stale());
+    serving_check.set(true);
+    process.ready(&Ready {
+        ready: true,
+        role: role.as_str(),
+        listen: host_port(listen),
+        data_endpoint: format!("https://{}", host_port(bound.https)),
+        mqtt_tls: host_port(bound.mqtt_tls),
+        mqtt: bound.mqtt.map(host_port),
+        mqtt_quic: bound.quic.map(host_port),
+        https_mtls: bound.https_mtls.map(host_port),
+        admin: host_port(process.admin_address),
+    })?;
+
+    let out = tokio::select! {
+        () = process.told_to_stop() => false,
+        // Its sessions have been given up: whoever is still here connects again, elsewhere.
+        () = seat.lost() => true,
+    };
+    looking.abort();
+    serving_check.set(false);
+    gateway.drain(Duration::from_secs(u64::from(arguments.process.grace_period))).await;
+    process.stop();
+    for task in serving {
+        let _ = task.await;
+    }
+    served.abort();
+    seat.leave().await;
+    drop(stores);
+    cluster.close().await?;
+    process.end().await;
+    if out {
+        bail!("the cluster has gone on without this gateway: its lease had run out");
+    }
+    Ok(())
+}
+
+/// Each core's lanes to all routers.
+fn lanes(cluster: &Cluster, seat: &Seat, clients: &Clients, cores: u8) -> RoutingFactory {
+    let (incarnation, channel) = (seat.incarnation, cluster.services(ServiceRole::Router));
+    let (tables, mailboxes) = (cluster.tables.clone(), clients.mailboxes.clone());
+    let dropped = clients.dropped();
+    Arc::new(move |core, wake| {
+        Box::new(RoutingClient::start(LaneOptions {
+            incarnation,
+            core: core.into(),
+            cores: cores.into(),
+            channel: channel.clone(),
+            delivery: mailboxes.clone(),
+            wake,
+            tables: tables.stream(),
+            dropped: dropped.clone(),
+            lanes: Bounds::default(),
+        }))
+    })
+}

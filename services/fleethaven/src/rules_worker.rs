@@ -1,0 +1,50 @@
+//! `fleethaven rules-worker`: executes the rules of a cluster.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use bytes::Bytes;
+use fleethaven_pki::ServiceRole;
+use serde::Serialize;
+
+use crate::cli::RulesWorkerArgs;
+use crate::cluster::Cluster;
+use crate::config;
+use crate::metrics::Metrics;
+use crate::process::Process;
+use crate::ready::host_port;
+use crate::wiring::Shared;
+
+/// Where the worker is.
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+    role: &'static str,
+    admin: String,
+}
+
+/// Runs until it is told to stop.
+pub(crate) async fn run(arguments: RulesWorkerArgs, settings: config::Settings) -> Result<()> {
+    let mut process = Process::start(&arguments.process).await?;
+    let role = ServiceRole::RulesWorker;
+    let (metrics, all) = (Metrics::new(&process.registry)?, vec![Bytes::new()]);
+    let cluster =
+        Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, all).await?;
+    let shared = Shared::new(&arguments.scope, settings, &process.registry);
+    let stores = cluster.stores();
+    let worker = shared.worker(&stores, Arc::new(cluster.publisher()))?;
+    cluster.caught_up().await?;
+    let worker = tokio::spawn(worker.run());
+    let looking = cluster.watch_readiness(&process, cluster.in_touch());
+    process.ready(&Ready { ready: true, role: role.as_str(), admin: host_port(process.admin_address) })?;
+
+    process.told_to_stop().await;
+    looking.abort();
+    // What it has claimed is given to others as the store closes, or executed again: at least once.
+    worker.abort();
+    process.stop();
+    drop(stores);
+    cluster.close().await?;
+    process.end().await;
+    Ok(())
+}
