@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fleethaven_fabric::membership::{Incarnation, RoutingTable};
+use fleethaven_fabric::routing::SharedDelivery;
 use fleethaven_fabric::{RoutingEvent, RoutingRequest};
 use fleethaven_storage::{Error, SessionId, Subscription, Ticket};
 use fleethaven_topics::{DepthRules, Placement, Slot, slot::slot};
@@ -78,6 +79,8 @@ pub struct Lanes {
     requests: BTreeMap<u64, Request>,
     last_number: u64,
     events: Vec<RoutingEvent>,
+    /// Shares of groups that wait for a router which can take them back; the credit of their members bounds them.
+    returned: Vec<(SessionId, SharedDelivery, bool)>,
     /// What came before there was a table.
     early: Vec<RoutingRequest>,
     /// Bytes of publishes kept.
@@ -100,6 +103,7 @@ impl Lanes {
             requests: BTreeMap::new(),
             last_number: 0,
             events: Vec::new(),
+            returned: Vec::new(),
             early: Vec::new(),
             kept: 0,
             dropped: 0,
@@ -191,6 +195,7 @@ impl Lanes {
             self.handle(request, &table);
         }
         self.pursue_all();
+        self.give_back(&table);
     }
 
     /// A stream to a router is open; returns its number, which [`poll`](Self::poll), [`receive`](Self::receive) and
@@ -203,6 +208,9 @@ impl Lanes {
         let generation = link.generation;
         self.announce(router, None);
         self.pursue_all();
+        if let Some(table) = self.table.clone() {
+            self.give_back(&table);
+        }
         for slot in Slot::all() {
             self.advance(slot, now);
         }
@@ -286,8 +294,10 @@ impl Lanes {
             *received += 1;
         }
         if let Some(attached) = self.sessions.get(&session) {
-            // What is left is told with the next change; less is no news to wait for.
-            let _ = attached.credit.adjust(-1);
+            // What is left is told with the next change; that there is less is not what was asked to be told.
+            if attached.credit.adjust(-1) {
+                attached.credit.want();
+            }
         }
     }
 
@@ -497,7 +507,8 @@ impl Lanes {
                 let subscriptions = previous.map(|previous| previous.subscriptions).unwrap_or_default();
                 let attached = Attached { scope, persistent, address, credit, subscriptions };
                 for link in self.links.values_mut() {
-                    if link.attached.contains_key(&session) {
+                    if let Some(received) = link.attached.get_mut(&session) {
+                        *received = 0;
                         link.control.push_back(attach(session, &attached));
                     }
                 }
@@ -523,20 +534,36 @@ impl Lanes {
             }
             RoutingRequest::Ready { session, returned } => self.ready(session, returned),
             RoutingRequest::Return { session, shares, refused } => {
-                for share in shares {
-                    let message = &share.message;
-                    let owner = table.slot(slot(&message.publisher.scope, &message.topic, &table.depth));
-                    let link = owner.owner.and_then(|router| self.links.get_mut(&router));
-                    if let Some(link) = link.filter(|link| link.open) {
-                        link.control.push_back(Control::Return { session, shares: vec![share], refused });
-                    }
-                }
+                self.returned.extend(shares.into_iter().map(|share| (session, share, refused)));
+                self.give_back(table);
             }
             RoutingRequest::Subscribe { ticket, session, subscriptions, .. } => {
                 self.subscribe(ticket, session, subscriptions, &table.depth);
             }
             RoutingRequest::Unsubscribe { ticket, session, filters } => {
                 self.unsubscribe(ticket, session, filters, &table.depth);
+            }
+        }
+    }
+
+    /// Hands shares back to the owners of their topics' slots, as far as these can be reached.
+    fn give_back(&mut self, table: &RoutingTable) {
+        for (session, share, refused) in std::mem::take(&mut self.returned) {
+            let message = &share.message;
+            let owner = table.slot(slot(&message.publisher.scope, &message.topic, &table.depth)).owner;
+            let link = owner.and_then(|router| self.links.get_mut(&router)).filter(|link| link.open);
+            let Some(link) = link else {
+                self.returned.push((session, share, refused));
+                continue;
+            };
+            match link.control.back_mut() {
+                // Those that come together are put back in their order.
+                Some(Control::Return { session: of, shares, refused: too })
+                    if (*of, *too) == (session, refused) =>
+                {
+                    shares.push(share);
+                }
+                _ => link.control.push_back(Control::Return { session, shares: vec![share], refused }),
             }
         }
     }

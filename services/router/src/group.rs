@@ -130,6 +130,11 @@ impl Group {
         self.members.lock().iter().any(|(member, _)| member.session == session)
     }
 
+    /// Whether it is to have a queue in the store.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.members.lock().iter().any(|(member, _)| member.is_persistent())
+    }
+
     pub(crate) fn member_count(&self) -> usize {
         self.members.lock().len()
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fleethaven_fabric::delivery::Address;
+use fleethaven_fabric::membership::Incarnation;
 use fleethaven_storage::{Error, GroupId, SessionId, Ticket};
 use fleethaven_topics::split_shared;
 use fleethaven_types::{Scope, Utf8Bytes};
@@ -35,6 +36,14 @@ pub(crate) struct Groups {
 struct Paced {
     groups: Vec<Arc<Group>>,
     refilled: Option<Instant>,
+}
+
+impl Groups {
+    /// Lets the names of this router's groups be others than those of any other's: shares travel under them, and may come back
+    /// to a router that has taken over.
+    pub(crate) fn name_apart(&self, router: Incarnation) {
+        self.last.fetch_or((router.0 & 0x7fff_ffff) << 32, Ordering::Relaxed);
+    }
 }
 
 impl Router {
@@ -90,7 +99,7 @@ impl Router {
                 group
             }
         };
-        if subscriber.is_persistent() && group.queue.get().is_none() {
+        if subscriber.is_persistent() && group.queue.get().is_none() && self.is_home(&group) {
             opening.push(group.clone());
         }
         Some(group.join(subscriber, options))
@@ -107,7 +116,9 @@ impl Router {
             by_id.remove(&group.id);
             if let Some(queue) = group.queue.get() {
                 by_id.remove(queue);
-                self.close(*queue);
+                if self.is_home(&group) {
+                    self.close(*queue);
+                }
             }
         }
         was_member
@@ -119,7 +130,7 @@ impl Router {
         let goes_on = by_id.contains_key(&group.id);
         if goes_on && group.queue.set(queue).is_ok() {
             by_id.insert(queue, group.clone());
-        } else {
+        } else if group.queue.get() != Some(&queue) && self.is_home(group) {
             self.close(queue);
         }
     }
@@ -137,17 +148,12 @@ impl Router {
         std::mem::take(&mut *self.groups.ended.lock())
     }
 
-    /// Gives the queues that the store has to the groups there are, and those that have none a new one. What waits in them is
-    /// read when a member comes. Where this router is the only one, queues that no group here has are closed.
-    pub(crate) fn warm_up_groups(&self, opening: &[Arc<Group>], only_router: bool) -> Result<(), Error> {
-        if opening.is_empty() && !only_router {
-            return Ok(());
-        }
+    /// Where there is one router: gives the queues that the store has to the groups there are, and those that have none a new one. What waits in them is
+    /// read when a member comes. The others are closed.
+    pub(crate) fn warm_up_groups(&self, opening: &[Arc<Group>]) -> Result<(), Error> {
         let mut queues: FxHashMap<(Scope, Utf8Bytes), GroupId> = FxHashMap::default();
         for record in self.store.groups()? {
-            if let Some(older) = queues.insert((record.scope, record.key), record.group)
-                && only_router
-            {
+            if let Some(older) = queues.insert((record.scope, record.key), record.group) {
                 self.close(older);
             }
         }
@@ -162,10 +168,15 @@ impl Router {
             self.set_queue(group, queue);
             group.look_again();
         }
-        if only_router {
-            queues.into_values().for_each(|queue| self.close(queue));
-        }
+        queues.into_values().for_each(|queue| self.close(queue));
         Ok(())
+    }
+
+    /// Groups that have persistent members and no queue.
+    pub(crate) fn groups_without_queue(&self) -> Vec<Arc<Group>> {
+        let by_id = self.groups.by_id.read();
+        let without = by_id.values().filter(|group| group.queue.get().is_none() && group.is_durable());
+        without.cloned().collect()
     }
 
     /// Where a session is.

@@ -4,6 +4,7 @@
 //! - [`router`]: [`Router`], the tables shared by all lanes: who is subscribed to what, and where they are
 //! - [`lane`]: [`Lane`], one core's way in; implements the [`Routing`](fleethaven_fabric::Routing) seam
 //! - `plan`: everything a publish to one topic leads to; `plans`: a lane's plans, reused while nothing changes
+//! - `homes`: who makes the queues of groups, in a cluster
 //! - `group`, `groups`: the groups of shared subscriptions
 //! - `tables`: subscriptions and rules of one account and region; `staged`: what a lane gathers in one turn
 //! - `withdrawals`: taking out the subscriptions of large sessions a few at a time
@@ -23,6 +24,7 @@ pub mod slots;
 
 mod group;
 mod groups;
+mod homes;
 mod loading;
 mod plan;
 mod plans;

@@ -42,7 +42,7 @@ impl Router {
             self.attach(record.session, record.scope, true, Address::NONE, Credit::default());
             opening.append(&mut self.subscribe(record.session, &record.subscriptions).opening);
         })?;
-        self.warm_up_groups(&opening, true)?;
+        self.warm_up_groups(&opening)?;
         Ok(count)
     }
 
@@ -66,7 +66,7 @@ impl Router {
     }
 
     fn load_wanted(&self, wanted: &dyn Fn(&Scope, &str) -> bool) -> Result<usize, Error> {
-        let (mut opening, mut count) = (Vec::new(), 0);
+        let mut count = 0;
         let mut again: Option<FxHashSet<SessionId>> = None;
         for pass in 1..=PASSES {
             let mut skipped = FxHashSet::default();
@@ -87,7 +87,8 @@ impl Router {
                     return;
                 }
                 self.know(session, record.scope);
-                opening.append(&mut self.subscribe(session, &subscriptions).opening);
+                // Those of their groups that want a queue are seen to at the end.
+                self.subscribe(session, &subscriptions);
                 drop(touched);
                 count += 1;
             })?;
@@ -97,7 +98,7 @@ impl Router {
             self.touched.sessions.lock().clear();
             again = Some(skipped);
         }
-        self.warm_up_groups(&opening, false)?;
+        self.find_queues()?;
         Ok(count)
     }
 

@@ -1,6 +1,6 @@
 //! The tables shared by all lanes: who is subscribed to what, and where they are.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use fleethaven_fabric::Delivery;
@@ -14,6 +14,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::group::Group;
 use crate::groups::Groups;
+use crate::homes::Homes;
 use crate::loading::Touched;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
@@ -42,6 +43,8 @@ pub struct Router {
     scopes: RwLock<FxHashMap<Scope, Arc<ScopeTables>>>,
     sessions: RwLock<FxHashMap<SessionId, Arc<Subscriber>>>,
     pub(crate) groups: Groups,
+    /// In a cluster.
+    pub(crate) homes: OnceLock<Homes>,
     /// Filters of sessions that are gone and had many.
     pub(crate) withdrawals: Withdrawals,
     pub(crate) touched: Touched,
@@ -73,6 +76,7 @@ impl Router {
             scopes: RwLock::default(),
             sessions: RwLock::default(),
             groups: Groups::default(),
+            homes: OnceLock::new(),
             withdrawals: Withdrawals::default(),
             touched: Touched::default(),
         }

@@ -15,8 +15,11 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use crate::homes::Homes;
 use crate::router::Router;
 
+/// How often groups without a queue are looked for.
+const GROUPS: Duration = Duration::from_secs(1);
 /// Pause before something that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -36,7 +39,7 @@ pub struct Standing {
 /// The keeper's task.
 pub struct SlotKeeper {
     standing: watch::Receiver<Standing>,
-    tasks: [AbortHandle; 2],
+    tasks: [AbortHandle; 3],
 }
 
 enum Event {
@@ -93,8 +96,12 @@ impl SlotKeeper {
         gathered: Gathered,
     ) -> Self {
         let (told, standing) = watch::channel(Standing::default());
+        let queues = find_queues(router.clone());
         let renewing = renew(me, membership.clone(), slots.clone(), told.clone());
         let Gathered(sender, events) = gathered;
+        // A router is kept by one keeper.
+        let _ = router.homes.set(Homes::new(slots.clone()));
+        router.groups.name_apart(me);
         let keeping = Keeping {
             me,
             membership,
@@ -105,7 +112,8 @@ impl SlotKeeper {
             told,
             depth: DepthRules::default(),
         };
-        let tasks = [tokio::spawn(renewing).abort_handle(), tokio::spawn(keeping.run(events)).abort_handle()];
+        let tasks = [tokio::spawn(renewing), tokio::spawn(keeping.run(events)), tokio::spawn(queues)];
+        let tasks = tasks.map(|task| task.abort_handle());
         Self { standing, tasks }
     }
 
@@ -146,6 +154,24 @@ async fn renew(
     }
 }
 
+/// Sees to the queues of groups, for ever.
+async fn find_queues(router: Arc<Router>) {
+    let mut ticks = tokio::time::interval(GROUPS);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if router.groups_without_queue().is_empty() {
+            continue;
+        }
+        let router = router.clone();
+        // The store may wait for a write: not on an event loop.
+        let found = tokio::task::spawn_blocking(move || router.find_queues()).await;
+        if let Ok(Err(error)) = found {
+            tracing::warn!(%error, "groups of shared subscriptions have no queue");
+        }
+    }
+}
+
 struct Keeping {
     me: Incarnation,
     membership: Arc<dyn Membership>,
@@ -166,6 +192,7 @@ impl Keeping {
                 table = tables.next() => match table {
                     Some(table) => {
                         self.depth = table.depth.clone();
+                        self.router.homes.get().iter().for_each(|homes| homes.follow(&table));
                         self.keeper.set_table(table);
                     }
                     None => return,
@@ -236,9 +263,14 @@ impl Keeping {
                 });
             }
             Action::Fence(fences) => {
-                let raising = self.store.raise(fences.clone());
+                let (raising, router) = (self.store.raise(fences.clone()), self.router.clone());
                 tokio::spawn(async move {
-                    let raised = raising.await;
+                    let mut raised = raising.await;
+                    if raised.is_ok() {
+                        // What groups must hold they hold in their queues from the first publish on.
+                        let found = tokio::task::spawn_blocking(move || router.find_queues()).await;
+                        raised = found.unwrap_or_else(|error| Err(Error::Unavailable(error.to_string())));
+                    }
                     if raised.is_err() {
                         tokio::time::sleep(PAUSE).await;
                     }

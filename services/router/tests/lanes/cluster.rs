@@ -17,7 +17,7 @@ use fleethaven_router::metrics::Metrics;
 use fleethaven_router::slots::{SlotKeeper, Standing, gatherer};
 use fleethaven_router::{Lane, Options, Router};
 use fleethaven_storage::{
-    Claim, Claimed, Completion, EntryId, OwnerToken, QueueBounds, Request, SessionId, SessionStore,
+    Claim, Claimed, Completion, EntryId, GroupId, OwnerToken, QueueBounds, Request, SessionId, SessionStore,
     Subscription, Ticket, Wake,
 };
 use fleethaven_storage_embedded::{EmbeddedStore, Options as StoreOptions};
@@ -180,7 +180,15 @@ impl Cluster {
             dropped: Arc::new(|_| ()),
             lanes: gateway::Options::default(),
         });
-        Gateway { client, inbox, bell, events: Vec::new(), next_ticket: 0, generation: 0 }
+        Gateway {
+            client,
+            inbox,
+            bell,
+            events: Vec::new(),
+            credit: Credit::default(),
+            next_ticket: 0,
+            generation: 0,
+        }
     }
 
     /// What waits in the queue of a session.
@@ -197,6 +205,18 @@ impl Cluster {
         match self.ask(request).await {
             Completion::QueueRead { result, .. } => {
                 result.unwrap().0.into_iter().map(|queued| queued.message).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What waits in the queue of a group.
+    pub(crate) async fn shares(&self, group: GroupId) -> Vec<Arc<Message>> {
+        let (max_entries, max_bytes) = (usize::MAX, usize::MAX);
+        let request = Request::ClaimShares { ticket: Ticket(1), group, max_entries, max_bytes };
+        match self.ask(request).await {
+            Completion::SharesClaimed { result, .. } => {
+                result.unwrap().entries.into_iter().map(|queued| queued.message).collect()
             }
             other => panic!("{other:?}"),
         }
@@ -308,6 +328,8 @@ pub(crate) struct Gateway {
     pub(crate) inbox: Arc<Inbox>,
     bell: Arc<Bell>,
     pub(crate) events: Vec<RoutingEvent>,
+    /// Of all its sessions.
+    pub(crate) credit: Credit,
     next_ticket: u64,
     generation: u32,
 }
@@ -341,7 +363,7 @@ impl Gateway {
     /// Attaches a session; returns where it is.
     pub(crate) fn attach(&mut self, session: SessionId, persistent: bool) -> Address {
         self.generation += 1;
-        let (address, credit) = (Address::new(0, session.0 as u32, self.generation), Credit::default());
+        let (address, credit) = (Address::new(0, session.0 as u32, self.generation), self.credit.clone());
         self.submit(RoutingRequest::Attach { session, scope: scope(), persistent, address, credit });
         address
     }

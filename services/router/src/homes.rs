@@ -1,0 +1,74 @@
+//! Which router makes and deletes the queue of a group, where several hold its members: the owner of the group's slot. For a
+//! pinned filter that is the slot of its topics, for a spread one a slot by the group's name. The others find the queue in the
+//! store; until then, what they give to a persistent member is that member's for good.
+
+use std::sync::Arc;
+
+use fleethaven_fabric::membership::RoutingTable;
+use fleethaven_lanes::router::{Serving, Slots};
+use fleethaven_storage::{Error, GroupId, Ticket};
+use fleethaven_topics::slot::slot;
+use fleethaven_topics::{DepthRules, Placement};
+use fleethaven_types::{Scope, Utf8Bytes};
+use parking_lot::RwLock;
+use rustc_hash::FxHashMap;
+
+use crate::group::Group;
+use crate::router::Router;
+
+/// The slots of a router in a cluster.
+pub(crate) struct Homes {
+    slots: Arc<Slots>,
+    depth: RwLock<DepthRules>,
+}
+
+impl Homes {
+    pub(crate) fn new(slots: Arc<Slots>) -> Self {
+        Self { slots, depth: RwLock::default() }
+    }
+
+    pub(crate) fn follow(&self, table: &RoutingTable) {
+        if *self.depth.read() != table.depth {
+            *self.depth.write() = table.depth.clone();
+        }
+    }
+
+    fn is_home(&self, group: &Group) -> bool {
+        let depth = self.depth.read();
+        let slot = match Placement::of(&group.scope, &group.filter, &depth) {
+            Placement::Pinned(slot) => slot,
+            Placement::Spread => slot(&group.scope, &group.key(), &depth),
+        };
+        self.slots.get(slot).0 != Serving::No
+    }
+}
+
+impl Router {
+    /// Whether this router makes and deletes the queue of a group.
+    pub(crate) fn is_home(&self, group: &Group) -> bool {
+        self.homes.get().is_none_or(|homes| homes.is_home(group))
+    }
+
+    /// Gives groups with persistent members that have no queue the one that the store has, or makes it where that is this
+    /// router's to do.
+    pub(crate) fn find_queues(&self) -> Result<(), Error> {
+        let without = self.groups_without_queue();
+        if without.is_empty() {
+            return Ok(());
+        }
+        let mut queues: FxHashMap<(Scope, Utf8Bytes), GroupId> = FxHashMap::default();
+        for record in self.store.groups()? {
+            queues.entry((record.scope, record.key)).or_insert(record.group);
+        }
+        for group in without {
+            let queue = match queues.get(&(group.scope, group.key())) {
+                Some(queue) => *queue,
+                None if self.is_home(&group) => self.store.open_group(group.open(Ticket(0)))?,
+                None => continue,
+            };
+            self.set_queue(&group, queue);
+            group.look_again();
+        }
+        Ok(())
+    }
+}
