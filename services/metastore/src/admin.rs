@@ -12,6 +12,8 @@ use openraft::{BasicNode, ChangeMembers, ServerState};
 
 use crate::metastore::Metastore;
 
+/// How long a node that is to be added may take to say that it is there.
+const REACH_WITHIN: Duration = Duration::from_secs(5);
 /// How long handing over leadership may take.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -66,9 +68,25 @@ impl Metastore {
         changed.map(drop).map_err(unavailable)
     }
 
+    /// Refuses a node that is not there, or is one of another store: it would be waited for, and counted, for nothing.
+    async fn reach(&self, node: u64, address: &str) -> Result<(), Error> {
+        let peer = self.compass.peers.peer(address);
+        let reached = match tokio::time::timeout(REACH_WITHIN, peer.in_force_here(0)).await {
+            Ok(answer) => answer.map(drop).map_err(|error| error.to_string()),
+            Err(_) => Err("it does not answer".to_owned()),
+        };
+        reached.map_err(|error| {
+            Error::Unavailable(format!("node {node} cannot be added: at '{address}': {error}"))
+        })
+    }
+
     /// Brings a node level that does not vote yet.
     async fn bring_level(&self, node: u64, address: &str) -> Result<(), Error> {
         let raft = &self.leading()?.control.raft;
+        if self.voters().contains(&node) {
+            return Err(Error::Unavailable(format!("there is a node {node} that votes")));
+        }
+        self.reach(node, address).await?;
         raft.add_learner(node, BasicNode::new(address), true).await.map(drop).map_err(unavailable)
     }
 
@@ -109,11 +127,19 @@ impl Admin for Metastore {
 
     fn remove_node(&self, node: u64) -> BoxFuture<'_, Result<(), Error>> {
         async move {
-            self.leading()?;
+            if !self.leading()?.status_now().nodes.iter().any(|known| known.node == node) {
+                return Err(Error::Unavailable(format!("there is no node {node}")));
+            }
             if self.voters() == BTreeSet::from([node]) {
                 return Err(Error::Unavailable(format!("node {node} is the last one that votes")));
             }
-            self.change_nodes(ChangeMembers::RemoveVoters(BTreeSet::from([node]))).await
+            let node = BTreeSet::from([node]);
+            self.change_nodes(match self.voters().is_superset(&node) {
+                true => ChangeMembers::RemoveVoters(node),
+                // One that was never level.
+                false => ChangeMembers::RemoveNodes(node),
+            })
+            .await
         }
         .boxed()
     }

@@ -68,6 +68,8 @@ def test_a_node_is_added_takes_the_place_of_another_and_goes(cluster, operator):
     four.kill()
     assert voters(operator("members", "remove", "--node-id", 5)) == {1, 2, 3}
     five.kill()
+    with pytest.raises(RuntimeError, match="node 4 cannot be added"):
+        operator("members", "add", "--node-id", 4, "--address", f"127.0.0.1:{free_port()}")
     with pytest.raises(RuntimeError, match="there is no node 9 that votes"):
         operator("members", "replace", "--old", 9, "--node-id", 4, "--address", "127.0.0.1:1")
 

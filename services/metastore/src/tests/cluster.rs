@@ -10,6 +10,7 @@ use fleethaven_fabric::Admin;
 use fleethaven_fabric::admin::NodeRole;
 use fleethaven_fabric::metadata::{Error, Metadata, WatchEvent};
 use futures_util::StreamExt;
+use openraft::BasicNode;
 use parking_lot::Mutex;
 
 use super::fixture::{DEADLINE, create, read, read_local};
@@ -189,6 +190,24 @@ async fn a_node_is_replaced_in_one_change() {
     let follower = cluster.nodes[&7].status_now();
     assert_eq!((follower.role, follower.lag(leader)), (NodeRole::Follower, None), "only the leader knows");
     assert!(follower.disk_bytes > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_not_there_is_not_added_and_one_that_was_never_level_can_be_removed() {
+    let cluster = Cluster::start(3, quick).await;
+    let node = cluster.nodes[&cluster.leader(&[1, 2, 3]).await].clone();
+    let refused = node.add_node(9, "9".to_owned()).await.unwrap_err().to_string();
+    assert!(refused.contains("node 9 cannot be added") && refused.contains("nobody there"), "{refused}");
+    assert!(node.add_node(2, "2".to_owned()).await.is_err(), "it is there");
+    let numbers = || node.status_now().nodes.iter().map(|node| node.node).collect::<Vec<_>>();
+    assert_eq!(numbers(), [1, 2, 3]);
+    // As when it went away before it was level.
+    node.control.raft.add_learner(8, BasicNode::new("8"), false).await.unwrap();
+    assert_eq!(numbers(), [1, 2, 3, 8]);
+    node.remove_node(8).await.unwrap();
+    assert!(node.remove_node(8).await.is_err(), "it is gone");
+    assert_eq!(numbers(), [1, 2, 3]);
+    node.execute(create("t")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
