@@ -199,12 +199,12 @@ class Metastores:
 
     def start(self) -> Metastores:
         pki("init", "--dir", self.pki, "--cluster", "local")
-        self.addresses = [f"127.0.0.1:{free_port()}" for _ in range(METASTORES)]
-        peers = ",".join(f"{node}={address}" for node, address in enumerate(self.addresses, 1))
-        for node, own in enumerate(self.addresses, 1):
-            data = str(self.folder / f"metastore-{node}")
-            arguments = ["--node-id", str(node), "--listen", own, "--peer", peers, "--data-dir", data]
-            self.add(f"metastore-{node}", "metastore", arguments)
+        self.metastore_addresses = [f"127.0.0.1:{free_port()}" for _ in range(METASTORES)]
+        peers = ",".join(f"{node}={address}" for node, address in enumerate(self.metastore_addresses, 1))
+        for node, own in enumerate(self.metastore_addresses, 1):
+            name = f"metastore-{node}"
+            arguments = ["--node-id", str(node), "--listen", own, "--peer", peers]
+            self.launch(name, "metastore", [*arguments, "--data-dir", self.data(name)])
         self.until_ready(self.metastores)
         return self
 
@@ -212,8 +212,15 @@ class Metastores:
         """Certificate, key and trusted CAs of one process, in a folder."""
         return Path(pki("issue", "--dir", self.pki, "--role", role, "--name", name)["folder"])
 
+    def data(self, name: str) -> str:
+        return str(self.folder / name)
+
     def add(self, name: str, role: str, arguments: list[str]) -> Process:
-        """Launches a process; it becomes ready when it likes."""
+        """Starts a process."""
+        return self.launch(name, role, arguments).until_ready()
+
+    def launch(self, name: str, role: str, arguments: list[str]) -> Process:
+        """Starts a process, which becomes ready when it likes."""
         certificates = self.issue(name, role)
         arguments = [*arguments, "--cluster-tls", str(certificates), "--admin", ANY_PORT]
         process = self.processes[name] = Process(name, role, arguments, self.journal)
@@ -282,24 +289,24 @@ class Cluster(Fleethaven):
     def start(self, *more: str) -> Cluster:
         self.redis.start()
         self.nodes.start()
-        self.metastore = ",".join(self.nodes.addresses)
+        self.metastore = ",".join(self.nodes.metastore_addresses)
         reach = ["--metastore", self.metastore, "--redis", self.redis.url]
         server = pki("server", "--dir", self.data_dir / "server-pki")
         shown = ["--server-cert", server["server_cert"], "--server-key", server["server_key"]]
         account = self.account_key()
         web = ["--https", ANY_PORT]
         for number in range(1, ROUTERS + 1):
-            self.nodes.add(f"router-{number}", "router", [*reach, "--listen", ANY_PORT])
+            self.nodes.launch(f"router-{number}", "router", [*reach, "--listen", ANY_PORT])
         for number in range(1, WORKERS + 1):
-            self.nodes.add(f"rules-worker-{number}", "rules-worker", reach)
+            self.nodes.launch(f"rules-worker-{number}", "rules-worker", reach)
         for number in range(1, GATEWAYS + 1):
             listeners = ["--listen", ANY_PORT, "--mqtt-tls", ANY_PORT, *web, *self.gateway_settings, *more]
-            self.nodes.add(f"gateway-{number}", "gateway", [*reach, *shown, *listeners])
+            self.nodes.launch(f"gateway-{number}", "gateway", [*reach, *shown, *listeners])
         self.nodes.until_ready([*self.routers, *self.workers, *self.gateways])
         data_endpoint = self.gateways[0].ready["data_endpoint"]
         at = ["--data-endpoint", data_endpoint.removeprefix("https://")]
         for number in range(1, APIS + 1):
-            self.nodes.add(f"api-{number}", "api", [*reach, *shown, *web, *at])
+            self.nodes.launch(f"api-{number}", "api", [*reach, *shown, *web, *at])
         self.nodes.until_ready(self.apis)
         described = self.described(account, server["ca_file"])
         gateways, apis = self.gateways, self.apis

@@ -6,13 +6,13 @@ import subprocess
 
 import pytest
 
-from cluster import Cluster, Process, free_port
+from cluster import Metastores, Process, free_port
 from instance import START_SECONDS, binary, eventually
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    cluster = Metastores(tmp_path_factory.mktemp("cluster"))
     yield cluster.start()
     cluster.close()
 
@@ -37,7 +37,7 @@ def voters(lines: list[dict]) -> set[int]:
     return {node["node_id"] for node in lines[0]["nodes"] if node["votes"]}
 
 
-def metastore(cluster: Cluster, node: int, *arguments: str) -> Process:
+def metastore(cluster: Metastores, node: int, *arguments: str) -> Process:
     address = f"127.0.0.1:{free_port()}"
     name = f"metastore-{node}"
     common = ["--node-id", str(node), "--listen", address, "--data-dir", cluster.data(name)]
