@@ -53,6 +53,13 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether carrying it out twice is the same as once.
+    pub fn is_idempotent(&self) -> bool {
+        !matches!(self, Self::Join { .. })
+    }
+}
+
 /// Why a command changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

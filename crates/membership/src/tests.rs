@@ -1,5 +1,7 @@
 //! Random joins, leaves, phases, releases and ends of leases: what holds after each of them, in any order.
 
+mod timeline;
+
 use std::collections::BTreeMap;
 
 use fleethaven_topics::{Slot, rendezvous};

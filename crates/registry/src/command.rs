@@ -41,6 +41,12 @@ impl Command {
         Self { scope, action, key: None }
     }
 
+    /// Whether it may be asked for again when its outcome is unknown, and is carried out once.
+    pub fn is_repeatable(&self) -> bool {
+        let by_itself = |command: &membership::Command| command.is_idempotent();
+        self.key.is_some() || matches!(&self.action, Action::Membership(command) if by_itself(command))
+    }
+
     /// A change of the cluster itself.
     pub fn membership(command: membership::Command) -> Self {
         Self::new(Scope::CLUSTER, Action::Membership(command))

@@ -15,6 +15,8 @@ use crate::types::Raft;
 
 /// Pause before a leader that did not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long a leader that has a successor is listened to yet.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 /// A leader that has not heard from a quorum for so long may have a successor.
 const QUORUM_SILENCE: Duration = Duration::from_secs(1);
 
@@ -42,14 +44,18 @@ impl Compass {
 
     /// The leader now, if one is known.
     pub(crate) fn leader(&self) -> Option<Leader> {
+        self.leader_and_id().map(|(_, leader)| leader)
+    }
+
+    fn leader_and_id(&self) -> Option<(u64, Leader)> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let leader = metrics.current_leader?;
         if leader == metrics.id {
-            return Some(Leader::Here);
+            return Some((leader, Leader::Here));
         }
         let node = metrics.membership_config.membership().get_node(&leader)?;
-        Some(Leader::Elsewhere(self.peers.peer(&node.addr)))
+        Some((leader, Leader::Elsewhere(self.peers.peer(&node.addr))))
     }
 
     /// Whether what this node has applied is known to be recent: it leads and a quorum answers, or it follows a leader.
@@ -77,24 +83,48 @@ impl Compass {
         self.confirmed.lock().map_or(Duration::MAX, |at| at.elapsed())
     }
 
-    /// Asks the leader until it answers. Where it did nothing (it leads no more, or not yet), whoever leads then is asked.
-    /// Ends when the caller gives up: `asked` tells whether something may have been done.
+    /// Asks the leader until it answers. Where it did nothing (it leads no more, or not yet), whoever leads then is asked; so,
+    /// too, where that is unknown and what is asked is `repeatable`. A leader that has a successor is not waited for: it may
+    /// hang. Ends when the caller gives up: `asked` tells whether something may have been done.
     pub(crate) async fn ask<'a, T>(
         &self,
+        repeatable: bool,
         asked: &AtomicBool,
         ask: impl Fn(Leader) -> BoxFuture<'a, Result<T, Error>>,
     ) -> Result<T, Error> {
         loop {
-            if let Some(leader) = self.leader() {
-                asked.store(true, Ordering::Relaxed);
-                match ask(leader).await {
+            if let Some((id, leader)) = self.leader_and_id() {
+                let here = matches!(leader, Leader::Here);
+                let before = asked.swap(true, Ordering::Relaxed);
+                let answer = tokio::select! {
+                    biased;
+                    answer = ask(leader) => answer,
+                    () = self.succeeded(id, repeatable), if !here => Err(Error::Unknown),
+                };
+                match answer {
                     Err(Error::Unavailable(_)) if !self.has_stopped() => {
-                        asked.store(false, Ordering::Relaxed)
+                        asked.store(before, Ordering::Relaxed)
                     }
+                    Err(Error::Unknown) if repeatable && !self.has_stopped() => {}
                     answer => return answer,
                 }
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits until another node than `leader` is known to lead. What cannot be asked again has a little longer to be answered
+    /// by the one that led.
+    async fn succeeded(&self, leader: u64, repeatable: bool) {
+        let mut metrics = self.raft.server_metrics();
+        while metrics.borrow_watched().current_leader.is_none_or(|id| id == leader) {
+            if metrics.changed().await.is_err() {
+                // The group stops; whoever asked is told by other means.
+                return std::future::pending().await;
+            }
+        }
+        if !repeatable {
+            tokio::time::sleep(LAST_WORDS).await;
         }
     }
 

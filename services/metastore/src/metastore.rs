@@ -167,6 +167,7 @@ fn given_up(asked: bool) -> CallError {
 impl Metadata for Metastore {
     fn execute(&self, command: Command) -> BoxFuture<'_, Result<Executed, CallError>> {
         let leads = matches!(self.compass.leader(), Some(Leader::Here));
+        let repeatable = command.is_repeatable();
         // Queued here and now: commands are taken in the order of the calls.
         let first = leads.then(|| self.run(command.clone()));
         async move {
@@ -174,12 +175,14 @@ impl Metadata for Metastore {
             let asking = async {
                 if let Some(first) = first {
                     match first.await {
-                        Err(CallError::Unavailable(_)) if self.control.requests().is_some() => {}
+                        Err(CallError::Unavailable(_)) if self.control.requests().is_some() => {
+                            asked.store(false, Ordering::Relaxed);
+                        }
+                        Err(CallError::Unknown) if repeatable && self.control.requests().is_some() => {}
                         answer => return answer,
                     }
                 }
-                asked.store(false, Ordering::Relaxed);
-                self.compass.ask(&asked, |leader| self.execute_at(leader, command.clone())).await
+                self.compass.ask(repeatable, &asked, |leader| self.execute_at(leader, command.clone())).await
             };
             let answer = tokio::time::timeout(self.timeout, asking).await;
             answer.unwrap_or_else(|_| Err(given_up(asked.load(Ordering::Relaxed))))
@@ -190,7 +193,7 @@ impl Metadata for Metastore {
     fn query(&self, query: Query) -> BoxFuture<'_, Result<QueryReply, CallError>> {
         async move {
             let asked = AtomicBool::new(false);
-            let asking = self.compass.ask(&asked, |leader| self.query_at(leader, query.clone()));
+            let asking = self.compass.ask(true, &asked, |leader| self.query_at(leader, query.clone()));
             let answer = tokio::time::timeout(self.timeout, asking).await;
             answer.unwrap_or_else(|_| Err(given_up(asked.load(Ordering::Relaxed))))
         }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use fleethaven_fabric::Admin;
 use fleethaven_fabric::admin::NodeRole;
 use fleethaven_fabric::metadata::{Error, Metadata, WatchEvent};
+use fleethaven_registry::{Command, IdempotencyKey, Reply};
 use futures_util::StreamExt;
 use openraft::BasicNode;
 use parking_lot::Mutex;
@@ -128,6 +129,40 @@ async fn a_leader_that_is_cut_off_acknowledges_nothing_and_comes_back() {
     let states: BTreeSet<bool> =
         cluster.nodes.values().map(|node| read_local(node, "lost").is_ok()).collect();
     assert_eq!(states.len(), 1, "carried out everywhere or nowhere");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_hangs_is_not_waited_for() {
+    let cluster = Cluster::start(3, quick).await;
+    let old = cluster.leader(&[1, 2, 3]).await;
+    let node = &cluster.nodes[&(1..=3).find(|id| *id != old).unwrap()];
+    cluster.mesh.hang(old);
+    let keyed = Command { key: Some(IdempotencyKey::of(&["k"])), ..create("keyed") };
+    let (done, unknown, there) =
+        tokio::join!(node.execute(keyed.clone()), node.execute(create("plain")), read(node, "keyed"),);
+    // Nobody knows whether the one that hangs has carried it out; what has a key can be asked for again.
+    let done = done.unwrap();
+    assert!(matches!(unknown, Err(Error::Unknown)), "{unknown:?}");
+    assert!(matches!(there, Ok(_) | Err(Error::Refused(_))), "{there:?}");
+    assert_eq!(node.execute(keyed).await.unwrap().reply, done.reply);
+    cluster.mesh.heal();
+    until(|| read_local(&cluster.nodes[&old], "keyed").ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_whose_answer_is_lost_is_asked_for_again_and_carried_out_once() {
+    let cluster = Cluster::start(3, quick).await;
+    let leader = cluster.leader(&[1, 2, 3]).await;
+    let follower = (1..=3).find(|id| *id != leader).unwrap();
+    cluster.mesh.cut_one_way(leader, follower);
+    let node = cluster.nodes[&follower].clone();
+    let keyed = Command { key: Some(IdempotencyKey::of(&["k"])), ..create("t") };
+    let asking = tokio::spawn(async move { node.execute(keyed).await });
+    let made = until(|| read_local(&cluster.nodes[&leader], "t").ok()).await;
+    cluster.mesh.heal();
+    let Reply::Thing(told) = asking.await.unwrap().unwrap().reply else { panic!("another reply") };
+    assert_eq!(told.thing_id, made.thing_id);
+    assert_eq!(read(&cluster.nodes[&leader], "t").await.unwrap().version, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

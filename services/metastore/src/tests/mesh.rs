@@ -23,6 +23,7 @@ use crate::{Config, Metastore, Start};
 pub(crate) struct Mesh {
     nodes: Mutex<BTreeMap<u64, Weak<Metastore>>>,
     cut: Mutex<BTreeSet<(u64, u64)>>,
+    hung: Mutex<BTreeSet<u64>>,
 }
 
 /// One direction of a link.
@@ -44,6 +45,9 @@ impl Peers for From {
 impl Link {
     /// The node at the other end, if what is sent arrives; answers come back the same way.
     async fn node(&self) -> Result<Arc<Metastore>, PeerError> {
+        if self.mesh.hung.lock().contains(&self.to) || self.mesh.hung.lock().contains(&self.from) {
+            return std::future::pending().await;
+        }
         if self.mesh.is_cut(self.from, self.to) {
             // What is sent into a cut is never answered; a caller of raft's gives up by itself.
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -128,8 +132,14 @@ impl Mesh {
         self.cut.lock().insert((from, to));
     }
 
+    /// Nothing that a node sends or is sent is ever answered: its connections stand, and nobody is at the other end.
+    pub(crate) fn hang(&self, node: u64) {
+        self.hung.lock().insert(node);
+    }
+
     pub(crate) fn heal(&self) {
         self.cut.lock().clear();
+        self.hung.lock().clear();
     }
 }
 
