@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from cluster import Metastores, Process, free_port
+from cluster import Metastores, Process, fleethaven, free_port
 from instance import START_SECONDS, binary, eventually
 
 
@@ -75,6 +75,8 @@ def test_a_node_is_added_takes_the_place_of_another_and_goes(cluster, operator):
 
 
 def test_a_backup_is_restored_into_a_new_store(cluster, operator, tmp_path):
+    certificates = ["--cluster-tls", cluster.issue("ops", "operator")]
+    account = fleethaven("account", "--metastore", ",".join(cluster.metastore_addresses), *certificates)
     file = tmp_path / "backup"
     (made,) = operator("backup", "--file", file)
     assert made["bytes"] == file.stat().st_size and made["revisions"][0] > 0
@@ -99,6 +101,7 @@ def test_a_backup_is_restored_into_a_new_store(cluster, operator, tmp_path):
     node = cluster.add("metastore-11", "metastore", arguments)
     eventually(node.is_ready, "the restored store serves", START_SECONDS)
     assert node.metric("fleethaven_metastore_applied_index") > made["revisions"][0]
+    assert fleethaven("account", "--metastore", address, *certificates) == account, "it was there already"
     node.kill()
 
 
