@@ -130,7 +130,7 @@ pub enum Refusal {
     Warming,
     /// A stamp is missing before this one.
     Gap,
-    /// It was taken, and the slot was lost before the answer left: whether it is durable is unknown.
+    /// It was taken, and the slot or the store was lost before the answer left: whether it is durable is unknown.
     Fenced,
 }
 

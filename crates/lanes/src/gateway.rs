@@ -433,7 +433,7 @@ impl Lanes {
             self.kept -= lane.taken(stamp.saturating_sub(1));
         }
         let mut dropped = Vec::new();
-        let retry_at = now + RETRY;
+        let retry_at = now + if unknown { SETTLE } else { RETRY };
         self.kept -= lane.refused(from, stamp, unknown, retry_at, &mut |item| dropped.push(item.ticket));
         self.drop_all(dropped);
         self.timers.insert((retry_at, slot));
@@ -681,11 +681,11 @@ impl Lanes {
             if part.is_empty() {
                 continue;
             }
+            // A router that will serve, and was not told while it loaded, would know nothing of what is promised now.
+            waits = true;
             if !link.open {
-                waits |= link.owns_any;
                 continue;
             }
-            waits = true;
             let stream = (*router, link.generation);
             if request.asked.contains(&stream) {
                 continue;
@@ -743,19 +743,17 @@ impl Lanes {
             self.closed(router, generation, now);
             self.links.remove(&router);
         }
-        let (mut holds, mut owners) = (BTreeMap::<Incarnation, SlotSet>::new(), BTreeSet::new());
+        let mut holds = BTreeMap::<Incarnation, SlotSet>::new();
         for slot in Slot::all() {
             let at = table.slot(slot);
             for router in [at.owner, at.next, at.standby].into_iter().flatten() {
                 holds.entry(router).or_default().insert(slot);
             }
-            owners.extend(at.owner);
         }
         let routers: Vec<_> = table.routers().map(|member| (member.incarnation, &member.address)).collect();
         for (router, address) in routers {
             let link = self.links.entry(router).or_default();
             link.address.clone_from(address);
-            link.owns_any = owners.contains(&router);
             let holds = holds.get(&router).copied().unwrap_or_default();
             let gained = holds.without(&link.holds);
             link.holds = holds;

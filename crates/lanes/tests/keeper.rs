@@ -107,6 +107,9 @@ fn a_new_router_offers_itself_when_it_has_loaded_what_it_stands_by_for() {
     bench.keeper.lane_level(lane(0, 1), bench.version);
     assert_eq!(bench.advance(), [], "the gateway's other core has not told yet");
     bench.keeper.lane_level(lane(1, 1), bench.version);
+    let load = Action::Load { slots: vec![bench.slot], spread: true };
+    assert_eq!(bench.advance(), [load], "what was promised before it was known to gateways");
+    bench.keeper.loaded(&[bench.slot], true);
     assert_eq!(bench.advance(), [Action::Serve]);
     assert_eq!(bench.advance(), []);
     assert_eq!(bench.serving(), (Serving::No, 5));
@@ -131,6 +134,13 @@ fn gateways_that_do_not_tell_are_waited_for_a_while_only() {
     assert_eq!(bench.serving(), (Serving::Warming, 5));
     assert_eq!(bench.keeper.next_timeout(), Some(bench.now + GATHER));
     bench.now += GATHER;
+    for what in ["once more, after the fence", "again, as that failed"] {
+        assert_eq!(bench.advance(), [Action::Load { slots: vec![bench.slot], spread: true }], "{what}");
+        bench.keeper.load_failed();
+    }
+    bench.advance();
+    assert_eq!(bench.serving(), (Serving::Warming, 5));
+    bench.keeper.loaded(&[bench.slot], true);
     bench.advance();
     assert_eq!(bench.serving(), (Serving::Yes, 5));
 }

@@ -23,8 +23,6 @@ pub(crate) struct Link {
     pub(crate) attached: FxHashMap<SessionId, u64>,
     /// Slots whose pinned filters the router must hold.
     pub(crate) holds: SlotSet,
-    /// It owns slots: whatever a client is promised, the router must know.
-    pub(crate) owns_any: bool,
     pub(crate) announcement: Option<Announcement>,
     /// What its next answers are about, by ticket.
     pub(crate) asked: FxHashMap<u64, Asked>,

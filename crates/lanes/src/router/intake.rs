@@ -123,8 +123,9 @@ impl Intake {
             self.pending.pop_front();
             self.first += 1;
         }
-        let fenced = matches!(result, Err(Error::Fenced));
-        let may = !fenced && (doubtful || self.slots.may_acknowledge(slot, epoch, now));
+        // Whatever came after it in its lane must not overtake it: the lane sends it all again, in order.
+        let unknown = matches!(result, Err(Error::Fenced | Error::Unavailable(_)));
+        let may = !unknown && (doubtful || self.slots.may_acknowledge(slot, epoch, now));
         self.slots.answered(slot);
         let known = self.runs.get_mut(&slot)?;
         if known.number == run && known.refused_from.is_some_and(|from| from <= stamp) {

@@ -2,8 +2,10 @@
 //!
 //! It holds the pinned filters of the slots that it owns, is to own next, or stands by for, and all spread ones. A slot that it
 //! owns is served once its filters are loaded from the session store, its fence is raised there, and the gateways have told
-//! of their live sessions; they are waited for a while only, as what persistent sessions must get is known without them. A
-//! slot that another is to own takes no more publishes, and is released when all that it had taken are answered.
+//! of their live sessions. What a gateway that does not know of this router yet promises to a persistent session is in the
+//! store only: a load counts when it began after all gateways had told. They are waited for a while only; then it is loaded once
+//! more after the fence, when nobody else can promise anything any more. A slot that another is to own takes no more publishes,
+//! and is released when all that it had taken are answered.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,8 +54,21 @@ struct Gateway {
 struct Held {
     /// Its filters are, or are being, held since this version of the table; 0: they are not.
     since: u64,
-    loaded: bool,
+    load: Loaded,
+    /// What a load that goes on will have loaded.
+    asked: Loaded,
     step: Step,
+}
+
+/// How much of what sessions are subscribed to is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+enum Loaded {
+    #[default]
+    No,
+    /// What had been promised by gateways that did not know of this router may be missing.
+    Early,
+    /// Everything.
+    Complete,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,6 +93,16 @@ enum Step {
         epoch: u64,
         until: Instant,
     },
+    /// It is to be loaded once more.
+    Incomplete {
+        epoch: u64,
+        until: Instant,
+    },
+    /// It is being loaded once more.
+    Completing {
+        epoch: u64,
+        until: Instant,
+    },
     Serving {
         epoch: u64,
     },
@@ -98,7 +123,10 @@ pub struct Keeper {
     held: Vec<Held>,
     lanes: BTreeMap<LaneId, Gateway>,
     loading: bool,
-    spread_loaded: bool,
+    spread: Loaded,
+    spread_asked: Loaded,
+    /// Of the table that told of this router first.
+    first_version: u64,
     /// It has been said that this router may own slots.
     offered: bool,
     /// All is loaded: gateways are waited for until then.
@@ -116,7 +144,9 @@ impl Keeper {
             held: Slot::all().map(|_| Held::default()).collect(),
             lanes: BTreeMap::new(),
             loading: false,
-            spread_loaded: false,
+            spread: Loaded::No,
+            spread_asked: Loaded::No,
+            first_version: 0,
             offered: false,
             ready_by: None,
             next_timeout: None,
@@ -136,7 +166,7 @@ impl Keeper {
                 true if held.since == 0 => held.since = table.version,
                 true => {}
                 // What is told to others is not heard here: what is held would be out of date when it is wanted again.
-                false => (held.since, held.loaded) = (0, false),
+                false => (held.since, held.load, held.asked) = (0, Loaded::No, Loaded::No),
             }
             let handed_over = at.next.is_some() && at.next != me;
             held.step = match held.step {
@@ -151,6 +181,9 @@ impl Keeper {
                 _ => Step::Loading { epoch: at.epoch },
             };
             self.slots.set(slot, held.step.serving(), at.epoch);
+        }
+        if self.first_version == 0 {
+            self.first_version = table.version;
         }
         self.table = Some(table);
     }
@@ -175,16 +208,49 @@ impl Keeper {
     /// What was asked for with [`Action::Load`] is there.
     pub fn loaded(&mut self, slots: &[Slot], spread: bool) {
         self.loading = false;
-        self.spread_loaded |= spread;
+        let asked = std::mem::take(&mut self.spread_asked);
+        if spread {
+            self.spread = self.spread.max(asked);
+        }
         for slot in slots {
             let held = held(&mut self.held, *slot);
-            held.loaded = held.since != 0;
+            held.load = held.load.max(std::mem::take(&mut held.asked));
+            if let Step::Completing { epoch, until } = held.step {
+                held.step = Step::Gathering { epoch, until };
+            }
         }
     }
 
     /// What was asked for with [`Action::Load`] could not be had.
     pub fn load_failed(&mut self) {
-        self.loading = false;
+        (self.loading, self.spread_asked) = (false, Loaded::No);
+        for held in &mut self.held {
+            held.asked = Loaded::No;
+            if let Step::Completing { epoch, until } = held.step {
+                held.step = Step::Incomplete { epoch, until };
+            }
+        }
+    }
+
+    /// Asks for what is to be loaded. Once its slot is fenced nobody else can promise anything; before that, all gateways must
+    /// have told.
+    fn load(&mut self, slots: Vec<Slot>, gathered: u64) -> Action {
+        self.loading = true;
+        let mut fenced = false;
+        for slot in &slots {
+            let held = held(&mut self.held, *slot);
+            held.asked = if gathered >= held.since { Loaded::Complete } else { Loaded::Early };
+            if let Step::Incomplete { epoch, until } = held.step {
+                (held.asked, fenced) = (Loaded::Complete, true);
+                held.step = Step::Completing { epoch, until };
+            }
+        }
+        let told = gathered >= self.first_version;
+        let spread = fenced || self.spread == Loaded::No || (told && self.spread != Loaded::Complete);
+        if spread {
+            self.spread_asked = if told || fenced { Loaded::Complete } else { Loaded::Early };
+        }
+        Action::Load { slots, spread }
     }
 
     /// Fences were raised; with `false` they were not, and this is to be tried again unless the table says otherwise by then.
@@ -210,12 +276,14 @@ impl Keeper {
         let mut wake_at = |at: Instant| timeout = Some(timeout.map_or(at, |known| known.min(at)));
         for slot in Slot::all() {
             let held = held(&mut self.held, slot);
-            if held.since != 0 && !held.loaded {
+            let told = gathered >= held.since && held.load != Loaded::Complete;
+            let incomplete = matches!(held.step, Step::Incomplete { .. });
+            if held.since != 0 && (held.load == Loaded::No || told || incomplete) {
                 load.push(slot);
             }
             if let Step::Loading { epoch } = held.step
-                && held.loaded
-                && self.spread_loaded
+                && held.load != Loaded::No
+                && self.spread != Loaded::No
             {
                 held.step = Step::Unfenced { epoch };
             }
@@ -228,9 +296,12 @@ impl Keeper {
                     let handed_over = table.slot(slot).next.is_some_and(|next| next != self.me);
                     if handed_over {
                         held.step = Step::Draining { epoch };
-                    } else if gathered >= held.since || now >= until {
+                    } else if held.load == Loaded::Complete && self.spread == Loaded::Complete {
                         held.step = Step::Serving { epoch };
                         self.slots.set(slot, Serving::Yes, epoch);
+                    } else if now >= until {
+                        held.step = Step::Incomplete { epoch, until };
+                        load.push(slot);
                     } else {
                         wake_at(until);
                     }
@@ -247,12 +318,14 @@ impl Keeper {
                 }
             }
         }
-        if !self.loading && (!load.is_empty() || !self.spread_loaded) {
-            self.loading = true;
-            actions.push(Action::Load { slots: load, spread: !self.spread_loaded });
+        load.dedup();
+        let told = gathered >= self.first_version && self.spread != Loaded::Complete;
+        if !self.loading && (!load.is_empty() || self.spread == Loaded::No || told) {
+            actions.push(self.load(load, gathered));
         } else if !self.loading && !self.offered && self.is_loading(&table) {
             let by = *self.ready_by.get_or_insert(now + GATHER);
-            if now >= by || self.held.iter().all(|held| gathered >= held.since) {
+            let complete = |held: &Held| held.since == 0 || held.load == Loaded::Complete;
+            if now >= by || self.held.iter().all(complete) {
                 self.offered = true;
                 actions.push(Action::Serve);
             } else {
@@ -317,6 +390,8 @@ impl Step {
             | Self::Unfenced { epoch }
             | Self::Fencing { epoch }
             | Self::Gathering { epoch, .. }
+            | Self::Incomplete { epoch, .. }
+            | Self::Completing { epoch, .. }
             | Self::Serving { epoch }
             | Self::Draining { epoch }
             | Self::Released { epoch } => Some(epoch),
@@ -326,9 +401,12 @@ impl Step {
     fn serving(self) -> Serving {
         match self {
             Self::Other => Serving::No,
-            Self::Loading { .. } | Self::Unfenced { .. } | Self::Fencing { .. } | Self::Gathering { .. } => {
-                Serving::Warming
-            }
+            Self::Loading { .. }
+            | Self::Unfenced { .. }
+            | Self::Fencing { .. }
+            | Self::Gathering { .. }
+            | Self::Incomplete { .. }
+            | Self::Completing { .. } => Serving::Warming,
             Self::Serving { .. } => Serving::Yes,
             Self::Draining { .. } | Self::Released { .. } => Serving::Draining,
         }
