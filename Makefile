@@ -3,6 +3,7 @@
 # Settings, as in `make run HTTPS=0.0.0.0:443`:
 #   DATA_DIR, MQTT_TLS, HTTPS, ADMIN, DEV   for run (DEV: any further options of `fleethaven dev`)
 #   TESTS                                   for e2e: pytest's own arguments, such as TESTS="test_lab.py -k rule"
+#   SEEDS, SEED                             for sim: how many clusters, or the one to be replayed
 #   FUZZ_SECONDS, FUZZ                      for fuzz: seconds for each target; names of targets (default: all)
 #   LOAD                                    for load: arguments of loadtest/compare.py; for profile: a scenario
 #   VENV                                    where the Python environment is; CARGO_TARGET_DIR: where cargo builds
@@ -20,6 +21,8 @@ ADMIN ?= 127.0.0.1:9090
 DEV ?=
 TESTS ?= -n 3
 FUZZ_SECONDS ?= 5
+SEEDS ?= 1000
+SEED ?=
 FUZZ ?=
 LOAD ?=
 VENV ?= .venv
@@ -96,6 +99,11 @@ e2e-built: tools
 .PHONY: fuzz
 fuzz: ## libFuzzer on every target for FUZZ_SECONDS each; stable Rust, needs a C++ compiler
 	@CARGO_TARGET_DIR='$(TARGET)' crates/fuzz/run $(FUZZ_SECONDS) $(FUZZ)
+
+.PHONY: sim
+sim: ## SEEDS simulated clusters under random faults, or the one of SEED
+	@SIM_SEEDS='$(SEEDS)' SIM_SEED='$(SEED)' cargo test $(LOCKED) --release -p fleethaven-sim --test simulation -- \
+	  --nocapture clusters_keep_their_promises
 
 .PHONY: lint
 lint: ## formatting, clippy, licences

@@ -25,7 +25,7 @@ enum Layer {
 }
 
 /// Every package of `crates/` and its layer. A new crate is entered here, and so its place is decided.
-const LIBRARIES: [(&str, Layer); 25] = [
+const LIBRARIES: [(&str, Layer); 26] = [
     ("types", Layer::Types),
     ("jobs", Layer::Pure),
     ("membership", Layer::Pure),
@@ -50,10 +50,11 @@ const LIBRARIES: [(&str, Layer); 25] = [
     ("storage-redis", Layer::Adapter),
     ("telemetry", Layer::Adapter),
     // Tools beside the layers: test support above the adapters, fuzz targets above what they read with,
-    // the load test above the pure crates.
+    // the load test above the pure crates, the simulation above the services that it runs.
     ("testkit", Layer::Adapter),
     ("fuzz", Layer::Binary),
     ("loadtest", Layer::Service),
+    ("sim", Layer::Binary),
 ];
 
 /// What no crate below the adapters may bring in, however indirectly: runtimes, transports, stores.
@@ -274,7 +275,9 @@ fn folders_tell_libraries_from_what_is_deployed() {
     for package in workspace().packages {
         let expected = match package.layer {
             _ if package.name == "loadtest" => "loadtest".to_owned(),
-            Layer::Service | Layer::Binary if package.name != "fuzz" => format!("services/{}", package.name),
+            Layer::Service | Layer::Binary if !["fuzz", "sim"].contains(&&*package.name) => {
+                format!("services/{}", package.name)
+            }
             _ => format!("crates/{}", package.name),
         };
         assert_eq!(package.folder, expected);

@@ -189,8 +189,7 @@ async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &Serv
         count("no_certificate");
         return;
     };
-    let named = connection.server_name().is_some();
-    match core.shared.identity.certificate(certificate, named, now).await {
+    match core.shared.identity.certificate(certificate, now).await {
         Ok(principal) => {
             count("success");
             let arrival = Arrival { peer, local: None, principal, websocket: false };

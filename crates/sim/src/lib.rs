@@ -1,0 +1,69 @@
+//! The routing plane of a cluster, simulated: gateways, routers, the control group's logic and a session store in one thread,
+//! on a virtual clock, with all that is random drawn from one seed. What decides in production decides here, too: the lanes of
+//! both sides, the keeper of a router's slots, the router with its tables, members, slots and leases. Simulated are what they
+//! stand on: network, store, clients, and the tasks that drive them.
+//!
+//! - [`run`]: one run under random faults; then all is mended, and what must hold is checked
+//! - [`Bug`]: mistakes that can be made on purpose, to show that the checks find them
+//! - `world`: clock, events, network, faults; `metastore`, `store`, `router`, `gateway`, `clients`: who lives in it
+//! - `history`: what clients saw, and what must have come of it
+#![warn(missing_docs)]
+#![expect(clippy::panic, reason = "a test bench: what goes wrong in it ends the run")]
+
+mod clients;
+mod faults;
+mod gateway;
+mod history;
+mod metastore;
+mod random;
+mod router;
+mod store;
+mod world;
+
+/// A mistake made on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// The session store takes publishes of epochs that are over.
+    FencesIgnored,
+    /// A router acknowledges before the store has answered.
+    EarlyAcknowledgement,
+    /// A router acts as if its lease never ended.
+    EndlessLease,
+    /// A gateway's lane sends the first two messages of a replay in the wrong order.
+    ReplayOutOfOrder,
+    /// A gateway's lane takes for done what was sent on a stream that broke.
+    ReplayForgotten,
+    /// A router serves slots without having loaded their subscriptions.
+    NothingLoaded,
+    /// A gateway tells its client that it is subscribed before the routers have said so.
+    EarlySuback,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// Messages that clients published.
+    pub published: usize,
+    /// Those at QoS 1 and 2 that were acknowledged.
+    pub acknowledged: usize,
+    /// Faults that happened.
+    pub faults: usize,
+    /// Versions of the routing table.
+    pub tables: u64,
+    /// Events that were carried out.
+    pub events: u64,
+    /// Of all that happened, in order: equal for equal runs.
+    pub digest: u64,
+}
+
+/// What must not have happened, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation(pub String);
+
+/// Lets the cluster that `seed` describes live through the faults that `seed` draws.
+///
+/// # Errors
+/// The first [`Violation`] that was seen.
+pub fn run(seed: u64, bug: Option<Bug>) -> Result<Summary, Violation> {
+    world::World::new(seed, bug).run()
+}
