@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 use crate::connection::{Failure, accepted};
 use crate::depth::Depth;
+use crate::errands::Errands;
+use crate::kept::Kept;
 use crate::keys::Keys;
 use crate::links::Links;
 use crate::options::{Durability, Options};
@@ -37,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) keys: Keys,
     pub(crate) stats: Arc<Stats>,
     pub(crate) depth: Depth,
+    pub(crate) kept: Kept,
+    pub(crate) errands: Errands,
     /// Unique for ever, so that no partition takes this store's batches for another's.
     pub(crate) instance: String,
     producers: AtomicU64,
@@ -57,6 +61,8 @@ impl Shared {
     pub(crate) fn new(options: Options) -> Self {
         Self {
             depth: Depth::new(usize::from(options.partitions), options.rule_entries),
+            kept: Kept::default(),
+            errands: Errands::default(),
             keys: Keys::new(&options.prefix, options.partitions),
             options,
             stats: Arc::default(),

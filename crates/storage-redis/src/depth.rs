@@ -10,6 +10,8 @@ use crate::door::Port;
 /// Depths of the partitions, and the lanes that are told when there is room again.
 pub(crate) struct Depth {
     partitions: Vec<AtomicU64>,
+    /// How often each partition's depth was noted by somebody who changed it.
+    changes: Vec<AtomicU64>,
     full_at: u64,
     full: AtomicBool,
     ports: Mutex<Vec<Weak<Port>>>,
@@ -17,8 +19,14 @@ pub(crate) struct Depth {
 
 impl Depth {
     pub(crate) fn new(partitions: usize, full_at: u64) -> Self {
-        let partitions = std::iter::repeat_with(AtomicU64::default).take(partitions).collect();
-        Self { partitions, full_at, full: AtomicBool::new(false), ports: Mutex::default() }
+        let zeros = || std::iter::repeat_with(AtomicU64::default).take(partitions).collect();
+        Self {
+            partitions: zeros(),
+            changes: zeros(),
+            full_at,
+            full: AtomicBool::new(false),
+            ports: Mutex::default(),
+        }
     }
 
     /// Entries in all partitions.
@@ -30,8 +38,30 @@ impl Depth {
         self.full.load(Ordering::Relaxed)
     }
 
-    /// Notes a partition's depth; when the queue is no longer full, every lane is woken.
+    /// How often each partition's depth was noted by those who changed it.
+    pub(crate) fn changes(&self) -> Vec<u64> {
+        self.changes.iter().map(|changes| changes.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Notes what somebody saw who asked when `before` was counted: older than what has been noted since.
+    pub(crate) fn note_unless_changed(&self, partition: u8, depth: u64, before: &[u64]) {
+        let at = usize::from(partition);
+        let changes = self.changes.get(at).map(|changes| changes.load(Ordering::Relaxed));
+        if changes.as_ref() == before.get(at) {
+            self.set(partition, depth);
+        }
+    }
+
+    /// Notes the depth that a change left.
     pub(crate) fn note(&self, partition: u8, depth: u64) {
+        if let Some(changes) = self.changes.get(usize::from(partition)) {
+            changes.fetch_add(1, Ordering::Relaxed);
+        }
+        self.set(partition, depth);
+    }
+
+    /// When the queue is no longer full, every lane is woken.
+    fn set(&self, partition: u8, depth: u64) {
         if let Some(known) = self.partitions.get(usize::from(partition)) {
             known.store(depth, Ordering::Relaxed);
         }

@@ -18,6 +18,7 @@
 //! - `outbox`: shares on their way from one partition to another
 //! - `sessions`, `groups`, `retained`, `merge`: what is asked beside the lanes
 //! - `rules`, `dead_letters`, `depth`: the rules queue
+//! - `errands`, `kept`: what is done for callers that do not wait
 //! - `reply`: reading answers
 //!
 //! Not here: matching, timers, and the decision when to publish a will; the store only keeps what it is given.
@@ -34,7 +35,9 @@ mod delivery;
 mod depth;
 mod door;
 mod durability;
+mod errands;
 mod groups;
+mod kept;
 mod keys;
 mod lane;
 mod links;

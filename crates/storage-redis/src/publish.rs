@@ -347,6 +347,9 @@ impl Publishing {
                 self.appended(answers, round)?;
                 if let Some(place) = retained {
                     done(&answers.take(place)?)?;
+                    let holds = self.retained == RetainedChange::Set;
+                    let scope = self.message.publisher.scope;
+                    answers.shared.kept.note(scope, &self.message.topic, holds);
                 }
                 if let Some((partition, place)) = rule {
                     let depth = reply::signed(&answers.take(place)?)?;

@@ -15,7 +15,9 @@ use rustc_hash::FxHashSet;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::client::{Batch, Client, Pool, Shared};
+use crate::client::{Batch, Client, Shared};
+use crate::errands::Settled;
+use crate::round::{Answers, Round};
 use crate::script::{Call, Op};
 use crate::{Stats, keys, outbox, reply};
 
@@ -83,55 +85,66 @@ impl Rules {
         receiver.await.map_err(|_| self.shared.unavailable())
     }
 
-    /// Forgets claimed entries.
-    pub(crate) fn acknowledge(&self, pool: &Pool, entries: &[RuleEntryId]) -> Result<(), Error> {
-        let mut by_partition: Vec<(u8, Vec<String>)> = Vec::new();
-        for id in entries.iter().filter(|id| self.release(**id)) {
-            let (partition, entry) = keys::rule_entry(*id);
-            match by_partition.iter_mut().find(|(known, _)| *known == partition) {
-                Some((_, known)) => known.push(entry),
-                None => by_partition.push((partition, vec![entry])),
-            }
-        }
-        if by_partition.is_empty() {
-            return Ok(());
-        }
-        let call = |(partition, entries): &(u8, Vec<String>)| {
-            let entries: Vec<&[u8]> = entries.iter().map(String::as_bytes).collect();
-            Call::of(*partition, Op::Acknowledge, &entries)
-        };
-        let batch = Batch { calls: by_partition.iter().map(call).collect(), durable: false };
-        let replies = pool.with(|client| client.run(&batch))?;
-        for (call, replies) in batch.calls.iter().zip(replies) {
-            self.shared.depth.note(call.partition, reply::number(replies?.pop().unwrap_or_default())?);
-        }
-        Ok(())
+    /// Claimed entries are done with; what is not claimed is passed over. They are settled behind the caller's back.
+    pub(crate) fn finish(&self, entries: impl Iterator<Item = Settled>) {
+        let state = self.state.lock();
+        let held = entries.filter(|entry| state.held.contains(&entry.id.0));
+        self.shared.errands.settle(held);
     }
 
-    /// Moves a claimed entry to the dead letters; one that is not claimed is passed over.
-    pub(crate) fn dead_letter(&self, pool: &Pool, id: RuleEntryId, reason: &str) -> Result<(), Error> {
-        if !self.release(id) {
+    /// Acknowledges entries, and moves those with a reason to the dead letters.
+    pub(crate) fn settle(&self, client: &mut Client, entries: &[Settled]) -> Result<(), Error> {
+        if entries.is_empty() {
             return Ok(());
         }
         let options = &self.shared.options;
-        let (partition, entry) = keys::rule_entry(id);
         let (now, most) = ((options.clock)().as_millis().to_string(), options.dead_letters.to_string());
-        let call = Call::of(partition, Op::Bury, &[&entry, reason, &now, &most].map(str::as_bytes));
-        let mut replies = pool.with(|client| client.call(&Batch::of(call).durable()))?;
-        let dropped = reply::number(reply::next(&mut replies)?)?;
-        Stats::add(&self.shared.stats.dead_letters_dropped, dropped);
+        let mut round = Round::new(&self.shared);
+        let mut buried = Vec::new();
+        let mut acknowledged: Vec<(u8, Vec<String>)> = Vec::new();
+        for settled in entries {
+            let (partition, entry) = keys::rule_entry(settled.id);
+            let at = acknowledged.iter().position(|(known, _)| *known == partition).unwrap_or_else(|| {
+                acknowledged.push((partition, Vec::new()));
+                acknowledged.len() - 1
+            });
+            match (&settled.buried, acknowledged.get_mut(at)) {
+                (Some(reason), _) => {
+                    buried.push(round.words(partition, Op::Bury, &[&entry, reason, &now, &most]));
+                    round.must_last();
+                }
+                (None, Some((_, known))) => known.push(entry),
+                (None, None) => {}
+            }
+        }
+        // Of each partition the depth, also of one where nothing but a burial took place.
+        let depth = |(partition, entries): (u8, Vec<String>)| {
+            let entries: Vec<&str> = entries.iter().map(String::as_str).collect();
+            (partition, round.words(partition, Op::Acknowledge, &entries))
+        };
+        let depths: Vec<_> = acknowledged.into_iter().map(depth).collect();
+        let mut answers = Answers { replies: client.run(&round.finish()), shared: &self.shared };
+        for place in buried {
+            Stats::add(&self.shared.stats.dead_letters_dropped, reply::number(answers.take(place)?)?);
+        }
+        for (partition, place) in depths {
+            self.shared.depth.note(partition, reply::number(answers.take(place)?)?);
+        }
+        let mut state = self.state.lock();
+        for settled in entries {
+            state.held.remove(&settled.id.0);
+        }
         Ok(())
     }
 
-    /// Entries that wait or are claimed, as Redis has them; while it is away, as last heard.
-    pub(crate) fn depth(&self, pool: &Pool) -> u64 {
-        if !self.shared.is_away() {
-            let asked = pool.with(|client| self.survey(client, ""));
-            if let Err(error) = asked {
-                tracing::warn!(%error, "the depth of the rules queue is not known");
-            }
-        }
-        self.shared.depth.total()
+    /// Entries that wait or are claimed, as last heard.
+    pub(crate) fn depth(&self) -> u64 {
+        self.shared.depth.total().saturating_sub(self.shared.errands.unsettled())
+    }
+
+    /// Hears of the depth before anybody asks.
+    pub(crate) fn open(&self, client: &mut Client) -> Result<(), Error> {
+        self.survey(client, "").map(drop)
     }
 
     /// Ends the thread once it has seen this; waiting claims fail.
@@ -140,21 +153,18 @@ impl Rules {
         self.bell.notify_one();
     }
 
-    fn release(&self, id: RuleEntryId) -> bool {
-        self.state.lock().held.remove(&id.0)
-    }
-
     /// Renews the lease of `worker` (empty for none) and notes every partition's depth; what the partitions last
     /// held.
     fn survey(&self, client: &mut Client, worker: &str) -> Result<Vec<Seen>, Error> {
         let lease = self.shared.lease();
         let call = |partition| Call::of(partition, Op::Lease, &[worker.as_bytes(), lease.as_bytes()]);
         let batch = Batch { calls: self.shared.keys.partitions().map(call).collect(), durable: false };
+        let before = self.shared.depth.changes();
         let mut seen = Vec::with_capacity(batch.calls.len());
         for (call, replies) in batch.calls.iter().zip(client.run(&batch)?) {
             let mut answer = reply::array(replies?.pop().unwrap_or_default())?;
             let depth = reply::number(reply::next(&mut answer)?)?;
-            self.shared.depth.note(call.partition, depth);
+            self.shared.depth.note_unless_changed(call.partition, depth, &before);
             let last = reply::text(reply::next(&mut answer)?)?;
             seen.push(Seen { depth, last, sent: reply::text(reply::next(&mut answer)?)? });
         }
@@ -385,6 +395,8 @@ impl Claimer {
         if how == Stop::Abrupt || !self.works() {
             return;
         }
+        // What is done with is not to be given to others.
+        self.rules.shared.errands.wait(self.rules.shared.options.patience);
         let call = |stream: &Stream| Call::of(stream.partition, Op::EndLease, &[self.name.as_bytes()]);
         let batch = Batch { calls: self.streams.iter().map(call).collect(), durable: false };
         if let Err(error) = self.client.run(&batch) {

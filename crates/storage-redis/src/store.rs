@@ -17,17 +17,18 @@ use crate::client::{Client, Pool, Shared};
 use crate::connection::Failure;
 use crate::dead_letters::{self, DeadLetter};
 use crate::door::{Port, RedisLane};
+use crate::errands::Settled;
 use crate::lane::Worker;
 use crate::rules::{Claimer, Rules, Stop};
-use crate::{Options, Stats, groups, reply, retained, sessions};
+use crate::{Options, Stats, errands, groups, reply, retained, sessions};
 
 /// Version of the layout of keys and values: another one is refused.
 const LAYOUT: &str = "2";
 
 /// Sessions, queues, retained messages and the rules queue in one Redis.
 ///
-/// Everything but the lanes and `claim` waits for Redis, for as long as the patience of its [`Options`]: do not call
-/// it on an event loop.
+/// Everything but the lanes, the traits' methods of the rules queue, `count` and `holds` waits for Redis, for as long as the
+/// patience of its [`Options`]: do not call it on an event loop.
 pub struct RedisStore {
     shared: Arc<Shared>,
     pool: Pool,
@@ -47,10 +48,15 @@ impl RedisStore {
         })?;
         check_layout(&mut client, &shared)?;
         let rules = Arc::new(Rules::new(shared.clone()));
+        rules.open(&mut client).map_err(|error| crate::Error::Unreachable(error.to_string()))?;
         let claimer = Claimer::new(rules.clone());
         let thread = std::thread::Builder::new().name("store-rules".to_owned());
-        let thread = thread.spawn(move || claimer.run()).map_err(crate::Error::Thread)?;
-        let (pool, threads) = (Pool::new(shared.clone()), Mutex::new(vec![thread]));
+        let claiming = thread.spawn(move || claimer.run()).map_err(crate::Error::Thread)?;
+        let (sharing, settling) = (shared.clone(), rules.clone());
+        let thread = std::thread::Builder::new().name("store-errands".to_owned());
+        let running =
+            thread.spawn(move || errands::run(&sharing, &settling)).map_err(crate::Error::Thread)?;
+        let (pool, threads) = (Pool::new(shared.clone()), Mutex::new(vec![claiming, running]));
         Ok(Arc::new(Self { shared, pool, rules, threads }))
     }
 
@@ -62,6 +68,7 @@ impl RedisStore {
 
     fn stop(&self, how: Stop) {
         self.rules.stop(how);
+        self.shared.errands.stop();
         self.shared.depth.ports().iter().for_each(|port| port.close());
         let threads = std::mem::take(&mut *self.threads.lock());
         // From here on no thread tries again what Redis does not answer.
@@ -85,6 +92,7 @@ impl RedisStore {
 
     /// At most `limit` dead letters, oldest first.
     pub fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        self.shared.errands.wait(self.shared.options.patience);
         self.pool.with(|client| dead_letters::list(client, &self.shared.keys, limit))
     }
 
@@ -209,19 +217,11 @@ impl RetainedStore for RedisStore {
     }
 
     fn count(&self, scope: Scope) -> u64 {
-        let counted = self.pool.with(|client| retained::count(client, &self.shared.keys, scope));
-        counted.unwrap_or_else(|error| {
-            tracing::warn!(%error, "retained messages cannot be counted");
-            0
-        })
+        self.shared.kept.count(scope, &self.shared.errands)
     }
 
     fn holds(&self, scope: Scope, topic: &str) -> bool {
-        let held = self.pool.with(|client| retained::holds(client, &self.shared.keys, scope, topic));
-        held.unwrap_or_else(|error| {
-            tracing::warn!(%error, "a retained message cannot be looked up");
-            false
-        })
+        self.shared.kept.holds(scope, topic, &self.shared.errands)
     }
 }
 
@@ -231,14 +231,17 @@ impl RuleQueue for RedisStore {
     }
 
     fn acknowledge(&self, entries: Vec<RuleEntryId>) -> Result<(), Error> {
-        self.rules.acknowledge(&self.pool, &entries)
+        self.rules.finish(entries.into_iter().map(|id| Settled { id, buried: None }));
+        Ok(())
     }
 
     fn dead_letter(&self, entry: RuleEntryId, reason: &str) -> Result<(), Error> {
-        self.rules.dead_letter(&self.pool, entry, reason)
+        let buried = Some(reason.to_owned());
+        self.rules.finish(std::iter::once(Settled { id: entry, buried }));
+        Ok(())
     }
 
     fn depth(&self) -> u64 {
-        self.rules.depth(&self.pool)
+        self.rules.depth()
     }
 }

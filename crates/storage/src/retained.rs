@@ -15,10 +15,11 @@ pub trait RetainedStore: Send + Sync + 'static {
     /// means that was all.
     fn list(&self, scope: Scope, after: Option<&str>, limit: usize) -> Result<Vec<RetainedTopic>, Error>;
 
-    /// Retained messages of the account and region, those that have expired and are not deleted yet included.
+    /// Retained messages of the account and region, those that have expired and are not deleted yet included. Returns at once:
+    /// a store that has to ask others says what it last heard, 0 before it has heard anything.
     fn count(&self, scope: Scope) -> u64;
 
-    /// Whether there is a retained message of exactly this topic, expired or not.
+    /// Whether there is a retained message of exactly this topic, expired or not; likewise.
     fn holds(&self, scope: Scope, topic: &str) -> bool;
 }
 

@@ -62,6 +62,8 @@ pub struct Behaviour {
     pub report_no_matching_subscribers: bool,
     /// UNSUBACK 0x11 when no subscription existed.
     pub report_no_subscription_existed: bool,
+    /// A client whose certificate is in SNI_ONLY mode (registered without a CA) must ask for a server name; AWS: yes.
+    pub sni_only_needs_name: bool,
     /// A WebSocket Close frame counts as DISCONNECT (no will).
     pub ws_close_is_disconnect: bool,
     /// What the Response Information of an MQTT 5 client that asks for it begins with; its client id and a slash follow.
@@ -225,6 +227,7 @@ impl Behaviour {
             share_drain_rate: aws.then_some(20),
             report_no_matching_subscribers: !aws,
             report_no_subscription_existed: !aws,
+            sni_only_needs_name: aws,
             ws_close_is_disconnect: aws,
             response_information_prefix: if aws { String::new() } else { "response/".to_owned() },
             drain_server_reference: String::new(),

@@ -173,7 +173,8 @@ impl Https {
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let certificate = certificate.ok_or_else(|| io::Error::other("no client certificate"))?;
         let devices = self.devices.as_ref().ok_or_else(|| io::Error::other("devices connect elsewhere"))?;
-        let found = devices.identity.certificate(certificate, clock::now().as_secs()).await;
+        let named = stream.get_ref().1.server_name().is_some();
+        let found = devices.identity.certificate(certificate, named, clock::now().as_secs()).await;
         found.map_err(|error| {
             let certificate_id = fleethaven_pki::CertificateId::of_der(certificate);
             tracing::warn!(

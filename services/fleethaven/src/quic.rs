@@ -26,6 +26,10 @@ pub(crate) async fn serve(
             Some(Ok(incoming)) => {
                 tokio::spawn(admit(incoming, local, identity.clone(), gateway.clone()));
             }
+            // The gate has logged it, with the certificate.
+            Some(Err(error)) if error.is_refusal() => {
+                tracing::debug!(reason = %error, "QUIC handshake refused");
+            }
             Some(Err(error)) => {
                 tracing::info!(event = "Connection.AuthNError", reason = %error, "QUIC handshake failed");
             }
@@ -45,7 +49,8 @@ async fn admit(
     let Some(certificate) = incoming.client_certificate else {
         return tracing::warn!(source_ip = %incoming.peer.ip(), event = "Connection.AuthNError", "no client certificate");
     };
-    match identity.certificate(&certificate, clock::now().as_secs()).await {
+    let named = incoming.server_name.is_some();
+    match identity.certificate(&certificate, named, clock::now().as_secs()).await {
         Ok(principal) => {
             let arrival = Arrival { peer: incoming.peer, local, principal, websocket: false };
             gateway.adopt_stream(Box::pin(incoming.stream), arrival);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use fleethaven_fabric::Membership;
-use fleethaven_fabric::membership::{Phase, Role};
+use fleethaven_fabric::membership::{Incarnation, Phase, Role, TableStream};
 use fleethaven_fabric_grpc::routing::{Deliveries, RoutingServer};
 use fleethaven_fabric_grpc::{Routes, tls};
 use fleethaven_gateway::IdentityCache;
@@ -14,6 +14,7 @@ use fleethaven_lanes::router::Slots;
 use fleethaven_pki::ServiceRole;
 use fleethaven_router::Lane;
 use fleethaven_router::slots::{SlotKeeper, gatherer};
+use futures_util::StreamExt;
 use serde::Serialize;
 
 use crate::cli::RouterArgs;
@@ -32,6 +33,16 @@ struct Ready {
     role: &'static str,
     listen: String,
     admin: String,
+}
+
+/// Returns when no other router is in service.
+async fn alone(mut tables: TableStream, me: Incarnation) {
+    while let Some(table) = tables.next().await {
+        let mut others = table.routers().filter(|router| router.incarnation != me);
+        if !others.any(|router| router.phase == Phase::Serving) {
+            return;
+        }
+    }
 }
 
 /// Runs until it is told to stop, or the others go on without it.
@@ -101,9 +112,10 @@ pub(crate) async fn run(arguments: RouterArgs, settings: config::Settings) -> Re
             tracing::warn!(%error, "the others are not told that this router is leaving");
         }
         let grace = Duration::from_secs(u64::from(arguments.process.grace_period));
-        let released = standing.wait_for(|standing| standing.owns_nothing || standing.out);
-        if tokio::time::timeout(grace, released).await.is_err() {
-            tracing::warn!("slots were still owned at the end of the grace period");
+        tokio::select! {
+            _ = standing.wait_for(|standing| standing.owns_nothing || standing.out) => {}
+            () = alone(cluster.tables.stream(), incarnation) => tracing::info!("no other router takes the slots"),
+            () = tokio::time::sleep(grace) => tracing::warn!("slots were still owned at the end of the grace period"),
         }
         if let Err(error) = cluster.membership.leave(incarnation).await {
             tracing::warn!(%error, "the others find out that this router is gone when its lease has run out");

@@ -149,7 +149,8 @@ impl Clients {
     ) -> Result<Self> {
         let metrics = fleethaven_gateway::metrics::Metrics::new(&shared.registry)?;
         let mailboxes = Arc::new(Mailboxes::new(cores, metrics.clone()));
-        let identity = IdentityCache::new(metadata.clone(), shared.scope);
+        let identity = IdentityCache::new(metadata.clone(), shared.scope)
+            .with_names_required(shared.settings.behaviour.sni_only_needs_name);
         let identity = Arc::new(match max_staleness {
             Some(max) => identity.with_max_staleness(max),
             None => identity,

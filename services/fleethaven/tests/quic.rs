@@ -167,7 +167,7 @@ fn connect() -> Packet {
 #[tokio::test]
 async fn a_device_publishes_and_receives_over_quic() {
     let dir = TempDir::new().unwrap();
-    let broker = Broker::start_with(&dir, "quic = \"127.0.0.1:0\"");
+    let mut broker = Broker::start_with(&dir, "quic = \"127.0.0.1:0\"");
     let device = device(&broker);
     let mut client = QuicClient::open(&broker, &device).await.unwrap();
     client.send(&connect()).await;
@@ -218,6 +218,12 @@ async fn a_device_publishes_and_receives_over_quic() {
         let _ = refused.send.write_all(&bytes).await;
         assert!(refused.next().await.is_none(), "an inactive certificate gets no answer");
     }
+    broker.terminate();
+    assert!(broker.wait().success());
+    let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+    let refusals: Vec<_> = log.lines().filter(|line| line.contains("Connection.AuthNError")).collect();
+    assert_eq!(refusals.len(), 1, "one line for one refusal: {refusals:?}");
+    assert!(refusals.iter().all(|line| line.contains(&device.id)), "{refusals:?}");
 }
 
 #[tokio::test]

@@ -189,7 +189,8 @@ async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &Serv
         count("no_certificate");
         return;
     };
-    match core.shared.identity.certificate(certificate, now).await {
+    let named = connection.server_name().is_some();
+    match core.shared.identity.certificate(certificate, named, now).await {
         Ok(principal) => {
             count("success");
             let arrival = Arrival { peer, local: None, principal, websocket: false };

@@ -15,7 +15,7 @@ use fleethaven_pki::{Certificate, CertificateId};
 use fleethaven_policy::{
     CertificateAttributes, Policy, PolicyDocument, PolicySet, Settings as PolicySettings,
 };
-use fleethaven_registry::shapes::{AttachedThing, CertificateStatus, PrincipalView};
+use fleethaven_registry::shapes::{AttachedThing, CertificateMode, CertificateStatus, PrincipalView};
 use fleethaven_registry::{Query, QueryKind, QueryReply};
 use fleethaven_types::{Scope, Timestamp, Utf8Bytes};
 use parking_lot::Mutex;
@@ -51,6 +51,9 @@ pub enum Error {
     /// Its validity period has not begun.
     #[error("DEVICE_CERTIFICATE_NOT_YET_VALID")]
     NotYetValid,
+    /// In SNI_ONLY mode, and the client asked for no server name.
+    #[error("SNI_MISUSED: a certificate in SNI_ONLY mode needs a server name")]
+    NoServerName,
     /// Not a certificate that can be read.
     #[error("DEVICE_CERTIFICATE_MALFORMED: {0}")]
     Malformed(String),
@@ -120,6 +123,8 @@ pub(crate) struct Snapshot {
     more_things: Option<Arc<dyn Metadata>>,
     validity: Option<(u64, u64)>,
     policy_names: FxHashSet<String>,
+    /// The account is found by the server name: registered without a CA, or with one in this mode.
+    sni_only: bool,
 }
 
 impl Entry {
@@ -155,6 +160,7 @@ pub struct IdentityCache {
     live: Mutex<Live>,
     anonymous: Arc<Entry>,
     max_staleness: Option<Duration>,
+    names_required: bool,
 }
 
 /// Entries that anyone holds, and what each depends on.
@@ -183,7 +189,13 @@ impl IdentityCache {
             live: Mutex::new(Live { sweep_at: 1024, ..Live::default() }),
             anonymous: Arc::new(anonymous()),
             max_staleness: None,
+            names_required: false,
         }
+    }
+
+    /// The same cache, for which certificates in SNI_ONLY mode count only with a server name, as at AWS.
+    pub fn with_names_required(self, names_required: bool) -> Self {
+        Self { names_required, ..self }
     }
 
     /// The same cache, which is not to be relied upon when the metastore has not confirmed it for longer than this.
@@ -219,8 +231,9 @@ impl IdentityCache {
         Principal { scope, certificate_id: None, user: Some(user), entry: self.anonymous.clone() }
     }
 
-    /// The principal of a client that proved to hold this certificate (DER), at `now` (seconds since the epoch).
-    pub async fn certificate(&self, der: &[u8], now: u64) -> Result<Principal, Error> {
+    /// The principal of a client that proved to hold this certificate (DER), at `now` (seconds since the epoch). `named`: it
+    /// asked for a server name (SNI).
+    pub async fn certificate(&self, der: &[u8], named: bool, now: u64) -> Result<Principal, Error> {
         let id = CertificateId::of_der(der);
         let scope = self.owner(id).await?;
         let key = (scope, id);
@@ -234,6 +247,9 @@ impl IdentityCache {
             let fresh = self.query(key).await?;
             entry.replace(self.snapshot(&fresh)?);
             verdict = entry.snapshot().admit(now);
+        }
+        if verdict.is_ok() && self.names_required && !named && entry.snapshot().sni_only {
+            return Err(Error::NoServerName);
         }
         verdict.map(|()| Principal { scope, certificate_id: Some(id), user: None, entry })
     }
@@ -362,6 +378,7 @@ impl Snapshot {
             more_things: None,
             validity: Some((view.validity.not_before.as_secs(), view.validity.not_after.as_secs())),
             policy_names: view.policies.iter().map(|policy| policy.policy_name.clone()).collect(),
+            sni_only: view.certificate_mode == CertificateMode::SniOnly,
         })
     }
 
@@ -375,6 +392,7 @@ impl Snapshot {
             more_things: None,
             validity: None,
             policy_names: FxHashSet::default(),
+            sni_only: false,
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use quinn::crypto::rustls::HandshakeData;
-use quinn::{Connection, ConnectionError, VarInt};
+use quinn::{Connection, ConnectionError, TransportErrorCode, VarInt};
 use rustls_pki_types::CertificateDer;
 
 use super::stream::MqttStream;
@@ -30,6 +30,19 @@ pub enum Error {
         timeout: Duration,
     },
 }
+
+impl Error {
+    /// Whether the handshake failed because the [gate](crate::CertificateGate) did not let the client's certificate pass.
+    pub fn is_refusal(&self) -> bool {
+        let Self::Connection { source: ConnectionError::TransportError(error), .. } = self else {
+            return false;
+        };
+        REFUSALS.iter().any(|alert| error.code == TransportErrorCode::crypto(*alert))
+    }
+}
+
+/// The alerts certificate_revoked and certificate_unknown (RFC 8446 section 6).
+const REFUSALS: [u8; 2] = [44, 46];
 
 /// A client with its stream, on which its CONNECT arrives.
 pub struct Incoming {

@@ -37,9 +37,18 @@ impl Asking {
         self.lane.submit(&mut requests);
     }
 
+    pub(crate) fn is_congested(&self) -> bool {
+        self.lane.is_congested()
+    }
+
     pub(crate) fn ask(&mut self, requests: Vec<Request>) -> Vec<Completion> {
         let count = requests.len();
         self.submit(requests);
+        self.answers(count)
+    }
+
+    /// So many answers to what was submitted.
+    pub(crate) fn answers(&mut self, count: usize) -> Vec<Completion> {
         let mut completions = Vec::new();
         while completions.len() < count {
             self.woken.recv_timeout(Duration::from_secs(60)).expect("answered in time");

@@ -219,6 +219,32 @@ fn a_redis_that_hangs_keeps_nobody_waiting() {
     assert_eq!(numbers(&mut asking, session, 1).last(), Some(&100));
 }
 
+/// What an event loop may ask is answered at once: whoever had to wait would be told that Redis is away.
+#[test]
+fn what_an_event_loop_asks_waits_for_nobody() {
+    let server = Server::start(&[]);
+    let store = RedisStore::open(Options { lane_requests: 50, ..options(&server) }).unwrap();
+    let mut asking = Asking::new(&*store);
+    let session = asking.claim("client", token(1)).unwrap().session;
+    assert!(asking.ask((1..=3).map(|n| publish(n, session)).collect()).iter().all(is_published));
+    let claimed = wait(store.claim(2)).unwrap();
+    server.until("told of what is retained", |_| store.count(scope()) == 1 && store.holds(scope(), "t"));
+    server.signal("-STOP");
+    assert_eq!(store.acknowledge(vec![claimed[0].id, claimed[0].id]), Ok(()));
+    assert_eq!(store.dead_letter(claimed[1].id, "poison"), Ok(()));
+    assert_eq!((store.depth(), store.count(scope())), (1, 1));
+    assert!(store.holds(scope(), "t") && !store.holds(scope(), "new"));
+    assert!(!asking.is_congested());
+    asking.submit((4..=60).map(|n| publish(n, session)).collect());
+    assert!(asking.is_congested(), "its caller is to stop reading from publishers");
+    server.signal("-CONT");
+    assert!(asking.answers(57).iter().all(is_published), "patience outlasts it");
+    assert!(!asking.is_congested());
+    let letters = store.dead_letters(10).unwrap();
+    assert_eq!(letters.iter().map(|letter| letter.id).collect::<Vec<_>>(), [claimed[1].id]);
+    assert_eq!(store.depth(), 58);
+}
+
 #[test]
 fn claims_of_rules_wait_through_an_outage() {
     let mut server = Server::start(&[]);

@@ -292,6 +292,18 @@ impl<'a> Side<'a> {
     }
 
     fn take(&mut self, step: &Step) -> String {
+        let apart = matches!(
+            step,
+            Step::Expire { .. }
+                | Step::Orphans
+                | Step::List { .. }
+                | Step::DueWills
+                | Step::WithdrawWill { .. }
+        );
+        if apart {
+            // These go by another door: what the lane was told without an answer is to be carried out first.
+            self.ask(Request::CompareTails { ticket: Ticket(0), known: Vec::new() });
+        }
         match step.clone() {
             Step::Claim { client, clean, expiry, level, strict, will, aged } => {
                 self.claim(client, (clean, strict, will, aged), expiry, level)

@@ -317,6 +317,18 @@ impl Caller {
     }
 }
 
+/// Waits until a store that asks others has heard of it.
+pub(super) fn eventually(condition: impl Fn() -> bool) {
+    let (bell, step) = (Bell::default(), Duration::from_millis(1));
+    for _ in 0..DEADLINE.as_millis() {
+        if condition() {
+            return;
+        }
+        drop(bell.changed.wait_timeout(bell.rung.lock().unwrap(), step).unwrap());
+    }
+    panic!("the store never heard of it");
+}
+
 /// Polls `future` once.
 pub(super) fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     match std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop())) {

@@ -1,10 +1,14 @@
-"""A client certificate counts within its validity period only: outside it nobody gets in, and its end ends the connection."""
+"""When a client certificate counts: within its validity period only, whose end ends the connection; and in the `aws` profile,
+without a CA that is registered, with a server name only."""
 
 import json
+import socket
+import ssl
 
 import pytest
 
-from device import certificate, new_key, registered_device
+import wire
+from device import certificate, make_device, new_key, registered_device
 from mqtt_client import BOTH_VERSIONS, V5, Client, Refused
 
 MAXIMUM_CONNECT_TIME = 0xA0
@@ -54,3 +58,29 @@ def test_a_connection_ends_with_its_certificate(fleet, connect, valid, name, ver
     with pytest.raises(Refused):
         Client(fleet, device, name, version=version).connect()
     fleet.log.having(device.id, "DEVICE_CERTIFICATE_EXPIRED", since=since)
+
+
+def answered(fleet, device, server_name: str | None) -> bool:
+    """Whether a CONNECT gets its CONNACK on a connection that asks for this server name."""
+    context = device.tls(fleet.ca_file)
+    context.check_hostname = False
+    try:
+        with socket.create_connection(fleet.mqtt_tls, timeout=10) as plain:
+            with context.wrap_socket(plain, server_hostname=server_name) as secure:
+                secure.sendall(wire.connect("named"))
+                return secure.recv(4)[:1] == bytes([wire.CONNACK])
+    except (ssl.SSLError, ConnectionError):
+        return False
+
+
+@pytest.mark.parametrize("profile", ["standard", "aws"])
+def test_aws_wants_a_server_name_of_certificates_registered_without_a_ca(fleethaven, tmp_path, name, profile):
+    fleet = fleethaven("--profile", profile)
+    key = new_key()
+    without_ca = registered_device(fleet, tmp_path, certificate(name, key), key)
+    assert answered(fleet, without_ca, "localhost")
+    since = len(fleet.log.all)
+    assert answered(fleet, without_ca, None) is (profile == "standard")
+    if profile == "aws":
+        fleet.log.having(without_ca.id, "SNI_MISUSED", since=since)
+    assert answered(fleet, make_device(fleet, tmp_path), None), "one that we issued is found without"

@@ -1,8 +1,9 @@
-"""MQTT over WebSocket on the HTTPS port: the SDK's SigV4 builder, and a presigned URL with paho."""
+"""MQTT over WebSocket on the HTTPS port: the SDK's SigV4 builder, a presigned URL with paho, a signature in the headers."""
 
 import datetime
 import hashlib
 import hmac
+import socket
 import urllib.parse
 
 import pytest
@@ -10,10 +11,11 @@ from awscrt.auth import AwsCredentialsProvider
 from awsiot import mqtt5_client_builder, mqtt_connection_builder
 from paho.mqtt.client import CallbackAPIVersion, Client, WebsocketConnectionError
 
+import wire
 from instance import eventually
 from mqtt_client import BOTH_VERSIONS
 from sdk_client import Sdk3, Sdk5
-from signed import https, trusting
+from signed import https, sign, trusting
 
 
 def sdk(fleet, kind, client_id: str, secret: str | None = None):
@@ -118,6 +120,35 @@ def test_a_tampered_url_is_refused(fleet):
     path = presigned_path(fleet)
     with pytest.raises(WebsocketConnectionError):
         paho_over_websocket(fleet, 4, path[:-1] + ("0" if path[-1] != "0" else "1"))
+
+
+@pytest.mark.parametrize(("secret", "status"), [(None, 101), ("wrong", 403)], ids=["right", "wrong"])
+def test_a_websocket_signed_in_its_headers(fleet, secret, status):
+    headers = sign(fleet, "GET", "/mqtt", service="iotdevicegateway", secret=secret)
+    headers |= {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAECAwQFBgcICQoLDA0ODw==",
+        "Sec-WebSocket-Protocol": "mqtt",
+    }
+    lines = [f"{name}: {value}" for name, value in headers.items() if name.lower() != "host"]
+    host = "{}:{}".format(*fleet.https)
+    request = "\r\n".join(["GET /mqtt HTTP/1.1", f"Host: {host}", *lines, "", ""]).encode()
+    connect = wire.connect("headers")
+    # A binary frame, masked with zeros.
+    frame = bytes([0x82, 0x80 | len(connect), 0, 0, 0, 0]) + connect
+    with socket.create_connection(fleet.https, timeout=10) as plain:
+        with trusting(fleet).wrap_socket(plain, server_hostname="localhost") as secure:
+            secure.sendall(request)
+            answer = secure.makefile("rb")
+            assert answer.readline().split()[1] == str(status).encode()
+            if status != 101:
+                return
+            while answer.readline().strip():
+                pass
+            secure.sendall(frame)
+            assert answer.read(3)[2] == wire.CONNACK
 
 
 def test_a_signed_request_that_opens_no_websocket_is_told_why(fleet):
