@@ -124,9 +124,10 @@ def test_messages_delivered_a_second_are_dropped_at_qos_0(limited, connect):
     fleet.log.having("deliveries dropped", "slow", "the account's outbound rate")
 
 
-@pytest.mark.parametrize("qos", [0, 1, 2])
-def test_the_deliveries_of_groups_count_among_the_accounts(limited, connect, qos):
-    fleet = limited(outbound_publish_per_sec_account=50)
+# At QoS 0 so low a rate that even a slow machine publishes faster.
+@pytest.mark.parametrize(("qos", "rate"), [(0, 5), (1, 50), (2, 50)])
+def test_the_deliveries_of_groups_count_among_the_accounts(limited, connect, qos, rate):
+    fleet = limited(outbound_publish_per_sec_account=rate)
     members = [connect(name, to=fleet) for name in ("one", "two")]
     for member in members:
         member.subscribe("$share/g/t", "end", qos=qos)
