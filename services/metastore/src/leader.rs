@@ -64,7 +64,9 @@ impl Compass {
         let metrics = metrics.borrow_watched();
         let is_confirmed = match metrics.current_leader {
             Some(leader) if leader == metrics.id => {
-                self.raft.voter_ids().eq([metrics.id])
+                // Not asked of `raft`: that looks at what is borrowed here once more, and would wait for ever for a writer
+                // that waits for this borrow.
+                metrics.membership_config.membership().voter_ids().eq([metrics.id])
                     || metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < QUORUM_SILENCE)
             }
             leader => leader.is_some(),
