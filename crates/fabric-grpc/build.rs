@@ -13,7 +13,9 @@ const CONTRACTS: [&str; 6] = [
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // Asked for when it runs: a target folder may be shared by clones in several places.
+    let crate_root = std::env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo says where the crate is")?;
+    let proto = Path::new(&crate_root).join("../../proto");
     println!("cargo::rerun-if-changed={}", proto.display());
     // JSON and keys are handed on as they are: `Bytes` shares the buffer of the message.
     tonic_prost_build::configure().bytes(".").compile_fds(protox::compile(CONTRACTS, [&proto])?)?;

@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use openraft::async_runtime::WatchReceiver;
 use openraft::{BasicNode, ChangeMembers, ServerState};
 
+use crate::evaluator::confirmed_term;
 use crate::metastore::Metastore;
 
 /// How long a node that is to be added may take to say that it is there.
@@ -64,8 +65,10 @@ impl Metastore {
     }
 
     async fn change_nodes(&self, change: ChangeMembers<u64, BasicNode>) -> Result<(), Error> {
-        let changed = self.leading()?.control.raft.change_membership(change, false).await;
-        changed.map(drop).map_err(unavailable)
+        let raft = &self.leading()?.control.raft;
+        // Until an entry of its own term is committed, a leader refuses a change because of the one before it.
+        confirmed_term(raft).await?;
+        raft.change_membership(change, false).await.map(drop).map_err(unavailable)
     }
 
     /// Refuses a node that is not there, or is one of another store: it would be waited for, and counted, for nothing.
@@ -87,6 +90,7 @@ impl Metastore {
             return Err(Error::Unavailable(format!("there is a node {node} that votes")));
         }
         self.reach(node, address).await?;
+        confirmed_term(raft).await?;
         raft.add_learner(node, BasicNode::new(address), true).await.map(drop).map_err(unavailable)
     }
 
