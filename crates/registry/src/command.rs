@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::idempotency::IdempotencyKey;
 use crate::keys;
 use crate::limits::Limits;
+use crate::placement::Placement;
 use crate::shapes::{
     AccessKey, AttachThingPrincipal, CreateAccount, CreatePolicy, CreatePolicyVersion, CreateThing,
     CreateThingType, CreatedPolicy, CreatedPolicyVersion, CreatedThing, CreatedThingType, DeleteCertificate,
@@ -182,7 +183,8 @@ pub fn evaluate(view: &dyn View, command: &Command, context: &Context) -> Result
     let store = Store { view, scope: command.scope };
     let (reply, mut effects) = dispatch(&store, &command.action, context)?;
     let marker = keys::scope_marker(command.scope);
-    if !effects.is_empty() && !command.action.is_account_wide() && !store.exists(&marker) {
+    let marked = command.placement() == Placement::Control && !command.action.is_account_wide();
+    if marked && !effects.is_empty() && !store.exists(&marker) {
         effects.put(marker, Vec::new());
     }
     Ok((reply, effects))

@@ -12,6 +12,7 @@
 //! - [`change`]: what a changed key means to a cache; [`keys`]: the key layout and prefixes to watch;
 //!   [`record`]: the stored values
 //! - [`idempotency`]: what a command that comes again is answered
+//! - [`placement`]: which raft group of the metastore holds what
 //! - [`cluster`]: members and slots as they are stored (what happens to them: `fleethaven-membership`)
 //! - [`ticket_keys`]: the keys of TLS session tickets, and when they change
 //! - [`testing`]: a [`View`] in memory
@@ -28,6 +29,7 @@ pub mod error;
 pub mod idempotency;
 pub mod keys;
 pub mod limits;
+pub mod placement;
 pub mod query;
 pub mod record;
 pub mod shapes;
@@ -59,5 +61,6 @@ pub use command::{Action, Command, Context, Reply, evaluate};
 pub use error::{Error, ErrorCode};
 pub use idempotency::IdempotencyKey;
 pub use limits::Limits;
+pub use placement::{Placement, Shard};
 pub use query::{Query, QueryKind, QueryReply, query};
 pub use view::{Effects, Emit, View, Write};
