@@ -10,7 +10,8 @@ use crate::page::{self, Listing};
 use crate::query::QueryReply;
 use crate::record;
 use crate::shapes::{
-    AccessKey, AccessKeyOwner, AccountDescription, CreateAccount, IssuingCa, Listed, PageRequest, Secret,
+    AccessKey, AccessKeyDescription, AccessKeyOwner, AccountDescription, CreateAccount, IssuingCa, Listed,
+    PageRequest, Secret, UpdateAccessKey,
 };
 use crate::store::{Outcome, Store, done};
 use crate::syntax;
@@ -83,21 +84,38 @@ fn put_access_key(
         account: store.scope.account.as_u64(),
         secret_access_key: args.secret_access_key.0.clone(),
         created_at: context.now.as_millis(),
+        inactive: false,
     };
     effects.put(key, record.encode_to_vec());
     effects.put(keys::access_key_of_account(store.scope.account, id), Vec::new());
     Ok(())
 }
 
+/// UpdateAccessKey, of the scope's account only.
+pub(crate) fn update_access_key(store: &Store<'_>, args: &UpdateAccessKey) -> Outcome {
+    let id = &args.access_key_id;
+    let mut record = owned_access_key(store, id)?;
+    let mut effects = Effects::default();
+    if record.inactive == args.active {
+        record.inactive = !args.active;
+        effects.put(keys::access_key(id), record.encode_to_vec());
+    }
+    done(effects)
+}
+
+/// An access key of the scope's account.
+fn owned_access_key(store: &Store<'_>, id: &str) -> Result<record::AccessKey, Error> {
+    syntax::access_key_id(id)?;
+    let record: Option<record::AccessKey> = store.record(&keys::access_key(id))?;
+    let own = record.filter(|record| record.account == store.scope.account.as_u64());
+    own.ok_or_else(|| Error::not_found("Access key", id))
+}
+
 /// DeleteAccessKey, of the scope's account only.
 pub(crate) fn delete_access_key(store: &Store<'_>, id: &str) -> Outcome {
-    syntax::access_key_id(id)?;
-    let owned = keys::access_key_of_account(store.scope.account, id);
-    if !store.exists(&owned) {
-        return Err(Error::not_found("Access key", id));
-    }
+    owned_access_key(store, id)?;
     let mut effects = Effects::default();
-    effects.delete(owned);
+    effects.delete(keys::access_key_of_account(store.scope.account, id));
     effects.delete(keys::access_key(id));
     done(effects)
 }
@@ -110,12 +128,13 @@ pub(crate) fn access_key(store: &Store<'_>, id: &str) -> Result<QueryReply, Erro
     let record: Option<record::AccessKey> = store.record(&keys::access_key(id))?;
     let owner = record.and_then(|record| {
         let account = AccountId::from_u64(record.account)?;
-        Some(Box::new(AccessKeyOwner { account, secret_access_key: Secret(record.secret_access_key) }))
+        let secret_access_key = Secret(record.secret_access_key);
+        Some(Box::new(AccessKeyOwner { account, secret_access_key, active: !record.inactive }))
     });
     Ok(QueryReply::AccessKey(owner))
 }
 
-/// Ids of the account's access keys.
+/// The account's access keys, in the order of their ids.
 pub(crate) fn list_access_keys(
     store: &Store<'_>,
     page: &PageRequest,
@@ -123,8 +142,16 @@ pub(crate) fn list_access_keys(
 ) -> Result<QueryReply, Error> {
     let prefix = keys::access_key_of_account(store.scope.account, "");
     let (pairs, next) = page::read(store, &Listing::new("ListAccessKeys", &[], prefix), page, now)?;
-    let items = pairs.iter().filter_map(|(key, _)| keys::last_part(key)).map(str::to_owned).collect();
-    Ok(QueryReply::Names(Listed { items, next }))
+    let mut items = Vec::with_capacity(pairs.len());
+    for id in pairs.iter().filter_map(|(key, _)| keys::last_part(key)) {
+        let record = owned_access_key(store, id)?;
+        items.push(AccessKeyDescription {
+            access_key_id: id.to_owned(),
+            active: !record.inactive,
+            created_at: Timestamp(record.created_at),
+        });
+    }
+    Ok(QueryReply::AccessKeys(Listed { items, next }))
 }
 
 /// The CA that issues the account's certificates.

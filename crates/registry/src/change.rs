@@ -29,13 +29,13 @@ pub enum Change {
         /// Name of the policy.
         name: String,
     },
-    /// A policy was attached to or detached from the principal:
+    /// A policy was attached to or detached from the target:
     /// [`record::PolicyAttachment`](crate::record::PolicyAttachment).
     PolicyAttachment {
         /// Where.
         scope: Scope,
-        /// Certificate ARN or identity id.
-        principal: String,
+        /// ARN of a certificate or thing group, or identity id.
+        target: String,
         /// Name of the policy.
         policy: String,
     },
@@ -55,6 +55,23 @@ pub enum Change {
         principal: String,
         /// Name of the thing.
         thing: String,
+    },
+    /// A thing group was created, changed or deleted: [`record::ThingGroup`](crate::record::ThingGroup).
+    ThingGroup {
+        /// Where.
+        scope: Scope,
+        /// Its name.
+        name: String,
+    },
+    /// A thing joined or left a thing group:
+    /// [`record::ThingGroupMembership`](crate::record::ThingGroupMembership).
+    ThingGroupMembership {
+        /// Where.
+        scope: Scope,
+        /// Name of the thing.
+        thing: String,
+        /// Name of the group.
+        group: String,
     },
     /// A thing type was created, changed or deleted: [`record::ThingType`](crate::record::ThingType).
     ThingType {
@@ -114,11 +131,13 @@ fn classify_scoped(scope: Scope, collection: &str, parts: &[&str]) -> Option<Cha
         ("policy", [name]) | ("policy-version", [name, _]) => {
             Change::PolicyDocument { scope, name: (*name).to_owned() }
         }
-        ("policy-of-target", [principal, policy]) => Change::PolicyAttachment {
-            scope,
-            principal: (*principal).to_owned(),
-            policy: (*policy).to_owned(),
-        },
+        ("policy-of-target", [target, policy]) => {
+            Change::PolicyAttachment { scope, target: (*target).to_owned(), policy: (*policy).to_owned() }
+        }
+        ("thing-group", [name]) => Change::ThingGroup { scope, name: (*name).to_owned() },
+        ("group-of-thing", [thing, group]) => {
+            Change::ThingGroupMembership { scope, thing: (*thing).to_owned(), group: (*group).to_owned() }
+        }
         ("thing", [name]) => Change::Thing { scope, name: (*name).to_owned() },
         ("thing-of-principal", [principal, thing]) => {
             Change::ThingPrincipal { scope, principal: (*principal).to_owned(), thing: (*thing).to_owned() }
@@ -143,7 +162,7 @@ mod tests {
         assert_eq!(version, Change::PolicyDocument { scope, name: "p".to_owned() });
         let attached = classify(&keys::policy_of_target(scope, "arn:x/y", "p")).unwrap();
         let expected =
-            Change::PolicyAttachment { scope, principal: "arn:x/y".to_owned(), policy: "p".to_owned() };
+            Change::PolicyAttachment { scope, target: "arn:x/y".to_owned(), policy: "p".to_owned() };
         assert_eq!(attached, expected);
         assert_eq!(classify(&keys::account(scope.account)), Some(Change::Account(scope.account)));
         assert_eq!(classify(&keys::scope_marker(scope)), Some(Change::Scope(scope)));
@@ -151,6 +170,9 @@ mod tests {
         for index in [
             keys::thing_by_type(scope, "t", "a"),
             keys::principal_of_thing(scope, "a", "p"),
+            keys::thing_of_group(scope, "id", "a"),
+            keys::thing_below_group(scope, "id", "a"),
+            keys::thing_groups_of_parent(scope, "", "g"),
             keys::tag(scope, "arn", "k"),
             keys::certificate_owner("c", scope),
         ] {

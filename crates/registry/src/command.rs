@@ -10,18 +10,20 @@ use crate::keys;
 use crate::limits::Limits;
 use crate::placement::Placement;
 use crate::shapes::{
-    AccessKey, AttachThingPrincipal, CreateAccount, CreatePolicy, CreatePolicyVersion, CreateThing,
-    CreateThingType, CreatedPolicy, CreatedPolicyVersion, CreatedThing, CreatedThingType, DeleteCertificate,
-    DeleteThing, DeprecateThingType, DetachThingPrincipal, PolicyTarget, PolicyVersionName,
-    RegisterCaCertificate, RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate,
-    RegisteredCertificate, TagResource, TopicRule, UntagResource, UpdateCaCertificate, UpdateCertificate,
-    UpdateThing, UpdateThingType,
+    AccessKey, AttachThingPrincipal, CreateAccount, CreateBillingGroup, CreatePolicy, CreatePolicyVersion,
+    CreateThing, CreateThingGroup, CreateThingType, CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion,
+    CreatedThing, CreatedThingGroup, CreatedThingType, DeleteCertificate, DeleteGroup, DeleteThing,
+    DeprecateThingType, DetachThingPrincipal, PolicyTarget, PolicyVersionName, RegisterCaCertificate,
+    RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate,
+    TagResource, ThingAndGroup, TopicRule, UntagResource, UpdateAccessKey, UpdateBillingGroup,
+    UpdateCaCertificate, UpdateCertificate, UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing,
+    UpdateThingType,
 };
 use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
 use crate::{
-    accounts, ca_certificates, certificates, cluster, policies, principals, rules, tags, thing_types, things,
-    ticket_keys,
+    accounts, billing_groups, ca_certificates, certificates, cluster, policies, principals, rules, tags,
+    thing_groups, thing_types, things, ticket_keys,
 };
 
 /// One change, asked for by an operator, a device or a service, in one account and region.
@@ -82,6 +84,28 @@ pub enum Action {
     DeprecateThingType(Box<DeprecateThingType>),
     /// The name of the type. → [`Reply::Done`]
     DeleteThingType(String),
+    /// → [`Reply::ThingGroup`]
+    CreateThingGroup(Box<CreateThingGroup>),
+    /// → [`Reply::Version`]
+    UpdateThingGroup(Box<UpdateThingGroup>),
+    /// → [`Reply::Done`]
+    DeleteThingGroup(Box<DeleteGroup>),
+    /// → [`Reply::Done`]
+    AddThingToThingGroup(Box<ThingAndGroup>),
+    /// → [`Reply::Done`]
+    RemoveThingFromThingGroup(Box<ThingAndGroup>),
+    /// → [`Reply::Done`]
+    UpdateThingGroupsForThing(Box<UpdateThingGroupsForThing>),
+    /// → [`Reply::BillingGroup`]
+    CreateBillingGroup(Box<CreateBillingGroup>),
+    /// → [`Reply::Version`]
+    UpdateBillingGroup(Box<UpdateBillingGroup>),
+    /// → [`Reply::Done`]
+    DeleteBillingGroup(Box<DeleteGroup>),
+    /// → [`Reply::Done`]
+    AddThingToBillingGroup(Box<ThingAndGroup>),
+    /// → [`Reply::Done`]
+    RemoveThingFromBillingGroup(Box<ThingAndGroup>),
     /// Stores a certificate that our CA has just issued (CreateKeysAndCertificate, CreateCertificateFromCsr).
     /// → [`Reply::Certificate`]
     RegisterIssuedCertificate(Box<RegisterIssuedCertificate>),
@@ -145,6 +169,8 @@ pub enum Action {
     CreateAccount(Box<CreateAccount>),
     /// Ours: another access key for the scope's account. → [`Reply::Done`]
     CreateAccessKey(Box<AccessKey>),
+    /// Ours: lets an access key of the scope's account sign requests, or no more. → [`Reply::Done`]
+    UpdateAccessKey(Box<UpdateAccessKey>),
     /// Ours: removes an access key of the scope's account, by its id. → [`Reply::Done`]
     DeleteAccessKey(String),
     /// Ours: makes new TLS ticket keys when it is time, whatever the scope. → [`Reply::Done`]
@@ -163,6 +189,12 @@ pub enum Reply {
     Thing(Box<CreatedThing>),
     /// A thing type was created, or existed with the same configuration.
     ThingType(Box<CreatedThingType>),
+    /// A thing group was created, or existed with the same configuration.
+    ThingGroup(Box<CreatedThingGroup>),
+    /// A billing group was created, or existed with the same configuration.
+    BillingGroup(Box<CreatedBillingGroup>),
+    /// The version of a group after an update.
+    Version(u64),
     /// A certificate or CA certificate was registered.
     Certificate(Box<RegisteredCertificate>),
     /// The registration code: 64 hexadecimal digits.
@@ -198,6 +230,7 @@ impl Action {
             Self::BootstrapAccount(_)
                 | Self::CreateAccount(_)
                 | Self::CreateAccessKey(_)
+                | Self::UpdateAccessKey(_)
                 | Self::DeleteAccessKey(_)
                 | Self::RotateTicketKeys
                 | Self::Membership(_)
@@ -214,6 +247,17 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::UpdateThingType(args) => thing_types::update(store, context, args),
         Action::DeprecateThingType(args) => thing_types::deprecate(store, context, args),
         Action::DeleteThingType(name) => thing_types::delete(store, context, name),
+        Action::CreateThingGroup(args) => thing_groups::create(store, context, args),
+        Action::UpdateThingGroup(args) => thing_groups::update(store, context, args),
+        Action::DeleteThingGroup(args) => thing_groups::delete(store, args),
+        Action::AddThingToThingGroup(args) => thing_groups::add(store, context, args),
+        Action::RemoveThingFromThingGroup(args) => thing_groups::remove(store, context, args),
+        Action::UpdateThingGroupsForThing(args) => thing_groups::update_for_thing(store, context, args),
+        Action::CreateBillingGroup(args) => billing_groups::create(store, context, args),
+        Action::UpdateBillingGroup(args) => billing_groups::update(store, args),
+        Action::DeleteBillingGroup(args) => billing_groups::delete(store, args),
+        Action::AddThingToBillingGroup(args) => billing_groups::add(store, context, args),
+        Action::RemoveThingFromBillingGroup(args) => billing_groups::remove(store, context, args),
         Action::RegisterIssuedCertificate(args) => certificates::register_issued(store, context, args),
         Action::RegisterCertificate(args) => certificates::register_with_ca(store, context, args),
         Action::RegisterCertificateWithoutCa(args) => certificates::register_without_ca(store, context, args),
@@ -245,6 +289,7 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::BootstrapAccount(args) => accounts::bootstrap(store, context, args),
         Action::CreateAccount(args) => accounts::create(store, context, args),
         Action::CreateAccessKey(args) => accounts::create_access_key(store, context, args),
+        Action::UpdateAccessKey(args) => accounts::update_access_key(store, args),
         Action::DeleteAccessKey(id) => accounts::delete_access_key(store, id),
         Action::RotateTicketKeys => ticket_keys::rotate(store, context),
         Action::Membership(command) => cluster::change(store, context, command),

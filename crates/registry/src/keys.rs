@@ -11,6 +11,16 @@
 //! | `thing/<thing>` | [`Thing`](crate::record::Thing) |
 //! | `thing-by-type/<type>·<thing>` | – |
 //! | `thing-by-attribute/<attribute>·<value>·<thing>` | – |
+//! | `thing-of-billing-group/<group id>·<thing>` | – |
+//! | `thing-group/<group>` | [`ThingGroup`](crate::record::ThingGroup) |
+//! | `thing-group-of-parent/<parent, nothing for roots>·<group>` | – |
+//! | `thing-group-of-ancestor/<ancestor>·<group>` | – |
+//! | `group-of-thing/<thing>·<group>` | [`ThingGroupMembership`](crate::record::ThingGroupMembership) |
+//! | `thing-of-group/<group id>·<thing>` | – |
+//! | `thing-below-group/<id of the group or one above>·<thing>` | [`GroupName`](crate::record::GroupName) of the group |
+//! | `thing-group-remains/<group id>`: a deleted group with things | [`GroupName`](crate::record::GroupName) |
+//! | `billing-group/<group>` | [`BillingGroup`](crate::record::BillingGroup) |
+//! | `billing-group-remains/<group id>`: a deleted group with things | – |
 //! | `thing-type/<type>` | [`ThingType`](crate::record::ThingType) |
 //! | `certificate/<id>` | [`Certificate`](crate::record::Certificate) |
 //! | `certificate-oldest/<order>·<id>`, `certificate-newest/…` | – |
@@ -131,6 +141,10 @@ named_collections! {
     thing, things_prefix, "thing";
     /// A thing type, by name.
     thing_type, thing_types_prefix, "thing-type";
+    /// A thing group, by name.
+    thing_group, thing_groups_prefix, "thing-group";
+    /// A billing group, by name.
+    billing_group, billing_groups_prefix, "billing-group";
     /// A certificate, by id.
     certificate, certificates_prefix, "certificate";
     /// A CA certificate, by id.
@@ -180,6 +194,70 @@ pub fn policy_attachments_prefix(scope: Scope) -> Bytes {
 /// Which things are attached to what principal, in a scope.
 pub fn thing_principals_prefix(scope: Scope) -> Bytes {
     below(scope, "thing-of-principal", &[])
+}
+
+/// Which things are in what thing groups, in a scope.
+pub fn thing_group_memberships_prefix(scope: Scope) -> Bytes {
+    below(scope, "group-of-thing", &[])
+}
+
+/// A group in the index of its parent, or with the beginning of a name the groups that it is the beginning of. Roots
+/// have the parent "".
+pub(crate) fn thing_groups_of_parent(scope: Scope, parent: &str, group: &str) -> Bytes {
+    scoped(scope, "thing-group-of-parent", &[parent, group])
+}
+
+/// A group in the index of one above it, or with the beginning of a name the groups that it is the beginning of.
+pub(crate) fn thing_group_of_ancestor(scope: Scope, ancestor: &str, group: &str) -> Bytes {
+    scoped(scope, "thing-group-of-ancestor", &[ancestor, group])
+}
+
+pub(crate) fn group_of_thing(scope: Scope, thing: &str, group: &str) -> Bytes {
+    scoped(scope, "group-of-thing", &[thing, group])
+}
+
+pub(crate) fn groups_of_thing(scope: Scope, thing: &str) -> Bytes {
+    below(scope, "group-of-thing", &[thing])
+}
+
+pub(crate) fn thing_of_group(scope: Scope, group_id: &str, thing: &str) -> Bytes {
+    scoped(scope, "thing-of-group", &[group_id, thing])
+}
+
+pub(crate) fn things_of_group(scope: Scope, group_id: &str) -> Bytes {
+    below(scope, "thing-of-group", &[group_id])
+}
+
+pub(crate) fn thing_below_group(scope: Scope, group_id: &str, thing: &str) -> Bytes {
+    scoped(scope, "thing-below-group", &[group_id, thing])
+}
+
+pub(crate) fn things_below_group(scope: Scope, group_id: &str) -> Bytes {
+    below(scope, "thing-below-group", &[group_id])
+}
+
+pub(crate) fn thing_group_remains(scope: Scope, group_id: &str) -> Bytes {
+    scoped(scope, "thing-group-remains", &[group_id])
+}
+
+pub(crate) fn all_thing_group_remains(scope: Scope) -> Bytes {
+    below(scope, "thing-group-remains", &[])
+}
+
+pub(crate) fn thing_of_billing_group(scope: Scope, group_id: &str, thing: &str) -> Bytes {
+    scoped(scope, "thing-of-billing-group", &[group_id, thing])
+}
+
+pub(crate) fn things_of_billing_group(scope: Scope, group_id: &str) -> Bytes {
+    below(scope, "thing-of-billing-group", &[group_id])
+}
+
+pub(crate) fn billing_group_remains(scope: Scope, group_id: &str) -> Bytes {
+    scoped(scope, "billing-group-remains", &[group_id])
+}
+
+pub(crate) fn all_billing_group_remains(scope: Scope) -> Bytes {
+    below(scope, "billing-group-remains", &[])
 }
 
 pub(crate) fn thing_by_type(scope: Scope, thing_type: &str, thing: &str) -> Bytes {

@@ -37,6 +37,8 @@ pub mod testing;
 pub mod ticket_keys;
 
 mod accounts;
+mod attributes;
+mod billing_groups;
 mod ca_certificates;
 mod certificates;
 #[cfg(test)]
@@ -52,6 +54,7 @@ mod rules;
 mod store;
 mod syntax;
 mod tags;
+mod thing_groups;
 mod thing_types;
 mod things;
 mod view;

@@ -12,6 +12,16 @@ pub struct Limits {
     pub attributes_without_type: usize,
     /// Bytes of all attribute names and values of a thing.
     pub attribute_bytes: usize,
+    /// Levels of a hierarchy of thing groups.
+    pub thing_group_depth: usize,
+    /// Children of a thing group.
+    pub thing_group_children: usize,
+    /// Attributes of a thing group.
+    pub thing_group_attributes: usize,
+    /// Thing groups that a thing is in.
+    pub thing_groups_per_thing: usize,
+    /// Thing groups that UpdateThingGroupsForThing adds, and as many that it removes.
+    pub thing_groups_per_request: usize,
     /// Searchable attributes of a thing type.
     pub searchable_attributes: usize,
     /// Propagating attributes of a thing type.
@@ -26,6 +36,8 @@ pub struct Limits {
     pub policy_versions: usize,
     /// Policies attached to a certificate or identity.
     pub policies_per_principal: usize,
+    /// Policies attached to a thing group.
+    pub policies_per_thing_group: usize,
     /// Tags of a resource.
     pub tags_per_resource: usize,
     /// Rules of an account in a region.
@@ -43,6 +55,11 @@ impl Limits {
             attributes_with_type: 50,
             attributes_without_type: 3,
             attribute_bytes: 47 * 1024,
+            thing_group_depth: 7,
+            thing_group_children: 100,
+            thing_group_attributes: 50,
+            thing_groups_per_thing: 10,
+            thing_groups_per_request: 100,
             searchable_attributes: 3,
             propagating_attributes: 50,
             thing_type_delete_wait_secs: if profile == Profile::Aws { 300 } else { 0 },
@@ -50,6 +67,7 @@ impl Limits {
             policy_characters: 2048,
             policy_versions: 5,
             policies_per_principal: 10,
+            policies_per_thing_group: 2,
             tags_per_resource: 50,
             rules: 1000,
             actions_per_rule: 10,

@@ -5,16 +5,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::shapes::{
-    AccessKeyOwner, AccountDescription, AttachedThing, CaCertificateDescription, CaCertificateSummary,
-    CertificateDescription, CertificateSummary, IssuingCa, ListThings, Listed, PageRequest,
-    PolicyDescription, PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing,
-    PrincipalView, RuleDescription, RuleSummary, Tag, ThingDescription, ThingPrincipal, ThingPrincipalType,
-    ThingSummary, ThingTypeDescription,
+    AccessKeyDescription, AccessKeyOwner, AccountDescription, AttachedThing, BillingGroupDescription,
+    CaCertificateDescription, CaCertificateSummary, CertificateDescription, CertificateSummary,
+    GroupNameAndArn, IssuingCa, ListThingGroups, ListThings, Listed, PageRequest, PolicyDescription,
+    PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing, PrincipalView,
+    RuleDescription, RuleSummary, Tag, ThingDescription, ThingGroupDescription, ThingPrincipal,
+    ThingPrincipalType, ThingSummary, ThingTypeDescription,
 };
 use crate::store::Store;
 use crate::view::View;
 use crate::{
-    accounts, ca_certificates, certificates, gateway, policies, principals, rules, tags, thing_types, things,
+    accounts, billing_groups, ca_certificates, certificates, gateway, policies, principals, rules, tags,
+    thing_groups, thing_types, things,
 };
 
 /// One question, in one account and region.
@@ -46,6 +48,42 @@ pub enum QueryKind {
     ListThingTypes {
         /// Only the type of this name.
         thing_type_name: Option<String>,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// The name. → [`QueryReply::ThingGroup`]
+    DescribeThingGroup(String),
+    /// → [`QueryReply::Groups`]
+    ListThingGroups(Box<ListThingGroups>),
+    /// → [`QueryReply::Groups`]
+    ListThingGroupsForThing {
+        /// The thing.
+        thing_name: String,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// → [`QueryReply::Names`]
+    ListThingsInThingGroup {
+        /// The group.
+        thing_group_name: String,
+        /// Things of groups below it, too.
+        recursive: bool,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// The name. → [`QueryReply::BillingGroup`]
+    DescribeBillingGroup(String),
+    /// → [`QueryReply::Groups`]
+    ListBillingGroups {
+        /// Only groups whose names begin so.
+        name_prefix: Option<String>,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// → [`QueryReply::Names`]
+    ListThingsInBillingGroup {
+        /// The group.
+        billing_group_name: String,
         /// Which page.
         page: PageRequest,
     },
@@ -189,7 +227,7 @@ pub enum QueryKind {
     },
     /// An access key by its id, of any account. → [`QueryReply::AccessKey`]
     AccessKey(String),
-    /// Ids of the scope's account's access keys. → [`QueryReply::Names`]
+    /// The access keys of the scope's account. → [`QueryReply::AccessKeys`]
     ListAccessKeys(PageRequest),
     /// The CA that issues certificates for the scope's account. → [`QueryReply::IssuingCa`]
     IssuingCa,
@@ -210,6 +248,12 @@ pub enum QueryReply {
     ThingType(Box<ThingTypeDescription>),
     /// Thing types.
     ThingTypes(Listed<ThingTypeDescription>),
+    /// A thing group.
+    ThingGroup(Box<ThingGroupDescription>),
+    /// A billing group.
+    BillingGroup(Box<BillingGroupDescription>),
+    /// Thing groups or billing groups.
+    Groups(Listed<GroupNameAndArn>),
     /// A certificate.
     Certificate(Box<CertificateDescription>),
     /// Certificates.
@@ -228,7 +272,7 @@ pub enum QueryReply {
     PolicyVersions(Vec<PolicyVersionSummary>),
     /// Policies.
     Policies(Listed<PolicySummary>),
-    /// Targets, principals or access key ids.
+    /// Targets, principals or things.
     Names(Listed<String>),
     /// The principals of a thing.
     ThingPrincipals(Listed<ThingPrincipal>),
@@ -250,6 +294,8 @@ pub enum QueryReply {
     Scopes(Vec<Scope>),
     /// `None`: no such key.
     AccessKey(Option<Box<AccessKeyOwner>>),
+    /// The access keys of an account.
+    AccessKeys(Listed<AccessKeyDescription>),
     /// `None`: no such account.
     IssuingCa(Option<Box<IssuingCa>>),
     /// Accounts in the order of their ids.
@@ -269,6 +315,21 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::DescribeThingType(name) => thing_types::describe(store, name),
         Q::ListThingTypes { thing_type_name, page } => {
             thing_types::list(store, thing_type_name.as_deref(), page, now)
+        }
+        Q::DescribeThingGroup(name) => thing_groups::describe(store, name),
+        Q::ListThingGroups(args) => thing_groups::list(store, args, now),
+        Q::ListThingGroupsForThing { thing_name, page } => {
+            thing_groups::list_of_thing(store, thing_name, page, now)
+        }
+        Q::ListThingsInThingGroup { thing_group_name, recursive, page } => {
+            thing_groups::list_things(store, thing_group_name, *recursive, page, now)
+        }
+        Q::DescribeBillingGroup(name) => billing_groups::describe(store, name),
+        Q::ListBillingGroups { name_prefix, page } => {
+            billing_groups::list(store, name_prefix.as_deref(), page, now)
+        }
+        Q::ListThingsInBillingGroup { billing_group_name, page } => {
+            billing_groups::list_things(store, billing_group_name, page, now)
         }
         Q::ListThingPrincipals { thing_name, thing_principal_type, page } => {
             principals::list_of_thing(store, thing_name, *thing_principal_type, page, now)

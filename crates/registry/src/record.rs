@@ -5,6 +5,7 @@ mod accounts;
 mod certificates;
 mod cluster;
 mod first_reply;
+mod groups;
 mod policies;
 mod rules;
 mod things;
@@ -18,6 +19,7 @@ pub use accounts::{AccessKey, Account, IssuingCa};
 pub use certificates::{CaCertificate, Certificate, RegistrationCode, RegistrationTemplate};
 pub use cluster::{ClusterHead, ClusterMember, ClusterSlots, SlotDepths, SlotPrefix};
 pub use first_reply::FirstReply;
+pub use groups::{BillingGroup, GroupName, ThingGroup, ThingGroupMembership};
 pub use policies::{Policy, PolicyAttachment, PolicyVersion};
 pub use rules::{Count, Rule, Tag};
 pub use things::{

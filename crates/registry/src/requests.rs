@@ -34,6 +34,34 @@ pub(crate) fn create_thing(name: &str, thing_type: Option<&str>, pairs: &[(&str,
     }))
 }
 
+pub(crate) fn create_group(name: &str, parent: Option<&str>) -> Action {
+    Action::CreateThingGroup(Box::new(CreateThingGroup {
+        thing_group_name: name.to_owned(),
+        parent_group_name: parent.map(str::to_owned),
+        ..CreateThingGroup::default()
+    }))
+}
+
+pub(crate) fn delete_group(name: &str) -> Action {
+    Action::DeleteThingGroup(Box::new(DeleteGroup { group_name: name.to_owned(), expected_version: None }))
+}
+
+pub(crate) fn thing_and_group(thing: &str, group: &str) -> Box<ThingAndGroup> {
+    Box::new(ThingAndGroup {
+        thing_name: Some(thing.to_owned()),
+        group_name: Some(group.to_owned()),
+        ..ThingAndGroup::default()
+    })
+}
+
+pub(crate) fn join(thing: &str, group: &str) -> Action {
+    Action::AddThingToThingGroup(thing_and_group(thing, group))
+}
+
+pub(crate) fn delete_thing(name: &str) -> Action {
+    Action::DeleteThing(Box::new(DeleteThing { thing_name: name.to_owned(), expected_version: None }))
+}
+
 pub(crate) fn create_type(name: &str) -> Action {
     Action::CreateThingType(Box::new(CreateThingType {
         thing_type_name: name.to_owned(),
@@ -169,6 +197,7 @@ pub(crate) fn names(reply: QueryReply) -> Vec<String> {
         QueryReply::Certificates(listed) => {
             listed.items.into_iter().map(|found| found.certificate_id).collect()
         }
+        QueryReply::Groups(listed) => listed.items.into_iter().map(|group| group.group_name).collect(),
         QueryReply::RuleSummaries(listed) => listed.items.into_iter().map(|rule| rule.rule_name).collect(),
         other => panic!("{other:?} has no names"),
     }

@@ -5,6 +5,7 @@
 mod accounts;
 mod ca_certificates;
 mod certificates;
+mod groups;
 mod paging;
 mod policies;
 mod principals;
@@ -15,7 +16,10 @@ mod thing_types;
 mod things;
 mod timestamp;
 
-pub use accounts::{AccessKey, AccessKeyOwner, AccountDescription, CreateAccount, IssuingCa};
+pub use accounts::{
+    AccessKey, AccessKeyDescription, AccessKeyOwner, AccountDescription, CreateAccount, IssuingCa,
+    UpdateAccessKey,
+};
 pub use ca_certificates::{
     AutoRegistrationStatus, CaCertificateDescription, CaCertificateStatus, CaCertificateSummary,
     RegisterCaCertificate, RegistrationConfig, UpdateCaCertificate,
@@ -24,6 +28,11 @@ pub use certificates::{
     CertificateDescription, CertificateMode, CertificateStatus, CertificateSummary, DeleteCertificate,
     RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate,
     UpdateCertificate, Validity,
+};
+pub use groups::{
+    BillingGroupDescription, CreateBillingGroup, CreateThingGroup, CreatedBillingGroup, CreatedThingGroup,
+    DeleteGroup, GroupNameAndArn, ListThingGroups, ThingAndGroup, ThingGroupDescription,
+    ThingGroupProperties, UpdateBillingGroup, UpdateThingGroup, UpdateThingGroupsForThing,
 };
 pub use paging::{Listed, PageRequest};
 pub use policies::{

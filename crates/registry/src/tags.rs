@@ -134,16 +134,12 @@ fn resource(store: &Store<'_>, text: &str) -> Result<String, Error> {
     let arn: Arn = text.parse().map_err(|_| not_taggable(text))?;
     let key = match arn.kind.as_str() {
         "thingtype" => Some(keys::thing_type(store.scope, &arn.name)),
+        "thinggroup" => Some(keys::thing_group(store.scope, &arn.name)),
+        "billinggroup" => Some(keys::billing_group(store.scope, &arn.name)),
         "policy" => Some(keys::policy(store.scope, &arn.name)),
         "rule" => Some(keys::rule(store.scope, &arn.name)),
         "cacert" => Some(keys::ca_certificate(store.scope, &arn.name)),
-        "thinggroup"
-        | "billinggroup"
-        | "job"
-        | "provisioningtemplate"
-        | "authorizer"
-        | "rolealias"
-        | "domainconfiguration" => None,
+        "job" | "provisioningtemplate" | "authorizer" | "rolealias" | "domainconfiguration" => None,
         _ => return Err(not_taggable(text)),
     };
     let exists = arn.scope == store.scope && key.is_some_and(|key| store.exists(&key));

@@ -8,14 +8,17 @@ pub(crate) use listing::{describe, list};
 use bytes::Bytes;
 use prost::Message;
 
+use crate::attributes;
+use crate::billing_groups;
 use crate::command::{Context, Reply};
-use crate::error::{Error, ErrorCode};
+use crate::error::Error;
 use crate::keys;
 use crate::limits::Limits;
 use crate::record;
 use crate::shapes::{Attributes, CreateThing, CreatedThing, DeleteThing, UpdateThing};
 use crate::store::{Outcome, Store, done};
 use crate::syntax;
+use crate::thing_groups;
 use crate::thing_types;
 use crate::view::Effects;
 
@@ -23,18 +26,15 @@ use crate::view::Effects;
 pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateThing) -> Outcome {
     syntax::registry_name("thingName", &args.thing_name)?;
     check_names(args.thing_type_name.as_deref(), args.billing_group_name.as_deref())?;
-    check_syntax(&args.attributes)?;
+    attributes::check_syntax(&args.attributes)?;
     let attributes = without_empty(&args.attributes);
-    let key = keys::thing(store.scope, &args.thing_name);
-    if let Some(existing) = store.record::<record::Thing>(&key)? {
+    if let Some(existing) = stored(store, &args.thing_name)? {
         return same_or_conflict(store, args, &attributes, existing);
     }
     if let Some(name) = &args.thing_type_name {
         thing_types::check_associable(store, name)?;
     }
-    if let Some(name) = &args.billing_group_name {
-        return Err(Error::not_found("Billing group", name));
-    }
+    let billing_group = args.billing_group_name.as_ref().map(|name| billing_groups::required(store, name));
     check_attribute_limits(&context.limits, &attributes, args.thing_type_name.is_some())?;
     let now = context.now.as_millis();
     let thing = record::Thing {
@@ -42,9 +42,10 @@ pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateThing) -
         thing_type_name: args.thing_type_name.clone(),
         attributes,
         version: 1,
-        billing_group_name: None,
+        billing_group_name: args.billing_group_name.clone(),
         created_at: now,
         modified_at: now,
+        billing_group_id: billing_group.transpose()?.map(|group| group.billing_group_id),
     };
     let mut effects = Effects::default();
     writes::replace(store, &mut effects, &args.thing_name, None, Some(&thing));
@@ -80,13 +81,15 @@ pub(crate) fn update(store: &Store<'_>, context: &Context, args: &UpdateThing) -
         return Err(Error::invalid("thingTypeName and removeThingType exclude each other"));
     }
     if let Some(payload) = &args.attribute_payload {
-        check_syntax(&payload.attributes)?;
+        attributes::check_syntax(&payload.attributes)?;
     }
     let before = required(store, &args.thing_name)?;
-    check_version(&args.thing_name, before.version, args.expected_version)?;
+    thing_groups::check_version("Thing", &args.thing_name, before.version, args.expected_version)?;
     let mut after = before.clone();
     change_type(store, args, &mut after)?;
-    change_attributes(args, &mut after);
+    if let Some(payload) = &args.attribute_payload {
+        attributes::change(&mut after.attributes, &payload.attributes, payload.merge);
+    }
     check_attribute_limits(&context.limits, &after.attributes, after.thing_type_name.is_some())?;
     after.version = before.version.saturating_add(1);
     after.modified_at = context.now.as_millis();
@@ -108,61 +111,63 @@ fn change_type(store: &Store<'_>, args: &UpdateThing, thing: &mut record::Thing)
     Ok(())
 }
 
-fn change_attributes(args: &UpdateThing, thing: &mut record::Thing) {
-    let Some(payload) = &args.attribute_payload else { return };
-    if !payload.merge {
-        thing.attributes.clear();
+/// Puts a thing into a billing group, by name and id, or into none. It is no new version of the thing.
+pub(crate) fn set_billing_group(
+    store: &Store<'_>,
+    context: &Context,
+    name: &str,
+    group: Option<(String, String)>,
+) -> Outcome {
+    let before = required(store, name)?;
+    let (group, id) = group.unzip();
+    let mut effects = Effects::default();
+    if before.billing_group_id != id {
+        let modified_at = context.now.as_millis();
+        let after =
+            record::Thing { billing_group_name: group, billing_group_id: id, modified_at, ..before.clone() };
+        writes::replace(store, &mut effects, name, Some(&before), Some(&after));
     }
-    for (name, value) in &payload.attributes {
-        if value.is_empty() {
-            thing.attributes.remove(name);
-        } else {
-            thing.attributes.insert(name.clone(), value.clone());
-        }
-    }
+    done(effects)
 }
 
-/// DeleteThing: an unknown thing is a success, one with principals is not.
+/// DeleteThing: an unknown thing is a success, one with principals is not. It leaves its groups.
 pub(crate) fn delete(store: &Store<'_>, args: &DeleteThing) -> Outcome {
     syntax::registry_name("thingName", &args.thing_name)?;
     let mut effects = Effects::default();
-    let key = keys::thing(store.scope, &args.thing_name);
-    let Some(thing) = store.record::<record::Thing>(&key)? else { return done(effects) };
-    check_version(&args.thing_name, thing.version, args.expected_version)?;
+    let Some(thing) = stored(store, &args.thing_name)? else { return done(effects) };
+    thing_groups::check_version("Thing", &args.thing_name, thing.version, args.expected_version)?;
     if store.any(&keys::principals_of_thing(store.scope, &args.thing_name)) {
         let message =
             format!("Cannot delete. Thing '{}' is still attached to one or more principals", args.thing_name);
         return Err(Error::invalid(message));
     }
     writes::replace(store, &mut effects, &args.thing_name, Some(&thing), None);
+    thing_groups::leave_all(store, &mut effects, &args.thing_name)?;
     done(effects)
 }
 
 /// The stored thing, or `ResourceNotFoundException`.
 pub(crate) fn required(store: &Store<'_>, name: &str) -> Result<record::Thing, Error> {
-    store.record(&keys::thing(store.scope, name))?.ok_or_else(|| Error::not_found("Thing", name))
+    stored(store, name)?.ok_or_else(|| Error::not_found("Thing", name))
 }
 
-fn check_version(name: &str, stored: u64, expected: Option<u64>) -> Result<(), Error> {
-    match expected {
-        Some(expected) if expected != stored => {
-            let message = format!("Thing '{name}' has version {stored}, not the expected {expected}");
-            Err(Error::new(ErrorCode::VersionConflictException, message))
+/// The stored thing, in no billing group when that is gone.
+fn stored(store: &Store<'_>, name: &str) -> Result<Option<record::Thing>, Error> {
+    let Some(mut thing) = store.record::<record::Thing>(&keys::thing(store.scope, name))? else {
+        return Ok(None);
+    };
+    if let Some(group) = &thing.billing_group_name {
+        let group: Option<record::BillingGroup> = store.record(&keys::billing_group(store.scope, group))?;
+        if group.map(|group| group.billing_group_id) != thing.billing_group_id {
+            (thing.billing_group_name, thing.billing_group_id) = (None, None);
         }
-        _ => Ok(()),
     }
+    Ok(Some(thing))
 }
 
 fn check_names(thing_type: Option<&str>, billing_group: Option<&str>) -> Result<(), Error> {
     thing_type.map_or(Ok(()), |name| syntax::registry_name("thingTypeName", name))?;
     billing_group.map_or(Ok(()), |name| syntax::registry_name("billingGroupName", name))
-}
-
-fn check_syntax(attributes: &Attributes) -> Result<(), Error> {
-    attributes.iter().try_for_each(|(name, value)| {
-        syntax::attribute_name(name)?;
-        syntax::attribute_value(value)
-    })
 }
 
 fn without_empty(attributes: &Attributes) -> Attributes {
@@ -179,12 +184,7 @@ fn check_attribute_limits(limits: &Limits, attributes: &Attributes, has_type: bo
             "{count} attributes: a thing {with} a thing type may have {most}"
         )));
     }
-    let bytes: usize = attributes.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum();
-    if bytes > limits.attribute_bytes {
-        let most = limits.attribute_bytes;
-        return Err(Error::invalid(format!("the attributes have {bytes} bytes, {most} are allowed")));
-    }
-    Ok(())
+    attributes::check_bytes(attributes, limits)
 }
 
 fn encoded(thing: &record::Thing) -> Bytes {

@@ -6,14 +6,17 @@
 //! | `/readyz` | every check is true | 503, the names of those that are not |
 //! | `/startupz` | [`Admin::started`] was called | 503 |
 //! | `/metrics` | the registry could be written | 500 |
+//! | `POST /operator` | the operator's request was carried out | 400, 403; 404 without [`Admin::operate`] |
 //!
 //! Liveness asks about nothing outside the process: a restart would not mend a lost peer.
 
 mod health;
+mod neighbour;
+mod operator;
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -31,6 +34,8 @@ use tokio::time;
 
 use health::Health;
 pub use health::{Check, Heartbeat, STALE_AFTER};
+use operator::Ends;
+pub use operator::Operator;
 
 /// How long a connection may take from accept to the end of the answer.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,12 +57,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Admin {
     registry: Registry,
     health: Arc<Health>,
+    operator: Arc<OnceLock<Operator>>,
 }
 
 impl Admin {
     /// Nothing started yet, no checks, no heartbeats.
     pub fn new(registry: Registry) -> Self {
-        Self { registry, health: Arc::default() }
+        Self { registry, health: Arc::default(), operator: Arc::default() }
     }
 
     /// Adds a check to `/readyz`, false until it is set.
@@ -73,6 +79,11 @@ impl Admin {
     /// Says that starting is over; `/startupz` stays 200 from here on.
     pub fn started(&self) {
         self.health.set_started();
+    }
+
+    /// Lets `operator` answer `POST /operator`, for this process's user on this machine; the first one counts.
+    pub fn operate(&self, operator: Operator) {
+        _ = self.operator.set(operator);
     }
 
     /// Answers on `listener` until `shutdown` ends, then lets answers under way finish for a second.
@@ -115,9 +126,17 @@ impl Admin {
     }
 
     async fn serve_one(self, stream: TcpStream) {
+        let ends: Option<Ends> = stream.peer_addr().ok().zip(stream.local_addr().ok());
         let service = service_fn(|request: Request<Incoming>| {
+            let operator = self.operator.get().filter(|_| request.uri().path() == operator::PATH);
+            let operator = operator.filter(|_| request.method() == Method::POST).cloned();
             let answer = self.answer(request.method(), request.uri().path());
-            async move { Ok::<_, Infallible>(answer) }
+            async move {
+                Ok::<_, Infallible>(match operator {
+                    Some(operator) => operator::answer(operator, request, ends).await,
+                    None => answer,
+                })
+            }
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())

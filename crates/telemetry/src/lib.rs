@@ -3,7 +3,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`logs`] | the log subscriber: standard error, JSON lines or text, the level filter |
-//! | [`admin`] | the admin port: `/livez`, `/readyz`, `/startupz`, `/metrics` |
+//! | [`admin`] | the admin port: `/livez`, `/readyz`, `/startupz`, `/metrics`, `/operator` |
 //!
 //! What it does not own: the metrics themselves (each service registers its own in the `prometheus::Registry`
 //! that it hands over), and what ready means (each service sets its own checks).

@@ -79,7 +79,7 @@ pub(crate) async fn look_up(state: &State, claim: Claim<'_>, peer: &Peer) -> Res
     }
 }
 
-/// Long-term keys have no session token, so a request that carries one is not theirs.
+/// Long-term keys have no session token, so a request that carries one is not theirs. An inactive key is as good as none.
 async fn key_owner(state: &State, presented: &Presented) -> Result<Box<AccessKeyOwner>, Error> {
     let id = &presented.access_key_id;
     let unknown = || Error::from(fleethaven_sigv4::Error::UnknownAccessKey(id.clone()));
@@ -88,11 +88,13 @@ async fn key_owner(state: &State, presented: &Presented) -> Result<Box<AccessKey
     }
     let query = Query::new(state.config.default_scope, QueryKind::AccessKey(id.clone()));
     // What this node has applied is enough to know a key; that there is none must come from the leader.
-    if let Ok(QueryReply::AccessKey(Some(owner))) = state.metadata.query_local(query.clone()) {
+    if let Ok(QueryReply::AccessKey(Some(owner))) = state.metadata.query_local(query.clone())
+        && owner.active
+    {
         return Ok(owner);
     }
     match state.metadata.query(query).await? {
-        QueryReply::AccessKey(owner) => owner.ok_or_else(unknown),
+        QueryReply::AccessKey(owner) => owner.filter(|owner| owner.active).ok_or_else(unknown),
         _ => Err(Error::unexpected_reply()),
     }
 }

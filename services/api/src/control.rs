@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use crate::answer::Outcome;
 
+mod billing_groups;
 mod ca_certificates;
 mod certificates;
 mod effective_policies;
@@ -14,6 +15,7 @@ mod principals;
 mod rules;
 mod tags;
 mod test_authorization;
+mod thing_groups;
 mod thing_types;
 mod things;
 
@@ -55,6 +57,24 @@ built! {
     "ListThingTypes" => thing_types::list,
     "DeprecateThingType" => thing_types::deprecate,
     "DeleteThingType" => thing_types::delete,
+    "CreateThingGroup" => thing_groups::create,
+    "UpdateThingGroup" => thing_groups::update,
+    "DescribeThingGroup" => thing_groups::describe,
+    "ListThingGroups" => thing_groups::list,
+    "DeleteThingGroup" => thing_groups::delete,
+    "AddThingToThingGroup" => thing_groups::add_thing,
+    "RemoveThingFromThingGroup" => thing_groups::remove_thing,
+    "UpdateThingGroupsForThing" => thing_groups::update_for_thing,
+    "ListThingsInThingGroup" => thing_groups::list_things,
+    "ListThingGroupsForThing" => thing_groups::list_of_thing,
+    "CreateBillingGroup" => billing_groups::create,
+    "UpdateBillingGroup" => billing_groups::update,
+    "DescribeBillingGroup" => billing_groups::describe,
+    "ListBillingGroups" => billing_groups::list,
+    "DeleteBillingGroup" => billing_groups::delete,
+    "AddThingToBillingGroup" => billing_groups::add_thing,
+    "RemoveThingFromBillingGroup" => billing_groups::remove_thing,
+    "ListThingsInBillingGroup" => billing_groups::list_things,
     "CreateKeysAndCertificate" => certificates::create_keys,
     "CreateCertificateFromCsr" => certificates::create_from_csr,
     "RegisterCertificate" => certificates::register,

@@ -15,6 +15,7 @@ use crate::cli::ApiArgs;
 use crate::cluster::Cluster;
 use crate::config;
 use crate::https::{Door, Https};
+use crate::operators::operator;
 use crate::process::{self, Process};
 use crate::ready::{host, host_port};
 use crate::reload::Reload;
@@ -43,6 +44,7 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
         Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, Vec::new()).await?;
     let shared = Shared::new(&arguments.scope, settings, &process.registry);
     let stores = cluster.stores();
+    process.admin.operate(operator(stores.metadata.clone()));
     housekeeping::rotate_ticket_keys(&*stores.metadata, shared.scope).await?;
     tokio::spawn(housekeeping::keep_ticket_keys(stores.metadata.clone(), shared.scope));
     // Who connects here resumes here: devices' tickets are the gateways'.

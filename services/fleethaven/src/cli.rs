@@ -1,13 +1,14 @@
 //! What a user types. Every flag can also be set in the environment, as `FLEETHAVEN_` and its name in capitals.
 //!
 //! - `process`, `front`, `cluster`: groups of options that commands share
-//! - `metastore`, `store`, `pki`, `roles`: options of single commands
+//! - `metastore`, `store`, `accounts`, `pki`, `roles`: options of single commands
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use fleethaven_types::Profile;
 
+mod accounts;
 mod cluster;
 mod front;
 mod metastore;
@@ -16,14 +17,13 @@ mod process;
 mod roles;
 mod store;
 
+pub(crate) use accounts::{AccessKeyCommand, AccountArgs, AccountCommand, TargetArgs};
 pub(crate) use cluster::{ClusterArgs, IdentityArgs, StoreArgs};
 pub(crate) use front::{ListenerArgs, ServerArgs, SniCertificate};
 pub(crate) use metastore::MetastoreArgs;
 pub(crate) use pki::{CaArgs, InitArgs, IssueArgs, PkiCommand, ServerCertificateArgs};
 pub(crate) use process::{ProcessArgs, ScopeArgs};
-pub(crate) use roles::{
-    AccountArgs, ApiArgs, CoresArgs, GatewayArgs, OutboundArgs, RouterArgs, RulesWorkerArgs,
-};
+pub(crate) use roles::{ApiArgs, CoresArgs, GatewayArgs, OutboundArgs, RouterArgs, RulesWorkerArgs};
 pub(crate) use store::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StoreCommand};
 
 /// The self-hosted AWS IoT Core.
@@ -48,8 +48,12 @@ pub(crate) enum Command {
     Router(Box<RouterArgs>),
     /// Run what executes rules.
     RulesWorker(Box<RulesWorkerArgs>),
-    /// Make an account in a cluster, unless it is there, and print its first access key.
+    /// Make and list accounts; without a further word, make the first account of a cluster, unless it is there, and print
+    /// its first access key.
     Account(Box<AccountArgs>),
+    /// Make, list, deactivate and delete the access keys of an account.
+    #[command(subcommand)]
+    AccessKey(AccessKeyCommand),
     /// Make and rotate the certificates by which the processes of a cluster know each other.
     #[command(subcommand)]
     Pki(PkiCommand),
@@ -69,7 +73,7 @@ impl Command {
                 arguments.listeners.check(&arguments.server)
             }
             Self::Router(arguments) => arguments.member.check(),
-            Self::RulesWorker(_) | Self::Account(_) | Self::Pki(_) => Ok(()),
+            Self::RulesWorker(_) | Self::Account(_) | Self::AccessKey(_) | Self::Pki(_) => Ok(()),
         }
     }
 
@@ -82,7 +86,7 @@ impl Command {
             Self::Gateway(arguments) => Some(&arguments.process),
             Self::Router(arguments) => Some(&arguments.process),
             Self::RulesWorker(arguments) => Some(&arguments.process),
-            Self::Account(_) | Self::Pki(_) => None,
+            Self::Account(_) | Self::AccessKey(_) | Self::Pki(_) => None,
         }
     }
 
@@ -95,7 +99,7 @@ impl Command {
             Self::Gateway(arguments) => arguments.scope.profile,
             Self::Router(arguments) => arguments.scope.profile,
             Self::RulesWorker(arguments) => arguments.scope.profile,
-            Self::Account(_) | Self::Pki(_) => Profile::default(),
+            Self::Account(_) | Self::AccessKey(_) | Self::Pki(_) => Profile::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the processes of a cluster have in common: their certificate, the metadata store, the session store, and a seat among
 //! the members.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +66,7 @@ impl Cluster {
         prefixes: Vec<Bytes>,
     ) -> Result<Self> {
         let tls = cluster_tls::open(&arguments.identity, role, &metrics, &process.stopping)?;
-        let channels = metastore(&tls, arguments)?;
+        let channels = metastore(&tls, &arguments.metastore)?;
         let membership = Arc::new(MembershipClient::new(channels.clone(), MEMBERSHIP_WITHIN));
         let metadata = Arc::new(Client::new(channels, options(prefixes)));
         let opening = store.options()?;
@@ -150,9 +151,9 @@ impl Cluster {
 }
 
 /// Channels to the nodes of the metadata store.
-fn metastore(tls: &Arc<Tls>, arguments: &ClusterArgs) -> Result<Vec<Channel>> {
+fn metastore(tls: &Arc<Tls>, addresses: &[String]) -> Result<Vec<Channel>> {
     let channel = |address: &String| tls.channel(address, ServiceRole::Metastore);
-    let channels = arguments.metastore.iter().map(channel).collect::<Result<_, _>>();
+    let channels = addresses.iter().map(channel).collect::<Result<_, _>>();
     channels.map_err(anyhow::Error::msg).context("--metastore")
 }
 
@@ -163,8 +164,13 @@ fn options(prefixes: Vec<Bytes>) -> ClientOptions {
 
 /// The metadata store, for a command that asks it something and ends.
 pub(crate) fn ask(arguments: &ClusterArgs) -> Result<Client> {
-    let tls = cluster_tls::read(arguments.identity.folder(), ServiceRole::Operator)?;
-    Ok(Client::new(metastore(&tls, arguments)?, options(Vec::new())))
+    ask_nodes(arguments.identity.folder(), &arguments.metastore)
+}
+
+/// The same, by the folder of an operator's certificate and the addresses of nodes.
+pub(crate) fn ask_nodes(certificate: &Path, addresses: &[String]) -> Result<Client> {
+    let tls = cluster_tls::read(certificate, ServiceRole::Operator)?;
+    Ok(Client::new(metastore(&tls, addresses)?, options(Vec::new())))
 }
 
 /// Where pushes to a service without connections would go.

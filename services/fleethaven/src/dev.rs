@@ -27,6 +27,7 @@ use crate::data_dir::DataDir;
 use crate::front::{Answering, Sockets, pulse};
 use crate::housekeeping::{self, Here};
 use crate::metrics::{Metrics, StoreMetrics};
+use crate::operators::operator;
 use crate::process::Process;
 use crate::ready::{Ready, host};
 use crate::reload::Reload;
@@ -48,10 +49,11 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
 
     let disk = Disk::open(&data.path(""), arguments.scope.profile).await?;
     let shared = Shared::new(&arguments.scope, settings, &registry);
-    let credentials = account::bootstrap(&*disk.metastore, shared.scope, now).await?;
+    let credentials = account::bootstrap(&*disk.metastore, shared.scope).await?;
     housekeeping::rotate_ticket_keys(&*disk.metastore, shared.scope).await?;
     tokio::spawn(housekeeping::keep_ticket_keys(disk.metastore.clone(), shared.scope));
     let stores = disk.stores();
+    process.admin.operate(operator(stores.metadata.clone()));
     let services = Services::start(&disk, &stores, &shared, cores, &registry).await?;
     let Services { clients, router, publish, incarnation, .. } = &services;
     let gate: Arc<dyn CertificateGate> = clients.identity.clone();

@@ -5,6 +5,7 @@
 //! - [`process`]: the life of every long-running command around its services
 //! - [`dev`], [`metastore`], [`api`], [`gateway`], [`router`], [`rules_worker`]: one command each: start, ready, drain
 //! - [`cluster`]: what the processes of a cluster have in common
+//! - [`operators`]: what operators do with accounts and access keys
 //! - [`operate`]: backups, restores and changes of the metadata store's nodes
 //! - [`pki`]: the certificates of a cluster's processes; [`cluster_tls`]: using them
 //! - [`wiring`]: how the services are put together; the same crates a cluster runs
@@ -35,6 +36,7 @@ mod idle;
 mod metastore;
 mod metrics;
 mod operate;
+mod operators;
 mod pki;
 mod process;
 mod quic;
@@ -88,6 +90,7 @@ fn run(command: Command, settings: config::Settings) -> Result<()> {
             process::main(&arguments.process.clone(), rules_worker::run(*arguments, settings))
         }
         Command::Account(arguments) => process::brief(account::run(*arguments)),
+        Command::AccessKey(command) => process::brief(account::run_access_key(command)),
         Command::Pki(command) => pki::main(&command),
     }
 }

@@ -24,6 +24,37 @@ fn bootstrapping_again_changes_nothing() {
     assert_eq!(refusal(created), (ResourceAlreadyExistsException, 409));
 }
 
+fn keys(registry: &crate::testing::Registry) -> Vec<(String, bool)> {
+    match registry.ask(QueryKind::ListAccessKeys(PageRequest::default())).unwrap() {
+        QueryReply::AccessKeys(page) => {
+            page.items.into_iter().map(|key| (key.access_key_id, key.active)).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_inactive_access_key_is_known_as_such() {
+    let mut registry = registry();
+    let id = "AKIATESTTESTTEST".to_owned();
+    let mut update = |active| {
+        let access_key_id = id.clone();
+        let updated =
+            registry.run(Action::UpdateAccessKey(Box::new(UpdateAccessKey { access_key_id, active })));
+        assert!(is_done(updated));
+        let QueryReply::AccessKey(owner) = registry.ask(QueryKind::AccessKey(id.clone())).unwrap() else {
+            panic!("another answer");
+        };
+        (owner.map(|owner| owner.active), keys(&registry).first().map(|key| key.1))
+    };
+    assert_eq!(update(false), (Some(false), Some(false)));
+    assert_eq!(update(true), (Some(true), Some(true)));
+    registry.scope.account = AccountId::from_u64(1).unwrap();
+    let foreign = UpdateAccessKey { access_key_id: id, active: false };
+    let foreign = registry.run(Action::UpdateAccessKey(Box::new(foreign)));
+    assert_eq!(refusal(foreign), (ResourceNotFoundException, 404));
+}
+
 #[test]
 fn access_keys_lead_to_their_account() {
     let mut registry = registry();
@@ -41,8 +72,10 @@ fn access_keys_lead_to_their_account() {
     registry.run(Action::CreateAccessKey(Box::new(key("AKIASECONDSECOND")))).unwrap();
     let again = registry.run(Action::CreateAccessKey(Box::new(key("AKIASECONDSECOND"))));
     assert_eq!(refusal(again), (ResourceAlreadyExistsException, 409));
-    let keys = names(registry.ask(QueryKind::ListAccessKeys(PageRequest::default())).unwrap());
-    assert_eq!(keys, ["AKIASECONDSECOND", "AKIATESTTESTTEST"]);
+    assert_eq!(
+        keys(&registry),
+        [("AKIASECONDSECOND".to_owned(), true), ("AKIATESTTESTTEST".to_owned(), true)]
+    );
     registry.scope.account = AccountId::from_u64(1).unwrap();
     let foreign = registry.run(Action::DeleteAccessKey("AKIASECONDSECOND".to_owned()));
     assert_eq!(refusal(foreign), (ResourceNotFoundException, 404));

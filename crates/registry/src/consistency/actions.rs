@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::command::Action;
-use crate::requests::{DOCUMENT, arn, validity};
+use crate::requests::{DOCUMENT, arn, thing_and_group, validity};
 use crate::shapes::*;
 
 fn thing() -> impl Strategy<Value = String> {
@@ -15,6 +15,10 @@ fn thing() -> impl Strategy<Value = String> {
 
 pub(super) fn thing_type() -> impl Strategy<Value = String> {
     select(vec!["t", "tt", "u"]).prop_map(str::to_owned)
+}
+
+fn group() -> impl Strategy<Value = String> {
+    select(vec!["g", "gg", "h", "i", "j"]).prop_map(str::to_owned)
 }
 
 fn policy() -> impl Strategy<Value = String> {
@@ -54,15 +58,16 @@ fn tags() -> impl Strategy<Value = Vec<Tag>> {
 }
 
 fn thing_action() -> impl Strategy<Value = Action> {
-    let create =
-        (thing(), option::of(thing_type()), attributes()).prop_map(|(name, thing_type, attributes)| {
+    let create = (thing(), option::of(thing_type()), attributes(), option::weighted(0.2, group())).prop_map(
+        |(thing_name, thing_type_name, attributes, billing_group_name)| {
             Action::CreateThing(Box::new(CreateThing {
-                thing_name: name,
-                thing_type_name: thing_type,
+                thing_name,
+                thing_type_name,
                 attributes,
-                billing_group_name: None,
+                billing_group_name,
             }))
-        });
+        },
+    );
     let update = (
         thing(),
         option::of(thing_type()),
@@ -97,6 +102,43 @@ fn thing_action() -> impl Strategy<Value = Action> {
         2 => create_type,
         1 => deprecate,
         1 => thing_type().prop_map(Action::DeleteThingType),
+    ]
+}
+
+fn group_action() -> impl Strategy<Value = Action> {
+    let create =
+        (group(), option::of(group()), tags()).prop_map(|(thing_group_name, parent_group_name, tags)| {
+            let properties = ThingGroupProperties::default();
+            Action::CreateThingGroup(Box::new(CreateThingGroup {
+                thing_group_name,
+                parent_group_name,
+                properties,
+                tags,
+            }))
+        });
+    let delete = || {
+        (group(), option::of(1..3u64))
+            .prop_map(|(group_name, expected_version)| Box::new(DeleteGroup { group_name, expected_version }))
+    };
+    let member = || (thing(), group()).prop_map(|(thing, group)| thing_and_group(&thing, &group));
+    let several = (thing(), vec(group(), 0..3), vec(group(), 0..3)).prop_map(|(thing_name, add, remove)| {
+        let args = UpdateThingGroupsForThing { thing_name, add, remove };
+        Action::UpdateThingGroupsForThing(Box::new(args))
+    });
+    let billing = (group(), tags()).prop_map(|(billing_group_name, tags)| {
+        let args = CreateBillingGroup { billing_group_name, description: None, tags };
+        Action::CreateBillingGroup(Box::new(args))
+    });
+    prop_oneof![
+        4 => create,
+        2 => delete().prop_map(Action::DeleteThingGroup),
+        6 => member().prop_map(Action::AddThingToThingGroup),
+        1 => member().prop_map(Action::RemoveThingFromThingGroup),
+        2 => several,
+        2 => billing,
+        1 => delete().prop_map(Action::DeleteBillingGroup),
+        3 => member().prop_map(Action::AddThingToBillingGroup),
+        1 => member().prop_map(Action::RemoveThingFromBillingGroup),
     ]
 }
 
@@ -216,6 +258,8 @@ fn other_action() -> impl Strategy<Value = Action> {
         thing_type().prop_map(|name| arn("thingtype", &name)),
         ca().prop_map(|id| arn("cacert", &id)),
         thing().prop_map(|name| arn("thing", &name)),
+        group().prop_map(|name| arn("thinggroup", &name)),
+        group().prop_map(|name| arn("billinggroup", &name)),
         Just(arn("rule", "r")),
     ];
     let tag = (resource.clone(), tags())
@@ -238,5 +282,5 @@ fn other_action() -> impl Strategy<Value = Action> {
 }
 
 pub(super) fn action() -> impl Strategy<Value = Action> {
-    prop_oneof![thing_action(), certificate_action(), policy_action(), other_action()]
+    prop_oneof![thing_action(), group_action(), certificate_action(), policy_action(), other_action()]
 }

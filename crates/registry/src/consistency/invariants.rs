@@ -14,6 +14,9 @@ use crate::view::View;
 /// Collections whose keys are records of their own; all other keys must follow from them.
 const RECORDS: &[&str] = &[
     "thing",
+    "thing-group",
+    "group-of-thing",
+    "billing-group",
     "thing-type",
     "certificate",
     "ca-certificate",
@@ -90,10 +93,47 @@ fn expect(
             for (attribute, value) in &thing.attributes {
                 expected.insert(keys::thing_by_attribute(scope, attribute, value, name));
             }
+            if let Some(group) = &thing.billing_group_id
+                && let Some(name) = &thing.billing_group_name
+                && id_of_billing_group(view, scope, name).as_ref() == Some(group)
+            {
+                expected.insert(keys::thing_of_billing_group(scope, group, name_of_thing(parts)));
+            }
             if let Some(thing_type) = &thing.thing_type_name {
                 value::<record::ThingType>(view, &keys::thing_type(scope, thing_type));
                 expected.insert(keys::thing_by_type(scope, thing_type, name));
             }
+        }
+        ("thing-group", [name]) => {
+            let group: record::ThingGroup = value(view, key);
+            let parent = group.ancestors.last().map_or("", |parent| parent.name.as_str());
+            expected.insert(keys::thing_groups_of_parent(scope, parent, name));
+            for ancestor in &group.ancestors {
+                let above: record::ThingGroup = value(view, &keys::thing_group(scope, &ancestor.name));
+                assert_eq!(above.thing_group_id, ancestor.id);
+                expected.insert(keys::thing_group_of_ancestor(scope, &ancestor.name, name));
+            }
+        }
+        ("group-of-thing", [thing, _]) => {
+            value::<record::Thing>(view, &keys::thing(scope, thing));
+            let membership: record::ThingGroupMembership = value(view, key);
+            let id = &membership.thing_group_id;
+            expected.insert(keys::thing_of_group(scope, id, thing));
+            for above in membership.ancestor_ids.iter().chain([id]) {
+                expected.insert(keys::thing_below_group(scope, above, thing));
+            }
+        }
+        // What a deleted group leaves behind is swept later.
+        ("thing-group-remains", [id]) => {
+            expected.insert(key.clone());
+            expected.extend(
+                view.scan(&keys::things_of_group(scope, id), None, usize::MAX).into_iter().map(|pair| pair.0),
+            );
+        }
+        ("billing-group-remains", [id]) => {
+            expected.insert(key.clone());
+            let left = view.scan(&keys::things_of_billing_group(scope, id), None, usize::MAX);
+            expected.extend(left.into_iter().map(|pair| pair.0));
         }
         ("certificate", [id]) => {
             let certificate: record::Certificate = value(view, key);
@@ -127,7 +167,7 @@ fn expect(
         ("policy-of-target", [target, policy]) => {
             let attachment: record::PolicyAttachment = value(view, key);
             value::<record::Policy>(view, &keys::policy(scope, policy));
-            certificate_exists(view, scope, target);
+            target_exists(view, scope, target);
             for order in Order::BOTH {
                 let attached = Timestamp(attachment.attached_at);
                 expected.insert(keys::target_of_policy(scope, order, policy, attached, target));
@@ -135,7 +175,7 @@ fn expect(
         }
         ("thing-of-principal", [principal, thing]) => {
             value::<record::Thing>(view, &keys::thing(scope, thing));
-            certificate_exists(view, scope, principal);
+            target_exists(view, scope, principal);
             expected.insert(keys::principal_of_thing(scope, thing, principal));
         }
         ("tag", [arn, _]) => tagged_exists(view, scope, arn),
@@ -143,8 +183,22 @@ fn expect(
     }
 }
 
-fn certificate_exists(view: &MemoryView, scope: Scope, arn: &str) {
+fn name_of_thing<'a>(parts: &[&'a str]) -> &'a str {
+    parts.first().unwrap()
+}
+
+fn id_of_billing_group(view: &MemoryView, scope: Scope, name: &str) -> Option<String> {
+    let group = view.get(&keys::billing_group(scope, name))?;
+    Some(record::decode::<record::BillingGroup>(&group).unwrap().billing_group_id)
+}
+
+/// A target of policies, or a principal.
+fn target_exists(view: &MemoryView, scope: Scope, arn: &str) {
     if let Ok(arn) = arn.parse::<Arn>() {
+        if arn.kind == "thinggroup" {
+            value::<record::ThingGroup>(view, &keys::thing_group(scope, &arn.name));
+            return;
+        }
         value::<record::Certificate>(view, &keys::certificate(scope, &arn.name));
     }
 }
@@ -154,6 +208,8 @@ fn tagged_exists(view: &MemoryView, scope: Scope, arn: &str) {
     let key = match arn.kind.as_str() {
         "policy" => keys::policy(scope, &arn.name),
         "rule" => keys::rule(scope, &arn.name),
+        "thinggroup" => keys::thing_group(scope, &arn.name),
+        "billinggroup" => keys::billing_group(scope, &arn.name),
         "cacert" => keys::ca_certificate(scope, &arn.name),
         _ => keys::thing_type(scope, &arn.name),
     };

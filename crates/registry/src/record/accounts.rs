@@ -38,6 +38,9 @@ pub struct AccessKey {
     /// When it was made.
     #[prost(uint64, tag = "3")]
     pub created_at: u64,
+    /// Whether requests that it signs are refused.
+    #[prost(bool, tag = "4")]
+    pub inactive: bool,
 }
 
 impl fmt::Debug for AccessKey {

@@ -30,6 +30,9 @@ pub struct Thing {
     /// When it was last changed.
     #[prost(uint64, tag = "7")]
     pub modified_at: u64,
+    /// The billing group's id: once that group is deleted, the thing is in none.
+    #[prost(string, optional, tag = "8")]
+    pub billing_group_id: Option<String>,
 }
 
 /// A thing type.

@@ -34,6 +34,29 @@ pub struct AccessKeyOwner {
     pub account: AccountId,
     /// The secret.
     pub secret_access_key: Secret,
+    /// Whether it may sign requests.
+    pub active: bool,
+}
+
+/// Arguments of UpdateAccessKey.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateAccessKey {
+    /// Which key, of the scope's account.
+    pub access_key_id: String,
+    /// Whether it may sign requests from now on.
+    pub active: bool,
+}
+
+/// An item of ListAccessKeys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessKeyDescription {
+    /// Its id.
+    pub access_key_id: String,
+    /// Whether it may sign requests.
+    pub active: bool,
+    /// When it was made.
+    #[serde(with = "timestamp")]
+    pub created_at: Timestamp,
 }
 
 /// A CA with its private key.

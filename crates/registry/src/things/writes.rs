@@ -34,6 +34,9 @@ fn index_keys(store: &Store<'_>, name: &str, thing: &record::Thing) -> BTreeSet<
         keys::thing_by_attribute(store.scope, attribute, value, name)
     };
     let mut all: BTreeSet<Bytes> = thing.attributes.iter().map(attribute).collect();
+    if let Some(group) = &thing.billing_group_id {
+        all.insert(keys::thing_of_billing_group(store.scope, group, name));
+    }
     if let Some(thing_type) = &thing.thing_type_name {
         all.insert(keys::thing_by_type(store.scope, thing_type, name));
     }

@@ -92,6 +92,30 @@ async fn only_get_and_head_of_known_paths() {
 }
 
 #[tokio::test]
+async fn operators_of_this_user_are_answered_and_web_pages_are_not() {
+    let served = served(Registry::new()).await;
+    let post = |kind: &str, host: &str| {
+        format!(
+            "POST /operator HTTP/1.1\r\nhost: {host}\r\ncontent-type: {kind}\r\ncontent-length: 2\r\n\r\n{{}}"
+        )
+    };
+    let json = "application/json";
+    assert_eq!(status(&served.send(&post(json, "127.0.0.1:1")).await), 405, "nothing to operate here");
+    served.admin.operate(Arc::new(|body| {
+        Box::pin(async move { String::from_utf8(body.to_vec()).map_err(|e| e.to_string()) })
+    }));
+    let answer = served.send(&post(json, "127.0.0.1:1")).await;
+    assert!(status(&answer) == 200 && answer.ends_with("\r\n\r\n{}"), "{answer}");
+    assert_eq!(status(&served.send(&post("text/plain", "127.0.0.1:1")).await), 403);
+    assert_eq!(status(&served.send(&post(json, "rebound.example.com")).await), 403);
+    assert_eq!(served.get("/operator").await.0, 404);
+    let long = "x".repeat(17_000);
+    let head = "POST /operator HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
+    let long = format!("{head}content-length: {}\r\n\r\n{long}", long.len());
+    assert_eq!(status(&served.send(&long).await), 413);
+}
+
+#[tokio::test]
 async fn heads_are_bounded() {
     let served = served(Registry::new()).await;
     let long = format!("GET /livez HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(2 * MAX_HEAD));

@@ -43,7 +43,8 @@ pub(super) async fn update(call: &Call<'_>) -> Outcome {
     Ok(Answer::object())
 }
 
-fn attribute_payload(body: &Members<'_>) -> Result<Option<AttributePayload>, Error> {
+/// The member `attributePayload` of an object.
+pub(super) fn attribute_payload(body: &Members<'_>) -> Result<Option<AttributePayload>, Error> {
     let Some(payload) = body.object("attributePayload")? else { return Ok(None) };
     let attributes = payload.string_map("attributes")?.unwrap_or_default();
     Ok(Some(AttributePayload { attributes, merge: payload.boolean("merge")? }))

@@ -1,4 +1,4 @@
-//! The roles of a cluster that keep nothing: `fleethaven api`, `gateway`, `router`, `rules-worker`; and `account`.
+//! The roles of a cluster that keep nothing: `fleethaven api`, `gateway`, `router`, `rules-worker`.
 
 use clap::Args;
 use fleethaven_net::proxy::Network;
@@ -136,14 +136,4 @@ pub(crate) struct RulesWorkerArgs {
 
     #[command(flatten)]
     pub(crate) outbound: OutboundArgs,
-}
-
-/// Arguments of `fleethaven account`.
-#[derive(Args, Clone)]
-pub(crate) struct AccountArgs {
-    #[command(flatten)]
-    pub(crate) cluster: ClusterArgs,
-
-    #[command(flatten)]
-    pub(crate) scope: ScopeArgs,
 }

@@ -34,7 +34,7 @@ def test_an_unknown_endpoint_type_is_refused(iot):
 @pytest.mark.parametrize(
     "operation, arguments",
     [
-        ("list_thing_groups", {}),
+        ("list_streams", {}),
         ("list_jobs", {}),
         ("describe_account_audit_configuration", {}),
         ("get_v2_logging_options", {}),

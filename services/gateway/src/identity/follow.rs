@@ -70,7 +70,7 @@ impl IdentityCache {
         match change::classify(key) {
             Some(Change::Certificate { scope, id }) => by_id(scope, &id),
             Some(
-                Change::PolicyAttachment { scope, principal, .. }
+                Change::PolicyAttachment { scope, target: principal, .. }
                 | Change::ThingPrincipal { scope, principal, .. },
             ) => by_arn(scope, &principal),
             Some(Change::PolicyDocument { scope, name }) => {

@@ -1,0 +1,177 @@
+//! What operators do with accounts and access keys: the request, and how it is answered from the metadata.
+//!
+//! The same request is answered in the command's own process, on a data directory or through a cluster's metadata store,
+//! or in the process that runs, which gets it at its admin port.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use fleethaven_daemon::clock;
+use fleethaven_fabric::Metadata;
+use fleethaven_registry::shapes::{
+    AccessKey, AccessKeyDescription, CreateAccount, IssuingCa, PageRequest, Secret, UpdateAccessKey,
+};
+use fleethaven_registry::{Action, Command, Query, QueryKind, QueryReply};
+use fleethaven_telemetry::admin::Operator;
+use fleethaven_types::{AccountId, Region, Scope};
+use serde::{Deserialize, Serialize};
+
+use crate::certificates;
+
+/// What an operator wants.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub(crate) enum Request {
+    CreateAccount { account: AccountId, name: String },
+    ListAccounts,
+    CreateAccessKey { account: AccountId },
+    ListAccessKeys { account: AccountId },
+    UpdateAccessKey { account: AccountId, access_key_id: String, active: bool },
+    DeleteAccessKey { account: AccountId, access_key_id: String },
+}
+
+/// A line of an answer. Keys are only ever added: programs depend on them.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum Line {
+    Account { account_id: String, name: String, created_at: u64 },
+    Credentials { account_id: String, access_key_id: String, secret_access_key: String },
+    AccessKey { account_id: String, access_key_id: String, status: &'static str, created_at: u64 },
+}
+
+/// Carries out requests that come as JSON, for the admin port.
+pub(crate) fn operator(metadata: Arc<dyn Metadata>) -> Operator {
+    Arc::new(move |body: Bytes| {
+        let metadata = metadata.clone();
+        Box::pin(async move {
+            let answered = async {
+                let request = serde_json::from_slice(&body).context("not a request")?;
+                lines(&answer(&*metadata, request).await?)
+            };
+            answered.await.map_err(|error| format!("{error:#}"))
+        })
+    })
+}
+
+/// One JSON object a line.
+pub(crate) fn lines(answer: &[Line]) -> Result<String> {
+    let mut text = String::new();
+    for line in answer {
+        text += &serde_json::to_string(line)?;
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// Carries out a request. An account counts as made when everything that answers for it knows it.
+pub(crate) async fn answer(metadata: &dyn Metadata, request: Request) -> Result<Vec<Line>> {
+    match request {
+        Request::CreateAccount { account, name } => {
+            let arguments = new_account(account, name)?;
+            let key = arguments.access_key.clone();
+            execute(metadata, account, Action::CreateAccount(Box::new(arguments))).await?;
+            Ok(vec![credentials(account, key)])
+        }
+        Request::ListAccounts => accounts(metadata).await,
+        Request::CreateAccessKey { account } => {
+            let key = new_access_key();
+            execute(metadata, account, Action::CreateAccessKey(Box::new(key.clone()))).await?;
+            Ok(vec![credentials(account, key)])
+        }
+        Request::ListAccessKeys { account } => {
+            let keys = access_keys(metadata, scope(account)?).await?.into_iter();
+            Ok(keys.map(|key| access_key(account, key)).collect())
+        }
+        Request::UpdateAccessKey { account, access_key_id, active } => {
+            let action = Action::UpdateAccessKey(Box::new(UpdateAccessKey { access_key_id, active }));
+            execute(metadata, account, action).await?;
+            Ok(Vec::new())
+        }
+        Request::DeleteAccessKey { account, access_key_id } => {
+            execute(metadata, account, Action::DeleteAccessKey(access_key_id)).await?;
+            Ok(Vec::new())
+        }
+    }
+}
+
+async fn execute(metadata: &dyn Metadata, account: AccountId, action: Action) -> Result<()> {
+    let executed = metadata.execute(Command::new(scope(account)?, action)).await?;
+    metadata.in_force(executed.revision).await;
+    Ok(())
+}
+
+async fn accounts(metadata: &dyn Metadata) -> Result<Vec<Line>> {
+    let nobody = AccountId::from_u64(0).context("an account id")?;
+    let reply = metadata.query(Query::new(scope(nobody)?, QueryKind::Accounts)).await?;
+    let QueryReply::Accounts(accounts) = reply else { bail!("an answer of another kind") };
+    let line = |account: fleethaven_registry::shapes::AccountDescription| Line::Account {
+        account_id: account.account.to_string(),
+        name: account.name,
+        created_at: account.created_at.as_secs(),
+    };
+    Ok(accounts.into_iter().map(line).collect())
+}
+
+/// Every access key of the scope's account.
+pub(crate) async fn access_keys(metadata: &dyn Metadata, scope: Scope) -> Result<Vec<AccessKeyDescription>> {
+    let (mut keys, mut token) = (Vec::new(), None);
+    loop {
+        let page = PageRequest { token, limit: None };
+        let reply = metadata.query(Query::new(scope, QueryKind::ListAccessKeys(page))).await?;
+        let QueryReply::AccessKeys(page) = reply else { bail!("an answer of another kind") };
+        keys.extend(page.items);
+        token = page.next;
+        if token.is_none() {
+            return Ok(keys);
+        }
+    }
+}
+
+/// A new account's arguments: with an access key, an issuing CA and secrets of its own.
+pub(crate) fn new_account(account: AccountId, name: String) -> Result<CreateAccount> {
+    let (certificate_pem, private_key_pem) =
+        certificates::issuing_ca(&account.to_string(), clock::now().as_secs())?;
+    Ok(CreateAccount {
+        name,
+        access_key: new_access_key(),
+        issuing_ca: IssuingCa { certificate_pem, private_key_pem: Secret(private_key_pem) },
+        pagination_secret: Secret(secret(64)),
+    })
+}
+
+/// A new access key: twenty characters that begin as AWS's long-term keys do, and a secret of forty.
+pub(crate) fn new_access_key() -> AccessKey {
+    let access_key_id = format!("AKIA{}", secret(16).to_uppercase());
+    AccessKey { access_key_id, secret_access_key: Secret(secret(40)) }
+}
+
+/// `length` (up to 64) hexadecimal digits of fresh randomness.
+fn secret(length: usize) -> String {
+    let mut digits = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+    digits.truncate(length);
+    digits
+}
+
+fn credentials(account: AccountId, key: AccessKey) -> Line {
+    let AccessKey { access_key_id, secret_access_key } = key;
+    Line::Credentials {
+        account_id: account.to_string(),
+        access_key_id,
+        secret_access_key: secret_access_key.0,
+    }
+}
+
+fn access_key(account: AccountId, key: AccessKeyDescription) -> Line {
+    Line::AccessKey {
+        account_id: account.to_string(),
+        access_key_id: key.access_key_id,
+        status: if key.active { "Active" } else { "Inactive" },
+        created_at: key.created_at.as_secs(),
+    }
+}
+
+/// Accounts and their keys belong to no region: any one will do.
+fn scope(account: AccountId) -> Result<Scope> {
+    Ok(Scope { account, region: "us-east-1".parse::<Region>()? })
+}
