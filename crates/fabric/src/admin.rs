@@ -33,12 +33,23 @@ pub struct Node {
     pub matched: Option<u64>,
 }
 
-/// The metastore as one of its nodes sees it. Entries are told by their indexes in the log, 0 before the first.
+/// The metastore as one of its nodes sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// This node.
     pub node: u64,
-    /// What it is.
+    /// Bytes on disk, of all groups together.
+    pub disk_bytes: u64,
+    /// The control group, whose nodes are the metastore's.
+    pub control: GroupStatus,
+    /// The state groups, in order of their numbers, which begin with 1.
+    pub state: Vec<GroupStatus>,
+}
+
+/// A raft group as one of its nodes sees it. Entries are told by their indexes in the log, 0 before the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupStatus {
+    /// What this node is in it.
     pub role: NodeRole,
     /// The leader, if one is known.
     pub leader: Option<u64>,
@@ -54,13 +65,11 @@ pub struct Status {
     pub snapshot: u64,
     /// What this node has applied is known to be recent: it follows a leader, or leads and a quorum answers.
     pub confirmed: bool,
-    /// Bytes on disk.
-    pub disk_bytes: u64,
-    /// The nodes.
+    /// Its nodes.
     pub nodes: Vec<Node>,
 }
 
-impl Status {
+impl GroupStatus {
     /// How many entries `node` is behind the leader, as far as this node knows.
     pub fn lag(&self, node: u64) -> Option<u64> {
         let matched = self.nodes.iter().find(|other| other.node == node)?.matched?;
@@ -73,7 +82,7 @@ impl Status {
 pub struct BackupInfo {
     /// Incarnation of the data that it was made of.
     pub incarnation: u64,
-    /// The revision of each raft group, in order of their numbers.
+    /// The revision of each raft group, in order of their numbers: the control group's, then the state groups'.
     pub revisions: Vec<u64>,
     /// Wall time of its making, in milliseconds since 1970.
     pub made_at: u64,
@@ -87,12 +96,13 @@ pub trait Admin: Send + Sync + 'static {
     /// The metastore as this node sees it.
     fn status(&self) -> BoxFuture<'_, Result<Status, Error>>;
 
-    /// A backup of everything that was committed when it was asked for, as one file that carries its own checksum. To be asked
-    /// of the leader.
+    /// A backup of everything that was committed in any group when it was asked for, as one file that carries its own checksum.
+    /// To be asked of the control group's leader.
     fn backup(&self) -> BoxFuture<'_, Result<FileStream, Error>>;
 
-    /// Adds a node that was started to join: it is brought level first and votes then. To be asked of the leader, as all that
-    /// follows; answered when the change is committed.
+    /// Adds a node that was started to join to all groups: it is brought level first and votes then. To be asked of the control
+    /// group's leader, as all that follows; answered when the change is committed everywhere. One that failed half-way goes
+    /// on where it stopped when it is asked for again.
     fn add_node(&self, node: u64, address: String) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Takes a node out, whether it is alive or not.
@@ -101,7 +111,6 @@ pub trait Admin: Send + Sync + 'static {
     /// Puts a node that was started to join in the place of another one, in one change.
     fn replace_node(&self, old: u64, new: u64, address: String) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Lets another node lead, so that nobody waits for an election when this one goes away. Without effect on a node that does
-    /// not lead.
+    /// Lets other nodes lead the groups that this one leads, so that nobody waits for an election when it goes away.
     fn hand_over(&self) -> BoxFuture<'_, Result<(), Error>>;
 }

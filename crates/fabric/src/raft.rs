@@ -1,4 +1,5 @@
 //! What the nodes of a metastore ask of each other: Raft's own calls, and commands, reads and renewals handed on to the leader.
+//! A metastore has several raft groups; each has a leader of its own.
 //!
 //! A node is a [`Peer`] to the others; [`Peers`] finds them by their address. Entries and snapshots travel as the bytes that
 //! the metastore keeps on disk, so that this seam knows nothing of what is replicated.
@@ -95,6 +96,32 @@ pub struct TransferLeader {
     pub last: Option<LogId>,
 }
 
+/// A change of the nodes of a group. What is so already is left as it is, so that it can be asked for again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeChange {
+    /// A node is brought level, and votes then.
+    Add {
+        /// Its id.
+        node: u64,
+        /// Where the others reach it.
+        address: String,
+    },
+    /// A node goes.
+    Remove {
+        /// Its id.
+        node: u64,
+    },
+    /// A node takes the place of another one.
+    Replace {
+        /// The id of the one that goes.
+        old: u64,
+        /// The id of the one that comes.
+        new: u64,
+        /// Where the others reach that one.
+        address: String,
+    },
+}
+
 /// The bytes of a snapshot file, in pieces.
 pub type SnapshotStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
@@ -128,13 +155,19 @@ pub trait Peer: Send + Sync + 'static {
     /// Passes leadership on.
     fn transfer(&self, group: u32, request: TransferLeader) -> BoxFuture<'_, Result<(), PeerError>>;
 
-    /// Carries out a command if this node leads; it is not handed on again.
+    /// Confirms with a quorum that this node leads the group; the revision of all that was committed by then.
+    fn read_index_as_leader(&self, group: u32) -> BoxFuture<'_, Result<u64, PeerError>>;
+
+    /// Changes the group's nodes if this node leads it; answered when the change is committed.
+    fn change_nodes_as_leader(&self, group: u32, change: NodeChange) -> BoxFuture<'_, Result<(), PeerError>>;
+
+    /// Carries out a command if this node leads the group that holds what it changes; it is not handed on again.
     fn execute_as_leader(&self, command: Command) -> BoxFuture<'_, Result<Executed, Error>>;
 
-    /// A linearizable read if this node leads.
+    /// A linearizable read if this node leads the group that is asked.
     fn query_as_leader(&self, query: Query) -> BoxFuture<'_, Result<QueryReply, Error>>;
 
-    /// Renews a member's lease if this node leads (`Membership::renew`).
+    /// Renews a member's lease if this node leads the control group (`Membership::renew`).
     fn renew_as_leader(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Whether the consumers that watch at this node have acted on `revision`; waits two seconds at most.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use fleethaven_fabric::metadata::{Error as CallError, Executed};
 use fleethaven_quotas::account::admits;
 use fleethaven_quotas::{Account, SharedMeter};
-use fleethaven_registry::{Action, Command, IdempotencyKey, Query, QueryKind, QueryReply, Reply};
+use fleethaven_registry::{Action, Command, IdempotencyKey, Placement, Query, QueryKind, QueryReply, Reply};
 use fleethaven_types::{Limits, Scope, Timestamp};
 use uuid::Uuid;
 
@@ -47,13 +47,15 @@ impl Call<'_> {
     /// on it.
     pub(crate) async fn execute(&self, action: Action) -> Result<Reply, Error> {
         let command = Command { key: Some(self.key), ..Command::new(self.scope, action) };
+        // What is cached, and watched for that, is the control group's; revisions of another group say nothing about it.
+        let is_watched = command.placement() == Placement::Control;
         let first = self.state.metadata.execute(command.clone()).await;
         let Executed { reply, revision } = match first {
             // Asked again under its key, it is carried out once, and answers as the first time.
             Err(CallError::Unknown) => self.state.metadata.execute(command).await?,
             known => known?,
         };
-        if revision != 0 && !self.state.metadata.in_force(revision).await {
+        if is_watched && revision != 0 && !self.state.metadata.in_force(revision).await {
             tracing::warn!(scope = %self.scope, revision, "a change is not in force everywhere yet");
         }
         Ok(reply)

@@ -51,18 +51,20 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
     let store = arguments.store.clone().unwrap_or_else(|| cluster.clone());
     let dialled = tls.clone();
     let channel = move |address: &str| dialled.channel(address, ServiceRole::Metastore);
-    let peers = GrpcPeers::new(&store, Box::new(channel)).context("the store's name cannot be sent")?;
+    let state_groups = arguments.state_groups;
+    let same = raft::Store::new(&store, state_groups).context("the store's name cannot be sent")?;
+    let peers = GrpcPeers::new(same.clone(), Box::new(channel));
     let config = Config {
         node,
-        cluster: store.clone(),
+        cluster: store,
         start: start(&arguments),
+        state_groups,
         ..Config::new(data.path("metastore"), clock::now, Limits::of(arguments.profile))
     };
     let opened = Metastore::open(config, Arc::new(peers)).await;
     let metastore = opened.context("cannot open the metadata store")?;
     let routes = server::service(metastore.clone());
-    let routes = raft::server::add_service(routes, &store, metastore.clone())
-        .context("the store's name cannot be sent")?;
+    let routes = raft::server::add_service(routes, same, metastore.clone());
     let routes = membership::add_service(routes, metastore.clone());
     let routes = admin::add_service(routes, metastore.clone());
     let mut stopping = process.stopping.clone();
@@ -104,18 +106,20 @@ fn start(arguments: &MetastoreArgs) -> Start {
     }
 }
 
-/// Keeps readiness and metrics true: a node that is out of touch with the quorum is not ready.
+/// Keeps readiness and metrics true: a node that is out of touch with the control group's quorum is not ready. State groups have
+/// the same nodes; that one of them elects a leader is no reason to send clients elsewhere.
 async fn look(metastore: Arc<Metastore>, quorum: Check, metrics: NodeMetrics) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     let mut ready = false;
     loop {
         ticks.tick().await;
         let status = metastore.status_now();
-        if ready != status.confirmed {
-            ready = status.confirmed;
-            tracing::info!(ready, leader = status.leader, term = status.term, "in touch with the quorum");
+        let control = &status.control;
+        if ready != control.confirmed {
+            ready = control.confirmed;
+            tracing::info!(ready, leader = control.leader, term = control.term, "in touch with the quorum");
         }
-        quorum.set(status.confirmed);
+        quorum.set(control.confirmed);
         metrics.show(&status);
     }
 }

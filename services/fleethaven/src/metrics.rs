@@ -106,6 +106,8 @@ pub(crate) struct NodeMetrics {
     leads: IntGauge,
     term: IntGauge,
     applied: IntGauge,
+    groups_led: IntGauge,
+    group_applied: IntGaugeVec,
 }
 
 impl NodeMetrics {
@@ -116,6 +118,10 @@ impl NodeMetrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
+        let help = "Last log entry of a state group applied on the node";
+        let group_applied =
+            IntGaugeVec::new(Opts::new("fleethaven_metastore_state_group_applied_index", help), &["group"])?;
+        registry.register(Box::new(group_applied.clone()))?;
         Ok(Self {
             quorum: gauge(
                 "fleethaven_metastore_in_quorum",
@@ -124,15 +130,23 @@ impl NodeMetrics {
             leads: gauge("fleethaven_metastore_leads", "1 while the node leads")?,
             term: gauge("fleethaven_metastore_term", "Raft term: each change is an election")?,
             applied: gauge("fleethaven_metastore_applied_index", "Last log entry applied on the node")?,
+            groups_led: gauge("fleethaven_metastore_state_groups_led", "State groups that the node leads")?,
+            group_applied,
         })
     }
 
     /// Shows how the node stands.
     pub(crate) fn show(&self, status: &Status) {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        self.quorum.set(i64::from(status.confirmed));
-        self.leads.set(i64::from(status.leader == Some(status.node)));
-        self.term.set(number(status.term));
-        self.applied.set(number(status.applied));
+        let Status { node, control, state, .. } = status;
+        self.quorum.set(i64::from(control.confirmed));
+        self.leads.set(i64::from(control.leader == Some(*node)));
+        self.term.set(number(control.term));
+        self.applied.set(number(control.applied));
+        let led = state.iter().filter(|group| group.leader == Some(*node)).count();
+        self.groups_led.set(i64::try_from(led).unwrap_or(i64::MAX));
+        for (group, status) in (1_u32..).zip(state) {
+            self.group_applied.with_label_values(&[&group.to_string()]).set(number(status.applied));
+        }
     }
 }

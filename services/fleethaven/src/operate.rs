@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use fleethaven_daemon::clock;
 use fleethaven_fabric::Admin;
-use fleethaven_fabric::admin::{BackupInfo, NodeRole, Status};
+use fleethaven_fabric::admin::{BackupInfo, GroupStatus, NodeRole, Status};
 use fleethaven_fabric_grpc::admin::AdminClient;
 use fleethaven_fabric_grpc::tls::Tls;
-use fleethaven_metastore::{Restore, inspect, restore};
+use fleethaven_metastore::{Restore, Restored, inspect, restore};
 use fleethaven_pki::ServiceRole;
 use futures_util::TryStreamExt;
 use serde::Serialize;
@@ -32,16 +32,10 @@ enum Line {
     Standing {
         address: String,
         node_id: u64,
-        role: &'static str,
-        leader: Option<u64>,
-        term: u64,
-        last: u64,
-        committed: u64,
-        applied: u64,
-        snapshot: u64,
-        in_quorum: bool,
+        #[serde(flatten)]
+        control: Group,
         disk_bytes: u64,
-        nodes: Vec<Node>,
+        state_groups: Vec<Group>,
     },
     Silent {
         address: String,
@@ -57,12 +51,30 @@ enum Line {
         data_dir: PathBuf,
         node_id: u64,
         store: String,
+        state_groups: u32,
         made_at: u64,
         revisions: Vec<u64>,
     },
     Members {
         nodes: Vec<Node>,
     },
+}
+
+/// How a node stands in a Raft group.
+#[derive(Serialize)]
+struct Group {
+    /// A state group's number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<usize>,
+    role: &'static str,
+    leader: Option<u64>,
+    term: u64,
+    last: u64,
+    committed: u64,
+    applied: u64,
+    snapshot: u64,
+    in_quorum: bool,
+    nodes: Vec<Node>,
 }
 
 #[derive(Serialize)]
@@ -115,7 +127,7 @@ impl Store {
         let mut standing = Vec::new();
         while let Some(address) = waiting.pop() {
             let status = self.ask(&address).await;
-            let named = status.iter().flat_map(|status| &status.nodes).map(|node| &node.address);
+            let named = status.iter().flat_map(|status| &status.control.nodes).map(|node| &node.address);
             for other in named.filter(|other| !other.is_empty()) {
                 if known.insert(other.clone()) {
                     waiting.push(other.clone());
@@ -127,12 +139,12 @@ impl Store {
         standing
     }
 
-    /// The node that leads.
+    /// The node that leads the control group.
     async fn leader(&self) -> Result<AdminClient> {
         let mut reasons = Vec::new();
         for (address, status) in self.standing().await {
             match status {
-                Ok(status) if status.role == NodeRole::Leader && status.confirmed => {
+                Ok(Status { control, .. }) if control.role == NodeRole::Leader && control.confirmed => {
                     return self.client(&address);
                 }
                 Ok(_) => reasons.push(format!("{address} does not lead")),
@@ -143,12 +155,12 @@ impl Store {
     }
 }
 
-fn nodes(status: &Status) -> Vec<Node> {
-    let nodes = status.nodes.iter().map(|node| Node {
+fn nodes(group: &GroupStatus) -> Vec<Node> {
+    let nodes = group.nodes.iter().map(|node| Node {
         node_id: node.node,
         address: node.address.clone(),
         votes: node.votes,
-        lag: status.lag(node.node),
+        lag: group.lag(node.node),
     });
     nodes.collect()
 }
@@ -158,16 +170,24 @@ fn line(address: String, status: Result<Status>) -> Line {
         Ok(status) => status,
         Err(error) => return Line::Silent { address, error: format!("{error:#}") },
     };
-    let role = match status.role {
-        NodeRole::Leader => "leader",
-        NodeRole::Follower => "follower",
-        NodeRole::Candidate => "candidate",
-        NodeRole::Learner => "learner",
-    };
     Line::Standing {
         address,
         node_id: status.node,
-        role,
+        control: group(None, &status.control),
+        disk_bytes: status.disk_bytes,
+        state_groups: (1..).zip(&status.state).map(|(number, status)| group(Some(number), status)).collect(),
+    }
+}
+
+fn group(number: Option<usize>, status: &GroupStatus) -> Group {
+    Group {
+        group: number,
+        role: match status.role {
+            NodeRole::Leader => "leader",
+            NodeRole::Follower => "follower",
+            NodeRole::Candidate => "candidate",
+            NodeRole::Learner => "learner",
+        },
         leader: status.leader,
         term: status.term,
         last: status.last,
@@ -175,8 +195,7 @@ fn line(address: String, status: Result<Status>) -> Line {
         applied: status.applied,
         snapshot: status.snapshot,
         in_quorum: status.confirmed,
-        disk_bytes: status.disk_bytes,
-        nodes: nodes(&status),
+        nodes: nodes(status),
     }
 }
 
@@ -228,14 +247,17 @@ async fn restored(arguments: &RestoreArgs) -> Result<()> {
         dir: data.path("metastore"),
         node: arguments.node_id,
         address: arguments.address.clone(),
+        state_groups: arguments.state_groups,
         cluster: arguments.store.clone(),
         now: clock::now(),
     });
-    let BackupInfo { revisions, made_at, .. } = restored.await?;
+    let Restored { backup, state_groups } = restored.await?;
+    let BackupInfo { revisions, made_at, .. } = backup;
     print_line(&Line::Restored {
         data_dir: arguments.data_dir.clone(),
         node_id: arguments.node_id,
         store: arguments.store.clone(),
+        state_groups: state_groups.get(),
         made_at,
         revisions,
     })
@@ -258,5 +280,5 @@ async fn members(command: &MembersCommand) -> Result<()> {
             leader.replace_node(arguments.old, arguments.node_id, arguments.address.clone()).await?;
         }
     }
-    print_line(&Line::Members { nodes: nodes(&leader.status().await?) })
+    print_line(&Line::Members { nodes: nodes(&leader.status().await?.control) })
 }

@@ -1,4 +1,8 @@
-//! Backups: all groups of a node as of one moment, in one file.
+//! Backups: all groups in one file.
+//!
+//! There are no transactions across groups, so a backup records a revision of each (protocols.md E4). All that was committed
+//! in any group when the backup was asked for is in it. The control group's moment comes first, and the other groups are level
+//! with theirs after it: what control knows to be done in them is done.
 //!
 //! Magic, then the header (length as u32, protobuf), then a snapshot file of each group, and the SHA-256 of everything
 //! before. The header tells how long each snapshot is, so that a file that was cut short, or goes on, is told apart from a
@@ -6,22 +10,29 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::iter;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use fleethaven_fabric::admin::{BackupInfo, FileStream};
-use fleethaven_fabric::metadata::Error as CallError;
+use fleethaven_fabric::metadata::{BoxFuture, Error as CallError};
+use futures_util::future::join_all;
 use futures_util::{TryStreamExt, stream};
 use prost::Message;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::damaged;
-use crate::evaluator::confirmed_term;
+use crate::evaluator::{confirmed, confirmed_term};
+use crate::group::Group;
+use crate::leader::Leader;
 use crate::metastore::Metastore;
+use crate::record::Applied;
 use crate::snapshot::{self, SnapshotReader, SnapshotWriter};
-use crate::state::State;
+use crate::state::{State, StateView};
 
 const MAGIC: &[u8; 8] = b"FHBACK1\n";
 /// Longest header that is believed.
@@ -29,10 +40,12 @@ const MAX_HEADER: u32 = 1 << 20;
 /// Length of the checksum.
 const DIGEST: u64 = 32;
 const BUFFER: usize = 256 << 10;
+/// How long this node may take to have what is committed in a group that another one leads.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a backup file says about itself.
 #[derive(Clone, PartialEq, Message)]
-struct Header {
+pub(crate) struct Header {
     /// Incarnation of the data.
     #[prost(uint64, tag = "1")]
     incarnation: u64,
@@ -41,12 +54,12 @@ struct Header {
     made_at: u64,
     /// The groups, in the order in which they follow.
     #[prost(message, repeated, tag = "3")]
-    groups: Vec<GroupHeader>,
+    pub(crate) groups: Vec<GroupHeader>,
 }
 
 /// What it says about one group.
 #[derive(Clone, PartialEq, Message)]
-struct GroupHeader {
+pub(crate) struct GroupHeader {
     /// Its number.
     #[prost(uint32, tag = "1")]
     group: u32,
@@ -55,7 +68,7 @@ struct GroupHeader {
     revision: u64,
     /// Length of its snapshot, in bytes.
     #[prost(uint64, tag = "3")]
-    bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Metastore {
@@ -63,15 +76,22 @@ impl Metastore {
     pub(crate) async fn make_backup(&self) -> Result<FileStream, CallError> {
         let permit = self.backups.clone().try_acquire_owned();
         let permit = permit.map_err(|_| CallError::Unavailable("another backup is being made".to_owned()))?;
-        self.leading()?;
+        self.control.leading()?;
         confirmed_term(&self.control.raft).await?;
-        let (state, folder) = (self.control.state.clone(), folder(self.disk.dir()));
-        let (incarnation, made_at) = (self.incarnation, (self.clock)().as_millis());
-        let written = tokio::task::spawn_blocking(move || write(&state, folder, incarnation, made_at)).await;
         let failed = |error: &dyn std::fmt::Display| {
             tracing::error!(%error, "a backup failed");
             CallError::Unavailable(format!("the backup failed: {error}"))
         };
+        let control = Moment::of(&self.control.state).map_err(|e| failed(&e))?;
+        let caught_up = join_all(self.states.iter().map(|group| self.catch_up(group))).await;
+        caught_up.into_iter().collect::<Result<(), _>>().map_err(|e| failed(&e))?;
+        let states = self.states.iter().map(|group| Moment::of(&group.state));
+        let moments: Vec<_> =
+            iter::once(Ok(control)).chain(states).collect::<io::Result<_>>().map_err(|e| failed(&e))?;
+        let folder = folder(self.disk.dir());
+        let (incarnation, made_at) = (self.incarnation, (self.clock)().as_millis());
+        let written =
+            tokio::task::spawn_blocking(move || write(&moments, folder, incarnation, made_at)).await;
         let (head, parts) = written.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
         let sending = Sending {
             head: Some(head),
@@ -85,6 +105,35 @@ impl Metastore {
             Ok(sending.next().await?.map(|piece| (piece, sending)))
         })))
     }
+
+    /// Waits until this node has applied what is committed in a state group now, whoever leads it.
+    async fn catch_up(&self, group: &Group) -> Result<(), CallError> {
+        let within = |error: &dyn std::fmt::Display| {
+            CallError::Unavailable(format!("state group {}: {error}", group.id))
+        };
+        let asked = AtomicBool::new(false);
+        let asking = group.compass.ask(true, &asked, |leader| read_index(group, leader));
+        let answer = tokio::time::timeout(CATCH_UP_WITHIN, asking).await;
+        let revision = answer.map_err(|_| within(&"its leader does not answer"))??;
+        let wait = group.raft.wait(Some(CATCH_UP_WITHIN));
+        wait.applied_index_at_least(Some(revision), "what is committed")
+            .await
+            .map(drop)
+            .map_err(|e| within(&e))
+    }
+}
+
+fn read_index(group: &Group, leader: Leader) -> BoxFuture<'_, Result<u64, CallError>> {
+    Box::pin(async move {
+        match leader {
+            Leader::Here => Ok(confirmed(&group.raft).await?.1),
+            Leader::Elsewhere(peer) => {
+                let answer = peer.read_index_as_leader(group.id).await;
+                // Whatever went wrong, it can be asked again.
+                answer.map_err(|error| CallError::Unavailable(error.to_string()))
+            }
+        }
+    })
 }
 
 /// Where the parts of a backup lie while it is sent.
@@ -106,21 +155,34 @@ impl Drop for Parts {
     }
 }
 
-fn write(state: &Arc<State>, folder: PathBuf, incarnation: u64, made_at: u64) -> io::Result<(Bytes, Parts)> {
+/// A group as of one moment.
+struct Moment {
+    group: u32,
+    view: StateView,
+    applied: Applied,
+}
+
+impl Moment {
+    fn of(state: &State) -> io::Result<Self> {
+        let (view, applied) = state.now_with_position()?;
+        Ok(Self { group: state.group, view, applied })
+    }
+}
+
+fn write(moments: &[Moment], folder: PathBuf, incarnation: u64, made_at: u64) -> io::Result<(Bytes, Parts)> {
     fs::create_dir_all(&folder)?;
     let mut parts = Parts { folder, files: Vec::new() };
     let mut groups = Vec::new();
-    for state in [state] {
-        let (view, applied) = state.now_with_position()?;
-        let path = parts.folder.join(format!("{}.snapshot", state.group));
-        let mut writer = SnapshotWriter::at(path.clone(), &applied)?;
+    for Moment { group, view, applied } in moments {
+        let path = parts.folder.join(format!("{group}.snapshot"));
+        let mut writer = SnapshotWriter::at(path.clone(), applied)?;
         for pair in view.pairs(b"", None) {
             let (key, value) = pair?;
             writer.add(&key, &value)?;
         }
         writer.finish()?;
         let bytes = fs::metadata(&path)?.len();
-        groups.push(GroupHeader { group: state.group, revision: applied.revision(), bytes });
+        groups.push(GroupHeader { group: *group, revision: applied.revision(), bytes });
         parts.files.push(path);
     }
     let header = Header { incarnation, made_at, groups }.encode_to_vec();
@@ -230,6 +292,21 @@ impl BackupFile {
             revisions: self.header.groups.iter().map(|group| group.revision).collect(),
             made_at: self.header.made_at,
         }
+    }
+
+    /// How many state groups there were: none when the backup is older than these.
+    pub(crate) fn state_groups(&self) -> io::Result<Option<NonZeroU32>> {
+        let numbers: Vec<u32> = self.header.groups.iter().map(|group| group.group).collect();
+        let count = u32::try_from(numbers.len()).unwrap_or_default();
+        if count == 0 || !numbers.iter().copied().eq(0..count) {
+            return Err(damaged("the backup", format!("its groups are {numbers:?}")));
+        }
+        Ok(NonZeroU32::new(count - 1))
+    }
+
+    /// Whether it has `group`.
+    pub(crate) fn holds(&self, group: u32) -> bool {
+        self.header.groups.iter().any(|part| part.group == group)
     }
 
     /// The snapshot of `group`.

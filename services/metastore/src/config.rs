@@ -1,6 +1,7 @@
 //! What a metastore node is started with.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,14 +33,19 @@ pub struct Config {
     pub cluster: String,
     /// What to do when the directory is empty.
     pub start: Start,
-    /// Log entries after which a snapshot is written and the log is compacted.
+    /// How many state groups the store has, the same on all its nodes and for ever; [`fleethaven_registry::Shard::COUNT`] at
+    /// most.
+    pub state_groups: NonZeroU32,
+    /// How long a node must have been level before it is given the state groups that it should lead.
+    pub settle: Duration,
+    /// Log entries of a group after which a snapshot is written and the log is compacted.
     pub snapshot_every: u64,
     /// Log entries kept although a snapshot covers them, so that a briefly absent replica needs no snapshot.
     pub keep_log: u64,
-    /// Bytes of keys and values that the in-memory change log holds for watchers, at most. A watcher that
+    /// Bytes of keys and values that a group's in-memory change log holds for watchers, at most. A watcher that
     /// falls further behind is reset.
     pub change_log_bytes: usize,
-    /// Commands accepted but not yet answered, at most; further ones wait.
+    /// Commands of a group accepted but not yet answered, at most; further ones wait.
     pub max_in_flight: usize,
     /// How long a command may take before it is answered with `Unknown`.
     pub command_timeout: Duration,
@@ -57,6 +63,8 @@ impl Config {
             node: 1,
             cluster: String::new(),
             start: Start::Alone,
+            state_groups: NonZeroU32::MIN,
+            settle: Duration::from_secs(10),
             snapshot_every: 50_000,
             keep_log: 10_000,
             change_log_bytes: 64 << 20,

@@ -13,6 +13,7 @@
 
 use std::fs;
 use std::io;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,7 +26,9 @@ use crate::error::{Error, damaged, store_io};
 use crate::record::NodeRecord;
 
 /// Layout of keyspaces and records; raised when it changes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The format that had the control group alone: what a node needs besides is added when it is opened.
+const CONTROL_ALONE: u32 = 1;
 /// Memtable size: what has to be replayed at start is bounded by it.
 const MEMTABLE_BYTES: u64 = 8 << 20;
 /// All journals together, at most.
@@ -105,7 +108,7 @@ impl Disk {
         let record = NodeRecord::decode(&*bytes)
             .map_err(|e| Error::from_io(&self.dir, damaged("the node's record", e)))?;
         let dir = self.dir.clone();
-        if record.format != FORMAT {
+        if record.format != FORMAT && record.format != CONTROL_ALONE {
             return Err(Error::Format { dir, expected: FORMAT, found: record.format });
         }
         if record.node != expected {
@@ -114,9 +117,15 @@ impl Disk {
         Ok(Some(record))
     }
 
-    /// Makes this the store of `node` in a cluster of incarnation `incarnation`. Durable on return.
-    pub(crate) async fn bootstrap(&self, node: u64, incarnation: u64) -> Result<NodeRecord, Error> {
-        let record = NodeRecord { format: FORMAT, node, incarnation };
+    /// Makes this the store of `node` in a cluster of incarnation `incarnation` with so many state groups. Durable on return.
+    pub(crate) async fn bootstrap(
+        &self,
+        node: u64,
+        incarnation: u64,
+        state_groups: NonZeroU32,
+    ) -> Result<NodeRecord, Error> {
+        let state_groups = state_groups.get();
+        let record = NodeRecord { format: FORMAT, node, incarnation, state_groups };
         self.committer
             .commit(true, |commit| commit.put(&self.meta, b"n".as_slice(), record.encode_to_vec()))
             .await

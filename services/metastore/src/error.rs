@@ -37,6 +37,27 @@ pub enum Error {
         /// The configured name.
         cluster: String,
     },
+    /// The data is of a store with another number of state groups.
+    #[error(
+        "{dir} holds the data of a store with {found} state groups, not {expected}: their number never changes"
+    )]
+    StateGroups {
+        /// The data directory.
+        dir: PathBuf,
+        /// The configured number.
+        expected: u32,
+        /// The number on disk.
+        found: u32,
+    },
+    /// The data was written before there were state groups, and the store's nodes have changed since it was formed.
+    #[error(
+        "{0} was written before there were state groups, by a store whose nodes have changed: back it up with the program \
+         that wrote it, and restore the backup with this one"
+    )]
+    NoStateGroups(PathBuf),
+    /// More state groups than there are shards, or a number that is none.
+    #[error("there can be 1 to {most} state groups, not {0}", most = fleethaven_registry::Shard::COUNT)]
+    TooManyStateGroups(u32),
     /// The data was written by another version of the store.
     #[error("{dir} has storage format {found}, this program reads format {expected}")]
     Format {

@@ -379,7 +379,7 @@ pub(crate) async fn confirmed_term(raft: &Raft) -> Result<u64, Error> {
 }
 
 /// The same, and up to which revision the state was found applied.
-async fn confirmed(raft: &Raft) -> Result<(u64, u64), Error> {
+pub(crate) async fn confirmed(raft: &Raft) -> Result<(u64, u64), Error> {
     let read = raft.ensure_linearizable(ReadPolicy::ReadIndex).await;
     let read = read.map_err(|e| Error::Unavailable(e.to_string()))?;
     let id = read.log_id();

@@ -1,6 +1,6 @@
 //! One raft group of a node: log, state, changes and evaluator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,18 +12,23 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::changes::ChangeLog;
-use crate::config::{Config, Start};
+use crate::config::Config;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::evaluator::{Evaluator, Request, Settings, confirmed_term};
+use crate::leader::Compass;
 use crate::log::LogStore;
 use crate::machine::StateMachine;
 use crate::network::Network;
 use crate::state::State;
 use crate::types::Raft;
 
-/// The group that holds accounts, the registry, certificates, policies and rules.
+/// The group that holds accounts, the registry, certificates, policies and rules. State groups follow from 1 on
+/// (`fleethaven_registry::placement`).
 pub(crate) const CONTROL: u32 = 0;
+
+/// The first members of a group.
+pub(crate) type Founders = BTreeMap<u64, BasicNode>;
 
 /// How long a starting group may take to elect itself and apply what the log holds.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,7 +37,10 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A running group.
 pub(crate) struct Group {
+    pub(crate) id: u32,
+    pub(crate) node: u64,
     pub(crate) raft: Raft,
+    pub(crate) compass: Compass,
     pub(crate) state: Arc<State>,
     pub(crate) changes: Arc<ChangeLog>,
     requests: Mutex<Option<mpsc::Sender<Request>>>,
@@ -40,12 +48,14 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Starts group `id` on `disk`. A node that is the only voter serves on return; any other when there is a leader.
+    /// Starts group `id` on `disk`; an empty one is begun by its `founders`, or else waits until its leader finds it. A node that
+    /// is the only voter serves on return; any other when there is a leader.
     pub(crate) async fn start(
         disk: Arc<Disk>,
         id: u32,
         config: &Config,
         peers: Arc<dyn Peers>,
+        founders: Option<Founders>,
     ) -> Result<Self, Error> {
         let io = |e| Error::from_io(&config.dir, e);
         let log = LogStore::open(disk.clone(), id).map_err(io)?;
@@ -54,10 +64,10 @@ impl Group {
         let changes = Arc::new(ChangeLog::new(applied.revision(), config.change_log_bytes));
         let machine = StateMachine::open(state.clone(), changes.clone(), applied).map_err(io)?;
         let raft_config = Arc::new(raft_config(config)?);
-        let network = Network { peers, group: id, node: config.node };
+        let network = Network { peers: peers.clone(), group: id, node: config.node };
         let raft = Raft::new(config.node, raft_config, network, log, machine).await.map_err(raft_error)?;
         assert_no_leader_restore(&raft)?;
-        let begun = bootstrap(&raft, config).await?;
+        let begun = bootstrap(&raft, founders).await?;
         if is_only_voter(&raft, config.node).await? {
             seek_leadership(&raft, begun).await?;
         }
@@ -69,12 +79,32 @@ impl Group {
         };
         let evaluator = tokio::spawn(Evaluator::new(raft.clone(), state.clone(), settings, queue).run());
         Ok(Self {
+            id,
+            node: config.node,
+            compass: Compass::new(raft.clone(), peers),
             raft,
             state,
             changes,
             requests: Mutex::new(Some(requests)),
             evaluator: Mutex::new(Some(evaluator)),
         })
+    }
+
+    /// Who may begin another group of this node's store that is still empty: this group's members, if they are known to be those
+    /// of all its nodes. They are while they have not changed since it was formed, and where this node is the only one.
+    pub(crate) async fn founders(&self) -> Result<Option<Founders>, Error> {
+        let node = self.node;
+        let founders = self.raft.with_raft_state(move |state| {
+            let members = state.membership_state.effective();
+            let is_first = members.log_id().as_ref().is_some_and(|id| id.index == 0);
+            let voters = members.membership().voter_ids().collect::<BTreeSet<_>>();
+            if !voters.contains(&node) || !(is_first || voters.len() == 1) {
+                return None;
+            }
+            let nodes = members.membership().nodes().filter(|(id, _)| voters.contains(id));
+            Some(nodes.map(|(id, node)| (*id, node.clone())).collect())
+        });
+        founders.await.map_err(raft_error)
     }
 
     /// Where commands go; `None` once the group stops.
@@ -130,17 +160,13 @@ fn assert_no_leader_restore(raft: &Raft) -> Result<(), Error> {
     }
 }
 
-/// Gives an empty group its first members; whether it did. An election begins with that.
-async fn bootstrap(raft: &Raft, config: &Config) -> Result<bool, Error> {
+/// Gives an empty group its founders; whether it did. An election begins with that.
+async fn bootstrap(raft: &Raft, founders: Option<Founders>) -> Result<bool, Error> {
     if raft.is_initialized().await.map_err(raft_error)? {
         return Ok(false);
     }
-    let members: BTreeMap<u64, BasicNode> = match &config.start {
-        Start::Alone => BTreeMap::from([(config.node, BasicNode::default())]),
-        Start::Form(nodes) => nodes.iter().map(|(id, address)| (*id, BasicNode::new(address))).collect(),
-        Start::Join => return Ok(false),
-    };
-    match raft.initialize(members).await {
+    let Some(founders) = founders else { return Ok(false) };
+    match raft.initialize(founders).await {
         Ok(()) => Ok(true),
         // Another node that was started with the same list was quicker.
         Err(_) if raft.is_initialized().await.map_err(raft_error)? => Ok(false),

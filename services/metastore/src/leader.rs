@@ -31,8 +31,8 @@ pub(crate) enum Leader {
 /// Finds the leader of a group.
 #[derive(Clone)]
 pub(crate) struct Compass {
-    pub(crate) raft: Raft,
-    pub(crate) peers: Arc<dyn Peers>,
+    raft: Raft,
+    peers: Arc<dyn Peers>,
     /// When it was last found that what is applied here is recent.
     confirmed: Arc<Mutex<Option<Instant>>>,
 }
@@ -40,6 +40,16 @@ pub(crate) struct Compass {
 impl Compass {
     pub(crate) fn new(raft: Raft, peers: Arc<dyn Peers>) -> Self {
         Self { raft, peers, confirmed: Arc::default() }
+    }
+
+    /// The leader, once one is known.
+    pub(crate) async fn found(&self) -> Leader {
+        loop {
+            if let Some(leader) = self.leader() {
+                return leader;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// The leader now, if one is known.

@@ -1,6 +1,7 @@
 //! The metadata store: raft groups over one embedded store; evaluates on the leader, replicates effects.
 //!
-//! [`Metastore`] is a node. A command travels so: [`Metastore`] queues it for its group's `evaluator`, which
+//! [`Metastore`] is a node: the control group and N state groups (`fleethaven_registry::placement`), each with a log, a state and
+//! a leader of its own, on one database with one journal. A command travels so: [`Metastore`] queues it for its group's `evaluator`, which
 //! runs the registry's logic on applied `state` plus an `overlay` of what is in flight and submits the
 //! effects as a proposal; openraft appends it to the `log`, where the `commit` thread makes it durable; the
 //! `machine` applies it, adds it to the `changes` that `watch`es read, and the evaluator answers.
@@ -15,18 +16,24 @@
 //! | `evaluator` | order of commands, what happens when a proposal fails |
 //! | `changes`, `watch`, `markers` | watches without gaps; who has caught up with a change |
 //! | `group` | one raft group: the parts above, wired |
-//! | `leader` | where the leader is; commands and reads handed on to it |
-//! | `admin` | how a node is, which nodes the metastore has |
+//! | `leader` | where a group's leader is; commands and reads handed on to it |
+//! | `leadership`, `balance` | who should lead a group; state groups given back to their nodes |
+//! | `admin`, `nodes` | how a node is; which nodes the metastore has |
 //! | `backup`, `restore` | all of it in one file, and a new cluster made of that |
 //! | `membership`, `leases` | who is in the cluster, which router owns which slot; how long who counts as alive |
 //! | `peer` | what this node does for its peers |
 //!
 //! Replies to keyed commands are kept in the state (`fleethaven_registry::idempotency`), as are TLS ticket keys.
 //!
+//! Leases, markers and the cluster's members are the control group's. What a state group's leader does beyond that (publishing
+//! what its entries emit) starts in [`Metastore::open`] beside `leases`: a task per group that looks at `Group::raft` for whether
+//! this node leads, and at `Group::changes` for what was applied, in the order of the log.
+//!
 //! What things, certificates, policies and rules are is none of its business: `fleethaven-registry` knows.
 
 mod admin;
 mod backup;
+mod balance;
 mod changes;
 mod commit;
 mod config;
@@ -35,6 +42,7 @@ mod error;
 mod evaluator;
 mod group;
 mod leader;
+mod leadership;
 mod leases;
 mod log;
 mod machine;
@@ -42,6 +50,7 @@ mod markers;
 mod membership;
 mod metastore;
 mod network;
+mod nodes;
 mod overlay;
 mod peer;
 mod record;
@@ -58,4 +67,4 @@ pub use config::{Config, Start};
 pub use error::Error;
 pub use metastore::Metastore;
 pub use network::NoPeers;
-pub use restore::{Restore, inspect, restore};
+pub use restore::{Restore, Restored, inspect, restore};

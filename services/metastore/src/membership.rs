@@ -62,7 +62,7 @@ impl Membership for Metastore {
     fn renew(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             let asked = AtomicBool::new(false);
-            let asking = self.compass.ask(true, &asked, |leader| self.renew_at(leader, incarnation));
+            let asking = self.control.compass.ask(true, &asked, |leader| self.renew_at(leader, incarnation));
             let answer = tokio::time::timeout(LEASE, asking).await;
             answer.unwrap_or_else(|_| Err(Error::Unavailable("no node leads the metadata store".into())))
         }

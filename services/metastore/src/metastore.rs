@@ -1,6 +1,8 @@
 //! A metastore node: opens its store, runs its groups, and is the [`Metadata`] of its process.
 
 use std::future::Future;
+use std::iter;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,20 +12,22 @@ use fleethaven_fabric::metadata::{
     AppliedMarker, BoxFuture, Error as CallError, Executed, Metadata, Position, WatchStream,
 };
 use fleethaven_fabric::raft::{PeerError, Peers};
-use fleethaven_registry::{self as registry, Command, Query, QueryReply};
+use fleethaven_registry::{self as registry, Command, Placement, Query, QueryReply, Shard};
 use fleethaven_types::Timestamp;
 use futures_util::FutureExt;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
+use openraft::BasicNode;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::error::TrySendError;
 use uuid::Uuid;
 
-use crate::config::Config;
+use crate::balance::Balancer;
+use crate::config::{Config, Start};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::evaluator::{Request, confirmed_term};
-use crate::group::{CONTROL, Group};
-use crate::leader::{Compass, Leader};
+use crate::group::{CONTROL, Founders, Group};
+use crate::leader::Leader;
 use crate::leases::LeaseKeeper;
 use crate::markers::Markers;
 use crate::{backup, restore, watch};
@@ -32,9 +36,13 @@ use crate::{backup, restore, watch};
 pub struct Metastore {
     pub(crate) disk: Arc<Disk>,
     pub(crate) control: Group,
+    /// The state groups, in order of their numbers, which begin with 1.
+    pub(crate) states: Vec<Group>,
+    state_groups: NonZeroU32,
     pub(crate) markers: Arc<Markers>,
-    pub(crate) compass: Compass,
     pub(crate) leases: LeaseKeeper,
+    balancer: Balancer,
+    pub(crate) peers: Arc<dyn Peers>,
     pub(crate) incarnation: u64,
     pub(crate) clock: fn() -> Timestamp,
     /// One permit: backups are made one at a time.
@@ -46,6 +54,10 @@ impl Metastore {
     /// Opens the node's directory and starts it; an empty directory is begun as [`Config::start`] says. A node that is alone
     /// serves commands and reads on return; one of several when they have a leader.
     pub async fn open(config: Config, peers: Arc<dyn Peers>) -> Result<Arc<Self>, Error> {
+        let state_groups = config.state_groups;
+        if state_groups.get() > Shard::COUNT {
+            return Err(Error::TooManyStateGroups(state_groups.get()));
+        }
         if restore::is_incomplete(&config.dir) {
             return Err(Error::HalfRestored(config.dir));
         }
@@ -63,22 +75,43 @@ impl Metastore {
         }
         let node = match disk.node(config.node)? {
             Some(node) => node,
-            None => disk.bootstrap(config.node, incarnation_of(&config.cluster)).await?,
+            None => disk.bootstrap(config.node, incarnation_of(&config.cluster), state_groups).await?,
         };
         if !config.cluster.is_empty() && node.incarnation != incarnation_of(&config.cluster) {
             return Err(Error::OtherCluster { dir: config.dir, cluster: config.cluster });
         }
-        let control = Group::start(disk.clone(), CONTROL, &config, peers.clone()).await?;
+        let is_older = node.state_groups == 0;
+        if !is_older && node.state_groups != state_groups.get() {
+            let (expected, found) = (state_groups.get(), node.state_groups);
+            return Err(Error::StateGroups { dir: config.dir, expected, found });
+        }
+        let founders = founders(&config);
+        let control = Group::start(disk.clone(), CONTROL, &config, peers.clone(), founders).await?;
+        let founders = control.founders().await?;
+        if is_older && founders.is_none() {
+            control.stop().await?;
+            return Err(Error::NoStateGroups(config.dir));
+        }
+        let start = |id| Group::start(disk.clone(), id, &config, peers.clone(), founders.clone());
+        let states = try_join_all((1..=state_groups.get()).map(start)).await?;
+        if is_older {
+            tracing::info!(%state_groups, "the store had the control group alone: state groups were added");
+            disk.bootstrap(node.node, node.incarnation, state_groups).await?;
+        }
         tracing::info!(
             node = node.node,
+            %state_groups,
             revision = control.changes.tip().borrow().revision,
             "metastore ready"
         );
         Ok(Arc::new(Self {
             disk,
-            compass: Compass::new(control.raft.clone(), peers),
             leases: LeaseKeeper::start(&control),
+            balancer: Balancer::start(&states, config.settle),
             control,
+            states,
+            state_groups,
+            peers,
             markers: Arc::default(),
             incarnation: node.incarnation,
             backups: Arc::new(Semaphore::new(1)),
@@ -92,7 +125,9 @@ impl Metastore {
     /// dropped.
     pub async fn shutdown(&self) -> Result<(), Error> {
         self.leases.stop();
-        self.control.stop().await?;
+        self.balancer.stop();
+        let stopped: Result<(), Error> = join_all(self.groups().map(Group::stop)).await.into_iter().collect();
+        stopped?;
         let disk = self.disk.clone();
         let closed = tokio::task::spawn_blocking(move || {
             disk.committer.close();
@@ -102,11 +137,36 @@ impl Metastore {
         synced.map_err(|e| Error::from_io(self.disk.dir(), e))
     }
 
+    /// All groups, in order of their numbers.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
+        iter::once(&self.control).chain(&self.states)
+    }
+
+    /// The group numbered `id`, if there is one.
+    pub(crate) fn group(&self, id: u32) -> Option<&Group> {
+        self.groups().find(|group| group.id == id)
+    }
+
+    /// The group that holds what is placed so.
+    pub(crate) fn group_of(&self, placement: Placement) -> &Group {
+        // Placements are counted off over the groups that there are.
+        self.group(placement.group(self.state_groups)).unwrap_or(&self.control)
+    }
+
+    /// Has the group that holds what the command changes carry it out here.
+    pub(crate) fn run(&self, command: Command) -> impl Future<Output = Result<Executed, CallError>> + use<> {
+        self.run_in(self.group_of(command.placement()), command)
+    }
+
     /// Queues a command before returning, so that commands are taken in the order of the calls; only when the
     /// queue is full does it wait for its turn later.
-    pub(crate) fn run(&self, command: Command) -> impl Future<Output = Result<Executed, CallError>> + use<> {
+    pub(crate) fn run_in(
+        &self,
+        group: &Group,
+        command: Command,
+    ) -> impl Future<Output = Result<Executed, CallError>> + use<> {
         let (request, answer) = Request::new(command);
-        let queued = match self.control.requests() {
+        let queued = match group.requests() {
             None => Err(stopped()),
             Some(requests) => match requests.try_send(request) {
                 Ok(()) => Ok(None),
@@ -138,8 +198,30 @@ impl Metastore {
     }
 
     pub(crate) async fn read(&self, query: Query) -> Result<QueryReply, CallError> {
-        confirmed_term(&self.control.raft).await?;
+        confirmed_term(&self.group_of(query.placement()).raft).await?;
         self.query_local(query)
+    }
+
+    /// Watches keys of `group` with one of `prefixes` from `from` on.
+    pub(crate) fn watch_in(
+        &self,
+        group: &Group,
+        prefixes: Vec<Bytes>,
+        from: Option<Position>,
+    ) -> WatchStream {
+        let compass = group.compass.clone();
+        let confirmed = Box::new(move || compass.is_confirmed());
+        let (state, changes) = (group.state.clone(), group.changes.clone());
+        watch::watch(state, changes, (self.incarnation, confirmed), prefixes, from)
+    }
+}
+
+/// Who begins the control group where it is empty.
+fn founders(config: &Config) -> Option<Founders> {
+    match &config.start {
+        Start::Alone => Some(Founders::from([(config.node, BasicNode::default())])),
+        Start::Form(nodes) => Some(nodes.iter().map(|(id, at)| (*id, BasicNode::new(at))).collect()),
+        Start::Join => None,
     }
 }
 
@@ -166,7 +248,8 @@ fn given_up(asked: bool) -> CallError {
 
 impl Metadata for Metastore {
     fn execute(&self, command: Command) -> BoxFuture<'_, Result<Executed, CallError>> {
-        let leads = matches!(self.compass.leader(), Some(Leader::Here));
+        let group = self.group_of(command.placement());
+        let leads = matches!(group.compass.leader(), Some(Leader::Here));
         let repeatable = command.is_repeatable();
         // Queued here and now: commands are taken in the order of the calls.
         let first = leads.then(|| self.run(command.clone()));
@@ -175,14 +258,14 @@ impl Metadata for Metastore {
             let asking = async {
                 if let Some(first) = first {
                     match first.await {
-                        Err(CallError::Unavailable(_)) if self.control.requests().is_some() => {
+                        Err(CallError::Unavailable(_)) if group.requests().is_some() => {
                             asked.store(false, Ordering::Relaxed);
                         }
-                        Err(CallError::Unknown) if repeatable && self.control.requests().is_some() => {}
+                        Err(CallError::Unknown) if repeatable && group.requests().is_some() => {}
                         answer => return answer,
                     }
                 }
-                self.compass.ask(repeatable, &asked, |leader| self.execute_at(leader, command.clone())).await
+                group.compass.ask(repeatable, &asked, |leader| self.execute_at(leader, command.clone())).await
             };
             let answer = tokio::time::timeout(self.timeout, asking).await;
             answer.unwrap_or_else(|_| Err(given_up(asked.load(Ordering::Relaxed))))
@@ -193,7 +276,8 @@ impl Metadata for Metastore {
     fn query(&self, query: Query) -> BoxFuture<'_, Result<QueryReply, CallError>> {
         async move {
             let asked = AtomicBool::new(false);
-            let asking = self.compass.ask(true, &asked, |leader| self.query_at(leader, query.clone()));
+            let compass = &self.group_of(query.placement()).compass;
+            let asking = compass.ask(true, &asked, |leader| self.query_at(leader, query.clone()));
             let answer = tokio::time::timeout(self.timeout, asking).await;
             answer.unwrap_or_else(|_| Err(given_up(asked.load(Ordering::Relaxed))))
         }
@@ -201,21 +285,18 @@ impl Metadata for Metastore {
     }
 
     fn query_local(&self, query: Query) -> Result<QueryReply, CallError> {
-        let view = self.control.state.now();
+        let view = self.group_of(query.placement()).state.now();
         let reply = registry::query(&view, &query, (self.clock)());
         view.finish().map_err(|e| CallError::Unavailable(format!("reading the state: {e}")))?;
         Ok(reply?)
     }
 
     fn staleness(&self) -> Duration {
-        self.compass.staleness()
+        self.control.compass.staleness()
     }
 
     fn watch(&self, prefixes: Vec<Bytes>, from: Option<Position>) -> WatchStream {
-        let (state, changes) = (self.control.state.clone(), self.control.changes.clone());
-        let compass = self.compass.clone();
-        let confirmed = Box::new(move || compass.is_confirmed());
-        watch::watch(state, changes, (self.incarnation, confirmed), prefixes, from)
+        self.watch_in(&self.control, prefixes, from)
     }
 
     fn register(&self, name: &'static str) -> AppliedMarker {
@@ -225,7 +306,7 @@ impl Metadata for Metastore {
     fn in_force(&self, revision: u64) -> BoxFuture<'_, bool> {
         async move {
             let elsewhere = self.control.other_addresses().into_iter().map(|address| async move {
-                match self.compass.peers.peer(&address).in_force_here(revision).await {
+                match self.peers.peer(&address).in_force_here(revision).await {
                     Ok(in_force) => in_force,
                     // What watched at a node that is gone watches at another one by now.
                     Err(PeerError::Unreachable(_)) => true,

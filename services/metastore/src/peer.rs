@@ -3,28 +3,38 @@
 use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::metadata::{BoxFuture, Error, Executed};
 use fleethaven_fabric::raft::{
-    AppendEntries, Appended, Peer, PeerError, RequestVote, SnapshotStream, TransferLeader, Vote, Voted,
+    AppendEntries, Appended, NodeChange, Peer, PeerError, RequestVote, SnapshotStream, TransferLeader, Vote,
+    Voted,
 };
 use fleethaven_registry::{Command, Query, QueryReply};
 
+use crate::evaluator::confirmed;
 use crate::group::Group;
 use crate::metastore::Metastore;
 use crate::network;
 
 impl Metastore {
-    fn group(&self, id: u32) -> Result<&Group, PeerError> {
-        let group = (id == crate::group::CONTROL).then_some(&self.control);
-        group.ok_or_else(|| PeerError::Refused(format!("there is no raft group {id}")))
+    fn asked(&self, id: u32) -> Result<&Group, PeerError> {
+        self.group(id).ok_or_else(|| PeerError::Refused(format!("there is no raft group {id}")))
+    }
+}
+
+/// What a call of the leader comes to at the peer that made it.
+fn failed(error: Error) -> PeerError {
+    match error {
+        Error::Unavailable(reason) => PeerError::Refused(reason),
+        Error::Refused(refusal) => PeerError::Refused(refusal.to_string()),
+        Error::Unknown => PeerError::NoAnswer(error.to_string()),
     }
 }
 
 impl Peer for Metastore {
     fn append(&self, group: u32, request: AppendEntries) -> BoxFuture<'_, Result<Appended, PeerError>> {
-        Box::pin(async move { network::appended(&self.group(group)?.raft, request).await })
+        Box::pin(async move { network::appended(&self.asked(group)?.raft, request).await })
     }
 
     fn vote(&self, group: u32, request: RequestVote) -> BoxFuture<'_, Result<Voted, PeerError>> {
-        Box::pin(async move { network::voted(&self.group(group)?.raft, request).await })
+        Box::pin(async move { network::voted(&self.asked(group)?.raft, request).await })
     }
 
     fn install(
@@ -34,12 +44,23 @@ impl Peer for Metastore {
         file: SnapshotStream,
     ) -> BoxFuture<'_, Result<Vote, PeerError>> {
         Box::pin(async move {
-            network::installed(&self.group(group)?.raft, (self.disk.dir(), group), vote, file).await
+            network::installed(&self.asked(group)?.raft, (self.disk.dir(), group), vote, file).await
         })
     }
 
     fn transfer(&self, group: u32, request: TransferLeader) -> BoxFuture<'_, Result<(), PeerError>> {
-        Box::pin(async move { network::transferred(&self.group(group)?.raft, request).await })
+        Box::pin(async move { network::transferred(&self.asked(group)?.raft, request).await })
+    }
+
+    fn read_index_as_leader(&self, group: u32) -> BoxFuture<'_, Result<u64, PeerError>> {
+        Box::pin(async move {
+            let (_, revision) = confirmed(&self.asked(group)?.raft).await.map_err(failed)?;
+            Ok(revision)
+        })
+    }
+
+    fn change_nodes_as_leader(&self, group: u32, change: NodeChange) -> BoxFuture<'_, Result<(), PeerError>> {
+        Box::pin(async move { self.change_here(self.asked(group)?, change).await.map_err(failed) })
     }
 
     fn execute_as_leader(&self, command: Command) -> BoxFuture<'_, Result<Executed, Error>> {

@@ -267,7 +267,7 @@ impl TryFrom<StateRecord> for Applied {
     }
 }
 
-/// Who this node is; written once, at bootstrap.
+/// Who this node is; written at bootstrap, and when an older format is brought up to date.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(crate) struct NodeRecord {
     /// Layout of the keyspaces and records.
@@ -279,6 +279,9 @@ pub(crate) struct NodeRecord {
     /// Incarnation of the cluster's data: random, new after a restore.
     #[prost(uint64, tag = "3")]
     pub(crate) incarnation: u64,
+    /// How many state groups there are; 0 in format 1, which knew none.
+    #[prost(uint32, tag = "4")]
+    pub(crate) state_groups: u32,
 }
 
 #[cfg(test)]

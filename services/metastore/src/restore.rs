@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use crate::metastore::incarnation_of;
 use crate::record::{Applied, LogIdRecord, VoteRecord};
 use crate::snapshot::SnapshotWriter;
 use crate::state::StateView;
-use crate::types::Membership;
+use crate::types::{Membership, log_id};
 
 /// The generation of a restored state: not the first, so that what an interrupted restore leaves behind is never taken for the
 /// state of a new node.
@@ -44,10 +45,21 @@ pub struct Restore {
     pub node: u64,
     /// Where other nodes will reach it; empty for one that stays alone.
     pub address: String,
+    /// How many state groups the new store has if the backup is older than these; else it has as many as the old one.
+    pub state_groups: NonZeroU32,
     /// Name of the new cluster, which must not be the old one's; empty for a node that stays alone.
     pub cluster: String,
     /// Wall time.
     pub now: Timestamp,
+}
+
+/// What was restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// What the backup holds.
+    pub backup: BackupInfo,
+    /// How many state groups the new store has: the node is started with as many.
+    pub state_groups: NonZeroU32,
 }
 
 /// What a backup holds, once the whole of it was found right.
@@ -65,11 +77,13 @@ pub fn inspect(file: &Path) -> Result<BackupInfo, Error> {
 /// # Errors
 /// [`Error::Backup`] when the file is damaged or is of a cluster of that name, [`Error::NotEmpty`] when the directory is not
 /// empty.
-pub async fn restore(restore: Restore) -> Result<BackupInfo, Error> {
+pub async fn restore(restore: Restore) -> Result<Restored, Error> {
     let refused = |detail: String| Error::Backup { path: restore.file.clone(), detail };
     let path = restore.file.clone();
     let opened = blocking(move || BackupFile::open(&path)).await;
     let backup = Arc::new(opened.map_err(|error| refused(error.to_string()))?);
+    let state_groups = backup.state_groups().map_err(|error| refused(error.to_string()))?;
+    let state_groups = state_groups.unwrap_or(restore.state_groups);
     let incarnation = incarnation_of(&restore.cluster);
     if backup.info().incarnation == incarnation {
         let name = &restore.cluster;
@@ -80,9 +94,11 @@ pub async fn restore(restore: Restore) -> Result<BackupInfo, Error> {
         _ => Error::from_io(&restore.dir, e),
     })?;
     let disk = Disk::open(&restore.dir)?;
-    let restored = restore_group(&disk, &backup, CONTROL, &restore).await;
-    restored.map_err(|e| Error::from_io(&restore.dir, e))?;
-    disk.bootstrap(restore.node, incarnation).await?;
+    for group in CONTROL..=state_groups.get() {
+        let restored = restore_group(&disk, &backup, group, &restore).await;
+        restored.map_err(|e| Error::from_io(&restore.dir, e))?;
+    }
+    disk.bootstrap(restore.node, incarnation, state_groups).await?;
     let dir = restore.dir.clone();
     let closed = blocking(move || {
         disk.committer.close();
@@ -91,7 +107,7 @@ pub async fn restore(restore: Restore) -> Result<BackupInfo, Error> {
         complete(&dir)
     });
     closed.await.map_err(|e| Error::from_io(&restore.dir, e))?;
-    Ok(backup.info())
+    Ok(Restored { backup: backup.info(), state_groups })
 }
 
 /// Whether a restore into `dir` was begun and not completed.
@@ -125,8 +141,14 @@ async fn restore_group(
     restore: &Restore,
 ) -> io::Result<()> {
     let space = disk.state(group, GENERATION)?;
-    let (source, target) = (backup.clone(), space.clone());
-    let mut applied = blocking(move || ingest(source.snapshot(group)?, &target)).await?;
+    let mut applied = match backup.holds(group) {
+        true => {
+            let (source, target) = (backup.clone(), space.clone());
+            blocking(move || ingest(source.snapshot(group)?, &target)).await?
+        }
+        // As after a log with nothing but its first membership.
+        false => Applied { last: Some(log_id(0, 0)), ..Applied::default() },
+    };
     applied.generation = GENERATION;
     applied.membership = membership(&applied, restore)?;
     if group == CONTROL {

@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod figures;
 pub(crate) mod fixture;
+mod groups;
 mod idempotency;
 mod install;
 mod membership;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fleethaven_fabric::Admin;
-use fleethaven_fabric::admin::{FileStream, Node, NodeRole, Status};
+use fleethaven_fabric::admin::{FileStream, GroupStatus, Node, NodeRole, Status};
 use fleethaven_fabric::metadata::{BoxFuture, Error};
 use futures_util::{TryStreamExt, stream};
 use parking_lot::Mutex;
@@ -34,8 +34,7 @@ impl Fake {
 
 fn told() -> Status {
     let node = |node: u64, matched| Node { node, address: format!("m{node}:7000"), votes: node < 3, matched };
-    Status {
-        node: 1,
+    let control = GroupStatus {
         role: NodeRole::Leader,
         leader: Some(1),
         term: 4,
@@ -44,9 +43,16 @@ fn told() -> Status {
         applied: 70,
         snapshot: 60,
         confirmed: true,
-        disk_bytes: 5 << 30,
         nodes: vec![node(1, Some(90)), node(2, Some(85)), node(3, None)],
-    }
+    };
+    let state = |leader| GroupStatus {
+        role: NodeRole::Follower,
+        leader,
+        confirmed: leader.is_some(),
+        nodes: vec![node(2, None)],
+        ..control.clone()
+    };
+    Status { node: 1, disk_bytes: 5 << 30, state: vec![state(Some(2)), state(None)], control }
 }
 
 impl Admin for Fake {
@@ -94,7 +100,8 @@ async fn everything_travels() {
     let client = connected(&fake).await;
     let status = client.status().await.unwrap();
     assert_eq!(status, told());
-    assert_eq!((status.lag(2), status.lag(3), status.lag(9)), (Some(5), None, None));
+    let control = status.control;
+    assert_eq!((control.lag(2), control.lag(3), control.lag(9)), (Some(5), None, None));
     client.add_node(4, "m4:7000".to_owned()).await.unwrap();
     client.remove_node(3).await.unwrap();
     client.replace_node(2, 5, "m5:7000".to_owned()).await.unwrap();

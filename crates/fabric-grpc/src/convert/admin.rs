@@ -1,6 +1,6 @@
 //! The messages of `fleethaven.admin.v1`.
 
-use fleethaven_fabric::admin::{Node, NodeRole, Status};
+use fleethaven_fabric::admin::{GroupStatus, Node, NodeRole, Status};
 
 use super::Error;
 use crate::generated::admin as wire;
@@ -24,36 +24,77 @@ fn role(role: wire::NodeRole) -> Result<NodeRole, Error> {
     }
 }
 
-pub(crate) fn status_out(status: Status) -> wire::StatusResponse {
+fn nodes_out(nodes: Vec<Node>) -> Vec<wire::Node> {
     let node = |Node { node, address, votes, matched }| wire::Node { node, address, votes, matched };
+    nodes.into_iter().map(node).collect()
+}
+
+fn nodes(nodes: Vec<wire::Node>) -> Vec<Node> {
+    let node = |wire::Node { node, address, votes, matched }| Node { node, address, votes, matched };
+    nodes.into_iter().map(node).collect()
+}
+
+fn group_out(group: GroupStatus) -> wire::GroupStatus {
+    wire::GroupStatus {
+        role: role_out(group.role).into(),
+        leader: group.leader,
+        term: group.term,
+        last: group.last,
+        committed: group.committed,
+        applied: group.applied,
+        snapshot: group.snapshot,
+        confirmed: group.confirmed,
+        nodes: nodes_out(group.nodes),
+    }
+}
+
+fn group(group: wire::GroupStatus) -> Result<GroupStatus, Error> {
+    Ok(GroupStatus {
+        role: role(group.role())?,
+        leader: group.leader,
+        term: group.term,
+        last: group.last,
+        committed: group.committed,
+        applied: group.applied,
+        snapshot: group.snapshot,
+        confirmed: group.confirmed,
+        nodes: nodes(group.nodes),
+    })
+}
+
+pub(crate) fn status_out(status: Status) -> wire::StatusResponse {
+    let control = status.control;
     wire::StatusResponse {
         node: status.node,
-        role: role_out(status.role).into(),
-        leader: status.leader,
-        term: status.term,
-        last: status.last,
-        committed: status.committed,
-        applied: status.applied,
-        snapshot: status.snapshot,
-        confirmed: status.confirmed,
+        role: role_out(control.role).into(),
+        leader: control.leader,
+        term: control.term,
+        last: control.last,
+        committed: control.committed,
+        applied: control.applied,
+        snapshot: control.snapshot,
+        confirmed: control.confirmed,
         disk_bytes: status.disk_bytes,
-        nodes: status.nodes.into_iter().map(node).collect(),
+        nodes: nodes_out(control.nodes),
+        state_groups: status.state.into_iter().map(group_out).collect(),
     }
 }
 
 pub(crate) fn status(response: wire::StatusResponse) -> Result<Status, Error> {
-    let node = |wire::Node { node, address, votes, matched }| Node { node, address, votes, matched };
     Ok(Status {
         node: response.node,
-        role: role(response.role())?,
-        leader: response.leader,
-        term: response.term,
-        last: response.last,
-        committed: response.committed,
-        applied: response.applied,
-        snapshot: response.snapshot,
-        confirmed: response.confirmed,
         disk_bytes: response.disk_bytes,
-        nodes: response.nodes.into_iter().map(node).collect(),
+        control: GroupStatus {
+            role: role(response.role())?,
+            leader: response.leader,
+            term: response.term,
+            last: response.last,
+            committed: response.committed,
+            applied: response.applied,
+            snapshot: response.snapshot,
+            confirmed: response.confirmed,
+            nodes: nodes(response.nodes),
+        },
+        state: response.state_groups.into_iter().map(group).collect::<Result<_, _>>()?,
     })
 }

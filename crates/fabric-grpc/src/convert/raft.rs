@@ -1,10 +1,13 @@
 //! The messages of `fleethaven.raft.v1`.
 
-use fleethaven_fabric::raft::{AppendEntries, Appended, LogId, RequestVote, TransferLeader, Vote, Voted};
+use fleethaven_fabric::raft::{
+    AppendEntries, Appended, LogId, NodeChange, RequestVote, TransferLeader, Vote, Voted,
+};
 
 use super::Error;
 use crate::generated::raft as wire;
 use crate::generated::raft::append_response::Outcome;
+use crate::generated::raft::change_nodes_request::Change;
 
 pub(crate) fn ballot(vote: Vote) -> wire::Ballot {
     wire::Ballot { term: vote.term, node: vote.node, committed: vote.committed }
@@ -95,4 +98,22 @@ pub(crate) fn transfer(group: u32, request: TransferLeader) -> wire::TransferLea
 pub(crate) fn transfer_in(request: &wire::TransferLeaderRequest) -> Result<(u32, TransferLeader), Error> {
     let asked = TransferLeader { from: vote(request.from)?, to: request.to, last: request.last.map(id_in) };
     Ok((request.group, asked))
+}
+
+pub(crate) fn change_nodes(group: u32, change: NodeChange) -> wire::ChangeNodesRequest {
+    let change = match change {
+        NodeChange::Add { node, address } => Change::Add(wire::AddNode { node, address }),
+        NodeChange::Remove { node } => Change::Remove(wire::RemoveNode { node }),
+        NodeChange::Replace { old, new, address } => Change::Replace(wire::ReplaceNode { old, new, address }),
+    };
+    wire::ChangeNodesRequest { group, change: Some(change) }
+}
+
+pub(crate) fn change_nodes_in(request: wire::ChangeNodesRequest) -> Result<(u32, NodeChange), Error> {
+    let change = match request.change.ok_or(Error::Missing("change"))? {
+        Change::Add(wire::AddNode { node, address }) => NodeChange::Add { node, address },
+        Change::Remove(wire::RemoveNode { node }) => NodeChange::Remove { node },
+        Change::Replace(wire::ReplaceNode { old, new, address }) => NodeChange::Replace { old, new, address },
+    };
+    Ok((request.group, change))
 }

@@ -9,22 +9,22 @@ use std::time::Duration;
 use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::metadata::{BoxFuture, Error as CallError, Executed};
 use fleethaven_fabric::raft::{
-    AppendEntries, Appended, Peer, PeerError, Peers, RequestVote, SnapshotStream, TransferLeader, Vote, Voted,
+    AppendEntries, Appended, NodeChange, Peer, PeerError, Peers, RequestVote, SnapshotStream, TransferLeader,
+    Vote, Voted,
 };
 use fleethaven_registry::{Command, Query, QueryReply};
 use futures_util::Stream;
 use parking_lot::Mutex;
-use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Code, Request, Status};
 
-use super::{CLUSTER, LARGEST};
+use super::{LARGEST, Store};
 use crate::channel::Channel;
 use crate::convert::{execute, membership, query, raft as convert};
 use crate::generated::membership::RenewRequest;
 use crate::generated::metadata::InForceRequest;
 use crate::generated::raft::install_snapshot_request::Message;
 use crate::generated::raft::raft_client::RaftClient;
-use crate::generated::raft::{Begin, InstallSnapshotRequest};
+use crate::generated::raft::{Begin, InstallSnapshotRequest, ReadIndexRequest};
 use crate::status::was_not_sent;
 
 /// How long a call may take, snapshots apart: the longest that a command may. Raft itself gives up sooner.
@@ -35,15 +35,15 @@ pub type MakeChannel = Box<dyn Fn(&str) -> Result<Channel, String> + Send + Sync
 
 /// Peers over gRPC: one connection to each address, shared by all groups.
 pub struct GrpcPeers {
-    cluster: MetadataValue<Ascii>,
+    store: Store,
     channel: MakeChannel,
     known: Mutex<HashMap<String, Arc<dyn Peer>>>,
 }
 
 impl GrpcPeers {
-    /// The peers of a node of `cluster`; `None` when the name cannot stand in a header.
-    pub fn new(cluster: &str, channel: MakeChannel) -> Option<Self> {
-        Some(Self { cluster: cluster.parse().ok()?, channel, known: Mutex::default() })
+    /// The peers of a node of `store`.
+    pub fn new(store: Store, channel: MakeChannel) -> Self {
+        Self { store, channel, known: Mutex::default() }
     }
 }
 
@@ -56,7 +56,7 @@ impl Peers for GrpcPeers {
         let stub = (self.channel)(address).map(|channel| {
             RaftClient::new(channel).max_decoding_message_size(LARGEST).max_encoding_message_size(LARGEST)
         });
-        let peer: Arc<dyn Peer> = Arc::new(GrpcPeer { stub, cluster: self.cluster.clone() });
+        let peer: Arc<dyn Peer> = Arc::new(GrpcPeer { stub, store: self.store.clone() });
         known.insert(address.to_owned(), peer.clone());
         peer
     }
@@ -66,7 +66,7 @@ impl Peers for GrpcPeers {
 struct GrpcPeer {
     /// `Err` when its address is none.
     stub: Result<RaftClient<Channel>, String>,
-    cluster: MetadataValue<Ascii>,
+    store: Store,
 }
 
 impl GrpcPeer {
@@ -87,7 +87,7 @@ impl GrpcPeer {
     /// A request that takes as long as it takes.
     fn unbounded<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        request.metadata_mut().insert(CLUSTER, self.cluster.clone());
+        self.store.stamp(&mut request);
         request
     }
 }
@@ -179,6 +179,22 @@ impl Peer for GrpcPeer {
             let request = self.request(convert::transfer(group, request));
             self.stub()?.transfer_leader(request).await.map_err(|s| failed(&s))?;
             Ok(())
+        })
+    }
+
+    fn read_index_as_leader(&self, group: u32) -> BoxFuture<'_, Result<u64, PeerError>> {
+        Box::pin(async move {
+            let request = self.request(ReadIndexRequest { group });
+            let answer = self.stub()?.read_index_as_leader(request).await.map_err(|s| failed(&s))?;
+            Ok(answer.into_inner().revision)
+        })
+    }
+
+    fn change_nodes_as_leader(&self, group: u32, change: NodeChange) -> BoxFuture<'_, Result<(), PeerError>> {
+        Box::pin(async move {
+            // Bringing a node level takes its time.
+            let request = self.unbounded(convert::change_nodes(group, change));
+            self.stub()?.change_nodes_as_leader(request).await.map(drop).map_err(|s| failed(&s))
         })
     }
 

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::raft::{Peer, PeerError};
 use futures_util::StreamExt;
-use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{CLUSTER, LARGEST};
+use super::{LARGEST, Store};
 use crate::convert::{execute, membership, query, raft as convert};
 use crate::generated::membership::{RenewRequest, RenewResponse};
 use crate::generated::metadata as calls;
@@ -18,31 +17,25 @@ use crate::generated::raft as wire;
 use crate::generated::raft::install_snapshot_request::Message;
 use crate::generated::raft::raft_server;
 
-/// Adds the service of `peer`, a node of `cluster`, to `routes`; `None` when the name cannot stand in a header.
+/// Adds the service of `peer`, a node of `store`, to `routes`.
 ///
 /// It trusts whoever can reach it: the listener authenticates its peers.
-pub fn add_service(routes: Routes, cluster: &str, peer: Arc<dyn Peer>) -> Option<Routes> {
-    let service = Service { cluster: cluster.parse().ok()?, peer };
-    let server = raft_server::RaftServer::new(service)
+pub fn add_service(routes: Routes, store: Store, peer: Arc<dyn Peer>) -> Routes {
+    let server = raft_server::RaftServer::new(Service { store, peer })
         .max_decoding_message_size(LARGEST)
         .max_encoding_message_size(LARGEST);
-    Some(routes.add_service(server))
+    routes.add_service(server)
 }
 
 struct Service {
-    cluster: MetadataValue<Ascii>,
+    store: Store,
     peer: Arc<dyn Peer>,
 }
 
 impl Service {
     fn admit<T>(&self, request: Request<T>) -> Result<T, Status> {
-        match request.metadata().get(CLUSTER) {
-            Some(cluster) if *cluster == self.cluster => Ok(request.into_inner()),
-            other => {
-                tracing::error!(?other, "a node of another cluster calls: check the addresses");
-                Err(Status::failed_precondition("this node is of another cluster"))
-            }
-        }
+        self.store.admit(request.metadata())?;
+        Ok(request.into_inner())
     }
 }
 
@@ -98,6 +91,24 @@ impl raft_server::Raft for Service {
         let (group, request) = convert::transfer_in(&self.admit(request)?)?;
         self.peer.transfer(group, request).await.map_err(status)?;
         Ok(Response::new(wire::TransferLeaderResponse {}))
+    }
+
+    async fn read_index_as_leader(
+        &self,
+        request: Request<wire::ReadIndexRequest>,
+    ) -> Result<Response<wire::ReadIndexResponse>, Status> {
+        let asked = self.admit(request)?;
+        let revision = self.peer.read_index_as_leader(asked.group).await.map_err(status)?;
+        Ok(Response::new(wire::ReadIndexResponse { revision }))
+    }
+
+    async fn change_nodes_as_leader(
+        &self,
+        request: Request<wire::ChangeNodesRequest>,
+    ) -> Result<Response<wire::ChangeNodesResponse>, Status> {
+        let (group, change) = convert::change_nodes_in(self.admit(request)?)?;
+        self.peer.change_nodes_as_leader(group, change).await.map_err(status)?;
+        Ok(Response::new(wire::ChangeNodesResponse {}))
     }
 
     async fn execute_as_leader(

@@ -1,6 +1,7 @@
 //! A peer in memory behind a loopback socket.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use bytes::Bytes;
 use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::metadata::{BoxFuture, Error, Executed};
 use fleethaven_fabric::raft::{
-    AppendEntries, Appended, LogId, Peer, PeerError, Peers, RequestVote, SnapshotStream, TransferLeader,
-    Vote, Voted,
+    AppendEntries, Appended, LogId, NodeChange, Peer, PeerError, Peers, RequestVote, SnapshotStream,
+    TransferLeader, Vote, Voted,
 };
 use fleethaven_registry::{Command, Query, QueryReply};
 use futures_util::{TryStreamExt, stream};
@@ -20,7 +21,7 @@ use tonic::service::Routes;
 use tonic::transport::{Endpoint, Server};
 
 use super::peers::GrpcPeers;
-use super::server;
+use super::{Store, server};
 use crate::channel::traced;
 
 const LEADER: Vote = Vote { term: 4, node: 2, committed: true };
@@ -67,6 +68,15 @@ impl Peer for Echo {
         Box::pin(std::future::ready(fits.then_some(()).ok_or(PeerError::Refused("other".into()))))
     }
 
+    fn read_index_as_leader(&self, group: u32) -> BoxFuture<'_, Result<u64, PeerError>> {
+        let leads = || PeerError::Refused("node 2 leads".into());
+        Box::pin(std::future::ready((group == 3).then_some(77).ok_or_else(leads)))
+    }
+
+    fn change_nodes_as_leader(&self, group: u32, change: NodeChange) -> BoxFuture<'_, Result<(), PeerError>> {
+        Box::pin(std::future::ready(Err(PeerError::Refused(format!("{group}: {change:?}")))))
+    }
+
     fn execute_as_leader(&self, _command: Command) -> BoxFuture<'_, Result<Executed, Error>> {
         Box::pin(std::future::ready(Err(Error::Unavailable("not the leader".into()))))
     }
@@ -87,18 +97,26 @@ impl Peer for Echo {
     }
 }
 
+fn store(cluster: &str, state_groups: u32) -> Store {
+    Store::new(cluster, NonZeroU32::new(state_groups).unwrap()).unwrap()
+}
+
 fn peers(cluster: &str) -> GrpcPeers {
+    peers_with(cluster, 4)
+}
+
+fn peers_with(cluster: &str, state_groups: u32) -> GrpcPeers {
     let channel = |address: &str| {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| e.to_string())?;
         Ok(traced(endpoint.connect_lazy()))
     };
-    GrpcPeers::new(cluster, Box::new(channel)).unwrap()
+    GrpcPeers::new(store(cluster, state_groups), Box::new(channel))
 }
 
 async fn serve(echo: Arc<Echo>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let routes = server::add_service(Routes::default(), "here", echo).unwrap();
+    let routes = server::add_service(Routes::default(), store("here", 4), echo);
     tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(TcpListenerStream::new(listener)));
     address
 }
@@ -127,6 +145,19 @@ async fn calls_travel_with_their_answers() {
     peer.renew_as_leader(Incarnation(1)).await.unwrap();
     assert!(matches!(peer.renew_as_leader(Incarnation(2)).await, Err(Error::Unavailable(_))));
     assert!(peer.in_force_here(9).await.unwrap() && !peer.in_force_here(10).await.unwrap());
+    assert_eq!(peer.read_index_as_leader(3).await.unwrap(), 77);
+    let refused = peer.read_index_as_leader(0).await;
+    assert!(matches!(&refused, Err(PeerError::Refused(reason)) if reason == "node 2 leads"), "{refused:?}");
+    let address = "m4:7000".to_owned();
+    for change in [
+        NodeChange::Add { node: 4, address: address.clone() },
+        NodeChange::Remove { node: 3 },
+        NodeChange::Replace { old: 2, new: 4, address },
+    ] {
+        let echoed = peer.change_nodes_as_leader(2, change.clone()).await;
+        let expected = format!("2: {change:?}");
+        assert!(matches!(&echoed, Err(PeerError::Refused(told)) if *told == expected), "{echoed:?}");
+    }
 }
 
 #[tokio::test]
@@ -146,6 +177,8 @@ async fn another_cluster_is_refused_and_nobody_is_unreachable() {
     let address = serve(Arc::default()).await;
     let refused = peers("there").peer(&address).in_force_here(1).await;
     assert!(matches!(refused, Err(PeerError::Refused(_))), "{refused:?}");
+    let refused = peers_with("here", 8).peer(&address).in_force_here(1).await.unwrap_err().to_string();
+    assert!(refused.ends_with("this node has 4 state groups, the one that calls has 8"), "{refused}");
     // Bound and closed again: nothing listens there.
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     for address in [gone.as_str(), "no address"] {
@@ -153,5 +186,5 @@ async fn another_cluster_is_refused_and_nobody_is_unreachable() {
         let answer = tokio::time::timeout(Duration::from_secs(10), absent.in_force_here(1)).await.unwrap();
         assert!(matches!(answer, Err(PeerError::Unreachable(_))), "{answer:?}");
     }
-    assert!(GrpcPeers::new("line\nbreak", Box::new(|_| Err(String::new()))).is_none());
+    assert!(Store::new("line\nbreak", NonZeroU32::MIN).is_none());
 }

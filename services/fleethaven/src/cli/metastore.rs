@@ -1,14 +1,25 @@
 //! `fleethaven metastore`.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::Args;
+use fleethaven_registry::Shard;
 use fleethaven_types::Profile;
 
 use super::cluster::{IdentityArgs, ListenArgs, NodeAddress};
 use super::process::ProcessArgs;
 use super::store::StoreCommand;
+
+/// State groups of a store unless it is said otherwise.
+pub(super) const STATE_GROUPS: NonZeroU32 = NonZeroU32::new(4).unwrap();
+
+/// Reads a number of state groups.
+pub(super) fn state_groups(text: &str) -> Result<NonZeroU32, String> {
+    let number = text.parse().ok().filter(|number: &NonZeroU32| number.get() <= Shard::COUNT);
+    number.ok_or_else(|| format!("there can be 1 to {} state groups", Shard::COUNT))
+}
 
 /// Arguments of `fleethaven metastore`.
 #[derive(Args, Clone)]
@@ -49,6 +60,12 @@ pub(crate) struct MetastoreArgs {
     /// Wait, with an empty data directory, until the store's leader adds this node.
     #[arg(long, env = "FLEETHAVEN_JOIN", conflicts_with = "peer")]
     pub(crate) join: bool,
+
+    /// Into how many Raft groups the state of things (shadows, job executions) is parted, beside the one that holds everything
+    /// else: 1 to 256, the same on all nodes, and for ever.
+    #[arg(long, value_name = "N", env = "FLEETHAVEN_STATE_GROUPS", default_value_t = STATE_GROUPS,
+        value_parser = state_groups)]
+    pub(crate) state_groups: NonZeroU32,
 
     /// `standard`: MQTT by the OASIS text, generous limits. `aws`: AWS's own deviations and quotas.
     #[arg(long, value_name = "standard|aws", env = "FLEETHAVEN_PROFILE", default_value = "standard")]
@@ -113,6 +130,11 @@ mod tests {
         assert!(arguments("--node-id 0").check().unwrap_err().contains("from 1"));
         assert!(arguments("--node-id 1 --peer 1=a:1,1=b:1").check().unwrap_err().contains("twice"));
         assert!(arguments("--node-id 9 --join").check().is_ok());
+        assert_eq!(arguments("--node-id 1").state_groups.get(), 4);
+        assert_eq!(state_groups("256").unwrap().get(), 256);
+        for bad in ["0", "257", "-1", ""] {
+            assert!(state_groups(bad).unwrap_err().contains("1 to 256"));
+        }
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! `fleethaven metastore status|backup|restore|members`: operating the metadata store.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+
+use super::metastore::{STATE_GROUPS, state_groups};
 
 /// What is done to a metadata store.
 #[derive(Subcommand, Clone)]
@@ -65,6 +68,11 @@ pub(crate) struct RestoreArgs {
     /// Where other nodes will reach it.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) address: String,
+
+    /// Into how many Raft groups the new store parts the state of things, if the backup was made before there were such groups;
+    /// otherwise as many as the old store's. Its nodes are started with the same `--state-groups`.
+    #[arg(long, value_name = "N", default_value_t = STATE_GROUPS, value_parser = state_groups)]
+    pub(crate) state_groups: NonZeroU32,
 
     /// The new store's name, another one than the old store's: its nodes are started with the same `--store`.
     #[arg(long, value_name = "NAME")]

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from cluster import Metastores, Process, fleethaven, free_port
-from instance import START_SECONDS, binary, eventually
+from instance import START_SECONDS, StartFailed, binary, eventually
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,12 @@ def voters(lines: list[dict]) -> set[int]:
     return {node["node_id"] for node in lines[0]["nodes"] if node["votes"]}
 
 
+def leaders(lines: list[dict]) -> list[int | None]:
+    """Who leads each state group, where all nodes agree on it."""
+    told = [[group["leader"] for group in line["state_groups"]] for line in lines]
+    return [leaders[0] if len(set(leaders)) == 1 else None for leaders in zip(*told)]
+
+
 def metastore(cluster: Metastores, node: int, *arguments: str) -> Process:
     address = f"127.0.0.1:{free_port()}"
     name = f"metastore-{node}"
@@ -50,12 +56,31 @@ def test_status_tells_of_every_node_also_of_one_that_is_down(cluster, operator):
     (leader,) = [line for line in lines if line["role"] == "leader"]
     assert all(line["leader"] == leader["node_id"] and line["in_quorum"] for line in lines)
     assert leader["committed"] <= leader["last"] and leader["disk_bytes"] > 0
+    for line in lines:
+        assert [group["group"] for group in line["state_groups"]] == [1, 2, 3, 4]
     dead = next(p for p in cluster.metastores if p.ready["node_id"] != leader["node_id"])
     dead.kill()
     (silent,) = [line for line in operator("status") if "error" in line]
     assert silent["address"] == cluster.metastore_addresses[dead.ready["node_id"] - 1]
     dead.start()
     eventually(lambda: all("error" not in line for line in operator("status")), "all answer", START_SECONDS)
+
+
+def test_the_leadership_of_state_groups_is_spread_over_the_nodes(cluster, operator):
+    eventually(lambda: leaders(operator("status")) == [1, 2, 3, 1], "each group is led by its own node", 60)
+    assert sum(node.metric("fleethaven_metastore_state_groups_led") for node in cluster.metastores) == 4
+
+
+def test_a_node_that_counts_other_groups_is_refused(cluster, operator):
+    node = cluster.metastores[2]
+    node.kill()
+    with pytest.raises(StartFailed, match="holds the data of a store with 4 state groups, not 2"):
+        Process("refused", "metastore", [*node.arguments, "--state-groups", "2"]).start()
+    node.start()
+    six = metastore(cluster, 6, "--join", "--state-groups", "2")
+    with pytest.raises(RuntimeError, match="node 6 cannot be added.*this node has 2 state groups, the one that calls has 4"):
+        operator("members", "add", "--node-id", 6, "--address", six.ready["listen"])
+    six.kill()
 
 
 def test_a_node_is_added_takes_the_place_of_another_and_goes(cluster, operator):
@@ -93,7 +118,8 @@ def test_a_backup_is_restored_into_a_new_store(cluster, operator, tmp_path):
     with pytest.raises(RuntimeError, match="needs another name"):
         operator(*restore, "--file", file, "--store", "local", reach=False)
     (restored,) = operator(*restore, "--file", file, "--store", "second", reach=False)
-    assert restored["revisions"] == made["revisions"]
+    assert restored["revisions"] == made["revisions"] and len(made["revisions"]) == 5
+    assert restored["state_groups"] == 4
     with pytest.raises(RuntimeError, match="is not empty"):
         operator(*restore, "--file", file, "--store", "second", reach=False)
 

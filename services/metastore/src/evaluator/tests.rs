@@ -3,17 +3,20 @@
 
 use std::path::Path;
 
+use openraft::BasicNode;
 use tempfile::TempDir;
 
 use super::*;
 use crate::disk::Disk;
-use crate::group::{CONTROL, Group};
+use crate::group::{CONTROL, Founders, Group};
 use crate::network::NoPeers;
 use crate::tests::fixture::{clock, config, create, update};
 
 async fn evaluator(dir: &Path) -> (Evaluator, mpsc::Sender<Request>, Group) {
     let config = config(dir);
-    let group = Group::start(Disk::open(dir).unwrap(), CONTROL, &config, Arc::new(NoPeers)).await.unwrap();
+    let founders = Founders::from([(config.node, BasicNode::default())]);
+    let disk = Disk::open(dir).unwrap();
+    let group = Group::start(disk, CONTROL, &config, Arc::new(NoPeers), Some(founders)).await.unwrap();
     let (requests, queue) = mpsc::channel(64);
     let settings = Settings { clock, limits: config.limits, max_in_flight: 16 };
     let evaluator = Evaluator::new(group.raft.clone(), group.state.clone(), settings, queue);

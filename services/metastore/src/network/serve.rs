@@ -5,7 +5,8 @@ use std::path::Path;
 use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::metadata::{BoxFuture, Error, Executed};
 use fleethaven_fabric::raft::{
-    AppendEntries, Appended, Peer, PeerError, RequestVote, SnapshotStream, TransferLeader, Vote, Voted,
+    AppendEntries, Appended, NodeChange, Peer, PeerError, RequestVote, SnapshotStream, TransferLeader, Vote,
+    Voted,
 };
 use fleethaven_registry::{Command, Query, QueryReply};
 use openraft::raft::AppendEntriesResponse;
@@ -89,6 +90,18 @@ impl Peer for Absent {
     }
 
     fn transfer(&self, _group: u32, _request: TransferLeader) -> BoxFuture<'_, Result<(), PeerError>> {
+        absent()
+    }
+
+    fn read_index_as_leader(&self, _group: u32) -> BoxFuture<'_, Result<u64, PeerError>> {
+        absent()
+    }
+
+    fn change_nodes_as_leader(
+        &self,
+        _group: u32,
+        _change: NodeChange,
+    ) -> BoxFuture<'_, Result<(), PeerError>> {
         absent()
     }
 

@@ -1,19 +1,26 @@
 //! Backups under load, and clusters made of them.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use fleethaven_fabric::membership::{Membership, Phase, Role};
 use fleethaven_fabric::metadata::{Error as CallError, Metadata};
 use fleethaven_fabric::{Admin, WatchEvent};
 use fleethaven_types::Timestamp;
 use futures_util::{StreamExt, TryStreamExt};
+use prost::Message;
 
 use super::fixture::{clock, config, create, open, read, read_local};
+use super::groups::{four, has};
 use super::mesh::{Cluster, until};
+use crate::backup::Header;
+use crate::leadership::favourite;
 use crate::{Config, Error, Metastore, NoPeers, Restore, Start, restore};
 
 fn quick(config: &mut Config) {
@@ -32,6 +39,7 @@ fn to_restore(file: &Path, dir: &Path) -> Restore {
         dir: dir.to_owned(),
         node: 1,
         address: "1".to_owned(),
+        state_groups: NonZeroU32::new(3).unwrap(),
         cluster: "restored".to_owned(),
         now: Timestamp(clock().as_millis() + 1000),
     }
@@ -61,7 +69,7 @@ async fn a_backup_under_load_holds_what_was_acknowledged_before_and_no_gap() {
     assert!(matches!(follower.backup().await.err().unwrap(), CallError::Unavailable(_)), "ask the leader");
 
     let dir = files.path().join("new");
-    let info = restore(to_restore(&file, &dir)).await.unwrap();
+    let info = restore(to_restore(&file, &dir)).await.unwrap().backup;
     assert!(info.revisions[0] >= before && info.made_at == clock().as_millis());
     let node = open(Config { cluster: "restored".into(), ..config(&dir) }).await;
     let there = |number: u64| read_local(&node, &format!("t{number}")).is_ok();
@@ -163,4 +171,85 @@ async fn one_backup_is_made_at_a_time() {
     assert!(matches!(node.backup().await.err().unwrap(), CallError::Unavailable(_)));
     drop(first);
     assert!(node.backup().await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_holds_all_groups_whoever_leads_them() {
+    let cluster = Cluster::start(3, four).await;
+    for group in 1..=4 {
+        let belongs = favourite(group, &BTreeSet::from([1, 2, 3]));
+        until(|| (cluster.agreed(group, &[1, 2, 3]) == belongs).then_some(())).await;
+    }
+    let mut revisions = Vec::new();
+    for group in 0..=4 {
+        revisions.push(cluster.execute_in(group, create(&format!("in-{group}"))).await.revision);
+    }
+    let files = tempfile::tempdir().unwrap();
+    let (file, dir) = (files.path().join("backup"), files.path().join("new"));
+    back_up(&cluster.nodes[&cluster.leader(&[1, 2, 3]).await], &file).await;
+
+    let restored = restore(Restore { cluster: "test".into(), ..to_restore(&file, &dir) }).await;
+    assert!(restored.unwrap_err().to_string().contains("needs another name"));
+    let restored = restore(to_restore(&file, &dir)).await.unwrap();
+    assert_eq!(restored.state_groups.get(), 4);
+    let kept = &restored.backup.revisions;
+    assert!(kept.len() == 5 && kept.iter().zip(&revisions).all(|(kept, written)| kept >= written));
+    let new = |state_groups| Config {
+        cluster: "restored".into(),
+        state_groups: NonZeroU32::new(state_groups).unwrap(),
+        ..config(&dir)
+    };
+    let node = open(new(4)).await;
+    for (id, other) in (0..=4).flat_map(|id| (0..=4).map(move |other| (id, other))) {
+        assert_eq!(has(node.group(id).unwrap(), &format!("in-{other}")), id == other);
+    }
+    for group in node.groups() {
+        let done = node.run_in(group, create("later")).await.unwrap();
+        assert!(done.revision > kept[usize::try_from(group.id).unwrap()]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_from_before_there_were_state_groups_gets_them_and_others_join() {
+    let files = tempfile::tempdir().unwrap();
+    let old = open(config(&files.path().join("old"))).await;
+    old.execute(create("kept")).await.unwrap();
+    let file = files.path().join("backup");
+    back_up(&old, &file).await;
+    fs::write(&file, control_alone(&fs::read(&file).unwrap())).unwrap();
+    let mut cluster = Cluster::empty(four);
+    let restored = Restore {
+        cluster: "test".into(),
+        state_groups: NonZeroU32::new(4).unwrap(),
+        ..to_restore(&file, &cluster.dir(1))
+    };
+    let restored = restore(restored).await.unwrap();
+    assert_eq!((restored.backup.revisions.len(), restored.state_groups.get()), (1, 4));
+    for id in 1..=3 {
+        cluster.open(id, Start::Join).await;
+    }
+    for id in 2..=3 {
+        cluster.nodes[&1].add_node(id, id.to_string()).await.unwrap();
+    }
+    for group in 1..=4 {
+        cluster.execute_in(group, create("new")).await;
+    }
+    for node in cluster.nodes.values() {
+        until(|| read_local(node, "kept").ok()).await;
+        until(|| node.states.iter().all(|group| has(group, "new")).then_some(())).await;
+    }
+}
+
+/// A backup as it was made when there was only the control group.
+fn control_alone(whole: &[u8]) -> Vec<u8> {
+    let length = usize::try_from(u32::from_be_bytes(whole[8..12].try_into().unwrap())).unwrap();
+    let mut header = Header::decode(&whole[12..12 + length]).unwrap();
+    header.groups.truncate(1);
+    let snapshot = usize::try_from(header.groups[0].bytes).unwrap();
+    let header = header.encode_to_vec();
+    let mut alone = [&whole[..8], &u32::try_from(header.len()).unwrap().to_be_bytes(), &header].concat();
+    alone.extend_from_slice(&whole[12 + length..][..snapshot]);
+    let digest = digest::digest(&digest::SHA256, &alone);
+    alone.extend_from_slice(digest.as_ref());
+    alone
 }

@@ -198,7 +198,7 @@ async fn a_new_node_catches_up_by_snapshot_and_takes_the_place_of_a_dead_one() {
     cluster.nodes[&leader].remove_node(3).await.unwrap();
     until(|| read_local(&cluster.nodes[&4], "t199").ok()).await;
     let voters: Vec<u64> =
-        cluster.nodes[&4].status_now().nodes.iter().filter(|m| m.votes).map(|m| m.node).collect();
+        cluster.nodes[&4].status_now().control.nodes.iter().filter(|m| m.votes).map(|m| m.node).collect();
     assert_eq!(voters, [1, 2, 4]);
     // Two of the three that are left suffice, whichever they are.
     cluster.stop(1).await;
@@ -215,16 +215,17 @@ async fn a_node_is_replaced_in_one_change() {
     node.execute(create("before")).await.unwrap();
     assert!(node.replace_node(9, 7, "7".to_owned()).await.is_err(), "there is no node 9");
     node.replace_node(old, 7, "7".to_owned()).await.unwrap();
-    let status = node.status().await.unwrap();
+    let status = node.status().await.unwrap().control;
     let voters: BTreeSet<u64> = status.nodes.iter().filter(|n| n.votes).map(|n| n.node).collect();
     assert_eq!(voters, (1..=3).filter(|id| *id != old).chain([7]).collect());
     assert_eq!((status.role, status.leader), (NodeRole::Leader, Some(leader)));
     assert!(status.committed <= status.last && status.applied <= status.committed);
-    until(|| (node.status_now().lag(7) == Some(0)).then_some(())).await;
+    until(|| (node.status_now().control.lag(7) == Some(0)).then_some(())).await;
     until(|| read_local(&cluster.nodes[&7], "before").ok()).await;
     let follower = cluster.nodes[&7].status_now();
-    assert_eq!((follower.role, follower.lag(leader)), (NodeRole::Follower, None), "only the leader knows");
     assert!(follower.disk_bytes > 0);
+    let follower = follower.control;
+    assert_eq!((follower.role, follower.lag(leader)), (NodeRole::Follower, None), "only the leader knows");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,7 +235,7 @@ async fn a_node_that_is_not_there_is_not_added_and_one_that_was_never_level_can_
     let refused = node.add_node(9, "9".to_owned()).await.unwrap_err().to_string();
     assert!(refused.contains("node 9 cannot be added") && refused.contains("nobody there"), "{refused}");
     assert!(node.add_node(2, "2".to_owned()).await.is_err(), "it is there");
-    let numbers = || node.status_now().nodes.iter().map(|node| node.node).collect::<Vec<_>>();
+    let numbers = || node.status_now().control.nodes.iter().map(|node| node.node).collect::<Vec<_>>();
     assert_eq!(numbers(), [1, 2, 3]);
     // As when it went away before it was level. Written first: an election alone does not commit the first membership.
     node.execute(create("first")).await.unwrap();
@@ -251,7 +252,7 @@ async fn leadership_is_handed_over() {
     let cluster = Cluster::start(3, quick).await;
     let old = cluster.leader(&[1, 2, 3]).await;
     cluster.nodes[&old].hand_over().await.unwrap();
-    let new = until(|| cluster.nodes[&old].status_now().leader.filter(|leader| *leader != old)).await;
+    let new = until(|| cluster.nodes[&old].status_now().control.leader.filter(|leader| *leader != old)).await;
     cluster.nodes[&new].execute(create("t")).await.unwrap();
 }
 
@@ -288,7 +289,7 @@ async fn a_node_that_is_cut_off_reports_no_progress() {
     for node in [leader, (1..=3).find(|id| *id != leader).unwrap()] {
         cluster.mesh.cut_off(node, 1..=3);
         let store = &cluster.nodes[&node];
-        until(|| (!store.status_now().confirmed).then_some(())).await;
+        until(|| (!store.status_now().control.confirmed).then_some(())).await;
         let mut watch = store.watch(vec![Bytes::new()], None);
         while !matches!(watch.next().await.unwrap(), WatchEvent::Synced(_)) {}
         let quiet = tokio::time::timeout(Duration::from_millis(600), watch.next()).await;

@@ -1,14 +1,15 @@
-//! `kill -9` loses nothing that was acknowledged.
+//! `kill -9` loses nothing that was acknowledged, in whatever group: all write to one journal.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
 
-use fleethaven_fabric::metadata::Metadata;
 use futures_util::{StreamExt, stream};
 
-use super::fixture::{config, create, open, read};
+use super::fixture::{config, create, open};
+use super::groups::has;
 
 /// Names the directory to a child that runs [`child`].
 const DIR: &str = "FLEETHAVEN_METASTORE_CRASH_DIR";
@@ -16,17 +17,29 @@ const DIR: &str = "FLEETHAVEN_METASTORE_CRASH_DIR";
 const ROUND: &str = "FLEETHAVEN_METASTORE_CRASH_ROUND";
 const ROUNDS: usize = 12;
 
+/// Groups that are written to, the control group among them.
+const GROUPS: u32 = 4;
+
+fn several(dir: &Path) -> crate::Config {
+    crate::Config { state_groups: NonZeroU32::new(GROUPS - 1).unwrap(), ..config(dir) }
+}
+
+/// The thing that is acknowledged as `name`, which begins with its group.
+fn thing(name: &str) -> String {
+    name.replace(' ', "-")
+}
+
 /// Runs in a process of its own: creates things until it is killed, telling each that was acknowledged.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "started by nothing_acknowledged_is_lost"]
 async fn child() {
     let (Ok(dir), Ok(round)) = (std::env::var(DIR), std::env::var(ROUND)) else { return };
-    let small = crate::Config { snapshot_every: 500, keep_log: 50, ..config(Path::new(&dir)) };
+    let small = crate::Config { snapshot_every: 200, keep_log: 50, ..several(Path::new(&dir)) };
     let node = open(small).await;
-    let names = (0..u64::MAX).map(|n| format!("r{round}-{n}"));
-    let done = stream::iter(names).map(|name| {
+    let names = (0..u32::MAX).map(|n| (n % GROUPS, format!("{} r{round}-{n}", n % GROUPS)));
+    let done = stream::iter(names).map(|(group, name)| {
         let node = node.clone();
-        async move { node.execute(create(&name)).await.map(|_| name) }
+        async move { node.run_in(node.group(group).unwrap(), create(&thing(&name))).await.map(|_| name) }
     });
     let mut done = std::pin::pin!(done.buffer_unordered(32));
     while let Some(name) = done.next().await {
@@ -67,9 +80,11 @@ async fn nothing_acknowledged_is_lost() {
         assert!(names.len() >= 100 + 61 * round);
         let (last, whole) = names.split_last().unwrap();
         acknowledged.extend(whole.iter().cloned());
-        let node = open(config(dir.path())).await;
+        let node = open(several(dir.path())).await;
         for name in &acknowledged {
-            assert!(read(&node, name).await.is_ok(), "round {round} lost {name} (last {last})");
+            let group = name.split(' ').next().and_then(|group| group.parse().ok()).unwrap();
+            let there = has(node.group(group).unwrap(), &thing(name));
+            assert!(there, "round {round} lost {name} (last {last})");
         }
         node.shutdown().await.unwrap();
     }

@@ -1,16 +1,21 @@
 //! Damaged files are told, not served.
 
 use std::fs::{self, OpenOptions};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::fixture::{config, create, open, read, run_all};
+use super::groups::has;
 use crate::disk::Disk;
 use crate::{Config, Error, Metastore, NoPeers};
 
 async fn filled(dir: &Path, small: Config) {
     let node = open(small).await;
     run_all(&node, 16, (0..400).map(|n| create(&format!("t{n}"))).collect()).await;
+    for group in &node.states {
+        node.run_in(group, create(&format!("in-{}", group.id))).await.unwrap();
+    }
     node.shutdown().await.unwrap();
     drop(node);
     assert!(dir.exists());
@@ -41,11 +46,14 @@ fn walk(dir: &Path) -> Vec<PathBuf> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_torn_journal_tail_is_cut_off() {
     let dir = tempfile::tempdir().unwrap();
-    filled(dir.path(), config(dir.path())).await;
+    let several = Config { state_groups: NonZeroU32::new(3).unwrap(), ..config(dir.path()) };
+    filled(dir.path(), several.clone()).await;
     let journal = OpenOptions::new().append(true).open(newest_journal(dir.path())).unwrap();
     std::io::Write::write_all(&mut &journal, &[1, 0, 0, 0, 1, 0, 0]).unwrap();
-    let node = reopen(config(dir.path())).await.unwrap();
+    let node = reopen(several).await.unwrap();
     assert!(read(&node, "t399").await.is_ok());
+    // The journal is that of all groups: each has its own.
+    assert!(node.states.iter().all(|group| has(group, &format!("in-{}", group.id))));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,8 @@ use std::time::Duration;
 use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::metadata::{BoxFuture, Error, Executed};
 use fleethaven_fabric::raft::{
-    AppendEntries, Appended, Peer, PeerError, Peers, RequestVote, SnapshotStream, TransferLeader, Vote, Voted,
+    AppendEntries, Appended, NodeChange, Peer, PeerError, Peers, RequestVote, SnapshotStream, TransferLeader,
+    Vote, Voted,
 };
 use fleethaven_registry::{Command, Query, QueryReply};
 use parking_lot::Mutex;
@@ -16,6 +17,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::fixture::{DEADLINE, config};
+use crate::group::CONTROL;
 use crate::{Config, Metastore, Start};
 
 /// Nodes by number, and which links are cut.
@@ -86,6 +88,14 @@ impl Peer for Link {
 
     fn transfer(&self, group: u32, request: TransferLeader) -> BoxFuture<'_, Result<(), PeerError>> {
         Box::pin(async move { self.back(self.node().await?.transfer(group, request).await)? })
+    }
+
+    fn read_index_as_leader(&self, group: u32) -> BoxFuture<'_, Result<u64, PeerError>> {
+        Box::pin(async move { self.back(self.node().await?.read_index_as_leader(group).await)? })
+    }
+
+    fn change_nodes_as_leader(&self, group: u32, change: NodeChange) -> BoxFuture<'_, Result<(), PeerError>> {
+        Box::pin(async move { self.back(self.node().await?.change_nodes_as_leader(group, change).await)? })
     }
 
     fn execute_as_leader(&self, command: Command) -> BoxFuture<'_, Result<Executed, Error>> {
@@ -195,14 +205,38 @@ impl Cluster {
         node.shutdown().await.unwrap();
     }
 
-    /// The node that leads, once one does that all `among` agree on.
+    /// The node that leads the control group, once one does that all `among` agree on.
     pub(crate) async fn leader(&self, among: &[u64]) -> u64 {
-        let agreed = || {
-            let mut leaders = among.iter().map(|id| self.nodes[id].status_now().leader);
-            let first = leaders.next().flatten()?;
-            (among.contains(&first) && leaders.all(|leader| leader == Some(first))).then_some(first)
-        };
-        until(agreed).await
+        self.leader_of(CONTROL, among).await
+    }
+
+    /// The node that leads `group`, once one does that all `among` agree on.
+    pub(crate) async fn leader_of(&self, group: u32, among: &[u64]) -> u64 {
+        until(|| self.agreed(group, among)).await
+    }
+
+    /// The node that leads `group`, if all `among` agree on one of them.
+    pub(crate) fn agreed(&self, group: u32, among: &[u64]) -> Option<u64> {
+        let mut leaders = among.iter().map(|id| self.nodes[id].group(group).unwrap().status().leader);
+        let first = leaders.next().flatten()?;
+        (among.contains(&first) && leaders.all(|leader| leader == Some(first))).then_some(first)
+    }
+
+    /// Has whoever leads `group` carry out a command that may be asked for again.
+    pub(crate) async fn execute_in(&self, group: u32, command: Command) -> Executed {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let among: Vec<u64> = self.nodes.keys().copied().collect();
+            if let Some(node) = self.agreed(group, &among).map(|leader| &self.nodes[&leader]) {
+                match node.run_in(node.group(group).unwrap(), command.clone()).await {
+                    Ok(done) => return done,
+                    Err(Error::Unavailable(_) | Error::Unknown) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            assert!(Instant::now() < deadline, "not within {DEADLINE:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
