@@ -169,7 +169,10 @@ def test_the_broker_is_killed_in_the_middle_of_a_stream(tmp_path, version):
             if n % 400 == 200:
                 # Some are acknowledged and some are not.
                 eventually(lambda: mids[n - 100] in publisher.done, "progress", 30)
+                before = publisher.connections
                 fleet.restart_after_kill()
+                # What is published between its CONNECT and CONNACK, paho sends before what it has to send again.
+                eventually(lambda: publisher.connections > before, "the publisher is back", 30)
         subscriber.expect_once(sent, 60)
         eventually(lambda: len(publisher.done) == len(mids), "every PUBCOMP", 30)
         assert publisher.connections == 4
