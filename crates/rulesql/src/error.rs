@@ -17,14 +17,15 @@ pub struct Error {
 impl Error {
     /// An error at a byte offset of `text`.
     pub(crate) fn at(text: &str, offset: usize, found: String, expected: impl Into<String>) -> Self {
-        let before = text.get(..offset).unwrap_or(text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-        Self {
-            line: u32::try_from(line).unwrap_or(u32::MAX),
-            column: u32::try_from(column).unwrap_or(u32::MAX),
-            found,
-            expected: expected.into(),
-        }
+        let (line, column) = place(text, offset);
+        Self { line, column, found, expected: expected.into() }
     }
+}
+
+/// Line and column, in characters, of a byte offset; both from 1.
+pub(crate) fn place(text: &str, offset: usize) -> (u32, u32) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
 }

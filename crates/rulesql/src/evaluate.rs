@@ -122,6 +122,10 @@ pub(crate) struct Evaluation<'a> {
     external: &'a mut dyn External,
     /// Calls of `get_dynamodb`, of which AWS allows one.
     dynamodb_calls: usize,
+    /// Calls of `decode(…, 'proto', …)`, of which AWS allows two.
+    protobuf_calls: usize,
+    /// Calls of the other functions outside the engine.
+    other_calls: usize,
 }
 
 /// What attributes and `*` refer to.
@@ -142,7 +146,7 @@ impl<'a> Evaluation<'a> {
         external: &'a mut dyn External,
     ) -> Self {
         let context = Context { version, input, payload, steps: Cell::new(STEPS) };
-        Self { context, variables, external, dynamodb_calls: 0 }
+        Self { context, variables, external, dynamodb_calls: 0, protobuf_calls: 0, other_calls: 0 }
     }
 
     /// The message and the budget, for what is done with a value afterwards.

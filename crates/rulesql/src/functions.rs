@@ -19,6 +19,8 @@ use crate::{
 
 /// Most `decode(…, 'proto', …)` calls of a statement.
 pub(crate) const MAX_PROTOBUF_CALLS: usize = 2;
+/// Arguments of a protobuf `decode`.
+pub(crate) const PROTOBUF_ARGUMENTS: usize = 6;
 
 /// A function: wrong argument counts and types give Undefined, here `None`, never an error.
 #[derive(Debug)]
@@ -45,13 +47,15 @@ pub(crate) enum Body {
     Pattern(PatternBody),
     /// `get_or_default`, which catches failures of its first argument.
     GetOrDefault,
-    /// By [`crate::External`], with this many arguments.
-    External { least: usize, most: usize },
+    /// `decode`, which is external where it decodes protobuf.
+    Decode,
+    /// By [`crate::External`], with one of these counts of arguments.
+    External(&'static [usize]),
 }
 
 impl Function {
     pub(crate) fn is_external(&self) -> bool {
-        matches!(self.body, Body::External { .. })
+        matches!(self.body, Body::External(_))
     }
 
     /// Arguments that no variable may stand in: `roleArn` and mode arguments (spec section 4.5).
@@ -84,12 +88,12 @@ const fn pattern(name: &'static str, since: u8, body: PatternBody) -> Function {
     Function { name, since, body: Body::Pattern(body) }
 }
 
-const fn external(name: &'static str, since: u8, least: usize, most: usize) -> Function {
-    Function { name, since, body: Body::External { least, most } }
+const fn external(name: &'static str, since: u8, counts: &'static [usize]) -> Function {
+    Function { name, since, body: Body::External(counts) }
 }
 
-/// Every function AWS documents. All are built but one form of `decode`: with scheme `proto` it fails at run
-/// time (see `types::decode`). The external ones need an [`crate::External`] that answers them.
+/// Every function AWS documents. The external ones, and `decode` with scheme `proto`, need an [`crate::External`] that
+/// answers them.
 static FUNCTIONS: [Function; 81] = [
     pure("abs", 1, numbers::abs),
     pure("ceil", 1, numbers::ceil),
@@ -152,7 +156,7 @@ static FUNCTIONS: [Function; 81] = [
     Function { name: "get_or_default", since: 2, body: Body::GetOrDefault },
     context("transform", 2, types::transform),
     context("encode", 2, types::encode),
-    context("decode", 2, types::decode),
+    Function { name: "decode", since: 2, body: Body::Decode },
     context("timestamp", 1, time::timestamp),
     context("parse_time", 2, time::parse_time),
     context("time_to_epoch", 2, time::time_to_epoch),
@@ -166,10 +170,10 @@ static FUNCTIONS: [Function; 81] = [
     context("sql_version", 1, context::sql_version),
     context("get_mqtt_property", 2, context::get_mqtt_property),
     context("get_user_properties", 2, context::get_user_properties),
-    external("aws_lambda", 1, 2, 2),
-    external("get_dynamodb", 2, 4, 6),
-    external("get_thing_shadow", 2, 2, 3),
-    external("get_registry_data", 2, 3, 3),
-    external("get_secret", 1, 3, 4),
-    external("machinelearning_predict", 1, 3, 3),
+    external("aws_lambda", 1, &[2]),
+    external("get_dynamodb", 2, &[4, 6]),
+    external("get_thing_shadow", 2, &[2, 3]),
+    external("get_registry_data", 2, &[3]),
+    external("get_secret", 1, &[3, 4]),
+    external("machinelearning_predict", 1, &[3]),
 ];

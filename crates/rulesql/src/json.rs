@@ -6,7 +6,7 @@ mod read;
 mod write;
 
 pub use self::read::read;
-pub(crate) use self::read::whole;
+pub(crate) use self::read::{items, members, whole};
 pub(crate) use self::write::Writer;
 pub use self::write::{TooLarge, write};
 

@@ -14,12 +14,14 @@
 //! | `value`, `decimal`, [`json`] | values, exact numbers, their JSON |
 //! | `input`, `external` | what an evaluation sees of the message, and calls outside |
 //! | `filter` | topic filters of FROM |
+//! | `trial`, [`cases`] | a statement tried out, and files of cases with what is expected |
 //!
 //! Not here: choosing the rules of a topic, Basic Ingest names, actions, external calls, clocks, random
 //! sources.
 #![warn(missing_docs)]
 
 mod ast;
+pub mod cases;
 mod decimal;
 mod error;
 mod evaluate;
@@ -32,6 +34,7 @@ mod lexer;
 mod parser;
 mod statement;
 mod template;
+mod trial;
 mod value;
 mod version;
 
@@ -43,6 +46,7 @@ pub use self::{
     input::{Input, MqttProperties, Payload, Random},
     statement::{Fired, Outcome, Output, Statement},
     template::Template,
+    trial::Trial,
     value::{Object, Value},
     version::{SqlVersion, UnknownVersion},
 };

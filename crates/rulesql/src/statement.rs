@@ -108,6 +108,10 @@ impl Statement {
         self.version
     }
 
+    pub(crate) fn parsed(&self) -> &Parsed {
+        &self.parsed
+    }
+
     /// Whether evaluating may read the payload as JSON: false for `SELECT *` without a condition on
     /// attributes.
     #[must_use]

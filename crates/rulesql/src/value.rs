@@ -79,6 +79,22 @@ impl Value {
         }
     }
 
+    /// The name of the value's type in AWS's documentation; `Raw` for bytes that are not JSON.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Undefined => "Undefined",
+            Self::Null => "Null",
+            Self::Boolean(_) => "Boolean",
+            Self::Int(_) => "Int",
+            Self::Decimal(_) => "Decimal",
+            Self::String(_) => "String",
+            Self::Array(_) => "Array",
+            Self::Object(_) => "Object",
+            Self::Raw(_) => "Raw",
+        }
+    }
+
     /// Whether the value is Undefined.
     #[must_use]
     pub fn is_undefined(&self) -> bool {

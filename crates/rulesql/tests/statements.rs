@@ -264,7 +264,7 @@ fn external_functions_end_the_rule_or_default() {
     assert!(go(twice).is_err());
     assert!(matches!(
         go("SELECT decode('', 'proto', 1, 2, 3, 4) AS r"),
-        Err(Failure::Function { function: "decode", .. })
+        Err(Failure::External { function: "decode", .. })
     ));
     let mut once = Lambda(Vec::new());
     run_with("SET @l = aws_lambda('ok', 1) SELECT @l + @l AS r", V2, b"{}", &mut once).unwrap();

@@ -1,7 +1,7 @@
 //! What a user types. Every flag can also be set in the environment, as `FLEETHAVEN_` and its name in capitals.
 //!
 //! - `process`, `front`, `cluster`: groups of options that commands share
-//! - `metastore`, `store`, `accounts`, `pki`, `roles`: options of single commands
+//! - `metastore`, `store`, `accounts`, `pki`, `roles`, `sql`: options of single commands
 
 use std::path::PathBuf;
 
@@ -15,6 +15,7 @@ mod metastore;
 mod pki;
 mod process;
 mod roles;
+mod sql;
 mod store;
 
 pub(crate) use accounts::{AccessKeyCommand, AccountArgs, AccountCommand, TargetArgs};
@@ -24,6 +25,7 @@ pub(crate) use metastore::MetastoreArgs;
 pub(crate) use pki::{CaArgs, InitArgs, IssueArgs, PkiCommand, ServerCertificateArgs};
 pub(crate) use process::{ProcessArgs, ScopeArgs};
 pub(crate) use roles::{ApiArgs, CoresArgs, GatewayArgs, OutboundArgs, RouterArgs, RulesWorkerArgs};
+pub(crate) use sql::{SqlCheckArgs, SqlCommand, SqlTestArgs};
 pub(crate) use store::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StoreCommand};
 
 /// The self-hosted AWS IoT Core.
@@ -57,6 +59,9 @@ pub(crate) enum Command {
     /// Make and rotate the certificates by which the processes of a cluster know each other.
     #[command(subcommand)]
     Pki(PkiCommand),
+    /// Try statements of topic rules, and run files of cases that say what is expected of them.
+    #[command(subcommand)]
+    Sql(SqlCommand),
 }
 
 impl Command {
@@ -73,7 +78,9 @@ impl Command {
                 arguments.listeners.check(&arguments.server)
             }
             Self::Router(arguments) => arguments.member.check(),
-            Self::RulesWorker(_) | Self::Account(_) | Self::AccessKey(_) | Self::Pki(_) => Ok(()),
+            Self::RulesWorker(_) | Self::Account(_) | Self::AccessKey(_) | Self::Pki(_) | Self::Sql(_) => {
+                Ok(())
+            }
         }
     }
 
@@ -86,7 +93,7 @@ impl Command {
             Self::Gateway(arguments) => Some(&arguments.process),
             Self::Router(arguments) => Some(&arguments.process),
             Self::RulesWorker(arguments) => Some(&arguments.process),
-            Self::Account(_) | Self::AccessKey(_) | Self::Pki(_) => None,
+            Self::Account(_) | Self::AccessKey(_) | Self::Pki(_) | Self::Sql(_) => None,
         }
     }
 
@@ -99,7 +106,7 @@ impl Command {
             Self::Gateway(arguments) => arguments.scope.profile,
             Self::Router(arguments) => arguments.scope.profile,
             Self::RulesWorker(arguments) => arguments.scope.profile,
-            Self::Account(_) | Self::AccessKey(_) | Self::Pki(_) => Profile::default(),
+            Self::Account(_) | Self::AccessKey(_) | Self::Pki(_) | Self::Sql(_) => Profile::default(),
         }
     }
 }

@@ -15,6 +15,7 @@
 //! - [`reload`]: server certificates, replaced while running; [`metrics`]: of the process itself
 //! - [`https`]: the HTTPS listeners, which the API, HTTPS publish and MQTT by ALPN share
 //! - [`quic`]: MQTT over QUIC
+//! - [`sql`]: statements of rules tried out, and files of cases
 //! - [`housekeeping`]: what has to happen from time to time
 //! - [`ready`]: the line that says where everything is
 
@@ -44,6 +45,7 @@ mod ready;
 mod reload;
 mod router;
 mod rules_worker;
+mod sql;
 mod wiring;
 
 use std::io::Write;
@@ -55,7 +57,7 @@ use crate::cli::{Command, ProcessArgs};
 
 fn main() -> ExitCode {
     match config::read().and_then(|(command, settings)| run(command, settings)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // The last word of a failed start goes to people, whatever the log format is.
             #[expect(clippy::print_stderr, reason = "the process ends with this line")]
@@ -67,13 +69,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, settings: config::Settings) -> Result<()> {
+fn run(command: Command, settings: config::Settings) -> Result<ExitCode> {
     if let Some(ProcessArgs { print_config, check_config, .. }) = command.process()
         && (*print_config || *check_config)
     {
-        return if *print_config { print(&settings.printed) } else { check::check(&command) };
+        let done = if *print_config { print(&settings.printed) } else { check::check(&command) };
+        return done.map(|()| ExitCode::SUCCESS);
     }
-    match command {
+    let done = match command {
         Command::Dev(arguments) => process::main(&arguments.process.clone(), dev::run(*arguments, settings)),
         Command::Metastore(mut arguments) => match arguments.operation.take() {
             Some(operation) => process::brief(operate::run(operation)),
@@ -92,7 +95,9 @@ fn run(command: Command, settings: config::Settings) -> Result<()> {
         Command::Account(arguments) => process::brief(account::run(*arguments)),
         Command::AccessKey(command) => process::brief(account::run_access_key(command)),
         Command::Pki(command) => pki::main(&command),
-    }
+        Command::Sql(command) => return sql::main(&command),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn print(settings: &str) -> Result<()> {

@@ -4,12 +4,14 @@ use super::{Evaluation, Failure, Scope, operators};
 use crate::{
     ast::{Call, Case, Expr, Step},
     external::ExternalError,
-    functions::{Body, Function, types},
+    functions::{Body, Function, MAX_PROTOBUF_CALLS, PROTOBUF_ARGUMENTS, types},
     value::{Object, Value},
 };
 
 /// A second `get_dynamodb` ends the rule.
 const MAX_DYNAMODB_CALLS: usize = 1;
+/// Most calls of other functions outside the engine: a nested query would call one for every element.
+const MAX_CALLS: usize = 16;
 
 impl Evaluation<'_> {
     pub(crate) fn value(&mut self, expr: &Expr, scope: Scope<'_>) -> Result<Value, Failure> {
@@ -159,9 +161,17 @@ impl Evaluation<'_> {
                 };
                 body(&self.context, &pattern, &arguments)?
             }
-            Body::External { least, most } => {
+            Body::Decode => {
                 let arguments = self.arguments(call, scope)?;
-                if !(least..=most).contains(&arguments.len()) {
+                if is_protobuf(&arguments) {
+                    Some(self.call_external(call.function, &arguments)?)
+                } else {
+                    types::decode(&self.context, &arguments)?
+                }
+            }
+            Body::External(counts) => {
+                let arguments = self.arguments(call, scope)?;
+                if !counts.contains(&arguments.len()) {
                     return Ok(Value::Undefined);
                 }
                 Some(self.call_external(call.function, &arguments)?)
@@ -172,11 +182,16 @@ impl Evaluation<'_> {
 
     fn call_external(&mut self, function: &Function, arguments: &[Value]) -> Result<Value, Failure> {
         let name = function.name;
-        if name == "get_dynamodb" {
-            self.dynamodb_calls += 1;
-            if self.dynamodb_calls > MAX_DYNAMODB_CALLS {
-                return Err(Failure::Function { function: name, reason: "a statement may call it once" });
+        let (calls, most, reason) = match name {
+            "get_dynamodb" => (&mut self.dynamodb_calls, MAX_DYNAMODB_CALLS, "a statement may call it once"),
+            "decode" => {
+                (&mut self.protobuf_calls, MAX_PROTOBUF_CALLS, "a statement may decode protobuf twice")
             }
+            _ => (&mut self.other_calls, MAX_CALLS, "a statement may call out 16 times"),
+        };
+        *calls += 1;
+        if *calls > most {
+            return Err(Failure::Function { function: name, reason });
         }
         self.context.spend(100)?;
         self.external.call(name, arguments).map_err(|error| match error {
@@ -199,4 +214,11 @@ impl Evaluation<'_> {
         }
         default.map_or(Ok(Value::Undefined), |default| self.value(default, scope))
     }
+}
+
+/// Whether these are arguments of `decode(…, 'proto', …)`.
+fn is_protobuf(arguments: &[Value]) -> bool {
+    let scheme = arguments.get(1);
+    arguments.len() == PROTOBUF_ARGUMENTS
+        && matches!(scheme, Some(Value::String(scheme)) if &**scheme == "proto")
 }

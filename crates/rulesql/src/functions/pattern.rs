@@ -89,7 +89,7 @@ fn compile(source: &str) -> Option<Regex> {
         .ok()
 }
 
-/// Java's reading where it differs: `\d \w \s` are ASCII, `\Q…\E` quotes.
+/// Java's reading where it differs: `\d \w \s` and `\p{Lower}` and its like are ASCII, `\Q…\E` quotes.
 fn translate(source: &str) -> String {
     let mut translated = String::with_capacity(source.len());
     let mut rest = source;
@@ -110,6 +110,15 @@ fn translate(source: &str) -> String {
             Some('W') => translated.push_str("[^0-9A-Za-z_]"),
             Some('s') => translated.push_str(r"[ \t\n\x0B\f\r]"),
             Some('S') => translated.push_str(r"[^ \t\n\x0B\f\r]"),
+            Some(sign @ ('p' | 'P')) => {
+                if let Some((class, after)) = posix(characters.as_str()) {
+                    let not = if sign == 'P' { "^" } else { "" };
+                    translated.extend(["[[:", not, class, ":]]"]);
+                    rest = after;
+                    continue;
+                }
+                translated.extend(['\\', sign]);
+            }
             Some(other) => translated.extend(['\\', other]),
             None => translated.push('\\'),
         }
@@ -117,6 +126,28 @@ fn translate(source: &str) -> String {
     }
     translated.push_str(rest);
     translated
+}
+
+/// The ASCII class at the start of `{Lower}…`, by its name in brackets, and what follows it.
+fn posix(text: &str) -> Option<(&'static str, &str)> {
+    let (name, after) = text.strip_prefix('{')?.split_once('}')?;
+    let class = match name {
+        "Lower" => "lower",
+        "Upper" => "upper",
+        "ASCII" => "ascii",
+        "Alpha" => "alpha",
+        "Digit" => "digit",
+        "Alnum" => "alnum",
+        "Punct" => "punct",
+        "Graph" => "graph",
+        "Print" => "print",
+        "Blank" => "blank",
+        "Cntrl" => "cntrl",
+        "XDigit" => "xdigit",
+        "Space" => "space",
+        _ => return None,
+    };
+    Some((class, after))
 }
 
 /// The text to search, paid for by the byte: searching is linear, but no copying.

@@ -15,8 +15,6 @@ use crate::{
 
 /// Largest result of `transform`, in bytes of JSON.
 const MAX_TRANSFORMED: usize = 128 * 1024;
-/// Arguments of a protobuf `decode`.
-const PROTOBUF_ARGUMENTS: usize = 6;
 /// Standard alphabet; padding may be left away, as in Java.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -123,16 +121,9 @@ pub(super) fn encode(context: &Context<'_>, arguments: &[Value]) -> Answer {
 }
 
 /// `decode(x, 'base64')`: the JSON value the bytes spell, else their text; Null for what is no base64 or no
-/// text. Protobuf needs descriptors from an object store and is not built: it fails.
-pub(super) fn decode(context: &Context<'_>, arguments: &[Value]) -> Answer {
-    let (value, scheme) = match arguments {
-        [value, Value::String(scheme)] => (value, scheme),
-        [_, Value::String(scheme), ..] if &**scheme == "proto" && arguments.len() == PROTOBUF_ARGUMENTS => {
-            let reason = "decoding protobuf is not supported by this engine";
-            return Err(Failure::Function { function: "decode", reason });
-        }
-        _ => return Ok(None),
-    };
+/// text.
+pub(crate) fn decode(context: &Context<'_>, arguments: &[Value]) -> Answer {
+    let [value, Value::String(scheme)] = arguments else { return Ok(None) };
     if &**scheme != "base64" {
         return Ok(None);
     }

@@ -12,15 +12,30 @@ use crate::{
 /// [`MAX_DEPTH`]. A number out of range reads as Undefined.
 #[must_use]
 pub fn read(bytes: &[u8]) -> Option<Value> {
-    let mut reader = Reader { text: std::str::from_utf8(bytes).ok()?, at: 0 };
+    let mut reader = Reader { text: std::str::from_utf8(bytes).ok()?, at: 0, deepest: MAX_DEPTH };
     let value = reader.value(0)?;
     reader.space();
     (reader.at == bytes.len()).then_some(value)
 }
 
+/// Levels that a file of cases may have around a payload.
+const AROUND: usize = 8;
+
+/// The items of the array a text is, each as it is written there; else about where the text stops being one.
+pub(crate) fn items(text: &str) -> Result<Vec<&str>, usize> {
+    let mut reader = Reader { text, at: 0, deepest: MAX_DEPTH + AROUND };
+    reader.items().ok_or(reader.at)
+}
+
+/// The members of the object a text is, each with its value as it is written there.
+pub(crate) fn members(text: &str) -> Option<Vec<(String, &str)>> {
+    Reader { text, at: 0, deepest: MAX_DEPTH + AROUND }.members()
+}
+
 struct Reader<'t> {
     text: &'t str,
     at: usize,
+    deepest: usize,
 }
 
 impl<'t> Reader<'t> {
@@ -44,8 +59,8 @@ impl<'t> Reader<'t> {
     fn value(&mut self, depth: usize) -> Option<Value> {
         self.space();
         match self.peek()? {
-            b'{' if depth < MAX_DEPTH => self.object(depth + 1),
-            b'[' if depth < MAX_DEPTH => self.array(depth + 1),
+            b'{' if depth < self.deepest => self.object(depth + 1),
+            b'[' if depth < self.deepest => self.array(depth + 1),
             b'"' => self.string().map(Value::string),
             b't' => self.word("true", Value::Boolean(true)),
             b'f' => self.word("false", Value::Boolean(false)),
@@ -103,6 +118,70 @@ impl<'t> Reader<'t> {
                 return None;
             }
         }
+    }
+
+    /// A value stepped over, as it is written.
+    fn written(&mut self) -> Option<&'t str> {
+        self.space();
+        let start = self.at;
+        self.value(1)?;
+        let text = self.text.get(start..self.at);
+        self.space();
+        text
+    }
+
+    /// Whether nothing but space follows.
+    fn ends(&mut self) -> bool {
+        self.space();
+        self.at == self.text.len()
+    }
+
+    fn items(&mut self) -> Option<Vec<&'t str>> {
+        let mut items = Vec::new();
+        self.space();
+        if !self.take(b'[') {
+            return None;
+        }
+        self.space();
+        if !self.take(b']') {
+            loop {
+                items.push(self.written()?);
+                if self.take(b']') {
+                    break;
+                }
+                if !self.take(b',') {
+                    return None;
+                }
+            }
+        }
+        self.ends().then_some(items)
+    }
+
+    fn members(&mut self) -> Option<Vec<(String, &'t str)>> {
+        let mut members = Vec::new();
+        self.space();
+        if !self.take(b'{') {
+            return None;
+        }
+        self.space();
+        if !self.take(b'}') {
+            loop {
+                self.space();
+                let key = self.string()?.into_owned();
+                self.space();
+                if !self.take(b':') {
+                    return None;
+                }
+                members.push((key, self.written()?));
+                if self.take(b'}') {
+                    break;
+                }
+                if !self.take(b',') {
+                    return None;
+                }
+            }
+        }
+        self.ends().then_some(members)
     }
 
     /// The bytes up to, without, the next quote, backslash or control character.

@@ -7,7 +7,7 @@ use crate::{
     ast::{Call, Case, CastType, Expr},
     decimal::Decimal,
     error::Error,
-    functions::{self, Body, CompiledPattern, Function},
+    functions::{self, Body, CompiledPattern, Function, PROTOBUF_ARGUMENTS},
     json,
     lexer::{Keyword, Kind, Token},
     value::Value,
@@ -103,7 +103,8 @@ impl<'t> Parser<'t> {
     }
 
     fn check_call(&mut self, function: &Function, arguments: &[Expr], at: &Token<'t>) -> Result<(), Error> {
-        self.externals += usize::from(function.is_external());
+        let protobuf = is_protobuf(function, arguments);
+        self.externals += usize::from(function.is_external() || protobuf);
         for place in function.constant_places(arguments.len()) {
             if arguments.get(place).is_some_and(is_variable) {
                 return Err(
@@ -111,7 +112,7 @@ impl<'t> Parser<'t> {
                 );
             }
         }
-        if function.name == "decode" && is_text(arguments.get(1), "proto") {
+        if protobuf {
             self.protobuf += 1;
             if self.protobuf > functions::MAX_PROTOBUF_CALLS {
                 return Err(self.error_at(at, "at most two protobuf decodes in a statement"));
@@ -237,6 +238,12 @@ fn is_variable(expr: &Expr) -> bool {
     }
 }
 
-fn is_text(expr: Option<&Expr>, wanted: &str) -> bool {
-    matches!(expr, Some(Expr::Literal(Value::String(text))) if &**text == wanted)
+/// Whether a call may turn out to decode protobuf: by its scheme, or by its count of arguments where that is not written out.
+fn is_protobuf(function: &Function, arguments: &[Expr]) -> bool {
+    let scheme = match arguments.get(1) {
+        Some(Expr::Literal(Value::String(scheme))) => &**scheme == "proto",
+        Some(Expr::Literal(_)) => false,
+        _ => arguments.len() == PROTOBUF_ARGUMENTS,
+    };
+    matches!(function.body, Body::Decode) && scheme
 }

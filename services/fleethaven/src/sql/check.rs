@@ -1,0 +1,48 @@
+//! `fleethaven sql check`: files of cases, run.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use fleethaven_rulesql::cases::{Case, Verdict, report};
+use fleethaven_rulesql::json;
+
+use super::{FAILED, print, random, unusable};
+use crate::cli::SqlCheckArgs;
+
+/// Reads every file before it runs any.
+pub(super) fn run(arguments: &SqlCheckArgs) -> Result<ExitCode> {
+    let mut cases = Vec::new();
+    for file in &arguments.files {
+        match read(file) {
+            Ok(found) => cases.extend(found),
+            Err(reason) => return unusable(format_args!("{}: {reason}", file.display())),
+        }
+    }
+    let verdicts: Vec<Verdict> = cases.iter().map(|case| case.check(&random)).collect();
+    print(&if arguments.json { report(&verdicts) + "\n" } else { told(&verdicts) })?;
+    let passed = verdicts.iter().all(|verdict| verdict.passed);
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+fn read(file: &Path) -> Result<Vec<Case>, String> {
+    let bytes = fs::read(file).map_err(|error| error.to_string())?;
+    Case::read_all(&bytes).map_err(|error| error.to_string())
+}
+
+/// The cases that did not pass, and how many did.
+fn told(verdicts: &[Verdict]) -> String {
+    let mut text = String::new();
+    for verdict in verdicts.iter().filter(|verdict| !verdict.passed) {
+        let shown = |value| json::write(value, false).unwrap_or_else(|error| error.to_string());
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "FAILED {}", verdict.id);
+        let _ = writeln!(text, "  expected {}", shown(&verdict.expected));
+        let _ = writeln!(text, "  got      {}", shown(&verdict.got));
+    }
+    let failed = verdicts.iter().filter(|verdict| !verdict.passed).count();
+    let _ = writeln!(text, "{} passed, {failed} failed", verdicts.len() - failed);
+    text
+}
