@@ -1,5 +1,7 @@
 //! What gateways ask: a principal with everything that decides its requests, in one answer.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::certificates;
 use crate::error::Error;
 use crate::keys;
@@ -7,54 +9,64 @@ use crate::page;
 use crate::policies;
 use crate::query::QueryReply;
 use crate::record;
-use crate::shapes::{AttachedPolicy, AttachedThing, PrincipalView, ThingPrincipalType};
+use crate::shapes::{AttachedPolicy, AttachedThing, PrincipalView, StandingThing, ThingPrincipalType};
 use crate::store::Store;
 use crate::syntax;
+use crate::thing_groups;
 use crate::thing_types;
 
-/// A certificate's status, its policies' default versions and its things.
+/// A certificate's status, its policies' default versions and its things with their groups' policies.
 pub(crate) fn principal(store: &Store<'_>, certificate_id: &str) -> Result<QueryReply, Error> {
     let id = syntax::certificate_id(certificate_id)?;
     let record: Option<record::Certificate> = store.record(&keys::certificate(store.scope, &id))?;
     let Some(certificate) = record else { return Ok(QueryReply::Principal(None)) };
     let arn = store.arn("cert", &id);
-    let (things, more_things) = attached_things(store, &arn)?;
+    let mut groups = Groups::of(store);
+    let (things, more_things) = attached_things(&mut groups, &arn)?;
+    let inherited = things.iter().flat_map(|thing| thing.group_policies.iter().cloned()).collect();
     Ok(QueryReply::Principal(Some(Box::new(PrincipalView {
         status: certificate.status(),
         validity: certificates::validity(&certificate),
         certificate_mode: certificate.mode(),
         certificate_pem: certificate.certificate_pem,
-        policies: attached_policies(store, &arn)?,
+        policies: default_versions(store, policies::names_of_target(store, &arn))?,
         things,
+        group_policies: default_versions::<BTreeSet<String>>(store, inherited)?,
         more_things,
     }))))
 }
 
-fn attached_policies(store: &Store<'_>, principal: &str) -> Result<Vec<AttachedPolicy>, Error> {
+fn default_versions<N: IntoIterator<Item = String>>(
+    store: &Store<'_>,
+    names: N,
+) -> Result<Vec<AttachedPolicy>, Error> {
     let mut attached = Vec::new();
-    for (key, _) in store.all(&keys::policies_of_target(store.scope, principal)) {
-        let Some(name) = keys::last_part(&key) else { continue };
-        if let Some((version, document)) = policies::default_document(store, name)? {
-            let (policy_name, version_id) = (name.to_owned(), version.to_string());
-            attached.push(AttachedPolicy { policy_name, version_id, document });
+    for policy_name in names {
+        if let Some((version, document)) = policies::default_document(store, &policy_name)? {
+            attached.push(AttachedPolicy { policy_name, version_id: version.to_string(), document });
         }
     }
     Ok(attached)
 }
 
-fn attached_things(store: &Store<'_>, principal: &str) -> Result<(Vec<AttachedThing>, bool), Error> {
-    let prefix = keys::things_of_principal(store.scope, principal);
-    let mut pairs = store.view.scan(&prefix, None, page::MAX.saturating_add(1));
+fn attached_things(groups: &mut Groups<'_>, principal: &str) -> Result<(Vec<AttachedThing>, bool), Error> {
+    let prefix = keys::things_of_principal(groups.store.scope, principal);
+    let mut pairs = groups.store.view.scan(&prefix, None, page::MAX.saturating_add(1));
     let more = pairs.len() > page::MAX;
     pairs.truncate(page::MAX);
     let mut things = Vec::with_capacity(pairs.len());
     for (key, value) in &pairs {
-        things.extend(attached_thing(store, keys::last_part(key).unwrap_or_default(), value)?);
+        things.extend(attached_thing(groups, keys::last_part(key).unwrap_or_default(), value)?);
     }
     Ok((things, more))
 }
 
-fn attached_thing(store: &Store<'_>, name: &str, attachment: &[u8]) -> Result<Option<AttachedThing>, Error> {
+fn attached_thing(
+    groups: &mut Groups<'_>,
+    name: &str,
+    attachment: &[u8],
+) -> Result<Option<AttachedThing>, Error> {
+    let store = groups.store;
     let attachment: record::ThingPrincipal = record::decode(attachment)?;
     let Some(thing) = store.record::<record::Thing>(&keys::thing(store.scope, name))? else {
         return Ok(None);
@@ -63,6 +75,7 @@ fn attached_thing(store: &Store<'_>, name: &str, attachment: &[u8]) -> Result<Op
         Some(name) => store.record::<record::ThingType>(&keys::thing_type(store.scope, name))?,
         None => None,
     };
+    let (thing_groups, group_policies) = groups.of_thing(name)?;
     Ok(Some(AttachedThing {
         thing_name: name.to_owned(),
         thing_type_name: thing.thing_type_name,
@@ -71,7 +84,34 @@ fn attached_thing(store: &Store<'_>, name: &str, attachment: &[u8]) -> Result<Op
         propagating_attributes: thing_type
             .and_then(|found| thing_types::propagating(&found))
             .unwrap_or_default(),
+        thing_groups,
+        group_policies,
     }))
+}
+
+/// The policies of thing groups by the group's name: read once, however many things are in a group.
+struct Groups<'a> {
+    store: &'a Store<'a>,
+    policies: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl<'a> Groups<'a> {
+    fn of(store: &'a Store<'a>) -> Self {
+        Self { store, policies: BTreeMap::new() }
+    }
+
+    /// The groups that a thing is in with those above them, and the names of their policies.
+    fn of_thing(&mut self, thing: &str) -> Result<(Vec<String>, Vec<String>), Error> {
+        let (mut groups, mut names) = (BTreeSet::new(), BTreeSet::new());
+        for (name, group) in thing_groups::of_thing(self.store, thing)? {
+            groups.extend(thing_groups::lineage(&name, &group).map(str::to_owned));
+        }
+        for group in &groups {
+            let attached = || policies::names_of_groups(self.store, [group.as_str()].into_iter());
+            names.extend(self.policies.entry(group.clone()).or_insert_with(attached).iter().cloned());
+        }
+        Ok((groups.into_iter().collect(), names.into_iter().collect()))
+    }
 }
 
 /// One thing of a certificate, if it is attached.
@@ -87,8 +127,10 @@ pub(crate) fn principal_thing(
     }
     let attachment = store.view.get(&keys::thing_of_principal(store.scope, &arn, thing));
     let found = match attachment {
-        Some(attachment) => attached_thing(store, thing, &attachment)?,
+        Some(attachment) => attached_thing(&mut Groups::of(store), thing, &attachment)?,
         None => None,
     };
-    Ok(QueryReply::PrincipalThing(found.map(Box::new)))
+    let Some(thing) = found else { return Ok(QueryReply::PrincipalThing(None)) };
+    let policies = default_versions(store, thing.group_policies.clone())?;
+    Ok(QueryReply::PrincipalThing(Some(Box::new(StandingThing { thing, policies }))))
 }

@@ -6,6 +6,8 @@
 //! epoch (8 bytes), cursor, first 16 bytes of the HMAC-SHA256; in base64, which satisfies the pattern of
 //! `marker`, too.
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -63,6 +65,24 @@ pub(crate) fn read(
     pairs.truncate(limit);
     let next = pairs.last().map(|(key, _)| token(store, listing, key, now)).transpose()?;
     Ok((pairs, next))
+}
+
+/// One page of names that are not stored in this order: a set that a quota bounds.
+pub(crate) fn of(
+    store: &Store<'_>,
+    listing: &Listing<'_>,
+    names: BTreeSet<String>,
+    page: &PageRequest,
+    now: Timestamp,
+) -> Result<(Vec<String>, Option<String>), Error> {
+    let limit = limit(page, listing.most)?;
+    let after = page.token.as_deref().map(|token| cursor(store, listing, token, now)).transpose()?;
+    let key = |name: &str| [listing.prefix.as_ref(), name.as_bytes()].concat();
+    let mut left = names.into_iter().filter(|name| after.as_ref().is_none_or(|after| key(name) > *after));
+    let names: Vec<String> = left.by_ref().take(limit).collect();
+    let next =
+        left.next().and(names.last()).map(|name| token(store, listing, &key(name), now)).transpose()?;
+    Ok((names, next))
 }
 
 fn limit(page: &PageRequest, most: u32) -> Result<usize, Error> {

@@ -1,12 +1,14 @@
 //! Rules of policies and their versions (security.md section 9.1).
 
 mod attachments;
+mod effective;
 mod reads;
 
 pub(crate) use attachments::{
     attach, attach_principal, detach, detach_all, detach_principal, list_attached, list_principal_policies,
-    list_principals, list_targets,
+    list_principals, list_targets, names_of_target,
 };
+pub(crate) use effective::{effective, names_of_groups};
 pub(crate) use reads::{get, get_version, list, list_versions};
 
 use bytes::Bytes;

@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::shapes::{
-    AccessKeyDescription, AccessKeyOwner, AccountDescription, AttachedThing, BillingGroupDescription,
+    AccessKeyDescription, AccessKeyOwner, AccountDescription, BillingGroupDescription,
     CaCertificateDescription, CaCertificateSummary, CertificateDescription, CertificateSummary,
-    GroupNameAndArn, IssuingCa, ListThingGroups, ListThings, Listed, PageRequest, PolicyDescription,
-    PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing, PrincipalView,
-    RuleDescription, RuleSummary, Tag, ThingDescription, ThingGroupDescription, ThingPrincipal,
-    ThingPrincipalType, ThingSummary, ThingTypeDescription,
+    EffectivePolicy, GroupNameAndArn, IssuingCa, ListThingGroups, ListThings, Listed, PageRequest,
+    PolicyDescription, PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing,
+    PrincipalView, RuleDescription, RuleSummary, StandingThing, Tag, ThingDescription, ThingGroupDescription,
+    ThingPrincipal, ThingPrincipalType, ThingSummary, ThingTypeDescription,
 };
 use crate::store::Store;
 use crate::view::View;
@@ -139,10 +139,19 @@ pub enum QueryKind {
     },
     /// → [`QueryReply::Policies`]
     ListAttachedPolicies {
-        /// Certificate ARN or identity id.
+        /// ARN of a certificate or thing group, or identity id.
         target: String,
+        /// Of a thing group: those of the groups above it, too.
+        recursive: bool,
         /// Which page.
         page: PageRequest,
+    },
+    /// GetEffectivePolicies, in name order. → [`QueryReply::EffectivePolicies`]
+    EffectivePolicies {
+        /// ARN of a certificate or thing group, or identity id.
+        principal: Option<String>,
+        /// A thing, whose groups count.
+        thing_name: Option<String>,
     },
     /// In the order of attaching. → [`QueryReply::Names`]
     ListTargetsForPolicy {
@@ -272,6 +281,8 @@ pub enum QueryReply {
     PolicyVersions(Vec<PolicyVersionSummary>),
     /// Policies.
     Policies(Listed<PolicySummary>),
+    /// Policies that count for somebody.
+    EffectivePolicies(Vec<EffectivePolicy>),
     /// Targets, principals or things.
     Names(Listed<String>),
     /// The principals of a thing.
@@ -289,7 +300,7 @@ pub enum QueryReply {
     /// `None`: the certificate is not registered in the scope.
     Principal(Option<Box<PrincipalView>>),
     /// `None`: not attached.
-    PrincipalThing(Option<Box<AttachedThing>>),
+    PrincipalThing(Option<Box<StandingThing>>),
     /// Accounts and regions.
     Scopes(Vec<Scope>),
     /// `None`: no such key.
@@ -371,7 +382,12 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         }
         Q::ListPolicyVersions(name) => policies::list_versions(store, name),
         Q::ListPolicies { ascending, page } => policies::list(store, *ascending, page, now),
-        Q::ListAttachedPolicies { target, page } => policies::list_attached(store, target, page, now),
+        Q::ListAttachedPolicies { target, recursive, page } => {
+            policies::list_attached(store, target, *recursive, page, now)
+        }
+        Q::EffectivePolicies { principal, thing_name } => {
+            policies::effective(store, principal.as_deref(), thing_name.as_deref())
+        }
         Q::ListTargetsForPolicy { policy_name, page } => {
             policies::list_targets(store, policy_name, page, now)
         }

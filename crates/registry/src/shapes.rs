@@ -36,12 +36,13 @@ pub use groups::{
 };
 pub use paging::{Listed, PageRequest};
 pub use policies::{
-    CreatePolicy, CreatePolicyVersion, CreatedPolicy, CreatedPolicyVersion, PolicyDescription, PolicySummary,
-    PolicyTarget, PolicyVersionDescription, PolicyVersionName, PolicyVersionSummary,
+    CreatePolicy, CreatePolicyVersion, CreatedPolicy, CreatedPolicyVersion, EffectivePolicy,
+    PolicyDescription, PolicySummary, PolicyTarget, PolicyVersionDescription, PolicyVersionName,
+    PolicyVersionSummary,
 };
 pub use principals::{
     AttachThingPrincipal, AttachedPolicy, AttachedThing, DetachThingPrincipal, PrincipalThing, PrincipalView,
-    ThingPrincipal, ThingPrincipalType,
+    StandingThing, ThingPrincipal, ThingPrincipalType,
 };
 pub use rules::{RuleDescription, RuleSummary, TopicRule, TopicRulePayload};
 pub use secret::Secret;

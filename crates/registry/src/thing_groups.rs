@@ -9,7 +9,7 @@ mod membership;
 mod remains;
 
 pub(crate) use listing::{describe, list, list_of_thing, list_things};
-pub(crate) use membership::{add, group_name, leave_all, remove, thing_name, update_for_thing};
+pub(crate) use membership::{add, group_name, leave_all, of_thing, remove, thing_name, update_for_thing};
 
 use bytes::Bytes;
 use prost::Message;
@@ -175,6 +175,11 @@ pub(crate) fn delete(store: &Store<'_>, args: &DeleteGroup) -> Outcome {
 pub(crate) fn required(store: &Store<'_>, name: &str) -> Result<record::ThingGroup, Error> {
     let group = store.record(&keys::thing_group(store.scope, name))?;
     group.ok_or_else(|| Error::not_found("Thing group", name))
+}
+
+/// A group and those above it, whose policies it inherits.
+pub(crate) fn lineage<'a>(name: &'a str, group: &'a record::ThingGroup) -> impl Iterator<Item = &'a str> {
+    [name].into_iter().chain(group.ancestors.iter().map(|ancestor| ancestor.name.as_str()))
 }
 
 /// Refuses an update or deletion of another version than the stored one.

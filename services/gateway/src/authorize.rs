@@ -11,7 +11,7 @@ use fleethaven_policy::{
 use fleethaven_registry::shapes::{AttachedThing, PropagatedValue, PropagatingAttribute};
 use fleethaven_types::{Arn, Message, Utf8Bytes};
 
-use crate::identity::{Principal, Snapshot};
+use crate::identity::{Principal, Snapshot, Standing};
 
 /// The decisions of one connection.
 pub(crate) struct Authorizer {
@@ -112,9 +112,9 @@ pub(crate) fn connect(
     let snapshot = principal.entry.snapshot();
     let certificate_id = principal.certificate_id.map(|id| id.to_string());
     let will_arn = question.will.map(|(topic, _)| Arn::new(principal.scope, "topic", topic).to_string());
-    let thing = principal.entry.thing(&snapshot, question.client_id);
+    let standing = principal.entry.standing(&snapshot, question.client_id);
     let ids = (certificate_id.as_deref(), question.client_id);
-    let mut context = context(&snapshot, ids, thing.as_deref(), ip);
+    let mut context = context(&snapshot, ids, standing.thing.as_deref(), ip);
     context.connect = Some(ConnectAttributes {
         persistent_connect: question.persistent,
         last_will: question.will.is_some(),
@@ -125,7 +125,7 @@ pub(crate) fn connect(
     let decide = |action: Action, kind: ResourceKind<'_>, name: &str| {
         let resource = Resource::Arn { region: region.as_str(), account: &account, kind, name };
         let decision =
-            snapshot.policies.evaluate(&Request { action: action.into(), resource, context: &context });
+            standing.policies.evaluate(&Request { action: action.into(), resource, context: &context });
         if decision.verdict.is_allowed() { Ok(()) } else { Err(explained(action, name, &decision)) }
     };
     decide(Action::Connect, ResourceKind::Client, question.client_id)?;
@@ -140,11 +140,11 @@ pub(crate) fn connect(
 
 fn decisions(principal: &Principal, snapshot: &Snapshot, client_id: &str, ip: IpAddr) -> Decisions {
     let certificate_id = principal.certificate_id.map(|id| id.to_string());
-    let thing = principal.entry.thing(snapshot, client_id);
+    let Standing { thing, policies } = principal.entry.standing(snapshot, client_id);
     let context = context(snapshot, (certificate_id.as_deref(), client_id), thing.as_deref(), ip);
     let account = principal.scope.account.to_string();
     let specialise =
-        |action| snapshot.policies.specialise(&context, action, principal.scope.region.as_str(), &account);
+        |action| policies.specialise(&context, action, principal.scope.region.as_str(), &account);
     let receive = specialise(Action::Receive);
     Decisions {
         publish: specialise(Action::Publish),

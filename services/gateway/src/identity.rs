@@ -15,7 +15,9 @@ use fleethaven_pki::{Certificate, CertificateId};
 use fleethaven_policy::{
     CertificateAttributes, Policy, PolicyDocument, PolicySet, Settings as PolicySettings,
 };
-use fleethaven_registry::shapes::{AttachedThing, CertificateMode, CertificateStatus, PrincipalView};
+use fleethaven_registry::shapes::{
+    AttachedPolicy, AttachedThing, CertificateMode, CertificateStatus, PrincipalView,
+};
 use fleethaven_registry::{Query, QueryKind, QueryReply};
 use fleethaven_types::{Scope, Timestamp, Utf8Bytes};
 use parking_lot::Mutex;
@@ -27,6 +29,7 @@ mod things;
 
 pub use follow::follow;
 pub use gate::on_behalf_of;
+pub(crate) use things::Standing;
 
 /// What is confirmed so recently has all that the API has answered for.
 const COMPLETE: Duration = Duration::from_secs(1);
@@ -122,6 +125,8 @@ pub(crate) struct Snapshot {
     /// Where to look for a thing by its name, when the certificate has more than `things` holds.
     more_things: Option<Arc<dyn Metadata>>,
     validity: Option<(u64, u64)>,
+    /// The policies that `things` have by their groups, by name.
+    group_policies: FxHashMap<String, Policy>,
     policy_names: FxHashSet<String>,
     /// The account is found by the server name: registered without a CA, or with one in this mode.
     sni_only: bool,
@@ -169,6 +174,7 @@ struct Live {
     entries: FxHashMap<Key, Weak<Entry>>,
     by_policy: FxHashMap<(Scope, String), FxHashSet<CertificateId>>,
     by_thing: FxHashMap<(Scope, String), FxHashSet<CertificateId>>,
+    by_thing_group: FxHashMap<(Scope, String), FxHashSet<CertificateId>>,
     /// Those with more things than their snapshot holds.
     with_more_things: FxHashSet<Key>,
     /// Entries at which dead ones are swept out next.
@@ -340,7 +346,7 @@ impl IdentityCache {
                 Snapshot::deleted()
             }
         };
-        let active = snapshot.status == CertificateStatus::Active;
+        let active = snapshot.is_active();
         self.live.lock().depend(*key, &snapshot);
         entry.replace(snapshot);
         active
@@ -356,28 +362,22 @@ impl Snapshot {
     fn of(view: &PrincipalView) -> Result<Self, Error> {
         let certificate = Certificate::parse_pem(&view.certificate_pem)
             .map_err(|error| Error::Malformed(error.to_string()))?;
-        let limits = fleethaven_policy::Limits::default();
-        let mut policies = Vec::with_capacity(view.policies.len());
         // A certificate that is not active may do nothing, also in the moment before its connections are closed.
         let active = view.status == CertificateStatus::Active;
-        for attached in view.policies.iter().filter(|_| active) {
-            match PolicyDocument::parse(&attached.document, &limits) {
-                Ok(document) => policies.push(Policy::new(attached.policy_name.as_str(), document)),
-                // Stored documents were checked when they were created; one that no longer parses denies everything
-                // rather than be left out, as it may hold a Deny.
-                Err(error) => {
-                    return Err(Error::Malformed(format!("policy {}: {error}", attached.policy_name)));
-                }
-            }
-        }
+        let counting = |policies: &[AttachedPolicy]| {
+            policies.iter().filter(|_| active).map(parsed).collect::<Result<Vec<Policy>, Error>>()
+        };
+        let inherited = counting(&view.group_policies)?.into_iter();
+        let names = view.policies.iter().chain(&view.group_policies).map(|policy| policy.policy_name.clone());
         Ok(Self {
             status: view.status,
-            policies: Arc::new(PolicySet::new(policies, PolicySettings::default())),
+            policies: Arc::new(PolicySet::new(counting(&view.policies)?, PolicySettings::default())),
+            group_policies: inherited.map(|policy| (policy.name.to_string(), policy)).collect(),
             attributes: CertificateAttributes::from(&certificate),
             things: view.things.clone(),
             more_things: None,
             validity: Some((view.validity.not_before.as_secs(), view.validity.not_after.as_secs())),
-            policy_names: view.policies.iter().map(|policy| policy.policy_name.clone()).collect(),
+            policy_names: names.collect(),
             sni_only: view.certificate_mode == CertificateMode::SniOnly,
         })
     }
@@ -391,9 +391,14 @@ impl Snapshot {
             things: Vec::new(),
             more_things: None,
             validity: None,
+            group_policies: FxHashMap::default(),
             policy_names: FxHashSet::default(),
             sni_only: false,
         }
+    }
+
+    fn is_active(&self) -> bool {
+        self.status == CertificateStatus::Active
     }
 
     fn admit(&self, now: u64) -> Result<(), Error> {
@@ -430,6 +435,9 @@ impl Live {
         }
         for thing in &snapshot.things {
             self.by_thing.entry((scope, thing.thing_name.clone())).or_default().insert(id);
+            for group in &thing.thing_groups {
+                self.by_thing_group.entry((scope, group.clone())).or_default().insert(id);
+            }
         }
         if snapshot.more_things.is_some() {
             self.with_more_things.insert((scope, id));
@@ -440,7 +448,7 @@ impl Live {
         self.entries.retain(|_, entry| entry.strong_count() > 0);
         let entries = &self.entries;
         self.with_more_things.retain(|key| entries.contains_key(key));
-        for index in [&mut self.by_policy, &mut self.by_thing] {
+        for index in [&mut self.by_policy, &mut self.by_thing, &mut self.by_thing_group] {
             index.retain(|(scope, _), ids| {
                 ids.retain(|id| entries.contains_key(&(*scope, *id)));
                 !ids.is_empty()
@@ -448,6 +456,14 @@ impl Live {
         }
         self.sweep_at = (self.entries.len() * 2).max(1024);
     }
+}
+
+/// Stored documents were checked when they were created; one that no longer parses denies everything rather than be left
+/// out, as it may hold a Deny.
+fn parsed(attached: &AttachedPolicy) -> Result<Policy, Error> {
+    let document = PolicyDocument::parse(&attached.document, &fleethaven_policy::Limits::default());
+    let malformed = |error| Error::Malformed(format!("policy {}: {error}", attached.policy_name));
+    Ok(Policy::new(attached.policy_name.as_str(), document.map_err(malformed)?))
 }
 
 fn anonymous() -> Entry {

@@ -114,7 +114,7 @@ fn targets() {
     let mut targets = names(registry.ask(of_policy).unwrap());
     targets.sort();
     assert_eq!(targets, [cert("1"), identity.to_owned()]);
-    let of_target = QueryKind::ListAttachedPolicies { target: cert("1"), page: page() };
+    let of_target = QueryKind::ListAttachedPolicies { target: cert("1"), recursive: true, page: page() };
     assert_eq!(names(registry.ask(of_target).unwrap()), ["p"]);
     assert!(is_done(registry.run(Action::DetachPolicy(target("unknown", &cert("1"))))));
     let strict = registry.run(Action::DetachPrincipalPolicy(target("unknown", &cert("1"))));
@@ -154,4 +154,125 @@ fn deprecated_listings_run_in_the_order_of_attaching() {
     let page = PageRequest::default();
     let kind = QueryKind::ListPolicyPrincipals { policy_name: "a".to_owned(), ascending: false, page };
     assert_eq!(names(registry.ask(kind).unwrap()), [cert("1")]);
+}
+
+/// `root` over `leaf`, with thing `a` in `leaf`, and policies `p`, `q`, `r`, `s`.
+fn with_groups() -> Registry {
+    let mut registry = registry();
+    for name in ["p", "q", "r", "s"] {
+        registry.run(create_policy(name, DOCUMENT)).unwrap();
+    }
+    registry.run(create_group("root", None)).unwrap();
+    registry.run(create_group("leaf", Some("root"))).unwrap();
+    registry.run(create_thing("a", None, &[])).unwrap();
+    registry.run(join("a", "leaf")).unwrap();
+    registry.run(issue("1", CertificateStatus::Active)).unwrap();
+    registry
+}
+
+fn attach_to(registry: &mut Registry, policy: &str, to: &str) -> Result<Reply, crate::Error> {
+    registry.run(Action::AttachPolicy(target(policy, to)))
+}
+
+fn effective(registry: &Registry, principal: Option<&str>, thing: Option<&str>) -> Vec<String> {
+    let (principal, thing_name) = (principal.map(str::to_owned), thing.map(str::to_owned));
+    match registry.ask(QueryKind::EffectivePolicies { principal, thing_name }).unwrap() {
+        QueryReply::EffectivePolicies(policies) => {
+            policies.into_iter().map(|policy| policy.policy_name).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn groups_inherit_policies() {
+    let mut registry = with_groups();
+    let (root, leaf) = (arn("thinggroup", "root"), arn("thinggroup", "leaf"));
+    for (policy, to) in [("p", &root), ("q", &leaf), ("r", &cert("1"))] {
+        assert!(is_done(attach_to(&mut registry, policy, to)));
+        assert!(is_done(attach_to(&mut registry, policy, to)), "again");
+    }
+    assert_eq!(effective(&registry, Some(&leaf), None), ["p", "q"]);
+    assert_eq!(effective(&registry, Some(&root), None), ["p"]);
+    assert_eq!(effective(&registry, None, Some("a")), ["p", "q"]);
+    assert_eq!(effective(&registry, Some(&cert("1")), None), ["r"]);
+    assert_eq!(effective(&registry, Some(&cert("1")), Some("a")), ["p", "q", "r"]);
+    let attached = |recursive: bool, limit: Option<u32>, token: Option<String>| {
+        let (target, page) = (leaf.clone(), PageRequest { limit, token });
+        match registry.ask(QueryKind::ListAttachedPolicies { target, recursive, page }).unwrap() {
+            QueryReply::Policies(page) => page,
+            other => panic!("{other:?}"),
+        }
+    };
+    let names = |page: &Listed<PolicySummary>| {
+        page.items.iter().map(|policy| policy.policy_name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&attached(false, None, None)), ["q"]);
+    let first = attached(true, Some(1), None);
+    let second = attached(true, Some(1), first.next.clone());
+    assert_eq!(
+        (names(&first), names(&second), second.next),
+        (vec!["p".to_owned()], vec!["q".to_owned()], None)
+    );
+    let targets = registry
+        .ask(QueryKind::ListTargetsForPolicy { policy_name: "q".to_owned(), page: PageRequest::default() });
+    assert_eq!(crate::requests::names(targets.unwrap()), [leaf]);
+}
+
+#[test]
+fn a_group_has_two_policies_and_takes_them_along() {
+    let mut registry = with_groups();
+    let leaf = arn("thinggroup", "leaf");
+    for policy in ["p", "q"] {
+        assert!(is_done(attach_to(&mut registry, policy, &leaf)));
+    }
+    assert_eq!(refusal(attach_to(&mut registry, "r", &leaf)), (LimitExceededException, 410));
+    let foreign = leaf.replace("123456789012", "210987654321");
+    assert_eq!(refusal(attach_to(&mut registry, "r", &foreign)), (ResourceNotFoundException, 404));
+    let delete = || Action::DeletePolicy("p".to_owned());
+    assert_eq!(refusal(registry.run(delete())), (DeleteConflictException, 409));
+    registry.run(Action::DetachPolicy(target("q", &leaf))).unwrap();
+    registry.run(delete_group("leaf")).unwrap();
+    assert!(is_done(registry.run(delete())), "detached with the group");
+}
+
+#[test]
+fn a_gateway_is_told_of_the_policies_of_groups() {
+    let mut registry = with_groups();
+    let principal = cert("1");
+    for (policy, to) in
+        [("p", &arn("thinggroup", "root")), ("q", &arn("thinggroup", "leaf")), ("r", &principal)]
+    {
+        attach_to(&mut registry, policy, to).unwrap();
+    }
+    registry.run(create_thing("b", None, &[])).unwrap();
+    for thing in ["a", "b"] {
+        registry.run(attach_thing(thing, &principal, None)).unwrap();
+    }
+    let view =
+        |registry: &Registry| match registry.ask(QueryKind::Principal { certificate_id: id("1") }).unwrap() {
+            QueryReply::Principal(Some(view)) => *view,
+            other => panic!("{other:?}"),
+        };
+    let told = |policies: &[AttachedPolicy]| {
+        policies.iter().map(|policy| policy.policy_name.clone()).collect::<Vec<_>>()
+    };
+    let now = view(&registry);
+    assert_eq!(
+        (told(&now.policies), told(&now.group_policies)),
+        (vec!["r".to_owned()], vec!["p".to_owned(), "q".to_owned()])
+    );
+    let [a, b] = now.things.as_slice() else { panic!("{:?}", now.things) };
+    assert_eq!(
+        (a.thing_groups.as_slice(), a.group_policies.as_slice()),
+        (["leaf".to_owned(), "root".to_owned()].as_slice(), ["p".to_owned(), "q".to_owned()].as_slice())
+    );
+    assert!(b.thing_groups.is_empty() && b.group_policies.is_empty());
+    let (certificate_id, thing_name) = (id("1"), "a".to_owned());
+    match registry.ask(QueryKind::PrincipalThing { certificate_id, thing_name }).unwrap() {
+        QueryReply::PrincipalThing(Some(standing)) => assert_eq!(told(&standing.policies), ["p", "q"]),
+        other => panic!("{other:?}"),
+    }
+    registry.run(delete_group("leaf")).unwrap();
+    assert!(view(&registry).group_policies.is_empty(), "what was inherited is gone, too");
 }

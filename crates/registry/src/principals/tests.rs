@@ -122,13 +122,18 @@ fn a_gateway_reads_all_of_a_principal_at_once() {
         attributes: attributes(&[("k", "v")]),
         exclusive: true,
         propagating_attributes: vec![attribute],
+        thing_groups: Vec::new(),
+        group_policies: Vec::new(),
     };
     assert_eq!((found.things.as_slice(), found.more_things), ([thing.clone()].as_slice(), false));
     let one = |thing_name: &str| {
         let (certificate_id, thing_name) = (id("1"), thing_name.to_owned());
         registry.ask(QueryKind::PrincipalThing { certificate_id, thing_name }).unwrap()
     };
-    assert_eq!(one("typed"), QueryReply::PrincipalThing(Some(Box::new(thing))));
+    assert_eq!(
+        one("typed"),
+        QueryReply::PrincipalThing(Some(Box::new(StandingThing { thing, policies: Vec::new() })))
+    );
     assert_eq!(one("a"), QueryReply::PrincipalThing(None));
     assert_eq!(one("no thing's name"), QueryReply::PrincipalThing(None));
     assert_eq!(view(&registry, "3"), None);

@@ -132,3 +132,14 @@ pub struct PolicySummary {
     /// ARN.
     pub policy_arn: String,
 }
+
+/// A policy that counts for a principal or a thing: its default version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectivePolicy {
+    /// Name.
+    pub policy_name: String,
+    /// ARN.
+    pub policy_arn: String,
+    /// JSON.
+    pub policy_document: String,
+}

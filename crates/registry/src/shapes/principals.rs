@@ -68,6 +68,8 @@ pub struct PrincipalView {
     pub policies: Vec<AttachedPolicy>,
     /// The attached things in name order, the first 250 of them.
     pub things: Vec<AttachedThing>,
+    /// The default versions of the policies that any of `things` has by its groups, in name order.
+    pub group_policies: Vec<AttachedPolicy>,
     /// Whether more things are attached: ask `QueryKind::PrincipalThing` for one that is not in `things`.
     pub more_things: bool,
 }
@@ -96,4 +98,17 @@ pub struct AttachedThing {
     pub exclusive: bool,
     /// User properties that its type adds to messages.
     pub propagating_attributes: Vec<PropagatingAttribute>,
+    /// The thing groups that it is in, and those above them, in name order.
+    pub thing_groups: Vec<String>,
+    /// Names of the policies attached to any of them, in name order.
+    pub group_policies: Vec<String>,
+}
+
+/// An attached thing, with the policies of its groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandingThing {
+    /// The thing.
+    pub thing: AttachedThing,
+    /// The default versions of its `group_policies`.
+    pub policies: Vec<AttachedPolicy>,
 }

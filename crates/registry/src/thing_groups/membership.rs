@@ -155,6 +155,12 @@ pub(crate) fn leave_all(store: &Store<'_>, effects: &mut Effects, thing: &str) -
     Ok(())
 }
 
+/// The groups that a thing is in, by name.
+pub(crate) fn of_thing(store: &Store<'_>, thing: &str) -> Result<Vec<(String, record::ThingGroup)>, Error> {
+    let all = memberships(store, thing)?.into_iter();
+    Ok(all.filter_map(|(name, _, group)| Some((name, group?))).collect())
+}
+
 type Membership = (String, ThingGroupMembership, Option<record::ThingGroup>);
 
 /// Every stored membership of a thing with its group; without one, the group is gone.

@@ -1,7 +1,7 @@
 //! GetEffectivePolicies, and where TestAuthorization takes its policies from (security.md section 9.7).
 
-use fleethaven_registry::shapes::{PageRequest, PolicyDescription};
-use fleethaven_registry::{ErrorCode, QueryKind, QueryReply};
+use fleethaven_registry::shapes::EffectivePolicy;
+use fleethaven_registry::{QueryKind, QueryReply};
 use serde_json::json;
 
 use super::expect_reply;
@@ -13,17 +13,11 @@ use crate::members::Members;
 pub(super) async fn get(call: &Call<'_>) -> Outcome {
     let object = call.input.json()?;
     let principal = Members::of_body(&object).string("principal")?;
-    let thing = call.input.query_string("thingName");
-    if let Some(name) = &thing {
-        // A thing brings the policies of its groups, of which there are none yet; but it must exist.
-        call.query(QueryKind::DescribeThing(name.clone())).await?;
+    let thing_name = call.input.query_string("thingName");
+    if principal.is_none() && thing_name.is_none() {
+        return Err(Error::invalid("'principal' or 'thingName' is required"));
     }
-    let policies = match (&principal, &thing) {
-        (Some(principal), _) => of_principal(call, principal).await?,
-        (None, Some(_)) => Vec::new(),
-        (None, None) => return Err(Error::invalid("'principal' or 'thingName' is required")),
-    };
-    let policies = answer::list(policies, |policy| {
+    let policies = answer::list(of(call, principal, thing_name).await?, |policy| {
         json!({
             "policyName": policy.policy_name,
             "policyArn": policy.policy_arn,
@@ -33,25 +27,23 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
     Ok(Answer::of([("effectivePolicies", policies)]))
 }
 
-/// The default versions of the policies attached to a principal, in name order.
-pub(super) async fn of_principal(call: &Call<'_>, principal: &str) -> Result<Vec<PolicyDescription>, Error> {
-    let target = principal.to_owned();
-    let query = QueryKind::ListAttachedPolicies { target, page: PageRequest::default() };
-    let attached = expect_reply!(call.query(query).await?, QueryReply::Policies(page) => page.items);
-    let mut policies = Vec::with_capacity(attached.len());
-    for summary in attached {
-        match policy(call, summary.policy_name).await {
-            Ok(policy) => policies.push(policy),
-            // Detached and deleted since it was listed.
-            Err(Error::Refused(error)) if error.code == ErrorCode::ResourceNotFoundException => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(policies)
+/// The default versions of what is attached to a principal and to the groups of a thing, in name order.
+pub(super) async fn of(
+    call: &Call<'_>,
+    principal: Option<String>,
+    thing_name: Option<String>,
+) -> Result<Vec<EffectivePolicy>, Error> {
+    let query = QueryKind::EffectivePolicies { principal, thing_name };
+    Ok(expect_reply!(call.query(query).await?, QueryReply::EffectivePolicies(policies) => policies))
 }
 
 /// A policy's default version.
-pub(super) async fn policy(call: &Call<'_>, name: String) -> Result<PolicyDescription, Error> {
+pub(super) async fn policy(call: &Call<'_>, name: String) -> Result<EffectivePolicy, Error> {
     let reply = call.query(QueryKind::GetPolicy(name)).await?;
-    Ok(expect_reply!(reply, QueryReply::Policy(policy) => *policy))
+    let policy = expect_reply!(reply, QueryReply::Policy(policy) => *policy);
+    Ok(EffectivePolicy {
+        policy_name: policy.policy_name,
+        policy_arn: policy.policy_arn,
+        policy_document: policy.policy_document,
+    })
 }

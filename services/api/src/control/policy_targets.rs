@@ -45,11 +45,12 @@ fn header_target(call: &Call<'_>) -> Result<PolicyTarget, Error> {
 }
 
 pub(super) async fn list_attached(call: &Call<'_>) -> Outcome {
-    // Only thing groups have parents to include, and they come with their own issue; the member is checked
-    // already.
-    call.input.query_boolean("recursive")?;
-    let target = call.input.label("target")?;
-    policies(call, QueryKind::ListAttachedPolicies { target, page: call.input.marker_page()? }).await
+    let query = QueryKind::ListAttachedPolicies {
+        target: call.input.label("target")?,
+        recursive: call.input.query_boolean("recursive")?,
+        page: call.input.marker_page()?,
+    };
+    policies(call, query).await
 }
 
 pub(super) async fn list_of_principal(call: &Call<'_>) -> Outcome {

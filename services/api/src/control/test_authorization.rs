@@ -7,12 +7,12 @@ use std::sync::Arc;
 use fleethaven_policy::{
     Action, CertificateAttributes, Context, PolicySet, Request, Resource, Settings, ThingContext, Verdict,
 };
-use fleethaven_registry::shapes::{AttachedThing, PolicyDescription};
+use fleethaven_registry::shapes::{AttachedThing, EffectivePolicy};
 use fleethaven_registry::{QueryKind, QueryReply};
 use fleethaven_types::Arn;
 use serde_json::{Value, json};
 
-use super::effective_policies::{of_principal, policy};
+use super::effective_policies::{self, policy};
 use super::expect_reply;
 use crate::answer::{self, Answer, Outcome};
 use crate::call::Call;
@@ -38,15 +38,17 @@ pub(super) async fn test(call: &Call<'_>) -> Outcome {
     let body = Members::of_body(&object);
     let questions = questions(&body)?;
     let principal = body.string("principal")?;
-    let policies = policies(call, &body, principal.as_deref()).await?;
+    let client_id = call.input.query("clientId");
+    let device = match principal.as_ref().and_then(|principal| principal.parse::<Arn>().ok()) {
+        Some(arn) if arn.kind == "cert" => Device::find(call, arn.name, client_id).await?,
+        _ => None,
+    };
+    let thing =
+        device.as_ref().and_then(|device| device.thing.as_ref()).map(|thing| thing.thing_name.clone());
+    let policies = policies(call, &body, principal, thing).await?;
     let cache = &call.state.policies;
     let compiled = policies.iter().map(|policy| cache.compiled(&policy.policy_name, &policy.policy_document));
     let set = PolicySet::new(compiled.collect::<Result<_, _>>()?, Settings::default());
-    let client_id = call.input.query("clientId");
-    let device = match principal.and_then(|principal| principal.parse::<Arn>().ok()) {
-        Some(arn) => Device::find(call, arn.name, client_id).await?,
-        None => None,
-    };
     let context = context(device.as_ref(), client_id);
     let results = answer::list(questions, |question| decide(&question, &set, &policies, &context));
     Ok(Answer::of([("authResults", results)]))
@@ -79,19 +81,21 @@ fn question(info: &Members<'_>) -> Result<Question, Error> {
     Ok(Question { kind, action, resources })
 }
 
-/// What is attached to the principal, without `policyNamesToSkip` and with `policyNamesToAdd`.
+/// What is attached to the principal and to the groups of the thing that it stands for, without `policyNamesToSkip` and
+/// with `policyNamesToAdd`.
 async fn policies(
     call: &Call<'_>,
     body: &Members<'_>,
-    principal: Option<&str>,
-) -> Result<Vec<PolicyDescription>, Error> {
+    principal: Option<String>,
+    thing: Option<String>,
+) -> Result<Vec<EffectivePolicy>, Error> {
     let added = body.strings("policyNamesToAdd")?.unwrap_or_default();
     let skipped = body.strings("policyNamesToSkip")?.unwrap_or_default();
     if added.len() > NAMED {
         return Err(Error::invalid(format!("'policyNamesToAdd' may have {NAMED} members")));
     }
     let mut policies = match principal {
-        Some(principal) => of_principal(call, principal).await?,
+        Some(principal) => effective_policies::of(call, Some(principal), thing).await?,
         None if added.is_empty() => return Err(missing("principal")),
         None => Vec::new(),
     };
@@ -126,7 +130,8 @@ impl Device {
             (None, Some(name)) => {
                 let (certificate_id, thing_name) = (certificate_id.clone(), name.to_owned());
                 let query = QueryKind::PrincipalThing { certificate_id, thing_name };
-                expect_reply!(call.query(query).await?, QueryReply::PrincipalThing(thing) => thing)
+                expect_reply!(call.query(query).await?, QueryReply::PrincipalThing(found) => found)
+                    .map(|found| Box::new(found.thing))
             }
             (exclusive, _) => exclusive,
         };
@@ -158,7 +163,7 @@ fn context<'a>(device: Option<&'a Device>, client_id: Option<&'a str>) -> Contex
 fn decide(
     question: &Question,
     set: &PolicySet,
-    policies: &[PolicyDescription],
+    policies: &[EffectivePolicy],
     context: &Context<'_>,
 ) -> Value {
     let (mut allows, mut denies) = (BTreeSet::new(), BTreeSet::new());
@@ -177,7 +182,7 @@ fn decide(
     }
     let named = |chosen: &dyn Fn(&str) -> bool| {
         let chosen = policies.iter().filter(|policy| chosen(&policy.policy_name));
-        let told = |policy: &PolicyDescription| json!({"policyName": policy.policy_name, "policyArn": policy.policy_arn});
+        let told = |policy: &EffectivePolicy| json!({"policyName": policy.policy_name, "policyArn": policy.policy_arn});
         json!({"policies": chosen.map(told).collect::<Vec<_>>()})
     };
     json!({

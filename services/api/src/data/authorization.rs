@@ -1,7 +1,7 @@
 //! Whether a client certificate may do what a request asks: its policies, evaluated per request.
 //!
 //! Over HTTPS there is no client id, so `${iot:ClientId}` and thing variables do not resolve (broker.md
-//! section 15).
+//! section 15). The thing that the certificate is attached to exclusively still brings the policies of its groups.
 
 use std::sync::Arc;
 
@@ -106,7 +106,11 @@ async fn authorize_certificate(
     let view = view.ok_or_else(|| refused(certificate_id, "it is not registered"))?;
     check_usable(call, certificate_id, &view)?;
     let cache = &call.state.policies;
-    let compiled = view.policies.iter().map(|policy| cache.compiled(&policy.policy_name, &policy.document));
+    let exclusive = view.things.iter().find(|thing| thing.exclusive);
+    let inherits = |name: &String| exclusive.is_some_and(|thing| thing.group_policies.contains(name));
+    let inherited = view.group_policies.iter().filter(|policy| inherits(&policy.policy_name));
+    let counting = view.policies.iter().chain(inherited);
+    let compiled = counting.map(|policy| cache.compiled(&policy.policy_name, &policy.document));
     let set = PolicySet::new(compiled.collect::<Result<_, _>>()?, Settings::default());
     let attributes = cache.attributes(certificate_id, &view.certificate_pem)?;
     let context = Context {

@@ -43,9 +43,8 @@ fn handle(
     match event {
         // After a reset anything may have changed; what is not cached is read when it is needed.
         WatchEvent::Reset => affected.extend(cache.live.lock().entries.keys().copied()),
-        WatchEvent::Put { key, .. } | WatchEvent::Delete { key, .. } => {
-            affected.extend(cache.affected_by(&key))
-        }
+        WatchEvent::Put { key, .. } => affected.extend(cache.affected_by(&key, false)),
+        WatchEvent::Delete { key, .. } => affected.extend(cache.affected_by(&key, true)),
         WatchEvent::Synced(position) | WatchEvent::Progress(position) => {
             let ended = cache.reload_all(affected.drain());
             if !ended.is_empty() {
@@ -60,8 +59,8 @@ fn handle(
 }
 
 impl IdentityCache {
-    /// The cached principals that a change of `key` concerns.
-    fn affected_by(&self, key: &Bytes) -> Vec<Key> {
+    /// The cached principals that a change of `key`, or its end, concerns.
+    fn affected_by(&self, key: &Bytes, deleted: bool) -> Vec<Key> {
         let by_id =
             |scope, id: &str| id.parse::<CertificateId>().ok().map(|id| (scope, id)).into_iter().collect();
         let by_arn =
@@ -69,15 +68,20 @@ impl IdentityCache {
         let live = self.live.lock();
         match change::classify(key) {
             Some(Change::Certificate { scope, id }) => by_id(scope, &id),
-            Some(
-                Change::PolicyAttachment { scope, target: principal, .. }
-                | Change::ThingPrincipal { scope, principal, .. },
-            ) => by_arn(scope, &principal),
-            Some(Change::PolicyDocument { scope, name }) => {
-                let ids = live.by_policy.get(&(scope, name));
-                ids.into_iter().flatten().map(|id| (scope, *id)).collect()
+            Some(Change::PolicyAttachment { scope, target, .. }) => {
+                match target.rsplit_once(":thinggroup/") {
+                    Some((_, name)) => live.of_thing_group(scope, name.to_owned()),
+                    None => by_arn(scope, &target),
+                }
             }
-            Some(Change::Thing { scope, name }) => live.of_thing(scope, name),
+            Some(Change::ThingPrincipal { scope, principal, .. }) => by_arn(scope, &principal),
+            Some(Change::PolicyDocument { scope, name }) => live.of_policy(scope, name),
+            Some(Change::Thing { scope, name } | Change::ThingGroupMembership { scope, thing: name, .. }) => {
+                live.of_thing(scope, name)
+            }
+            // A group that is there never changes its place, and nothing else about it counts here; with one that is
+            // gone, its things lose what they inherited through it.
+            Some(Change::ThingGroup { scope, name }) if deleted => live.of_thing_group(scope, name),
             // A type's propagating attributes concern every thing of the type.
             Some(Change::ThingType { scope, .. }) => {
                 live.entries.keys().filter(|(owner, _)| *owner == scope).copied().collect()
