@@ -21,6 +21,7 @@ mod pki;
 mod policy;
 mod proxy;
 mod session;
+mod shadow;
 mod sigv4;
 mod sql;
 mod topics;
@@ -30,7 +31,7 @@ mod websocket;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name, which is also the name of its corpus.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("http_publish", http::publish),
     ("lane_frames", lanes::frames),
     ("mqtt_connect", mqtt::connect),
@@ -42,6 +43,7 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("policy", policy::document),
     ("proxy_header", proxy::header),
     ("session", session::stream),
+    ("shadow", shadow::updates),
     ("sigv4", sigv4::request),
     ("sql", sql::statement),
     ("sql_json", sql::json_text),
