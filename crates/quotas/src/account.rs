@@ -45,6 +45,8 @@ pub struct Account {
     retained: Option<SharedMeter>,
     retained_topics: Option<Mutex<KeyedMeters<Utf8Bytes>>>,
     groups: Option<Mutex<KeyedMeters<Utf8Bytes>>>,
+    shadows: Option<SharedMeter>,
+    shadow_things: Option<Mutex<KeyedMeters<Utf8Bytes>>>,
 }
 
 impl Account {
@@ -75,8 +77,17 @@ impl Account {
             retained_topics: rate(limits.retained_per_sec_topic)
                 .map(|rate| Mutex::new(KeyedMeters::new(rate))),
             groups: rate(limits.share_requests_per_sec_group).map(|rate| Mutex::new(KeyedMeters::new(rate))),
+            shadows: shared(limits.shadow_requests_per_sec_account),
+            shadow_things: rate(limits.shadow_requests_per_sec_thing)
+                .map(|rate| Mutex::new(KeyedMeters::new(rate))),
             limits: limits.clone(),
         }
+    }
+
+    /// Counts a request to a shadow of `thing`; `false` when it comes too soon, for the thing or for the account.
+    pub fn admit_shadow_request(&self, thing: &str, now: Instant) -> bool {
+        let by_thing = self.shadow_things.as_ref().is_none_or(|things| things.lock().take(thing, now));
+        by_thing && admits(self.shadows.as_ref(), 1, now)
     }
 
     /// Counts a CONNECT; `false` when it comes too soon, for its client id or for the account.
@@ -178,6 +189,17 @@ mod tests {
         let admitted = |group: &str, at| (0..5).filter(|_| account.admit_share_request(group, at)).count();
         assert_eq!((admitted("$share/g/a", start), admitted("$share/g/b", start)), (2, 2));
         assert_eq!(admitted("$share/g/a", start + Duration::from_millis(500)), 1);
+    }
+
+    #[test]
+    fn requests_to_shadows_are_counted_by_thing_and_by_account() {
+        let (account, start) = account(|limits| {
+            limits.shadow_requests_per_sec_account = Some(5);
+            limits.shadow_requests_per_sec_thing = Some(3);
+        });
+        let admitted = |thing: &str, at| (0..9).filter(|_| account.admit_shadow_request(thing, at)).count();
+        assert_eq!((admitted("a", start), admitted("b", start)), (3, 2));
+        assert_eq!(admitted("b", start + Duration::from_secs(1)), 3);
     }
 
     #[test]

@@ -13,17 +13,17 @@ use crate::shapes::{
     AccessKey, AttachThingPrincipal, CreateAccount, CreateBillingGroup, CreatePolicy, CreatePolicyVersion,
     CreateThing, CreateThingGroup, CreateThingType, CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion,
     CreatedThing, CreatedThingGroup, CreatedThingType, DeleteCertificate, DeleteGroup, DeleteThing,
-    DeprecateThingType, DetachThingPrincipal, PolicyTarget, PolicyVersionName, RegisterCaCertificate,
-    RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate,
-    TagResource, ThingAndGroup, TopicRule, UntagResource, UpdateAccessKey, UpdateBillingGroup,
-    UpdateCaCertificate, UpdateCertificate, UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing,
-    UpdateThingType,
+    DeleteThingShadow, DeprecateThingType, DetachThingPrincipal, PolicyTarget, PolicyVersionName,
+    RegisterCaCertificate, RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate,
+    RegisteredCertificate, TagResource, ThingAndGroup, TopicRule, UntagResource, UpdateAccessKey,
+    UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate, UpdateThing, UpdateThingGroup,
+    UpdateThingGroupsForThing, UpdateThingShadow, UpdateThingType,
 };
 use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
 use crate::{
-    accounts, billing_groups, ca_certificates, certificates, cluster, policies, principals, rules, tags,
-    thing_groups, thing_types, things, ticket_keys,
+    accounts, billing_groups, ca_certificates, certificates, cluster, policies, principals, rules, shadows,
+    tags, thing_groups, thing_types, things, ticket_keys,
 };
 
 /// One change, asked for by an operator, a device or a service, in one account and region.
@@ -163,6 +163,11 @@ pub enum Action {
     TagResource(Box<TagResource>),
     /// → [`Reply::Done`]
     UntagResource(Box<UntagResource>),
+    /// Emits what was accepted, the delta and the documents. → [`Reply::ThingShadow`], or [`Reply::Done`] unless an answer is
+    /// asked for
+    UpdateThingShadow(Box<UpdateThingShadow>),
+    /// Emits that it was deleted. → [`Reply::ThingShadow`]
+    DeleteThingShadow(Box<DeleteThingShadow>),
     /// Ours: makes the scope's account unless it exists; then nothing changes. → [`Reply::Done`]
     BootstrapAccount(Box<CreateAccount>),
     /// Ours: makes the scope's account, which must not exist. → [`Reply::Done`]
@@ -203,6 +208,8 @@ pub enum Reply {
     Policy(Box<CreatedPolicy>),
     /// A version of a policy was created.
     PolicyVersion(Box<CreatedPolicyVersion>),
+    /// What was accepted or deleted, as AWS tells it: the body of the answer.
+    ThingShadow(String),
     /// A process joined the cluster under this incarnation.
     Joined(Incarnation),
 }
@@ -286,6 +293,8 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::DeleteTopicRule(name) => rules::delete(store, name),
         Action::TagResource(args) => tags::tag(store, context, args),
         Action::UntagResource(args) => tags::untag(store, args),
+        Action::UpdateThingShadow(args) => shadows::change(store, context, args),
+        Action::DeleteThingShadow(args) => shadows::remove(store, context, args),
         Action::BootstrapAccount(args) => accounts::bootstrap(store, context, args),
         Action::CreateAccount(args) => accounts::create(store, context, args),
         Action::CreateAccessKey(args) => accounts::create_access_key(store, context, args),

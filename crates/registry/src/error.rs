@@ -41,6 +41,12 @@ pub enum ErrorCode {
     TransferAlreadyCompletedException,
     /// Another update is under way: 409.
     ConflictingResourceUpdateException,
+    /// The shadow's version is not the request's: 409.
+    ConflictException,
+    /// The shadow would be larger than it may be: 413.
+    RequestEntityTooLargeException,
+    /// The shadow document is not UTF-8: 415.
+    UnsupportedDocumentEncodingException,
     /// Too many requests: 400 in the control plane.
     ThrottlingException,
     /// Not ready: 503.
@@ -68,8 +74,11 @@ impl ErrorCode {
             | Self::VersionsLimitExceededException
             | Self::CertificateConflictException
             | Self::TransferConflictException
+            | Self::ConflictException
             | Self::ConflictingResourceUpdateException => 409,
             Self::LimitExceededException | Self::TransferAlreadyCompletedException => 410,
+            Self::RequestEntityTooLargeException => 413,
+            Self::UnsupportedDocumentEncodingException => 415,
             Self::InternalFailureException => 500,
             Self::ServiceUnavailableException => 503,
         }
@@ -95,6 +104,9 @@ impl ErrorCode {
             Self::TransferConflictException => "TransferConflictException",
             Self::TransferAlreadyCompletedException => "TransferAlreadyCompletedException",
             Self::ConflictingResourceUpdateException => "ConflictingResourceUpdateException",
+            Self::ConflictException => "ConflictException",
+            Self::RequestEntityTooLargeException => "RequestEntityTooLargeException",
+            Self::UnsupportedDocumentEncodingException => "UnsupportedDocumentEncodingException",
             Self::ThrottlingException => "ThrottlingException",
             Self::ServiceUnavailableException => "ServiceUnavailableException",
             Self::InternalFailureException => "InternalFailureException",

@@ -37,6 +37,9 @@
 //! | `thing-of-principal/<principal>·<thing>` | [`ThingPrincipal`](crate::record::ThingPrincipal) |
 //! | `principal-of-thing/<thing>·<principal>` | [`ThingPrincipal`](crate::record::ThingPrincipal) |
 //! | `rule/<rule>` | [`Rule`](crate::record::Rule) |
+//! | `shadow/<thing>·<shadow>`, nothing for the classic one | [`Shadow`](crate::record::Shadow) |
+//! | `shadow-name/<thing>·<shadow>`: a named shadow that is there | – |
+//! | `deleted-shadow/<order>·<thing>·<shadow>` | the key of what is remembered of it |
 //! | `rule-count/` | [`Count`](crate::record::Count) |
 //! | `tag/<resource ARN>·<tag key>` | [`Tag`](crate::record::Tag) |
 //!
@@ -59,6 +62,7 @@
 
 use bytes::Bytes;
 use fleethaven_membership::Incarnation;
+use fleethaven_shadow::ShadowName;
 use fleethaven_types::{AccountId, Region, Scope, Timestamp};
 
 use crate::idempotency::IdempotencyKey;
@@ -401,6 +405,27 @@ pub(crate) fn tag(scope: Scope, arn: &str, key: &str) -> Bytes {
 
 pub(crate) fn tags_of(scope: Scope, arn: &str) -> Bytes {
     below(scope, "tag", &[arn])
+}
+
+pub(crate) fn shadow(scope: Scope, name: &ShadowName) -> Bytes {
+    scoped(scope, "shadow", &[name.thing(), name.shadow().unwrap_or_default()])
+}
+
+pub(crate) fn shadow_name(scope: Scope, thing: &str, shadow: &str) -> Bytes {
+    scoped(scope, "shadow-name", &[thing, shadow])
+}
+
+pub(crate) fn shadow_names(scope: Scope, thing: &str) -> Bytes {
+    below(scope, "shadow-name", &[thing])
+}
+
+pub(crate) fn deleted_shadow(scope: Scope, at: Timestamp, name: &ShadowName) -> Bytes {
+    let shadow = name.shadow().unwrap_or_default();
+    scoped(scope, "deleted-shadow", &[&Order::Oldest.part(at), name.thing(), shadow])
+}
+
+pub(crate) fn deleted_shadows(scope: Scope) -> Bytes {
+    below(scope, "deleted-shadow", &[])
 }
 
 pub(crate) fn account(account: AccountId) -> Bytes {

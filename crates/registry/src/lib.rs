@@ -51,6 +51,7 @@ mod principals;
 #[cfg(test)]
 mod requests;
 mod rules;
+mod shadows;
 mod store;
 mod syntax;
 mod tags;

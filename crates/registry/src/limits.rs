@@ -46,6 +46,8 @@ pub struct Limits {
     pub actions_per_rule: usize,
     /// Bytes of a rule document.
     pub rule_bytes: usize,
+    /// What a shadow may hold.
+    pub shadow: fleethaven_shadow::Limits,
 }
 
 impl Limits {
@@ -72,6 +74,7 @@ impl Limits {
             rules: 1000,
             actions_per_rule: 10,
             rule_bytes: 256 * 1024,
+            shadow: fleethaven_shadow::Limits::default(),
         }
     }
 }

@@ -14,8 +14,8 @@ use std::num::NonZeroU32;
 use fleethaven_types::AccountId;
 use sha2::{Digest, Sha256};
 
-use crate::command::Command;
-use crate::query::Query;
+use crate::command::{Action, Command};
+use crate::query::{Query, QueryKind};
 
 /// What kind of group holds something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,14 +63,25 @@ impl Shard {
 impl Command {
     /// Which kind of group carries it out.
     pub fn placement(&self) -> Placement {
-        Placement::Control
+        let thing = match &self.action {
+            Action::UpdateThingShadow(args) => &args.thing_name,
+            Action::DeleteThingShadow(args) => &args.thing_name,
+            _ => return Placement::Control,
+        };
+        Placement::thing(self.scope.account, thing)
     }
 }
 
 impl Query {
     /// Which kind of group answers it.
     pub fn placement(&self) -> Placement {
-        Placement::Control
+        match &self.kind {
+            QueryKind::GetThingShadow { thing_name, .. }
+            | QueryKind::ListNamedShadowsForThing { thing_name, .. } => {
+                Placement::thing(self.scope.account, thing_name)
+            }
+            _ => Placement::Control,
+        }
     }
 }
 

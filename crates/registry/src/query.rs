@@ -15,8 +15,8 @@ use crate::shapes::{
 use crate::store::Store;
 use crate::view::View;
 use crate::{
-    accounts, billing_groups, ca_certificates, certificates, gateway, policies, principals, rules, tags,
-    thing_groups, thing_types, things,
+    accounts, billing_groups, ca_certificates, certificates, gateway, policies, principals, rules, shadows,
+    tags, thing_groups, thing_types, things,
 };
 
 /// One question, in one account and region.
@@ -214,6 +214,22 @@ pub enum QueryKind {
         /// Token of an earlier answer.
         next_token: Option<String>,
     },
+    /// → [`QueryReply::ThingShadow`]
+    GetThingShadow {
+        /// The thing, whether or not there is one of that name.
+        thing_name: String,
+        /// The shadow; `None`: the classic one.
+        shadow_name: Option<String>,
+        /// Echoed in the answer.
+        client_token: Option<String>,
+    },
+    /// In order. → [`QueryReply::Names`]
+    ListNamedShadowsForThing {
+        /// The thing, whether or not there is one of that name.
+        thing_name: String,
+        /// Which page: 1 to 100 names, 25 when the request does not say.
+        page: PageRequest,
+    },
     /// All that a gateway needs to admit a client and decide its requests. → [`QueryReply::Principal`]
     Principal {
         /// 64 hexadecimal digits.
@@ -283,7 +299,7 @@ pub enum QueryReply {
     Policies(Listed<PolicySummary>),
     /// Policies that count for somebody.
     EffectivePolicies(Vec<EffectivePolicy>),
-    /// Targets, principals or things.
+    /// Targets, principals, things or named shadows.
     Names(Listed<String>),
     /// The principals of a thing.
     ThingPrincipals(Listed<ThingPrincipal>),
@@ -297,6 +313,8 @@ pub enum QueryReply {
     Rules(Vec<RuleDescription>),
     /// The tags of a resource.
     Tags(Listed<Tag>),
+    /// A shadow as AWS tells it: the body of the answer.
+    ThingShadow(String),
     /// `None`: the certificate is not registered in the scope.
     Principal(Option<Box<PrincipalView>>),
     /// `None`: not attached.
@@ -355,6 +373,10 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::ListTagsForResource { resource_arn, next_token } => {
             tags::list(store, resource_arn, next_token.as_deref(), now)
         }
+        Q::GetThingShadow { thing_name, shadow_name, client_token } => {
+            shadows::get(store, (thing_name, shadow_name.as_deref()), client_token.as_deref(), now)
+        }
+        Q::ListNamedShadowsForThing { thing_name, page } => shadows::list(store, thing_name, page, now),
         Q::Principal { certificate_id } => gateway::principal(store, certificate_id),
         Q::PrincipalThing { certificate_id, thing_name } => {
             gateway::principal_thing(store, certificate_id, thing_name)

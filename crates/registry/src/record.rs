@@ -8,6 +8,7 @@ mod first_reply;
 mod groups;
 mod policies;
 mod rules;
+mod shadows;
 mod things;
 mod ticket_keys;
 
@@ -22,6 +23,7 @@ pub use first_reply::FirstReply;
 pub use groups::{BillingGroup, GroupName, ThingGroup, ThingGroupMembership};
 pub use policies::{Policy, PolicyAttachment, PolicyVersion};
 pub use rules::{Count, Rule, Tag};
+pub use shadows::{Shadow, ShadowSection};
 pub use things::{
     Mqtt5Configuration, PropagatingAttribute, PropagatingValue, Thing, ThingPrincipal, ThingType,
 };

@@ -11,6 +11,7 @@ mod policies;
 mod principals;
 mod rules;
 mod secret;
+mod shadows;
 mod tags;
 mod thing_types;
 mod things;
@@ -46,6 +47,7 @@ pub use principals::{
 };
 pub use rules::{RuleDescription, RuleSummary, TopicRule, TopicRulePayload};
 pub use secret::Secret;
+pub use shadows::{DeleteThingShadow, UpdateThingShadow};
 pub use tags::{Tag, TagResource, UntagResource};
 pub use thing_types::{
     CreateThingType, CreatedThingType, DeprecateThingType, PropagatedValue, PropagatingAttribute,

@@ -5,6 +5,7 @@
 //! (`docs/decisions/`).
 
 use bytes::Bytes;
+use fleethaven_types::{QoS, Scope};
 
 /// Ordered, read-only metadata as of one moment.
 pub trait View {
@@ -42,13 +43,27 @@ impl Write {
 }
 
 /// A message that must be published once the writes are committed (an `$aws/events/…` notification, a shadow
-/// answer).
+/// answer): at least once, and those about one thing in their order. Never retained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emit {
+    /// In which account and region.
+    pub scope: Scope,
     /// Topic name.
     pub topic: String,
     /// Payload.
     pub payload: Bytes,
+    /// Quality of Service.
+    pub qos: QoS,
+    /// User properties, in their order.
+    pub user_properties: Vec<(String, String)>,
+}
+
+impl Emit {
+    /// A message with QoS 1.
+    pub fn new(scope: Scope, topic: impl Into<String>, payload: impl Into<Bytes>) -> Self {
+        let (topic, payload) = (topic.into(), payload.into());
+        Self { scope, topic, payload, qos: QoS::AtLeastOnce, user_properties: Vec::new() }
+    }
 }
 
 /// What a command changes: replicated in this form.

@@ -122,6 +122,12 @@ pub struct Limits {
     pub retained_lists_per_sec: Option<u32>,
     /// Requests per second and account to each operation of the connections API.
     pub connection_requests_per_sec: Option<u32>,
+    /// Requests to device shadows per second and account, over MQTT and HTTPS.
+    pub shadow_requests_per_sec_account: Option<u32>,
+    /// Requests to device shadows per second and thing, over MQTT and HTTPS.
+    pub shadow_requests_per_sec_thing: Option<u32>,
+    /// Requests to the shadows of one thing that a connection may have under way.
+    pub shadow_requests_in_flight: usize,
     /// Seconds' worth of a rate that may come at once.
     pub rate_burst_secs: u32,
     /// Unacknowledged inbound QoS ≥ 1 PUBLISH packets per connection (the broker's Receive Maximum).
@@ -295,6 +301,9 @@ impl Limits {
             retained_reads_per_sec: None,
             retained_lists_per_sec: None,
             connection_requests_per_sec: None,
+            shadow_requests_per_sec_account: None,
+            shadow_requests_per_sec_thing: None,
+            shadow_requests_in_flight: 1000,
             rate_burst_secs: 1,
             inflight_in: 1000,
             inflight_out: 1000,
@@ -351,6 +360,9 @@ impl Limits {
             retained_reads_per_sec: Some(500),
             retained_lists_per_sec: Some(10),
             connection_requests_per_sec: Some(100),
+            shadow_requests_per_sec_account: Some(4000),
+            shadow_requests_per_sec_thing: Some(20),
+            shadow_requests_in_flight: 10,
             rate_burst_secs: 1,
             inflight_in: 100,
             inflight_out: 100,

@@ -14,6 +14,8 @@ pub(crate) enum Answer {
     Empty,
     /// A JSON object.
     Json(Value),
+    /// A JSON document, written elsewhere.
+    Document(String),
     /// An XML document: the query protocol's answers.
     Xml(String),
 }
@@ -33,7 +35,7 @@ impl Answer {
     pub(crate) const fn content_type(&self) -> Option<&'static str> {
         match self {
             Self::Empty => None,
-            Self::Json(_) => Some("application/json"),
+            Self::Json(_) | Self::Document(_) => Some("application/json"),
             Self::Xml(_) => Some("text/xml"),
         }
     }
@@ -42,7 +44,7 @@ impl Answer {
         match self {
             Self::Empty => Bytes::new(),
             Self::Json(value) => Bytes::from(value.to_string()),
-            Self::Xml(text) => Bytes::from(text),
+            Self::Document(text) | Self::Xml(text) => Bytes::from(text),
         }
     }
 }

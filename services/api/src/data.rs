@@ -1,5 +1,5 @@
-//! The data plane over HTTPS (broker.md section 15): publishing, retained messages, connections, and the seam to the
-//! broker.
+//! The data plane over HTTPS (broker.md section 15): publishing, retained messages, connections; device shadows;
+//! and the seam to the broker.
 
 use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_types::Message;
@@ -13,6 +13,7 @@ mod page;
 mod parameters;
 mod publish;
 mod retained;
+mod shadows;
 
 pub(crate) use authorization::PolicyCache;
 pub use parameters::Parameters;
@@ -55,12 +56,16 @@ impl From<Error> for crate::error::Error {
 
 built! {
     "DeleteConnection" => connections::delete,
+    "DeleteThingShadow" => shadows::delete,
     "GetConnection" => connections::get,
     "GetRetainedMessage" => retained::get,
+    "GetThingShadow" => shadows::get,
+    "ListNamedShadowsForThing" => shadows::list,
     "ListRetainedMessages" => retained::list,
     "ListSubscriptions" => connections::list_subscriptions,
     "Publish" => publish::publish,
     "SendDirectMessage" => direct::send,
+    "UpdateThingShadow" => shadows::update,
 }
 
 #[cfg(test)]

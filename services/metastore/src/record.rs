@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
-use fleethaven_registry::{Effects, Write};
+use fleethaven_registry::{Effects, Emit, Write};
 use openraft::EntryPayload;
 use prost::Message;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,31 @@ pub struct Emitted {
     /// Payload.
     #[prost(bytes = "bytes", tag = "2")]
     pub payload: Bytes,
+    /// Account, 12 digits.
+    #[prost(string, tag = "3")]
+    pub account: String,
+    /// Region.
+    #[prost(string, tag = "4")]
+    pub region: String,
+    /// Quality of Service, 0 to 2.
+    #[prost(uint32, tag = "5")]
+    pub qos: u32,
+    /// User properties: name, value, name, value …
+    #[prost(string, repeated, tag = "6")]
+    pub user_properties: Vec<String>,
+}
+
+impl From<Emit> for Emitted {
+    fn from(emit: Emit) -> Self {
+        Self {
+            topic: emit.topic,
+            payload: emit.payload,
+            account: emit.scope.account.to_string(),
+            region: emit.scope.region.to_string(),
+            qos: u32::from(emit.qos as u8),
+            user_properties: emit.user_properties.into_iter().flat_map(<[String; 2]>::from).collect(),
+        }
+    }
 }
 
 /// What Raft replicates for one command: its effects, and on which earlier proposal they were computed.
@@ -68,11 +93,7 @@ impl Proposal {
     pub(crate) fn new(effects: Effects, term: u64, sequence: u64, predecessor: u64) -> Self {
         Self {
             writes: effects.writes.into_iter().map(Change::from).collect(),
-            emits: effects
-                .emits
-                .into_iter()
-                .map(|e| Emitted { topic: e.topic, payload: e.payload })
-                .collect(),
+            emits: effects.emits.into_iter().map(Emitted::from).collect(),
             term,
             sequence,
             predecessor,

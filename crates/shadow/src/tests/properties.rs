@@ -163,7 +163,7 @@ proptest! {
         let document = &bench.shadow().document;
         let [desired, reported] = document.to_sections();
         prop_assert_eq!(&Document::from_sections(&desired, &reported), &Ok(document.clone()));
-        let mut short = desired.clone();
+        let mut short = desired;
         short.times.push(1);
         let damaged = Err(Damaged::Times(short.times.len()));
         if !short.json.is_empty() {

@@ -73,6 +73,8 @@ pub(super) struct Asked<'a> {
 pub(super) enum On<'a> {
     Topic(&'a str),
     Client(&'a str),
+    /// A thing, or `thing/shadow`.
+    Thing(&'a str),
     /// Actions that no resource restricts: policies allow them on `*`.
     Everything,
 }
@@ -128,6 +130,7 @@ async fn authorize_certificate(
     let resource = match asked.resource {
         On::Topic(topic) => arn(ResourceKind::Topic, topic),
         On::Client(client_id) => arn(ResourceKind::Client, client_id),
+        On::Thing(name) => arn(ResourceKind::Thing, name),
         On::Everything => Resource::Any,
     };
     for action in asked.actions {

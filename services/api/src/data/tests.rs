@@ -360,3 +360,91 @@ async fn a_server_name_tells_the_account() {
     let other = as_device(&house, &named("999999999999.data.example"), "/topics/a").await;
     assert_eq!(other.error(), (403, "ForbiddenException"));
 }
+
+async fn shadow(house: &House, method: &str, target: &str, body: &str) -> Told {
+    let signing = Signing { service: "iotdata", ..Signing::default() };
+    house.send(&peer(), House::signed(signing, (method, target), &[], body.as_bytes())).await
+}
+
+#[tokio::test]
+async fn shadows_live_over_https() {
+    let house = House::new();
+    let gone = shadow(&house, "GET", "/things/t/shadow", "").await;
+    assert_eq!(gone.error(), (404, "ResourceNotFoundException"));
+    assert_eq!(gone.message(), "No shadow exists with name: 't'");
+    let body = r#"{"state":{"desired":{"a":1}},"clientToken":"c"}"#;
+    let accepted = shadow(&house, "POST", "/things/t/shadow", body).await.ok();
+    assert_eq!((&accepted["version"], &accepted["clientToken"]), (&json!(1), &json!("c")));
+    let named = shadow(&house, "POST", "/things/t/shadow?name=n%24", body).await.ok();
+    assert_eq!(named["version"], 1);
+    let got = shadow(&house, "GET", "/things/t/shadow?name=", "").await.ok();
+    assert_eq!(got["state"], json!({"desired": {"a": 1}, "delta": {"a": 1}}));
+    let list = "/api/things/shadow/ListNamedShadowsForThing/t";
+    let listed = shadow(&house, "GET", list, "").await.ok();
+    assert_eq!(listed["results"], json!(["n$"]));
+    assert!(listed["timestamp"].is_u64() && listed.get("nextToken").is_none());
+    let deleted = shadow(&house, "DELETE", "/things/t/shadow", "").await.ok();
+    assert_eq!(deleted["version"], 1);
+    assert_eq!(shadow(&house, "GET", list, "").await.ok()["results"], json!(["n$"]));
+    for (method, target, body, expected) in [
+        ("POST", "/things/t/shadow?name=n%24", r#"{"state":{},"version":9}"#, (409, "ConflictException")),
+        ("POST", "/things/t/shadow", "{", (400, "InvalidRequestException")),
+        ("POST", "/things/t/shadow?name=a%2Fb", r#"{"state":{}}"#, (400, "InvalidRequestException")),
+        ("DELETE", "/things/t/shadow", "", (404, "ResourceNotFoundException")),
+        ("PUT", "/things/t/shadow", "", (405, "MethodNotAllowedException")),
+        ("GET", &format!("{list}?pageSize=101"), "", (400, "InvalidRequestException")),
+        ("GET", &format!("{list}?nextToken=x"), "", (400, "InvalidRequestException")),
+    ] {
+        assert_eq!(shadow(&house, method, target, body).await.error(), expected, "{method} {target}");
+    }
+    let large = format!(r#"{{"state":{{"desired":{{"a":"{}"}}}}}}"#, "x".repeat(9000));
+    let told = shadow(&house, "POST", "/things/t/shadow", &large).await;
+    assert_eq!(told.error(), (413, "RequestEntityTooLargeException"));
+    let latin = signed(&house, "/things/t/shadow", &[], b"{\"state\":\"\xe9\"}").await;
+    assert_eq!(latin.error(), (415, "UnsupportedDocumentEncodingException"));
+}
+
+#[tokio::test]
+async fn devices_reach_the_shadows_that_their_policies_name() {
+    let house = House::new();
+    let arn = |resource: &str| format!("arn:aws:iot:us-east-1:123456789012:thing/{resource}");
+    let statement = json!([
+        {"Effect": "Allow", "Action": ["iot:GetThingShadow", "iot:UpdateThingShadow"], "Resource": arn("t")},
+        {"Effect": "Allow", "Action": "iot:UpdateThingShadow", "Resource": arn("t/n")},
+        {"Effect": "Allow", "Action": "iot:ListNamedShadowsForThing", "Resource": arn("t")},
+        {"Effect": "Allow", "Action": "iot:Publish", "Resource": "*"},
+    ]);
+    let (id, _) = with_policy(&house, &statement).await;
+    let device = device(&id);
+    let ask = async |method: &str, target: &str| {
+        let request = Request::builder().method(method).uri(target).header("host", "localhost");
+        let body = Full::new(Bytes::from_static(b"{\"state\":{}}"));
+        house.send(&device, request.body(body).unwrap()).await
+    };
+    for (method, target) in [
+        ("POST", "/things/t/shadow"),
+        ("GET", "/things/t/shadow"),
+        ("POST", "/things/t/shadow?name=n"),
+        ("GET", "/api/things/shadow/ListNamedShadowsForThing/t"),
+    ] {
+        assert_eq!(ask(method, target).await.status, 200, "{method} {target}");
+    }
+    for (method, target) in [
+        ("GET", "/things/t/shadow?name=n"),
+        ("DELETE", "/things/t/shadow"),
+        ("GET", "/things/other/shadow"),
+        ("GET", "/api/things/shadow/ListNamedShadowsForThing/other"),
+    ] {
+        assert_eq!(ask(method, target).await.error(), (403, "ForbiddenException"), "{method} {target}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_to_shadows_have_rates() {
+    let house = House::with(|config| config.limits.default.shadow_requests_per_sec_thing = Some(2));
+    for _ in 0..2 {
+        assert_eq!(ask(&house, "GET", "/things/t/shadow").await.status, 404);
+    }
+    assert_eq!(ask(&house, "GET", "/things/t/shadow").await.error(), (429, "ThrottlingException"));
+    assert_eq!(ask(&house, "GET", "/things/other/shadow").await.status, 404);
+}
