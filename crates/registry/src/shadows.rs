@@ -197,8 +197,8 @@ fn encoded(entry: &Entry) -> Vec<u8> {
 }
 
 fn section_record(section: Section) -> Option<record::ShadowSection> {
-    let Section { json, times } = section;
-    (!json.is_empty()).then_some(record::ShadowSection { json, times })
+    let Section { json, times, floats } = section;
+    (!json.is_empty()).then_some(record::ShadowSection { json, times, floats })
 }
 
 fn decoded(record: record::Shadow) -> Result<Entry, Error> {
@@ -207,7 +207,8 @@ fn decoded(record: record::Shadow) -> Result<Entry, Error> {
         return Ok(Entry::Deleted { version, at: Timestamp(at) });
     }
     let section = |record: Option<record::ShadowSection>| {
-        record.map(|record::ShadowSection { json, times }| Section { json, times }).unwrap_or_default()
+        let read = |record::ShadowSection { json, times, floats }| Section { json, times, floats };
+        record.map(read).unwrap_or_default()
     };
     let document = Document::from_sections(&section(desired), &section(reported))
         .map_err(|error| Error::internal(format!("a stored shadow cannot be read: {error}")))?;

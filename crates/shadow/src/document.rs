@@ -1,11 +1,11 @@
 //! Desired and reported state, with the time of each value.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use crate::delta::delta;
 use crate::merge::merge;
-use crate::node::{Members, MetadataOf, StateOf, members_of};
+use crate::node::{Members, MetadataOf, Scalar, StateOf, members_of};
 use crate::request::{Patch, StatePatch};
 
 /// A shadow's document. A section without members is a section that is not there.
@@ -23,6 +23,8 @@ pub struct Section {
     pub json: String,
     /// When each leaf was set, in seconds since the epoch: in the order of the text, whose names are sorted.
     pub times: Vec<u64>,
+    /// The numbers with a fraction or an exponent, bit by bit, in that order: reading their text again may give a neighbour.
+    pub floats: Vec<u64>,
 }
 
 /// A stored section is no section.
@@ -34,6 +36,9 @@ pub enum Damaged {
     /// There are more values than times, or fewer.
     #[error("a section has {0} times, which is not the number of its values")]
     Times(usize),
+    /// There are more such numbers in the text than beside it, or fewer.
+    #[error("a section has {0} numbers with a fraction beside its text, which is not how many it has in it")]
+    Floats(usize),
 }
 
 impl Document {
@@ -86,9 +91,13 @@ impl Section {
         if members.is_empty() {
             return Self::default();
         }
-        let mut times = Vec::new();
-        members.values().for_each(|member| member.add_times(&mut times));
-        Self { json: json(&StateOf(members)), times }
+        let (mut times, mut floats) = (Vec::new(), Vec::new());
+        let mut see = |scalar: &Scalar, at| {
+            times.push(at);
+            floats.extend(scalar.as_float().map(f64::to_bits));
+        };
+        members.values().for_each(|member| member.leaves(&mut see));
+        Self { json: json(&StateOf(members)), times, floats }
     }
 
     fn read(&self) -> Result<Members, Damaged> {
@@ -100,12 +109,25 @@ impl Section {
             Ok(_) => return Err(Damaged::Json("it is something else".to_owned())),
             Err(error) => return Err(Damaged::Json(error.to_string())),
         };
-        let mut times = self.times.iter().copied();
-        let enough = members.values_mut().try_for_each(|member| member.set_times(&mut times));
-        match (enough, times.next()) {
-            (Some(()), None) => Ok(members),
-            _ => Err(Damaged::Times(self.times.len())),
+        let (mut times, mut floats) = (self.times.iter(), self.floats.iter());
+        let mut few_floats = false;
+        let mut set = |scalar: &mut Scalar, at: &mut u64| {
+            *at = *times.next()?;
+            if scalar.as_float().is_some() {
+                let float = floats.next().and_then(|bits| Number::from_f64(f64::from_bits(*bits)));
+                few_floats = float.is_none();
+                *scalar = Scalar::Number(float?);
+            }
+            Some(())
+        };
+        let enough = members.values_mut().try_for_each(|member| member.leaves_mut(&mut set)).is_some();
+        if few_floats || (enough && floats.next().is_some()) {
+            return Err(Damaged::Floats(self.floats.len()));
         }
+        if !enough || times.next().is_some() {
+            return Err(Damaged::Times(self.times.len()));
+        }
+        Ok(members)
     }
 }
 

@@ -75,23 +75,25 @@ impl Node {
         }
     }
 
-    /// Appends the times of all leaves, in the order in which the value is written.
-    pub(crate) fn add_times(&self, times: &mut Vec<u64>) {
+    /// Shows all leaves with their times, in the order in which the value is written.
+    pub(crate) fn leaves(&self, see: &mut impl FnMut(&Scalar, u64)) {
         match self {
-            Self::Leaf(_, at) => times.push(*at),
-            Self::Array(elements) => elements.iter().for_each(|element| element.add_times(times)),
-            Self::Object(members) => members.values().for_each(|member| member.add_times(times)),
+            Self::Leaf(scalar, at) => see(scalar, *at),
+            Self::Array(elements) => elements.iter().for_each(|element| element.leaves(see)),
+            Self::Object(members) => members.values().for_each(|member| member.leaves(see)),
         }
     }
 
-    /// Gives each leaf the next of `times`, in that order; `None` when there are too few.
-    pub(crate) fn set_times(&mut self, times: &mut impl Iterator<Item = u64>) -> Option<()> {
+    /// Lets all leaves be changed, in that order, until one cannot be.
+    pub(crate) fn leaves_mut(
+        &mut self,
+        change: &mut impl FnMut(&mut Scalar, &mut u64) -> Option<()>,
+    ) -> Option<()> {
         match self {
-            Self::Leaf(_, at) => *at = times.next()?,
-            Self::Array(elements) => elements.iter_mut().try_for_each(|element| element.set_times(times))?,
-            Self::Object(members) => members.values_mut().try_for_each(|member| member.set_times(times))?,
+            Self::Leaf(scalar, at) => change(scalar, at),
+            Self::Array(elements) => elements.iter_mut().try_for_each(|element| element.leaves_mut(change)),
+            Self::Object(members) => members.values_mut().try_for_each(|member| member.leaves_mut(change)),
         }
-        Some(())
     }
 }
 
@@ -102,6 +104,14 @@ pub(crate) fn members_of(members: &Map<String, Value>, now: u64) -> Members {
 }
 
 impl Scalar {
+    /// A number that is not kept as a whole one.
+    pub(crate) fn as_float(&self) -> Option<f64> {
+        match self {
+            Self::Number(number) if number.is_f64() => number.as_f64(),
+            _ => None,
+        }
+    }
+
     fn equals(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Number(a), Self::Number(b)) => a == b || is_equal_by_value(a, b),

@@ -28,4 +28,7 @@ pub struct ShadowSection {
     /// When each leaf was set, in seconds.
     #[prost(uint64, repeated, tag = "2")]
     pub times: Vec<u64>,
+    /// Numbers with a fraction, bit by bit.
+    #[prost(fixed64, repeated, tag = "3")]
+    pub floats: Vec<u64>,
 }

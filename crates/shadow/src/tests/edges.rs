@@ -342,6 +342,21 @@ fn numbers_keep_their_precision() {
 }
 
 #[test]
+fn numbers_with_a_fraction_stay_what_they_are_however_often_they_are_stored() {
+    let bench = Bench::after(&[r#"{"state":{"desired":{"n":18446744073709551615e6,"l":[0.1,3.0e-7]}}}"#]);
+    let mut document = bench.shadow().document.clone();
+    for _ in 0..10 {
+        let [mut desired, reported] = document.to_sections();
+        let read = crate::Document::from_sections(&desired, &reported).unwrap();
+        assert_eq!(read, document);
+        document = read;
+        desired.floats.pop();
+        let damaged = crate::Document::from_sections(&desired, &reported);
+        assert_eq!(damaged, Err(crate::document::Damaged::Floats(2)));
+    }
+}
+
+#[test]
 fn refusals_and_deletions_are_told_so() {
     let now = Bench::new().now;
     assert_eq!(
