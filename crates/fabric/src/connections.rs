@@ -70,12 +70,9 @@ pub enum Presence {
         /// The two ends of its socket: the client's, and the listener's where that is known.
         socket: (SocketAddr, Option<SocketAddr>),
     },
-    /// It is not; how it left is kept for [`DEPARTURES_KEPT`](crate::connections::DEPARTURES_KEPT).
+    /// It is not; how it left is known for a while ([`fleethaven_storage::request::DEPARTURES_KEPT`]).
     Disconnected(Option<Departure>),
 }
-
-/// How long it is remembered how a client left.
-pub const DEPARTURES_KEPT: std::time::Duration = std::time::Duration::from_secs(30 * 60);
 
 /// How a client left.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -44,6 +44,7 @@ fn carry_out(session: &mut Session, action: Action, now: Now) {
                 assigned_client_id: request.client_id.is_empty().then(|| "$GEN/1".into()),
                 publisher: publisher(),
                 queue: None,
+                first_sent: Vec::new(),
                 released: Vec::new(),
                 received: Vec::new(),
                 subscriptions: Vec::new(),

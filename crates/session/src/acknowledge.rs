@@ -97,7 +97,8 @@ impl Session {
         }
     }
 
-    fn done(&mut self, packet_id: PacketId, now: Now) {
+    /// The delivery is over: its entry may be forgotten, and the window has room.
+    pub(crate) fn done(&mut self, packet_id: PacketId, now: Now) {
         let entry = self.outbound.finish(packet_id);
         if let Some(entry) = entry.filter(|_| self.outbound.queue.is_some()) {
             self.push_action(Action::Acknowledged { entry });

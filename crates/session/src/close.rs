@@ -144,4 +144,7 @@ pub struct Ending {
     pub session_expiry: u32,
     /// Highest queue entry that this connection or an earlier one sent: up to here a redelivery carries DUP.
     pub sent: fleethaven_types::EntryId,
+    /// When the queue entries that are to be sent again were first sent: for [`crate::Accepted::first_sent`] of the next
+    /// connection. Empty where deliveries are tried without a bound.
+    pub first_sent: Vec<(fleethaven_types::EntryId, fleethaven_types::Timestamp)>,
 }

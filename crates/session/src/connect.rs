@@ -6,13 +6,16 @@ use fleethaven_mqtt::{
     Connack, ConnackProperties, Connect, Packet, PacketId, PacketType, ReasonCode, Version, Will, encoded_len,
 };
 use fleethaven_topics::{name, reserved};
-use fleethaven_types::{EntryId, Message, MessageProperties, Publisher, QoS, SessionId, Utf8Bytes};
+use fleethaven_types::{
+    EntryId, Message, MessageProperties, Publisher, QoS, SessionId, Timestamp, Utf8Bytes,
+};
 
 use crate::aliases::Aliases;
 use crate::close::Close;
 use crate::inbound::{check_sizes, clamp_expiry};
 use crate::keep_alive::KeepAlive;
 use crate::queue::QueueState;
+use crate::retries::Retries;
 use crate::session::{Action, Now, Session, Settings, State, fitting};
 
 /// A CONNECT that obeys the protocol: the shell authenticates, authorises, claims the session, and then calls
@@ -67,6 +70,8 @@ pub struct Accepted {
     pub publisher: Arc<Publisher>,
     /// The durable queue of a persistent session.
     pub queue: Option<QueueState>,
+    /// When entries of the queue were first sent, as an earlier connection left it ([`crate::Ending::first_sent`]).
+    pub first_sent: Vec<(EntryId, Timestamp)>,
     /// Queue entries whose messages the client has, in order: they wait for PUBCOMP.
     pub released: Vec<EntryId>,
     /// Identifiers of QoS 2 exchanges that the client began and did not end.
@@ -172,6 +177,8 @@ impl Session {
         self.send(&connack);
         self.inbound.exchanges.resume(accepted.received);
         self.resume_released(accepted.released);
+        let retry_secs = self.settings.limits.qos1_retry_secs;
+        self.outbound.retries = retry_secs.map(|secs| Retries::new(secs, accepted.first_sent));
         let rate = self.settings.behaviour.stored_drain_rate;
         if self.outbound.resume(accepted.queue, rate, now.instant) {
             self.push_action(Action::ReadQueue { after: self.outbound.position() });

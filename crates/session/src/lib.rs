@@ -17,6 +17,7 @@
 //! | `acknowledge` | what the client answers to that: PUBACK, PUBREC, PUBCOMP |
 //! | [`direct`] | direct messages: past subscriptions and queue |
 //! | [`shares`] | shares of groups: what another member gets if this client goes |
+//! | `retries` | how long deliveries at QoS 1 are tried |
 //! | [`queue`] | the durable queue of a persistent session: reading position, pushes, the pace of stored messages |
 //! | [`subscribe`] | SUBSCRIBE and UNSUBSCRIBE |
 //! | `filters` | the filters a session holds, within their bounds |
@@ -42,6 +43,7 @@ pub mod keep_alive;
 pub mod outbound;
 pub mod output;
 pub mod queue;
+mod retries;
 pub mod session;
 pub mod shares;
 pub mod subscribe;

@@ -15,6 +15,7 @@ use crate::aliases::Aliases;
 use crate::direct::Directs;
 use crate::encoded::Encoded;
 use crate::queue::{Cursor, QueueState};
+use crate::retries::Retries;
 use crate::session::{Now, Session};
 
 /// Output above this many unwritten bytes: QoS 0 is dropped, QoS ≥ 1 waits.
@@ -78,6 +79,8 @@ pub(crate) struct Outbound {
     waiting_bytes: usize,
     pub(crate) queue: Option<Cursor>,
     pub(crate) directs: Directs,
+    /// Where deliveries at QoS 1 are tried for a bounded time only.
+    pub(crate) retries: Option<Box<Retries>>,
     /// The shell holds back what must be acknowledged.
     held: bool,
     pub(crate) written: u64,
@@ -94,6 +97,8 @@ pub enum DropCause {
     Unacknowledged,
     /// The message is larger than the client takes.
     TooLarge,
+    /// The client has not acknowledged it for as long as deliveries are tried.
+    GivenUp,
 }
 
 impl DropCause {
@@ -103,6 +108,7 @@ impl DropCause {
             Self::Unread => "the client does not read",
             Self::Unacknowledged => "the client does not acknowledge",
             Self::TooLarge => "larger than the client's Maximum Packet Size",
+            Self::GivenUp => "not acknowledged within qos1-retry-secs",
         }
     }
 }
@@ -120,6 +126,7 @@ impl Default for Outbound {
             waiting_bytes: 0,
             queue: None,
             directs: Directs::default(),
+            retries: None,
             held: false,
             written: 0,
             dropped: 0,
@@ -189,8 +196,11 @@ impl Outbound {
         self.max_packet
     }
 
-    pub(crate) fn start(&mut self, entry: EntryId, qos: QoS) {
+    pub(crate) fn start(&mut self, entry: EntryId, qos: QoS, now: Now) {
         self.last = entry;
+        if let Some(retries) = self.retries.as_mut().filter(|_| qos == QoS::AtLeastOnce) {
+            retries.started(entry, now);
+        }
         self.insert(InFlight { entry, step: Step::Published(qos) });
     }
 
@@ -218,6 +228,9 @@ impl Outbound {
         let delivery = self.delivery(packet_id)?;
         delivery.step = Step::Done;
         let entry = delivery.entry;
+        if let Some(retries) = &mut self.retries {
+            retries.finished(entry);
+        }
         self.unacknowledged -= 1;
         while self.in_flight.front().is_some_and(|slot| slot.step == Step::Done) {
             self.in_flight.pop_front();
@@ -291,7 +304,7 @@ impl Session {
         now: Now,
     ) -> Option<EntryId> {
         let entry = self.outbound.next();
-        self.outbound.start(entry, delivery.qos);
+        self.outbound.start(entry, delivery.qos, now);
         let sent = self.write_publish(encoded, delivery, Some(entry), false, now.wall);
         if !sent {
             self.outbound.finish(entry.packet_id());

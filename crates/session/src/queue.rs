@@ -148,7 +148,7 @@ impl Session {
         let level = cursor.tail <= last && !cursor.is_reading();
         cursor.tail = cursor.tail.max(entry);
         if level && entry > last && previous == last && self.may_send(entry) {
-            self.send_entry(encoded, delivery, entry, now.wall);
+            self.send_entry(encoded, delivery, entry, now);
         } else {
             self.read_on();
         }
@@ -232,29 +232,36 @@ impl Session {
             return false;
         }
         let mut encoded = Encoded::new(message, now.wall);
-        let worth = self.is_worth_sending(&encoded, delivery, entry);
+        let worth = self.is_worth_sending(&encoded, delivery, entry, now.wall);
         let cursor = self.outbound.queue.as_mut();
         if worth && !cursor.is_none_or(|cursor| cursor.take(entry, now.instant)) {
             return false;
         }
-        self.send_entry(&mut encoded, delivery, entry, now.wall);
+        self.send_entry(&mut encoded, delivery, entry, now);
         true
     }
 
     /// An exchange that may have begun is carried to its end though its message has expired: the client would take a later
     /// message under the identifier for a repeat.
-    fn is_worth_sending(&self, encoded: &Encoded, delivery: &Delivery<'_>, entry: EntryId) -> bool {
+    fn is_worth_sending(
+        &self,
+        encoded: &Encoded,
+        delivery: &Delivery<'_>,
+        entry: EntryId,
+        now: Timestamp,
+    ) -> bool {
         let sent_before = self.outbound.queue.as_ref().map_or(EntryId::NONE, Cursor::sent_before);
-        !encoded.is_expired() || (delivery.qos == QoS::ExactlyOnce && entry <= sent_before)
+        let given_up = self.outbound.retries.as_ref().is_some_and(|retries| retries.is_over(entry, now));
+        !(encoded.is_expired() || given_up) || (delivery.qos == QoS::ExactlyOnce && entry <= sent_before)
     }
 
-    fn send_entry(&mut self, encoded: &mut Encoded, delivery: &Delivery<'_>, entry: EntryId, now: Timestamp) {
+    fn send_entry(&mut self, encoded: &mut Encoded, delivery: &Delivery<'_>, entry: EntryId, now: Now) {
         let sent_before = self.outbound.queue.as_ref().map_or(EntryId::NONE, Cursor::sent_before);
         let dup = entry <= sent_before && self.settings.behaviour.dup_flag_on_redelivery;
         let unacknowledged = delivery.qos == QoS::AtMostOnce;
-        self.outbound.start(entry, delivery.qos);
-        let gone = !self.is_worth_sending(encoded, delivery, entry)
-            || !self.write_publish(encoded, delivery, Some(entry).filter(|_| !unacknowledged), dup, now);
+        self.outbound.start(entry, delivery.qos, now);
+        let gone = !self.is_worth_sending(encoded, delivery, entry, now.wall)
+            || !self.write_publish(encoded, delivery, Some(entry).filter(|_| !unacknowledged), dup, now.wall);
         if gone || unacknowledged {
             self.outbound.finish(entry.packet_id());
             self.push_action(Action::Acknowledged { entry });

@@ -288,7 +288,8 @@ impl Session {
         match self.state {
             State::Opened | State::Connecting { .. } => Some(self.connect_deadline),
             State::Connected => {
-                [self.keep_alive.deadline(), self.pace_deadline()].into_iter().flatten().min()
+                let deadlines = [self.keep_alive.deadline(), self.pace_deadline(), self.give_up_deadline()];
+                deadlines.into_iter().flatten().min()
             }
             State::Refused | State::Closed => None,
         }
@@ -310,7 +311,10 @@ impl Session {
                 let code = Some(ReasonCode::KeepAliveTimeout);
                 self.close(Close { reason: DisconnectReason::MqttKeepAliveTimeout, code, detail });
             }
-            _ => self.handle_pace(now.instant),
+            _ => {
+                self.handle_pace(now.instant);
+                self.give_up(now);
+            }
         }
     }
 
@@ -405,7 +409,9 @@ impl Session {
         self.publisher.as_ref()?;
         let delay = self.will_delay.min(self.session_expiry);
         let will = self.will.take().map(|will| (published_will(&will, now), delay));
-        Some(Ending { close, will, session_expiry: self.session_expiry, sent: self.outbound.sent() })
+        let (session_expiry, sent, first_sent) =
+            (self.session_expiry, self.outbound.sent(), self.first_sent());
+        Some(Ending { close, will, session_expiry, sent, first_sent })
     }
 
     /// Bytes to write.

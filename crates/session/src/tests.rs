@@ -14,6 +14,7 @@ mod packets;
 mod pair;
 mod publish;
 mod queue;
+mod retries;
 mod shares;
 mod splits;
 mod store;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use fleethaven_storage::request::{DueWill, Orphan};
 use fleethaven_storage::{
-    Append, Appended, ClientRecord, Completion, Dead, DurablePublish, EntryId, Error, Fence, GroupId,
-    GroupRecord, Lane as StoreLane, Once, OpenGroup, OwnerToken, Request, SessionId, SessionRecord,
+    Append, Appended, ClientRecord, Completion, Dead, Departure, DurablePublish, EntryId, Error, Fence,
+    GroupId, GroupRecord, Lane as StoreLane, Once, OpenGroup, OwnerToken, Request, SessionId, SessionRecord,
     SessionStore, Ticket, Wake,
 };
 use fleethaven_types::{Message, Scope, Timestamp};
@@ -208,7 +208,7 @@ impl SessionStore for Handle {
         Ok(above.take(limit).collect())
     }
 
-    fn end_orphans(&self, _: Dead, _: Timestamp) -> Result<Vec<Orphan>, Error> {
+    fn end_orphans(&self, _: Dead, _: &str, _: Timestamp) -> Result<Vec<Orphan>, Error> {
         Ok(Vec::new())
     }
 
@@ -225,6 +225,10 @@ impl SessionStore for Handle {
     }
 
     fn client(&self, _: Scope, _: &str) -> Result<Option<ClientRecord>, Error> {
+        Ok(None)
+    }
+
+    fn departure(&self, _: Scope, _: &str) -> Result<Option<Departure>, Error> {
         Ok(None)
     }
 

@@ -67,7 +67,7 @@ impl Engine {
         let id = self.new_session_id();
         self.sessions.insert(Session {
             id,
-            version: self.sessions.versions.last(&client) + 1,
+            version: self.sessions.departures.version(&client) + 1,
             client,
             persistent: claim.session_expiry > 0,
             expiry_secs: claim.session_expiry,
@@ -75,9 +75,11 @@ impl Engine {
             bounds: claim.queue_bounds,
             young_until: Timestamp(0),
             connection: Some(connection(claim)),
+            left: None,
             expires_at: None,
             lasting: false,
             sent: 0,
+            first_sent: Vec::new(),
             subscriptions: BTreeMap::new(),
             queue: Queue::default(),
             received: BTreeSet::new(),
@@ -96,6 +98,7 @@ impl Engine {
             trimmed: EntryId(queue.map_or(0, Queue::trimmed)),
             tail: EntryId(queue.map_or(0, Queue::tail)),
             sent: EntryId(session.map_or(0, |session| session.sent)),
+            first_sent: session.map(|session| session.first_sent.clone()).unwrap_or_default(),
             released: queue.map(|queue| queue.released().map(EntryId).collect()).unwrap_or_default(),
             received: session.map(|session| session.received.iter().copied().collect()).unwrap_or_default(),
             version_number: session.map_or(0, |session| session.version),

@@ -26,6 +26,8 @@ pub(crate) struct Disk {
     pub(crate) meta: Keyspace,
     /// Scope and session → `SessionRow`.
     pub(crate) sessions: Keyspace,
+    /// Scope and session that is gone → `DepartedRow`.
+    pub(crate) departed: Keyspace,
     /// Session and number → `SubscriptionRow`.
     pub(crate) subscriptions: Keyspace,
     /// Session and entry → `EntryHeader` and `EntryRow`, empty when released; session and 0 → the queue's tail.
@@ -67,6 +69,7 @@ impl Disk {
         Ok(Self {
             meta: keyspace("meta")?,
             sessions: keyspace("sessions")?,
+            departed: keyspace("departed")?,
             subscriptions: keyspace("subscriptions")?,
             queues: keyspace("queues")?,
             groups: keyspace("groups")?,

@@ -1,12 +1,13 @@
 //! Ends of connections and of sessions.
 
 use fleethaven_storage::request::Orphan;
-use fleethaven_storage::{ConnectionEnd, Dead, EntryId, Error, SessionRecord, StoredWill};
+use fleethaven_storage::{ConnectionEnd, Dead, Departure, EntryId, Error, SessionRecord, StoredWill};
 use fleethaven_types::Timestamp;
 
+use crate::departed::Departed;
 use crate::engine::Engine;
 use crate::keys;
-use crate::record::EntryHeader;
+use crate::record::{EntryHeader, encode};
 use crate::sessions::{Client, Session};
 
 impl Engine {
@@ -14,7 +15,10 @@ impl Engine {
     pub(crate) fn end(&mut self, end: &ConnectionEnd) -> Result<(), Error> {
         let session = self.sessions.owned(end.session, end.token)?;
         session.expiry_secs = end.session_expiry;
-        session.sent = end.sent.0;
+        (session.sent, session.first_sent) = (end.sent.0, end.first_sent.clone());
+        if let Some(left) = &end.departure {
+            session.left = Some(Box::new(left.clone()));
+        }
         let will = session.connection.as_mut().and_then(|connection| connection.will.take());
         if let (Some(will), Some(delay)) = (will, end.will_delay) {
             self.leave_will(end.session.0, StoredWill { delay, ..will }, end.now);
@@ -39,7 +43,8 @@ impl Engine {
     /// Deletes a session with its subscriptions and its queue; what others may have of it goes back to their groups.
     pub(crate) fn wipe(&mut self, id: u64, now: Timestamp) {
         self.return_shares(id);
-        let Some(session) = self.sessions.remove(id, now) else { return };
+        let Some(session) = self.sessions.remove(id) else { return };
+        self.remember(&session, now);
         self.hasten_will(id, now);
         self.batch.remove(&self.disk.sessions, keys::scoped(session.client.scope, id));
         self.durable |= session.lasting;
@@ -58,6 +63,26 @@ impl Engine {
         }
     }
 
+    /// Notes what is left of a session that goes.
+    fn remember(&mut self, session: &Session, now: Timestamp) {
+        let (scope, client) = (session.client.scope, &session.client);
+        let (batch, disk) = (&mut self.batch, &self.disk);
+        let forget = |session| batch.remove(&disk.departed, keys::scoped(scope, session));
+        self.sessions.departures.remember(client, Departed::of(session, now), forget);
+        if let Some(departed) = self.sessions.departures.get(client) {
+            let key = keys::scoped(scope, departed.session);
+            self.batch.insert(&self.disk.departed, key, encode(&departed.row(&client.id)));
+        }
+    }
+
+    /// How a client left last, if that is not too long ago.
+    pub(crate) fn departure(&self, client: &Client) -> Option<Departure> {
+        let session = self.sessions.find(client).and_then(|id| self.sessions.get(id));
+        let departed = || self.sessions.departures.get(client)?.departure.as_ref();
+        let left = session.and_then(|session| session.left.as_deref()).or_else(departed);
+        left.filter(|left| left.is_recent(self.now)).cloned()
+    }
+
     /// Deletes an entry on disk, and its shared body with the last reference.
     pub(crate) fn forget_entry(&mut self, session: u64, entry: u64, body: u64) {
         self.batch.remove(&self.disk.queues, keys::of_session(session, entry));
@@ -72,15 +97,16 @@ impl Engine {
     }
 
     /// Ends the connections of dead processes.
-    pub(crate) fn end_orphans(&mut self, dead: Dead, now: Timestamp) -> Vec<Orphan> {
+    pub(crate) fn end_orphans(&mut self, dead: Dead, reason: &str, now: Timestamp) -> Vec<Orphan> {
         let ids = self.sessions.orphans(dead);
-        ids.into_iter().filter_map(|id| self.end_orphan(id, now)).collect()
+        ids.into_iter().filter_map(|id| self.end_orphan(id, reason, now)).collect()
     }
 
-    fn end_orphan(&mut self, id: u64, now: Timestamp) -> Option<Orphan> {
+    fn end_orphan(&mut self, id: u64, reason: &str, now: Timestamp) -> Option<Orphan> {
         let session = self.sessions.get_mut(id)?;
         let connection = session.connection.take()?;
         session.sent = session.queue.tail();
+        session.left = Some(Box::new(Departure::of_orphan(now, reason, session.expiry_secs)));
         let orphan = Orphan {
             scope: session.client.scope,
             client_id: session.client.id.clone(),

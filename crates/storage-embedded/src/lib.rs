@@ -11,7 +11,7 @@
 //! - `engine`: the thread's state and its loop
 //! - `claim`, `ending`, `subscribing`, `publish`, `exactly_once`, `sharing`, `reading`: what the engine does with each
 //!   request
-//! - `sessions`, `queue`, `groups`, `bodies`, `wills`, `fences`, `versions`, `recent`: the tables it keeps in memory
+//! - `sessions`, `queue`, `groups`, `bodies`, `wills`, `fences`, `departed`, `recent`: the tables it keeps in memory
 //! - `retained`, `rules`: the retained messages and the rules queue, which other threads read directly
 //! - `disk`, `keys`, `record`, `opening`: the keyspaces, their keys and values, and rebuilding the tables at open
 //! - `witness`: [`Witness`], which knows how much was durable when the journal is damaged
@@ -21,6 +21,7 @@
 
 mod bodies;
 mod claim;
+mod departed;
 mod disk;
 mod door;
 mod ending;
@@ -44,7 +45,6 @@ mod sharing;
 pub mod stats;
 pub mod store;
 mod subscribing;
-mod versions;
 mod wills;
 mod witness;
 

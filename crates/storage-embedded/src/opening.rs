@@ -9,6 +9,7 @@ use fjall::{Keyspace, Slice};
 use fleethaven_storage::Fence;
 
 use crate::bodies::Bodies;
+use crate::departed::Departed;
 use crate::disk::{Disk, meta};
 use crate::engine::Engine;
 use crate::fences::Fences;
@@ -16,12 +17,12 @@ use crate::groups::{Group, Groups};
 use crate::queue::Slot;
 use crate::recent::Recent;
 use crate::record::{
-    self, EntryHeader, GroupRow, SessionRow, SubscriptionRow, WaitingWillRow, decode, decode_rule,
-    encode_rule,
+    self, DepartedRow, EntryHeader, GroupRow, SessionRow, SubscriptionRow, WaitingWillRow, decode,
+    decode_rule, encode_rule,
 };
 use crate::retained::Retained;
 use crate::rules::{Rules, Waiting};
-use crate::sessions::{Numbered, Session, Sessions};
+use crate::sessions::{Client, Numbered, Session, Sessions};
 use crate::wills::Wills;
 use crate::witness::Witness;
 use crate::{Error, Options, Stats, keys, reading};
@@ -114,6 +115,7 @@ impl Engine {
             stats,
         };
         engine.read_sessions(&reader)?;
+        engine.read_departed(&reader)?;
         engine.read_groups(&reader)?;
         engine.read_queues(&reader)?;
         engine.read_received(&reader)?;
@@ -139,6 +141,24 @@ impl Engine {
             session.subscriptions.insert(subscription.filter.clone(), Numbered { number, subscription });
             Ok(())
         })
+    }
+
+    fn read_departed(&mut self, reader: &Reader) -> Result<(), Error> {
+        let mut found = Vec::new();
+        reader.scan(&self.disk.departed, "departed", |key, value| {
+            let (scope, session) = keys::split_scoped(key).ok_or(KEY)?;
+            let (id, departed) = Departed::from_row(session, decode::<DepartedRow>(value)?)?;
+            found.push((Client { scope, id }, departed));
+            Ok(())
+        })?;
+        // As they went: those that went first are forgotten first.
+        found.sort_by_key(|(_, departed)| departed.at);
+        for (client, departed) in found {
+            let (batch, disk) = (&mut self.batch, &self.disk);
+            let forget = |session| batch.remove(&disk.departed, keys::scoped(client.scope, session));
+            self.sessions.departures.remember(&client, departed, forget);
+        }
+        Ok(())
     }
 
     fn read_groups(&mut self, reader: &Reader) -> Result<(), Error> {

@@ -6,9 +6,10 @@ mod session;
 
 pub(crate) use entry::{EntryHeader, EntryRow, INLINE, RELEASED};
 pub(crate) use rule::{DeadLetterRow, decode_rule, encode_rule};
-pub(crate) use session::{ConnectionRow, GroupRow, SessionRow, WaitingWillRow};
+pub(crate) use session::{ConnectionRow, DepartedRow, GroupRow, SessionRow, WaitingWillRow};
 
 pub(crate) use fleethaven_storage::record::{
-    Error, MessageRow, RuleRow, SubscriptionRow, WillRow, decode, encode, message_cost,
+    DepartureRow, Error, FirstSentRow, MessageRow, RuleRow, SubscriptionRow, WillRow, decode, encode,
+    message_cost,
 };
 use fleethaven_storage::record::{decode_row, encode_after, qos, split_header};

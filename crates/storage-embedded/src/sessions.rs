@@ -6,14 +6,15 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use fleethaven_storage::{
-    ClientRecord, Dead, OwnerToken, QueueBounds, SessionId, SessionRecord, StoredWill, Subscription,
+    ClientRecord, Dead, Departure, EntryId, OwnerToken, QueueBounds, SessionId, SessionRecord, StoredWill,
+    Subscription,
 };
 use fleethaven_types::{Message, Scope, Timestamp, Utf8Bytes};
 use rustc_hash::FxHashMap;
 
+use crate::departed::Departures;
 use crate::queue::Queue;
-use crate::record::{ConnectionRow, Error, SessionRow, WillRow};
-use crate::versions::Versions;
+use crate::record::{ConnectionRow, DepartureRow, Error, FirstSentRow, SessionRow, WillRow};
 
 /// Session Expiry Interval of a session that never expires [MQTT5 3.1.2.11.2].
 const NEVER: u32 = u32::MAX;
@@ -54,12 +55,16 @@ pub(crate) struct Session {
     /// Until then no entry at the front of its queue is too old.
     pub(crate) young_until: Timestamp,
     pub(crate) connection: Option<Connection>,
+    /// How the last connection that ended did.
+    pub(crate) left: Option<Box<Departure>>,
     /// When it expires; `None` while it is owned and for ever when it never does.
     pub(crate) expires_at: Option<Timestamp>,
     /// Whether the record on disk is one that must last.
     pub(crate) lasting: bool,
     /// Highest queue entry that may have been sent.
     pub(crate) sent: u64,
+    /// When entries were first sent that were not acknowledged when the last connection ended.
+    pub(crate) first_sent: Vec<(EntryId, Timestamp)>,
     pub(crate) subscriptions: BTreeMap<Utf8Bytes, Numbered>,
     pub(crate) queue: Queue,
     /// Packet identifiers of QoS 2 exchanges that the client has not ended.
@@ -132,6 +137,8 @@ impl Session {
             expires_at: self.expires_at.map(Timestamp::as_millis),
             connection: self.connection.as_ref().map(Connection::row),
             sent: self.sent,
+            left: self.left.as_deref().map(DepartureRow::from),
+            first_sent: FirstSentRow::of(&self.first_sent),
         }
     }
 
@@ -152,9 +159,11 @@ impl Session {
             },
             young_until: Timestamp(0),
             connection: row.connection.map(Connection::from_row).transpose()?,
+            left: row.left.map(Departure::try_from).transpose()?.map(Box::new),
             expires_at: row.expires_at.map(Timestamp),
             lasting: false,
             sent: row.sent,
+            first_sent: row.first_sent.map(FirstSentRow::read).unwrap_or_default(),
             subscriptions: BTreeMap::new(),
             queue: Queue::default(),
             received: BTreeSet::new(),
@@ -193,7 +202,7 @@ pub(crate) struct Sessions {
     by_client: FxHashMap<Client, u64>,
     persistent: BTreeSet<u64>,
     deadlines: BTreeSet<(Timestamp, u64)>,
-    pub(crate) versions: Versions,
+    pub(crate) departures: Departures,
 }
 
 impl Sessions {
@@ -208,13 +217,12 @@ impl Sessions {
         self.by_id.insert(session.id, session);
     }
 
-    /// Takes a session out; its version number is remembered.
-    pub(crate) fn remove(&mut self, id: u64, now: Timestamp) -> Option<Session> {
+    /// Takes a session out.
+    pub(crate) fn remove(&mut self, id: u64) -> Option<Session> {
         self.set_deadline(id, None);
         let session = self.by_id.remove(&id)?;
         self.by_client.remove(&session.client);
         self.persistent.remove(&id);
-        self.versions.remember(session.client.clone(), session.version, now);
         Some(session)
     }
 

@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use fleethaven_storage::request::{DueWill, Orphan};
 use fleethaven_storage::rule_queue::BoxFuture;
 use fleethaven_storage::{
-    ClientRecord, Dead, Error, GroupId, GroupRecord, Lane, OpenGroup, RetainedStore, RetainedTopic,
-    RuleEntry, RuleEntryId, RuleQueue, SessionRecord, SessionStore, Wake,
+    ClientRecord, Dead, Departure, Error, GroupId, GroupRecord, Lane, OpenGroup, RetainedStore,
+    RetainedTopic, RuleEntry, RuleEntryId, RuleQueue, SessionRecord, SessionStore, Wake,
 };
 use fleethaven_types::{Message, Scope, Timestamp};
 use parking_lot::Mutex;
@@ -119,8 +119,9 @@ impl SessionStore for EmbeddedStore {
         self.door.ask(page)
     }
 
-    fn end_orphans(&self, dead: Dead, now: Timestamp) -> Result<Vec<Orphan>, Error> {
-        self.door.ask(move |engine| engine.end_orphans(dead, now))
+    fn end_orphans(&self, dead: Dead, reason: &str, now: Timestamp) -> Result<Vec<Orphan>, Error> {
+        let reason = reason.to_owned();
+        self.door.ask(move |engine| engine.end_orphans(dead, &reason, now))
     }
 
     fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionRecord>, Error> {
@@ -150,6 +151,11 @@ impl SessionStore for EmbeddedStore {
             let session = engine.sessions.find(&client).and_then(|id| engine.sessions.get(id));
             session.filter(|session| !session.is_expired(engine.now)).map(Session::client_record)
         })
+    }
+
+    fn departure(&self, scope: Scope, client_id: &str) -> Result<Option<Departure>, Error> {
+        let client = Client { scope, id: client_id.into() };
+        self.door.ask(move |engine| engine.departure(&client))
     }
 
     fn delete_session(&self, scope: Scope, client_id: &str) -> Result<Option<SessionRecord>, Error> {

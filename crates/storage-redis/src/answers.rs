@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 
-use fleethaven_storage::record::WillRow;
+use fleethaven_storage::record::{FirstSentRow, WillRow};
 use fleethaven_storage::{
     Appended, Claimed, ClaimedShares, DueWill, EntryId, Error, PreviousOwner, QueuedMessage, SessionId,
     StoredWill,
@@ -136,6 +136,10 @@ pub(crate) fn claimed(value: Value) -> Result<Claimed, Error> {
         },
         released: sorted(next()?, reply::entry)?,
         received: sorted(next()?, packet_id)?,
+        first_sent: match reply::bytes(next()?)? {
+            row if row.is_empty() => Vec::new(),
+            row => reply::decode::<FirstSentRow>(&row)?.read(),
+        },
     })
 }
 

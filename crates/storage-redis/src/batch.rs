@@ -1,7 +1,7 @@
 //! One batch of a lane: requests turned into what is asked of partitions, and answers turned into completions, in as many rounds
 //! as the slowest of them needs.
 
-use fleethaven_storage::record::{SubscriptionRow, WillRow, encode};
+use fleethaven_storage::record::{DepartureRow, FirstSentRow, SubscriptionRow, WillRow, encode};
 use fleethaven_storage::request::TAKEN_OVER_WILL_WAITS;
 use fleethaven_storage::{
     Claim, Completion, ConnectionEnd, EntryId, Error, Fence, GroupId, OpenGroup, OwnerToken, Request,
@@ -236,9 +236,24 @@ fn end(end: &ConnectionEnd, round: &mut Round<'_>) -> Place {
     let (generation, number) = keys::parts(end.sent);
     let (expiry, now) = (end.session_expiry.to_string(), end.now.as_millis().to_string());
     let delay = end.will_delay.map(|delay| delay.to_string()).unwrap_or_default();
-    let words = [&id, &token, &expiry, &generation.to_string(), &number.to_string(), &delay, &now];
+    let left = end.departure.as_ref().map(|left| encode(&DepartureRow::from(left))).unwrap_or_default();
+    let first_sent = FirstSentRow::of(&end.first_sent).map(|row| encode(&row)).unwrap_or_default();
     round.must_last();
-    round.words(Keys::of_session(end.session.0), Op::End, &words.map(|word| &**word))
+    round.push(
+        Keys::of_session(end.session.0),
+        Op::End,
+        &[
+            id.as_bytes(),
+            token.as_bytes(),
+            expiry.as_bytes(),
+            generation.to_string().as_bytes(),
+            number.to_string().as_bytes(),
+            &first_sent,
+            delay.as_bytes(),
+            &left,
+            now.as_bytes(),
+        ],
+    )
 }
 
 /// Raises fences in every partition: each is to refuse what a former owner appends.

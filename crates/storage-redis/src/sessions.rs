@@ -1,7 +1,8 @@
 //! What is asked about sessions beside the lanes.
 
+use fleethaven_storage::record::{DepartureRow, encode};
 use fleethaven_storage::request::{DueWill, Orphan};
-use fleethaven_storage::{ClientRecord, Dead, Error, SessionRecord};
+use fleethaven_storage::{ClientRecord, Dead, Departure, Error, SessionRecord};
 use fleethaven_types::{Scope, Timestamp};
 use redis::Value;
 
@@ -79,17 +80,20 @@ pub(crate) fn end_orphans(
     client: &mut Client,
     keys: &Keys,
     dead: Dead,
+    reason: &str,
     now: Timestamp,
 ) -> Result<Vec<Orphan>, Error> {
     let (which, incarnation) = match dead {
         Dead::One(dead) => ("one", dead),
         Dead::AllBut(living) => ("but", living),
     };
-    let words = [which.to_owned(), incarnation.to_string(), now.as_millis().to_string(), ORPHANS.to_string()];
+    let left = encode(&DepartureRow::from(&Departure::of_orphan(now, reason, 0)));
+    let (incarnation, now, most) =
+        (incarnation.to_string(), now.as_millis().to_string(), ORPHANS.to_string());
+    let arguments = [which.as_bytes(), incarnation.as_bytes(), &left, now.as_bytes(), most.as_bytes()];
     let mut orphans = Vec::new();
     let mut partitions: Vec<u8> = keys.partitions().collect();
     while !partitions.is_empty() {
-        let arguments = words.each_ref().map(|word| word.as_bytes());
         let calls = partitions.iter().map(|partition| Call::of(*partition, Op::Orphans, &arguments));
         let batch = Batch { calls: calls.collect(), durable: true };
         partitions.clear();
@@ -124,6 +128,27 @@ pub(crate) fn client(
     let owner = if record.live { Some((reply::token(token)?, reply::number(address)?)) } else { None };
     let session_expiry = u32::try_from(expiry).map_err(|_| reply::malformed("no session expiry"))?;
     Ok(Some(ClientRecord { record, persistent, session_expiry, owner }))
+}
+
+/// How a client left last, if that is not too long ago at `now`.
+pub(crate) fn departure(
+    client: &mut Client,
+    keys: &Keys,
+    scope: Scope,
+    client_id: &str,
+    now: Timestamp,
+) -> Result<Option<Departure>, Error> {
+    let name = keys::client(scope, client_id);
+    let call = Call::of(keys.of_client(&name), Op::Departure, &[name.as_bytes()]);
+    let mut found = reply::array(reply::next(&mut client.call(&Batch::of(call))?)?)?;
+    let (row, expiry) = match reply::next(&mut found)? {
+        Value::Nil => return Ok(None),
+        row => (reply::bytes(row)?, reply::number(reply::next(&mut found)?)?),
+    };
+    let expiry = u32::try_from(expiry).map_err(|_| reply::malformed("no session expiry"))?;
+    let left: Result<Departure, _> = reply::decode::<DepartureRow>(&row)?.try_into();
+    let left = left.map_err(|error| reply::malformed(&error.to_string()))?;
+    Ok(Some(Departure { session_expiry: expiry, ..left }).filter(|left| left.is_recent(now)))
 }
 
 /// Deletes the session of a client id that nobody is connected under.

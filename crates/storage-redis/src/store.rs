@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use fleethaven_storage::request::{DueWill, Orphan};
 use fleethaven_storage::rule_queue::BoxFuture;
 use fleethaven_storage::{
-    ClientRecord, Dead, Error, GroupId, GroupRecord, Lane, OpenGroup, RetainedStore, RetainedTopic,
-    RuleEntry, RuleEntryId, RuleQueue, SessionRecord, SessionStore, Wake,
+    ClientRecord, Dead, Departure, Error, GroupId, GroupRecord, Lane, OpenGroup, RetainedStore,
+    RetainedTopic, RuleEntry, RuleEntryId, RuleQueue, SessionRecord, SessionStore, Wake,
 };
 use fleethaven_types::{Message, Scope, Timestamp};
 use parking_lot::Mutex;
@@ -174,8 +174,8 @@ impl SessionStore for RedisStore {
         self.pool.with(|client| sessions::persistent(client, &self.shared.keys, after, limit))
     }
 
-    fn end_orphans(&self, dead: Dead, now: Timestamp) -> Result<Vec<Orphan>, Error> {
-        self.pool.with(|client| sessions::end_orphans(client, &self.shared.keys, dead, now))
+    fn end_orphans(&self, dead: Dead, reason: &str, now: Timestamp) -> Result<Vec<Orphan>, Error> {
+        self.pool.with(|client| sessions::end_orphans(client, &self.shared.keys, dead, reason, now))
     }
 
     fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionRecord>, Error> {
@@ -200,6 +200,11 @@ impl SessionStore for RedisStore {
 
     fn client(&self, scope: Scope, client_id: &str) -> Result<Option<ClientRecord>, Error> {
         self.pool.with(|client| sessions::client(client, &self.shared.keys, scope, client_id))
+    }
+
+    fn departure(&self, scope: Scope, client_id: &str) -> Result<Option<Departure>, Error> {
+        let now = (self.shared.options.clock)();
+        self.pool.with(|client| sessions::departure(client, &self.shared.keys, scope, client_id, now))
     }
 
     fn delete_session(&self, scope: Scope, client_id: &str) -> Result<Option<SessionRecord>, Error> {

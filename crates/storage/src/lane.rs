@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{ClientRecord, Completion, Error, GroupId, GroupRecord, OpenGroup, Request, SessionRecord};
+use crate::{
+    ClientRecord, Completion, Departure, Error, GroupId, GroupRecord, OpenGroup, Request, SessionRecord,
+};
 
 /// Wakes the thread that owns a lane when completions are ready to be drained. Called from the store's thread.
 pub trait Wake: Send + Sync {
@@ -36,11 +38,12 @@ pub trait SessionStore: Send + Sync + 'static {
     /// at most `limit` records with ids above `after`.
     fn persistent_sessions(&self, after: u64, limit: usize) -> Result<Vec<SessionRecord>, Error>;
 
-    /// Connections of processes that are gone. Each is marked ended by this call (persistent sessions start their expiry
-    /// clock) and returned, once; its will waits for its delay from now on.
+    /// Connections of processes that are gone. Each is marked ended by this call for `reason` (persistent sessions start their
+    /// expiry clock) and returned, once; its will waits for its delay from now on.
     fn end_orphans(
         &self,
         dead: crate::Dead,
+        reason: &str,
         now: fleethaven_types::Timestamp,
     ) -> Result<Vec<crate::request::Orphan>, Error>;
 
@@ -55,6 +58,10 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Who is connected under a client id, and its session; `None` when there is neither.
     fn client(&self, scope: fleethaven_types::Scope, client_id: &str) -> Result<Option<ClientRecord>, Error>;
+
+    /// How the last connection under a client id ended, if that is not too long ago ([`Departure::is_recent`]). Meaningless
+    /// while there is a connection.
+    fn departure(&self, scope: fleethaven_types::Scope, client_id: &str) -> Result<Option<Departure>, Error>;
 
     /// Deletes the session of a client id that nobody is connected under; returns it so that routers forget its
     /// subscriptions. `None` when there is none; [`Error::NotOwner`], and nothing deleted, when a connection owns it.

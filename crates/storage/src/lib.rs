@@ -31,9 +31,9 @@ pub use group::{ClaimedShares, GroupRecord, OpenGroup};
 pub use id::{EntryId, GroupId, Held, OwnerToken, SessionId, Share, Ticket};
 pub use lane::{Lane, SessionStore, Wake};
 pub use request::{
-    Append, Appended, Claim, Claimed, ClientRecord, Completion, ConnectionEnd, Dead, DueWill, DurablePublish,
-    Once, PreviousOwner, QueueBounds, QueuedMessage, Request, RetainedChange, RuleRef, SessionRecord,
-    StoredWill, Subscription,
+    Append, Appended, Claim, Claimed, ClientRecord, Completion, ConnectionEnd, Dead, Departure, DueWill,
+    DurablePublish, Once, PreviousOwner, QueueBounds, QueuedMessage, Request, RetainedChange, RuleRef,
+    SessionRecord, StoredWill, Subscription,
 };
 pub use retained::{RetainedStore, RetainedTopic};
 pub use rule_queue::{RuleEntry, RuleEntryId, RuleQueue};

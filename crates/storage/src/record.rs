@@ -9,7 +9,7 @@ mod session;
 
 pub use message::{MessageRow, message_cost};
 pub use rule::RuleRow;
-pub use session::{SubscriptionRow, WillRow};
+pub use session::{DepartureRow, FirstSentRow, SubscriptionRow, WillRow};
 
 use bytes::Bytes;
 use fleethaven_types::{QoS, Utf8Bytes};

@@ -327,11 +327,46 @@ pub struct ConnectionEnd {
     pub session_expiry: u32,
     /// Highest queue entry that was sent: a later redelivery of it carries DUP.
     pub sent: EntryId,
+    /// When entries that were not acknowledged were first sent, for the next claim; where nobody asks, empty.
+    pub first_sent: Vec<(EntryId, Timestamp)>,
     /// What becomes of the will of the claim: `None` when the client withdrew it; otherwise it is due after so many
     /// seconds, and waits in the store ([`crate::SessionStore::due_wills`]) until it is published under [`Once::Will`].
     pub will_delay: Option<u32>,
+    /// How the client left, for [`crate::SessionStore::departure`]; `None` when its CONNECT was never accepted.
+    pub departure: Option<Departure>,
     /// The time.
     pub now: Timestamp,
+}
+
+/// How a client left last: kept for [`DEPARTURES_KEPT`] at least, also when its session went with the connection, as long as not
+/// very many others of its account have left since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Departure {
+    /// When.
+    pub at: Timestamp,
+    /// AWS's `disconnectReason`.
+    pub reason: Utf8Bytes,
+    /// The thing that its principal was attached to.
+    pub thing_name: Option<Utf8Bytes>,
+    /// Session Expiry Interval in force at the end, in seconds.
+    pub session_expiry: u32,
+    /// Keep-alive in force, in seconds; 0 is off. `None` when it is not known: its gateway died.
+    pub keep_alive: Option<u16>,
+}
+
+/// How long it is told how a client left (AWS: GetConnection, thirty minutes).
+pub const DEPARTURES_KEPT: Duration = Duration::from_secs(30 * 60);
+
+impl Departure {
+    /// What is known of a client whose gateway died: the connection ended at `at`, for `reason`.
+    pub fn of_orphan(at: Timestamp, reason: &str, session_expiry: u32) -> Self {
+        Self { at, reason: reason.into(), thing_name: None, session_expiry, keep_alive: None }
+    }
+
+    /// Whether it is still told at `now`.
+    pub fn is_recent(&self, now: Timestamp) -> bool {
+        now.since(self.at) < DEPARTURES_KEPT
+    }
 }
 
 /// What a claim found.
@@ -350,6 +385,8 @@ pub struct Claimed {
     /// Up to here entries may have been sent before. When the last connection did not end in order (it was taken over,
     /// or its gateway died) that is the tail it left.
     pub sent: EntryId,
+    /// When entries were first sent, as the last end that was recorded told; also of some that are gone by now.
+    pub first_sent: Vec<(EntryId, Timestamp)>,
     /// QoS 2 entries that the client has: they wait for PUBCOMP. In order.
     pub released: Vec<EntryId>,
     /// Packet identifiers under which the client published at QoS 2 and that it has not released, in order.

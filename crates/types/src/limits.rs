@@ -134,6 +134,8 @@ pub struct Limits {
     pub inflight_in: u16,
     /// Unacknowledged outbound QoS ≥ 1 PUBLISH packets per connection.
     pub inflight_out: u16,
+    /// Seconds for which the delivery of a QoS 1 message to a client is tried; `None`: as long as the session lasts.
+    pub qos1_retry_secs: Option<u32>,
     /// Application payload bytes.
     pub payload_bytes: usize,
     /// Whole MQTT packet bytes.
@@ -307,6 +309,7 @@ impl Limits {
             rate_burst_secs: 1,
             inflight_in: 1000,
             inflight_out: 1000,
+            qos1_retry_secs: None,
             payload_bytes: 8 << 20,
             packet_bytes: 8 << 20,
             client_packet_bytes_min: 0,
@@ -366,6 +369,7 @@ impl Limits {
             rate_burst_secs: 1,
             inflight_in: 100,
             inflight_out: 100,
+            qos1_retry_secs: Some(3600),
             payload_bytes: 128 << 10,
             packet_bytes: 149_504,
             client_packet_bytes_min: 1024,

@@ -136,7 +136,8 @@ pub(crate) async fn end_orphans(
     identity: &IdentityCache,
 ) -> Result<usize, Error> {
     let ending = store.clone();
-    let orphans = blocking(move || ending.end_orphans(dead, clock::now())).await?;
+    let reason = DisconnectReason::ServerError.as_str();
+    let orphans = blocking(move || ending.end_orphans(dead, reason, clock::now())).await?;
     let mut telling = JoinSet::new();
     for event in orphans.iter().filter_map(|orphan| disconnected(orphan, broker, identity)) {
         let broker = broker.clone();

@@ -262,6 +262,7 @@ impl Core {
             assigned_client_id: assigned,
             publisher,
             queue,
+            first_sent: claimed.first_sent,
             released: claimed.released,
             received: claimed.received,
             subscriptions: claimed

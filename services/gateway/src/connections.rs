@@ -4,15 +4,14 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use fleethaven_daemon::clock;
 use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::connections::{
-    ConnectionState, Connections, DirectMessage, Disconnection, Error, Presence, SubscriptionState,
+    ConnectionState, Connections, Departure, DirectMessage, Disconnection, Error, Presence, SubscriptionState,
 };
 use fleethaven_fabric::delivery::Address;
 use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_session::{DirectRefused, DirectTicket, Encoded, Now};
-use fleethaven_storage::{ClientRecord, Error as StoreError};
+use fleethaven_storage::{ClientRecord, Departure as StoredDeparture, Error as StoreError};
 use fleethaven_types::{Message, QoS, Scope, SessionId, Utf8Bytes};
 use tokio::sync::oneshot;
 
@@ -61,6 +60,16 @@ impl Shared {
         Ok(found.map_err(|error| Error::Unavailable(error.to_string()))??)
     }
 
+    async fn departure(
+        self: &Arc<Self>,
+        scope: Scope,
+        client_id: &Utf8Bytes,
+    ) -> Result<Option<StoredDeparture>, Error> {
+        let (store, client_id) = (self.store.clone(), client_id.clone());
+        let found = tokio::task::spawn_blocking(move || store.departure(scope, &client_id)).await;
+        Ok(found.map_err(|error| Error::Unavailable(error.to_string()))??)
+    }
+
     /// Asks the connection of a client id, wherever it is.
     async fn ask<T>(
         self: &Arc<Self>,
@@ -97,8 +106,8 @@ impl Shared {
             Found::Live(state) => return Ok(state),
             Found::NotConnected(session) => session,
         };
-        match (self.departures.get(scope, client_id, clock::now()), session) {
-            (Some(left), _) => Ok(left.state()),
+        match (self.departure(scope, client_id).await?, session) {
+            (Some(left), _) => Ok(departed(left)),
             (None, Some(client)) => Ok(ConnectionState {
                 presence: Presence::Disconnected(None),
                 thing_name: None,
@@ -249,6 +258,18 @@ impl Core {
     /// A session without a connection was deleted.
     pub(crate) fn session_ended(&self, session: SessionId) {
         self.route(RoutingRequest::Forget { session });
+    }
+}
+
+/// The state of a client that left so.
+fn departed(left: StoredDeparture) -> ConnectionState {
+    let StoredDeparture { at, reason, thing_name, session_expiry, keep_alive } = left;
+    ConnectionState {
+        presence: Presence::Disconnected(Some(Departure { at, reason: reason.to_string().into() })),
+        thing_name: thing_name.map(|name| name.to_string()),
+        clean_session: session_expiry == 0,
+        session_expiry,
+        keep_alive,
     }
 }
 

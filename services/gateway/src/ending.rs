@@ -10,16 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleethaven_fabric::RoutingRequest;
-use fleethaven_fabric::connections::Departure;
 use fleethaven_fabric::delivery::Address;
 use fleethaven_fabric::membership::Incarnation;
 use fleethaven_session::{Close, DisconnectReason, Now, published_will};
-use fleethaven_storage::{Claimed, ConnectionEnd, DueWill, Error, Once, OwnerToken, PreviousOwner, Request};
-use fleethaven_types::Message;
+use fleethaven_storage::{Claimed, ConnectionEnd, Departure, DueWill, Error, Once, PreviousOwner, Request};
+use fleethaven_types::{Message, Utf8Bytes};
 
 use crate::connection::{Connection, Phase};
 use crate::core::Core;
-use crate::departures::Left;
 use crate::lifecycle::{Client, Happened};
 use crate::mailbox::{Control, TakenOver};
 use crate::pending::{Ended, Pending, PendingClaim, PendingEnd};
@@ -90,41 +88,31 @@ impl Core {
         // forgotten when the store has recorded the end.
         self.route(RoutingRequest::Detach { session, address, persistent: true });
         self.return_left_shares(connection);
-        let (session_expiry, sent) = (ending.session_expiry, ending.sent);
+        let (session_expiry, sent, first_sent) = (ending.session_expiry, ending.sent, ending.first_sent);
         if ending.will.is_none() && connection.has_will {
             self.withdrawn.borrow_mut().insert(address, now.instant);
         }
-        let ended = Some(self.departed(connection, token, ending.close.reason, now));
+        let departure = Some(departure(connection, ending.close.reason, now));
+        let ended = Some(Ended {
+            client: connection.client(token, connection.session.client_id().clone()),
+            happened: Happened::disconnected(ending.close.reason, connection.version_number),
+            waiting: std::mem::take(&mut connection.when_ended),
+        });
         let will_delay = ending.will.as_ref().map(|(_, delay)| *delay);
         let will = ending.will.filter(|(_, delay)| *delay == 0).map(|(message, _)| message);
         let pending = PendingEnd { session, persistent: session_expiry > 0, will, ended };
         let ticket = self.expect(address, Pending::End(Box::new(pending)));
-        let end = ConnectionEnd { ticket, session, token, session_expiry, sent, will_delay, now: now.wall };
-        self.ask_store(Request::End(Box::new(end)));
-    }
-
-    /// Notes how the client left, and what is to be told of it once that is recorded.
-    fn departed(
-        &self,
-        connection: &mut Connection,
-        token: OwnerToken,
-        reason: DisconnectReason,
-        now: Now,
-    ) -> Ended {
-        let session = &connection.session;
-        let client_id = session.client_id().clone();
-        let left = Left {
-            departure: Departure { at: now.wall, reason: reason.as_str().into() },
-            thing_name: connection.principal.thing(&client_id),
-            session_expiry: session.session_expiry(),
-            keep_alive: session.keep_alive_seconds(),
-        };
-        self.shared.departures.note(connection.principal.scope, &client_id, left);
-        Ended {
-            client: connection.client(token, client_id),
-            happened: Happened::disconnected(reason, connection.version_number),
-            waiting: std::mem::take(&mut connection.when_ended),
-        }
+        self.ask_store(Request::End(Box::new(ConnectionEnd {
+            ticket,
+            session,
+            token,
+            session_expiry,
+            sent,
+            first_sent,
+            will_delay,
+            departure,
+            now: now.wall,
+        })));
     }
 
     fn log_end(&self, connection: &mut Connection, close: &Close) {
@@ -146,9 +134,17 @@ impl Core {
         let session = claimed.session;
         let end = PendingEnd { session, persistent: session_expiry > 0, will: None, ended: None };
         let ticket = self.expect(address, Pending::End(Box::new(end)));
-        let (token, sent, now) = (pending.token, claimed.sent, now.wall);
-        let end = ConnectionEnd { ticket, session, token, session_expiry, sent, will_delay: None, now };
-        self.ask_store(Request::End(Box::new(end)));
+        self.ask_store(Request::End(Box::new(ConnectionEnd {
+            ticket,
+            session,
+            token: pending.token,
+            session_expiry,
+            sent: claimed.sent,
+            first_sent: claimed.first_sent.clone(),
+            will_delay: None,
+            departure: None,
+            now: now.wall,
+        })));
     }
 
     /// The end is recorded. When another connection owns the session by now (or wiped it), will and subscriptions are its.
@@ -188,5 +184,17 @@ impl Core {
             once: Some(once),
             fence: None,
         });
+    }
+}
+
+/// How the client leaves, for the connections API.
+fn departure(connection: &Connection, reason: DisconnectReason, now: Now) -> Departure {
+    let session = &connection.session;
+    Departure {
+        at: now.wall,
+        reason: Utf8Bytes::from_static(reason.as_str()),
+        thing_name: connection.principal.thing(session.client_id()).map(Utf8Bytes::from),
+        session_expiry: session.session_expiry(),
+        keep_alive: Some(session.keep_alive_seconds()),
     }
 }

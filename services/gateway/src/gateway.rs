@@ -23,7 +23,6 @@ use tokio::time::MissedTickBehavior;
 
 use crate::accept::{self, Listener, ListenerKind};
 use crate::core::{Core, Lanes};
-use crate::departures::Departures;
 use crate::identity::{IdentityCache, Principal};
 use crate::mailbox::{Adopted, Control, Mailboxes, Place, TakenOver};
 use crate::metrics::Metrics;
@@ -78,7 +77,6 @@ pub(crate) struct Shared {
     pub(crate) mailboxes: Arc<Mailboxes>,
     pub(crate) neighbours: Arc<dyn Neighbours>,
     pub(crate) metrics: Metrics,
-    pub(crate) departures: Departures,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) retained: Arc<dyn RetainedStore>,
     account_settings: FxHashMap<AccountId, Arc<Settings>>,
@@ -152,7 +150,6 @@ impl Gateway {
             mailboxes: config.mailboxes,
             neighbours: config.neighbours,
             metrics: config.metrics,
-            departures: Departures::default(),
             accounts: config.accounts,
             retained: config.retained,
             account_settings,

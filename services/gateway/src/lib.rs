@@ -14,7 +14,6 @@
 //! | [`lifecycle`] | the events of clients that come, go and subscribe |
 //! | [`connections`] | the connections API: who is connected, ending a connection, direct messages |
 //! | [`cut_off`] | ending connections when the metastore has been out of reach for too long |
-//! | [`departures`] | how clients left, kept for a while |
 //! | [`ending`] | the end of a connection: takeover, what is recorded, the will |
 //! | [`pending`] | what answers of the store and the router are waited for |
 //! | [`requests`] | publishing, subscribing, reading the queue |
@@ -37,7 +36,6 @@ mod connection;
 mod connections;
 mod core;
 mod cut_off;
-mod departures;
 mod drain;
 mod ending;
 pub mod gateway;

@@ -9,9 +9,9 @@ use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
 use fleethaven_quotas::Accounts;
 use fleethaven_storage::request::{DueWill, Orphan};
 use fleethaven_storage::{
-    Append, Appended, ClientRecord, Completion, Dead, DurablePublish, EntryId, Error, GroupId, GroupRecord,
-    Lane as StoreLane, Once, OpenGroup, Request, RetainedChange, RuleRef, SessionId, SessionRecord,
-    SessionStore, Subscription, Ticket, Wake,
+    Append, Appended, ClientRecord, Completion, Dead, Departure, DurablePublish, EntryId, Error, GroupId,
+    GroupRecord, Lane as StoreLane, Once, OpenGroup, Request, RetainedChange, RuleRef, SessionId,
+    SessionRecord, SessionStore, Subscription, Ticket, Wake,
 };
 use fleethaven_types::{
     Behaviour, Limits, Message, Profile, Publisher as MessagePublisher, QoS, Scope, Timestamp, Utf8Bytes,
@@ -112,7 +112,7 @@ impl SessionStore for Handle {
         Ok(records.iter().filter(|record| record.session.0 > after).take(limit).cloned().collect())
     }
 
-    fn end_orphans(&self, _: Dead, _: Timestamp) -> Result<Vec<Orphan>, Error> {
+    fn end_orphans(&self, _: Dead, _: &str, _: Timestamp) -> Result<Vec<Orphan>, Error> {
         Ok(Vec::new())
     }
 
@@ -137,6 +137,10 @@ impl SessionStore for Handle {
     }
 
     fn client(&self, _: Scope, _: &str) -> Result<Option<ClientRecord>, Error> {
+        Ok(None)
+    }
+
+    fn departure(&self, _: Scope, _: &str) -> Result<Option<Departure>, Error> {
         Ok(None)
     }
 

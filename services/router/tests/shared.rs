@@ -252,6 +252,8 @@ impl<'a> World<'a> {
         let persistent = Self::is_persistent(client);
         let end = ConnectionEnd {
             will_delay: None,
+            departure: None,
+            first_sent: Vec::new(),
             ticket: Ticket(0),
             session,
             token,
@@ -287,7 +289,7 @@ impl<'a> World<'a> {
         (self.store, self.lane, self.mailbox) = (store, lane, mailbox);
         self.incarnation += 1;
         self.publisher = None;
-        self.store.end_orphans(Dead::AllBut(self.incarnation), NOW).unwrap();
+        self.store.end_orphans(Dead::AllBut(self.incarnation), "SERVER_ERROR", NOW).unwrap();
     }
 
     /// Publishes; what is to happen once is asked for twice, as after a takeover.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fleethaven_fabric::Connections;
 use fleethaven_fabric::connections::{
-    ConnectionState, DirectMessage, Disconnection, Error, Presence, SubscriptionState,
+    ConnectionState, DirectMessage, Disconnection, Error, SubscriptionState,
 };
 use fleethaven_fabric::membership::{Incarnation, TableStream};
 use fleethaven_fabric::metadata::BoxFuture;
@@ -50,40 +50,6 @@ impl ConnectionsClient {
         let any = || self.gateways.all().into_iter().find_map(|gateway| self.gateways.at(gateway));
         owner.or_else(any).ok_or_else(|| Error::Unavailable("no gateway is in service".to_owned()))
     }
-
-    async fn ask_one(
-        &self,
-        mut stub: Stub<Channel>,
-        scope: Scope,
-        client_id: &Utf8Bytes,
-    ) -> Result<ConnectionState, Error> {
-        let client = Some(convert::client_out(scope, client_id));
-        let found = stub.find(request(wire::FindRequest { client }, Duration::ZERO)).await;
-        convert::state(found.map_err(convert::error)?.into_inner())
-    }
-
-    /// How a client left is known to the gateway that it left.
-    async fn ask_all(&self, scope: Scope, client_id: &Utf8Bytes) -> Result<ConnectionState, Error> {
-        let mut best: Result<ConnectionState, Error> =
-            Err(Error::Unavailable("no gateway is in service".to_owned()));
-        for gateway in self.gateways.all() {
-            let Some(stub) = self.gateways.at(gateway) else { continue };
-            let found = self.ask_one(stub, scope, client_id).await;
-            let left = |found: &Result<ConnectionState, Error>| match found {
-                Ok(ConnectionState { presence: Presence::Disconnected(left), .. }) => {
-                    left.as_ref().map(|left| left.at)
-                }
-                _ => None,
-            };
-            match &found {
-                Ok(ConnectionState { presence: Presence::Connected { .. }, .. }) => return found,
-                Ok(_) if best.is_err() || left(&found) > left(&best) => best = found,
-                Err(Error::NotFound) if best.is_err() => best = found,
-                _ => {}
-            }
-        }
-        best
-    }
 }
 
 fn request<T>(message: T, wait: Duration) -> Request<T> {
@@ -95,10 +61,10 @@ fn request<T>(message: T, wait: Duration) -> Request<T> {
 impl Connections for ConnectionsClient {
     fn find(&self, scope: Scope, client_id: Utf8Bytes) -> BoxFuture<'_, Result<ConnectionState, Error>> {
         Box::pin(async move {
-            match self.owner(scope, &client_id).await?.and_then(|owner| self.gateways.at(owner)) {
-                Some(stub) => self.ask_one(stub, scope, &client_id).await,
-                None => self.ask_all(scope, &client_id).await,
-            }
+            let mut stub = self.gateway(scope, &client_id).await?;
+            let client = Some(convert::client_out(scope, &client_id));
+            let found = stub.find(request(wire::FindRequest { client }, Duration::ZERO)).await;
+            convert::state(found.map_err(convert::error)?.into_inner())
         })
     }
 

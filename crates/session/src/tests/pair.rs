@@ -321,6 +321,7 @@ impl Pair {
             assigned_client_id: client_id.is_empty().then(|| "$GEN/1".into()),
             publisher: publisher(),
             queue: self.queue,
+            first_sent: self.store.first_sent.clone(),
             released: self.store.released(),
             received: self.recorded.iter().copied().collect(),
             subscriptions: Vec::new(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fleethaven_types::{EntryId, Message, QoS};
+use fleethaven_types::{EntryId, Message, QoS, Timestamp};
 
 use crate::{Delivery, QueueState};
 
@@ -18,6 +18,8 @@ pub(super) struct Store {
     tail: u64,
     /// At most so many entries in a read.
     pub(super) page: usize,
+    /// As the last end told.
+    pub(super) first_sent: Vec<(EntryId, Timestamp)>,
 }
 
 impl Default for Store {
@@ -28,7 +30,7 @@ impl Default for Store {
 
 impl Store {
     pub(super) fn with_page(page: usize) -> Self {
-        Self { entries: BTreeMap::new(), released: BTreeSet::new(), tail: 0, page }
+        Self { entries: BTreeMap::new(), released: BTreeSet::new(), tail: 0, page, first_sent: Vec::new() }
     }
 
     /// Appends; returns (entry, the one before).

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{MessageRow, WillRow};
+use super::{DepartureRow, FirstSentRow, MessageRow, WillRow};
 
 /// A session and, while it is owned, its connection.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -29,6 +29,24 @@ pub(crate) struct SessionRow {
     pub(crate) sent: u64,
     #[prost(uint32, optional, tag = "11")]
     pub(crate) bound_secs: Option<u32>,
+    #[prost(message, optional, tag = "12")]
+    pub(crate) left: Option<DepartureRow>,
+    #[prost(message, optional, tag = "13")]
+    pub(crate) first_sent: Option<FirstSentRow>,
+}
+
+/// What is left of a client's session.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct DepartedRow {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(crate) client_id: Bytes,
+    #[prost(uint64, tag = "2")]
+    pub(crate) version: u64,
+    /// When the session went, in milliseconds.
+    #[prost(fixed64, tag = "3")]
+    pub(crate) at: u64,
+    #[prost(message, optional, tag = "4")]
+    pub(crate) departure: Option<DepartureRow>,
 }
 
 /// The connection that owns a session.

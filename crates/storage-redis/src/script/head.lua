@@ -10,10 +10,11 @@
 --   meta        hash: replid (replication id of the primary), gen (generation), rule (last rule entry)
 --   done:P      producer P's last batch: its number and its replies, for a while
 --   st:STAMP    hash: what was done under a stamp -> its reply, for a while
---   c:CLIENT    hash of a client id (account:region:id): v (version number), s (session, while there is one)
+--   c:CLIENT    hash of a client id (account:region:id): v (version number), s (session, while there is one), d de (how its last
+--               connection ended, session expiry then, s)
 --   s:ID        hash of a session: k (CLIENT), p (persistent), e (expiry, s), l (protocol level), bm bb bs (bounds:
 --               messages, bytes, seconds or empty), y (until then nothing at the front of the queue is too old), o (owner, incarnation:counter), a (its address), w wd (will and its delay, s), u (principal),
---               x (expires at, ms), sg sn (sent), tg tn (tail), n b (messages and bytes in the queue)
+--               x (expires at, ms), sg sn (sent), fs (when entries were first sent), tg tn (tail), n b (messages and bytes in the queue)
 --   f:ID        hash: filter -> subscription            q:ID  stream: the queue, an entry's id is generation-number
 --   k:ID        hash: entry that is a share -> its group
 --   z:ID        set: entries whose client has the message, waiting for PUBCOMP

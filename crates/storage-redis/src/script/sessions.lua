@@ -46,6 +46,12 @@ local function leave(id, owner, when)
   call('HSET', session(id), 'o', '', 'a', '', 'w', '', 'u', '', 'x', deadline)
 end
 
+-- Notes how a session's client has left; that outlasts the session.
+local function note_departure(id, departure)
+  local found = call('HMGET', session(id), 'k', 'e')
+  call('HSET', root .. ':c:' .. found[1], 'd', departure, 'de', found[2])
+end
+
 local function tail_as_sent(id)
   local tail = call('HMGET', session(id), 'tg', 'tn')
   call('HSET', session(id), 'sg', tail[1], 'sn', tail[2])
@@ -115,22 +121,24 @@ function ops.C()
   call('HSET', session(id), 'o', token, 'a', address, 'w', will, 'wd', delay, 'u', principal,
     'e', int(expiry), 'l', level, 'bm', messages, 'bb', bytes, 'bs', secs, 'y', 0, 'x', '')
   attach(id, token)
-  local at_end = call('HMGET', session(id), 'tg', 'tn', 'sg', 'sn')
+  local at_end = call('HMGET', session(id), 'tg', 'tn', 'sg', 'sn', 'fs')
   local tail = at_end[1] .. '-' .. at_end[2]
   local subscriptions, waiting = call('HVALS', filters(id)), call('SMEMBERS', released(id))
   local present = resumed and 1 or 0
   return {id, present, subscriptions, trimmed(id, tail, waiting), tail, at_end[3] .. '-' .. at_end[4], version, previous,
-    wiped, waiting, received(id)}
+    wiped, waiting, received(id), at_end[5] or ''}
 end
 
--- End: session, token, expiry, sent (generation, number), delay of the will (empty when it is withdrawn), time.
+-- End: session, token, expiry, sent (generation, number), when entries were first sent, delay of the will (empty when it is
+-- withdrawn), departure (empty when there is none to note), time.
 function ops.E()
-  local id, token, expiry, gen, number = take(), take(), take(), take(), take()
-  local delay, when = take(), tonumber(take())
+  local id, token, expiry, gen, number, first_sent = take(), take(), take(), take(), take(), take()
+  local delay, departure, when = take(), take(), tonumber(take())
   local refused = refusal(id, token)
   if refused then return refused end
-  call('HSET', session(id), 'e', expiry, 'sg', gen, 'sn', number)
+  call('HSET', session(id), 'e', expiry, 'sg', gen, 'sn', number, 'fs', first_sent)
   if delay ~= '' then leave_will(id, delay, when) end
+  if departure ~= '' then note_departure(id, departure) end
   leave(id, token, when)
   return 'ok'
 end
@@ -180,9 +188,9 @@ function ops.X()
   return ids
 end
 
--- Orphans: "one" and the dead incarnation, or "but" and the living one, time, at most.
+-- Orphans: "one" and the dead incarnation, or "but" and the living one, departure, time, at most.
 function ops.G()
-  local which, incarnation, when, limit = take(), take(), tonumber(take()), tonumber(take())
+  local which, incarnation, departure, when, limit = take(), take(), take(), tonumber(take()), tonumber(take())
   local orphans = {}
   for _, gateway in ipairs(call('SMEMBERS', root .. ':gateways')) do
     if (gateway == incarnation) == (which == 'one') and #orphans < limit then
@@ -192,6 +200,7 @@ function ops.G()
         orphans[#orphans + 1] = {found[1], found[2], found[3], tonumber(version)}
         tail_as_sent(id)
         leave_will(id, found[4], when)
+        note_departure(id, departure)
         leave(id, found[2], when)
       end
     end
@@ -206,6 +215,11 @@ function ops.W()
   local found = call('HMGET', session(id), 'p', 'e', 'o', 'a', 'x')
   if passed(found[5], now) then return {} end
   return {record(id), tonumber(found[1]), tonumber(found[2]), found[3], found[4]}
+end
+
+-- How a client left last: client. Departure and session expiry then.
+function ops.departure()
+  return call('HMGET', root .. ':c:' .. take(), 'd', 'de')
 end
 
 -- Delete the session of a client id that nobody is connected under: client.

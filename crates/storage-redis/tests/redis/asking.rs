@@ -79,6 +79,8 @@ impl Asking {
             session_expiry: 60,
             sent: EntryId::NONE,
             will_delay: Some(0),
+            departure: None,
+            first_sent: Vec::new(),
             now: NOW,
         };
         let ended = self.ask(vec![Request::End(Box::new(end))]).pop();

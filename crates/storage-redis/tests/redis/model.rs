@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fleethaven_storage::{
-    Append, Appended, Claim, Completion, ConnectionEnd, Dead, DueWill, DurablePublish, EntryId, GroupId,
-    Held, Once, OpenGroup, OwnerToken, QueueBounds, Request, RetainedChange, RuleRef, SessionId,
+    Append, Appended, Claim, Completion, ConnectionEnd, Dead, Departure, DueWill, DurablePublish, EntryId,
+    GroupId, Held, Once, OpenGroup, OwnerToken, QueueBounds, Request, RetainedChange, RuleRef, SessionId,
     SessionStore, Share, StoredWill, Subscription, Ticket,
 };
 use fleethaven_storage_embedded::{self as embedded, EmbeddedStore};
@@ -123,6 +123,9 @@ enum Step {
         after: usize,
         most: usize,
     },
+    Departure {
+        client: usize,
+    },
 }
 
 /// A message and where it goes.
@@ -144,6 +147,11 @@ struct Publish {
 const GROUPS: usize = 2;
 const TOPICS: [&str; 6] = ["a", "a/b", "a/b/c", "a/b/c/d", "b/c", "$x/y"];
 const FILTERS: [&str; 7] = ["#", "a/#", "a/+", "+/b/#", "a/b/c/#", "b/c", "$x/#"];
+
+fn departure(session_expiry: u32, at: Timestamp) -> Departure {
+    let thing_name = (session_expiry > 0).then(|| "thing".into());
+    Departure { at, reason: "CONNECTION_LOST".into(), thing_name, session_expiry, keep_alive: Some(30) }
+}
 
 fn step() -> impl Strategy<Value = Step> {
     let client = || 0..CLIENTS;
@@ -226,6 +234,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..4usize).prop_map(|most| Step::Expire { most }),
         1 => Just(Step::Orphans),
         1 => (client(), 0..4usize).prop_map(|(after, most)| Step::List { after, most }),
+        2 => client().prop_map(|client| Step::Departure { client }),
     ]
 }
 
@@ -297,6 +306,7 @@ impl<'a> Side<'a> {
             Step::Expire { .. }
                 | Step::Orphans
                 | Step::List { .. }
+                | Step::Departure { .. }
                 | Step::DueWills
                 | Step::WithdrawWill { .. }
         );
@@ -312,7 +322,19 @@ impl<'a> Side<'a> {
                 let ((session, token), now) = (self.owned(client, stale), self.now());
                 let (ticket, sent) = (Ticket(0), EntryId(sent));
                 let (session_expiry, will_delay) = (expiry, will);
-                let end = ConnectionEnd { ticket, session, token, session_expiry, sent, will_delay, now };
+                // Some connections end before they were accepted.
+                let departure = Some(departure(expiry, now)).filter(|_| sent.0 < 6);
+                let end = ConnectionEnd {
+                    ticket,
+                    session,
+                    token,
+                    session_expiry,
+                    sent,
+                    first_sent: vec![(sent, now)],
+                    will_delay,
+                    departure,
+                    now,
+                };
                 self.ask(Request::End(Box::new(end)))
             }
             Step::Subscribe { client, stale, filter, qos } => {
@@ -390,6 +412,7 @@ impl<'a> Side<'a> {
             Step::Expire { most } => self.expire(most),
             Step::Orphans => self.orphans(),
             Step::List { after, most } => self.list(after, most),
+            Step::Departure { client } => self.departure(client),
         }
     }
 
@@ -556,9 +579,15 @@ impl<'a> Side<'a> {
     }
 
     fn orphans(&self) -> String {
-        let mut orphans = self.store.end_orphans(Dead::AllBut(2), self.now()).expect("answered");
+        let mut orphans =
+            self.store.end_orphans(Dead::AllBut(2), "SERVER_ERROR", self.now()).expect("answered");
         orphans.sort_by(|a, b| a.client_id.cmp(&b.client_id));
         format!("{orphans:?}")
+    }
+
+    fn departure(&self, client: usize) -> String {
+        let left = self.store.departure(scope(), &format!("client {client}")).expect("answered");
+        format!("{left:?}")
     }
 
     fn list(&mut self, after: usize, most: usize) -> String {

@@ -1,9 +1,11 @@
-//! A will and a subscription as stored.
+//! A will, a subscription, a departure, and when queue entries were sent, as stored.
 
 use bytes::Bytes;
 
-use super::{Error, MessageRow, qos, small, text};
-use crate::{StoredWill, Subscription};
+use fleethaven_types::Timestamp;
+
+use super::{Error, MessageRow, optional_text, qos, small, text};
+use crate::{Departure, EntryId, StoredWill, Subscription};
 
 /// A will.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -29,6 +31,47 @@ pub struct SubscriptionRow {
     retain_handling: u32,
     #[prost(uint32, optional, tag = "6")]
     identifier: Option<u32>,
+}
+
+/// How a client left.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct DepartureRow {
+    #[prost(fixed64, tag = "1")]
+    at: u64,
+    #[prost(bytes = "bytes", tag = "2")]
+    reason: Bytes,
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    thing_name: Option<Bytes>,
+    #[prost(uint32, optional, tag = "4")]
+    keep_alive: Option<u32>,
+    #[prost(uint32, tag = "5")]
+    session_expiry: u32,
+}
+
+impl From<&Departure> for DepartureRow {
+    fn from(left: &Departure) -> Self {
+        Self {
+            at: left.at.as_millis(),
+            reason: left.reason.clone().into_bytes(),
+            thing_name: left.thing_name.clone().map(fleethaven_types::Utf8Bytes::into_bytes),
+            keep_alive: left.keep_alive.map(u32::from),
+            session_expiry: left.session_expiry,
+        }
+    }
+}
+
+impl TryFrom<DepartureRow> for Departure {
+    type Error = Error;
+
+    fn try_from(row: DepartureRow) -> Result<Self, Error> {
+        Ok(Self {
+            at: Timestamp(row.at),
+            reason: text(row.reason, "reason")?,
+            thing_name: optional_text(row.thing_name, "thing name")?,
+            session_expiry: row.session_expiry,
+            keep_alive: row.keep_alive.map(|secs| small(secs, "keep-alive")).transpose()?,
+        })
+    }
 }
 
 impl From<&StoredWill> for WillRow {
@@ -71,5 +114,27 @@ impl TryFrom<SubscriptionRow> for Subscription {
             retain_handling: small(row.retain_handling, "retain handling")?,
             identifier: row.identifier,
         })
+    }
+}
+
+/// When queue entries were first sent: the n-th entry at the n-th time.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct FirstSentRow {
+    #[prost(uint64, repeated, tag = "1")]
+    entries: Vec<u64>,
+    #[prost(fixed64, repeated, tag = "2")]
+    times: Vec<u64>,
+}
+
+impl FirstSentRow {
+    /// The row; `None` of nothing.
+    pub fn of(first_sent: &[(EntryId, Timestamp)]) -> Option<Self> {
+        let (entries, times) = first_sent.iter().map(|(entry, at)| (entry.0, at.as_millis())).unzip();
+        (!first_sent.is_empty()).then_some(Self { entries, times })
+    }
+
+    /// What it tells.
+    pub fn read(self) -> Vec<(EntryId, Timestamp)> {
+        self.entries.into_iter().map(EntryId).zip(self.times.into_iter().map(Timestamp)).collect()
     }
 }

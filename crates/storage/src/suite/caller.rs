@@ -129,9 +129,7 @@ impl Caller {
         session_expiry: u32,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let ticket = Ticket(0);
-        let (sent, will_delay) = (EntryId::NONE, None);
-        self.end_with(ConnectionEnd { ticket, session, token, session_expiry, sent, will_delay, now })
+        self.end_with(ConnectionEnd { session_expiry, ..end_of(session, token, now) })
     }
 
     pub(super) fn end_with(&mut self, mut end: ConnectionEnd) -> Result<(), Error> {
@@ -148,9 +146,7 @@ impl Caller {
         token: OwnerToken,
         sent: EntryId,
     ) -> Result<(), Error> {
-        let (session_expiry, now) = (3600, START);
-        let (ticket, will_delay) = (Ticket(0), None);
-        self.end_with(ConnectionEnd { ticket, session, token, session_expiry, sent, will_delay, now })
+        self.end_with(ConnectionEnd { sent, ..end_of(session, token, START) })
     }
 
     pub(super) fn release(
@@ -388,6 +384,21 @@ pub(super) fn claim(client: &str, token: OwnerToken) -> Claim {
         will: None,
         principal: Some("principal".into()),
         now: START,
+    }
+}
+
+/// The end of a connection that had sent nothing, without a will; its session goes on for an hour.
+pub(super) fn end_of(session: SessionId, token: OwnerToken, now: Timestamp) -> ConnectionEnd {
+    ConnectionEnd {
+        ticket: Ticket(0),
+        session,
+        token,
+        session_expiry: 3600,
+        sent: EntryId::NONE,
+        first_sent: Vec::new(),
+        will_delay: None,
+        departure: None,
+        now,
     }
 }
 

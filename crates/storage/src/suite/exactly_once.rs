@@ -192,10 +192,8 @@ fn begun(store: &mut dyn Instance) {
         caller.publish(publish);
     }
     let sent = EntryId(2);
-    let (ticket, token, session_expiry, will_delay) = (Ticket(0), token(1, 1), 3600, None);
-    caller
-        .end_with(ConnectionEnd { ticket, session, token, session_expiry, sent, will_delay, now: START })
-        .unwrap();
+    let token = token(1, 1);
+    caller.end_having_sent(session, token, sent).unwrap();
     store.set_time(Timestamp(START.0 + 1000));
     let token = OwnerToken { counter: 2, ..token };
     caller.claim(claim("a", token));

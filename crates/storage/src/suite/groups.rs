@@ -95,7 +95,7 @@ fn crash(store: &mut dyn Instance) {
         store.sessions().groups().unwrap(),
         [GroupRecord { group, scope: scope(), key: "g/t".into() }]
     );
-    store.sessions().end_orphans(Dead::AllBut(2), START).unwrap();
+    store.sessions().end_orphans(Dead::AllBut(2), "SERVER_ERROR", START).unwrap();
     let mut caller = Caller::new(store);
     assert_eq!(all(&mut caller, group), ["d", "a", "c", "e", "f", "g"]);
 }
@@ -134,7 +134,7 @@ fn every_ending(store: &mut dyn Instance) {
     let session = caller.claim(claim("orphan", token(1, 4))).session;
     caller.share(group, session, "orphaned");
     store.crash();
-    store.sessions().end_orphans(Dead::AllBut(2), START).unwrap();
+    store.sessions().end_orphans(Dead::AllBut(2), "SERVER_ERROR", START).unwrap();
     assert_eq!(all(&mut Caller::new(store), group), ["orphaned", "wiped", "ended"]);
 }
 
@@ -268,7 +268,7 @@ fn sent_to_clean(store: &mut dyn Instance) {
     held(caller.publish(pass(passed, at_qos_1)));
     held(caller.publish(share(again, member, "at QoS 1")));
     store.crash();
-    store.sessions().end_orphans(Dead::AllBut(2), START).unwrap();
+    store.sessions().end_orphans(Dead::AllBut(2), "SERVER_ERROR", START).unwrap();
     let mut caller = Caller::new(store);
     assert_eq!(all(&mut caller, group), ["unsent", "passed", "at QoS 1"]);
 }

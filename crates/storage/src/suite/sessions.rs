@@ -25,6 +25,9 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("persistent sessions are listed in pages", pages),
     ("a client id is looked up, connected or not", clients),
     ("a session that nobody owns is deleted on demand", deletion),
+    ("when entries were first sent comes back with the session", first_sent),
+    ("how a client left is told for half an hour", departures),
+    ("how a client left outlasts its process and its session", lasting_departures),
 ];
 
 fn owner(store: &dyn Instance, scope: Scope, client: &str) -> Option<OwnerToken> {
@@ -221,7 +224,7 @@ fn orphans(store: &mut dyn Instance) {
 
     let mut caller = Caller::new(store);
     let early = caller.claim(Claim { session_expiry: 0, ..claim("new", token(2, 1)) });
-    let mut found = store.sessions().end_orphans(Dead::AllBut(2), START).unwrap();
+    let mut found = store.sessions().end_orphans(Dead::AllBut(2), "SERVER_ERROR", START).unwrap();
     found.sort_by(|a, b| a.client_id.cmp(&b.client_id));
     let seen: Vec<_> =
         found.iter().map(|orphan| (orphan.client_id.to_string(), orphan.version_number)).collect();
@@ -234,12 +237,16 @@ fn orphans(store: &mut dyn Instance) {
     let tokens: Vec<_> = found.iter().map(|orphan| orphan.token).collect();
     assert_eq!(tokens, [token(1, 2), token(1, 1), token(1, 3)]);
     assert!(found.iter().all(|orphan| orphan.principal.as_deref() == Some("principal")));
-    assert_eq!(store.sessions().end_orphans(Dead::AllBut(2), START), Ok(vec![]), "each once");
+    assert_eq!(store.sessions().end_orphans(Dead::AllBut(2), "SERVER_ERROR", START), Ok(vec![]), "each once");
     assert_eq!(owner(store, scope(), "new"), Some(token(2, 1)), "the living are left alone");
     caller.end(early.session, token(2, 1), 0, START).unwrap();
 
     store.crash();
-    assert_eq!(store.sessions().end_orphans(Dead::AllBut(3), START), Ok(vec![]), "also after another crash");
+    assert_eq!(
+        store.sessions().end_orphans(Dead::AllBut(3), "SERVER_ERROR", START),
+        Ok(vec![]),
+        "also after another crash"
+    );
     let due = START.after(Duration::from_secs(3600));
     assert_eq!(store.sessions().expire(due, 10).unwrap().len(), 1, "the expiry clock runs");
 }
@@ -250,7 +257,7 @@ fn one_dies(store: &mut dyn Instance) {
         caller.claim(claim(&format!("gateway {incarnation}"), token(incarnation, 1)));
     }
     let ended = |dead| {
-        let orphans = store.sessions().end_orphans(dead, START).unwrap();
+        let orphans = store.sessions().end_orphans(dead, "SERVER_ERROR", START).unwrap();
         orphans.into_iter().map(|orphan| orphan.token.incarnation).collect::<Vec<_>>()
     };
     assert_eq!(ended(Dead::One(2)), [2]);
@@ -320,4 +327,89 @@ fn deletion(store: &mut dyn Instance) {
     assert_eq!(store.sessions().client(scope(), "a"), Ok(None));
     let next = Caller::new(store).claim(claim("a", token(2, 1)));
     assert!(!next.session_present && next.subscriptions.is_empty());
+}
+
+fn departure(reason: &str, at: Timestamp, session_expiry: u32) -> Departure {
+    let thing_name = Some("thing".into());
+    Departure { at, reason: reason.into(), thing_name, session_expiry, keep_alive: Some(30) }
+}
+
+/// Ends the connection of `session`; how its client left.
+fn leave(
+    caller: &mut Caller,
+    session: SessionId,
+    token: OwnerToken,
+    reason: &str,
+    now: Timestamp,
+) -> Departure {
+    let session_expiry = if reason == "CLEAN" { 0 } else { 60 };
+    let left = departure(reason, now, session_expiry);
+    let departure = Some(left.clone());
+    let end = end_of(session, token, now);
+    caller.end_with(ConnectionEnd { session_expiry, departure, ..end }).unwrap();
+    left
+}
+
+fn departures(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    assert_eq!(store.sessions().departure(scope(), "a"), Ok(None));
+    let session = caller.claim(claim("a", token(1, 1))).session;
+    let lost = leave(&mut caller, session, token(1, 1), "CONNECTION_LOST", START);
+    assert_eq!(store.sessions().departure(scope(), "a"), Ok(Some(lost.clone())));
+    assert_eq!(store.sessions().departure(other_scope(), "a"), Ok(None), "accounts are walls");
+    let session = caller.claim(claim("a", token(1, 2))).session;
+    caller.end(session, token(1, 2), 3600, START).unwrap();
+    assert_eq!(store.sessions().departure(scope(), "a"), Ok(Some(lost)), "CONNECT was not accepted");
+    let later = START.after(Duration::from_secs(60));
+    let session = caller.claim(claim("a", token(1, 3))).session;
+    let timeout = leave(&mut caller, session, token(1, 3), "MQTT_KEEP_ALIVE_TIMEOUT", later);
+    store.set_time(later.after(Duration::from_secs(1799)));
+    assert_eq!(store.sessions().departure(scope(), "a"), Ok(Some(timeout)), "the later one counts");
+    store.set_time(later.after(Duration::from_secs(1800)));
+    assert_eq!(store.sessions().departure(scope(), "a"), Ok(None));
+}
+
+fn lasting_departures(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let clean = |counter| Claim { session_expiry: 0, ..claim("clean", token(1, counter)) };
+    let session = caller.claim(clean(1)).session;
+    leave(&mut caller, session, token(1, 1), "CLEAN", START);
+    let session = caller.claim(clean(2)).session;
+    let left_clean = leave(&mut caller, session, token(1, 2), "CLEAN", Timestamp(START.0 + 1));
+    let session = caller.claim(claim("lasting", token(1, 3))).session;
+    let left_lasting = leave(&mut caller, session, token(1, 3), "CONNECTION_LOST", START);
+    let session = caller.claim(claim("deleted", token(1, 4))).session;
+    let left_deleted = leave(&mut caller, session, token(1, 4), "CONNECTION_LOST", START);
+    assert!(store.sessions().delete_session(scope(), "deleted").unwrap().is_some());
+    let last = caller.claim(claim("orphan", token(1, 5)));
+    store.crash();
+    let told = |store: &dyn Instance, client: &str| store.sessions().departure(scope(), client).unwrap();
+    assert_eq!(told(store, "clean"), Some(left_clean));
+    assert_eq!(told(store, "lasting"), Some(left_lasting));
+    assert_eq!(told(store, "deleted"), Some(left_deleted));
+    store.sessions().end_orphans(Dead::AllBut(2), "SERVER_ERROR", START).unwrap();
+    let orphan = Departure::of_orphan(START, "SERVER_ERROR", 3600);
+    assert_eq!(told(store, "orphan"), Some(orphan.clone()));
+    store.crash();
+    assert_eq!(told(store, "orphan"), Some(orphan));
+    let mut caller = Caller::new(store);
+    let next = caller.claim(claim("orphan", token(2, 1)));
+    assert!(next.session_present && next.version_number > last.version_number);
+    let next = caller.claim(Claim { session_expiry: 0, ..claim("clean", token(2, 2)) });
+    assert_eq!(next.version_number, 3, "version numbers of clean sessions outlast the process");
+}
+
+fn first_sent(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let session = caller.claim(claim("a", token(1, 1))).session;
+    let sent = vec![(EntryId(3), START), (EntryId((1 << 60) + 1), Timestamp(u64::MAX))];
+    let end = ConnectionEnd { first_sent: sent.clone(), ..end_of(session, token(1, 1), START) };
+    caller.end_with(end).unwrap();
+    store.crash();
+    let mut caller = Caller::new(store);
+    assert_eq!(caller.claim(claim("a", token(2, 1))).first_sent, sent);
+    store.sessions().end_orphans(Dead::AllBut(3), "SERVER_ERROR", START).unwrap();
+    assert_eq!(caller.claim(claim("a", token(3, 1))).first_sent, sent, "no end that tells otherwise");
+    caller.end(session, token(3, 1), 3600, START).unwrap();
+    assert_eq!(caller.claim(claim("a", token(3, 2))).first_sent, []);
 }

@@ -32,10 +32,8 @@ fn leave(caller: &mut Caller, client: &str, token: OwnerToken, expiry: u32, dela
 }
 
 fn end(caller: &mut Caller, session: SessionId, token: OwnerToken, expiry: u32, will_delay: Option<u32>) {
-    let (ticket, sent, now) = (Ticket(0), EntryId::NONE, START);
-    caller
-        .end_with(ConnectionEnd { ticket, session, token, session_expiry: expiry, sent, will_delay, now })
-        .unwrap();
+    let end = end_of(session, token, START);
+    caller.end_with(ConnectionEnd { session_expiry: expiry, will_delay, ..end }).unwrap();
 }
 
 /// Payloads of the wills that are due, the longest overdue first.
@@ -144,7 +142,7 @@ fn taken_over(store: &mut dyn Instance) {
     let mut caller = Caller::new(store);
     assert_eq!(publish(&mut caller, first.session), Ok(vec![]));
     assert_eq!(publish(&mut caller, first.session), Err(Error::AlreadyDone));
-    store.sessions().end_orphans(Dead::AllBut(2), START).unwrap();
+    store.sessions().end_orphans(Dead::AllBut(2), "SERVER_ERROR", START).unwrap();
     assert_eq!(due(store, wait), ["second"]);
 }
 
@@ -154,7 +152,7 @@ fn orphaned(store: &mut dyn Instance) {
     let clean = Claim { will: Some(will("clean")), session_expiry: 0, ..claim("b", token(1, 2)) };
     caller.claim(clean);
     store.crash();
-    store.sessions().end_orphans(Dead::AllBut(2), START).unwrap();
+    store.sessions().end_orphans(Dead::AllBut(2), "SERVER_ERROR", START).unwrap();
     assert_eq!(due(store, 0), ["clean"], "the session is over, and with it the wait");
     assert_eq!(due(store, 4), ["clean"]);
     store.crash();

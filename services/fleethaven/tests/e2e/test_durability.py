@@ -202,3 +202,31 @@ def test_a_revoked_certificate_stays_revoked_after_sigkill(fleet, tmp_path):
     fleet.restart_after_kill()
     with pytest.raises(Refused):
         Client(fleet, device, "revoked").connect()
+
+
+def test_how_a_client_left_is_known_after_sigkill(fleet, tmp_path):
+    device = make_device(fleet, tmp_path)
+    data = fleet.client("iot-data")
+    fleet.iot.create_thing(thingName="left")
+    fleet.iot.attach_thing_principal(thingName="left", principal=device.arn)
+    Client(fleet, device, "left", keep_alive=90).connect().disconnect()
+    Client(fleet, device, "lost", clean=False, expiry=300).connect().abort()
+    for client_id in ("left", "lost"):
+        eventually(lambda c=client_id: not data.get_connection(clientId=c)["connected"], f"{client_id}'s end")
+    before = {client_id: described(data, client_id) for client_id in ("left", "lost")}
+    assert before["left"]["disconnectReason"] == "CLIENT_INITIATED_DISCONNECT"
+    assert (before["left"]["cleanSession"], before["left"]["keepAliveDuration"]) == (True, 90)
+    assert (before["lost"]["disconnectReason"], before["lost"]["sessionExpiry"]) == ("CONNECTION_LOST", 300)
+    Client(fleet, device, "live").connect()
+    fleet.restart_after_kill()
+
+    data = fleet.client("iot-data")
+    assert {client_id: described(data, client_id) for client_id in before} == before
+    live = described(data, "live")
+    assert (live["connected"], live["disconnectReason"]) == (False, "SERVER_ERROR")
+
+
+def described(data, client_id: str) -> dict:
+    found = data.get_connection(clientId=client_id)
+    del found["ResponseMetadata"]
+    return found

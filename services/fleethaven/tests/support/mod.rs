@@ -9,6 +9,8 @@
     reason = "what fails here fails the test"
 )]
 
+pub(crate) mod device;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -82,7 +84,8 @@ impl Broker {
         self.ready.get(key).and_then(|value| value.as_str()).unwrap()
     }
 
-    fn address(&self, listener: &str) -> SocketAddr {
+    /// Where a listener of the ready line is.
+    pub(crate) fn address(&self, listener: &str) -> SocketAddr {
         let text = self.ready.get(listener).and_then(|value| value.as_str()).unwrap();
         let port = text.rsplit_once(':').unwrap().1.parse().unwrap();
         SocketAddr::from(([127, 0, 0, 1], port))
