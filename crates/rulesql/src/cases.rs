@@ -1,8 +1,8 @@
 //! Cases: a statement, the message it sees, and what is expected of both. People keep files of them beside their rules; the
 //! format is that of the shared vectors (spec section 14).
 //!
-//! A file is read as a whole, and refused as a whole: what is no case would otherwise pass unseen. Numbers of a payload reach
-//! the statement as they are written in the file.
+//! An item of a file that is no case fails like a case: what cannot be read would otherwise pass unseen. Numbers of a payload
+//! reach the statement as they are written in the file.
 
 mod compare;
 mod read;
@@ -10,11 +10,11 @@ mod run;
 
 use bytes::Bytes;
 
-use crate::{input::MqttProperties, json::Writer, value::Object, value::Value};
+use crate::{Random, input::MqttProperties, json::Writer, value::Object, value::Value};
 
 /// One case of a file.
 #[derive(Debug)]
-pub struct Case {
+struct Case {
     id: String,
     sql: String,
     version: String,
@@ -65,27 +65,54 @@ enum Expected {
     Fired { output: Option<Value>, text: Option<String>, bytes: Option<Bytes> },
 }
 
-/// Why a file of cases cannot be used.
+/// A file that holds no cases: it is no JSON array.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CaseError {
-    /// The file is no JSON array.
-    #[error("line {line}, column {column}: this is not a JSON array of cases")]
-    NotCases {
-        /// Line of the first character that does not fit, from 1.
-        line: u32,
-        /// Its column in characters, from 1.
-        column: u32,
-    },
-    /// One of the cases is none.
-    #[error("case {number}{}: {reason}", .id.as_ref().map(|id| format!(" ({id})")).unwrap_or_default())]
-    NotACase {
-        /// Its place in the file, from 1.
-        number: usize,
-        /// Its `id`, where it has one.
-        id: Option<String>,
-        /// What is wrong with it.
-        reason: String,
-    },
+#[error("line {line}, column {column}: this is not a JSON array of cases")]
+pub struct NotCases {
+    /// Line of the first character that does not fit, from 1.
+    pub line: u32,
+    /// Its column in characters, from 1.
+    pub column: u32,
+}
+
+/// An item of a file that is no case.
+#[derive(Clone, Debug, PartialEq)]
+struct NotACase {
+    /// Its place in the file, from 1.
+    number: usize,
+    /// Its `id`, where it has one.
+    id: Option<String>,
+    /// What is wrong with it.
+    reason: String,
+    /// Its `expect`, whatever that is.
+    expectation: Value,
+}
+
+impl NotACase {
+    /// Fails, and says why.
+    fn verdict(&self) -> Verdict {
+        Verdict {
+            id: self.id.clone().unwrap_or_else(|| format!("case {}", self.number)),
+            passed: false,
+            got: object([("invalid", self.reason.as_str().into())]),
+            expected: match &self.expectation {
+                Value::Undefined => Value::Null,
+                expectation => expectation.clone(),
+            },
+        }
+    }
+}
+
+/// The verdicts on a file's items, in its order.
+///
+/// # Errors
+/// Where the file is no JSON array.
+pub fn check(file: &[u8], random: &dyn Random) -> Result<Vec<Verdict>, NotCases> {
+    let verdict = |item: &Result<Case, NotACase>| match item {
+        Ok(case) => case.check(random),
+        Err(none) => none.verdict(),
+    };
+    Ok(Case::read_all(file)?.iter().map(verdict).collect())
 }
 
 /// What came of a case.
@@ -95,7 +122,7 @@ pub struct Verdict {
     pub id: String,
     /// Whether everything was as expected.
     pub passed: bool,
-    /// What came, in the form of `expect`; `reason` says why a statement was refused or failed.
+    /// What came, in the form of `expect`; `reason` says why a statement was refused or failed, `invalid` why this is no case.
     pub got: Value,
     /// What was expected.
     pub expected: Value,

@@ -1,7 +1,7 @@
 //! Files of cases: what is read, what is refused, and how a verdict is told.
 #![expect(clippy::unwrap_used, reason = "a failed test panics; these functions are called by tests")]
 
-use fleethaven_rulesql::cases::{Case, report};
+use fleethaven_rulesql::cases::{check, report};
 
 /// A case with these members beside the required ones.
 fn case(sql: &str, more: &str) -> String {
@@ -9,13 +9,11 @@ fn case(sql: &str, more: &str) -> String {
 }
 
 fn checked(file: &str) -> String {
-    let cases = Case::read_all(file.as_bytes()).unwrap();
-    let verdicts: Vec<_> = cases.iter().map(|case| case.check(&|| [7; 16])).collect();
-    report(&verdicts)
+    report(&check(file.as_bytes(), &|| [7; 16]).unwrap())
 }
 
 fn refused(file: &str) -> String {
-    Case::read_all(file.as_bytes()).unwrap_err().to_string()
+    check(file.as_bytes(), &|| [7; 16]).unwrap_err().to_string()
 }
 
 #[test]
@@ -66,8 +64,16 @@ fn what_is_no_file_of_cases_is_told_where_or_why() {
     assert_eq!(refused("{}"), "line 1, column 1: this is not a JSON array of cases");
     assert_eq!(refused("[\n  {\"id\" 1}]"), "line 2, column 9: this is not a JSON array of cases");
     assert_eq!(refused("[] x"), "line 1, column 4: this is not a JSON array of cases");
-    assert_eq!(refused("[1]"), "case 1: it is no object");
-    let good = case("SELECT 1", r#""expect":{"fires":false}"#);
+}
+
+#[test]
+fn an_item_that_is_no_case_fails_and_the_others_are_checked() {
+    let failed = |id: &str, reason: &str, expected: &str| {
+        format!(r#"{{"id":"{id}","passed":false,"got":{{"invalid":"{reason}"}},"expected":{expected}}}"#)
+    };
+    let told = |results: &str| format!(r#"{{"results":[{results}]}}"#);
+    assert_eq!(checked("[1]"), told(&failed("case 1", "it is no object", "null")));
+    let good = case("SELECT 1 FROM 'no'", r#""expect":{"fires":false}"#);
     for (bad, reason) in [
         (case("SELECT 1", r#""payload":1"#), "'expect' is missing or no object"),
         (case("SELECT 1", r#""expect":{}"#), "'expect' has no 'fires' and no 'error'"),
@@ -90,9 +96,12 @@ fn what_is_no_file_of_cases_is_told_where_or_why() {
             case("SELECT 1", r#""mqttProperties":{"userProperties":[["a"]]},"expect":{"fires":true}"#),
             "a member of 'userProperties' is no pair of strings",
         ),
-        (good.replace("\"sql\":\"SELECT 1\",", ""), "'sql' is missing"),
+        (good.replace("\"sql\":\"SELECT 1 FROM 'no'\",", ""), "'sql' is missing"),
         (good.replace("\"topic\":\"t/x\",", ""), "'topic' is missing"),
     ] {
-        assert_eq!(refused(&format!("[{good},{bad}]")), format!("case 2 (c): {reason}"));
+        let told = checked(&format!("[{bad},{good}]"));
+        let first =
+            format!(r#"{{"results":[{{"id":"c","passed":false,"got":{{"invalid":"{reason}"}},"expected":"#);
+        assert!(told.starts_with(&first) && told.contains(r#""passed":true"#), "{told}");
     }
 }

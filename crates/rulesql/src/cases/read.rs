@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
-use super::{Case, CaseError, Expected, FieldTemplate, Stub, object};
+use super::{Case, Expected, FieldTemplate, NotACase, NotCases, Stub, object};
 use crate::{
     error::place,
     input::MqttProperties,
@@ -17,30 +17,30 @@ const NOW_MS: i64 = 1_700_000_000_123;
 const ACCOUNT: &str = "123456789012";
 
 impl Case {
-    /// The cases of a file, in its order.
-    ///
-    /// # Errors
-    /// Where the file is no JSON array, or which of its items is no case and why.
-    pub fn read_all(file: &[u8]) -> Result<Vec<Self>, CaseError> {
+    /// The items of a file, in its order.
+    pub(super) fn read_all(file: &[u8]) -> Result<Vec<Result<Self, NotACase>>, NotCases> {
         let not_cases = |offset: usize| {
             let text = String::from_utf8_lossy(file);
             let (line, column) = place(&text, offset);
-            CaseError::NotCases { line, column }
+            NotCases { line, column }
         };
         let text = std::str::from_utf8(file).map_err(|error| not_cases(error.valid_up_to()))?;
         let items = json::items(text).map_err(not_cases)?;
-        items.into_iter().zip(1..).map(|(item, number)| read(item, number)).collect()
+        Ok(items.into_iter().zip(1..).map(|(item, number)| read(item, number)).collect())
     }
 }
 
-fn read(item: &str, number: usize) -> Result<Case, CaseError> {
+fn read(item: &str, number: usize) -> Result<Case, NotACase> {
     let members = json::members(item).map(Members);
-    let id = members.as_ref().and_then(|members| members.text("id").ok().flatten());
+    let (id, expectation) = match &members {
+        Some(members) => (members.text("id").ok().flatten(), members.value("expect")),
+        None => (None, Value::Undefined),
+    };
     let case = match members {
         Some(members) => members.case(),
         None => Err("it is no object".to_owned()),
     };
-    case.map_err(|reason| CaseError::NotACase { number, id, reason })
+    case.map_err(|reason| NotACase { number, id, reason, expectation })
 }
 
 /// The members of an object of the file, each with its value as it is written there.

@@ -43,15 +43,8 @@ impl External for Stubs<'_> {
 }
 
 impl Case {
-    /// The `id` of the case.
-    #[must_use]
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
     /// Runs the case. `random` is what `rand()` and `newuuid()` draw from.
-    #[must_use]
-    pub fn check(&self, random: &dyn Random) -> Verdict {
+    pub(super) fn check(&self, random: &dyn Random) -> Verdict {
         let got = self.run(random);
         Verdict {
             id: self.id.clone(),

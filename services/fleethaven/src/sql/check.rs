@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use fleethaven_rulesql::cases::{Case, Verdict, report};
+use fleethaven_rulesql::cases::{self, Verdict, report};
 use fleethaven_rulesql::json;
 
 use super::{FAILED, print, random, unusable};
@@ -14,25 +14,23 @@ use crate::cli::SqlCheckArgs;
 
 /// Reads every file before it runs any.
 pub(super) fn run(arguments: &SqlCheckArgs) -> Result<ExitCode> {
-    let mut cases = Vec::new();
+    let mut verdicts: Vec<Verdict> = Vec::new();
     for file in &arguments.files {
-        match read(file) {
-            Ok(found) => cases.extend(found),
+        match check(file) {
+            Ok(checked) => verdicts.extend(checked),
             Err(reason) => return unusable(format_args!("{}: {reason}", file.display())),
         }
     }
-    let verdicts: Vec<Verdict> = cases.iter().map(|case| case.check(&random)).collect();
     print(&if arguments.json { report(&verdicts) + "\n" } else { told(&verdicts) })?;
     let passed = verdicts.iter().all(|verdict| verdict.passed);
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-fn read(file: &Path) -> Result<Vec<Case>, String> {
+fn check(file: &Path) -> Result<Vec<Verdict>, String> {
     let bytes = fs::read(file).map_err(|error| error.to_string())?;
-    Case::read_all(&bytes).map_err(|error| error.to_string())
+    cases::check(&bytes, &random).map_err(|error| error.to_string())
 }
 
-/// The cases that did not pass, and how many did.
 fn told(verdicts: &[Verdict]) -> String {
     let mut text = String::new();
     for verdict in verdicts.iter().filter(|verdict| !verdict.passed) {

@@ -64,7 +64,6 @@ def test_a_failure_is_told_and_exits_with_1(cases):
     [
         ("{}", "not a JSON array"),
         ("[{]", "line 1, column 3"),
-        ('[{"id":"x","topic":"t"}]', "case 1 (x): "),
     ],
 )
 def test_a_bad_file_exits_with_2(tmp_path, cases, text, reason):
@@ -74,6 +73,15 @@ def test_a_bad_file_exits_with_2(tmp_path, cases, text, reason):
     done = sql("check", "--json", good, bad)
     assert done.returncode == 2 and done.stdout == "" and "bad.json: " in done.stderr and reason in done.stderr
     assert sql("check", tmp_path / "none.json").returncode == 2
+
+
+def test_an_item_that_is_no_case_fails_in_its_place(tmp_path):
+    bad = tmp_path / "bad.json"
+    bad.write_text('[{"id":"x","topic":"t"},1,{"id":"y","sql":"SELECT 1","topic":"t","expect":{"error":true}}]')
+    done = sql("check", bad, "--json")
+    results = json.loads(done.stdout)["results"]
+    assert done.returncode == 1 and [r["id"] for r in results] == ["x", "case 2", "y"]
+    assert results[0]["got"] == {"invalid": "'expect' is missing or no object"}
 
 
 def test_a_statement_is_tried(tmp_path):

@@ -1,7 +1,7 @@
 //! How many messages a second one lane appends durably, and how long each takes: 64-byte payloads, one queue each, trimmed as soon
 //! as they are confirmed, as by clients that acknowledge at once.
 //!
-//! `cargo run --release -p fleethaven-storage-redis --example append_rate ADDRESS process|replica [SECONDS [OUTSTANDING]]`
+//! `cargo run --release -p fleethaven-storage-redis --example redis_append_rate ADDRESS process|replica [SECONDS [OUTSTANDING]]`
 #![expect(clippy::print_stdout, reason = "the figures are the purpose")]
 #![expect(clippy::disallowed_methods, reason = "measures wall time and needs no runtime")]
 
