@@ -11,7 +11,7 @@ use fleethaven_fabric::Metadata;
 use fleethaven_fabric::metadata::{
     AppliedMarker, BoxFuture, Error, Executed, Position, WatchEvent, WatchStream,
 };
-use fleethaven_registry::{self as registry, Command, Query, QueryReply};
+use fleethaven_registry::{self as registry, Command, Placement, Query, QueryReply};
 use fleethaven_types::Timestamp;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::oneshot;
@@ -151,6 +151,11 @@ impl Metadata for Client {
     }
 
     fn query_local(&self, query: Query) -> Result<QueryReply, Error> {
+        if query.placement() != Placement::Control {
+            return Err(Error::Unavailable(
+                "the state of things is not replicated here: it is to be queried".to_owned(),
+            ));
+        }
         let now = (self.options.clock)();
         match self.replica.read(|state| registry::query(state, &query, now)) {
             Some(answer) => Ok(answer?),

@@ -34,7 +34,7 @@ pub enum Error {
 pub struct Executed {
     /// The answer.
     pub reply: Reply,
-    /// The revision at which its effects are visible, or, for a command that was carried out before, one above that; 0
+    /// The revision of the group that carried it out (`fleethaven_registry::placement`) at which its effects are visible, or, for a command that was carried out before, one above that; 0
     /// when nothing changed.
     pub revision: u64,
 }
@@ -88,20 +88,21 @@ pub trait Metadata: Send + Sync + 'static {
     fn query(&self, query: Query) -> BoxFuture<'_, Result<QueryReply, Error>>;
 
     /// A read of this node's applied state: never blocks, may lag behind the leader. What a gateway's cache is filled
-    /// from before the watch corrects it; a denial or absence read this way is never final (`query` it).
+    /// from before the watch corrects it; a denial or absence read this way is never final (`query` it). Only a node of the
+    /// metastore has the state of things to read.
     fn query_local(&self, query: Query) -> Result<QueryReply, Error>;
 
     /// How long ago it was last known that [`query_local`](Self::query_local) and watches miss nothing that was committed, give
     /// or take the second in which a node notices that it was cut off (protocols C3); [`Duration::MAX`] before the first time.
     fn staleness(&self) -> Duration;
 
-    /// Changes of keys with one of `prefixes` from a position on (`None`: a reset and full listing first).
+    /// Changes of the control group's keys with one of `prefixes` from a position on (`None`: a reset and full listing first).
     fn watch(&self, prefixes: Vec<Bytes>, from: Option<Position>) -> WatchStream;
 
     /// A consumer of watches that must have caught up before a change counts as in force.
     fn register(&self, name: &'static str) -> AppliedMarker;
 
-    /// Waits until every registered consumer has reached `revision`, 2 seconds at most; `false` when one has not.
+    /// Waits until every registered consumer has reached `revision` of the control group, 2 seconds at most; `false` when one has not.
     fn in_force(&self, revision: u64) -> BoxFuture<'_, bool>;
 }
 

@@ -42,8 +42,8 @@ pub struct Config {
     pub snapshot_every: u64,
     /// Log entries kept although a snapshot covers them, so that a briefly absent replica needs no snapshot.
     pub keep_log: u64,
-    /// Bytes of keys and values that a group's in-memory change log holds for watchers, at most. A watcher that
-    /// falls further behind is reset.
+    /// Bytes of keys and values that the control group's in-memory change log holds for watchers, at most, and those of all state
+    /// groups together. A watcher that falls further behind is reset.
     pub change_log_bytes: usize,
     /// Commands of a group accepted but not yet answered, at most; further ones wait.
     pub max_in_flight: usize,

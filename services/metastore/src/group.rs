@@ -61,7 +61,9 @@ impl Group {
         let log = LogStore::open(disk.clone(), id).map_err(io)?;
         let (state, applied) = State::open(disk, id).map_err(io)?;
         let state = Arc::new(state);
-        let changes = Arc::new(ChangeLog::new(applied.revision(), config.change_log_bytes));
+        let sharing =
+            if id == CONTROL { 1 } else { usize::try_from(config.state_groups.get()).unwrap_or(usize::MAX) };
+        let changes = Arc::new(ChangeLog::new(applied.revision(), config.change_log_bytes / sharing));
         let machine = StateMachine::open(state.clone(), changes.clone(), applied).map_err(io)?;
         let raft_config = Arc::new(raft_config(config)?);
         let network = Network { peers: peers.clone(), group: id, node: config.node };

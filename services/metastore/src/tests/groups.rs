@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleethaven_fabric::Admin;
-use fleethaven_registry::{Command, IdempotencyKey, Query, QueryKind, query};
+use fleethaven_fabric::Metadata;
+use fleethaven_registry::shapes::UpdateThingShadow;
+use fleethaven_registry::{Action, Command, IdempotencyKey, Query, QueryKind, QueryReply, query};
 use futures_util::StreamExt;
 use prost::Message;
 
-use super::fixture::{DEADLINE, clock, config, create, open, read, scope};
+use super::fixture::{DEADLINE, clock, command, config, create, open, read, scope};
 use super::mesh::{Cluster, until};
 use crate::disk::Disk;
 use crate::group::{CONTROL, Group};
@@ -152,6 +154,42 @@ async fn leadership_of_state_groups_is_spread_and_goes_back_to_a_node_that_retur
     cluster.open(2, Start::Join).await;
     spread(&cluster).await;
     until(|| has(group(&cluster.nodes[&2], 2), "while-away").then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_concerns_a_thing_goes_to_its_group_from_whatever_node() {
+    let cluster = Cluster::start(3, four).await;
+    for group in 1..=4 {
+        let belongs = favourite(group, &BTreeSet::from([1, 2, 3]));
+        until(|| (cluster.agreed(group, &[1, 2, 3]) == belongs).then_some(())).await;
+    }
+    let asked = |thing: &str| {
+        let (thing_name, shadow_name, client_token) = (thing.to_owned(), None, None);
+        Query::new(scope(), QueryKind::GetThingShadow { thing_name, shadow_name, client_token })
+    };
+    let mut groups = BTreeSet::new();
+    for (number, node) in (0..24).zip(cluster.nodes.values().cycle()) {
+        let thing = format!("thing{number}");
+        let update = command(Action::UpdateThingShadow(Box::new(UpdateThingShadow {
+            thing_name: thing.clone(),
+            shadow_name: None,
+            payload: r#"{"state":{"reported":{"on":true}}}"#.to_owned(),
+            answer: true,
+        })));
+        let placement = update.placement();
+        node.execute(update).await.unwrap();
+        for other in cluster.nodes.values() {
+            assert!(matches!(other.query(asked(&thing)).await, Ok(QueryReply::ThingShadow(_))), "{thing}");
+        }
+        let id = placement.group(NonZeroU32::new(4).unwrap());
+        for (other, group) in ALL.map(|other| (other, group(node, other))) {
+            let found = query(&group.state.now(), &asked(&thing), clock()).is_ok();
+            // This node may follow, and not have applied it yet.
+            assert!(other == id || !found, "{thing} is in group {other}, not {id}");
+        }
+        groups.insert(id);
+    }
+    assert_eq!(groups, (1..=4).collect());
 }
 
 #[tokio::test(flavor = "multi_thread")]
