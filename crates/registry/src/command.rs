@@ -16,13 +16,13 @@ use crate::shapes::{
     DeleteThingShadow, DeprecateThingType, DetachThingPrincipal, PolicyTarget, PolicyVersionName,
     RegisterCaCertificate, RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate,
     RegisteredCertificate, TagResource, ThingAndGroup, TopicRule, UntagResource, UpdateAccessKey,
-    UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate, UpdateThing, UpdateThingGroup,
+    UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate, UpdateEventConfigurations, UpdateThing, UpdateThingGroup,
     UpdateThingGroupsForThing, UpdateThingShadow, UpdateThingType,
 };
 use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
 use crate::{
-    accounts, billing_groups, ca_certificates, certificates, cluster, policies, principals, rules, shadows,
+    accounts, billing_groups, ca_certificates, certificates, cluster, events, policies, principals, rules, shadows,
     tags, thing_groups, thing_types, things, ticket_keys,
 };
 
@@ -150,6 +150,8 @@ pub enum Action {
     /// → [`Reply::Done`]
     DetachThingPrincipal(Box<DetachThingPrincipal>),
     /// → [`Reply::Done`]
+    UpdateEventConfigurations(Box<UpdateEventConfigurations>),
+    /// → [`Reply::Done`]
     CreateTopicRule(Box<TopicRule>),
     /// The tags are ignored. → [`Reply::Done`]
     ReplaceTopicRule(Box<TopicRule>),
@@ -249,14 +251,14 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
     match action {
         Action::CreateThing(args) => things::create(store, context, args),
         Action::UpdateThing(args) => things::update(store, context, args),
-        Action::DeleteThing(args) => things::delete(store, args),
+        Action::DeleteThing(args) => things::delete(store, context, args),
         Action::CreateThingType(args) => thing_types::create(store, context, args),
         Action::UpdateThingType(args) => thing_types::update(store, context, args),
         Action::DeprecateThingType(args) => thing_types::deprecate(store, context, args),
         Action::DeleteThingType(name) => thing_types::delete(store, context, name),
         Action::CreateThingGroup(args) => thing_groups::create(store, context, args),
         Action::UpdateThingGroup(args) => thing_groups::update(store, context, args),
-        Action::DeleteThingGroup(args) => thing_groups::delete(store, args),
+        Action::DeleteThingGroup(args) => thing_groups::delete(store, context, args),
         Action::AddThingToThingGroup(args) => thing_groups::add(store, context, args),
         Action::RemoveThingFromThingGroup(args) => thing_groups::remove(store, context, args),
         Action::UpdateThingGroupsForThing(args) => thing_groups::update_for_thing(store, context, args),
@@ -286,6 +288,7 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::DetachPrincipalPolicy(args) => policies::detach_principal(store, args),
         Action::AttachThingPrincipal(args) => principals::attach(store, context, args),
         Action::DetachThingPrincipal(args) => principals::detach(store, args),
+        Action::UpdateEventConfigurations(args) => events::update(store, context, args),
         Action::CreateTopicRule(args) => rules::create(store, context, args),
         Action::ReplaceTopicRule(args) => rules::replace(store, context, args),
         Action::EnableTopicRule(name) => rules::switch(store, name, false),

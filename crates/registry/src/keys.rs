@@ -36,6 +36,7 @@
 //! | `target-of-policy-oldest/<policy>·<order>·<target>`, `target-of-policy-newest/…` | – |
 //! | `thing-of-principal/<principal>·<thing>` | [`ThingPrincipal`](crate::record::ThingPrincipal) |
 //! | `principal-of-thing/<thing>·<principal>` | [`ThingPrincipal`](crate::record::ThingPrincipal) |
+//! | `event-configurations/` | [`EventConfigurations`](crate::record::EventConfigurations) |
 //! | `rule/<rule>` | [`Rule`](crate::record::Rule) |
 //! | `shadow/<thing>·<shadow>`, nothing for the classic one | [`Shadow`](crate::record::Shadow) |
 //! | `shadow-name/<thing>·<shadow>`: a named shadow that is there | – |
@@ -393,6 +394,10 @@ pub(crate) fn principal_of_thing(scope: Scope, thing: &str, principal: &str) -> 
 
 pub(crate) fn principals_of_thing(scope: Scope, thing: &str) -> Bytes {
     below(scope, "principal-of-thing", &[thing])
+}
+
+pub(crate) fn event_configurations(scope: Scope) -> Bytes {
+    scoped(scope, "event-configurations", &[])
 }
 
 pub(crate) fn rule_count(scope: Scope) -> Bytes {

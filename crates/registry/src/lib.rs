@@ -43,6 +43,7 @@ mod ca_certificates;
 mod certificates;
 #[cfg(test)]
 mod consistency;
+mod events;
 mod gateway;
 mod ids;
 mod page;

@@ -7,15 +7,15 @@ use crate::error::Error;
 use crate::shapes::{
     AccessKeyDescription, AccessKeyOwner, AccountDescription, BillingGroupDescription,
     CaCertificateDescription, CaCertificateSummary, CertificateDescription, CertificateSummary,
-    EffectivePolicy, GroupNameAndArn, IssuingCa, ListThingGroups, ListThings, Listed, PageRequest,
-    PolicyDescription, PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing,
-    PrincipalView, RuleDescription, RuleSummary, StandingThing, Tag, ThingDescription, ThingGroupDescription,
-    ThingPrincipal, ThingPrincipalType, ThingSummary, ThingTypeDescription,
+    EffectivePolicy, EventConfigurationsDescription, GroupNameAndArn, IssuingCa, ListThingGroups, ListThings,
+    Listed, PageRequest, PolicyDescription, PolicySummary, PolicyVersionDescription, PolicyVersionSummary,
+    PrincipalThing, PrincipalView, RuleDescription, RuleSummary, StandingThing, Tag, ThingDescription,
+    ThingGroupDescription, ThingPrincipal, ThingPrincipalType, ThingSummary, ThingTypeDescription,
 };
 use crate::store::Store;
 use crate::view::View;
 use crate::{
-    accounts, billing_groups, ca_certificates, certificates, gateway, policies, principals, rules, shadows,
+    accounts, billing_groups, ca_certificates, certificates, events, gateway, policies, principals, rules, shadows,
     tags, thing_groups, thing_types, things,
 };
 
@@ -196,6 +196,8 @@ pub enum QueryKind {
         /// Which page.
         page: PageRequest,
     },
+    /// → [`QueryReply::EventConfigurations`]
+    DescribeEventConfigurations,
     /// The name. → [`QueryReply::Rule`]
     GetTopicRule(String),
     /// → [`QueryReply::RuleSummaries`]
@@ -305,6 +307,8 @@ pub enum QueryReply {
     ThingPrincipals(Listed<ThingPrincipal>),
     /// The things of a principal.
     PrincipalThings(Listed<PrincipalThing>),
+    /// Which registry events are published.
+    EventConfigurations(Box<EventConfigurationsDescription>),
     /// A rule.
     Rule(Box<RuleDescription>),
     /// Rules as ListTopicRules tells them.
@@ -366,6 +370,7 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::ListPrincipalThings { principal, thing_principal_type, page } => {
             principals::list_of_principal(store, principal, *thing_principal_type, page, now)
         }
+        Q::DescribeEventConfigurations => events::describe(store),
         Q::GetTopicRule(name) => rules::get(store, name),
         Q::ListTopicRules { topic, rule_disabled, page } => {
             rules::list(store, topic.as_deref(), *rule_disabled, page, now)

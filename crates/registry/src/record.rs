@@ -4,6 +4,7 @@
 mod accounts;
 mod certificates;
 mod cluster;
+mod events;
 mod first_reply;
 mod groups;
 mod policies;
@@ -19,6 +20,7 @@ use crate::error::Error;
 pub use accounts::{AccessKey, Account, IssuingCa};
 pub use certificates::{CaCertificate, Certificate, RegistrationCode, RegistrationTemplate};
 pub use cluster::{ClusterHead, ClusterMember, ClusterSlots, SlotDepths, SlotPrefix};
+pub use events::EventConfigurations;
 pub use first_reply::FirstReply;
 pub use groups::{BillingGroup, GroupName, ThingGroup, ThingGroupMembership};
 pub use policies::{Policy, PolicyAttachment, PolicyVersion};

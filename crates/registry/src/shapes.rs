@@ -5,6 +5,7 @@
 mod accounts;
 mod ca_certificates;
 mod certificates;
+mod events;
 mod groups;
 mod paging;
 mod policies;
@@ -30,6 +31,7 @@ pub use certificates::{
     RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate,
     UpdateCertificate, Validity,
 };
+pub use events::{EventConfigurationsDescription, EventType, UpdateEventConfigurations};
 pub use groups::{
     BillingGroupDescription, CreateBillingGroup, CreateThingGroup, CreatedBillingGroup, CreatedThingGroup,
     DeleteGroup, GroupNameAndArn, ListThingGroups, ThingAndGroup, ThingGroupDescription,

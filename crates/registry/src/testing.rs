@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::limits::Limits;
 use crate::query::{Query, QueryKind, QueryReply, query};
 use crate::shapes::{AccessKey, CreateAccount, IssuingCa, Secret};
-use crate::view::{Effects, View, Write};
+use crate::view::{Effects, Emit, View, Write};
 
 /// Keys and values in a sorted map.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,6 +69,8 @@ pub struct Registry {
     pub now: Timestamp,
     /// The quotas.
     pub limits: Limits,
+    /// What the commands published, oldest first.
+    pub emits: Vec<Emit>,
     commands: u64,
 }
 
@@ -85,6 +87,7 @@ impl Registry {
             scope: scope.ok_or_else(|| Error::invalid("the scope of tests"))?,
             now: Timestamp(1_700_000_000_000),
             limits: Limits::default(),
+            emits: Vec::new(),
             commands: 0,
         };
         registry.run(Action::BootstrapAccount(Box::new(account_arguments("AKIATESTTESTTEST"))))?;
@@ -100,6 +103,7 @@ impl Registry {
         let context = self.context();
         let (reply, effects) = evaluate(&self.view, &command, &context)?;
         self.view.apply(&effects);
+        self.emits.extend(effects.emits);
         Ok(reply)
     }
 

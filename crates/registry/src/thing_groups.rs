@@ -17,6 +17,7 @@ use prost::Message;
 use crate::attributes;
 use crate::command::{Context, Reply};
 use crate::error::{Error, ErrorCode};
+use crate::events::{self, Operation};
 use crate::keys;
 use crate::limits::Limits;
 use crate::policies;
@@ -59,12 +60,26 @@ pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateThingGro
         effects.put(key, Bytes::new());
     }
     tags::put_initial(store, context, &mut effects, &arn, &args.tags)?;
+    tell(store, context, &mut effects, (Operation::Created, Operation::Added), (name, &group))?;
     Ok((created(name, arn, group.thing_group_id), effects))
 }
 
 fn created(name: &str, thing_group_arn: String, thing_group_id: String) -> Reply {
     let thing_group_name = name.to_owned();
     Reply::ThingGroup(Box::new(CreatedThingGroup { thing_group_name, thing_group_arn, thing_group_id }))
+}
+
+/// Tells of a group's beginning or end, and of its place's.
+fn tell(
+    store: &Store<'_>,
+    context: &Context,
+    effects: &mut Effects,
+    (of_group, of_place): (Operation, Operation),
+    (name, group): (&str, &record::ThingGroup),
+) -> Result<(), Error> {
+    events::publish(store, context, effects, events::group(store, of_group, name, group))?;
+    let Some(parent) = group.ancestors.last() else { return Ok(()) };
+    events::publish(store, context, effects, events::hierarchy(of_place, parent, name, group))
 }
 
 fn group(store: &Store<'_>, context: &Context, args: &CreateThingGroup) -> Result<record::ThingGroup, Error> {
@@ -144,12 +159,13 @@ pub(crate) fn update(store: &Store<'_>, context: &Context, args: &UpdateThingGro
     group.version = group.version.saturating_add(1);
     let mut effects = Effects::default();
     effects.put(keys::thing_group(store.scope, name), group.encode_to_vec());
+    events::publish(store, context, &mut effects, events::group(store, Operation::Updated, name, &group))?;
     Ok((Reply::Version(group.version), effects))
 }
 
-/// DeleteThingGroup: an unknown group is a success, one with children is not. Its things leave it, its policies are
-/// detached.
-pub(crate) fn delete(store: &Store<'_>, args: &DeleteGroup) -> Outcome {
+/// DeleteThingGroup: an unknown group is a success, one with children is not. Its things leave it without events of their
+/// own, its policies are detached.
+pub(crate) fn delete(store: &Store<'_>, context: &Context, args: &DeleteGroup) -> Outcome {
     let name = &args.group_name;
     syntax::registry_name("thingGroupName", name)?;
     let key = keys::thing_group(store.scope, name);
@@ -168,6 +184,7 @@ pub(crate) fn delete(store: &Store<'_>, args: &DeleteGroup) -> Outcome {
     let arn = store.arn(KIND, name);
     policies::detach_all(store, &mut effects, &arn)?;
     tags::delete_all(store, &mut effects, &arn);
+    tell(store, context, &mut effects, (Operation::Deleted, Operation::Removed), (name, &group))?;
     done(effects)
 }
 

@@ -8,6 +8,7 @@ use prost::Message;
 
 use crate::command::{Context, Reply};
 use crate::error::Error;
+use crate::events::{self, Operation};
 use crate::keys;
 use crate::limits::Limits;
 use crate::page::{self, Listing};
@@ -49,6 +50,7 @@ pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateThingTyp
     let mut effects = Effects::default();
     effects.put(key, thing_type.encode_to_vec());
     tags::put_initial(store, context, &mut effects, &arn, &args.tags)?;
+    events::publish(store, context, &mut effects, events::thing_type(Operation::Created, name, &thing_type))?;
     Ok((created(name, arn, thing_type.thing_type_id), effects))
 }
 
@@ -74,6 +76,8 @@ pub(crate) fn update(store: &Store<'_>, context: &Context, args: &UpdateThingTyp
     if let Some(attributes) = &asked.propagating_attributes {
         thing_type.mqtt5_configuration = Some(stored(attributes));
         effects.put(keys::thing_type(store.scope, name), thing_type.encode_to_vec());
+        let updated = events::thing_type(Operation::Updated, name, &thing_type);
+        events::publish(store, context, &mut effects, updated)?;
     }
     done(effects)
 }
@@ -89,6 +93,7 @@ pub(crate) fn deprecate(store: &Store<'_>, context: &Context, args: &DeprecateTh
     }
     thing_type.deprecated_at = (!args.undo_deprecate).then(|| context.now.as_millis());
     effects.put(keys::thing_type(store.scope, name), thing_type.encode_to_vec());
+    events::publish(store, context, &mut effects, events::thing_type(Operation::Updated, name, &thing_type))?;
     done(effects)
 }
 
@@ -110,6 +115,7 @@ pub(crate) fn delete(store: &Store<'_>, context: &Context, name: &str) -> Outcom
     let mut effects = Effects::default();
     effects.delete(keys::thing_type(store.scope, name));
     tags::delete_all(store, &mut effects, &store.arn(KIND, name));
+    events::publish(store, context, &mut effects, events::thing_type(Operation::Deleted, name, &thing_type))?;
     done(effects)
 }
 

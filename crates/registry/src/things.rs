@@ -48,7 +48,7 @@ pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateThing) -
         billing_group_id: billing_group.transpose()?.map(|group| group.billing_group_id),
     };
     let mut effects = Effects::default();
-    writes::replace(store, &mut effects, &args.thing_name, None, Some(&thing));
+    writes::replace(store, context, &mut effects, &args.thing_name, (None, Some(&thing)))?;
     Ok((created(store, &args.thing_name, thing.thing_id), effects))
 }
 
@@ -94,7 +94,7 @@ pub(crate) fn update(store: &Store<'_>, context: &Context, args: &UpdateThing) -
     after.version = before.version.saturating_add(1);
     after.modified_at = context.now.as_millis();
     let mut effects = Effects::default();
-    writes::replace(store, &mut effects, &args.thing_name, Some(&before), Some(&after));
+    writes::replace(store, context, &mut effects, &args.thing_name, (Some(&before), Some(&after)))?;
     done(effects)
 }
 
@@ -125,13 +125,13 @@ pub(crate) fn set_billing_group(
         let modified_at = context.now.as_millis();
         let after =
             record::Thing { billing_group_name: group, billing_group_id: id, modified_at, ..before.clone() };
-        writes::replace(store, &mut effects, name, Some(&before), Some(&after));
+        writes::replace(store, context, &mut effects, name, (Some(&before), Some(&after)))?;
     }
     done(effects)
 }
 
 /// DeleteThing: an unknown thing is a success, one with principals is not. It leaves its groups.
-pub(crate) fn delete(store: &Store<'_>, args: &DeleteThing) -> Outcome {
+pub(crate) fn delete(store: &Store<'_>, context: &Context, args: &DeleteThing) -> Outcome {
     syntax::registry_name("thingName", &args.thing_name)?;
     let mut effects = Effects::default();
     let Some(thing) = stored(store, &args.thing_name)? else { return done(effects) };
@@ -141,8 +141,8 @@ pub(crate) fn delete(store: &Store<'_>, args: &DeleteThing) -> Outcome {
             format!("Cannot delete. Thing '{}' is still attached to one or more principals", args.thing_name);
         return Err(Error::invalid(message));
     }
-    writes::replace(store, &mut effects, &args.thing_name, Some(&thing), None);
-    thing_groups::leave_all(store, &mut effects, &args.thing_name)?;
+    thing_groups::leave_all(store, context, &mut effects, (&args.thing_name, &thing.thing_id))?;
+    writes::replace(store, context, &mut effects, &args.thing_name, (Some(&thing), None))?;
     done(effects)
 }
 

@@ -9,6 +9,7 @@ mod ca_certificates;
 mod certificates;
 mod effective_policies;
 mod endpoint;
+mod event_configurations;
 mod policies;
 mod policy_targets;
 mod principals;
@@ -116,6 +117,8 @@ built! {
     "ListThingPrincipalsV2" => principals::list_of_thing_v2,
     "ListPrincipalThings" => principals::list_things,
     "ListPrincipalThingsV2" => principals::list_things_v2,
+    "DescribeEventConfigurations" => event_configurations::describe,
+    "UpdateEventConfigurations" => event_configurations::update,
     "CreateTopicRule" => rules::create,
     "ReplaceTopicRule" => rules::replace,
     "GetTopicRule" => rules::get,

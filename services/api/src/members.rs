@@ -29,6 +29,11 @@ impl<'a> Members<'a> {
         Ok(Self { path: format!("{path}."), object })
     }
 
+    /// The names of all members that are not null.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.object.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str())
+    }
+
     /// The value of a member; `None` when it is absent or null.
     pub(crate) fn value(&self, name: &str) -> Option<&'a Value> {
         self.object.get(name).filter(|value| !value.is_null())

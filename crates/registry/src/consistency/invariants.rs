@@ -25,6 +25,7 @@ const RECORDS: &[&str] = &[
     "policy-version",
     "policy-of-target",
     "thing-of-principal",
+    "event-configurations",
     "rule",
     "tag",
     "issuing-ca",

@@ -12,6 +12,7 @@ use prost::Message;
 use super::{KIND, remains, required};
 use crate::command::Context;
 use crate::error::Error;
+use crate::events::{self, Operation};
 use crate::keys;
 use crate::limits::Limits;
 use crate::record::{self, GroupName, ThingGroupMembership};
@@ -51,7 +52,11 @@ pub(crate) fn update_for_thing(
 }
 
 fn change(store: &Store<'_>, context: &Context, thing: &str, add: &[String], remove: &[String]) -> Outcome {
-    things::required(store, thing)?;
+    let thing_id = things::required(store, thing)?.thing_id;
+    let tell = |effects: &mut Effects, operation, group: (&str, &str)| {
+        let event = events::membership(store, operation, (thing, &thing_id), group);
+        events::publish(store, context, effects, event)
+    };
     let mut effects = remains::swept(store)?;
     let mut groups = BTreeMap::new();
     for (name, membership, group) in memberships(store, thing)? {
@@ -64,6 +69,7 @@ fn change(store: &Store<'_>, context: &Context, thing: &str, add: &[String], rem
         required(store, name)?;
         if let Some((membership, _)) = groups.remove(name) {
             leave(store, &mut effects, thing, name, &membership)?;
+            tell(&mut effects, Operation::Removed, (name, &membership.thing_group_id))?;
         }
     }
     for name in add {
@@ -79,6 +85,7 @@ fn change(store: &Store<'_>, context: &Context, thing: &str, add: &[String], rem
             joined_at: context.now.as_millis(),
         };
         join(store, &mut effects, thing, name, &membership);
+        tell(&mut effects, Operation::Added, (name, &membership.thing_group_id))?;
         groups.insert(name.clone(), (membership, group));
     }
     done(effects)
@@ -148,9 +155,19 @@ pub(super) fn leave(
 }
 
 /// Takes a thing that is deleted out of all groups.
-pub(crate) fn leave_all(store: &Store<'_>, effects: &mut Effects, thing: &str) -> Result<(), Error> {
-    for (name, membership, _) in memberships(store, thing)? {
+pub(crate) fn leave_all(
+    store: &Store<'_>,
+    context: &Context,
+    effects: &mut Effects,
+    (thing, thing_id): (&str, &str),
+) -> Result<(), Error> {
+    for (name, membership, group) in memberships(store, thing)? {
         leave(store, effects, thing, &name, &membership)?;
+        if let Some(group) = group {
+            let group = (name.as_str(), group.thing_group_id.as_str());
+            let event = events::membership(store, Operation::Removed, (thing, thing_id), group);
+            events::publish(store, context, effects, event)?;
+        }
     }
     Ok(())
 }
