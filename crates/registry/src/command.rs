@@ -11,19 +11,22 @@ use crate::limits::Limits;
 use crate::placement::Placement;
 use crate::shapes::{
     AccessKey, AttachThingPrincipal, CreateAccount, CreateBillingGroup, CreatePolicy, CreatePolicyVersion,
-    CreateThing, CreateThingGroup, CreateThingType, CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion,
-    CreatedThing, CreatedThingGroup, CreatedThingType, DeleteCertificate, DeleteGroup, DeleteThing,
-    DeleteThingShadow, DeprecateThingType, DetachThingPrincipal, PolicyTarget, PolicyVersionName,
+    CreateProvisioningTemplate, CreateTemplateVersion, CreateThing, CreateThingGroup, CreateThingType,
+    CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion, CreatedTemplateVersion, CreatedThing,
+    CreatedThingGroup, CreatedThingType, DeleteCertificate, DeleteGroup, DeleteThing, DeleteThingShadow,
+    DeprecateThingType, DetachThingPrincipal, PolicyTarget, PolicyVersionName, Provision, Provisioned,
     RegisterCaCertificate, RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate,
-    RegisteredCertificate, TagResource, ThingAndGroup, TopicRule, UntagResource, UpdateAccessKey,
-    UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate, UpdateEventConfigurations, UpdateThing, UpdateThingGroup,
-    UpdateThingGroupsForThing, UpdateThingShadow, UpdateThingType,
+    RegisteredCertificate, TagResource, TemplateVersionName, ThingAndGroup, TopicRule, UntagResource,
+    UpdateAccessKey, UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate, UpdateEventConfigurations,
+    UpdateProvisioningTemplate, UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing, UpdateThingShadow,
+    UpdateThingType,
 };
 use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
 use crate::{
-    accounts, billing_groups, ca_certificates, certificates, cluster, events, policies, principals, rules, shadows,
-    tags, thing_groups, thing_types, things, ticket_keys,
+    accounts, billing_groups, ca_certificates, certificates, cluster, events, policies, principals,
+    provisioning, provisioning_templates, rules, shadows, tags, thing_groups, thing_types, things,
+    ticket_keys,
 };
 
 /// One change, asked for by an operator, a device or a service, in one account and region.
@@ -151,6 +154,18 @@ pub enum Action {
     DetachThingPrincipal(Box<DetachThingPrincipal>),
     /// → [`Reply::Done`]
     UpdateEventConfigurations(Box<UpdateEventConfigurations>),
+    /// Ours: what RegisterThing does, and every other way to provision by a template. → [`Reply::Provisioned`]
+    Provision(Box<Provision>),
+    /// → [`Reply::TemplateVersion`]
+    CreateProvisioningTemplate(Box<CreateProvisioningTemplate>),
+    /// → [`Reply::Done`]
+    UpdateProvisioningTemplate(Box<UpdateProvisioningTemplate>),
+    /// The name of the template. → [`Reply::Done`]
+    DeleteProvisioningTemplate(String),
+    /// → [`Reply::TemplateVersion`]
+    CreateProvisioningTemplateVersion(Box<CreateTemplateVersion>),
+    /// → [`Reply::Done`]
+    DeleteProvisioningTemplateVersion(Box<TemplateVersionName>),
     /// → [`Reply::Done`]
     CreateTopicRule(Box<TopicRule>),
     /// The tags are ignored. → [`Reply::Done`]
@@ -202,6 +217,10 @@ pub enum Reply {
     BillingGroup(Box<CreatedBillingGroup>),
     /// The version of a group after an update.
     Version(u64),
+    /// Everything that a template says is there.
+    Provisioned(Box<Provisioned>),
+    /// A version of a provisioning template was created.
+    TemplateVersion(Box<CreatedTemplateVersion>),
     /// A certificate or CA certificate was registered.
     Certificate(Box<RegisteredCertificate>),
     /// The registration code: 64 hexadecimal digits.
@@ -289,6 +308,16 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::AttachThingPrincipal(args) => principals::attach(store, context, args),
         Action::DetachThingPrincipal(args) => principals::detach(store, args),
         Action::UpdateEventConfigurations(args) => events::update(store, context, args),
+        Action::Provision(args) => provisioning::provision(store, context, args),
+        Action::CreateProvisioningTemplate(args) => provisioning_templates::create(store, context, args),
+        Action::UpdateProvisioningTemplate(args) => provisioning_templates::update(store, context, args),
+        Action::DeleteProvisioningTemplate(name) => provisioning_templates::delete(store, name),
+        Action::CreateProvisioningTemplateVersion(args) => {
+            provisioning_templates::create_version(store, context, args)
+        }
+        Action::DeleteProvisioningTemplateVersion(args) => {
+            provisioning_templates::delete_version(store, args)
+        }
         Action::CreateTopicRule(args) => rules::create(store, context, args),
         Action::ReplaceTopicRule(args) => rules::replace(store, context, args),
         Action::EnableTopicRule(name) => rules::switch(store, name, false),

@@ -47,6 +47,8 @@ pub enum ErrorCode {
     RequestEntityTooLargeException,
     /// The shadow document is not UTF-8: 415.
     UnsupportedDocumentEncodingException,
+    /// What a template says cannot be provisioned: 400.
+    ResourceRegistrationFailureException,
     /// Too many requests: 400 in the control plane.
     ThrottlingException,
     /// Not ready: 503.
@@ -64,6 +66,7 @@ impl ErrorCode {
             | Self::RegistrationCodeValidationException
             | Self::MalformedPolicyException
             | Self::SqlParseException
+            | Self::ResourceRegistrationFailureException
             | Self::ThrottlingException => 400,
             Self::UnauthorizedException => 401,
             Self::ResourceNotFoundException => 404,
@@ -107,6 +110,7 @@ impl ErrorCode {
             Self::ConflictException => "ConflictException",
             Self::RequestEntityTooLargeException => "RequestEntityTooLargeException",
             Self::UnsupportedDocumentEncodingException => "UnsupportedDocumentEncodingException",
+            Self::ResourceRegistrationFailureException => "ResourceRegistrationFailureException",
             Self::ThrottlingException => "ThrottlingException",
             Self::ServiceUnavailableException => "ServiceUnavailableException",
             Self::InternalFailureException => "InternalFailureException",

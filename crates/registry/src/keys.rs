@@ -36,6 +36,8 @@
 //! | `target-of-policy-oldest/<policy>·<order>·<target>`, `target-of-policy-newest/…` | – |
 //! | `thing-of-principal/<principal>·<thing>` | [`ThingPrincipal`](crate::record::ThingPrincipal) |
 //! | `principal-of-thing/<thing>·<principal>` | [`ThingPrincipal`](crate::record::ThingPrincipal) |
+//! | `provisioning-template/<template>` | [`ProvisioningTemplate`](crate::record::ProvisioningTemplate) |
+//! | `provisioning-template-version/<template>·<16 hexadecimal digits>` | [`ProvisioningTemplateVersion`](crate::record::ProvisioningTemplateVersion) |
 //! | `event-configurations/` | [`EventConfigurations`](crate::record::EventConfigurations) |
 //! | `rule/<rule>` | [`Rule`](crate::record::Rule) |
 //! | `shadow/<thing>·<shadow>`, nothing for the classic one | [`Shadow`](crate::record::Shadow) |
@@ -156,6 +158,8 @@ named_collections! {
     ca_certificate, ca_certificates_prefix, "ca-certificate";
     /// A policy, by name.
     policy, policies_prefix, "policy";
+    /// A provisioning template, by name.
+    provisioning_template, provisioning_templates_prefix, "provisioning-template";
     /// A rule, by name.
     rule, rules_prefix, "rule";
 }
@@ -394,6 +398,14 @@ pub(crate) fn principal_of_thing(scope: Scope, thing: &str, principal: &str) -> 
 
 pub(crate) fn principals_of_thing(scope: Scope, thing: &str) -> Bytes {
     below(scope, "principal-of-thing", &[thing])
+}
+
+pub(crate) fn provisioning_template_version(scope: Scope, template: &str, version: u64) -> Bytes {
+    scoped(scope, "provisioning-template-version", &[template, &format!("{version:016x}")])
+}
+
+pub(crate) fn versions_of_provisioning_template(scope: Scope, template: &str) -> Bytes {
+    below(scope, "provisioning-template-version", &[template])
 }
 
 pub(crate) fn event_configurations(scope: Scope) -> Bytes {

@@ -15,6 +15,7 @@
 //! - [`placement`]: which raft group of the metastore holds what
 //! - [`cluster`]: members and slots as they are stored (what happens to them: `fleethaven-membership`)
 //! - [`ticket_keys`]: the keys of TLS session tickets, and when they change
+//! - [`template`]: provisioning templates, resolved before a command provisions by them
 //! - [`testing`]: a [`View`] in memory
 //!
 //! Inside, one module per resource holds its rules. What is not here: TLS and X.509 (`fleethaven-pki`),
@@ -33,6 +34,7 @@ pub mod placement;
 pub mod query;
 pub mod record;
 pub mod shapes;
+pub mod template;
 pub mod testing;
 pub mod ticket_keys;
 
@@ -49,6 +51,8 @@ mod ids;
 mod page;
 mod policies;
 mod principals;
+mod provisioning;
+mod provisioning_templates;
 #[cfg(test)]
 mod requests;
 mod rules;
@@ -59,6 +63,7 @@ mod tags;
 mod thing_groups;
 mod thing_types;
 mod things;
+mod transaction;
 mod view;
 
 pub use change::{Change, classify};

@@ -38,6 +38,10 @@ pub struct Limits {
     pub policies_per_principal: usize,
     /// Policies attached to a thing group.
     pub policies_per_thing_group: usize,
+    /// Provisioning templates of an account in a region.
+    pub provisioning_templates: usize,
+    /// Versions of a provisioning template.
+    pub provisioning_template_versions: usize,
     /// Tags of a resource.
     pub tags_per_resource: usize,
     /// Rules of an account in a region.
@@ -70,6 +74,8 @@ impl Limits {
             policy_versions: 5,
             policies_per_principal: 10,
             policies_per_thing_group: 2,
+            provisioning_templates: 256,
+            provisioning_template_versions: 5,
             tags_per_resource: 50,
             rules: 1000,
             actions_per_rule: 10,

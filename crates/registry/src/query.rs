@@ -9,14 +9,15 @@ use crate::shapes::{
     CaCertificateDescription, CaCertificateSummary, CertificateDescription, CertificateSummary,
     EffectivePolicy, EventConfigurationsDescription, GroupNameAndArn, IssuingCa, ListThingGroups, ListThings,
     Listed, PageRequest, PolicyDescription, PolicySummary, PolicyVersionDescription, PolicyVersionSummary,
-    PrincipalThing, PrincipalView, RuleDescription, RuleSummary, StandingThing, Tag, ThingDescription,
-    ThingGroupDescription, ThingPrincipal, ThingPrincipalType, ThingSummary, ThingTypeDescription,
+    PrincipalThing, PrincipalView, ProvisioningTemplateDescription, RuleDescription, RuleSummary,
+    StandingThing, Tag, TemplateVersionDescription, ThingDescription, ThingGroupDescription, ThingPrincipal,
+    ThingPrincipalType, ThingSummary, ThingTypeDescription,
 };
 use crate::store::Store;
 use crate::view::View;
 use crate::{
-    accounts, billing_groups, ca_certificates, certificates, events, gateway, policies, principals, rules, shadows,
-    tags, thing_groups, thing_types, things,
+    accounts, billing_groups, ca_certificates, certificates, events, gateway, policies, principals,
+    provisioning_templates, rules, shadows, tags, thing_groups, thing_types, things,
 };
 
 /// One question, in one account and region.
@@ -196,6 +197,24 @@ pub enum QueryKind {
         /// Which page.
         page: PageRequest,
     },
+    /// The name. → [`QueryReply::ProvisioningTemplate`]
+    DescribeProvisioningTemplate(String),
+    /// → [`QueryReply::ProvisioningTemplates`]
+    ListProvisioningTemplates(PageRequest),
+    /// → [`QueryReply::TemplateVersion`]
+    DescribeProvisioningTemplateVersion {
+        /// The template.
+        template_name: String,
+        /// The version.
+        version_id: u64,
+    },
+    /// → [`QueryReply::TemplateVersions`]
+    ListProvisioningTemplateVersions {
+        /// The template.
+        template_name: String,
+        /// Which page.
+        page: PageRequest,
+    },
     /// → [`QueryReply::EventConfigurations`]
     DescribeEventConfigurations,
     /// The name. → [`QueryReply::Rule`]
@@ -307,6 +326,14 @@ pub enum QueryReply {
     ThingPrincipals(Listed<ThingPrincipal>),
     /// The things of a principal.
     PrincipalThings(Listed<PrincipalThing>),
+    /// A provisioning template with the body of its default version.
+    ProvisioningTemplate(Box<ProvisioningTemplateDescription>),
+    /// Provisioning templates.
+    ProvisioningTemplates(Listed<ProvisioningTemplateDescription>),
+    /// A version of a provisioning template.
+    TemplateVersion(Box<TemplateVersionDescription>),
+    /// Versions of a provisioning template.
+    TemplateVersions(Listed<TemplateVersionDescription>),
     /// Which registry events are published.
     EventConfigurations(Box<EventConfigurationsDescription>),
     /// A rule.
@@ -369,6 +396,14 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         }
         Q::ListPrincipalThings { principal, thing_principal_type, page } => {
             principals::list_of_principal(store, principal, *thing_principal_type, page, now)
+        }
+        Q::DescribeProvisioningTemplate(name) => provisioning_templates::describe(store, name),
+        Q::ListProvisioningTemplates(page) => provisioning_templates::list(store, page, now),
+        Q::DescribeProvisioningTemplateVersion { template_name, version_id } => {
+            provisioning_templates::describe_version(store, template_name, *version_id)
+        }
+        Q::ListProvisioningTemplateVersions { template_name, page } => {
+            provisioning_templates::list_versions(store, template_name, page, now)
         }
         Q::DescribeEventConfigurations => events::describe(store),
         Q::GetTopicRule(name) => rules::get(store, name),

@@ -8,6 +8,7 @@ mod events;
 mod first_reply;
 mod groups;
 mod policies;
+mod provisioning;
 mod rules;
 mod shadows;
 mod things;
@@ -24,6 +25,7 @@ pub use events::EventConfigurations;
 pub use first_reply::FirstReply;
 pub use groups::{BillingGroup, GroupName, ThingGroup, ThingGroupMembership};
 pub use policies::{Policy, PolicyAttachment, PolicyVersion};
+pub use provisioning::{Hook, ProvisioningTemplate, ProvisioningTemplateVersion};
 pub use rules::{Count, Rule, Tag};
 pub use shadows::{Shadow, ShadowSection};
 pub use things::{

@@ -10,6 +10,7 @@ mod groups;
 mod paging;
 mod policies;
 mod principals;
+mod provisioning;
 mod rules;
 mod secret;
 mod shadows;
@@ -46,6 +47,11 @@ pub use policies::{
 pub use principals::{
     AttachThingPrincipal, AttachedPolicy, AttachedThing, DetachThingPrincipal, PrincipalThing, PrincipalView,
     StandingThing, ThingPrincipal, ThingPrincipalType,
+};
+pub use provisioning::{
+    CertificateRegistration, CreateProvisioningTemplate, CreateTemplateVersion, CreatedTemplateVersion,
+    Provision, Provisioned, ProvisioningHook, ProvisioningTemplateDescription, TemplateType,
+    TemplateVersionDescription, TemplateVersionName, UpdateProvisioningTemplate,
 };
 pub use rules::{RuleDescription, RuleSummary, TopicRule, TopicRulePayload};
 pub use secret::Secret;

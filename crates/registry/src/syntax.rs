@@ -30,6 +30,17 @@ pub(crate) fn rule_name(text: &str) -> Result<(), Error> {
     name("ruleName", text, "a-zA-Z0-9_", |b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
+/// Names of provisioning templates.
+pub(crate) fn template_name(text: &str) -> Result<(), Error> {
+    if text.len() > 36 {
+        return Err(Error::invalid(format!(
+            "templateName '{}' has more than 36 characters",
+            shortened(text)
+        )));
+    }
+    name("templateName", text, "a-zA-Z0-9_-", |b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+}
+
 /// Names of attributes.
 pub(crate) fn attribute_name(text: &str) -> Result<(), Error> {
     name("attribute name", text, "a-zA-Z0-9_.,@/:#-", |b| {

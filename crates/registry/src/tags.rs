@@ -139,7 +139,8 @@ fn resource(store: &Store<'_>, text: &str) -> Result<String, Error> {
         "policy" => Some(keys::policy(store.scope, &arn.name)),
         "rule" => Some(keys::rule(store.scope, &arn.name)),
         "cacert" => Some(keys::ca_certificate(store.scope, &arn.name)),
-        "job" | "provisioningtemplate" | "authorizer" | "rolealias" | "domainconfiguration" => None,
+        "provisioningtemplate" => Some(keys::provisioning_template(store.scope, &arn.name)),
+        "job" | "authorizer" | "rolealias" | "domainconfiguration" => None,
         _ => return Err(not_taggable(text)),
     };
     let exists = arn.scope == store.scope && key.is_some_and(|key| store.exists(&key));

@@ -13,6 +13,8 @@ mod event_configurations;
 mod policies;
 mod policy_targets;
 mod principals;
+mod provisioning_templates;
+mod registration;
 mod rules;
 mod tags;
 mod test_authorization;
@@ -117,6 +119,16 @@ built! {
     "ListThingPrincipalsV2" => principals::list_of_thing_v2,
     "ListPrincipalThings" => principals::list_things,
     "ListPrincipalThingsV2" => principals::list_things_v2,
+    "RegisterThing" => registration::register_thing,
+    "CreateProvisioningTemplate" => provisioning_templates::create,
+    "UpdateProvisioningTemplate" => provisioning_templates::update,
+    "DescribeProvisioningTemplate" => provisioning_templates::describe,
+    "ListProvisioningTemplates" => provisioning_templates::list,
+    "DeleteProvisioningTemplate" => provisioning_templates::delete,
+    "CreateProvisioningTemplateVersion" => provisioning_templates::create_version,
+    "DescribeProvisioningTemplateVersion" => provisioning_templates::describe_version,
+    "ListProvisioningTemplateVersions" => provisioning_templates::list_versions,
+    "DeleteProvisioningTemplateVersion" => provisioning_templates::delete_version,
     "DescribeEventConfigurations" => event_configurations::describe,
     "UpdateEventConfigurations" => event_configurations::update,
     "CreateTopicRule" => rules::create,

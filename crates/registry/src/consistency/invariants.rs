@@ -26,6 +26,8 @@ const RECORDS: &[&str] = &[
     "policy-of-target",
     "thing-of-principal",
     "event-configurations",
+    "provisioning-template",
+    "provisioning-template-version",
     "rule",
     "tag",
     "issuing-ca",

@@ -55,15 +55,20 @@ pub(super) async fn create_from_csr(call: &Call<'_>) -> Outcome {
     }
     // The model of this operation has no other exception for what the caller sends.
     let request = SigningRequest::parse_pem(&text).map_err(|error| Error::invalid(error.to_string()))?;
-    let ca = issuing_ca(call).await?;
-    let now = call.now;
-    let certificate = blocking(move || issue(&ca, &request, now)).await?;
+    let certificate = issue_for(call, request).await?;
     let registered = register_issued(call, &certificate, active).await?;
     Ok(Answer::of([
         ("certificateArn", registered.certificate_arn.into()),
         ("certificateId", registered.certificate_id.into()),
         ("certificatePem", certificate.pem().into()),
     ]))
+}
+
+/// A certificate that the account's CA issues for a request. It is not registered yet.
+pub(super) async fn issue_for(call: &Call<'_>, request: SigningRequest) -> Result<Certificate, Error> {
+    let ca = issuing_ca(call).await?;
+    let now = call.now;
+    blocking(move || issue(&ca, &request, now)).await
 }
 
 async fn issuing_ca(call: &Call<'_>) -> Result<Box<IssuingCa>, Error> {
@@ -134,7 +139,11 @@ pub(super) async fn register(call: &Call<'_>) -> Outcome {
 }
 
 /// The id of the CA that the request names, which must have signed the certificate.
-async fn given_issuer(call: &Call<'_>, certificate: &Certificate, ca_pem: &str) -> Result<String, Error> {
+pub(super) async fn given_issuer(
+    call: &Call<'_>,
+    certificate: &Certificate,
+    ca_pem: &str,
+) -> Result<String, Error> {
     let ca = Certificate::parse_pem(ca_pem)?;
     certificate.check_issued_by(&ca)?;
     let known = candidates(call, certificate).await?;
@@ -143,7 +152,7 @@ async fn given_issuer(call: &Call<'_>, certificate: &Certificate, ca_pem: &str) 
 }
 
 /// The id of the registered CA whose key verifies the certificate's signature.
-async fn found_issuer(call: &Call<'_>, certificate: &Certificate) -> Result<String, Error> {
+pub(super) async fn found_issuer(call: &Call<'_>, certificate: &Certificate) -> Result<String, Error> {
     for candidate in candidates(call, certificate).await? {
         let ca = Certificate::parse_pem(&candidate.certificate_pem)?;
         if certificate.check_issued_by(&ca).is_ok() {

@@ -1,0 +1,177 @@
+//! Provisioning: what is provisioned at once, and templates for it (provisioning.md section 7).
+
+use std::collections::BTreeMap;
+
+use fleethaven_types::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{RegisterCertificate, RegisterIssuedCertificate, Tag, timestamp};
+use crate::template::Plan;
+
+/// Arguments of Provision: what RegisterThing does once the caller has resolved the template and has dealt with the
+/// certificate's signatures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provision {
+    /// What is to be made.
+    pub plan: Plan,
+    /// How the plan's certificate is registered; one that is registered already is taken as it is.
+    pub certificate: Option<CertificateRegistration>,
+}
+
+/// How a certificate is registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CertificateRegistration {
+    /// It must be registered already, under this id.
+    Existing(String),
+    /// Our CA has issued it. The status is the plan's.
+    Issued(RegisterIssuedCertificate),
+    /// A registered CA has signed it. The status is the plan's.
+    Signed(RegisterCertificate),
+}
+
+/// Answer of Provision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provisioned {
+    /// The thing's name.
+    pub thing_name: Option<String>,
+    /// The certificate, PEM.
+    pub certificate_pem: Option<String>,
+    /// ARNs by the resources' logical names.
+    pub resource_arns: BTreeMap<String, String>,
+}
+
+/// What a template is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, prost::Enumeration)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[repr(i32)]
+pub enum TemplateType {
+    /// Devices provision themselves over MQTT.
+    FleetProvisioning = 0,
+    /// Devices are provisioned when they first connect with a certificate of a registered CA.
+    Jitp = 1,
+}
+
+/// `preProvisioningHook`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvisioningHook {
+    /// `payloadVersion`.
+    pub payload_version: String,
+    /// `targetArn`: whom to ask.
+    pub target_arn: String,
+}
+
+/// Arguments of CreateProvisioningTemplate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateProvisioningTemplate {
+    /// 1 to 36 of `a-zA-Z0-9_-`.
+    pub template_name: String,
+    /// At most 500 characters.
+    pub description: Option<String>,
+    /// JSON: version 1.
+    pub template_body: String,
+    /// Whether it may be used.
+    pub enabled: bool,
+    /// `provisioningRoleArn`.
+    pub provisioning_role_arn: String,
+    /// Who is asked before anything is provisioned.
+    pub pre_provisioning_hook: Option<ProvisioningHook>,
+    /// What it is for.
+    pub template_type: TemplateType,
+    /// Tags.
+    pub tags: Vec<Tag>,
+}
+
+/// Answer of CreateProvisioningTemplate and CreateProvisioningTemplateVersion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatedTemplateVersion {
+    /// ARN of the template.
+    pub template_arn: String,
+    /// Name of the template.
+    pub template_name: String,
+    /// Number of the version.
+    pub version_id: u64,
+    /// Whether it is the default version.
+    pub is_default_version: bool,
+}
+
+/// Arguments of UpdateProvisioningTemplate; what is `None` stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateProvisioningTemplate {
+    /// Which template.
+    pub template_name: String,
+    /// The new description.
+    pub description: Option<String>,
+    /// Whether it may be used.
+    pub enabled: Option<bool>,
+    /// The new default version.
+    pub default_version_id: Option<u64>,
+    /// The new role.
+    pub provisioning_role_arn: Option<String>,
+    /// The new hook.
+    pub pre_provisioning_hook: Option<ProvisioningHook>,
+    /// Takes the hook away.
+    pub remove_pre_provisioning_hook: bool,
+}
+
+/// Arguments of CreateProvisioningTemplateVersion.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateTemplateVersion {
+    /// Which template.
+    pub template_name: String,
+    /// JSON.
+    pub template_body: String,
+    /// Make it the default version.
+    pub set_as_default: bool,
+}
+
+/// A version of a template.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateVersionName {
+    /// Which template.
+    pub template_name: String,
+    /// Which version.
+    pub version_id: u64,
+}
+
+/// Answer of DescribeProvisioningTemplate, and an item of ListProvisioningTemplates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvisioningTemplateDescription {
+    /// ARN.
+    pub template_arn: String,
+    /// Name.
+    pub template_name: String,
+    /// Description.
+    pub description: Option<String>,
+    /// When it was created.
+    #[serde(with = "timestamp")]
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    #[serde(with = "timestamp")]
+    pub modified_at: Timestamp,
+    /// The default version.
+    pub default_version_id: u64,
+    /// Its body; `None` in listings.
+    pub template_body: Option<String>,
+    /// Whether it may be used.
+    pub enabled: bool,
+    /// Role.
+    pub provisioning_role_arn: String,
+    /// Hook.
+    pub pre_provisioning_hook: Option<ProvisioningHook>,
+    /// What it is for.
+    pub template_type: TemplateType,
+}
+
+/// Answer of DescribeProvisioningTemplateVersion, and an item of ListProvisioningTemplateVersions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateVersionDescription {
+    /// Number.
+    pub version_id: u64,
+    /// When it was created.
+    #[serde(with = "timestamp")]
+    pub created_at: Timestamp,
+    /// JSON; `None` in listings.
+    pub template_body: Option<String>,
+    /// Whether it is the default version.
+    pub is_default_version: bool,
+}
