@@ -34,7 +34,7 @@ impl PolicySet {
             Some(kind) => Target::Names(Resource::Arn { region, account, kind, name: "" }.to_arn()),
             None => Target::Whole(Resource::Any.to_arn()),
         };
-        let (mut denies, mut allows) = (Names::default(), Names::default());
+        let (mut denies, mut allows) = (Gathered::default(), Gathered::default());
         for (_, statement) in self.statements() {
             if statement.actions.matches(scope.action) && conditions_hold(statement, &scope) {
                 let names = match statement.effect {
@@ -44,7 +44,7 @@ impl PolicySet {
                 names.add(statement, &scope, &target);
             }
         }
-        Specialised { denies: denies.reduced(), allows: allows.reduced() }
+        Specialised { denies: denies.names(), allows: allows.names() }
     }
 }
 
@@ -59,19 +59,17 @@ impl Specialised {
 
     /// The verdict, if it is known to be the same for every name.
     pub fn always(&self) -> Option<Verdict> {
-        if self.denies.every {
-            return Some(Verdict::ExplicitDeny);
-        }
-        match (self.denies.is_empty(), self.allows.every, self.allows.is_empty()) {
-            (true, true, _) => Some(Verdict::Allow),
-            (true, _, true) => Some(Verdict::ImplicitDeny),
+        match (&self.denies, &self.allows) {
+            (Names::Every, _) => Some(Verdict::ExplicitDeny),
+            (Names::None, Names::Every) => Some(Verdict::Allow),
+            (Names::None, Names::None) => Some(Verdict::ImplicitDeny),
             _ => None,
         }
     }
 
     /// Whether every name is refused, explicitly or not: there is no point in asking.
     pub fn allows_nothing(&self) -> bool {
-        self.denies.every || self.allows.is_empty()
+        self.denies == Names::Every || self.allows == Names::None
     }
 }
 
@@ -93,18 +91,43 @@ impl Target {
     }
 }
 
-/// A set of names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Names {
-    /// All of them.
-    every: bool,
+/// A set of names. Small where no pattern decides, as there are several for each connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Names {
+    None,
+    Every,
+    Some(Box<Patterns>),
+}
+
+/// What decides which names are in a set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Patterns {
     /// Those that match any of these.
-    matching: Vec<Rest>,
+    matching: Box<[Rest]>,
     /// And for each of these, those that match none of it (`NotResource`).
-    others: Vec<Vec<Rest>>,
+    others: Box<[Vec<Rest>]>,
 }
 
 impl Names {
+    fn contain(&self, name: &str) -> bool {
+        let any = |rests: &[Rest]| rests.iter().any(|rest| rest.matches(name));
+        match self {
+            Self::None => false,
+            Self::Every => true,
+            Self::Some(of) => any(&of.matching) || of.others.iter().any(|rests| !any(rests)),
+        }
+    }
+}
+
+/// A set of names while the statements that it is made of are gone through.
+#[derive(Default)]
+struct Gathered {
+    every: bool,
+    matching: Vec<Rest>,
+    others: Vec<Vec<Rest>>,
+}
+
+impl Gathered {
     fn add(&mut self, statement: &Statement, scope: &Scope<'_>, target: &Target) {
         let element = &statement.resources;
         let rest =
@@ -127,24 +150,14 @@ impl Names {
         }
     }
 
-    /// With nothing kept that decides nothing.
-    fn reduced(mut self) -> Self {
-        if self.every {
-            self.matching = Vec::new();
-            self.others = Vec::new();
+    /// The set, with nothing kept that decides nothing.
+    fn names(self) -> Names {
+        let Self { every, matching, others } = self;
+        match every {
+            true => Names::Every,
+            false if matching.is_empty() && others.is_empty() => Names::None,
+            false => Names::Some(Box::new(Patterns { matching: matching.into(), others: others.into() })),
         }
-        self.matching.shrink_to_fit();
-        self.others.shrink_to_fit();
-        self
-    }
-
-    fn is_empty(&self) -> bool {
-        !self.every && self.matching.is_empty() && self.others.is_empty()
-    }
-
-    fn contain(&self, name: &str) -> bool {
-        let any = |rests: &[Rest]| rests.iter().any(|rest| rest.matches(name));
-        self.every || any(&self.matching) || self.others.iter().any(|rests| !any(rests))
     }
 }
 

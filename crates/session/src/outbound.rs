@@ -77,7 +77,8 @@ pub(crate) struct Outbound {
     /// Messages of a session without a durable queue that wait for the window.
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
-    pub(crate) queue: Option<Cursor>,
+    /// Of a persistent session.
+    pub(crate) queue: Option<Box<Cursor>>,
     pub(crate) directs: Directs,
     /// Where deliveries at QoS 1 are tried for a bounded time only.
     pub(crate) retries: Option<Box<Retries>>,
@@ -150,7 +151,7 @@ impl Outbound {
         self.last = state.trimmed;
         let cursor = Cursor::new(state, rate, now);
         let reading = cursor.is_reading();
-        self.queue = Some(cursor);
+        self.queue = Some(Box::new(cursor));
         reading
     }
 

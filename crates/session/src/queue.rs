@@ -250,13 +250,13 @@ impl Session {
         entry: EntryId,
         now: Timestamp,
     ) -> bool {
-        let sent_before = self.outbound.queue.as_ref().map_or(EntryId::NONE, Cursor::sent_before);
+        let sent_before = self.outbound.queue.as_deref().map_or(EntryId::NONE, Cursor::sent_before);
         let given_up = self.outbound.retries.as_ref().is_some_and(|retries| retries.is_over(entry, now));
         !(encoded.is_expired() || given_up) || (delivery.qos == QoS::ExactlyOnce && entry <= sent_before)
     }
 
     fn send_entry(&mut self, encoded: &mut Encoded, delivery: &Delivery<'_>, entry: EntryId, now: Now) {
-        let sent_before = self.outbound.queue.as_ref().map_or(EntryId::NONE, Cursor::sent_before);
+        let sent_before = self.outbound.queue.as_deref().map_or(EntryId::NONE, Cursor::sent_before);
         let dup = entry <= sent_before && self.settings.behaviour.dup_flag_on_redelivery;
         let unacknowledged = delivery.qos == QoS::AtMostOnce;
         self.outbound.start(entry, delivery.qos, now);
@@ -305,7 +305,7 @@ impl Session {
 
     /// When the pace of stored messages allows the next ones.
     pub(crate) fn pace_deadline(&self) -> Option<Instant> {
-        self.outbound.queue.as_ref().and_then(Cursor::deadline)
+        self.outbound.queue.as_deref().and_then(Cursor::deadline)
     }
 
     /// Time passed: stored messages may go on.

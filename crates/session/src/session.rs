@@ -158,11 +158,12 @@ pub struct Session {
     pub(crate) requests: OpenRequests,
     pub(crate) inbound: Inbound,
     pub(crate) outbound: Outbound,
-    pub(crate) shares: Shares,
+    /// Of a member of groups that has got any.
+    pub(crate) shares: Option<Box<Shares>>,
     pub(crate) output: Output,
     actions: VecDeque<Action>,
     connect_deadline: Instant,
-    closed: Option<Close>,
+    closed: Option<Box<Close>>,
 }
 
 impl Session {
@@ -187,7 +188,7 @@ impl Session {
             requests: OpenRequests::default(),
             inbound: Inbound::default(),
             outbound: Outbound::default(),
-            shares: Shares::default(),
+            shares: None,
             output: Output::default(),
             actions: VecDeque::new(),
             connect_deadline: now.instant + timeout,
@@ -333,7 +334,7 @@ impl Session {
             self.will = None;
         }
         self.state = State::Closed;
-        self.closed = Some(close);
+        self.closed = Some(Box::new(close));
         self.push_action(Action::Close);
     }
 
@@ -405,7 +406,7 @@ impl Session {
 
     /// What is left to do after the end; `None` when the connection had never been accepted, or is not over.
     pub fn ended(&mut self, now: Now) -> Option<Ending> {
-        let close = self.closed.take()?;
+        let close = *self.closed.take()?;
         self.publisher.as_ref()?;
         let delay = self.will_delay.min(self.session_expiry);
         let will = self.will.take().map(|will| (published_will(&will, now), delay));

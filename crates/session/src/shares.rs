@@ -64,13 +64,18 @@ impl Session {
             self.finish(&shared);
         } else if delivery.qos == QoS::AtMostOnce {
             self.deliver_unacknowledged(encoded, delivery, now);
-        } else if self.shares.waiting.is_empty() && self.has_room() {
+        } else if self.waiting_shares() == 0 && self.has_room() {
             self.send_shared(encoded, delivery, shared, now);
         } else {
             let Shared { message, share, held } = shared;
             let shared = Shared { message: detached(&message), share, held };
             let (qos, retain, identifiers) = (delivery.qos, delivery.retain, delivery.identifiers.into());
-            self.shares.waiting.push_back(Waiting { shared, qos, retain, identifiers });
+            self.shares.get_or_insert_default().waiting.push_back(Waiting {
+                shared,
+                qos,
+                retain,
+                identifiers,
+            });
         }
         Ok(())
     }
@@ -78,7 +83,7 @@ impl Session {
     fn send_shared(&mut self, encoded: &mut Encoded, delivery: &Delivery<'_>, shared: Shared, now: Now) {
         match self.send_numbered(encoded, delivery, now) {
             Some(entry) => {
-                self.shares.sent.insert(entry, (shared, delivery.qos));
+                self.shares.get_or_insert_default().sent.insert(entry, (shared, delivery.qos));
             }
             // The client cannot take a message of this size [MQTT-3.1.2-25]; no other member is asked.
             None => self.finish(&shared),
@@ -88,7 +93,8 @@ impl Session {
     /// Sends shares that wait for the window.
     pub(crate) fn send_waiting_shares(&mut self, now: Now) {
         while self.is_connected() && self.has_room() {
-            let Some(waiting) = self.shares.waiting.pop_front() else { break };
+            let waiting = self.shares.as_mut().and_then(|shares| shares.waiting.pop_front());
+            let Some(waiting) = waiting else { break };
             let Waiting { shared, qos, retain, identifiers } = waiting;
             let mut encoded = Encoded::new(shared.message.clone(), now.wall);
             if encoded.is_expired() {
@@ -102,10 +108,8 @@ impl Session {
 
     /// The client has what was sent under this number: PUBACK came, or PUBREC.
     pub(crate) fn share_acknowledged(&mut self, entry: EntryId) {
-        if self.shares.sent.is_empty() {
-            return;
-        }
-        if let Some((shared, _)) = self.shares.sent.remove(&entry) {
+        let sent = self.shares.as_mut().and_then(|shares| shares.sent.remove(&entry));
+        if let Some((shared, _)) = sent {
             self.finish(&shared);
         }
     }
@@ -118,7 +122,7 @@ impl Session {
 
     /// Takes the shares that the client has not acknowledged: to be called at the end.
     pub fn take_shares(&mut self) -> LeftShares {
-        let Shares { sent, waiting } = std::mem::take(&mut self.shares);
+        let Shares { sent, waiting } = self.shares.take().map(|shares| *shares).unwrap_or_default();
         let mut sent: Vec<_> = sent.into_iter().collect();
         sent.sort_unstable_by_key(|(entry, _)| *entry);
         let mut left = LeftShares::default();
@@ -143,6 +147,6 @@ impl Session {
     }
 
     pub(crate) fn waiting_shares(&self) -> usize {
-        self.shares.waiting.len()
+        self.shares.as_ref().map_or(0, |shares| shares.waiting.len())
     }
 }

@@ -198,7 +198,8 @@ impl Connection {
 /// All sessions.
 #[derive(Default)]
 pub(crate) struct Sessions {
-    by_id: FxHashMap<u64, Session>,
+    /// Boxed: a third of a hash table is empty, or more.
+    by_id: FxHashMap<u64, Box<Session>>,
     by_client: FxHashMap<Client, u64>,
     persistent: BTreeSet<u64>,
     deadlines: BTreeSet<(Timestamp, u64)>,
@@ -214,24 +215,24 @@ impl Sessions {
         if let Some(at) = session.expires_at {
             self.deadlines.insert((at, session.id));
         }
-        self.by_id.insert(session.id, session);
+        self.by_id.insert(session.id, Box::new(session));
     }
 
     /// Takes a session out.
     pub(crate) fn remove(&mut self, id: u64) -> Option<Session> {
         self.set_deadline(id, None);
-        let session = self.by_id.remove(&id)?;
+        let session = *self.by_id.remove(&id)?;
         self.by_client.remove(&session.client);
         self.persistent.remove(&id);
         Some(session)
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<&Session> {
-        self.by_id.get(&id)
+        self.by_id.get(&id).map(|session| &**session)
     }
 
     pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Session> {
-        self.by_id.get_mut(&id)
+        self.by_id.get_mut(&id).map(|session| &mut **session)
     }
 
     /// The session, if `token` owns it.
@@ -267,15 +268,16 @@ impl Sessions {
     /// At most `limit` persistent sessions with ids above `after`.
     pub(crate) fn persistent_above(&self, after: u64, limit: usize) -> impl Iterator<Item = &Session> {
         let ids = self.persistent.range((Bound::Excluded(after), Bound::Unbounded)).take(limit);
-        ids.filter_map(|id| self.by_id.get(id))
+        ids.filter_map(|id| self.get(*id))
     }
 
     /// Sessions whose owner is dead, in order of id.
     pub(crate) fn orphans(&self, dead: Dead) -> Vec<u64> {
-        let orphaned = |session: &&Session| {
+        let orphaned = |session: &Session| {
             session.connection.as_ref().is_some_and(|connection| dead.is(connection.token.incarnation))
         };
-        let mut ids: Vec<u64> = self.by_id.values().filter(orphaned).map(|session| session.id).collect();
+        let sessions = self.by_id.values().filter(|session| orphaned(session));
+        let mut ids: Vec<u64> = sessions.map(|session| session.id).collect();
         ids.sort_unstable();
         ids
     }

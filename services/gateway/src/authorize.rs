@@ -15,12 +15,16 @@ use crate::identity::{Principal, Snapshot, Standing};
 
 /// The decisions of one connection.
 pub(crate) struct Authorizer {
-    principal: Principal,
-    client_id: Utf8Bytes,
-    source_ip: IpAddr,
     generation: u64,
     snapshot: Arc<Snapshot>,
     specialised: Box<Decisions>,
+}
+
+/// Whose decisions they are; the same all the time.
+pub(crate) struct Who<'a> {
+    pub(crate) principal: &'a Principal,
+    pub(crate) client_id: &'a str,
+    pub(crate) source_ip: IpAddr,
 }
 
 /// What is decided per packet, by name of topic or filter.
@@ -50,28 +54,28 @@ pub(crate) struct Denied {
 }
 
 impl Authorizer {
-    /// Decides with `principal`'s policies for a client of this id at this address.
-    pub(crate) fn new(principal: Principal, client_id: Utf8Bytes, source_ip: IpAddr) -> Self {
-        let generation = principal.entry.generation();
-        let snapshot = principal.entry.snapshot();
-        let specialised = Box::new(decisions(&principal, &snapshot, &client_id, source_ip));
-        Self { principal, client_id, source_ip, generation, snapshot, specialised }
+    /// Decides with the policies of the principal.
+    pub(crate) fn new(who: &Who<'_>) -> Self {
+        let generation = who.principal.entry.generation();
+        let snapshot = who.principal.entry.snapshot();
+        let specialised = Box::new(decisions(who, &snapshot));
+        Self { generation, snapshot, specialised }
     }
 
     /// Takes up what has changed since the last decision.
-    fn current(&mut self) -> &Decisions {
-        let generation = self.principal.entry.generation();
+    fn current(&mut self, who: &Who<'_>) -> &Decisions {
+        let generation = who.principal.entry.generation();
         if generation != self.generation {
             self.generation = generation;
-            self.snapshot = self.principal.entry.snapshot();
-            *self.specialised = decisions(&self.principal, &self.snapshot, &self.client_id, self.source_ip);
+            self.snapshot = who.principal.entry.snapshot();
+            *self.specialised = decisions(who, &self.snapshot);
         }
         &self.specialised
     }
 
     /// `iot:Publish`, and `iot:RetainPublish` with RETAIN 1.
-    pub(crate) fn publish(&mut self, topic: &str, retain: bool) -> Result<(), Denied> {
-        let decisions = self.current();
+    pub(crate) fn publish(&mut self, who: &Who<'_>, topic: &str, retain: bool) -> Result<(), Denied> {
+        let decisions = self.current(who);
         let verdict = decisions.publish.decide(topic);
         if !verdict.is_allowed() {
             return Err(denied(Action::Publish, topic, verdict));
@@ -82,8 +86,8 @@ impl Authorizer {
 
     /// Adds what the thing's type propagates to a message that the client publishes (provisioning.md section 8), after
     /// the properties that it came with.
-    pub(crate) fn enrich(&mut self, message: &mut Arc<Message>) {
-        let propagated = &self.current().propagated;
+    pub(crate) fn enrich(&mut self, who: &Who<'_>, message: &mut Arc<Message>) {
+        let propagated = &self.current(who).propagated;
         if !propagated.is_empty() {
             let properties = Arc::make_mut(message).properties.get_or_insert_default();
             properties.user_properties.extend(propagated.iter().cloned());
@@ -91,14 +95,14 @@ impl Authorizer {
     }
 
     /// `iot:Subscribe` on a filter.
-    pub(crate) fn subscribe(&mut self, filter: &str) -> Result<(), Denied> {
-        let verdict = self.current().subscribe.decide(filter);
+    pub(crate) fn subscribe(&mut self, who: &Who<'_>, filter: &str) -> Result<(), Denied> {
+        let verdict = self.current(who).subscribe.decide(filter);
         if verdict.is_allowed() { Ok(()) } else { Err(denied(Action::Subscribe, filter, verdict)) }
     }
 
     /// `iot:Receive`, asked at every delivery.
-    pub(crate) fn receive(&mut self, topic: &str) -> bool {
-        let decisions = self.current();
+    pub(crate) fn receive(&mut self, who: &Who<'_>, topic: &str) -> bool {
+        let decisions = self.current(who);
         decisions.receives_everything || decisions.receive.decide(topic).is_allowed()
     }
 }
@@ -138,7 +142,8 @@ pub(crate) fn connect(
     Ok(())
 }
 
-fn decisions(principal: &Principal, snapshot: &Snapshot, client_id: &str, ip: IpAddr) -> Decisions {
+fn decisions(who: &Who<'_>, snapshot: &Snapshot) -> Decisions {
+    let Who { principal, client_id, source_ip: ip } = *who;
     let certificate_id = principal.certificate_id.map(|id| id.to_string());
     let Standing { thing, policies } = principal.entry.standing(snapshot, client_id);
     let context = context(snapshot, (certificate_id.as_deref(), client_id), thing.as_deref(), ip);

@@ -10,7 +10,7 @@ use fleethaven_session::{Accepted, ConnectRequest, Now, QueueState};
 use fleethaven_storage::{Claim, Claimed, Error, QueueBounds, Request, StoredWill, Ticket};
 use fleethaven_types::{Publisher, Utf8Bytes};
 
-use crate::authorize::{Authorizer, ConnectQuestion, Denied, connect};
+use crate::authorize::{Authorizer, ConnectQuestion, Denied, Who, connect};
 use crate::connection::{Connection, Phase};
 use crate::core::Core;
 use crate::cut_off;
@@ -237,9 +237,11 @@ impl Core {
         let persistent = request.session_expiry > 0 || claimed.session_present;
         let (session, address) = (claimed.session, connection.address);
         let scope = connection.principal.scope;
-        let client_id = publisher.client_id.clone().unwrap_or_default();
-        connection.authorizer =
-            Some(Authorizer::new(connection.principal.clone(), client_id, connection.peer.ip()));
+        connection.authorizer = Some(Authorizer::new(&Who {
+            principal: &connection.principal,
+            client_id: publisher.client_id.as_deref().unwrap_or_default(),
+            source_ip: connection.peer.ip(),
+        }));
         connection.phase = Phase::Owned(token);
         connection.has_will = request.will.is_some();
         let credit = connection.credit.clone();

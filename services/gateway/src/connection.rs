@@ -12,14 +12,13 @@ use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::delivery::{Address, Credit};
 use fleethaven_mqtt::{DecodeLimits, Decoder, Disconnect, Packet, PacketId, ReasonCode};
 use fleethaven_quotas::{Account, Held, Meter};
-use fleethaven_session::{Action, Close, DirectTicket, DisconnectReason, Now, Session};
+use fleethaven_session::{Action, Close, DisconnectReason, Now, Session};
 use fleethaven_storage::{EntryId, OwnerToken, SessionId};
 use fleethaven_types::Timestamp;
-use tokio::sync::oneshot;
 
 use crate::authorize::Authorizer;
 use crate::budget::Place;
-use crate::connections::Confirmation;
+use crate::connections::Asked;
 use crate::core::Core;
 use crate::gateway::Arrival;
 use crate::identity::Principal;
@@ -123,10 +122,8 @@ pub(crate) struct Connection {
     pub(crate) connected_at: Timestamp,
     /// versionNumber of the connection's lifecycle events.
     pub(crate) version_number: u64,
-    /// Who waits for acknowledgements of direct messages.
-    pub(crate) directs: Vec<(DirectTicket, Confirmation)>,
-    /// Who waits until the end is recorded.
-    pub(crate) when_ended: Vec<oneshot::Sender<()>>,
+    /// Who of the connections API waits for something.
+    pub(crate) asked: Option<Box<Asked>>,
     local: Option<SocketAddr>,
     transport: Transport,
     decoder: Decoder,
@@ -185,8 +182,7 @@ impl Connection {
             receive_denied: None,
             connected_at: Timestamp(0),
             version_number: 0,
-            directs: Vec::new(),
-            when_ended: Vec::new(),
+            asked: None,
             local,
             transport,
             decoder: Decoder::new(limits),
@@ -540,7 +536,7 @@ impl Connection {
         }
         self.phase = Phase::Gone;
         self.blocked = None;
-        self.directs.clear();
+        self.asked.iter_mut().for_each(|asked| asked.give_directs_up());
         self.place = None;
         self.retained.clear();
         self.wake();

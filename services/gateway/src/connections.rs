@@ -40,6 +40,29 @@ enum Question {
 /// How the fate of a direct message is told.
 pub(crate) type Confirmation = oneshot::Sender<Result<(), Error>>;
 
+/// Who waits for something of one connection.
+#[derive(Default)]
+pub(crate) struct Asked {
+    /// For acknowledgements of direct messages.
+    directs: Vec<(DirectTicket, Confirmation)>,
+    /// For the record of its end.
+    when_ended: Vec<oneshot::Sender<()>>,
+}
+
+impl Asked {
+    /// Direct messages will not be acknowledged any more.
+    pub(crate) fn give_directs_up(&mut self) {
+        self.directs.clear();
+    }
+}
+
+impl Connection {
+    /// Takes those who wait for the record of the end.
+    pub(crate) fn waiting_for_end(&mut self) -> Vec<oneshot::Sender<()>> {
+        self.asked.as_mut().map(|asked| std::mem::take(&mut asked.when_ended)).unwrap_or_default()
+    }
+}
+
 /// A client as it was found.
 enum Found<T> {
     /// Its connection answered.
@@ -244,7 +267,7 @@ impl Core {
             Question::Describe(answer) => ignore(answer.send(connection.describe())),
             Question::Subscriptions(answer) => ignore(answer.send(connection.held_subscriptions())),
             Question::Disconnect(how, answer) => {
-                connection.when_ended.push(answer);
+                connection.asked.get_or_insert_default().when_ended.push(answer);
                 connection.session.close_by_api(how.clean_session, how.prevent_will);
                 connection.act(self, now);
                 connection.settle(self, now);
@@ -306,8 +329,9 @@ impl Connection {
         let outcome = self.try_direct(core, message, now);
         match outcome {
             Ok(Some(ticket)) => {
-                self.directs.retain(|(_, waiting)| !waiting.is_closed());
-                self.directs.push((ticket, confirmation));
+                let directs = &mut self.asked.get_or_insert_default().directs;
+                directs.retain(|(_, waiting)| !waiting.is_closed());
+                directs.push((ticket, confirmation));
             }
             Ok(None) => ignore(confirmation.send(Ok(()))),
             Err(error) => ignore(confirmation.send(Err(error))),
@@ -340,8 +364,9 @@ impl Connection {
 
     /// The client has acknowledged a direct message.
     pub(crate) fn direct_acknowledged(&mut self, ticket: DirectTicket) {
-        if let Some(index) = self.directs.iter().position(|(waiting, _)| *waiting == ticket) {
-            let (_, confirmation) = self.directs.swap_remove(index);
+        let Some(Asked { directs, .. }) = self.asked.as_deref_mut() else { return };
+        if let Some(index) = directs.iter().position(|(waiting, _)| *waiting == ticket) {
+            let (_, confirmation) = directs.swap_remove(index);
             ignore(confirmation.send(Ok(())));
         }
     }

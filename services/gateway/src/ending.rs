@@ -96,7 +96,7 @@ impl Core {
         let ended = Some(Ended {
             client: connection.client(token, connection.session.client_id().clone()),
             happened: Happened::disconnected(ending.close.reason, connection.version_number),
-            waiting: std::mem::take(&mut connection.when_ended),
+            waiting: connection.waiting_for_end(),
         });
         let will_delay = ending.will.as_ref().map(|(_, delay)| *delay);
         let will = ending.will.filter(|(_, delay)| *delay == 0).map(|(message, _)| message);

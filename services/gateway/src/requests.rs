@@ -14,7 +14,7 @@ use fleethaven_storage::{EntryId, Once, Request, Subscription, Ticket};
 use fleethaven_topics::split_shared;
 use fleethaven_types::{Message, Scope, Utf8Bytes};
 
-use crate::authorize;
+use crate::authorize::{self, Who};
 use crate::connection::{Connection, Phase};
 use crate::core::Core;
 use crate::pending::Pending;
@@ -59,12 +59,17 @@ impl Connection {
             return self.refuse_over_rate(core, ack);
         }
         let Some(authorizer) = &mut self.authorizer else { return };
-        if let Err(denied) = authorizer.publish(&message.topic, message.retain) {
+        let who = Who {
+            principal: &self.principal,
+            client_id: self.session.client_id(),
+            source_ip: self.peer.ip(),
+        };
+        if let Err(denied) = authorizer.publish(&who, &message.topic, message.retain) {
             core.metrics.publish_in_denied.inc();
             core.log_denied(self, "Publish-In", &denied);
             return self.session.publish_denied(ack, &denied.because);
         }
-        authorizer.enrich(&mut message);
+        authorizer.enrich(&who, &mut message);
         if message.retain && !message.payload.is_empty() && !self.may_retain(core, &message) {
             return self.refuse_over_rate(core, ack);
         }
@@ -105,11 +110,16 @@ impl Connection {
 
     pub(crate) fn subscribe(&mut self, core: &Rc<Core>, request: SubscribeRequest) {
         let Some(authorizer) = &mut self.authorizer else { return };
+        let who = Who {
+            principal: &self.principal,
+            client_id: self.session.client_id(),
+            source_ip: self.peer.ip(),
+        };
         let (mut outcomes, mut granted, mut refused) = (Vec::new(), Vec::new(), None);
         let mut quota = SubscribeQuota::new(core, &self.account, self.principal.scope);
         for requested in request.filters {
             let verdict = requested.verdict.and_then(|()| {
-                authorizer.subscribe(&requested.filter).map_err(|denied| {
+                authorizer.subscribe(&who, &requested.filter).map_err(|denied| {
                     refused.get_or_insert(denied);
                     ReasonCode::NotAuthorized
                 })
@@ -223,7 +233,12 @@ impl Connection {
 
     /// `iot:Receive`, asked at every delivery. Denials are logged once a second at most: a busy topic would flood the log.
     pub(crate) fn may_receive(&mut self, core: &Core, topic: &str, now: Now) -> bool {
-        if self.authorizer.as_mut().is_some_and(|authorizer| authorizer.receive(topic)) {
+        let who = Who {
+            principal: &self.principal,
+            client_id: self.session.client_id(),
+            source_ip: self.peer.ip(),
+        };
+        if self.authorizer.as_mut().is_some_and(|authorizer| authorizer.receive(&who, topic)) {
             return true;
         }
         core.metrics.publish_out_denied.inc();

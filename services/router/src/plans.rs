@@ -1,11 +1,12 @@
 //! A lane's plans, by scope and topic: looked up without a clone or a shared counter, so that cores do not slow each other.
 
+use std::hash::BuildHasher;
 use std::mem;
 use std::sync::Arc;
 
 use fleethaven_types::{Message, Scope, Utf8Bytes};
-use hashbrown::HashMap;
-use hashbrown::hash_map::EntryRef;
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use rustc_hash::FxHashMap;
 
 use crate::plan::Plan;
@@ -13,57 +14,84 @@ use crate::router::Router;
 use crate::tables::ScopeTables;
 
 /// What a lane remembers, in units of [`cost`], some 64 bytes each: 65,000 topics, fewer of long ones or with many receivers.
-/// At the bound everything is forgotten, which costs one computation per topic in use.
 const BOUND: usize = 1 << 19;
+/// Parts, each with its share of the bound. At that, all of one part is forgotten, which costs one computation for each of its
+/// topics in use; and a table that grows moves no more than one part. Either holds up live traffic for a moment only.
+const PARTS: usize = 64;
 /// A plan's own share of the bound, apart from its topic and its receivers.
 const BASE_COST: usize = 8;
 /// Bytes of a topic that count as one unit.
 const UNIT: usize = 64;
 
 /// The plans of one lane.
-#[derive(Default)]
 pub(crate) struct Plans {
     /// The scope of the last publish: nearly always that of the next one.
-    current: Option<ScopePlans>,
-    others: FxHashMap<Scope, ScopePlans>,
+    current: Option<Arc<ScopeTables>>,
+    others: FxHashMap<Scope, Arc<ScopeTables>>,
+    parts: Box<[Part; PARTS]>,
+    /// Topics come from clients: the hasher is a seeded one.
+    hasher: DefaultHashBuilder,
+}
+
+#[derive(Default)]
+struct Part {
+    known: HashTable<Known>,
     cost: usize,
 }
 
-struct ScopePlans {
-    tables: Arc<ScopeTables>,
-    /// Topics come from clients: the hasher is a seeded one.
-    plans: HashMap<Utf8Bytes, Plan>,
+/// A topic and its plan.
+struct Known {
+    scope: Scope,
+    topic: Utf8Bytes,
+    plan: Plan,
+}
+
+impl Default for Plans {
+    fn default() -> Self {
+        Self {
+            current: None,
+            others: FxHashMap::default(),
+            parts: Box::new(std::array::from_fn(|_| Part::default())),
+            hasher: DefaultHashBuilder::default(),
+        }
+    }
 }
 
 impl Plans {
     /// The plan for `message`'s topic as of now.
+    #[expect(clippy::indexing_slicing, reason = "a remainder of the number of parts")]
     pub(crate) fn plan(&mut self, router: &Router, message: &Message) -> &Plan {
-        if self.cost >= BOUND {
-            *self = Self::default();
-        }
-        let Self { current, others, cost: total } = self;
-        let scope = enter(current, others, router, message.publisher.scope);
-        let version = scope.tables.version();
+        let Self { current, others, parts, hasher } = self;
+        let (scope, topic) = (message.publisher.scope, &message.topic);
+        let tables = enter(current, others, router, scope);
+        let version = tables.version();
         let compute = || {
             router.metrics.plans_computed.inc();
-            Plan::compute(&scope.tables, &message.topic, &router.options.behaviour)
+            Plan::compute(tables, topic, &router.options.behaviour)
         };
-        let cost = |plan: &Plan| cost(&message.topic, plan);
-        match scope.plans.entry_ref(message.topic.as_str()) {
-            EntryRef::Occupied(known) => {
-                let plan = known.into_mut();
+        let hash = hasher.hash_one(topic.as_str());
+        // The table looks at the lowest and the highest bits.
+        let Part { known, cost: total } = &mut parts[(hash >> 32) as usize % PARTS];
+        if *total >= BOUND / PARTS {
+            (*known, *total) = (HashTable::new(), 0);
+        }
+        let is_it = |known: &Known| known.topic == *topic && known.scope == scope;
+        match known.entry(hash, is_it, |known| hasher.hash_one(known.topic.as_str())) {
+            Entry::Occupied(found) => {
+                let plan = &mut found.into_mut().plan;
                 if plan.version != version {
-                    *total -= cost(plan);
+                    *total -= cost(topic, plan);
                     *plan = compute();
-                    *total += cost(plan);
+                    *total += cost(topic, plan);
                 }
                 plan
             }
-            // The key is a copy: it must not keep the receive buffer of the packet alive.
-            EntryRef::Vacant(vacant) => {
+            Entry::Vacant(vacant) => {
                 let plan = compute();
-                *total += cost(&plan);
-                vacant.insert(plan)
+                *total += cost(topic, &plan);
+                // A copy: it must not keep the receive buffer of the packet alive.
+                let known = Known { scope, topic: topic.compact(), plan };
+                &vacant.insert(known).into_mut().plan
             }
         }
     }
@@ -75,17 +103,16 @@ fn cost(topic: &str, plan: &Plan) -> usize {
 
 /// Makes `wanted` the current scope.
 fn enter<'a>(
-    current: &'a mut Option<ScopePlans>,
-    others: &mut FxHashMap<Scope, ScopePlans>,
+    current: &'a mut Option<Arc<ScopeTables>>,
+    others: &mut FxHashMap<Scope, Arc<ScopeTables>>,
     router: &Router,
     wanted: Scope,
-) -> &'a mut ScopePlans {
-    let open = || ScopePlans { tables: router.scope(wanted), plans: HashMap::new() };
-    let current = current.get_or_insert_with(open);
-    if current.tables.scope != wanted {
-        let next = others.remove(&wanted).unwrap_or_else(open);
+) -> &'a ScopeTables {
+    let current = current.get_or_insert_with(|| router.scope(wanted));
+    if current.scope != wanted {
+        let next = others.remove(&wanted).unwrap_or_else(|| router.scope(wanted));
         let left = mem::replace(current, next);
-        others.insert(left.tables.scope, left);
+        others.insert(left.scope, left);
     }
     current
 }

@@ -60,7 +60,8 @@ fn patterns_become_what_is_quickest() {
         .join(","),
     )
     .allows;
-    let [exact, beginning, pattern] = names.matching.as_slice() else { panic!("{names:?}") };
+    let Names::Some(patterns) = names else { panic!("{names:?}") };
+    let [exact, beginning, pattern] = &*patterns.matching else { panic!("{patterns:?}") };
     assert_eq!(*exact, Rest::Exactly(b"a/b".as_slice().into()));
     assert_eq!(*beginning, Rest::Beginning(b"a/".as_slice().into()));
     assert!(matches!(pattern, Rest::Pattern(_)));
