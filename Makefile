@@ -116,6 +116,12 @@ fix: ## formatting and what clippy can mend
 	cargo fmt --all
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
+.PHONY: image image-redis
+image: ## the container image, from scratch: target/image/fleethaven.tar
+	@deploy/image.sh fleethaven
+image-redis: ## a Redis image for trials: target/image/fleethaven-redis.tar
+	@deploy/image.sh redis
+
 .PHONY: load
 load: ## the load scenarios beside Mosquitto; arguments in LOAD
 	cargo build $(LOCKED) --release -p fleethaven -p fleethaven-loadtest

@@ -69,6 +69,13 @@ pub struct GroupStatus {
     pub nodes: Vec<Node>,
 }
 
+impl Status {
+    /// All groups, the control group first.
+    pub fn groups(&self) -> impl Iterator<Item = &GroupStatus> {
+        std::iter::once(&self.control).chain(&self.state)
+    }
+}
+
 impl GroupStatus {
     /// How many entries `node` is behind the leader, as far as this node knows.
     pub fn lag(&self, node: u64) -> Option<u64> {

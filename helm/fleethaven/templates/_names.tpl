@@ -1,26 +1,35 @@
-{{/* The name of all objects. */}}
+{{/* What the names of all objects begin with. Short, as a StatefulSet's pods are named after it. */}}
 {{- define "fleethaven.name" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride -}}
 {{- else if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 36 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 52 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 36 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
-{{/* Labels that select the pod; never changed. */}}
+{{/* Labels that select the pods of a role, or of all: dict "root" $ "role" "gateway". Never changed. */}}
 {{- define "fleethaven.selector" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ .root.Chart.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- with .role }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
 {{- end -}}
 
-{{/* Labels of every object. */}}
+{{/* Labels of every object, likewise. */}}
 {{- define "fleethaven.labels" -}}
 {{ include "fleethaven.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: {{ include "fleethaven.name" .root }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* The key of a role among the values. */}}
+{{- define "fleethaven.key" -}}
+{{- if eq . "rules-worker" }}rulesWorker{{ else }}{{ . }}{{ end -}}
 {{- end -}}
 
 {{/* The image, by digest if one is given. */}}
@@ -32,20 +41,72 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* The names under which the Service is reached within the cluster, and those of the user. */}}
-{{- define "fleethaven.san" -}}
-{{- $name := include "fleethaven.name" . -}}
-{{- $inside := list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) -}}
-{{- concat $inside .Values.config.san | join "," -}}
+{{/* Any address of the family, and the port: dict "root" $ "port" 7400. */}}
+{{- define "fleethaven.listen" -}}
+{{- printf "%s:%d" (ternary "[::]" "0.0.0.0" (eq .root.Values.ipFamily "IPv6")) (int .port) -}}
 {{- end -}}
 
-{{/* What no schema can say: values that must fit each other. */}}
-{{- define "fleethaven.check" -}}
-{{- if ge (int (index .Values.config "grace-period")) (int .Values.terminationGracePeriodSeconds) -}}
-{{- fail (printf "config.grace-period (%v s) must be below terminationGracePeriodSeconds (%v s), or the drain is cut off by SIGKILL" (index .Values.config "grace-period") .Values.terminationGracePeriodSeconds) -}}
+{{/* The name of a metastore's pod in DNS: dict "root" $ "ordinal" 0. */}}
+{{- define "fleethaven.node" -}}
+{{- $name := include "fleethaven.name" .root -}}
+{{- printf "%s-metastore-%d.%s-metastore.%s.svc.%s" $name (int .ordinal) $name .root.Release.Namespace .root.Values.clusterDomain -}}
 {{- end -}}
-{{- $ports := list (int (index .Values.ports "mqtt-tls")) (int .Values.ports.https) (int .Values.ports.admin) -}}
-{{- if ne (len (uniq $ports)) 3 -}}
-{{- fail (printf "ports: the three must differ, they are %v" $ports) -}}
+
+{{/* The nodes that form the metadata store, which are always there: what the others know it by. */}}
+{{- define "fleethaven.metastores" -}}
+{{- $nodes := list -}}
+{{- range $ordinal := until 3 -}}
+{{- $nodes = append $nodes (printf "%s:7400" (include "fleethaven.node" (dict "root" $ "ordinal" $ordinal))) -}}
+{{- end -}}
+{{- join "," $nodes -}}
+{{- end -}}
+
+{{/* The same with their numbers. */}}
+{{- define "fleethaven.peers" -}}
+{{- $nodes := list -}}
+{{- range $ordinal := until 3 -}}
+{{- $nodes = append $nodes (printf "%d=%s:7400" (add1 $ordinal) (include "fleethaven.node" (dict "root" $ "ordinal" $ordinal))) -}}
+{{- end -}}
+{{- join "," $nodes -}}
+{{- end -}}
+
+{{/* A Service's name as others in the cluster use it: dict "root" $ "role" "api". */}}
+{{- define "fleethaven.host" -}}
+{{- printf "%s-%s.%s.svc" (include "fleethaven.name" .root) .role .root.Release.Namespace -}}
+{{- end -}}
+
+{{/* Where devices reach the gateways' HTTPS port. */}}
+{{- define "fleethaven.endpoint" -}}
+{{- .Values.endpoint | default (printf "%s:%d" (include "fleethaven.host" (dict "root" . "role" "gateway")) (int .Values.gateway.service.ports.https)) -}}
+{{- end -}}
+
+{{/* Names in the server certificate. */}}
+{{- define "fleethaven.serverNames" -}}
+{{- $names := list -}}
+{{- range $role := list "gateway" "api" -}}
+{{- $service := printf "%s-%s" (include "fleethaven.name" $) $role -}}
+{{- $host := include "fleethaven.host" (dict "root" $ "role" $role) -}}
+{{- $names = concat $names (list $service (printf "%s.%s" $service $.Release.Namespace) $host (printf "%s.%s" $host $.Values.clusterDomain)) -}}
+{{- end -}}
+{{- with .Values.endpoint -}}
+{{- $names = append $names (regexReplaceAll ":[0-9]+$" . "" | trimPrefix "[" | trimSuffix "]") -}}
+{{- end -}}
+{{- $names = concat $names .Values.tls.server.names .Values.api.ingress.hosts .Values.api.tlsRoute.hostnames -}}
+{{- $names | uniq | join "," -}}
+{{- end -}}
+
+{{/* How many pods: nothing where an autoscaler decides, but for the start. */}}
+{{- define "fleethaven.replicas" -}}
+{{- $values := index .root.Values (include "fleethaven.key" .role) -}}
+{{- if not (dig "autoscaling" "enabled" false $values) -}}
+replicas: {{ $values.replicas }}
+{{- else if .root.Release.IsInstall -}}
+replicas: {{ $values.autoscaling.minReplicas }}
+{{- else -}}
+{{- /* What there is stays: without the field it would become 1 when autoscaling is switched on. */ -}}
+{{- $name := printf "%s-%s" (include "fleethaven.name" .root) .role -}}
+{{- with lookup "apps/v1" "Deployment" .root.Release.Namespace $name -}}
+replicas: {{ .spec.replicas }}
+{{- end -}}
 {{- end -}}
 {{- end -}}

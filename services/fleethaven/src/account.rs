@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use crate::cli::{AccessKeyCommand, AccountArgs, AccountCommand, TargetArgs};
 use crate::cluster;
 use crate::data_dir::DataDir;
+use crate::kubernetes::{OPAQUE, Secrets};
 use crate::operators::{self, Request, new_access_key, new_account};
 use crate::process;
 
@@ -40,6 +41,16 @@ struct Printed {
     secret_access_key: String,
 }
 
+/// What it prints when the key goes into a Kubernetes secret.
+#[derive(Serialize)]
+struct Kept {
+    account_id: String,
+    region: String,
+    access_key_id: String,
+    secret: String,
+    changed: bool,
+}
+
 /// `fleethaven account`.
 pub(crate) async fn run(arguments: AccountArgs) -> Result<()> {
     match arguments.command {
@@ -48,13 +59,28 @@ pub(crate) async fn run(arguments: AccountArgs) -> Result<()> {
             operate(&create.target, request).await
         }
         Some(AccountCommand::List(list)) => operate(&list.target, Request::ListAccounts).await,
-        None => {
-            let scope = arguments.scope.scope();
-            let made = bootstrap(&cluster::ask(&arguments.cluster)?, scope).await?;
-            let Credentials { access_key_id, secret_access_key } = made;
-            let (account_id, region) = (scope.account.to_string(), scope.region.to_string());
-            process::print_line(&Printed { account_id, region, access_key_id, secret_access_key })
-        }
+        None => first(&arguments).await,
+    }
+}
+
+/// Makes the first account, and prints or keeps its access key.
+async fn first(arguments: &AccountArgs) -> Result<()> {
+    let scope = arguments.scope.scope();
+    let made = bootstrap(&cluster::ask(&arguments.cluster).await?, scope).await?;
+    let Credentials { access_key_id, secret_access_key } = made;
+    let (account_id, region) = (scope.account.to_string(), scope.region.to_string());
+    let Some(secret) = arguments.kubernetes_secret.clone() else {
+        return process::print_line(&Printed { account_id, region, access_key_id, secret_access_key });
+    };
+    // Named as the AWS CLI and the SDKs name their variables: a pod takes them with `envFrom`.
+    let data = [
+        ("AWS_ACCESS_KEY_ID", access_key_id.clone()),
+        ("AWS_SECRET_ACCESS_KEY", secret_access_key),
+        ("AWS_REGION", region.clone()),
+    ];
+    let data = data.map(|(name, value)| (name.to_owned(), value)).into();
+    let changed = Secrets::of_this_pod(&arguments.pod)?.keep(&secret, OPAQUE, data).await?;
+    process::print_line(&Kept { account_id, region, access_key_id, secret, changed })
     }
 }
 

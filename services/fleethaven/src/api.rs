@@ -79,6 +79,7 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     process.told_to_stop().await;
     looking.abort();
     serving.set(false);
+    arguments.drain.delay().await;
     process.stop();
     let _ = served.await;
     drop(stores);

@@ -160,17 +160,26 @@ fn expires_soon(data: &DataDir, now: u64) -> Result<bool> {
 
 /// localhost, the loopback addresses, the host's name, and what the user adds.
 pub(crate) fn names(san: &[String], domain: Option<&str>) -> Vec<ServerName> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    names_with(host.as_deref(), san, domain)
+}
+
+/// The same with or without the name of a host.
+pub(crate) fn names_with(host: Option<&str>, san: &[String], domain: Option<&str>) -> Vec<ServerName> {
     let mut names = vec![
         ServerName::Dns("localhost".to_owned()),
         ServerName::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         ServerName::Ip(IpAddr::V6(Ipv6Addr::LOCALHOST)),
     ];
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let by_domain = domain.into_iter().flat_map(|domain| {
         ["data", "jobs", "credentials", "iot"].map(|service| format!("*.{service}.{domain}"))
     });
-    let further =
-        host.into_iter().chain(san.iter().cloned()).chain(domain.map(str::to_owned)).chain(by_domain);
+    let further = host
+        .map(str::to_owned)
+        .into_iter()
+        .chain(san.iter().cloned())
+        .chain(domain.map(str::to_owned))
+        .chain(by_domain);
     for name in further {
         let name = name.trim();
         let name = match name.parse::<IpAddr>() {

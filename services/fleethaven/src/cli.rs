@@ -19,12 +19,14 @@ mod sql;
 mod store;
 
 pub(crate) use accounts::{AccessKeyCommand, AccountArgs, AccountCommand, TargetArgs};
-pub(crate) use cluster::{ClusterArgs, IdentityArgs, StoreArgs};
-pub(crate) use front::{ListenerArgs, ServerArgs, SniCertificate};
+pub(crate) use cluster::{ClusterArgs, IdentityArgs, StoreArgs, advertised};
+pub(crate) use front::{DrainArgs, ListenerArgs, ServerArgs, SniCertificate};
 pub(crate) use metastore::MetastoreArgs;
-pub(crate) use pki::{CaArgs, InitArgs, IssueArgs, PkiCommand, ServerCertificateArgs};
+pub(crate) use pki::{CaArgs, InitArgs, IssueArgs, KubernetesArgs, PkiCommand, ServerCertificateArgs};
 pub(crate) use process::{ProcessArgs, ScopeArgs};
-pub(crate) use roles::{ApiArgs, CoresArgs, GatewayArgs, OutboundArgs, RouterArgs, RulesWorkerArgs};
+pub(crate) use roles::{
+    ApiArgs, CoresArgs, GatewayArgs, OutboundArgs, PodArgs, RouterArgs, RulesWorkerArgs,
+};
 pub(crate) use sql::{SqlCheckArgs, SqlCommand, SqlTestArgs};
 pub(crate) use store::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StoreCommand};
 
@@ -129,6 +131,9 @@ pub(crate) struct DevArgs {
 
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+
+    #[command(flatten)]
+    pub(crate) drain: DrainArgs,
 
     #[command(flatten)]
     pub(crate) outbound: OutboundArgs,

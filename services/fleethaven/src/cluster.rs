@@ -21,7 +21,7 @@ use fleethaven_fabric_grpc::tls::Tls;
 use fleethaven_lanes::gateway::Options as Bounds;
 use fleethaven_pki::ServiceRole;
 use fleethaven_storage::Wake;
-use fleethaven_storage_redis::RedisStore;
+use fleethaven_storage_redis::{Error as StoreError, RedisStore};
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -69,9 +69,7 @@ impl Cluster {
         let channels = metastore(&tls, &arguments.metastore)?;
         let membership = Arc::new(MembershipClient::new(channels.clone(), MEMBERSHIP_WITHIN));
         let metadata = Arc::new(Client::new(channels, options(prefixes)));
-        let opening = store.options()?;
-        let store = tokio::task::spawn_blocking(move || RedisStore::open(opening)).await?;
-        let store = store.context("cannot use the session store (--redis)")?;
+        let store = session_store(store).await.context("cannot use the session store (--redis)")?;
         let level = tokio::time::timeout(START_WITHIN, metadata.level()).await;
         level.context("no node of the metadata store answers (--metastore)")?;
         let tables = Tables::follow(&*membership);
@@ -150,6 +148,22 @@ impl Cluster {
     }
 }
 
+/// Opens the session store. One that is not there yet is waited for; one that will not do is not.
+async fn session_store(arguments: &StoreArgs) -> Result<Arc<RedisStore>> {
+    let options = arguments.options()?;
+    let end = tokio::time::Instant::now() + START_WITHIN;
+    loop {
+        let opening = options.clone();
+        match tokio::task::spawn_blocking(move || RedisStore::open(opening)).await? {
+            Err(StoreError::Unreachable(reason)) if tokio::time::Instant::now() < end => {
+                tracing::info!(reason, "the session store is not there yet");
+                tokio::time::sleep(PAUSE).await;
+            }
+            opened => return Ok(opened?),
+        }
+    }
+}
+
 /// Channels to the nodes of the metadata store.
 fn metastore(tls: &Arc<Tls>, addresses: &[String]) -> Result<Vec<Channel>> {
     let channel = |address: &String| tls.channel(address, ServiceRole::Metastore);
@@ -162,12 +176,15 @@ fn options(prefixes: Vec<Bytes>) -> ClientOptions {
     ClientOptions { prefixes, timeout: CALL_WITHIN, clock: clock::now, first_node }
 }
 
-/// The metadata store, for a command that asks it something and ends.
-pub(crate) fn ask(arguments: &ClusterArgs) -> Result<Client> {
-    ask_nodes(arguments.identity.folder(), &arguments.metastore)
+/// The metadata store, for a command that asks it something and ends. It may be starting.
+pub(crate) async fn ask(arguments: &ClusterArgs) -> Result<Client> {
+    let client = ask_nodes(arguments.identity.folder(), &arguments.metastore)?;
+    let level = tokio::time::timeout(START_WITHIN, client.level()).await;
+    level.context("no node of the metadata store answers (--metastore)")?;
+    Ok(client)
 }
 
-/// The same, by the folder of an operator's certificate and the addresses of nodes.
+/// The same, by the folder of an operator's certificate and the addresses of nodes; without waiting.
 pub(crate) fn ask_nodes(certificate: &Path, addresses: &[String]) -> Result<Client> {
     let tls = cluster_tls::read(certificate, ServiceRole::Operator)?;
     Ok(Client::new(metastore(&tls, addresses)?, options(Vec::new())))

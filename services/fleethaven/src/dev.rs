@@ -80,6 +80,7 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
 
     process.told_to_stop().await;
     readiness.set(false);
+    arguments.drain.delay().await;
     gateway.drain(Duration::from_secs(u64::from(arguments.process.grace_period))).await;
     process.stop();
     for task in serving {

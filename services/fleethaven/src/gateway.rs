@@ -115,6 +115,9 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     };
     looking.abort();
     serving_check.set(false);
+    if !out {
+        arguments.drain.delay().await;
+    }
     gateway.drain(Duration::from_secs(u64::from(arguments.process.grace_period))).await;
     process.stop();
     for task in serving {

@@ -6,8 +6,9 @@
 //! - [`dev`], [`metastore`], [`api`], [`gateway`], [`router`], [`rules_worker`]: one command each: start, ready, drain
 //! - [`cluster`]: what the processes of a cluster have in common
 //! - [`operators`]: what operators do with accounts and access keys
-//! - [`operate`]: backups, restores and changes of the metadata store's nodes
+//! - [`operate`]: backups, restores and changes of the metadata store's nodes; [`join`]: a node that asks to be one
 //! - [`pki`]: the certificates of a cluster's processes; [`cluster_tls`]: using them
+//! - [`kubernetes`]: secrets of the namespace that a process runs in
 //! - [`wiring`]: how the services are put together; the same crates a cluster runs
 //! - [`front`]: the sockets that devices and API users connect to
 //! - [`check`]: what `--check-config` tries
@@ -34,6 +35,8 @@ mod gateway;
 mod housekeeping;
 mod https;
 mod idle;
+mod join;
+mod kubernetes;
 mod metastore;
 mod metrics;
 mod operate;

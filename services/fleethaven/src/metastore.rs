@@ -14,12 +14,12 @@ use fleethaven_registry::Limits;
 use fleethaven_telemetry::admin::Check;
 use serde::Serialize;
 
-use crate::cli::MetastoreArgs;
-use crate::cluster_tls;
+use crate::cli::{MetastoreArgs, advertised};
 use crate::data_dir::DataDir;
 use crate::metrics::{Metrics, NodeMetrics};
 use crate::process::{Process, bind};
 use crate::ready::host_port;
+use crate::{cluster_tls, join};
 
 /// How often readiness and metrics are brought up to date.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -49,7 +49,7 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
     let node = arguments.node().map_err(anyhow::Error::msg)?;
     let cluster = tls.identity().cluster().to_owned();
     let store = arguments.store.clone().unwrap_or_else(|| cluster.clone());
-    let dialled = tls.clone();
+    let (dialled, asking) = (tls.clone(), tls.clone());
     let channel = move |address: &str| dialled.channel(address, ServiceRole::Metastore);
     let state_groups = arguments.state_groups;
     let same = raft::Store::new(&store, state_groups).context("the store's name cannot be sent")?;
@@ -57,7 +57,7 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
     let config = Config {
         node,
         cluster: store,
-        start: start(&arguments),
+        start: start(&arguments, node),
         state_groups,
         ..Config::new(data.path("metastore"), clock::now, Limits::of(arguments.profile))
     };
@@ -83,6 +83,12 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
         admin: host_port(process.admin_address),
     })?;
 
+    if arguments.asks_to_join(node) {
+        let peers = arguments.peers().into_values().collect();
+        let address = advertised(arguments.advertise.as_deref(), listen);
+        tokio::spawn(join::join(asking, peers, node, address));
+    }
+
     process.told_to_stop().await;
     looking.abort();
     quorum.set(false);
@@ -98,9 +104,9 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
 }
 
 /// What the node does when its directory is empty.
-fn start(arguments: &MetastoreArgs) -> Start {
+fn start(arguments: &MetastoreArgs, node: u64) -> Start {
     match arguments.peers() {
-        _ if arguments.join => Start::Join,
+        peers if arguments.join && !peers.contains_key(&node) => Start::Join,
         peers if peers.is_empty() => Start::Alone,
         peers => Start::Form(peers),
     }

@@ -24,6 +24,10 @@ use crate::process::print_line;
 
 /// How long a node may take to tell how it stands.
 const STATUS_WITHIN: Duration = Duration::from_secs(5);
+/// How long a store may be without a leader while its nodes change.
+const ELECTED_WITHIN: Duration = Duration::from_secs(30);
+/// Pause before a leader is looked for again.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What was done, or how a node stands: a line of JSON.
 #[derive(Serialize)]
@@ -97,16 +101,21 @@ pub(crate) async fn run(command: StoreCommand) -> Result<()> {
     }
 }
 
-/// The store, as an operator reaches it.
-struct Store {
+/// The store, as it is reached from outside.
+pub(crate) struct Store {
     tls: Arc<Tls>,
     given: Vec<String>,
 }
 
 impl Store {
+    /// The store that these nodes are of.
+    pub(crate) fn new(tls: Arc<Tls>, given: Vec<String>) -> Self {
+        Self { tls, given }
+    }
+
     fn open(reach: &ReachArgs) -> Result<Self> {
         let tls = cluster_tls::read(&reach.cluster_tls, ServiceRole::Operator)?;
-        Ok(Self { tls, given: reach.metastore.clone() })
+        Ok(Self::new(tls, reach.metastore.clone()))
     }
 
     fn client(&self, address: &str) -> Result<AdminClient> {
@@ -140,7 +149,7 @@ impl Store {
     }
 
     /// The node that leads the control group.
-    async fn leader(&self) -> Result<AdminClient> {
+    pub(crate) async fn leader(&self) -> Result<AdminClient> {
         let mut reasons = Vec::new();
         for (address, status) in self.standing().await {
             match status {
@@ -152,6 +161,56 @@ impl Store {
             }
         }
         bail!("no node of the metadata store leads that can be reached: {}", reasons.join("; "))
+    }
+
+    /// The node that leads, or will in a moment: an election may be under way.
+    async fn next_leader(&self) -> Result<AdminClient> {
+        let end = tokio::time::Instant::now() + ELECTED_WITHIN;
+        loop {
+            match self.leader().await {
+                Err(_) if tokio::time::Instant::now() < end => tokio::time::sleep(PAUSE).await,
+                leader => return leader,
+            }
+        }
+    }
+
+    /// Takes out every node above `to`, one after the other, whoever leads at last.
+    async fn shrink(&self, to: u64) -> Result<AdminClient> {
+        let mut checked = false;
+        loop {
+            let leader = self.next_leader().await?;
+            let status = leader.status().await?;
+            // One that was taken out half-way is still in some of the groups.
+            let nodes = || status.groups().flat_map(|group| &group.nodes).map(|node| node.node);
+            let above = || nodes().filter(|node| *node > to);
+            let Some(next) = above().find(|node| *node != status.node).or_else(|| above().next()) else {
+                return Ok(leader);
+            };
+            if !checked {
+                self.check_remaining(&status, to).await?;
+                checked = true;
+            }
+            match next == status.node {
+                true => leader.hand_over().await?,
+                false => leader.remove_node(next).await?,
+            }
+        }
+    }
+
+    /// Refuses to take out nodes when those that stay would be no quorum of themselves.
+    async fn check_remaining(&self, status: &Status, to: u64) -> Result<()> {
+        let staying = status.control.nodes.iter().filter(|node| node.node <= to && node.votes).count();
+        let standing = self.standing().await;
+        let answer = |(_, status): &(String, Result<Status>)| {
+            status.as_ref().is_ok_and(|status| status.node <= to && status.control.confirmed)
+        };
+        let answering = standing.iter().filter(|node| answer(node)).count();
+        if 2 * answering <= staying {
+            bail!(
+                "only {answering} of the {staying} nodes that would stay are in touch with the leader: they would be no quorum"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -268,9 +327,10 @@ async fn members(command: &MembersCommand) -> Result<()> {
         MembersCommand::Add(arguments) => &arguments.reach,
         MembersCommand::Remove(arguments) => &arguments.reach,
         MembersCommand::Replace(arguments) => &arguments.reach,
+        MembersCommand::Shrink(arguments) => &arguments.reach,
     };
     let store = Store::open(reach)?;
-    let leader = store.leader().await?;
+    let mut leader = store.leader().await?;
     match command {
         MembersCommand::Add(arguments) => {
             leader.add_node(arguments.node_id, arguments.address.clone()).await?
@@ -279,6 +339,7 @@ async fn members(command: &MembersCommand) -> Result<()> {
         MembersCommand::Replace(arguments) => {
             leader.replace_node(arguments.old, arguments.node_id, arguments.address.clone()).await?;
         }
+        MembersCommand::Shrink(arguments) => leader = store.shrink(arguments.to).await?,
     }
     print_line(&Line::Members { nodes: nodes(&leader.status().await?.control) })
 }

@@ -17,6 +17,8 @@ use crate::cli::{CaArgs, InitArgs, IssueArgs, PkiCommand, ServerCertificateArgs}
 use crate::data_dir::DataDir;
 use crate::process;
 
+mod kubernetes;
+
 const CA_KEY: &str = "ca-key.pem";
 const TRUST: &str = "trust.pem";
 const DAY: u64 = 86_400;
@@ -28,9 +30,25 @@ const BACKDATED: u64 = 3600;
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Done {
-    Authority { cluster: String, trusted: usize, not_after: u64 },
-    Issued { identity: String, folder: String, not_after: u64 },
-    Server { ca_file: String, server_cert: String, server_key: String },
+    Authority {
+        cluster: String,
+        trusted: usize,
+        not_after: u64,
+    },
+    Issued {
+        identity: String,
+        folder: String,
+        not_after: u64,
+    },
+    Server {
+        ca_file: String,
+        server_cert: String,
+        server_key: String,
+    },
+    /// Secrets that were made or changed.
+    Kept {
+        changed: Vec<String>,
+    },
 }
 
 /// Runs the command.
@@ -45,6 +63,7 @@ fn carry_out(command: &PkiCommand, now: u64) -> Result<Done> {
         PkiCommand::Rotate(arguments) => rotate(arguments, now),
         PkiCommand::Retire(arguments) => retire(arguments),
         PkiCommand::Server(arguments) => server(arguments, now),
+        PkiCommand::Kubernetes(arguments) => process::brief(kubernetes::keep(arguments, now)),
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn main(arguments: &ProcessArgs, run: impl Future<Output = Result<()>
 }
 
 /// Runs a command that does one thing and ends; its errors are its log.
-pub(crate) fn brief(run: impl Future<Output = Result<()>>) -> Result<()> {
+pub(crate) fn brief<T>(run: impl Future<Output = Result<T>>) -> Result<T> {
     use_aws_lc()?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run)
 }

@@ -25,7 +25,10 @@ pub struct Peer {
 use ServiceRole::{Api, Gateway, Metastore, Operator, Router, RulesWorker};
 
 /// What a path begins with, and who may call it: the first that fits counts.
-const RULES: [(&str, &[ServiceRole]); 9] = [
+const RULES: [(&str, &[ServiceRole]); 11] = [
+    // A node that joins asks who leads, and to be added.
+    ("/fleethaven.admin.v1.Admin/Status", &[Metastore, Operator]),
+    ("/fleethaven.admin.v1.Admin/AddNode", &[Metastore, Operator]),
     ("/fleethaven.admin.v1.Admin/", &[Operator]),
     ("/fleethaven.raft.v1.Raft/", &[Metastore]),
     // Commands change accounts, certificates and policies.
@@ -98,6 +101,7 @@ mod tests {
             |path: &str| ServiceRole::ALL.into_iter().filter(|role| allows(path, *role)).collect::<Vec<_>>();
         assert_eq!(callers("/fleethaven.raft.v1.Raft/Append"), [Metastore]);
         assert_eq!(callers("/fleethaven.admin.v1.Admin/Backup"), [Operator]);
+        assert_eq!(callers("/fleethaven.admin.v1.Admin/AddNode"), [Metastore, Operator]);
         assert_eq!(callers("/fleethaven.metadata.v1.Metadata/Execute"), [Api, Operator]);
         assert!(callers("/fleethaven.metadata.v1.Metadata/Watch").contains(&Gateway));
         assert_eq!(callers("/fleethaven.connections.v1.ConnectionsService/Describe"), [Api]);

@@ -7,6 +7,7 @@ use fleethaven_types::AccountId;
 
 use super::cluster::ClusterArgs;
 use super::process::ScopeArgs;
+use super::roles::PodArgs;
 
 /// Arguments of `fleethaven account`.
 #[derive(Args, Clone)]
@@ -21,6 +22,13 @@ pub(crate) struct AccountArgs {
 
     #[command(flatten)]
     pub(crate) scope: ScopeArgs,
+
+    /// Keep the access key in this Kubernetes secret of the pod's namespace instead of printing it.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) kubernetes_secret: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) pod: PodArgs,
 }
 
 /// What is done to accounts.

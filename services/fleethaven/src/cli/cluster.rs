@@ -1,6 +1,6 @@
 //! What the processes of a cluster take.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -48,19 +48,33 @@ pub(crate) struct MemberArgs {
 impl MemberArgs {
     /// Where the others reach the listener that is bound at `listen`.
     pub(crate) fn address(&self, listen: SocketAddr) -> String {
-        self.advertise.clone().unwrap_or_else(|| listen.to_string())
+        advertised(self.advertise.as_deref(), listen)
     }
 
     /// What cannot work is refused at start, with the fix.
     pub(crate) fn check(&self) -> Result<(), String> {
-        match &self.advertise {
-            Some(address) if !has_port(address) => Err(format!("--advertise '{address}' is not HOST:PORT")),
-            None if self.listen.listen.ip().is_unspecified() => {
-                let listen = self.listen.listen;
-                Err(format!("nobody can connect to {listen}: say with --advertise where the others reach it"))
-            }
-            _ => Ok(()),
+        check_reachable(self.listen.listen, self.advertise.as_deref())
+    }
+}
+
+/// Where the others reach a listener: as advertised, or where it is bound. An IPv6 address may stand without brackets, as
+/// Kubernetes gives that of a pod.
+pub(crate) fn advertised(advertise: Option<&str>, listen: SocketAddr) -> String {
+    let Some(address) = advertise else { return listen.to_string() };
+    match address.rsplit_once(':') {
+        Some((host, port)) if host.parse::<Ipv6Addr>().is_ok() => format!("[{host}]:{port}"),
+        _ => address.to_owned(),
+    }
+}
+
+/// Refuses an address that nobody can connect to.
+pub(super) fn check_reachable(listen: SocketAddr, advertise: Option<&str>) -> Result<(), String> {
+    match advertise {
+        Some(address) if !has_port(address) => Err(format!("--advertise '{address}' is not HOST:PORT")),
+        None if listen.ip().is_unspecified() => {
+            Err(format!("nobody can connect to {listen}: say with --advertise where the others reach it"))
         }
+        _ => Ok(()),
     }
 }
 
@@ -191,6 +205,16 @@ mod tests {
         for text in ["", "1", "a=b:1", "0=b:1", "1=b", "1=b:0", "1=:1", "1=b:65536"] {
             assert!(text.parse::<NodeAddress>().unwrap_err().contains("ID=HOST:PORT"), "{text}");
         }
+    }
+
+    #[test]
+    fn addresses_that_others_are_told() {
+        let listen = "10.0.0.1:7400".parse().unwrap();
+        let told = |advertise| advertised(advertise, listen);
+        assert_eq!(told(None), "10.0.0.1:7400");
+        assert_eq!(told(Some("node-0.nodes:7401")), "node-0.nodes:7401");
+        assert_eq!(told(Some("fd00::7:7400")), "[fd00::7]:7400", "as $(POD_IP):7400 comes out");
+        assert_eq!(told(Some("[fd00::7]:7400")), "[fd00::7]:7400");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use fleethaven_net::proxy::Network;
@@ -60,6 +61,22 @@ pub(crate) struct WebArgs {
     /// or 2), which tells the client's address. May be repeated.
     #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_HTTPS_PROXY", value_delimiter = ',')]
     pub(crate) https_proxy: Vec<Network>,
+}
+
+/// How those who connect from outside are sent elsewhere.
+#[derive(Args, Clone)]
+pub(crate) struct DrainArgs {
+    /// Seconds between SIGTERM and the drain: /readyz is 503 already, and clients are served as before, so that load
+    /// balancers send nobody here any more when the listeners close.
+    #[arg(long, value_name = "SECONDS", env = "FLEETHAVEN_DRAIN_DELAY", default_value_t = 0)]
+    drain_delay: u16,
+}
+
+impl DrainArgs {
+    /// Returns when the drain is to begin.
+    pub(crate) async fn delay(&self) {
+        tokio::time::sleep(Duration::from_secs(self.drain_delay.into())).await;
+    }
 }
 
 /// Server certificates and the names in them.

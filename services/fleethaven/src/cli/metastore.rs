@@ -8,7 +8,7 @@ use clap::Args;
 use fleethaven_registry::Shard;
 use fleethaven_types::Profile;
 
-use super::cluster::{IdentityArgs, ListenArgs, NodeAddress};
+use super::cluster::{IdentityArgs, ListenArgs, NodeAddress, check_reachable};
 use super::process::ProcessArgs;
 use super::store::StoreCommand;
 
@@ -47,8 +47,8 @@ pub(crate) struct MetastoreArgs {
     #[arg(long, value_name = "ID", env = "FLEETHAVEN_NODE_ID")]
     pub(crate) node_id: Option<u64>,
 
-    /// The nodes that form the store when it is started for the first time, this one included: the same list on each.
-    /// Without it the node is alone.
+    /// The nodes that form the store when it is started for the first time: the same list on each. Without it the node is
+    /// alone.
     #[arg(long, value_name = "ID=HOST:PORT", env = "FLEETHAVEN_PEER", value_delimiter = ',')]
     pub(crate) peer: Vec<NodeAddress>,
 
@@ -57,9 +57,14 @@ pub(crate) struct MetastoreArgs {
     #[arg(long, value_name = "NAME", env = "FLEETHAVEN_STORE")]
     pub(crate) store: Option<String>,
 
-    /// Wait, with an empty data directory, until the store's leader adds this node.
-    #[arg(long, env = "FLEETHAVEN_JOIN", conflicts_with = "peer")]
+    /// Join a store that others form: a node that is not among those of --peer asks them to be added, whenever it finds that
+    /// it is none of the store's nodes. Without --peer it waits until `members add` adds it.
+    #[arg(long, env = "FLEETHAVEN_JOIN")]
     pub(crate) join: bool,
+
+    /// Where the others reach --listen, as HOST:PORT, of a node that asks to be added; --listen itself unless given.
+    #[arg(long, value_name = "HOST:PORT", env = "FLEETHAVEN_ADVERTISE")]
+    pub(crate) advertise: Option<String>,
 
     /// Into how many Raft groups the state of things (shadows, job executions) is parted, beside the one that holds everything
     /// else: 1 to 256, the same on all nodes, and for ever.
@@ -79,13 +84,27 @@ impl MetastoreArgs {
             return Ok(());
         }
         let node = self.node()?;
-        if !self.peer.is_empty() && !self.peer.iter().any(|peer| peer.node == node) {
-            return Err(format!("node {node} is not among the nodes of --peer: add it, or set --node-id"));
+        if !self.peer.is_empty() && !self.is_peer(node) && !self.join {
+            return Err(format!(
+                "node {node} is not among the nodes of --peer: add it, set --node-id, or let it --join them"
+            ));
         }
         if self.peers().len() != self.peer.len() {
             return Err("--peer names a node twice".to_owned());
         }
-        Ok(())
+        match self.asks_to_join(node) {
+            true => check_reachable(self.listen.listen, self.advertise.as_deref()),
+            false => Ok(()),
+        }
+    }
+
+    fn is_peer(&self, node: u64) -> bool {
+        self.peer.iter().any(|peer| peer.node == node)
+    }
+
+    /// Whether this node asks those of `--peer` to be added.
+    pub(crate) fn asks_to_join(&self, node: u64) -> bool {
+        self.join && !self.peer.is_empty() && !self.is_peer(node)
     }
 
     /// The node's number.
@@ -135,6 +154,22 @@ mod tests {
         for bad in ["0", "257", "-1", ""] {
             assert!(state_groups(bad).unwrap_err().contains("1 to 256"));
         }
+    }
+
+    #[test]
+    fn those_that_form_the_store_do_not_ask_to_join_it() {
+        let asks = |line: &str| {
+            let arguments = arguments(&format!("--join {line}"));
+            arguments.check().map(|()| arguments.asks_to_join(arguments.node().unwrap()))
+        };
+        let two = "--peer 1=a:1,2=b:1";
+        assert_eq!(asks(&format!("--node-id 2 {two}")), Ok(false));
+        assert_eq!(asks("--node-id 9"), Ok(false), "it waits");
+        let third = format!("--node-id 3 {two}");
+        assert_eq!(asks(&third), Ok(true));
+        assert!(asks(&format!("{third} --listen 0.0.0.0:7400")).unwrap_err().contains("--advertise"));
+        assert_eq!(asks(&format!("{third} --listen 0.0.0.0:7400 --advertise c:7400")), Ok(true));
+        assert!(asks(&format!("{third} --advertise c")).unwrap_err().contains("HOST:PORT"));
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use fleethaven_pki::ServiceRole;
 
+use super::roles::PodArgs;
+
 /// What `fleethaven pki` does.
 #[derive(Subcommand)]
 pub(crate) enum PkiCommand {
@@ -18,6 +20,9 @@ pub(crate) enum PkiCommand {
     Retire(CaArgs),
     /// Issue the server certificate that devices and API users see, by a CA of its own, which is made on first use.
     Server(ServerCertificateArgs),
+    /// Keep the certificates of a cluster in secrets of the Kubernetes namespace that this runs in: make what is absent, renew
+    /// what has used up two thirds of its time. A job of the Helm chart runs it.
+    Kubernetes(KubernetesArgs),
 }
 
 /// Where the CA is.
@@ -77,4 +82,48 @@ pub(crate) struct ServerCertificateArgs {
     /// The base domain of the endpoints, whose names are added.
     #[arg(long, value_name = "DOMAIN")]
     pub(crate) base_domain: Option<String>,
+}
+
+/// Arguments of `fleethaven pki kubernetes`.
+#[derive(Args, Clone)]
+pub(crate) struct KubernetesArgs {
+    #[command(flatten)]
+    pub(crate) pod: PodArgs,
+
+    /// What the names of all secrets begin with: PREFIX-ca, PREFIX-metastore and so on for each role, PREFIX-server,
+    /// PREFIX-redis.
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) prefix: String,
+
+    /// The cluster's name, which stands in every certificate.
+    #[arg(long, value_name = "NAME", default_value = "fleethaven")]
+    pub(crate) cluster: String,
+
+    /// Issue the certificates by which services know each other.
+    #[arg(long)]
+    pub(crate) services: bool,
+
+    /// Days for which these are valid.
+    #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u64).range(3..=3650))]
+    pub(crate) days: u64,
+
+    /// Issue the server certificate, for this name or address and localhost. May be repeated.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) server_name: Vec<String>,
+
+    /// The base domain of the endpoints, whose names are added to it.
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) base_domain: Option<String>,
+
+    /// Make a password for the Redis at this address.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) redis: Option<String>,
+
+    /// Make a new CA for the services first. It is trusted beside the old one; the next run issues certificates by it.
+    #[arg(long, requires = "services")]
+    pub(crate) rotate: bool,
+
+    /// Trust only the newest CA of the services any more.
+    #[arg(long, requires = "services", conflicts_with = "rotate")]
+    pub(crate) retire: bool,
 }

@@ -1,10 +1,12 @@
 //! The roles of a cluster that keep nothing: `fleethaven api`, `gateway`, `router`, `rules-worker`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use fleethaven_net::proxy::Network;
 
 use super::cluster::{ClusterArgs, MemberArgs, StoreArgs};
-use super::front::{ListenerArgs, ServerArgs, WebArgs};
+use super::front::{DrainArgs, ListenerArgs, ServerArgs, WebArgs};
 use super::process::{ProcessArgs, ScopeArgs};
 
 /// Arguments of `fleethaven api`.
@@ -27,6 +29,9 @@ pub(crate) struct ApiArgs {
 
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+
+    #[command(flatten)]
+    pub(crate) drain: DrainArgs,
 
     /// Where devices reach the gateways' --https, as HOST:PORT: what DescribeEndpoint answers unless there is a
     /// --base-domain.
@@ -57,6 +62,9 @@ pub(crate) struct GatewayArgs {
 
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+
+    #[command(flatten)]
+    pub(crate) drain: DrainArgs,
 
     #[command(flatten)]
     pub(crate) cores: CoresArgs,
@@ -136,4 +144,12 @@ pub(crate) struct RulesWorkerArgs {
 
     #[command(flatten)]
     pub(crate) outbound: OutboundArgs,
+}
+
+/// What a pod is known by to Kubernetes' API, which the variables KUBERNETES_SERVICE_HOST and _PORT tell the place of.
+#[derive(Args, Clone)]
+pub(crate) struct PodArgs {
+    /// A folder with `token`, `ca.crt` and `namespace`.
+    #[arg(long, value_name = "DIR", default_value = "/var/run/secrets/kubernetes.io/serviceaccount")]
+    pub(crate) service_account: PathBuf,
 }

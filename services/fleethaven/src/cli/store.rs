@@ -88,6 +88,8 @@ pub(crate) enum MembersCommand {
     Remove(RemoveArgs),
     /// Put a node that was started with --join in the place of another one, in one change.
     Replace(ReplaceArgs),
+    /// Take out every node whose number is above that of the nodes which are to stay: before a StatefulSet gets fewer pods.
+    Shrink(ShrinkArgs),
 }
 
 /// Arguments of `members add`.
@@ -133,4 +135,15 @@ pub(crate) struct ReplaceArgs {
     /// Where the others reach that one.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) address: String,
+}
+
+/// Arguments of `members shrink`.
+#[derive(Args, Clone)]
+pub(crate) struct ShrinkArgs {
+    #[command(flatten)]
+    pub(crate) reach: ReachArgs,
+
+    /// The highest number that stays.
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) to: u64,
 }

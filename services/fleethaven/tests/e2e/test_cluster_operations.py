@@ -136,3 +136,58 @@ def test_an_operation_needs_an_operators_certificate(cluster, tmp_path):
     command = ["metastore", "status", "--metastore", cluster.metastore_addresses[0], "--cluster-tls", str(folder)]
     done = subprocess.run([str(binary()), *command], capture_output=True, text=True, timeout=START_SECONDS)
     assert done.returncode == 1 and "not for role operator" in done.stderr
+
+
+def test_nodes_join_by_themselves_and_are_taken_out_before_they_go(tmp_path):
+    """As a StatefulSet does it: three form the store, two more are started beside them, and go again."""
+    nodes = Metastores(tmp_path)
+    try:
+        nodes.start()
+        peers = ",".join(f"{node}={address}" for node, address in enumerate(nodes.metastore_addresses, 1))
+        joined = [metastore(nodes, node, "--peer", peers, "--join") for node in (4, 5)]
+        eventually(lambda: all(process.is_ready() for process in nodes.metastores), "five in the quorum", START_SECONDS)
+        folder = nodes.issue("ops", "operator")
+        reach = ["--metastore", nodes.metastore_addresses[0], "--cluster-tls", folder]
+
+        def voting() -> set[int]:
+            return voters([fleethaven("metastore", "members", "shrink", "--to", 5, *reach)])
+
+        eventually(lambda: voting() == {1, 2, 3, 4, 5}, "all five vote", START_SECONDS)
+        joined[0].stop()
+        joined[0].start()
+        eventually(joined[0].is_ready, "back as it was", START_SECONDS)
+        # Whoever leads: one of those that go hands over first.
+        while nodes.leader() not in joined:
+            process = nodes.leader()
+            process.stop()
+            process.start()
+            eventually(process.is_ready, "back", START_SECONDS)
+        left = fleethaven("metastore", "members", "shrink", "--to", 3, *reach)
+        assert voters([left]) == {1, 2, 3}
+        for process in joined:
+            process.stop()
+        staying = nodes.metastores[:3]
+        eventually(lambda: all(process.is_ready() for process in staying), "three in the quorum", START_SECONDS)
+        # With what it has on its disk a node comes back.
+        joined[0].start()
+        eventually(lambda: voting() == {1, 2, 3, 4}, "it has joined again", START_SECONDS)
+    finally:
+        nodes.close()
+
+
+def test_a_store_is_not_shrunk_to_what_would_be_no_quorum(tmp_path):
+    nodes = Metastores(tmp_path)
+    try:
+        nodes.start()
+        reach = ["--metastore", ",".join(nodes.metastore_addresses), "--cluster-tls", nodes.issue("ops", "operator")]
+        leader = nodes.leader()
+        first = next(process for process in nodes.metastores if process.ready["node_id"] == 1)
+        if leader is first:
+            first.stop()
+            first.start()
+            nodes.leader()
+        first.kill()
+        with pytest.raises(RuntimeError, match="only 0 of the 1 nodes that would stay"):
+            fleethaven("metastore", "members", "shrink", "--to", 1, *reach)
+    finally:
+        nodes.close()

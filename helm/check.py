@@ -1,0 +1,254 @@
+"""Renders the chart and checks what comes out: helm/lint.sh runs it with one helm after the other.
+
+- every values file, and each of helm/cases on top of the defaults, for the oldest and the newest Kubernetes
+- manifests against Kubernetes' own schemas
+- policies: what every pod must have (Pod Security "restricted", limits, probes, no token)
+- what must be refused, with the words that say why
+- the default rendering against helm/golden/default.yaml (`helm/lint.sh --update` writes it)
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import kubernetes_validate
+import yaml
+
+HERE = Path(__file__).resolve().parent
+CHART = HERE / "fleethaven"
+GOLDEN = HERE / "golden" / "default.yaml"
+OLDEST, NEWEST = "1.27", "1.37"
+# Kinds that Kubernetes' schemas do not know, by the APIs that bring them.
+FOREIGN = {"Issuer", "Certificate", "PodMonitor", "ServiceMonitor", "PrometheusRule", "TLSRoute"}
+# The pods that speak with Kubernetes' API, and so mount a token.
+SPEAKS = {"secrets", "account"}
+
+# Arguments of `helm template`, and words of the refusal.
+REFUSED = [
+    ("--set gateway.replica=3", "replica"),
+    ("--set config.regoin=eu-west-1", "regoin"),
+    ("--set-string config.account-id=12", "account-id"),
+    ("--set gateway.replicas=0", "replicas"),
+    ("--set image.pullPolicy=Sometimes", "pullPolicy"),
+    ("--set gateway.resources.limits=null", "resources"),
+    ("--set gateway.autoscaling.enabled=true,gateway.autoscaling.minReplicas=12", r"minReplicas (12) is above maxReplicas (10)"),
+    ("--set rulesWorker.autoscaling.enabled=true,rulesWorker.autoscaling.cpu=0", "rulesWorker.autoscaling has no target"),
+    ("--set api.autoscaling.enabled=true,api.resources.requests.cpu=null", "api.resources.requests.cpu, which is not set"),
+    ("--set metastore.replicas=4", "must be odd, it is 4"),
+    ("--set metastore.replicas=1", "replicas"),
+    ("--set router.podDisruptionBudget.maxUnavailable=0", "keep every node drain waiting"),
+    ("--set gateway.drain.grace-period=55", "gateway.drain takes up to 65 s"),
+    ("--set api.terminationGracePeriodSeconds=20", "api.drain takes up to 25 s"),
+    ("--set redis.external.url=redis://r", "both asked for"),
+    ("--set redis.bundled.enabled=false", "set either redis.external.url"),
+    ("--set redis.durability=replica:1", "the bundled Redis has none"),
+    ("--set redis.durability=everysec", "durability"),
+    ("--set tls.internal.source=secrets", "needs tls.internal.secretPrefix"),
+    ("--set tls.internal.secretPrefix=iot", "counts only with"),
+    ("--set tls.server.secretName=a,tls.server.certManager.issuerRef.name=b", "not both"),
+    ("--set gateway.service.nodePorts.https=30443", "nodePorts needs type"),
+    ("--set gateway.service.loadBalancerClass=a", "need type LoadBalancer"),
+    ("--set gateway.service.ports.https=8443", "must differ"),
+    ("--set api.ingress.enabled=true", "api.ingress needs hosts"),
+    ("--set api.tlsRoute.enabled=true", "needs parentRefs and hostnames"),
+    ("--set monitoring.podMonitor.enabled=true,monitoring.serviceMonitor.enabled=true", "count everything twice"),
+]
+
+
+class Wrong(Exception):
+    """What is wrong with the chart."""
+
+
+def template(helm: str, *arguments: str) -> subprocess.CompletedProcess:
+    command = [helm, "template", "t", str(CHART), "--namespace", "iot", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+def rendered(helm: str, *arguments: str) -> str:
+    done = template(helm, *arguments)
+    if done.returncode:
+        raise Wrong(f"{' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def pods(manifest: dict):
+    """The pod templates of a manifest, whatever kind it is."""
+    spec = manifest.get("spec", {})
+    match manifest["kind"]:
+        case "Pod":
+            yield manifest
+        case "CronJob":
+            yield spec["jobTemplate"]["spec"]["template"]
+        case "Deployment" | "StatefulSet" | "Job":
+            yield spec["template"]
+
+
+def violations(manifest: dict):
+    """What a pod lacks of what every pod must have."""
+    kind = manifest["kind"]
+    if kind == "ServiceAccount" and manifest.get("automountServiceAccountToken") is not False:
+        yield "mounts its token everywhere"
+    for pod in pods(manifest):
+        spec = pod["spec"]
+        role = pod["metadata"]["labels"].get("app.kubernetes.io/component")
+        security = spec.get("securityContext", {})
+        if not security.get("runAsNonRoot") or security.get("runAsUser", 0) < 1000:
+            yield "may run as root"
+        if security.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+            yield "has no seccomp profile"
+        if spec.get("automountServiceAccountToken") is not (role in SPEAKS):
+            yield "says wrongly whether it mounts a token"
+        if spec.get("enableServiceLinks") is not False:
+            yield "would take Services' variables for settings"
+        if any(volume.get("hostPath") for volume in spec.get("volumes", [])) or spec.get("hostNetwork"):
+            yield "reaches into its node"
+        for container in [*spec.get("initContainers", []), *spec["containers"]]:
+            own = container.get("securityContext", {})
+            if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
+                yield "may become more than it is"
+            if own.get("readOnlyRootFilesystem") is not True:
+                yield "may write its root"
+            if own.get("capabilities", {}).get("drop") != ["ALL"]:
+                yield "keeps capabilities"
+            resources = container.get("resources", {})
+            if not resources.get("limits", {}).get("memory") or not resources.get("requests", {}).get("cpu"):
+                yield "has no memory limit or no CPU request"
+            if kind in ("Deployment", "StatefulSet"):
+                missing = {"startupProbe", "readinessProbe", "livenessProbe"} - container.keys()
+                if missing:
+                    yield f"has no {', '.join(sorted(missing))}"
+            mounted = {mount["name"] for mount in container.get("volumeMounts", [])}
+            if mounted - {v["name"] for v in [*spec.get("volumes", []), *volume_claims(manifest)]}:
+                yield "mounts what there is not"
+            ports = [port["name"] for port in container.get("ports", [])]
+            if len(set(ports)) != len(ports):
+                yield "has two ports of one name"
+
+
+def volume_claims(manifest: dict) -> list[dict]:
+    return [claim["metadata"] for claim in manifest.get("spec", {}).get("volumeClaimTemplates", [])]
+
+
+def check_selectors(manifests: list[dict]):
+    """Services, budgets and policies select pods that there are, and ports by names that these have."""
+    every = [pod for manifest in manifests for pod in pods(manifest)]
+
+    def selected(selector: dict) -> list[dict]:
+        return [pod for pod in every if selector.items() <= pod["metadata"]["labels"].items()]
+
+    for manifest in manifests:
+        name, spec = f"{manifest['kind']} {manifest['metadata']['name']}", manifest.get("spec", {})
+        match manifest["kind"]:
+            case "Service":
+                chosen, ports = selected(spec["selector"]), [port["targetPort"] for port in spec["ports"]]
+            case "PodDisruptionBudget":
+                chosen, ports = selected(spec["selector"]["matchLabels"]), []
+            case "NetworkPolicy":
+                chosen = selected(spec["podSelector"]["matchLabels"])
+                ports = [port["port"] for rule in spec["ingress"] for port in rule.get("ports", [])]
+            case "HorizontalPodAutoscaler":
+                names = {m["metadata"]["name"] for m in manifests if m["kind"] == spec["scaleTargetRef"]["kind"]}
+                chosen, ports = [spec] if spec["scaleTargetRef"]["name"] in names else [], []
+            case _:
+                continue
+        if not chosen:
+            raise Wrong(f"{name} is for pods that there are not")
+        for pod in chosen if ports else []:
+            named = {p["name"] for c in pod["spec"]["containers"] for p in c.get("ports", [])}
+            if set(ports) - named:
+                raise Wrong(f"{name} names ports that its pods do not have: {set(ports) - named}")
+
+
+# The same object comes out of many renderings; against one schema it is looked at once.
+@functools.cache
+def validate(text: str, version: str):
+    manifest = yaml.load(text, Loader)
+    try:
+        kubernetes_validate.validate(manifest, version, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        raise Wrong(f"{manifest['kind']} {manifest['metadata']['name']}, Kubernetes {version}: {error.message}") from None
+
+
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+def check_rendering(helm: str, version: str, files: list[Path], *more: str):
+    named = [argument for file in files for argument in ("--values", str(file))]
+    text = rendered(helm, "--kube-version", f"{version}.0", *named, *more)
+    manifests = [manifest for manifest in yaml.load_all(text, Loader) if manifest]
+    for manifest in manifests:
+        name = f"{manifest['kind']} {manifest['metadata']['name']}"
+        if manifest["metadata"].get("namespace") != "iot":
+            raise Wrong(f"{name} is in no namespace")
+        if manifest["kind"] not in FOREIGN:
+            validate(yaml.dump(manifest, Dumper=Dumper), version)
+        found = sorted(set(violations(manifest)))
+        if found:
+            raise Wrong(f"{name} {'; '.join(found)}")
+    check_selectors(manifests)
+    return len(manifests)
+
+
+def check_refusal(helm: str, arguments: str, words: str):
+    done = template(helm, *arguments.split())
+    if not done.returncode:
+        raise Wrong(f"not refused: {arguments}")
+    if words not in done.stderr:
+        raise Wrong(f"{arguments}: refused without '{words}': {done.stderr.strip()}")
+
+
+def check_golden(helm: str, update: bool):
+    text = rendered(helm, "--kube-version", f"{NEWEST}.0")
+    # Versions of helm part documents differently.
+    text = "---\n".join(part.strip() + "\n" for part in text.split("---\n") if part.strip())
+    if update:
+        GOLDEN.write_text(text)
+        return
+    lines = difflib.unified_diff(GOLDEN.read_text().splitlines(), text.splitlines(), "golden", "rendered", lineterm="", n=2)
+    changed = "\n".join(lines)
+    if changed:
+        raise Wrong(f"the default rendering has changed (`helm/lint.sh --update` if that is meant):\n{changed}")
+
+
+def lint(helm: str, files: list[Path]):
+    named = [argument for file in files for argument in ("--values", str(file))]
+    done = subprocess.run([helm, "lint", "--strict", "--quiet", str(CHART), *named], capture_output=True, text=True)
+    if done.returncode:
+        raise Wrong(f"helm lint {' '.join(named)}: {done.stdout}{done.stderr}")
+
+
+def main() -> int:
+    helm, update = sys.argv[1], "--update" in sys.argv[2:]
+    if update:
+        check_golden(helm, update)
+    alone = [[file] for file in sorted(CHART.glob("values*.yaml"))]
+    cases = [[file] for file in sorted(HERE.glob("cases/*.yaml"))]
+    work = [functools.partial(lint, helm, files) for files in alone + cases]
+    for version in (OLDEST, NEWEST):
+        work += [functools.partial(check_rendering, helm, version, files) for files in alone + cases]
+        work.append(functools.partial(check_rendering, helm, version, [], "--api-versions", "cert-manager.io/v1"))
+        work.append(functools.partial(check_rendering, helm, version, [], "--is-upgrade"))
+    work += [functools.partial(check_refusal, helm, arguments, words) for arguments, words in REFUSED]
+    work.append(functools.partial(check_golden, helm, False))
+    wrong = []
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(piece) for piece in work]:
+            try:
+                future.result()
+            except Wrong as error:
+                wrong.append(str(error))
+    for text in wrong:
+        print(text, file=sys.stderr)
+    version = subprocess.run([helm, "version", "--short"], capture_output=True, text=True).stdout.strip()
+    print(f"{version}: {len(work)} checks of the chart, {len(wrong)} failed")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

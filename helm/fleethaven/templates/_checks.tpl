@@ -1,0 +1,85 @@
+{{/* What no schema can say: values that must fit each other. All that is wrong is told at once. */}}
+{{- define "fleethaven.check" -}}
+{{- $wrong := list -}}
+{{- $values := .Values -}}
+{{- range $key := list "gateway" "rulesWorker" "api" -}}
+{{- $role := index $values $key -}}
+{{- $least := int $role.replicas -}}
+{{- if $role.autoscaling.enabled -}}
+{{- $least = int $role.autoscaling.minReplicas -}}
+{{- if gt $least (int $role.autoscaling.maxReplicas) -}}
+{{- $wrong = append $wrong (printf "%s.autoscaling: minReplicas (%d) is above maxReplicas (%d)" $key $least (int $role.autoscaling.maxReplicas)) -}}
+{{- end -}}
+{{- if not (or (int $role.autoscaling.cpu) (int (dig "connections" 0 $role.autoscaling)) (int (dig "queueDepth" 0 $role.autoscaling))) -}}
+{{- $wrong = append $wrong (printf "%s.autoscaling has no target: set cpu, or another one" $key) -}}
+{{- end -}}
+{{- if and (int $role.autoscaling.cpu) (not (dig "requests" "cpu" "" $role.resources)) -}}
+{{- $wrong = append $wrong (printf "%s.autoscaling.cpu is in percent of %s.resources.requests.cpu, which is not set" $key $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $key := list "gateway" "router" "rulesWorker" "api" -}}
+{{- $budget := index $values $key "podDisruptionBudget" -}}
+{{- if and $budget.enabled (has (toString $budget.maxUnavailable) (list "0" "0%")) -}}
+{{- $wrong = append $wrong (printf "%s.podDisruptionBudget.maxUnavailable 0 would keep every node drain waiting for ever: at least 1, or enabled: false" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq (mod (int .Values.metastore.replicas) 2) 0 -}}
+{{- $wrong = append $wrong (printf "metastore.replicas must be odd, it is %d: an even number bears no more losses than one less" (int .Values.metastore.replicas)) -}}
+{{- end -}}
+{{- range $key := list "gateway" "router" "rulesWorker" "api" -}}
+{{- $role := index $values $key -}}
+{{- $drain := add (int (dig "delay" 0 $role.drain)) (int (index $role.drain "grace-period")) -}}
+{{- if ge (int $drain) (int $role.terminationGracePeriodSeconds) -}}
+{{- $wrong = append $wrong (printf "%s.drain takes up to %d s, and SIGKILL comes after %s.terminationGracePeriodSeconds (%d s): let that be more" $key (int $drain) $key (int $role.terminationGracePeriodSeconds)) -}}
+{{- end -}}
+{{- end -}}
+{{- $external := .Values.redis.external -}}
+{{- $addresses := add (ternary 1 0 (ne $external.url "")) (ternary 1 0 (ne $external.existingSecret.name "")) -}}
+{{- if and .Values.redis.bundled.enabled (gt (int $addresses) 0) -}}
+{{- $wrong = append $wrong "redis: the bundled one and an external one are both asked for: set redis.bundled.enabled to false, or leave redis.external empty" -}}
+{{- end -}}
+{{- if and (not .Values.redis.bundled.enabled) (ne (int $addresses) 1) -}}
+{{- $wrong = append $wrong "redis: without the bundled one, set either redis.external.url or redis.external.existingSecret.name" -}}
+{{- end -}}
+{{- if and .Values.redis.bundled.enabled (ne .Values.redis.durability "process") (ne .Values.redis.durability "fsync:0") -}}
+{{- $wrong = append $wrong (printf "redis.durability %s needs replicas, and the bundled Redis has none: process or fsync:0" .Values.redis.durability) -}}
+{{- end -}}
+{{- if and $external.clientCertificate (not $external.tlsSecretName) -}}
+{{- $wrong = append $wrong "redis.external.clientCertificate needs redis.external.tlsSecretName, where the certificate is" -}}
+{{- end -}}
+{{- if and (eq .Values.tls.internal.source "secrets") (not .Values.tls.internal.secretPrefix) -}}
+{{- $wrong = append $wrong "tls.internal.source secrets needs tls.internal.secretPrefix" -}}
+{{- end -}}
+{{- if and (ne .Values.tls.internal.source "secrets") .Values.tls.internal.secretPrefix -}}
+{{- $wrong = append $wrong "tls.internal.secretPrefix counts only with tls.internal.source: secrets" -}}
+{{- end -}}
+{{- if and .Values.tls.server.secretName .Values.tls.server.certManager.issuerRef -}}
+{{- $wrong = append $wrong "tls.server: set secretName or certManager.issuerRef, not both" -}}
+{{- end -}}
+{{- if and (eq .Values.gateway.service.type "ClusterIP") .Values.gateway.service.nodePorts -}}
+{{- $wrong = append $wrong "gateway.service.nodePorts needs type NodePort or LoadBalancer" -}}
+{{- end -}}
+{{- if and (ne .Values.gateway.service.type "LoadBalancer") (or .Values.gateway.service.loadBalancerClass .Values.gateway.service.loadBalancerSourceRanges) -}}
+{{- $wrong = append $wrong "gateway.service.loadBalancerClass and loadBalancerSourceRanges need type LoadBalancer" -}}
+{{- end -}}
+{{- $tcp := list -}}
+{{- range $name := list "mqtt-tls" "https" "https-mtls" -}}
+{{- $tcp = append $tcp (int (index $values.gateway.service.ports $name)) -}}
+{{- end -}}
+{{- if ne (len (uniq $tcp)) (len $tcp) -}}
+{{- $wrong = append $wrong "gateway.service.ports: the TCP ports must differ" -}}
+{{- end -}}
+{{- if and .Values.api.ingress.enabled (not .Values.api.ingress.hosts) -}}
+{{- $wrong = append $wrong "api.ingress needs hosts" -}}
+{{- end -}}
+{{- if and .Values.api.tlsRoute.enabled (not (and .Values.api.tlsRoute.parentRefs .Values.api.tlsRoute.hostnames)) -}}
+{{- $wrong = append $wrong "api.tlsRoute needs parentRefs and hostnames" -}}
+{{- end -}}
+{{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled -}}
+{{- $wrong = append $wrong "monitoring: a PodMonitor and a ServiceMonitor would count everything twice: enable one" -}}
+{{- end -}}
+{{- if $wrong -}}
+{{- fail (printf "these values do not fit together:\n  - %s" (join "\n  - " $wrong)) -}}
+{{- end -}}
+{{- end -}}
