@@ -93,7 +93,7 @@ e2e: ## the end-to-end tests with the real clients
 
 .PHONY: e2e-built
 e2e-built: tools
-	@.ci/debian redis-server=redis-server
+	@.ci/debian redis-server=redis-server prometheus=prometheus
 	@cd $(E2E) && FLEETHAVEN_BIN='$(TARGET)/debug/fleethaven' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest $(TESTS)
 
 .PHONY: fuzz

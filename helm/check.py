@@ -4,6 +4,7 @@
 - manifests against Kubernetes' own schemas
 - policies: what every pod must have (Pod Security "restricted", limits, probes, no token)
 - what must be refused, with the words that say why
+- alerts have tests and runbooks, dashboards hold PromQL
 - the default rendering against helm/golden/default.yaml (`helm/lint.sh --update` writes it)
 """
 
@@ -11,13 +12,17 @@ from __future__ import annotations
 
 import difflib
 import functools
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import kubernetes_validate
+import promql_parser
 import yaml
+
+import dashboards
 
 HERE = Path(__file__).resolve().parent
 CHART = HERE / "fleethaven"
@@ -216,6 +221,33 @@ def check_golden(helm: str, update: bool):
         raise Wrong(f"the default rendering has changed (`helm/lint.sh --update` if that is meant):\n{changed}")
 
 
+def check_alerts():
+    """Each alert has a runbook and a test that sees it fire, and no page is of none."""
+    groups = yaml.load((CHART / "rules.yaml").read_text(), Loader)["groups"]
+    alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
+    cases = yaml.load((HERE / "alerts.test.yaml").read_text(), Loader)["tests"]
+    fired = {case["alertname"] for test in cases for case in test["alert_rule_test"] if case.get("exp_alerts")}
+    pages = {page.stem for page in (HERE.parent / "docs" / "runbooks").glob("*.md")}
+    for what, others in ("a case in alerts.test.yaml", fired), ("a page in docs/runbooks", pages):
+        if alerts != others:
+            raise Wrong(f"alerts without {what}: {alerts - others}; the other way round: {others - alerts}")
+
+
+def check_dashboards():
+    """They are what dashboards.py writes, and their queries are PromQL."""
+    for name in dashboards.DASHBOARDS:
+        text = (CHART / "dashboards" / f"{name}.json").read_text()
+        if text != dashboards.dashboard(name):
+            raise Wrong(f"dashboards/{name}.json is not what helm/dashboards.py writes: run it")
+        for panel in json.loads(text)["panels"]:
+            for target in panel["targets"]:
+                expression = target["expr"].replace("$__rate_interval", "5m")
+                try:
+                    promql_parser.parse(expression)
+                except ValueError as error:
+                    raise Wrong(f"dashboards/{name}.json: {panel['title']}: {error}") from None
+
+
 def lint(helm: str, files: list[Path]):
     named = [argument for file in files for argument in ("--values", str(file))]
     done = subprocess.run([helm, "lint", "--strict", "--quiet", str(CHART), *named], capture_output=True, text=True)
@@ -235,7 +267,7 @@ def main() -> int:
         work.append(functools.partial(check_rendering, helm, version, [], "--api-versions", "cert-manager.io/v1"))
         work.append(functools.partial(check_rendering, helm, version, [], "--is-upgrade"))
     work += [functools.partial(check_refusal, helm, arguments, words) for arguments, words in REFUSED]
-    work.append(functools.partial(check_golden, helm, False))
+    work += [functools.partial(check_golden, helm, False), check_alerts, check_dashboards]
     wrong = []
     with ThreadPoolExecutor(4) as pool:
         for future in [pool.submit(piece) for piece in work]:

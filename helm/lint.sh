@@ -55,6 +55,12 @@ if [ ! -x "$python" ]; then
     mv "$environment.part" "$environment"
 fi
 
+# The alert rules by Prometheus' own tool, each with a case and a runbook.
+"$here/../.ci/debian" promtool=prometheus
+promtool check rules "$chart/rules.yaml" >"$scratch/promtool" || { cat "$scratch/promtool" >&2; exit 1; }
+promtool test rules "$here/alerts.test.yaml" >"$scratch/promtool" 2>&1 || { cat "$scratch/promtool" >&2; exit 1; }
+echo "promtool: $(grep -c 'alert:' "$chart/rules.yaml") alerts fire when they should"
+
 check() { # helm
     PYTHONDONTWRITEBYTECODE=1 "$python" "$here/check.py" "$1" ${update:+"$update"}
 }

@@ -81,7 +81,6 @@ async fn first(arguments: &AccountArgs) -> Result<()> {
     let data = data.map(|(name, value)| (name.to_owned(), value)).into();
     let changed = Secrets::of_this_pod(&arguments.pod)?.keep(&secret, OPAQUE, data).await?;
     process::print_line(&Kept { account_id, region, access_key_id, secret, changed })
-    }
 }
 
 /// `fleethaven access-key`.

@@ -76,7 +76,11 @@ pub(crate) fn check(command: &Command) -> Result<()> {
             problems.store(&arguments.store);
             problems.ports(&[("--admin", Some(arguments.process.admin))], None);
         }
-        Command::Account(_) | Command::AccessKey(_) | Command::Pki(_) | Command::Sql(_) => {}
+        Command::Account(_)
+        | Command::AccessKey(_)
+        | Command::Check(_)
+        | Command::Pki(_)
+        | Command::Sql(_) => {}
     }
     match problems.0.as_slice() {
         [] => Ok(()),

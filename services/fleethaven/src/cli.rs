@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use fleethaven_types::Profile;
 
 mod accounts;
+mod check;
 mod cluster;
 mod front;
 mod metastore;
@@ -19,14 +20,13 @@ mod sql;
 mod store;
 
 pub(crate) use accounts::{AccessKeyCommand, AccountArgs, AccountCommand, TargetArgs};
+pub(crate) use check::{CheckArgs, Place};
 pub(crate) use cluster::{ClusterArgs, IdentityArgs, StoreArgs, advertised};
 pub(crate) use front::{DrainArgs, ListenerArgs, ServerArgs, SniCertificate};
 pub(crate) use metastore::MetastoreArgs;
 pub(crate) use pki::{CaArgs, InitArgs, IssueArgs, KubernetesArgs, PkiCommand, ServerCertificateArgs};
 pub(crate) use process::{ProcessArgs, ScopeArgs};
-pub(crate) use roles::{
-    ApiArgs, CoresArgs, GatewayArgs, OutboundArgs, PodArgs, RouterArgs, RulesWorkerArgs,
-};
+pub(crate) use roles::{ApiArgs, CoresArgs, GatewayArgs, OutboundArgs, PodArgs, RouterArgs, RulesWorkerArgs};
 pub(crate) use sql::{SqlCheckArgs, SqlCommand, SqlTestArgs};
 pub(crate) use store::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StoreCommand};
 
@@ -58,6 +58,9 @@ pub(crate) enum Command {
     /// Make, list, deactivate and delete the access keys of an account.
     #[command(subcommand)]
     AccessKey(AccessKeyCommand),
+    /// Try a running instance or cluster as an operator and a device would: a thing, its certificate, a rule, telemetry, the rule's
+    /// alert. Everything is deleted again.
+    Check(Box<CheckArgs>),
     /// Make and rotate the certificates by which the processes of a cluster know each other.
     #[command(subcommand)]
     Pki(PkiCommand),
@@ -80,9 +83,12 @@ impl Command {
                 arguments.listeners.check(&arguments.server)
             }
             Self::Router(arguments) => arguments.member.check(),
-            Self::RulesWorker(_) | Self::Account(_) | Self::AccessKey(_) | Self::Pki(_) | Self::Sql(_) => {
-                Ok(())
-            }
+            Self::RulesWorker(_)
+            | Self::Account(_)
+            | Self::AccessKey(_)
+            | Self::Check(_)
+            | Self::Pki(_)
+            | Self::Sql(_) => Ok(()),
         }
     }
 
@@ -95,7 +101,7 @@ impl Command {
             Self::Gateway(arguments) => Some(&arguments.process),
             Self::Router(arguments) => Some(&arguments.process),
             Self::RulesWorker(arguments) => Some(&arguments.process),
-            Self::Account(_) | Self::AccessKey(_) | Self::Pki(_) | Self::Sql(_) => None,
+            Self::Account(_) | Self::AccessKey(_) | Self::Check(_) | Self::Pki(_) | Self::Sql(_) => None,
         }
     }
 
@@ -108,7 +114,9 @@ impl Command {
             Self::Gateway(arguments) => arguments.scope.profile,
             Self::Router(arguments) => arguments.scope.profile,
             Self::RulesWorker(arguments) => arguments.scope.profile,
-            Self::Account(_) | Self::AccessKey(_) | Self::Pki(_) | Self::Sql(_) => Profile::default(),
+            Self::Account(_) | Self::AccessKey(_) | Self::Check(_) | Self::Pki(_) | Self::Sql(_) => {
+                Profile::default()
+            }
         }
     }
 }

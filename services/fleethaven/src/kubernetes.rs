@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use base64::Engine;
@@ -11,27 +10,17 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use http_body_util::Full;
+use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
+use crate::call;
 use crate::cli::PodArgs;
 
 /// The type of a secret with anything in it.
 pub(crate) const OPAQUE: &str = "Opaque";
 /// The type of a secret with `tls.crt` and `tls.key`.
 pub(crate) const TLS: &str = "kubernetes.io/tls";
-
-/// How long a request may take.
-const CALL_WITHIN: Duration = Duration::from_secs(10);
-/// Largest answer in bytes; a secret has a mebibyte at most.
-const MAX_ANSWER: usize = 4 << 20;
 
 /// The texts of a secret by their keys.
 pub(crate) type Data = BTreeMap<String, String>;
@@ -80,17 +69,13 @@ impl Secrets {
                 format!("cannot read {}: does the pod have a service account token?", path.display())
             })
         };
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(read("ca.crt")?.as_bytes()) {
-            roots.add(certificate.context("the cluster's CA cannot be read")?)?;
-        }
-        let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let tls = call::tls(&read("ca.crt")?, None)?;
         let mut authorization = HeaderValue::try_from(format!("Bearer {}", read("token")?.trim()))?;
         authorization.set_sensitive(true);
         Ok(Self {
             host: set("KUBERNETES_SERVICE_HOST")?,
             port: set("KUBERNETES_SERVICE_PORT")?.parse().context("KUBERNETES_SERVICE_PORT is no port")?,
-            tls: Arc::new(tls),
+            tls,
             authorization,
             namespace: read("namespace")?.trim().to_owned(),
         })
@@ -139,35 +124,14 @@ impl Secrets {
         format!("/api/v1/namespaces/{}/secrets{slash}{name}", self.namespace)
     }
 
-    /// One request on a connection of its own.
     async fn call(&self, method: Method, path: &str, body: Option<&Secret>) -> Result<(StatusCode, Bytes)> {
-        let calling = self.exchange(method, path, body);
-        tokio::time::timeout(CALL_WITHIN, calling).await.context("Kubernetes' API does not answer")?
-    }
-
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Secret>,
-    ) -> Result<(StatusCode, Bytes)> {
-        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
-        let name = ServerName::try_from(self.host.clone())?;
-        let tls = TlsConnector::from(self.tls.clone()).connect(name, tcp).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(tls)).await?;
-        let connection = tokio::spawn(connection);
-        let mut request = Request::builder().method(method).uri(path);
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        request = request.header(HOST, format!("{host}:{}", self.port)).header(ACCEPT, "application/json");
-        request = request.header(AUTHORIZATION, self.authorization.clone());
+        let host = format!("{}:{}", call::bracketed(&self.host), self.port);
+        let request = Request::builder().method(method).uri(path).header(HOST, host);
+        let request = request.header(ACCEPT, "application/json").header(CONTENT_TYPE, "application/json");
         let body = body.map(serde_json::to_vec).transpose()?.unwrap_or_default();
-        let request = request.header(CONTENT_TYPE, "application/json").body(Full::new(Bytes::from(body)))?;
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-        let body = body.map_err(|error| anyhow::anyhow!(error))?;
-        connection.abort();
-        Ok((status, body.to_bytes()))
+        let request =
+            request.header(AUTHORIZATION, self.authorization.clone()).body(Full::new(Bytes::from(body)))?;
+        call::call((&self.host, self.port), &self.tls, request).await
     }
 }
 

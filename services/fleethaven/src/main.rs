@@ -8,7 +8,8 @@
 //! - [`operators`]: what operators do with accounts and access keys
 //! - [`operate`]: backups, restores and changes of the metadata store's nodes; [`join`]: a node that asks to be one
 //! - [`pki`]: the certificates of a cluster's processes; [`cluster_tls`]: using them
-//! - [`kubernetes`]: secrets of the namespace that a process runs in
+//! - [`kubernetes`]: secrets of the namespace that a process runs in; [`call`]: single HTTPS requests
+//! - [`lab`]: `fleethaven check`, which tries a running cluster
 //! - [`wiring`]: how the services are put together; the same crates a cluster runs
 //! - [`front`]: the sockets that devices and API users connect to
 //! - [`check`]: what `--check-config` tries
@@ -22,6 +23,7 @@
 
 mod account;
 mod api;
+mod call;
 mod certificates;
 mod check;
 mod cli;
@@ -37,6 +39,7 @@ mod https;
 mod idle;
 mod join;
 mod kubernetes;
+mod lab;
 mod metastore;
 mod metrics;
 mod operate;
@@ -97,6 +100,7 @@ fn run(command: Command, settings: config::Settings) -> Result<ExitCode> {
         }
         Command::Account(arguments) => process::brief(account::run(*arguments)),
         Command::AccessKey(command) => process::brief(account::run_access_key(command)),
+        Command::Check(arguments) => process::brief(lab::run(*arguments)),
         Command::Pki(command) => pki::main(&command),
         Command::Sql(command) => return sql::main(&command),
     };

@@ -330,7 +330,11 @@ async fn members(command: &MembersCommand) -> Result<()> {
         MembersCommand::Shrink(arguments) => &arguments.reach,
     };
     let store = Store::open(reach)?;
-    let mut leader = store.leader().await?;
+    let leader = match command {
+        // An election may be under way, also because of what it does itself.
+        MembersCommand::Shrink(arguments) => store.shrink(arguments.to).await?,
+        _ => store.leader().await?,
+    };
     match command {
         MembersCommand::Add(arguments) => {
             leader.add_node(arguments.node_id, arguments.address.clone()).await?
@@ -339,7 +343,7 @@ async fn members(command: &MembersCommand) -> Result<()> {
         MembersCommand::Replace(arguments) => {
             leader.replace_node(arguments.old, arguments.node_id, arguments.address.clone()).await?;
         }
-        MembersCommand::Shrink(arguments) => leader = store.shrink(arguments.to).await?,
+        MembersCommand::Shrink(_) => {}
     }
     print_line(&Line::Members { nodes: nodes(&leader.status().await?.control) })
 }

@@ -56,11 +56,20 @@ impl Metrics {
             "Deliveries dropped because a client did not read, or cannot take a message of this size.";
         let dropped = IntCounter::new("fleethaven_mqtt_publish_out_dropped_total", unread)?;
         registry.register(Box::new(dropped.clone()))?;
+        let connect = family("fleethaven_mqtt_connect_total", "CONNECT packets by result.", "result")?;
+        // At 0 from the start, so that the first one is seen as an increase.
+        for result in ["success", "auth_error", "client_error", "throttle", "server_error"] {
+            connect.with_label_values(&[result]);
+        }
+        let handshakes = family("fleethaven_tls_handshakes_total", "TLS handshakes by result.", "result")?;
+        for result in ["success", "failed", "timeout", "no_certificate", "not_authenticated"] {
+            handshakes.with_label_values(&[result]);
+        }
         Ok(Self {
             connections,
             sockets,
-            connect: family("fleethaven_mqtt_connect_total", "CONNECT packets by result.", "result")?,
-            handshakes: family("fleethaven_tls_handshakes_total", "TLS handshakes by result.", "result")?,
+            connect,
+            handshakes,
             publish_in: family(
                 "fleethaven_mqtt_publish_in_total",
                 "PUBLISH packets received by result.",
