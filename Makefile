@@ -122,6 +122,12 @@ image: ## the container image, from scratch: target/image/fleethaven.tar
 image-redis: ## a Redis image for trials: target/image/fleethaven-redis.tar
 	@deploy/image.sh redis
 
+.PHONY: kind-up kind-down
+kind-up: ## a kind cluster with Fleethaven, Prometheus and Grafana
+	@deploy/kind/up.sh
+kind-down: ## delete it
+	@kind delete cluster --name fleethaven
+
 .PHONY: load
 load: ## the load scenarios beside Mosquitto; arguments in LOAD
 	cargo build $(LOCKED) --release -p fleethaven -p fleethaven-loadtest

@@ -24,6 +24,8 @@ use crate::process::print_line;
 
 /// How long a node may take to tell how it stands.
 const STATUS_WITHIN: Duration = Duration::from_secs(5);
+/// How long a step that fails is tried again while nodes are taken out.
+const SHRUNK_WITHIN: Duration = Duration::from_secs(60);
 /// How long a store may be without a leader while its nodes change.
 const ELECTED_WITHIN: Duration = Duration::from_secs(30);
 /// Pause before a leader is looked for again.
@@ -174,31 +176,42 @@ impl Store {
         }
     }
 
-    /// Takes out every node above `to`, one after the other, whoever leads at last.
+    /// Takes out every node above `to`, one after the other, whoever leads at last. What fails is tried again: leadership may be
+    /// changing hands.
     async fn shrink(&self, to: u64) -> Result<AdminClient> {
-        let mut checked = false;
+        let leader = self.next_leader().await?;
+        self.check_remaining(&leader.status().await?, to).await?;
+        let end = tokio::time::Instant::now() + SHRUNK_WITHIN;
         loop {
-            let leader = self.next_leader().await?;
-            let status = leader.status().await?;
-            // One that was taken out half-way is still in some of the groups.
-            let nodes = || status.groups().flat_map(|group| &group.nodes).map(|node| node.node);
-            let above = || nodes().filter(|node| *node > to);
-            let Some(next) = above().find(|node| *node != status.node).or_else(|| above().next()) else {
-                return Ok(leader);
-            };
-            if !checked {
-                self.check_remaining(&status, to).await?;
-                checked = true;
-            }
-            match next == status.node {
-                true => leader.hand_over().await?,
-                false => leader.remove_node(next).await?,
+            match self.take_out_one(to).await {
+                Ok(Some(leader)) => return Ok(leader),
+                Ok(None) => {}
+                Err(error) if tokio::time::Instant::now() > end => return Err(error),
+                Err(_) => tokio::time::sleep(PAUSE).await,
             }
         }
     }
 
+    /// Takes a node above `to` out, the leader last; the leader when there is none left.
+    async fn take_out_one(&self, to: u64) -> Result<Option<AdminClient>> {
+        let leader = self.leader().await?;
+        let status = leader.status().await?;
+        // One that was taken out half-way is still in some of the groups.
+        let nodes = || status.groups().flat_map(|group| &group.nodes).map(|node| node.node);
+        let above = || nodes().filter(|node| *node > to);
+        match above().find(|node| *node != status.node) {
+            Some(node) => leader.remove_node(node).await?,
+            None if above().next().is_some() => leader.hand_over().await?,
+            None => return Ok(Some(leader)),
+        }
+        Ok(None)
+    }
+
     /// Refuses to take out nodes when those that stay would be no quorum of themselves.
     async fn check_remaining(&self, status: &Status, to: u64) -> Result<()> {
+        if status.groups().flat_map(|group| &group.nodes).all(|node| node.node <= to) {
+            return Ok(());
+        }
         let staying = status.control.nodes.iter().filter(|node| node.node <= to && node.votes).count();
         let standing = self.standing().await;
         let answer = |(_, status): &(String, Result<Status>)| {

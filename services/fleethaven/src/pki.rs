@@ -72,6 +72,11 @@ fn init(arguments: &InitArgs, now: u64) -> Result<Done> {
     ServiceIdentity::new(&arguments.cluster, ServiceRole::Operator)?;
     let folder = DataDir::open(&arguments.ca.dir)?;
     if folder.read(CA_KEY)?.is_some() {
+        if arguments.if_absent {
+            let (present, trusted) = (load(&folder)?, trusted(&folder)?.len());
+            let not_after = present.certificate().not_after;
+            return Ok(Done::Authority { cluster: cluster(&present)?, trusted, not_after });
+        }
         bail!("{} has a CA already: `fleethaven pki rotate` makes the next one", arguments.ca.dir.display());
     }
     let authority = create(&arguments.cluster, now)?;

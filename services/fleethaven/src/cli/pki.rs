@@ -42,6 +42,10 @@ pub(crate) struct InitArgs {
     /// The cluster's name, which stands in every certificate: lower-case letters, digits, `.`, `-`, `_`.
     #[arg(long, value_name = "NAME", default_value = "fleethaven")]
     pub(crate) cluster: String,
+
+    /// Leave a CA alone that is there already, instead of refusing.
+    #[arg(long)]
+    pub(crate) if_absent: bool,
 }
 
 /// Arguments of `fleethaven pki issue`.

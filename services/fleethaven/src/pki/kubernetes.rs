@@ -119,7 +119,10 @@ impl Job<'_> {
     fn make_authority(&self, services: &DataDir) -> Result<()> {
         let ca = self.ca(services);
         if services.read(CA_KEY)?.is_none() {
-            init(&InitArgs { ca: ca.clone(), cluster: self.arguments.cluster.clone() }, self.now)?;
+            init(
+                &InitArgs { ca: ca.clone(), cluster: self.arguments.cluster.clone(), if_absent: false },
+                self.now,
+            )?;
         }
         if self.arguments.rotate {
             rotate(&ca, self.now)?;

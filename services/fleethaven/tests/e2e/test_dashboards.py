@@ -1,5 +1,6 @@
 """Every query of the chart's dashboards and rules, put to a real Prometheus that scrapes a cluster which has seen work."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -12,7 +13,8 @@ import pytest
 
 from cluster import Cluster, free_port
 from instance import START_SECONDS, eventually
-from lab import Lab, reading, ROLE, TELEMETRY
+from lab import ROLE, TELEMETRY, Lab, reading
+from mqtt_client import Client, Refused
 
 CHART = Path(__file__).resolve().parents[4] / "helm" / "fleethaven"
 RULES = CHART / "rules.yaml"
@@ -87,14 +89,15 @@ def worked(tmp_path_factory):
             "errorAction": {"republish": {"roleArn": ROLE, "topic": "sensors/errors", "qos": 1}},
         }
         cluster.iot.create_topic_rule(ruleName="failing", topicRulePayload=failing)
-        sensor = lab.client(lab.sensor, "sensor01")
 
         def work():
-            for payload in (reading(20), reading(31), b"not json"):
-                sensor.publish(TELEMETRY, payload)
+            # A gateway that stood still for too long, on a machine that is busy, has ended: the next one then.
+            with contextlib.suppress(Refused):
+                sensor = Client(cluster, lab.sensor, "sensor01").connect()
+                for payload in (reading(20), reading(31), b"not json"):
+                    sensor.publish(TELEMETRY, payload)
+                sensor.disconnect()
             cluster.iot.list_things()
-            # Connections end, too.
-            lab.client(lab.application, "dashboard-passing").disconnect()
 
         yield prometheus, work
         lab.close()

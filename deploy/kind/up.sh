@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Makes a kind cluster with Fleethaven, Prometheus and Grafana in it, tries it, and says where everything is: make kind-up
+#
+# Needs docker (or podman), kind, kubectl and helm in the PATH. Takes up what an earlier run left.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+die() { echo "deploy/kind/up.sh: $*" >&2; exit 1; }
+for program in kind kubectl helm; do
+    command -v "$program" >/dev/null || die "there is no $program: see https://kind.sigs.k8s.io, https://kubernetes.io/docs/tasks/tools and https://helm.sh"
+done
+
+images=${CARGO_TARGET_DIR:-target}/image
+namespace=iot
+kubectl=(kubectl --context kind-fleethaven --namespace "$namespace")
+
+deploy/image.sh fleethaven
+deploy/image.sh redis
+kind get clusters 2>/dev/null | grep -qx fleethaven || kind create cluster --config deploy/kind/cluster.yaml --wait 120s
+for image in fleethaven fleethaven-redis; do
+    kind load image-archive "$images/$image.tar" --name fleethaven
+done
+
+# Prometheus by its operator, with Grafana, which takes up our dashboards by their label.
+helm upgrade --install monitoring kube-prometheus-stack --repo https://prometheus-community.github.io/helm-charts \
+    --kube-context kind-fleethaven --namespace monitoring --create-namespace --values deploy/kind/monitoring.yaml --wait
+before=$(helm status iot --kube-context kind-fleethaven --namespace "$namespace" 2>/dev/null || true)
+helm upgrade --install iot helm/fleethaven --kube-context kind-fleethaven --namespace "$namespace" --create-namespace \
+    --values helm/fleethaven/values-kind.yaml --values deploy/kind/values.yaml --wait --timeout 10m
+if [ -n "$before" ]; then
+    # Kubernetes does not notice that an image of the same tag is another one.
+    "${kubectl[@]}" rollout restart deployment,statefulset >/dev/null
+    for name in statefulset/iot-fleethaven-metastore deployment/iot-fleethaven-{router,rules-worker,gateway,api}; do
+        "${kubectl[@]}" rollout status "$name" --timeout 10m
+    done
+fi
+helm test iot --kube-context kind-fleethaven --namespace "$namespace" --logs
+
+secret() { "${kubectl[@]}" get secret "$1" -o "jsonpath={.data.$2}" | base64 -d; }
+mkdir -p "$images/kind"
+secret iot-fleethaven-server 'ca\.crt' >"$images/kind/ca.pem"
+cat <<SAY
+
+Fleethaven runs in the kind cluster 'fleethaven', namespace '$namespace'.
+  API       https://localhost:8443
+  devices   localhost:8883, MQTT over TLS
+  Grafana   http://localhost:3000 (admin, $(kubectl --context kind-fleethaven --namespace monitoring get secret monitoring-grafana -o jsonpath='{.data.admin-password}' | base64 -d))
+  CA        $images/kind/ca.pem
+
+  export AWS_CA_BUNDLE=$images/kind/ca.pem AWS_REGION=$(secret iot-fleethaven-account AWS_REGION)
+  export AWS_ACCESS_KEY_ID=$(secret iot-fleethaven-account AWS_ACCESS_KEY_ID)
+  export AWS_SECRET_ACCESS_KEY=\$(kubectl --context kind-fleethaven -n $namespace get secret iot-fleethaven-account -o 'jsonpath={.data.AWS_SECRET_ACCESS_KEY}' | base64 -d)
+  aws --endpoint-url https://localhost:8443 iot list-things
+
+make kind-down deletes all of it.
+SAY
