@@ -110,9 +110,17 @@ impl Client {
 
     async fn call_execute(&self, command: Command) -> Result<Executed, Error> {
         let message = execute::request(&command).map_err(|error| Error::Unavailable(error.to_string()))?;
+        let for_thing = command.placement() != Placement::Control;
         let ask = |mut stub: MetadataClient<Channel>| {
-            let request = self.request(message.clone());
-            async move { stub.execute(request).await }
+            let message = message.clone();
+            async move {
+                if !for_thing {
+                    return Ok(stub.execute(self.request(message)).await?.into_inner());
+                }
+                let message = wire::ExecuteForThingRequest { command: Some(message) };
+                let response = stub.execute_for_thing(self.request(message)).await?.into_inner();
+                response.answer.ok_or_else(|| Status::internal("there is no answer"))
+            }
         };
         let answer = self.nodes.call(ask).await.map_err(|status| match was_not_sent(&status) {
             true => Error::Unavailable(status.message().to_owned()),
@@ -123,7 +131,7 @@ impl Client {
                 Error::Unknown
             }
         })?;
-        execute::result(answer.into_inner()).unwrap_or_else(|error| {
+        execute::result(answer).unwrap_or_else(|error| {
             tracing::error!(%error, "a command's answer cannot be read");
             Err(Error::Unknown)
         })

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use fleethaven_fabric::Metadata;
+use fleethaven_registry::Placement;
 use futures_util::{Stream, StreamExt};
 use tokio::task::AbortHandle;
 use tonic::service::Routes;
@@ -41,6 +42,19 @@ impl metadata_server::Metadata for Service {
         let command = execute::command(request.get_ref())?;
         let result = self.metadata.execute(command).await;
         Ok(Response::new(execute::response(result)?))
+    }
+
+    async fn execute_for_thing(
+        &self,
+        request: Request<wire::ExecuteForThingRequest>,
+    ) -> Result<Response<wire::ExecuteForThingResponse>, Status> {
+        let missing = || Status::invalid_argument("there is no command");
+        let command = execute::command(request.get_ref().command.as_ref().ok_or_else(missing)?)?;
+        if command.placement() == Placement::Control {
+            return Err(Status::permission_denied("the command changes more than the state of one thing"));
+        }
+        let answer = Some(execute::response(self.metadata.execute(command).await)?);
+        Ok(Response::new(wire::ExecuteForThingResponse { answer }))
     }
 
     async fn query(

@@ -61,6 +61,7 @@
 //! | `global/_/cluster/head` | [`ClusterHead`](crate::record::ClusterHead) |
 //! | `global/_/cluster/member·<incarnation, 16 hexadecimal digits>` | [`ClusterMember`](crate::record::ClusterMember) |
 //! | `global/_/cluster/slots` | [`ClusterSlots`](crate::record::ClusterSlots) |
+//! | `global/_/outbox/<index of the log entry, 16 hexadecimal digits>` | messages that are to be published |
 //! | `global/_/next-first-reply/` | [`Count`](crate::record::Count) |
 
 use bytes::Bytes;
@@ -502,6 +503,22 @@ pub(crate) fn cluster_member(incarnation: Incarnation) -> Bytes {
 
 pub(crate) fn cluster_members() -> Bytes {
     global("cluster", &["member", ""])
+}
+
+/// What the metastore keeps of the messages that the entry at `index` of a group's log asks for.
+pub fn outbox(index: u64) -> Bytes {
+    global("outbox", &[&format!("{index:016x}")])
+}
+
+/// All keys that [`outbox`] makes.
+pub fn outbox_prefix() -> Bytes {
+    global("outbox", &[""])
+}
+
+/// The index that [`outbox`] made this key of.
+pub fn outbox_index(key: &[u8]) -> Option<u64> {
+    let digits = key.strip_prefix(outbox_prefix().as_ref())?;
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 pub(crate) fn scope_marker(scope: Scope) -> Bytes {

@@ -297,10 +297,13 @@ fn check_will(will: &Will, settings: &Settings, now: Now) -> Result<WillRequest,
     let topic: Utf8Bytes = will.topic.detached().into();
     let invalid_topic = |detail: String| (ReasonCode::TopicNameInvalid, detail);
     name::validate(&topic, limits).map_err(|error| invalid_topic(format!("will topic: {error}")))?;
-    if let Err(error @ reserved::Error::System(_)) = reserved::may_publish(&topic, behaviour) {
+    let may_publish = reserved::may_publish(&topic, behaviour);
+    if let Err(error @ reserved::Error::System(_)) = may_publish {
         return Err((ReasonCode::NotAuthorized, format!("will topic: {error}")));
     }
-    if reserved::is_reserved(&topic, behaviour) {
+    // What is asked below this asks nobody as a will, and reaches subscribers and rules (AWS: device-shadow-comms-app).
+    let is_of_a_thing = may_publish.is_ok() && topic.starts_with("$aws/things/") && !will.retain;
+    if reserved::is_reserved(&topic, behaviour) && !is_of_a_thing {
         return Err(invalid_topic(format!("the will topic '{topic}' is reserved")));
     }
     if will.qos > behaviour.max_qos {

@@ -63,7 +63,8 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     let connections =
         Arc::new(ConnectionsClient::new(stores.sessions.clone(), cluster.tables.stream(), gateways));
     let naming = (arguments.server.base_domain.clone(), at);
-    let api = shared.api(&stores, naming, Arc::new(cluster.publisher()), connections)?;
+    let publish = shared.door(&stores, Arc::new(cluster.publisher()))?;
+    let api = shared.api(&stores, naming, publish, connections)?;
     let door = Door::new(Endpoint::Https, &arguments.web.https_proxy);
     let served = Arc::new(Https { api, tls, devices: None }).serve(listener, door, process.stopping.clone());
     let served = tokio::spawn(served);

@@ -94,24 +94,12 @@ impl Cluster {
 
     /// Lanes to all routers, for a service that only publishes.
     pub(crate) fn publisher(&self) -> PublishClient {
-        PublishClient::start(LaneOptions {
-            // Never used again, as those of members are: it is drawn from 2^64.
-            incarnation: Incarnation(uuid::Uuid::new_v4().as_u64_pair().0),
-            core: 0,
-            cores: 0,
-            channel: self.services(ServiceRole::Router),
-            delivery: Arc::new(Nobody),
-            wake: Arc::new(Nobody),
-            tables: self.tables.stream(),
-            dropped: Arc::new(|_| ()),
-            lanes: Bounds::default(),
-        })
+        publisher(&self.tls, &self.tables)
     }
 
     /// How services of a role are reached.
     pub(crate) fn services(&self, role: ServiceRole) -> MakeChannel {
-        let tls = self.tls.clone();
-        Arc::new(move |address| tls.channel(address, role))
+        services(&self.tls, role)
     }
 
     /// Keeps the part of readiness true that all roles have: the session store answers, and the metadata store does, where
@@ -164,6 +152,27 @@ async fn session_store(arguments: &StoreArgs) -> Result<Arc<RedisStore>> {
     }
 }
 
+/// Lanes to all routers of the tables, for a process that only publishes.
+pub(crate) fn publisher(tls: &Arc<Tls>, tables: &Tables) -> PublishClient {
+    PublishClient::start(LaneOptions {
+        // Never used again, as those of members are: it is drawn from 2^64.
+        incarnation: Incarnation(uuid::Uuid::new_v4().as_u64_pair().0),
+        core: 0,
+        cores: 0,
+        channel: services(tls, ServiceRole::Router),
+        delivery: Arc::new(Nobody),
+        wake: Arc::new(Nobody),
+        tables: tables.stream(),
+        dropped: Arc::new(|_| ()),
+        lanes: Bounds::default(),
+    })
+}
+
+fn services(tls: &Arc<Tls>, role: ServiceRole) -> MakeChannel {
+    let tls = tls.clone();
+    Arc::new(move |address| tls.channel(address, role))
+}
+
 /// Channels to the nodes of the metadata store.
 fn metastore(tls: &Arc<Tls>, addresses: &[String]) -> Result<Vec<Channel>> {
     let channel = |address: &String| tls.channel(address, ServiceRole::Metastore);
@@ -208,7 +217,7 @@ impl Wake for Nobody {
 pub(crate) struct Tables(watch::Receiver<Option<Arc<RoutingTable>>>);
 
 impl Tables {
-    fn follow(membership: &dyn Membership) -> Self {
+    pub(crate) fn follow(membership: &dyn Membership) -> Self {
         let (sender, receiver) = watch::channel(None);
         let mut tables = membership.table();
         tokio::spawn(async move {

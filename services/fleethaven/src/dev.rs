@@ -15,6 +15,7 @@ use fleethaven_router::publisher::Backpressure;
 use fleethaven_router::{Lane, Publisher, Router};
 use fleethaven_storage::Dead;
 use fleethaven_storage_embedded::{EmbeddedStore, Options as StoreOptions};
+use fleethaven_things::{Desk, DeskDoor, DeskLane};
 use fleethaven_types::Profile;
 use prometheus::Registry;
 use tokio::task::AbortHandle;
@@ -55,7 +56,7 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     let stores = disk.stores();
     process.admin.operate(operator(stores.metadata.clone()));
     let services = Services::start(&disk, &stores, &shared, cores, &registry).await?;
-    let Services { clients, router, publish, incarnation, .. } = &services;
+    let Services { clients, router, publish, desk, incarnation, .. } = &services;
     let gate: Arc<dyn CertificateGate> = clients.identity.clone();
     let tls = Arc::new(ServerTls::new(&tls::Settings {
         certificates: reload.certificates(),
@@ -65,8 +66,11 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     })?);
     tokio::spawn(reload.run());
     let (listeners, web) = sockets.split(&arguments.listeners, &tls);
-    let lanes = router.clone();
-    let routing: RoutingFactory = Arc::new(move |_, wake| Box::new(Lane::new(lanes.clone(), wake)));
+    let (lanes, desk) = (router.clone(), desk.clone());
+    let routing: RoutingFactory = Arc::new(move |_, wake| {
+        let lane = Box::new(Lane::new(lanes.clone(), wake.clone()));
+        Box::new(DeskLane::new(lane, desk.clone(), wake))
+    });
     let on_cores = (listeners, pulse(&process.admin, cores));
     let gateway = clients.gateway((&shared, &stores), (*incarnation, Arc::new(())), routing, on_cores)?;
     let at = HostPort { host: host(bound.https.ip()), port: bound.https.port() };
@@ -135,6 +139,7 @@ struct Services {
     clients: Clients,
     router: Arc<Router>,
     publish: Arc<dyn Publish>,
+    desk: Arc<Desk>,
     incarnation: u64,
     worker: AbortHandle,
 }
@@ -155,12 +160,14 @@ impl Services {
         let sessions = warm_up(&router).await?;
         tokio::spawn(fleethaven_router::rules::follow(router.clone(), metadata.clone()));
         // Held back, a republish could wait for the very queue that it is emptying.
-        let republish = Arc::new(Publisher::start(router.clone(), Backpressure::Exempt));
-        let worker = shared.worker(stores, republish)?;
+        let republish: Arc<dyn Publish> = Arc::new(Publisher::start(router.clone(), Backpressure::Exempt));
+        let desk = shared.desk(stores, republish.clone())?;
+        let worker = shared.worker(stores, Arc::new(DeskDoor::new(republish, desk.clone())))?;
         caught_up(&**metadata).await?;
         // Before anything waits for its publishes: a full rules queue holds them back until it is emptied.
         let worker = tokio::spawn(worker.run()).abort_handle();
         let publisher = Publisher::start(router.clone(), Backpressure::Held);
+        disk.metastore.publish_through(Arc::new(publisher.clone()));
         let incarnation = uuid::Uuid::new_v4().as_u64_pair().0;
         let store = stores.sessions.clone();
         let identity = &clients.identity;
@@ -169,6 +176,7 @@ impl Services {
         tokio::spawn(housekeeping::publish_wills(store.clone(), broker.clone()));
         tokio::spawn(housekeeping::expire_sessions(store, broker));
         tracing::info!(sessions, orphans, "services wired");
-        Ok(Self { clients, router, publish: Arc::new(publisher), incarnation, worker })
+        let publish = Arc::new(DeskDoor::new(Arc::new(publisher), desk.clone()));
+        Ok(Self { clients, router, publish, desk, incarnation, worker })
     }
 }

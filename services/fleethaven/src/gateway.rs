@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use fleethaven_api::HostPort;
+use fleethaven_fabric::Publish;
 use fleethaven_fabric::membership::Role;
 use fleethaven_fabric_grpc::connections::{self, ConnectionsClient, NeighboursClient};
 use fleethaven_fabric_grpc::routing::{ClientOptions as LaneOptions, RoutingClient};
@@ -14,6 +15,7 @@ use fleethaven_gateway::gateway::RoutingFactory;
 use fleethaven_lanes::gateway::Options as Bounds;
 use fleethaven_net::{CertificateGate, ServerTls, tls};
 use fleethaven_pki::ServiceRole;
+use fleethaven_things::{Desk, DeskDoor, DeskLane};
 use serde::Serialize;
 
 use crate::certificates;
@@ -74,7 +76,9 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     let on_cores = (listeners, pulse(&process.admin, cores));
     let (incarnation, gateways) = (seat.incarnation, cluster.services(ServiceRole::Gateway));
     let neighbours = Arc::new(NeighboursClient::new(cluster.tables.stream(), gateways.clone()));
-    let routing = lanes(&cluster, &seat, &clients, cores);
+    let publish: Arc<dyn Publish> = Arc::new(cluster.publisher());
+    let desk = shared.desk(&stores, publish.clone())?;
+    let routing = lanes(&cluster, &seat, (&clients, cores), desk.clone());
     let gateway = clients.gateway((&shared, &stores), (incarnation.0, neighbours), routing, on_cores)?;
     let displaced = gateway.clone();
     let displaced = Arc::new(move |address| displaced.taken_over(address));
@@ -86,7 +90,7 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
 
     let at = HostPort { host: host(bound.https.ip()), port: bound.https.port() };
     let naming = (arguments.server.base_domain.clone(), at);
-    let publish = Arc::new(cluster.publisher());
+    let publish = Arc::new(DeskDoor::new(publish, desk));
     let connections =
         Arc::new(ConnectionsClient::new(stores.sessions.clone(), cluster.tables.stream(), gateways));
     let api = shared.api(&stores, naming, publish, connections)?;
@@ -134,22 +138,28 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     Ok(())
 }
 
-/// Each core's lanes to all routers.
-fn lanes(cluster: &Cluster, seat: &Seat, clients: &Clients, cores: u8) -> RoutingFactory {
+/// Each core's lanes to all routers, with the desk beside them.
+fn lanes(
+    cluster: &Cluster,
+    seat: &Seat,
+    (clients, cores): (&Clients, u8),
+    desk: Arc<Desk>,
+) -> RoutingFactory {
     let (incarnation, channel) = (seat.incarnation, cluster.services(ServiceRole::Router));
     let (tables, mailboxes) = (cluster.tables.clone(), clients.mailboxes.clone());
     let dropped = clients.dropped();
     Arc::new(move |core, wake| {
-        Box::new(RoutingClient::start(LaneOptions {
+        let lane = RoutingClient::start(LaneOptions {
             incarnation,
             core: core.into(),
             cores: cores.into(),
             channel: channel.clone(),
             delivery: mailboxes.clone(),
-            wake,
+            wake: wake.clone(),
             tables: tables.stream(),
             dropped: dropped.clone(),
             lanes: Bounds::default(),
-        }))
+        });
+        Box::new(DeskLane::new(Box::new(lane), desk.clone(), wake))
     })
 }

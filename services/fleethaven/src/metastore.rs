@@ -15,6 +15,7 @@ use fleethaven_telemetry::admin::Check;
 use serde::Serialize;
 
 use crate::cli::{MetastoreArgs, advertised};
+use crate::cluster::{Tables, publisher};
 use crate::data_dir::DataDir;
 use crate::metrics::{Metrics, NodeMetrics};
 use crate::process::{Process, bind};
@@ -63,6 +64,7 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
     };
     let opened = Metastore::open(config, Arc::new(peers)).await;
     let metastore = opened.context("cannot open the metadata store")?;
+    metastore.publish_through(Arc::new(publisher(&tls, &Tables::follow(&*metastore))));
     let routes = server::service(metastore.clone());
     let routes = raft::server::add_service(routes, same, metastore.clone());
     let routes = membership::add_service(routes, metastore.clone());

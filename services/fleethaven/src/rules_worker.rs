@@ -32,7 +32,7 @@ pub(crate) async fn run(arguments: RulesWorkerArgs, settings: config::Settings) 
         Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, all).await?;
     let shared = Shared::new(&arguments.scope, settings, &process.registry);
     let stores = cluster.stores();
-    let worker = shared.worker(&stores, Arc::new(cluster.publisher()))?;
+    let worker = shared.worker(&stores, shared.door(&stores, Arc::new(cluster.publisher()))?)?;
     cluster.caught_up().await?;
     let worker = tokio::spawn(worker.run());
     let looking = cluster.watch_readiness(&process, cluster.in_touch());

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use fleethaven_api::data::Error as DataError;
 use fleethaven_api::{Api, ApiConfig, Broker, DataPlane, Endpoints, HostPort};
+use fleethaven_daemon::clock;
 use fleethaven_fabric::connections::Neighbours;
 use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_fabric::{Connections, Delivery, Metadata, Publish};
@@ -21,6 +22,7 @@ use fleethaven_router::{Options as RouterOptions, Router};
 use fleethaven_rules_worker::{Rules, Worker};
 use fleethaven_session::Settings;
 use fleethaven_storage::{RetainedStore, RuleQueue, SessionStore};
+use fleethaven_things::{Desk, DeskDoor};
 use fleethaven_types::{AccountLimits, Limits, Message, Profile, Scope};
 use prometheus::Registry;
 
@@ -93,6 +95,26 @@ impl Shared {
             clock: now,
         };
         Arc::new(Router::new(options, stores.sessions.clone(), delivery, metrics))
+    }
+
+    /// Where what clients ask below `$aws/things/` is carried out; `publish` goes to the routers themselves.
+    pub(crate) fn desk(&self, stores: &Stores, publish: Arc<dyn Publish>) -> Result<Arc<Desk>> {
+        Ok(Desk::new(fleethaven_things::Settings {
+            metadata: stores.metadata.clone(),
+            publish,
+            accounts: self.accounts.clone(),
+            limits: fleethaven_registry::Limits::of(self.profile).shadow,
+            clock: clock::now,
+            instant: now,
+            metrics: fleethaven_things::metrics::Metrics::new(&self.registry)?,
+            runtime: tokio::runtime::Handle::current(),
+        }))
+    }
+
+    /// The same way in with a desk of its own behind it, for a process that has no gateway.
+    pub(crate) fn door(&self, stores: &Stores, publish: Arc<dyn Publish>) -> Result<Arc<dyn Publish>> {
+        let desk = self.desk(stores, publish.clone())?;
+        Ok(Arc::new(DeskDoor::new(publish, desk)))
     }
 
     /// What executes rules; it begins to learn them.

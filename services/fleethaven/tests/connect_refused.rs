@@ -79,7 +79,7 @@ fn connects_that_are_refused() {
         ("long id, 5", id_of(Version::V5, 1025), Some(0x85)),
         ("will on a filter, 3.1.1", with_will(Version::V311, "a/#", one), None),
         ("will on a filter, 5", with_will(Version::V5, "a/#", one), Some(0x90)),
-        ("will on $aws, 5", with_will(Version::V5, "$aws/things/x/shadow/update", one), Some(0x90)),
+        ("will on $aws, 5", with_will(Version::V5, "$aws/certificates/create/json", one), Some(0x90)),
         ("will at QoS 2, 3.1.1", with_will(Version::V311, "a", QoS::ExactlyOnce), None),
         ("will at QoS 2, 5", with_will(Version::V5, "a", QoS::ExactlyOnce), Some(0x9B)),
         ("enhanced authentication", enhanced, Some(0x8C)),

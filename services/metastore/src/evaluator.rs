@@ -21,6 +21,7 @@ use fleethaven_types::Timestamp;
 use openraft::ReadPolicy;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::outbox::Outbox;
 use crate::overlay::Overlay;
 use crate::record::Proposal;
 use crate::state::State;
@@ -31,9 +32,16 @@ const ATTEMPTS: u8 = 4;
 
 type Answer = Result<Executed, Error>;
 
+/// What is asked of an evaluator.
+enum Work {
+    Command(Command),
+    /// That the log tells that the messages of these entries are published.
+    Published(Vec<u64>),
+}
+
 /// A command and who waits for it.
 pub(crate) struct Request {
-    command: Command,
+    work: Work,
     answer: oneshot::Sender<Answer>,
     attempts: u8,
     /// Carried out in this term or not at all.
@@ -43,8 +51,17 @@ pub(crate) struct Request {
 impl Request {
     /// A request and where its answer will arrive.
     pub(crate) fn new(command: Command) -> (Self, oneshot::Receiver<Answer>) {
+        Self::of(Work::Command(command))
+    }
+
+    /// That the messages of these entries are published.
+    pub(crate) fn published(entries: Vec<u64>) -> (Self, oneshot::Receiver<Answer>) {
+        Self::of(Work::Published(entries))
+    }
+
+    fn of(work: Work) -> (Self, oneshot::Receiver<Answer>) {
         let (answer, receiver) = oneshot::channel();
-        (Self { command, answer, attempts: 0, term: None }, receiver)
+        (Self { work, answer, attempts: 0, term: None }, receiver)
     }
 
     /// A request that is worth nothing when leadership in `term` is lost: what it rests on was known to that leader alone.
@@ -67,6 +84,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Proposals and waiting answers in flight, at most.
     pub(crate) max_in_flight: usize,
+    /// The group's messages that are to be published.
+    pub(crate) outbox: Arc<Outbox>,
 }
 
 /// How a proposal ended.
@@ -225,8 +244,13 @@ impl Evaluator {
         if request.attempts > ATTEMPTS {
             return request.answer(Err(Error::Unavailable("the leader keeps rejecting proposals".into())));
         }
-        match self.outcome(&request.command) {
+        match self.outcome(&request.work) {
             Err(error) => request.answer(Err(error)),
+            Ok(Ok(Evaluated::Effects(_, effects)))
+                if !effects.emits.is_empty() && self.settings.outbox.is_full() =>
+            {
+                request.answer(Err(Error::Unavailable("too many messages wait to be published".into())));
+            }
             Ok(Ok(Evaluated::Effects(reply, effects))) => self.propose(request, reply, effects).await,
             Ok(Ok(Evaluated::Nothing(reply))) => {
                 self.settle_without_effect(request, Ok(Executed { reply, revision: 0 }));
@@ -237,7 +261,10 @@ impl Evaluator {
     }
 
     /// Evaluates on applied state and overlay; the outer error means that it could not be done.
-    fn outcome(&self, command: &Command) -> Result<Result<Evaluated, registry::Error>, Error> {
+    fn outcome(&self, work: &Work) -> Result<Result<Evaluated, registry::Error>, Error> {
+        let Work::Command(command) = work else {
+            return Ok(Ok(Evaluated::Effects(Reply::Done, Effects::default())));
+        };
         let context = self.context()?;
         let base = self.state.now();
         let outcome = evaluated(&self.overlay.over(&base), command, &context);
@@ -256,7 +283,10 @@ impl Evaluator {
         let sequence = self.sequence;
         self.overlay.add(sequence, &effects);
         let keys = effects.writes.iter().map(|write| write.key().clone()).collect();
-        let proposal = Proposal::new(effects, self.term, sequence, self.predecessor);
+        let mut proposal = Proposal::new(effects, self.term, sequence, self.predecessor);
+        if let Work::Published(entries) = &request.work {
+            proposal.published.clone_from(entries);
+        }
         self.predecessor = sequence;
         self.in_flight.push_back(InFlight::Proposal { sequence, request, reply, keys, fate: None });
         let completion = Completion::new(sequence, self.fate_sender.clone());

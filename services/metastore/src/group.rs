@@ -20,6 +20,7 @@ use crate::leader::Compass;
 use crate::log::LogStore;
 use crate::machine::StateMachine;
 use crate::network::Network;
+use crate::outbox::Outbox;
 use crate::state::State;
 use crate::types::Raft;
 
@@ -43,6 +44,7 @@ pub(crate) struct Group {
     pub(crate) compass: Compass,
     pub(crate) state: Arc<State>,
     pub(crate) changes: Arc<ChangeLog>,
+    pub(crate) outbox: Arc<Outbox>,
     requests: Mutex<Option<mpsc::Sender<Request>>>,
     evaluator: Mutex<Option<JoinHandle<()>>>,
 }
@@ -64,7 +66,9 @@ impl Group {
         let sharing =
             if id == CONTROL { 1 } else { usize::try_from(config.state_groups.get()).unwrap_or(usize::MAX) };
         let changes = Arc::new(ChangeLog::new(applied.revision(), config.change_log_bytes / sharing));
-        let machine = StateMachine::open(state.clone(), changes.clone(), applied).map_err(io)?;
+        let outbox = Arc::new(Outbox::open(&state).map_err(io)?);
+        let machine =
+            StateMachine::open(state.clone(), changes.clone(), outbox.clone(), applied).map_err(io)?;
         let raft_config = Arc::new(raft_config(config)?);
         let network = Network { peers: peers.clone(), group: id, node: config.node };
         let raft = Raft::new(config.node, raft_config, network, log, machine).await.map_err(raft_error)?;
@@ -78,6 +82,7 @@ impl Group {
             clock: config.clock,
             limits: config.limits.clone(),
             max_in_flight: config.max_in_flight,
+            outbox: outbox.clone(),
         };
         let evaluator = tokio::spawn(Evaluator::new(raft.clone(), state.clone(), settings, queue).run());
         Ok(Self {
@@ -87,6 +92,7 @@ impl Group {
             raft,
             state,
             changes,
+            outbox,
             requests: Mutex::new(Some(requests)),
             evaluator: Mutex::new(Some(evaluator)),
         })

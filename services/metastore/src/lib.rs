@@ -14,6 +14,7 @@
 //! | `log`, `machine`, `snapshot`, `network` | what openraft needs of us |
 //! | `state`, `overlay` | views: applied state, and what it will be when all in flight is applied |
 //! | `evaluator` | order of commands, what happens when a proposal fails |
+//! | `outbox`, `emitter` | messages that entries ask for, until they are published; who publishes them |
 //! | `changes`, `watch`, `markers` | watches without gaps; who has caught up with a change |
 //! | `group` | one raft group: the parts above, wired |
 //! | `leader` | where a group's leader is; commands and reads handed on to it |
@@ -38,6 +39,7 @@ mod changes;
 mod commit;
 mod config;
 mod disk;
+mod emitter;
 mod error;
 mod evaluator;
 mod group;
@@ -51,6 +53,7 @@ mod membership;
 mod metastore;
 mod network;
 mod nodes;
+mod outbox;
 mod overlay;
 mod peer;
 mod record;

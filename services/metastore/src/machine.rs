@@ -18,7 +18,8 @@ use prost::Message;
 use crate::changes::{ChangeLog, Changed};
 use crate::disk::Meta;
 use crate::error::store_io;
-use crate::record::{Applied, Proposal};
+use crate::outbox::{self, Outbox};
+use crate::record::{Applied, Emits, Proposal};
 use crate::snapshot::{self, SnapshotFile, SnapshotReader, SnapshotWriter};
 use crate::state::{State, StateView};
 use crate::types::{Entry, LogId, Membership, Outcome, Snapshot, SnapshotMeta, Types};
@@ -30,6 +31,7 @@ const APPLY_BATCH: usize = 1024;
 pub(crate) struct StateMachine {
     state: Arc<State>,
     changes: Arc<ChangeLog>,
+    outbox: Arc<Outbox>,
     applied: Applied,
     /// The newest snapshot; shared with the task that builds one.
     newest: Arc<Mutex<Option<SnapshotFile>>>,
@@ -37,9 +39,14 @@ pub(crate) struct StateMachine {
 
 impl StateMachine {
     /// The machine that continues `state` from `applied`.
-    pub(crate) fn open(state: Arc<State>, changes: Arc<ChangeLog>, applied: Applied) -> io::Result<Self> {
+    pub(crate) fn open(
+        state: Arc<State>,
+        changes: Arc<ChangeLog>,
+        outbox: Arc<Outbox>,
+        applied: Applied,
+    ) -> io::Result<Self> {
         let newest = snapshot::newest(state.disk.dir(), state.group)?;
-        Ok(Self { state, changes, applied, newest: Arc::new(Mutex::new(newest)) })
+        Ok(Self { state, changes, outbox, applied, newest: Arc::new(Mutex::new(newest)) })
     }
 
     /// Writes a batch, tells watchers, then those who proposed.
@@ -59,6 +66,7 @@ impl StateMachine {
             })
             .await?;
         self.applied = batch.applied;
+        self.outbox.applied(batch.emitting, &batch.published);
         self.changes.push(batch.changed, self.applied.revision());
         for (responder, outcome) in batch.answers {
             responder.send(outcome);
@@ -73,13 +81,24 @@ struct Batch {
     /// The last change of each key: a commit cannot hold two.
     writes: BTreeMap<Bytes, Option<Bytes>>,
     changed: Vec<Changed>,
+    /// Entries whose messages are to be published, and those whose messages are published.
+    emitting: Vec<u64>,
+    published: Vec<u64>,
     answers: Vec<(ApplyResponder<Types>, Outcome)>,
     entries: usize,
 }
 
 impl Batch {
     fn new(applied: Applied) -> Self {
-        Self { applied, writes: BTreeMap::new(), changed: Vec::new(), answers: Vec::new(), entries: 0 }
+        Self {
+            applied,
+            writes: BTreeMap::new(),
+            changed: Vec::new(),
+            emitting: Vec::new(),
+            published: Vec::new(),
+            answers: Vec::new(),
+            entries: 0,
+        }
     }
 
     fn add(&mut self, entry: Entry, responder: Option<ApplyResponder<Types>>) {
@@ -104,6 +123,15 @@ impl Batch {
         }
         for change in &proposal.writes {
             self.writes.insert(change.key.clone(), change.value.clone());
+        }
+        if !proposal.emits.is_empty() {
+            let emits = Emits { messages: proposal.emits }.encode_to_vec();
+            self.writes.insert(outbox::key(id.index), Some(emits.into()));
+            self.emitting.push(id.index);
+        }
+        for index in proposal.published {
+            self.writes.insert(outbox::key(index), None);
+            self.published.push(index);
         }
         if !proposal.writes.is_empty() {
             self.changed.push(Changed { revision: id.index, changes: proposal.writes });
@@ -169,6 +197,7 @@ impl RaftStateMachine<Types> for StateMachine {
         let key = Meta::State.key(group);
         disk.committer.commit(true, |commit| commit.put(&disk.meta, key, record)).await?;
         self.state.flip(generation, space);
+        self.outbox.reload(&self.state)?;
         self.changes.reset(applied.revision());
         self.applied = applied;
         snapshot::remove_others(disk.dir(), group, &file.path)?;

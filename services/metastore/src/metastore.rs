@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use fleethaven_fabric::Publish;
 use fleethaven_fabric::metadata::{
     AppliedMarker, BoxFuture, Error as CallError, Executed, Metadata, Position, WatchStream,
 };
@@ -17,13 +18,15 @@ use fleethaven_types::Timestamp;
 use futures_util::FutureExt;
 use futures_util::future::{join_all, try_join_all};
 use openraft::BasicNode;
-use tokio::sync::Semaphore;
+use parking_lot::Mutex;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Semaphore, watch as watched};
 use uuid::Uuid;
 
 use crate::balance::Balancer;
 use crate::config::{Config, Start};
 use crate::disk::Disk;
+use crate::emitter::EmitterTask;
 use crate::error::Error;
 use crate::evaluator::{Request, confirmed_term};
 use crate::group::{CONTROL, Founders, Group};
@@ -42,6 +45,8 @@ pub struct Metastore {
     pub(crate) markers: Arc<Markers>,
     pub(crate) leases: LeaseKeeper,
     balancer: Balancer,
+    door: watched::Sender<Option<Arc<dyn Publish>>>,
+    emitters: Mutex<Vec<EmitterTask>>,
     pub(crate) peers: Arc<dyn Peers>,
     pub(crate) incarnation: u64,
     pub(crate) clock: fn() -> Timestamp,
@@ -104,12 +109,18 @@ impl Metastore {
             revision = control.changes.tip().borrow().revision,
             "metastore ready"
         );
+        let door = watched::Sender::new(None);
+        let emitter =
+            |group: &Group| EmitterTask::start(group, door.subscribe(), node.incarnation, config.clock);
+        let emitters = iter::once(&control).chain(&states).filter_map(emitter).collect();
         Ok(Arc::new(Self {
             disk,
             leases: LeaseKeeper::start(&control),
             balancer: Balancer::start(&states, config.settle),
             control,
             states,
+            door,
+            emitters: Mutex::new(emitters),
             state_groups,
             peers,
             markers: Arc::default(),
@@ -120,12 +131,20 @@ impl Metastore {
         }))
     }
 
+    /// Gives the node the way into the broker: from now on it publishes what commands ask for, in the groups that it leads.
+    /// Until then that waits, within bounds.
+    pub fn publish_through(&self, door: Arc<dyn Publish>) {
+        self.door.send_replace(Some(door));
+    }
+
     /// Answers what was accepted, ends all watches and makes everything written durable. Later commands and
     /// queries are refused as unavailable. The directory is free again when the last reference and watch are
     /// dropped.
     pub async fn shutdown(&self) -> Result<(), Error> {
         self.leases.stop();
         self.balancer.stop();
+        let emitters = std::mem::take(&mut *self.emitters.lock());
+        join_all(emitters.into_iter().map(EmitterTask::stop)).await;
         let stopped: Result<(), Error> = join_all(self.groups().map(Group::stop)).await.into_iter().collect();
         stopped?;
         let disk = self.disk.clone();

@@ -67,6 +67,14 @@ impl From<Emit> for Emitted {
     }
 }
 
+/// An entry's messages as the state holds them until they are published.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Emits {
+    /// In their order.
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) messages: Vec<Emitted>,
+}
+
 /// What Raft replicates for one command: its effects, and on which earlier proposal they were computed.
 #[derive(Clone, PartialEq, Message, Serialize, Deserialize)]
 #[serde(into = "Vec<u8>", try_from = "Vec<u8>")]
@@ -86,6 +94,9 @@ pub struct Proposal {
     /// The proposal that must have been applied last for these effects to hold; 0 for the first of a term.
     #[prost(uint64, tag = "5")]
     pub predecessor: u64,
+    /// Entries whose messages are published, by index.
+    #[prost(uint64, repeated, tag = "6")]
+    pub published: Vec<u64>,
 }
 
 impl Proposal {
@@ -97,6 +108,7 @@ impl Proposal {
             term,
             sequence,
             predecessor,
+            published: Vec::new(),
         }
     }
 }

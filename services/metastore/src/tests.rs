@@ -4,6 +4,7 @@ mod backup;
 mod cluster;
 mod crash;
 mod damage;
+mod emitting;
 mod figures;
 pub(crate) mod fixture;
 mod groups;

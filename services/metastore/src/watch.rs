@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fleethaven_fabric::metadata::{Position, WatchEvent, WatchStream};
+use fleethaven_registry::keys;
 use futures_util::stream;
 use tokio::sync::watch;
 
@@ -136,7 +137,9 @@ impl Watcher {
                     Some((key, _)) if pairs.len() == LISTING_PAGE => *after = Some(key.clone()),
                     _ => (*prefix, *after) = (*prefix + 1, None),
                 }
-                let puts = pairs.into_iter().map(|(key, value)| WatchEvent::Put { key, value, revision });
+                // Messages that are to be published are nobody's state, and never told of again.
+                let told = pairs.into_iter().filter(|(key, _)| keys::outbox_index(key).is_none());
+                let puts = told.map(|(key, value)| WatchEvent::Put { key, value, revision });
                 self.ready.extend(puts);
             }
             Err(error) => {

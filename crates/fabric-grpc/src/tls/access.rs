@@ -25,18 +25,20 @@ pub struct Peer {
 use ServiceRole::{Api, Gateway, Metastore, Operator, Router, RulesWorker};
 
 /// What a path begins with, and who may call it: the first that fits counts.
-const RULES: [(&str, &[ServiceRole]); 11] = [
+const RULES: [(&str, &[ServiceRole]); 12] = [
     // A node that joins asks who leads, and to be added.
     ("/fleethaven.admin.v1.Admin/Status", &[Metastore, Operator]),
     ("/fleethaven.admin.v1.Admin/AddNode", &[Metastore, Operator]),
     ("/fleethaven.admin.v1.Admin/", &[Operator]),
     ("/fleethaven.raft.v1.Raft/", &[Metastore]),
+    // What devices ask for changes the state of one thing.
+    ("/fleethaven.metadata.v1.Metadata/ExecuteForThing", &[Api, Gateway, RulesWorker, Operator]),
     // Commands change accounts, certificates and policies.
     ("/fleethaven.metadata.v1.Metadata/Execute", &[Api, Operator]),
     ("/fleethaven.metadata.v1.Metadata/", &[Api, Gateway, Router, RulesWorker, Operator]),
     ("/fleethaven.membership.v1.Membership/Table", &[Api, Gateway, Router, RulesWorker, Operator]),
     ("/fleethaven.membership.v1.Membership/", &[Gateway, Router, RulesWorker]),
-    ("/fleethaven.routing.v1.", &[Api, Gateway, Router, RulesWorker]),
+    ("/fleethaven.routing.v1.", &[Api, Gateway, Metastore, Router, RulesWorker]),
     ("/fleethaven.connections.v1.Connections/TakenOver", &[Gateway]),
     ("/fleethaven.connections.v1.", &[Api]),
 ];
@@ -103,6 +105,8 @@ mod tests {
         assert_eq!(callers("/fleethaven.admin.v1.Admin/Backup"), [Operator]);
         assert_eq!(callers("/fleethaven.admin.v1.Admin/AddNode"), [Metastore, Operator]);
         assert_eq!(callers("/fleethaven.metadata.v1.Metadata/Execute"), [Api, Operator]);
+        let for_thing = callers("/fleethaven.metadata.v1.Metadata/ExecuteForThing");
+        assert!(for_thing.contains(&Gateway) && !for_thing.contains(&Router));
         assert!(callers("/fleethaven.metadata.v1.Metadata/Watch").contains(&Gateway));
         assert_eq!(callers("/fleethaven.connections.v1.ConnectionsService/Describe"), [Api]);
         for path in ["", "/", "/fleethaven.raft.v2.Raft/Append", "/grpc.reflection.v1.ServerReflection/x"] {

@@ -18,7 +18,7 @@ async fn evaluator(dir: &Path) -> (Evaluator, mpsc::Sender<Request>, Group) {
     let disk = Disk::open(dir).unwrap();
     let group = Group::start(disk, CONTROL, &config, Arc::new(NoPeers), Some(founders)).await.unwrap();
     let (requests, queue) = mpsc::channel(64);
-    let settings = Settings { clock, limits: config.limits, max_in_flight: 16 };
+    let settings = Settings { clock, limits: config.limits, max_in_flight: 16, outbox: group.outbox.clone() };
     let evaluator = Evaluator::new(group.raft.clone(), group.state.clone(), settings, queue);
     (evaluator, requests, group)
 }

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::changes::{ChangeLog, Since};
 use crate::disk::Disk;
 use crate::machine::StateMachine;
+use crate::outbox::Outbox;
 use crate::record::Proposal;
 use crate::state::State;
 use crate::types::{Entry, Snapshot, log_id};
@@ -36,7 +37,8 @@ fn open(dir: TempDir) -> Node {
     let (state, applied) = State::open(disk, GROUP).unwrap();
     let state = Arc::new(state);
     let changes = Arc::new(ChangeLog::new(applied.revision(), 1 << 20));
-    let machine = StateMachine::open(state.clone(), changes.clone(), applied).unwrap();
+    let outbox = Arc::new(Outbox::open(&state).unwrap());
+    let machine = StateMachine::open(state.clone(), changes.clone(), outbox, applied).unwrap();
     Node { dir, state, changes, machine }
 }
 

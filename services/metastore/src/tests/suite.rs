@@ -12,6 +12,7 @@ use crate::changes::ChangeLog;
 use crate::disk::Disk;
 use crate::log::LogStore;
 use crate::machine::StateMachine;
+use crate::outbox::Outbox;
 use crate::state::State;
 use crate::types::{Entry, Types, Vote, log_id};
 
@@ -36,7 +37,8 @@ impl StoreBuilder<Types, LogStore, StateMachine, TempDir> for Builder {
         let log = LogStore::open(disk.clone(), 7).unwrap();
         let (state, applied) = State::open(disk, 7).unwrap();
         let changes = Arc::new(ChangeLog::new(0, 1 << 20));
-        let machine = StateMachine::open(Arc::new(state), changes, applied).unwrap();
+        let outbox = Arc::new(Outbox::open(&state).unwrap());
+        let machine = StateMachine::open(Arc::new(state), changes, outbox, applied).unwrap();
         Ok((dir, log, machine))
     }
 }
