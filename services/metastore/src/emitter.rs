@@ -30,6 +30,8 @@ use crate::types::Raft;
 const PAGE: usize = 256;
 /// Entries published before that is noted in the log, and how long it may take otherwise.
 const NOTED_EVERY: (usize, Duration) = (256, Duration::from_secs(5));
+/// How long noting may take: without a quorum it is waited for in vain.
+const NOTED_WITHIN: Duration = Duration::from_secs(2);
 /// Pause before what could not be published is tried again, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// How often leadership is looked at while there is nothing else to do.
@@ -243,7 +245,8 @@ impl Emitter {
         self.note_at = None;
         let Some(requests) = self.requests.upgrade().filter(|_| !self.unnoted.is_empty()) else { return };
         let (request, answer) = Request::published(self.unnoted.clone());
-        if requests.send(request).await.is_ok() && matches!(answer.await, Ok(Ok(_))) {
+        let noting = async { requests.send(request).await.is_ok() && matches!(answer.await, Ok(Ok(_))) };
+        if tokio::time::timeout(NOTED_WITHIN, noting).await.unwrap_or(false) {
             self.unnoted.clear();
         } else {
             self.note_at = Some(Instant::now() + NOTED_EVERY.1);

@@ -34,9 +34,12 @@ enum Half {
     Done(Result<(), Error>),
 }
 
+/// A publish, by ticket and number, whose request is done.
+type Answer = ((Ticket, u64), Result<(), Error>);
+
 /// What the desk has done, until the lane's owner looks.
 struct Answers {
-    done: Mutex<Vec<(Ticket, u64, Result<(), Error>)>>,
+    done: Mutex<Vec<Answer>>,
     wake: Arc<dyn Wake>,
 }
 
@@ -60,7 +63,7 @@ impl DeskLane {
                 Some(ticket) => {
                     let answers = answers.clone();
                     Box::new(move |result| {
-                        answers.done.lock().push((ticket, number, result));
+                        answers.done.lock().push(((ticket, number), result));
                         answers.wake.wake();
                     })
                 }
@@ -133,9 +136,7 @@ impl Routing for DeskLane {
         events.extend(routed.drain(..).filter_map(|event| self.routed(event)));
         self.routed = routed;
         let done = std::mem::take(&mut *self.answers.done.lock());
-        events.extend(
-            done.into_iter().filter_map(|(ticket, number, result)| self.done((ticket, number), result)),
-        );
+        events.extend(done.into_iter().filter_map(|(publish, result)| self.done(publish, result)));
     }
 
     fn is_congested(&self) -> bool {

@@ -156,9 +156,9 @@ def test_a_rule_may_update_a_shadow(iot, connect, data, name):
 def test_mqtt_needs_the_right_to_publish_and_https_the_right_to_the_shadow(fleet, device, connect, name):
     statements = [
         allow("Connect", "*"),
-        allow("Publish", fleet.arn(f"topic/{base(name)}/get")),
-        allow("Subscribe", fleet.arn(f"topicfilter/{base(name)}/*")),
-        allow("Receive", fleet.arn(f"topic/{base(name)}/get/*")),
+        allow("Publish", f"topic/{base(name)}/get"),
+        allow("Subscribe", f"topicfilter/{base(name)}/*"),
+        allow("Receive", f"topic/{base(name)}/get/*"),
     ]
     client = connect(name, device(policy(*statements)))
     client.subscribe(f"{base(name)}/get/rejected", f"{base(name)}/update/accepted")
