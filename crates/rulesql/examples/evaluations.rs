@@ -18,9 +18,9 @@ use fleethaven_rulesql::{Input, NoExternal, Outcome, Payload, SqlVersion, Statem
 const PAYLOAD: &str =
     r#"{"deviceId":"sensor-0042","temperature":31.5,"humidity":48,"battery":3.71,"status":"ok","seq":10423}"#;
 /// Evaluations of a round.
-const ROUND: u32 = 200_000;
+const ROUND: u32 = 20_000;
 /// Rounds.
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 25;
 
 /// What is measured: a name and a statement.
 const STATEMENTS: [(&str, &str); 4] = [

@@ -1,10 +1,8 @@
 //! The typed tree of a statement. Chains of operators are lists, so that depth is bounded by brackets alone.
 
-use std::sync::Arc;
-
 use crate::{
     functions::{CompiledPattern, Function},
-    value::Value,
+    value::{Text, Value},
 };
 
 /// A value to compute.
@@ -12,7 +10,7 @@ use crate::{
 pub(crate) enum Expr {
     Literal(Value),
     /// A member of the payload or, in a nested query, of the element.
-    Attribute(Arc<str>),
+    Attribute(Text),
     /// `*`: the payload or the element.
     Star,
     /// `*` where only the payload's bytes matter: the argument of `encode`.
@@ -48,14 +46,14 @@ pub(crate) enum Expr {
     Exists(Box<Query>),
     Query(Box<Query>),
     Array(Vec<Expr>),
-    Object(Vec<(Arc<str>, Expr)>),
+    Object(Vec<(Text, Expr)>),
 }
 
 /// A step of a path.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// `.name`
-    Member(Arc<str>),
+    Member(Text),
     /// `[expr]`
     Index(Expr),
 }
@@ -127,7 +125,7 @@ pub(crate) enum Name {
     /// `*` without alias: the members are copied.
     Splice,
     /// A member, nested for a dotted alias.
-    Path(Vec<Arc<str>>),
+    Path(Vec<Text>),
 }
 
 /// A nested SELECT.
@@ -135,8 +133,18 @@ pub(crate) enum Name {
 pub(crate) struct Query {
     pub(crate) select: Select,
     pub(crate) source: Expr,
-    pub(crate) alias: Option<Arc<str>>,
+    pub(crate) alias: Option<Text>,
     pub(crate) condition: Option<Expr>,
+}
+
+impl Step {
+    /// The name of `.name`.
+    pub(crate) fn member(&self) -> Option<&Text> {
+        match self {
+            Self::Member(name) => Some(name),
+            Self::Index(_) => None,
+        }
+    }
 }
 
 impl Select {

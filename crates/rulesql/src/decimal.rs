@@ -19,6 +19,29 @@ const MAX_ADJUSTED: i64 = 999;
 /// 10^34, the first magnitude too long for a coefficient.
 pub(crate) const COEFFICIENT_END: u128 = 10_u128.pow(DIGITS);
 
+/// 10^0 … 10^18: those a 64-bit number holds.
+const SHORT_POWERS: [i64; 19] = [
+    1,
+    10,
+    100,
+    1_000,
+    10_000,
+    100_000,
+    1_000_000,
+    10_000_000,
+    100_000_000,
+    1_000_000_000,
+    10_000_000_000,
+    100_000_000_000,
+    1_000_000_000_000,
+    10_000_000_000_000,
+    100_000_000_000_000,
+    1_000_000_000_000_000,
+    10_000_000_000_000_000,
+    100_000_000_000_000_000,
+    1_000_000_000_000_000_000,
+];
+
 /// A finite decimal number; `1.0` and `1.00` are different values that compare equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decimal {
@@ -53,6 +76,11 @@ impl Decimal {
     #[must_use]
     pub fn new(coefficient: i128, exponent: i64) -> Option<Self> {
         Self::rounded(coefficient < 0, coefficient.unsigned_abs(), exponent)
+    }
+
+    /// `coefficient × 10^-places` of few digits: less than 2^63, and at most 18 places, need no rounding.
+    pub(crate) fn short(coefficient: i128, places: i32) -> Self {
+        Self { coefficient, exponent: -places }
     }
 
     fn rounded(negative: bool, magnitude: u128, exponent: i64) -> Option<Self> {
@@ -115,12 +143,24 @@ impl Decimal {
     /// Order by value, whatever the scale.
     #[must_use]
     pub fn compare(self, other: Self) -> Ordering {
+        if let Some(order) = self.compare_short(other) {
+            return order;
+        }
         let signs = self.coefficient.signum().cmp(&other.coefficient.signum());
         if signs != Ordering::Equal || self.is_zero() {
             return signs;
         }
         let magnitudes = self.compare_magnitude(other);
         if self.is_negative() { magnitudes.reverse() } else { magnitudes }
+    }
+
+    /// The order of two numbers that most payloads have: of up to 18 digits, their points near each other.
+    fn compare_short(self, other: Self) -> Option<Ordering> {
+        let short = |value: Self| i64::try_from(value.coefficient).ok().map(i128::from);
+        let (a, b) = (short(self)?, short(other)?);
+        let shift =
+            i128::from(*SHORT_POWERS.get(usize::try_from(self.exponent.abs_diff(other.exponent)).ok()?)?);
+        Some(if self.exponent >= other.exponent { (a * shift).cmp(&b) } else { a.cmp(&(b * shift)) })
     }
 
     fn compare_magnitude(self, other: Self) -> Ordering {

@@ -4,13 +4,13 @@ mod expression;
 pub(crate) mod operators;
 mod select;
 
-use std::{borrow::Cow, cell::Cell, sync::Arc};
+use std::{borrow::Cow, cell::Cell};
 
 use crate::{
     external::{External, ExternalError},
     input::{Input, Payload},
     json::{MAX_TEXT, TooLarge},
-    value::Value,
+    value::{Text, Value},
     version::SqlVersion,
 };
 
@@ -85,7 +85,7 @@ impl Context<'_> {
     }
 
     /// A String a function made, paid for and bounded.
-    pub(crate) fn made(&self, text: impl Into<Arc<str>>) -> Result<Option<Value>, Failure> {
+    pub(crate) fn made(&self, text: impl Into<Text>) -> Result<Option<Value>, Failure> {
         let text = text.into();
         if text.len() > MAX_TEXT {
             return Err(Failure::TooLarge(TooLarge));

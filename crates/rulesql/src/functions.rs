@@ -177,3 +177,6 @@ static FUNCTIONS: [Function; 81] = [
     external("get_secret", 1, &[3, 4]),
     external("machinelearning_predict", 1, &[3]),
 ];
+
+#[cfg(test)]
+mod page;

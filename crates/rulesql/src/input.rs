@@ -4,7 +4,10 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use crate::{json, value::Value};
+use crate::{
+    json::{self, Found, Index, Unindexed},
+    value::{Text, Value},
+};
 
 /// Context of one message. Everything is borrowed: many rules look at one message.
 #[derive(Clone, Copy)]
@@ -58,18 +61,36 @@ impl<F: Fn() -> [u8; 16] + Send + Sync> Random for F {
     }
 }
 
-/// The bytes of a message, read as JSON by the first statement that needs it and shared by all others.
+/// The bytes of a message, looked at by the first statement that needs to and shared by all others.
+///
+/// A small JSON text is only indexed, which allocates nothing; it is read when a statement needs a container of it.
 #[derive(Debug)]
 pub struct Payload {
     bytes: Bytes,
+    content: OnceLock<Content>,
     document: OnceLock<Option<Value>>,
+}
+
+/// What bytes turned out to be.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an index is where it is looked at: nothing is allocated for it"
+)]
+enum Content {
+    /// No JSON Object or Array.
+    Other,
+    /// JSON, read as far as values are asked for.
+    Indexed(Index),
+    /// Something that starts like JSON and has to be read to tell.
+    Unread(Text),
 }
 
 impl Payload {
     /// A payload not looked at yet.
     #[must_use]
     pub fn new(bytes: Bytes) -> Self {
-        Self { bytes, document: OnceLock::new() }
+        Self { bytes, content: OnceLock::new(), document: OnceLock::new() }
     }
 
     /// The bytes as they came.
@@ -78,14 +99,23 @@ impl Payload {
         &self.bytes
     }
 
+    fn content(&self) -> &Content {
+        self.content.get_or_init(|| content(&self.bytes))
+    }
+
     /// The JSON Object or Array; `None` for everything else, other JSON texts too (spec section 7).
     pub fn document(&self) -> Option<&Value> {
-        self.document.get_or_init(|| read_container(&self.bytes)).as_ref()
+        let read = || match self.content() {
+            Content::Other => None,
+            Content::Indexed(index) => json::read_text(index.text()),
+            Content::Unread(text) => json::read_text(text),
+        };
+        self.document.get_or_init(read).as_ref()
     }
 
     /// Whether the payload counts in metric `ParseError` once a statement refers to attributes.
     pub fn is_unreadable(&self) -> bool {
-        !self.bytes.is_empty() && self.document().is_none()
+        !self.bytes.is_empty() && !matches!(self.content(), Content::Indexed(_)) && self.document().is_none()
     }
 
     /// The value of `*`.
@@ -93,16 +123,33 @@ impl Payload {
         self.document().cloned().unwrap_or_else(|| Value::Raw(self.bytes.clone()))
     }
 
-    /// The value of an attribute.
-    pub(crate) fn attribute(&self, name: &str) -> Value {
-        self.document().map_or(Value::Undefined, |document| document.member(name))
+    /// The value of an attribute, or of the member that a path of names leads to.
+    pub(crate) fn attribute<'p>(&self, path: impl Iterator<Item = &'p str> + Clone) -> Value {
+        if let Content::Indexed(index) = self.content()
+            && let Found::Value(value) = index.get(path.clone())
+        {
+            return value;
+        }
+        let mut at = self.document();
+        for name in path {
+            at = match at {
+                Some(Value::Object(object)) => object.get(name),
+                _ => None,
+            };
+        }
+        at.cloned().unwrap_or_default()
     }
 }
 
-fn read_container(bytes: &[u8]) -> Option<Value> {
-    let first = bytes.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))?;
-    if !matches!(first, b'{' | b'[') {
-        return None;
+fn content(bytes: &Bytes) -> Content {
+    let first = bytes.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
+    if !matches!(first, Some(b'{' | b'[')) {
+        return Content::Other;
     }
-    json::read(bytes)
+    let Ok(text) = Text::try_from(bytes.clone()) else { return Content::Other };
+    match Index::of(&text) {
+        Ok(index) => Content::Indexed(index),
+        Err(Unindexed::NotJson) => Content::Other,
+        Err(Unindexed::TooComplex) => Content::Unread(text),
+    }
 }

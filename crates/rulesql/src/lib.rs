@@ -47,6 +47,6 @@ pub use self::{
     statement::{Fired, Outcome, Output, Statement},
     template::Template,
     trial::Trial,
-    value::{Object, Value},
+    value::{Object, Text, Value},
     version::{SqlVersion, UnknownVersion},
 };

@@ -7,9 +7,13 @@ mod object;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 pub use self::object::Object;
 use crate::decimal::{COEFFICIENT_END, Decimal};
+
+/// Unicode text, shared: a slice of the payload where it stands there as it is.
+pub type Text = ByteString;
 
 /// A value of the dialect. Cloning is cheap: text and containers are shared.
 ///
@@ -28,7 +32,7 @@ pub enum Value {
     /// A decimal of 34 significant digits.
     Decimal(Decimal),
     /// Unicode text.
-    String(Arc<str>),
+    String(Text),
     /// A list; may hold Undefined only where a payload's number is out of range.
     Array(Arc<Vec<Value>>),
     /// An ordered map.
@@ -39,7 +43,7 @@ pub enum Value {
 
 impl Value {
     /// Text.
-    pub fn string(text: impl Into<Arc<str>>) -> Self {
+    pub fn string(text: impl Into<Text>) -> Self {
         Self::String(text.into())
     }
 

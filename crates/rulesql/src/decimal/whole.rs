@@ -1,6 +1,6 @@
 //! Dropping fractions: floor, ceiling, rounding, truncation, and the way to and from integers.
 
-use super::{COEFFICIENT_END, DIGITS, Decimal, digits, power_of_ten, scaled};
+use super::{COEFFICIENT_END, DIGITS, Decimal, SHORT_POWERS, digits, power_of_ten, scaled};
 
 /// How a fraction is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,9 @@ impl Decimal {
             return Some(0);
         }
         let Ok(zeros) = u32::try_from(self.exponent) else {
+            if let (Ok(short), Some(power)) = (i64::try_from(self.coefficient), self.short_power()) {
+                return (short % power == 0).then(|| i128::from(short / power));
+            }
             let divisor = i128::try_from(power_of_ten(self.exponent.unsigned_abs())?).ok()?;
             return (self.coefficient % divisor == 0).then(|| self.coefficient / divisor);
         };
@@ -59,6 +62,11 @@ impl Decimal {
             return None;
         }
         self.coefficient.checked_mul(i128::try_from(power_of_ten(zeros)?).ok()?)
+    }
+
+    /// 10 to the number of places, where 64 bits hold it.
+    fn short_power(self) -> Option<i64> {
+        SHORT_POWERS.get(usize::try_from(self.exponent.unsigned_abs()).ok()?).copied()
     }
 
     /// The digits up to `places` after the point, without trailing zeros there.

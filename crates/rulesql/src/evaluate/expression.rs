@@ -1,5 +1,7 @@
 //! One expression to its value.
 
+use smallvec::SmallVec;
+
 use super::{Evaluation, Failure, Scope, operators};
 use crate::{
     ast::{Call, Case, Expr, Step},
@@ -12,6 +14,9 @@ use crate::{
 const MAX_DYNAMODB_CALLS: usize = 1;
 /// Most calls of other functions outside the engine: a nested query would call one for every element.
 const MAX_CALLS: usize = 16;
+
+/// Evaluated arguments: few calls have more, and need an allocation for them.
+type Arguments = SmallVec<[Value; 3]>;
 
 impl Evaluation<'_> {
     pub(crate) fn value(&mut self, expr: &Expr, scope: Scope<'_>) -> Result<Value, Failure> {
@@ -74,7 +79,7 @@ impl Evaluation<'_> {
 
     fn attribute(&self, name: &str, scope: Scope<'_>) -> Value {
         let value = match scope {
-            Scope::Message => self.context.payload.attribute(name),
+            Scope::Message => self.context.payload.attribute(std::iter::once(name)),
             Scope::Element { value, alias } if alias == Some(name) => value.clone(),
             Scope::Element { value, .. } => value.member(name),
         };
@@ -90,6 +95,11 @@ impl Evaluation<'_> {
     }
 
     fn path(&mut self, base: &Expr, steps: &[Step], scope: Scope<'_>) -> Result<Value, Failure> {
+        if let (Scope::Message, Expr::Attribute(first), Some(count)) = (scope, base, members(steps)) {
+            self.context.spend(count)?;
+            let names = std::iter::once(first).chain(steps.iter().filter_map(Step::member));
+            return Ok(self.context.normal(self.context.payload.attribute(names.map(|name| &**name))));
+        }
         let mut value = self.value(base, scope)?;
         for step in steps {
             self.context.spend(1)?;
@@ -141,7 +151,7 @@ impl Evaluation<'_> {
         Ok(Value::array(values))
     }
 
-    fn arguments(&mut self, call: &Call, scope: Scope<'_>) -> Result<Vec<Value>, Failure> {
+    fn arguments(&mut self, call: &Call, scope: Scope<'_>) -> Result<Arguments, Failure> {
         call.arguments.iter().map(|argument| self.value(argument, scope)).collect()
     }
 
@@ -214,6 +224,11 @@ impl Evaluation<'_> {
         }
         default.map_or(Ok(Value::Undefined), |default| self.value(default, scope))
     }
+}
+
+/// How many steps there are, if all of them are members.
+fn members(steps: &[Step]) -> Option<u64> {
+    steps.iter().all(|step| step.member().is_some()).then(|| u64::try_from(steps.len()).unwrap_or(u64::MAX))
 }
 
 /// Whether these are arguments of `decode(…, 'proto', …)`.

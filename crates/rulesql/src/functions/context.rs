@@ -1,12 +1,10 @@
 //! What is known of the message (spec section 8.5).
 
-use std::sync::Arc;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::{
     evaluate::{Context, Failure},
-    value::{Object, Value},
+    value::{Object, Text, Value},
 };
 
 type Answer = Result<Option<Value>, Failure>;
@@ -99,5 +97,5 @@ pub(super) fn get_user_properties(context: &Context<'_>, arguments: &[Value]) ->
 }
 
 fn one_member(key: &str, value: &str) -> Value {
-    Value::object(Object::from_iter([(Arc::from(key), Value::from(value))]))
+    Value::object(Object::from_iter([(Text::from(key), Value::from(value))]))
 }

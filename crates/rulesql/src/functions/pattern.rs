@@ -3,6 +3,7 @@
 
 use std::{
     borrow::Cow,
+    ops::Deref,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -13,7 +14,7 @@ use crate::{
     ast::Expr,
     evaluate::{Context, Failure},
     json::{MAX_TEXT, TooLarge},
-    value::Value,
+    value::{Text, Value},
 };
 
 /// Bound of a compiled expression, in bytes.
@@ -45,8 +46,25 @@ pub(crate) enum CompiledPattern {
 /// An expression and what became of it.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    source: Arc<str>,
-    regex: Option<Regex>,
+    source: Text,
+    regex: Option<Arc<Regex>>,
+}
+
+/// An expression to search with. It is not cloned: a clone would have to make the memory that it searches in anew.
+pub(crate) enum Pattern<'p> {
+    Constant(&'p Regex),
+    Dynamic(Arc<Regex>),
+}
+
+impl Deref for Pattern<'_> {
+    type Target = Regex;
+
+    fn deref(&self) -> &Regex {
+        match self {
+            Self::Constant(regex) => regex,
+            Self::Dynamic(regex) => regex,
+        }
+    }
 }
 
 impl CompiledPattern {
@@ -59,21 +77,25 @@ impl CompiledPattern {
     }
 
     /// The expression to search with; `None` if `argument` is none.
-    pub(crate) fn regex(&self, context: &Context<'_>, argument: &Value) -> Result<Option<Regex>, Failure> {
+    pub(crate) fn regex(
+        &self,
+        context: &Context<'_>,
+        argument: &Value,
+    ) -> Result<Option<Pattern<'_>>, Failure> {
         let last = match self {
             Self::None => return Ok(None),
-            Self::Constant(regex) => return Ok(regex.clone()),
+            Self::Constant(regex) => return Ok(regex.as_ref().map(Pattern::Constant)),
             Self::Dynamic(last) => last,
         };
         let Some(source) = context.text(argument)? else { return Ok(None) };
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(seen) = last.as_ref().filter(|seen| *seen.source == *source) {
-            return Ok(seen.regex.clone());
+            return Ok(seen.regex.clone().map(Pattern::Dynamic));
         }
         context.spend(COMPILING)?;
-        let regex = compile(&source);
-        *last = Some(Seen { source: Arc::from(source), regex: regex.clone() });
-        Ok(regex)
+        let regex = compile(&source).map(Arc::new);
+        *last = Some(Seen { source: Text::from(source.into_owned()), regex: regex.clone() });
+        Ok(regex.map(Pattern::Dynamic))
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn cast(context: &Context<'_>, operand: &Value, target: CastType) -> 
     };
     Ok(match target {
         CastType::String => match context.text(operand)? {
-            Some(text) => context.made(text)?,
+            Some(text) => context.made(text.into_owned())?,
             None => None,
         },
         CastType::Int => Some(number.to_int()),

@@ -1,21 +1,28 @@
 //! A strict RFC 8259 reader over UTF-8 text.
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
 use super::MAX_DEPTH;
 use crate::{
     decimal::Decimal,
-    value::{Object, Value},
+    value::{Object, Text, Value},
 };
 
 /// The value of a whole JSON document; `None` if the bytes are no JSON, no UTF-8, or nested deeper than
 /// [`MAX_DEPTH`]. A number out of range reads as Undefined.
 #[must_use]
 pub fn read(bytes: &[u8]) -> Option<Value> {
-    let mut reader = Reader { text: std::str::from_utf8(bytes).ok()?, at: 0, deepest: MAX_DEPTH };
+    document(Reader { text: std::str::from_utf8(bytes).ok()?, at: 0, deepest: MAX_DEPTH, shared: None })
+}
+
+/// [`read`], with strings that share the text.
+pub(crate) fn read_text(text: &Text) -> Option<Value> {
+    document(Reader { text, at: 0, deepest: MAX_DEPTH, shared: Some(text) })
+}
+
+fn document(mut reader: Reader<'_>) -> Option<Value> {
     let value = reader.value(0)?;
-    reader.space();
-    (reader.at == bytes.len()).then_some(value)
+    reader.ends().then_some(value)
 }
 
 /// Levels that a file of cases may have around a payload.
@@ -23,19 +30,21 @@ const AROUND: usize = 8;
 
 /// The items of the array a text is, each as it is written there; else about where the text stops being one.
 pub(crate) fn items(text: &str) -> Result<Vec<&str>, usize> {
-    let mut reader = Reader { text, at: 0, deepest: MAX_DEPTH + AROUND };
+    let mut reader = Reader { text, at: 0, deepest: MAX_DEPTH + AROUND, shared: None };
     reader.items().ok_or(reader.at)
 }
 
 /// The members of the object a text is, each with its value as it is written there.
 pub(crate) fn members(text: &str) -> Option<Vec<(String, &str)>> {
-    Reader { text, at: 0, deepest: MAX_DEPTH + AROUND }.members()
+    Reader { text, at: 0, deepest: MAX_DEPTH + AROUND, shared: None }.members()
 }
 
 struct Reader<'t> {
     text: &'t str,
     at: usize,
     deepest: usize,
+    /// What `text` is, where strings may share it.
+    shared: Option<&'t Text>,
 }
 
 impl<'t> Reader<'t> {
@@ -61,7 +70,7 @@ impl<'t> Reader<'t> {
         match self.peek()? {
             b'{' if depth < self.deepest => self.object(depth + 1),
             b'[' if depth < self.deepest => self.array(depth + 1),
-            b'"' => self.string().map(Value::string),
+            b'"' => self.text().map(Value::String),
             b't' => self.word("true", Value::Boolean(true)),
             b'f' => self.word("false", Value::Boolean(false)),
             b'n' => self.word("null", Value::Null),
@@ -104,7 +113,7 @@ impl<'t> Reader<'t> {
         }
         loop {
             self.space();
-            let key: Arc<str> = self.string()?.into();
+            let key = self.text()?;
             self.space();
             if !self.take(b':') {
                 return None;
@@ -209,6 +218,14 @@ impl<'t> Reader<'t> {
         self.take(b'"').then_some(Cow::Owned(text))
     }
 
+    fn text(&mut self) -> Option<Text> {
+        Some(match (self.string()?, self.shared) {
+            (Cow::Owned(made), _) => made.into(),
+            (Cow::Borrowed(plain), Some(text)) => text.slice_ref(plain),
+            (Cow::Borrowed(plain), None) => plain.into(),
+        })
+    }
+
     fn escape(&mut self) -> Option<char> {
         let kind = self.peek()?;
         self.at += 1;
@@ -260,13 +277,10 @@ impl<'t> Reader<'t> {
 
     fn number(&mut self) -> Option<Value> {
         let start = self.at;
-        let negative = self.take(b'-');
+        self.take(b'-');
         let integer = self.digits();
         if integer.is_empty() || (integer.len() > 1 && integer.starts_with('0')) {
             return None;
-        }
-        if !matches!(self.peek(), Some(b'.' | b'e' | b'E')) {
-            return Some(whole(negative, integer));
         }
         if self.take(b'.') && self.digits().is_empty() {
             return None;
@@ -277,13 +291,40 @@ impl<'t> Reader<'t> {
                 return None;
             }
         }
-        Some(Value::decimal(Decimal::parse(self.text.get(start..self.at)?, true)))
+        Some(number(self.text.get(start..self.at)?))
     }
+}
+
+/// Digits that a 64-bit number holds whatever they are.
+const SHORT: usize = 18;
+
+/// The value of a number written as JSON allows: most have few digits and no exponent.
+pub(crate) fn number(text: &str) -> Value {
+    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
+    let (mut magnitude, mut places) = (0_i64, None);
+    if digits.len() <= SHORT {
+        for byte in digits.bytes() {
+            match (byte, &mut places) {
+                (b'0'..=b'9', places) => {
+                    magnitude = magnitude * 10 + i64::from(byte - b'0');
+                    *places = places.map(|places| places + 1);
+                }
+                (b'.', places) => *places = Some(0),
+                _ => return Value::decimal(Decimal::parse(text, true)),
+            }
+        }
+        let signed = i128::from(if negative { -magnitude } else { magnitude });
+        return places.map_or(Value::Int(signed), |places| Value::Decimal(Decimal::short(signed, places)));
+    }
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return whole(negative, digits);
+    }
+    Value::decimal(Decimal::parse(text, true))
 }
 
 /// The value of a run of digits: an Int up to 34 of them, else a rounded Decimal.
 pub(crate) fn whole(negative: bool, digits: &str) -> Value {
-    if digits.len() <= 18 {
+    if digits.len() <= SHORT {
         let magnitude =
             digits.bytes().fold(0_i64, |sum, digit| sum * 10 + i64::from(digit.wrapping_sub(b'0')));
         return Value::Int(i128::from(if negative { -magnitude } else { magnitude }));

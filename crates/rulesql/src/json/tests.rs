@@ -1,11 +1,9 @@
-use std::sync::Arc;
-
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
     Decimal,
-    value::{Object, Value},
+    value::{Object, Text, Value},
 };
 
 fn through(text: &str, normalize: bool) -> Option<String> {
@@ -89,11 +87,16 @@ fn value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 40, 6, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::array),
-            prop::collection::vec((".{0,6}", inner), 0..20).prop_map(|m| Value::object(
-                m.into_iter().map(|(k, v)| (Arc::from(k), v)).collect::<Object>()
-            )),
+            prop::collection::vec((".{0,6}", inner), 0..20)
+                .prop_map(|m| Value::object(m.into_iter().map(|(k, v)| (k.into(), v)).collect::<Object>())),
         ]
     })
+}
+
+/// An object with members `a` and `b`, some of them twice, around a value.
+fn json_of_short_members(value: &Value) -> String {
+    let value = write(value, false).unwrap();
+    format!(r#" {{"a":{{"b":{value},"a":1.50}},"b":{value} , "b" : -3, "ab":"x","b":{value}}}"#)
 }
 
 proptest! {
@@ -112,6 +115,34 @@ proptest! {
     ) {
         let _ = read(&bytes);
         let _ = read(text.as_bytes());
+    }
+
+    #[test]
+    fn an_index_says_what_the_reader_says(
+        value in value(),
+        noise in "[\\[\\]{}\",:0-9eE.ab \\\\-]{0,24}",
+        names in prop::collection::vec("[ab]{0,2}", 1..3),
+    ) {
+        let plain = json_of_short_members(&value);
+        for text in [write(&value, false).unwrap(), plain, noise] {
+            let text = Text::from(text);
+            match Index::of(&text) {
+                Err(Unindexed::NotJson) => prop_assert_eq!(read(text.as_bytes()), None),
+                Err(Unindexed::TooComplex) => {}
+                Ok(index) => {
+                    let mut wanted = read(text.as_bytes()).unwrap();
+                    for name in &names {
+                        wanted = wanted.member(name);
+                    }
+                    match index.get(names.iter().map(String::as_str)) {
+                        Found::Value(value) => prop_assert_eq!(value, wanted),
+                        Found::Container => {
+                            prop_assert!(matches!(wanted, Value::Array(_) | Value::Object(_)));
+                        }
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! Operators, loosest first: OR, AND, NOT, comparisons and IN, `+ -`, `* / %`, unary minus, paths.
 
-use std::sync::Arc;
-
 use super::Parser;
 use crate::{
     ast::{ArithmeticOp, CompareOp, Expr, Step},
     error::Error,
     lexer::{Keyword, Kind},
+    value::Text,
 };
 
 impl Parser<'_> {
@@ -103,7 +102,7 @@ impl Parser<'_> {
         let mut steps = Vec::new();
         loop {
             if self.take_symbol(".")? {
-                steps.push(Step::Member(Arc::from(self.expect_identifier("a member name")?)));
+                steps.push(Step::Member(Text::from(self.expect_identifier("a member name")?)));
             } else if self.take_symbol("[")? {
                 steps.push(Step::Index(self.nested(Self::expression)?));
                 self.expect_symbol("]")?;

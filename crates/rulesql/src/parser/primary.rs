@@ -1,7 +1,5 @@
 //! Literals, names, calls, CAST, CASE, EXISTS, array and object literals, brackets.
 
-use std::sync::Arc;
-
 use super::Parser;
 use crate::{
     ast::{Call, Case, CastType, Expr},
@@ -10,14 +8,14 @@ use crate::{
     functions::{self, Body, CompiledPattern, Function, PROTOBUF_ARGUMENTS},
     json,
     lexer::{Keyword, Kind, Token},
-    value::Value,
+    value::{Text, Value},
 };
 
 impl<'t> Parser<'t> {
     pub(super) fn primary(&mut self) -> Result<Expr, Error> {
         match self.token.kind.clone() {
             Kind::Number(text) => self.literal(number(text)),
-            Kind::String(text) => self.literal(Value::string(text)),
+            Kind::String(text) => self.literal(Value::string(&*text)),
             Kind::Keyword(Keyword::Null) => self.literal(Value::Null),
             Kind::Keyword(Keyword::True) => self.literal(Value::Boolean(true)),
             Kind::Keyword(Keyword::False) => self.literal(Value::Boolean(false)),
@@ -57,7 +55,7 @@ impl<'t> Parser<'t> {
         let Kind::Identifier(name) = token.kind else { return Err(self.error_at(&token, "a name")) };
         if !self.at_symbol("(") {
             self.reads_payload |= self.queries == 0;
-            return Ok(Expr::Attribute(Arc::from(name)));
+            return Ok(Expr::Attribute(Text::from(name)));
         }
         if name.eq_ignore_ascii_case("cast") {
             return self.nested(Self::cast);
@@ -206,7 +204,7 @@ impl<'t> Parser<'t> {
         self.expect_symbol("{")?;
         let mut members = Vec::new();
         while let Kind::String(key) = &self.token.kind {
-            let key = Arc::from(key.as_ref());
+            let key = Text::from(key.as_ref());
             self.advance()?;
             self.expect_symbol(":")?;
             members.push((key, self.expression()?));

@@ -1,12 +1,11 @@
 //! SELECT clauses, outer and nested, and the names their items get (spec sections 4.4 and 4.6).
 
-use std::sync::Arc;
-
 use super::Parser;
 use crate::{
     ast::{Expr, Item, Name, Query, Select, Step},
     error::Error,
     lexer::{Keyword, Kind},
+    value::Text,
 };
 
 /// Longest dotted alias, in names: as deep as expressions may nest.
@@ -63,20 +62,20 @@ impl Parser<'_> {
         let name = if self.take_keyword(Keyword::As)? {
             Name::Path(self.alias()?)
         } else if bracketed {
-            Name::Path(vec![Arc::from(source)])
+            Name::Path(vec![Text::from(source)])
         } else {
             implied_name(&expr, word, source)
         };
         Ok(Item { expr, name })
     }
 
-    fn alias(&mut self) -> Result<Vec<Arc<str>>, Error> {
-        let mut path = vec![Arc::from(self.expect_identifier("an alias")?)];
+    fn alias(&mut self) -> Result<Vec<Text>, Error> {
+        let mut path = vec![Text::from(self.expect_identifier("an alias")?)];
         while self.take_symbol(".")? {
             if path.len() >= MAX_ALIAS {
                 return Err(self.error("an alias of at most 64 names"));
             }
-            path.push(Arc::from(self.expect_identifier("an alias")?));
+            path.push(Text::from(self.expect_identifier("an alias")?));
         }
         Ok(path)
     }
@@ -87,7 +86,7 @@ impl Parser<'_> {
         self.expect_keyword(Keyword::From)?;
         let source = self.expression()?;
         let alias = match self.take_keyword(Keyword::As)? {
-            true => Some(Arc::from(self.expect_identifier("an alias")?)),
+            true => Some(Text::from(self.expect_identifier("an alias")?)),
             false => None,
         };
         let condition = match self.take_keyword(Keyword::Where)? {
@@ -109,20 +108,20 @@ impl Parser<'_> {
 fn implied_name(expr: &Expr, word: &str, source: &str) -> Name {
     let name = match expr {
         Expr::Star | Expr::PayloadBytes => return Name::Splice,
-        Expr::Attribute(name) => Arc::clone(name),
-        Expr::Call(_) | Expr::Cast { .. } => Arc::from(word),
-        Expr::Path { base, steps } => last_segment(base, steps).unwrap_or_else(|| Arc::from(source)),
-        _ => Arc::from(source),
+        Expr::Attribute(name) => name.clone(),
+        Expr::Call(_) | Expr::Cast { .. } => Text::from(word),
+        Expr::Path { base, steps } => last_segment(base, steps).unwrap_or_else(|| Text::from(source)),
+        _ => Text::from(source),
     };
     Name::Path(vec![name])
 }
 
 /// `c` of `a.b.c` or `@v.b.c`.
-fn last_segment(base: &Expr, steps: &[Step]) -> Option<Arc<str>> {
+fn last_segment(base: &Expr, steps: &[Step]) -> Option<Text> {
     let plain = matches!(base, Expr::Attribute(_) | Expr::Variable(_) | Expr::Star);
     let members = steps.iter().all(|step| matches!(step, Step::Member(_)));
     match steps.last() {
-        Some(Step::Member(name)) if plain && members => Some(Arc::clone(name)),
+        Some(Step::Member(name)) if plain && members => Some(name.clone()),
         _ => None,
     }
 }

@@ -1,8 +1,8 @@
 //! Conversions between types: spec section 5.1 to 5.3 (AWS page "Data types", conversion tables).
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
-use super::Value;
+use super::{Text, Value};
 use crate::{
     decimal::{Decimal, Rounding},
     json,
@@ -61,10 +61,10 @@ impl Value {
     ///
     /// # Errors
     /// [`json::TooLarge`]
-    pub fn to_text(&self, normalize: bool) -> Result<Option<Arc<str>>, json::TooLarge> {
+    pub fn to_text(&self, normalize: bool) -> Result<Option<Text>, json::TooLarge> {
         Ok(match self {
-            Self::String(text) => Some(Arc::clone(text)),
-            other => other.to_cow(normalize)?.map(Arc::from),
+            Self::String(text) => Some(text.clone()),
+            other => other.to_cow(normalize)?.map(|text| Text::from(text.into_owned())),
         })
     }
 

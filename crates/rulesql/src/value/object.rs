@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::Value;
+use super::{Text, Value};
 
 /// Members above which look-ups go through an index, so that a payload of many keys stays linear.
 const INDEXED: usize = 16;
@@ -10,9 +10,9 @@ const INDEXED: usize = 16;
 /// Members in order of first insertion.
 #[derive(Clone, Debug, Default)]
 pub struct Object {
-    members: Vec<(Arc<str>, Value)>,
+    members: Vec<(Text, Value)>,
     #[expect(clippy::box_collection, reason = "most objects have no index: the box keeps them small")]
-    index: Option<Box<HashMap<Arc<str>, usize>>>,
+    index: Option<Box<HashMap<Text, usize>>>,
 }
 
 impl Object {
@@ -35,7 +35,7 @@ impl Object {
     }
 
     /// Members in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Value)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Text, &Value)> {
         self.members.iter().map(|(key, value)| (key, value))
     }
 
@@ -53,23 +53,23 @@ impl Object {
     }
 
     /// Sets a member: a new key goes last, a known one keeps its place.
-    pub fn insert(&mut self, key: Arc<str>, value: Value) {
+    pub fn insert(&mut self, key: Text, value: Value) {
         if let Some(slot) = self.position(&key).and_then(|at| self.members.get_mut(at)) {
             slot.1 = value;
             return;
         }
         if let Some(index) = &mut self.index {
-            index.insert(Arc::clone(&key), self.members.len());
+            index.insert(key.clone(), self.members.len());
         }
         self.members.push((key, value));
         if self.index.is_none() && self.members.len() > INDEXED {
             let places = self.members.iter().enumerate();
-            self.index = Some(Box::new(places.map(|(at, (key, _))| (Arc::clone(key), at)).collect()));
+            self.index = Some(Box::new(places.map(|(at, (key, _))| (key.clone(), at)).collect()));
         }
     }
 
     /// Members of the objects along a path: what [`Self::insert_path`] may have to copy.
-    pub(crate) fn members_along(&self, path: &[Arc<str>]) -> usize {
+    pub(crate) fn members_along(&self, path: &[Text]) -> usize {
         let Some((first, rest)) = path.split_first() else { return 0 };
         match self.get(first) {
             Some(Value::Object(inner)) if !rest.is_empty() => inner.len() + inner.members_along(rest),
@@ -79,18 +79,18 @@ impl Object {
 
     /// Sets the member at the end of a dotted alias, making or merging the objects on the way; anything else
     /// in the way is replaced.
-    pub(crate) fn insert_path(&mut self, path: &[Arc<str>], value: Value) {
+    pub(crate) fn insert_path(&mut self, path: &[Text], value: Value) {
         let Some((first, rest)) = path.split_first() else { return };
         if rest.is_empty() {
-            return self.insert(Arc::clone(first), value);
+            return self.insert(first.clone(), value);
         }
         let mut inner = match self.get(first) {
             Some(Value::Object(inner)) => Arc::clone(inner),
             _ => Arc::default(),
         };
-        self.insert(Arc::clone(first), Value::Null);
+        self.insert(first.clone(), Value::Null);
         Arc::make_mut(&mut inner).insert_path(rest, value);
-        self.insert(Arc::clone(first), Value::Object(inner));
+        self.insert(first.clone(), Value::Object(inner));
     }
 }
 
@@ -100,8 +100,8 @@ impl PartialEq for Object {
     }
 }
 
-impl FromIterator<(Arc<str>, Value)> for Object {
-    fn from_iter<I: IntoIterator<Item = (Arc<str>, Value)>>(members: I) -> Self {
+impl FromIterator<(Text, Value)> for Object {
+    fn from_iter<I: IntoIterator<Item = (Text, Value)>>(members: I) -> Self {
         let mut object = Self::new();
         for (key, value) in members {
             object.insert(key, value);
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn dotted_paths_merge_and_replace_scalars() {
         let mut object = Object::new();
-        let path = |text: &str| text.split('.').map(Arc::from).collect::<Vec<Arc<str>>>();
+        let path = |text: &str| text.split('.').map(Text::from).collect::<Vec<Text>>();
         object.insert_path(&path("a.b"), Value::Int(1));
         object.insert_path(&path("a.c"), Value::Int(2));
         object.insert_path(&path("a.b.d"), Value::Int(3));
