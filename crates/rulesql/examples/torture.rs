@@ -166,7 +166,7 @@ fn expression(dice: &mut Dice, depth: usize, text: &mut String) {
     if depth == 0 || dice.below(4) == 0 {
         return text.push_str(dice.one(&LEAVES));
     }
-    let mut inner = |dice: &mut Dice, text: &mut String| expression(dice, depth - 1, text);
+    let inner = |dice: &mut Dice, text: &mut String| expression(dice, depth - 1, text);
     match dice.below(12) {
         0..4 => {
             text.push('(');

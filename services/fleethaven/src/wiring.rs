@@ -19,6 +19,7 @@ use fleethaven_quotas::Accounts;
 use fleethaven_quotas::account::admits;
 use fleethaven_router::metrics::Metrics as RouterMetrics;
 use fleethaven_router::{Options as RouterOptions, Router};
+use fleethaven_rules_worker::external::RegistryFunctions;
 use fleethaven_rules_worker::{Rules, Worker};
 use fleethaven_session::Settings;
 use fleethaven_storage::{RetainedStore, RuleQueue, SessionStore};
@@ -125,6 +126,7 @@ impl Shared {
             rules,
             queue: stores.rules.clone(),
             publish,
+            functions: Arc::new(RegistryFunctions(stores.metadata.clone())),
             behaviour: self.settings.behaviour.clone(),
             limits: self.settings.limits.clone(),
             metrics: fleethaven_rules_worker::metrics::Metrics::new(&self.registry)?,

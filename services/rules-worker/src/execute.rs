@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fleethaven_fabric::Publish;
-use fleethaven_rulesql::{Fired, Input, MqttProperties, NoExternal, Outcome, Payload, Variables};
+use fleethaven_rulesql::{
+    Failure, Fired, Input, MqttProperties, NoExternal, Outcome, Payload, Random, Variables,
+};
 use fleethaven_topics::name;
 use fleethaven_types::{Behaviour, Limits, Message, Timestamp};
 use futures_util::future::join_all;
 
 use crate::actions::{Action, Error, Invocation};
 use crate::error_action;
+use crate::external::{Answers, Functions, Replay};
 use crate::metrics::Metrics;
 use crate::rules::CompiledRule;
 
@@ -25,6 +28,8 @@ const BUDGET: Duration = Duration::from_secs(10);
 pub struct Engine<'a> {
     /// The way into the broker.
     pub publish: &'a dyn Publish,
+    /// Who answers the functions of the SQL that ask others.
+    pub functions: &'a dyn Functions,
     /// Counters.
     pub metrics: &'a Metrics,
     /// Which topics may be republished to.
@@ -66,6 +71,9 @@ impl MessageContext {
     }
 }
 
+/// What every action of a rule is run with: message, context, payload, variables, and the payload of the actions.
+type Given<'a> = (&'a Message, &'a Input<'a>, &'a Payload, &'a Variables, &'a Bytes);
+
 fn random() -> [u8; 16] {
     *uuid::Uuid::new_v4().as_bytes()
 }
@@ -84,10 +92,12 @@ impl Engine<'_> {
         if rule.statement.needs_document() && payload.is_unreadable() {
             self.metrics.parse_error.with_label_values(&labels).inc();
         }
-        let input = input(rule, message, context);
-        let outcome = {
-            let mut external = NoExternal;
-            rule.statement.evaluate(&input, payload, &mut external)
+        let replay = rule.statement.uses_external().then(|| Replay::of(random));
+        let drawn: &dyn Random = replay.as_ref().map_or(&random, |replay| replay);
+        let input = input(rule, message, context, drawn);
+        let outcome = match &replay {
+            Some(replay) => self.asked(rule, &input, payload, replay).await,
+            None => rule.statement.evaluate(&input, payload, &mut NoExternal),
         };
         match outcome {
             Outcome::Fired(fired) => self.fire(rule, message, &input, payload, fired).await,
@@ -107,6 +117,44 @@ impl Engine<'_> {
         }
     }
 
+    /// Evaluates a statement that asks others, again for each answer.
+    async fn asked(
+        &self,
+        rule: &CompiledRule,
+        input: &Input<'_>,
+        payload: &Payload,
+        replay: &Replay,
+    ) -> Outcome {
+        let answers = Answers::default();
+        loop {
+            replay.rewind();
+            let outcome = rule.statement.evaluate(input, payload, &mut answers.external());
+            let deferred = matches!(outcome, Outcome::Failed(Failure::Deferred(_)));
+            if !deferred || !self.settle(rule, &answers).await {
+                return outcome;
+            }
+        }
+    }
+
+    /// Makes the call that was deferred; false if there is none to be made any more.
+    async fn settle(&self, rule: &CompiledRule, answers: &Answers) -> bool {
+        let Some(settled) = answers.settle(self.functions, rule.scope).await else { return false };
+        let (account, function) = (rule.scope.account.to_string(), settled.function.as_str());
+        let result = if settled.failure.is_none() { "success" } else { "failure" };
+        self.metrics.function.with_label_values(&[&account, &rule.name, function, result]).inc();
+        if let Some(reason) = settled.failure {
+            tracing::warn!(
+                account,
+                rule = rule.name,
+                function,
+                event = "FunctionExecution",
+                reason,
+                "a function failed"
+            );
+        }
+        true
+    }
+
     async fn fire(
         &self,
         rule: &CompiledRule,
@@ -117,35 +165,31 @@ impl Engine<'_> {
     ) {
         let variables = &fired.variables;
         let payload = fired.output.into_bytes();
-        let invocation = self.invocation(message, input, original, variables, payload);
+        let given = (message, input, original, variables, &payload);
         let outcomes =
-            join_all(rule.actions.iter().map(|action| self.run(rule, action.as_ref(), &invocation))).await;
+            join_all(rule.actions.iter().map(|action| self.run(rule, action.as_ref(), given))).await;
         let failures: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
         if !failures.is_empty() {
             self.fail(rule, message, input, original, variables, &failures).await;
         }
     }
 
-    fn invocation<'a>(
-        &'a self,
-        message: &'a Message,
-        input: &'a Input<'a>,
-        original: &'a Payload,
-        variables: &'a Variables,
-        payload: Bytes,
-    ) -> Invocation<'a> {
+    fn invocation<'a>(&'a self, given: Given<'a>, answers: &'a Answers) -> Invocation<'a> {
         let Self { publish, behaviour, limits, clock, .. } = *self;
-        let now = clock();
-        Invocation { message, input, original, variables, payload, publish, behaviour, limits, now }
+        let (message, input, original, variables, payload) = given;
+        let (payload, now) = (payload.clone(), clock());
+        Invocation { message, input, original, variables, answers, payload, publish, behaviour, limits, now }
     }
 
     async fn run<'r>(
         &self,
         rule: &CompiledRule,
         action: &'r dyn Action,
-        invocation: &Invocation<'_>,
+        given: Given<'_>,
     ) -> Result<(), (&'r dyn Action, Error)> {
-        let result = retried(action, invocation).await;
+        let answers = Answers::default();
+        let invocation = &self.invocation(given, &answers);
+        let result = self.retried(rule, action, invocation).await;
         let (account, name) = (invocation.input.account_id, action.name());
         let outcome = if result.is_ok() { "success" } else { "failure" };
         self.metrics.action.with_label_values(&[account, &rule.name, name, outcome]).inc();
@@ -177,8 +221,9 @@ impl Engine<'_> {
     ) {
         let Some(action) = &rule.error_action else { return };
         let payload = error_action::payload(&rule.name, input.topic, message, failures).into();
-        let invocation = self.invocation(message, input, original, variables, payload);
-        let result = retried(action.as_ref(), &invocation).await;
+        let answers = Answers::default();
+        let invocation = self.invocation((message, input, original, variables, &payload), &answers);
+        let result = self.retried(rule, action.as_ref(), &invocation).await;
         let outcome = if result.is_ok() { "success" } else { "failure" };
         let labels = [input.account_id, &rule.name, action.name(), outcome];
         self.metrics.error_action.with_label_values(&labels).inc();
@@ -196,29 +241,53 @@ impl Engine<'_> {
     }
 }
 
-/// Runs an action, and again while its failure is transient, within [`BUDGET`].
-async fn retried(action: &dyn Action, invocation: &Invocation<'_>) -> Result<(), Error> {
-    let mut last = None;
-    let settled = tokio::time::timeout(BUDGET, tries(action, invocation, &mut last)).await;
-    settled.unwrap_or_else(|_| {
-        let reason = format!("no success within {} seconds", BUDGET.as_secs());
-        Err(last.unwrap_or_else(|| Error::transient(action.kind(), reason)))
-    })
-}
-
-async fn tries(
-    action: &dyn Action,
-    invocation: &Invocation<'_>,
-    last: &mut Option<Error>,
-) -> Result<(), Error> {
-    for number in 0..TRIES - 1 {
-        match action.run(invocation).await {
-            Err(error) if error.transient => *last = Some(error),
-            settled => return settled,
-        }
-        tokio::time::sleep(jittered(BACKOFF * 2_u32.pow(number))).await;
+impl Engine<'_> {
+    /// Runs an action, and again while its failure is transient, within [`BUDGET`].
+    async fn retried(
+        &self,
+        rule: &CompiledRule,
+        action: &dyn Action,
+        invocation: &Invocation<'_>,
+    ) -> Result<(), Error> {
+        let mut last = None;
+        let settled = tokio::time::timeout(BUDGET, self.tries(rule, action, invocation, &mut last)).await;
+        settled.unwrap_or_else(|_| {
+            let reason = format!("no success within {} seconds", BUDGET.as_secs());
+            Err(last.unwrap_or_else(|| Error::transient(action.kind(), reason)))
+        })
     }
-    action.run(invocation).await
+
+    async fn tries(
+        &self,
+        rule: &CompiledRule,
+        action: &dyn Action,
+        invocation: &Invocation<'_>,
+        last: &mut Option<Error>,
+    ) -> Result<(), Error> {
+        for number in 0..TRIES - 1 {
+            match self.once(rule, action, invocation).await {
+                Err(error) if error.transient => *last = Some(error),
+                settled => return settled,
+            }
+            tokio::time::sleep(jittered(BACKOFF * 2_u32.pow(number))).await;
+        }
+        self.once(rule, action, invocation).await
+    }
+
+    /// One try. An action whose templates asked somebody is run again with the answer.
+    async fn once(
+        &self,
+        rule: &CompiledRule,
+        action: &dyn Action,
+        invocation: &Invocation<'_>,
+    ) -> Result<(), Error> {
+        loop {
+            let result = action.run(invocation).await;
+            if result.is_ok() || !self.settle(rule, invocation.answers).await {
+                return result;
+            }
+        }
+    }
 }
 
 /// Any time up to `longest`: many that failed together do not come back together.
@@ -227,7 +296,12 @@ fn jittered(longest: Duration) -> Duration {
     longest * u32::from(u16::from_le_bytes([first, second])) / u32::from(u16::MAX)
 }
 
-fn input<'a>(rule: &'a CompiledRule, message: &'a Message, context: &'a MessageContext) -> Input<'a> {
+fn input<'a>(
+    rule: &'a CompiledRule,
+    message: &'a Message,
+    context: &'a MessageContext,
+    random: &'a dyn Random,
+) -> Input<'a> {
     let client_id = message.publisher.client_id.as_deref();
     Input {
         topic: name::basic_ingest(&message.topic).map_or(&message.topic, |(_, rest)| rest),
@@ -239,7 +313,7 @@ fn input<'a>(rule: &'a CompiledRule, message: &'a Message, context: &'a MessageC
         rule_name: &rule.name,
         now_ms: i64::try_from(message.received_at.as_millis()).unwrap_or(i64::MAX),
         properties: context.properties.as_ref(),
-        random: &random,
+        random,
     }
 }
 

@@ -5,12 +5,14 @@
 //! - [`worker`]: the claim loop
 //! - [`execute`]: one rule for one message
 //! - [`actions`]: the [`Action`](actions::Action) seam, one file per action type
+//! - [`external`]: functions of the SQL that ask others
 //! - [`error_action`]: the payload of error actions
 //! - [`metrics`]: what is counted
 
 pub mod actions;
 pub mod error_action;
 pub mod execute;
+pub mod external;
 pub mod metrics;
 pub mod rules;
 pub mod worker;

@@ -13,6 +13,8 @@ pub struct Metrics {
     pub action: IntCounterVec,
     /// Error actions, likewise.
     pub error_action: IntCounterVec,
+    /// Calls of functions that ask others, by account, rule, function and result.
+    pub function: IntCounterVec,
     /// Entries in the rules queue.
     pub queue_depth: IntGauge,
 }
@@ -38,6 +40,11 @@ impl Metrics {
             )?,
             action: family("fleethaven_rule_action_total", "Actions run.", &outcome)?,
             error_action: family("fleethaven_rule_error_action_total", "Error actions run.", &outcome)?,
+            function: family(
+                "fleethaven_rule_function_total",
+                "Calls of functions that ask others.",
+                &["account", "rule", "function", "result"],
+            )?,
             queue_depth,
         })
     }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::Rules;
 use crate::execute::{Engine, MessageContext};
+use crate::external::{Call, Functions};
 use crate::metrics::Metrics;
 use crate::rules::CompiledRule;
 
@@ -122,11 +123,35 @@ pub(crate) fn compiled(payload: TopicRulePayload) -> Arc<CompiledRule> {
     rules.get(scope(), "R1").unwrap()
 }
 
+/// Nobody answers.
+pub(crate) struct NoFunctions;
+
+impl Functions for NoFunctions {
+    fn answer<'a>(
+        &'a self,
+        _: Scope,
+        _: &'a Call,
+    ) -> BoxFuture<'a, Result<fleethaven_rulesql::Value, String>> {
+        Box::pin(async { Err("nobody answers".to_owned()) })
+    }
+}
+
 /// Executes a rule once.
 pub(crate) async fn execute(broker: &FakeBroker, rule: &CompiledRule, message: &Message) -> Metrics {
+    execute_with(broker, &NoFunctions, rule, message).await
+}
+
+/// Executes a rule once; `functions` answer its statement and templates.
+pub(crate) async fn execute_with(
+    broker: &FakeBroker,
+    functions: &dyn Functions,
+    rule: &CompiledRule,
+    message: &Message,
+) -> Metrics {
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
     let engine = Engine {
         publish: broker,
+        functions,
         metrics: &metrics,
         behaviour: &Behaviour::of(Profile::Standard),
         limits: &Limits::of(Profile::Standard),

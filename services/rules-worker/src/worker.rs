@@ -13,6 +13,7 @@ use futures_util::future::{FutureExt, join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::execute::{Engine, MessageContext};
+use crate::external::Functions;
 use crate::metrics::Metrics;
 use crate::rules::{CompiledRule, Rules};
 
@@ -35,6 +36,8 @@ pub struct Worker {
     pub queue: Arc<dyn RuleQueue>,
     /// The way into the broker.
     pub publish: Arc<dyn Publish>,
+    /// Who answers the functions of the SQL that ask others.
+    pub functions: Arc<dyn Functions>,
     /// Which topics may be republished to.
     pub behaviour: Behaviour,
     /// How large a republished message may be.
@@ -119,6 +122,7 @@ impl Worker {
         let payload = Payload::new(message.payload.clone());
         let engine = Engine {
             publish: self.publish.as_ref(),
+            functions: self.functions.as_ref(),
             metrics: &self.metrics,
             behaviour: &self.behaviour,
             limits: &self.limits,

@@ -5,9 +5,11 @@ mod unavailable;
 
 use fleethaven_fabric::Publish;
 use fleethaven_fabric::metadata::BoxFuture;
-use fleethaven_rulesql::{Input, Payload, Statement, Variables};
+use fleethaven_rulesql::{Failure, Input, Payload, Statement, Template, Variables};
 use fleethaven_types::{Behaviour, Limits, Message, Timestamp};
 use serde_json::Value;
+
+use crate::external::Answers;
 
 pub use republish::Republish;
 pub use unavailable::Unavailable;
@@ -22,6 +24,8 @@ pub struct Invocation<'a> {
     pub original: &'a Payload,
     /// The values of SET.
     pub variables: &'a Variables,
+    /// Answers to the functions that its templates call.
+    pub answers: &'a Answers,
     /// The payload of the action: the SELECT result, or the error message of an error action.
     pub payload: bytes::Bytes,
     /// The way into the broker.
@@ -32,6 +36,13 @@ pub struct Invocation<'a> {
     pub limits: &'a Limits,
     /// The time.
     pub now: Timestamp,
+}
+
+impl Invocation<'_> {
+    /// A field of the action for the message. A call that is not answered yet fails: it is made, and the action run again.
+    pub fn render(&self, template: &Template) -> Result<String, Failure> {
+        template.render(self.input, self.original, self.variables, &mut self.answers.external())
+    }
 }
 
 /// Why an action failed.
@@ -66,7 +77,8 @@ pub trait Action: Send + Sync {
     /// The member of a rule's `actions` that it was made from, e.g. `republish`.
     fn kind(&self) -> &str;
 
-    /// Runs the action once.
+    /// Runs the action once. Templates are rendered before anything is done that others can see: where one calls a function
+    /// that has no answer yet, the action is run again.
     fn run<'a>(&'a self, invocation: &'a Invocation<'a>) -> BoxFuture<'a, Result<(), Error>>;
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fleethaven_fabric::metadata::BoxFuture;
-use fleethaven_rulesql::{NoExternal, Statement, Template};
+use fleethaven_rulesql::{Statement, Template};
 use fleethaven_topics::{name, reserved};
 use fleethaven_types::{Behaviour, Limits, Message, MessageProperties, Publisher, QoS, Utf8Bytes};
 use serde::Deserialize;
@@ -184,10 +184,7 @@ fn qos(bits: u8) -> Result<QoS, String> {
 }
 
 fn render(template: &Template, invocation: &Invocation<'_>, resource: &str) -> Result<String, Error> {
-    let mut external = NoExternal;
-    template
-        .render(invocation.input, invocation.original, invocation.variables, &mut external)
-        .map_err(|failure| Error::permanent(resource, failure.to_string()))
+    invocation.render(template).map_err(|failure| Error::permanent(resource, failure.to_string()))
 }
 
 /// `$$aws/…` means the reserved topic `$aws/…`; a single `$` at the start, wildcards, oversize and topics that no client may

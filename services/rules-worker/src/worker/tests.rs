@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::testing::{Answer, FakeBroker, change, message, republish, rule, scope};
+use crate::testing::{Answer, FakeBroker, NoFunctions, change, message, republish, rule, scope};
 
 /// A queue in memory: claims wait for entries, and fail as often as it is told.
 #[derive(Default)]
@@ -94,6 +94,7 @@ impl Bench {
         let queue = Arc::new(FakeQueue { failing: Mutex::new(failing), ..FakeQueue::default() });
         let (broker, rules) = (Arc::new(broker), Arc::new(Rules::default()));
         let worker = Worker {
+            functions: Arc::new(NoFunctions),
             rules: rules.clone(),
             queue: queue.clone(),
             publish: broker.clone(),
