@@ -138,7 +138,7 @@ impl Metadata for MemoryMetadata {
     }
 
     fn watch(&self, _: Vec<Bytes>, _: Option<Position>) -> WatchStream {
-        unimplemented!("a desk watches nothing")
+        unreachable!("a desk watches nothing")
     }
 
     fn register(&self, _: &'static str) -> AppliedMarker {
