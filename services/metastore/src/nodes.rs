@@ -9,6 +9,7 @@ use std::time::Duration;
 use fleethaven_fabric::metadata::Error;
 use fleethaven_fabric::raft::{NodeChange, PeerError};
 use openraft::{BasicNode, ChangeMembers};
+use tokio::time::Instant;
 
 use crate::evaluator::confirmed_term;
 use crate::group::Group;
@@ -19,6 +20,8 @@ use crate::metastore::Metastore;
 const REACH_WITHIN: Duration = Duration::from_secs(5);
 /// How long a group may take to have a leader.
 const LEADER_WITHIN: Duration = Duration::from_secs(5);
+/// How long after a leader that was not to be reached the next one is looked for.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 impl Group {
     fn voters(&self) -> BTreeSet<u64> {
@@ -104,15 +107,24 @@ impl Metastore {
     }
 
     async fn change_at_leader(&self, group: &Group, change: NodeChange) -> Result<(), Error> {
-        match tokio::time::timeout(LEADER_WITHIN, group.compass.found()).await {
-            Ok(Leader::Here) => self.change_here(group, change).await,
-            Ok(Leader::Elsewhere(peer)) => {
-                peer.change_nodes_as_leader(group.id, change).await.map_err(|error| match error {
-                    PeerError::Unreachable(reason) | PeerError::Refused(reason) => Error::Unavailable(reason),
-                    PeerError::NoAnswer(_) => Error::Unknown,
-                })
+        let deadline = Instant::now() + LEADER_WITHIN;
+        loop {
+            let peer = match tokio::time::timeout_at(deadline, group.compass.found()).await {
+                Ok(Leader::Here) => return self.change_here(group, change).await,
+                Ok(Leader::Elsewhere(peer)) => peer,
+                Err(_) => return Err(Error::Unavailable("no node leads".into())),
+            };
+            match peer.change_nodes_as_leader(group.id, change.clone()).await {
+                // Nothing was done: it is gone, and the group has no other leader yet.
+                Err(PeerError::Unreachable(_)) if Instant::now() < deadline => {
+                    tokio::time::sleep(ASK_AGAIN_AFTER).await;
+                }
+                Err(PeerError::Unreachable(reason) | PeerError::Refused(reason)) => {
+                    return Err(Error::Unavailable(reason));
+                }
+                Err(PeerError::NoAnswer(_)) => return Err(Error::Unknown),
+                Ok(()) => return Ok(()),
             }
-            Err(_) => Err(Error::Unavailable("no node leads".into())),
         }
     }
 

@@ -171,11 +171,12 @@ fn wills_are_checked() {
     let with_will = |version, topic: &str| Connect { will: will(topic), ..connect(version) };
     let invalid = ReasonCode::TopicNameInvalid;
     for profile in [Aws, Standard] {
-        for topic in ["", "a/+", "a/#", "$aws/things/t/shadow/update", "$aws"] {
+        for topic in ["", "a/+", "a/#", "$aws/events/presence/connected/t", "$aws"] {
             refused(profile, with_will(V5, topic), invalid, Some(invalid));
             refused(profile, with_will(V3, topic), invalid, None);
         }
         accepted(profile, with_will(V5, "a/b"));
+        accepted(profile, with_will(V5, "$aws/things/t/shadow/update"));
     }
     refused(Aws, with_will(V5, "$else/x"), invalid, Some(invalid));
     accepted(Standard, with_will(V5, "$else/x"));
