@@ -18,9 +18,9 @@ use crate::metastore::Metastore;
 
 /// How long a node that is to be added may take to say that it is there.
 const REACH_WITHIN: Duration = Duration::from_secs(5);
-/// How long a group may take to have a leader.
-const LEADER_WITHIN: Duration = Duration::from_secs(5);
-/// How long after a leader that was not to be reached the next one is looked for.
+/// How long a group may take to have a leader that makes a change.
+const LEADER_WITHIN: Duration = Duration::from_secs(10);
+/// How long after a leader that could not make a change it is looked for again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 impl Group {
@@ -109,21 +109,24 @@ impl Metastore {
     async fn change_at_leader(&self, group: &Group, change: NodeChange) -> Result<(), Error> {
         let deadline = Instant::now() + LEADER_WITHIN;
         loop {
-            let peer = match tokio::time::timeout_at(deadline, group.compass.found()).await {
-                Ok(Leader::Here) => return self.change_here(group, change).await,
-                Ok(Leader::Elsewhere(peer)) => peer,
+            let changed = match tokio::time::timeout_at(deadline, group.compass.found()).await {
+                Ok(Leader::Here) => self.change_here(group, change.clone()).await,
+                Ok(Leader::Elsewhere(peer)) => {
+                    peer.change_nodes_as_leader(group.id, change.clone()).await.map_err(|error| match error {
+                        PeerError::Unreachable(reason) | PeerError::Refused(reason) => {
+                            Error::Unavailable(reason)
+                        }
+                        PeerError::NoAnswer(_) => Error::Unknown,
+                    })
+                }
                 Err(_) => return Err(Error::Unavailable("no node leads".into())),
             };
-            match peer.change_nodes_as_leader(group.id, change.clone()).await {
-                // Nothing was done: it is gone, and the group has no other leader yet.
-                Err(PeerError::Unreachable(_)) if Instant::now() < deadline => {
+            match changed {
+                // The leader is gone, or hands over: the group has another soon. What is done already stays as it is.
+                Err(Error::Unavailable(_)) if Instant::now() < deadline => {
                     tokio::time::sleep(ASK_AGAIN_AFTER).await;
                 }
-                Err(PeerError::Unreachable(reason) | PeerError::Refused(reason)) => {
-                    return Err(Error::Unavailable(reason));
-                }
-                Err(PeerError::NoAnswer(_)) => return Err(Error::Unknown),
-                Ok(()) => return Ok(()),
+                changed => return changed,
             }
         }
     }
