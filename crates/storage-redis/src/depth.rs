@@ -9,20 +9,27 @@ use crate::door::Port;
 
 /// Depths of the partitions, and the lanes that are told when there is room again.
 pub(crate) struct Depth {
-    partitions: Vec<AtomicU64>,
-    /// How often each partition's depth was noted by somebody who changed it.
-    changes: Vec<AtomicU64>,
+    partitions: Vec<Mutex<Known>>,
+    /// Entries in all partitions.
+    total: AtomicU64,
     full_at: u64,
     full: AtomicBool,
     ports: Mutex<Vec<Weak<Port>>>,
 }
 
+/// What was last heard of one partition.
+#[derive(Default)]
+struct Known {
+    depth: u64,
+    /// How often its depth was noted by somebody who changed it.
+    changes: u64,
+}
+
 impl Depth {
     pub(crate) fn new(partitions: usize, full_at: u64) -> Self {
-        let zeros = || std::iter::repeat_with(AtomicU64::default).take(partitions).collect();
         Self {
-            partitions: zeros(),
-            changes: zeros(),
+            partitions: std::iter::repeat_with(Mutex::default).take(partitions).collect(),
+            total: AtomicU64::new(0),
             full_at,
             full: AtomicBool::new(false),
             ports: Mutex::default(),
@@ -31,7 +38,7 @@ impl Depth {
 
     /// Entries in all partitions.
     pub(crate) fn total(&self) -> u64 {
-        self.partitions.iter().map(|depth| depth.load(Ordering::Relaxed)).sum()
+        self.total.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -40,32 +47,34 @@ impl Depth {
 
     /// How often each partition's depth was noted by those who changed it.
     pub(crate) fn changes(&self) -> Vec<u64> {
-        self.changes.iter().map(|changes| changes.load(Ordering::Relaxed)).collect()
+        self.partitions.iter().map(|known| known.lock().changes).collect()
     }
 
     /// Notes what somebody saw who asked when `before` was counted: older than what has been noted since.
     pub(crate) fn note_unless_changed(&self, partition: u8, depth: u64, before: &[u64]) {
         let at = usize::from(partition);
-        let changes = self.changes.get(at).map(|changes| changes.load(Ordering::Relaxed));
-        if changes.as_ref() == before.get(at) {
-            self.set(partition, depth);
+        if let (Some(known), Some(before)) = (self.partitions.get(at), before.get(at)) {
+            let mut known = known.lock();
+            if known.changes == *before {
+                self.set(&mut known, depth);
+            }
         }
     }
 
     /// Notes the depth that a change left.
     pub(crate) fn note(&self, partition: u8, depth: u64) {
-        if let Some(changes) = self.changes.get(usize::from(partition)) {
-            changes.fetch_add(1, Ordering::Relaxed);
+        if let Some(known) = self.partitions.get(usize::from(partition)) {
+            let mut known = known.lock();
+            known.changes += 1;
+            self.set(&mut known, depth);
         }
-        self.set(partition, depth);
     }
 
     /// When the queue is no longer full, every lane is woken.
-    fn set(&self, partition: u8, depth: u64) {
-        if let Some(known) = self.partitions.get(usize::from(partition)) {
-            known.store(depth, Ordering::Relaxed);
-        }
-        let total = self.total();
+    fn set(&self, known: &mut Known, depth: u64) {
+        // Wraps around when a partition shrinks, and back in the sum.
+        let change = depth.wrapping_sub(std::mem::replace(&mut known.depth, depth));
+        let total = self.total.fetch_add(change, Ordering::Relaxed).wrapping_add(change);
         if total >= self.full_at {
             self.full.store(true, Ordering::Relaxed);
         } else if total <= self.full_at - self.full_at / 4 && self.full.swap(false, Ordering::Relaxed) {

@@ -11,6 +11,7 @@ use rustc_hash::FxHashSet;
 use tokio::time::Instant;
 
 use crate::client::{Client, Shared};
+use crate::depth::Depth;
 use crate::rules::Rules;
 
 /// How long it waits after a failure.
@@ -66,9 +67,11 @@ impl Errands {
         self.bell.notify_one();
     }
 
-    /// How many entries are done with and still counted by Redis.
-    pub(crate) fn unsettled(&self) -> u64 {
-        self.state.lock().unsettled.len() as u64
+    /// Entries of the rules queue that are not done with: those that Redis is known to hold (`depth`) without those
+    /// that it still counts. What is settled leaves both at once.
+    pub(crate) fn not_done_with(&self, depth: &Depth) -> u64 {
+        let state = self.state.lock();
+        depth.total().saturating_sub(state.unsettled.len() as u64)
     }
 
     /// Waits until all entries are settled, for so long at most; whether they are.
@@ -106,12 +109,14 @@ impl Errands {
         (state.entries.drain(..).collect(), state.questions.drain().collect(), state.stopping)
     }
 
-    fn note(&self, entries: Vec<Settled>, settled: bool) {
+    /// Entries have been settled, which left these depths of partitions; or are tried again.
+    fn note(&self, entries: Vec<Settled>, depths: Option<Vec<(u8, u64)>>, depth: &Depth) {
         let mut state = self.state.lock();
-        if settled {
+        if let Some(depths) = depths {
             for entry in &entries {
                 state.unsettled.remove(&entry.id.0);
             }
+            depths.into_iter().for_each(|(partition, left)| depth.note(partition, left));
         } else {
             entries.into_iter().rev().for_each(|entry| state.entries.push_front(entry));
         }
@@ -133,11 +138,11 @@ pub(crate) fn run(shared: &Arc<Shared>, rules: &Rules) {
     let (errands, mut client) = (&shared.errands, Client::new(shared.clone()));
     loop {
         let (entries, questions, last) = errands.next();
-        let settled = rules.settle(&mut client, &entries);
-        if let Err(error) = &settled {
+        let settled = rules.settle(&mut client, &entries).inspect_err(|error| {
             tracing::warn!(%error, count = entries.len(), "executed messages cannot be acknowledged yet");
-        }
-        errands.note(entries, settled.is_ok());
+        });
+        let failed = settled.is_err();
+        errands.note(entries, settled.ok(), &shared.depth);
         if last {
             return;
         }
@@ -147,7 +152,7 @@ pub(crate) fn run(shared: &Arc<Shared>, rules: &Rules) {
                 break;
             }
         }
-        if settled.is_err() {
+        if failed {
             errands.pause();
         }
     }

@@ -92,10 +92,11 @@ impl Rules {
         self.shared.errands.settle(held);
     }
 
-    /// Acknowledges entries, and moves those with a reason to the dead letters.
-    pub(crate) fn settle(&self, client: &mut Client, entries: &[Settled]) -> Result<(), Error> {
+    /// Acknowledges entries, and moves those with a reason to the dead letters; the depth that this left of each
+    /// partition concerned.
+    pub(crate) fn settle(&self, client: &mut Client, entries: &[Settled]) -> Result<Vec<(u8, u64)>, Error> {
         if entries.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let options = &self.shared.options;
         let (now, most) = ((options.clock)().as_millis().to_string(), options.dead_letters.to_string());
@@ -127,19 +128,18 @@ impl Rules {
         for place in buried {
             Stats::add(&self.shared.stats.dead_letters_dropped, reply::number(answers.take(place)?)?);
         }
-        for (partition, place) in depths {
-            self.shared.depth.note(partition, reply::number(answers.take(place)?)?);
-        }
+        let depth = |(partition, place)| Ok((partition, reply::number(answers.take(place)?)?));
+        let depths: Vec<_> = depths.into_iter().map(depth).collect::<Result<_, Error>>()?;
         let mut state = self.state.lock();
         for settled in entries {
             state.held.remove(&settled.id.0);
         }
-        Ok(())
+        Ok(depths)
     }
 
     /// Entries that wait or are claimed, as last heard.
     pub(crate) fn depth(&self) -> u64 {
-        self.shared.depth.total().saturating_sub(self.shared.errands.unsettled())
+        self.shared.errands.not_done_with(&self.shared.depth)
     }
 
     /// Hears of the depth before anybody asks.
