@@ -9,11 +9,13 @@
 //! - [`rules`]: [`RuleFollower`], the topic rules as they change
 //! - [`delivery`]: [`Delivery`]: a router's way to push to connections
 //! - [`connections`]: [`Connections`]: who is connected, for the connections API
+//! - [`functions`]: [`Functions`]: what is called where AWS would run Lambda functions
 #![warn(missing_docs)]
 
 pub mod admin;
 pub mod connections;
 pub mod delivery;
+pub mod functions;
 pub mod membership;
 pub mod metadata;
 pub mod raft;
@@ -23,6 +25,7 @@ pub mod rules;
 pub use admin::Admin;
 pub use connections::Connections;
 pub use delivery::{Delivery, Push};
+pub use functions::{FunctionError, Functions, Invocation, Source};
 pub use membership::{Membership, RoutingTable};
 pub use metadata::{Metadata, WatchEvent};
 pub use routing::{Publish, Routing, RoutingEvent, RoutingRequest};

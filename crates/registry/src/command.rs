@@ -14,19 +14,19 @@ use crate::shapes::{
     CreateProvisioningTemplate, CreateTemplateVersion, CreateThing, CreateThingGroup, CreateThingType,
     CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion, CreatedTemplateVersion, CreatedThing,
     CreatedThingGroup, CreatedThingType, DeleteCertificate, DeleteGroup, DeleteThing, DeleteThingShadow,
-    DeprecateThingType, DetachThingPrincipal, PolicyTarget, PolicyVersionName, Provision, Provisioned,
-    RegisterCaCertificate, RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate,
-    RegisteredCertificate, TagResource, TemplateVersionName, ThingAndGroup, TopicRule, UntagResource,
-    UpdateAccessKey, UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate, UpdateEventConfigurations,
-    UpdateProvisioningTemplate, UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing, UpdateThingShadow,
-    UpdateThingType,
+    DeprecateThingType, DetachThingPrincipal, FunctionDescription, PolicyTarget, PolicyVersionName,
+    Provision, Provisioned, PutFunction, RegisterCaCertificate, RegisterCertificate,
+    RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate, TagResource,
+    TemplateVersionName, ThingAndGroup, TopicRule, UntagResource, UpdateAccessKey, UpdateBillingGroup,
+    UpdateCaCertificate, UpdateCertificate, UpdateEventConfigurations, UpdateProvisioningTemplate,
+    UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing, UpdateThingShadow, UpdateThingType,
 };
 use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
 use crate::{
-    accounts, billing_groups, ca_certificates, certificates, cluster, events, policies, principals,
-    provisioning, provisioning_templates, rules, shadows, tags, thing_groups, thing_types, things,
-    ticket_keys,
+    accounts, billing_groups, ca_certificates, certificates, cluster, events, functions, policies,
+    principals, provisioning, provisioning_templates, rules, shadows, tags, thing_groups, thing_types,
+    things, ticket_keys,
 };
 
 /// One change, asked for by an operator, a device or a service, in one account and region.
@@ -195,6 +195,10 @@ pub enum Action {
     UpdateAccessKey(Box<UpdateAccessKey>),
     /// Ours: removes an access key of the scope's account, by its id. → [`Reply::Done`]
     DeleteAccessKey(String),
+    /// Ours: names what is called in the scope's account where AWS would run a Lambda function. → [`Reply::Function`]
+    PutFunction(Box<PutFunction>),
+    /// Ours: takes a function out of the scope's account, by its ARN. → [`Reply::Done`]
+    DeleteFunction(String),
     /// Ours: makes new TLS ticket keys when it is time, whatever the scope. → [`Reply::Done`]
     RotateTicketKeys,
     /// Ours: changes the members of the cluster or the owners of slots, whatever the scope. → [`Reply::Joined`] or
@@ -231,6 +235,8 @@ pub enum Reply {
     PolicyVersion(Box<CreatedPolicyVersion>),
     /// What was accepted or deleted, as AWS tells it: the body of the answer.
     ThingShadow(String),
+    /// A function was put.
+    Function(Box<FunctionDescription>),
     /// A process joined the cluster under this incarnation.
     Joined(Incarnation),
 }
@@ -260,6 +266,8 @@ impl Action {
                 | Self::CreateAccessKey(_)
                 | Self::UpdateAccessKey(_)
                 | Self::DeleteAccessKey(_)
+                | Self::PutFunction(_)
+                | Self::DeleteFunction(_)
                 | Self::RotateTicketKeys
                 | Self::Membership(_)
         )
@@ -332,6 +340,8 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::CreateAccessKey(args) => accounts::create_access_key(store, context, args),
         Action::UpdateAccessKey(args) => accounts::update_access_key(store, args),
         Action::DeleteAccessKey(id) => accounts::delete_access_key(store, id),
+        Action::PutFunction(args) => functions::put(store, context, args),
+        Action::DeleteFunction(arn) => functions::delete(store, arn),
         Action::RotateTicketKeys => ticket_keys::rotate(store, context),
         Action::Membership(command) => cluster::change(store, context, command),
     }

@@ -52,6 +52,7 @@
 //! | `<account>/_/issuing-ca/` | [`IssuingCa`](crate::record::IssuingCa) |
 //! | `global/_/account/<account>` | [`Account`](crate::record::Account) |
 //! | `global/_/access-key/<key id>` | [`AccessKey`](crate::record::AccessKey) |
+//! | `global/_/function/<account>·<ARN>` | [`Function`](crate::record::Function) |
 //! | `global/_/scope/<account>·<region>`: something was created there | – |
 //! | `global/_/certificate/<id>·<account>·<region>` | – |
 //! | `global/_/ca-certificate/<id>·<region>·<account>`: registered in DEFAULT mode | – |
@@ -456,6 +457,19 @@ pub(crate) fn access_key(id: &str) -> Bytes {
 
 pub(crate) fn access_key_of_account(account: AccountId, id: &str) -> Bytes {
     account_wide(account, "access-key", id)
+}
+
+/// What is called where AWS would run Lambda functions, of all accounts: [`record::Function`](crate::record::Function).
+pub fn functions_prefix() -> Bytes {
+    global("function", &[])
+}
+
+pub(crate) fn functions_of_account(account: AccountId) -> Bytes {
+    global("function", &[&account.to_string(), ""])
+}
+
+pub(crate) fn function(account: AccountId, arn: &str) -> Bytes {
+    global("function", &[&account.to_string(), arn])
 }
 
 pub(crate) fn issuing_ca(account: AccountId) -> Bytes {

@@ -2,6 +2,9 @@
 
 use fleethaven_types::Profile;
 
+/// Functions of an account that stand for Lambda's.
+pub(crate) const FUNCTIONS: usize = 1000;
+
 /// How much a resource or an account may hold. Sources: security.md section 11, provisioning.md sections 8, 9
 /// and 12, rules-sql.md section 12.
 #[derive(Debug, Clone, PartialEq, Eq)]

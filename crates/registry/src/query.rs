@@ -7,17 +7,18 @@ use crate::error::Error;
 use crate::shapes::{
     AccessKeyDescription, AccessKeyOwner, AccountDescription, BillingGroupDescription,
     CaCertificateDescription, CaCertificateSummary, CertificateDescription, CertificateSummary,
-    EffectivePolicy, EventConfigurationsDescription, GroupNameAndArn, IssuingCa, ListThingGroups, ListThings,
-    Listed, PageRequest, PolicyDescription, PolicySummary, PolicyVersionDescription, PolicyVersionSummary,
-    PrincipalThing, PrincipalView, ProvisioningTemplateDescription, RuleDescription, RuleSummary,
-    StandingThing, Tag, TemplateVersionDescription, ThingDescription, ThingGroupDescription, ThingPrincipal,
-    ThingPrincipalType, ThingSummary, ThingTypeDescription,
+    EffectivePolicy, EventConfigurationsDescription, FunctionDescription, GroupNameAndArn, IssuingCa,
+    ListThingGroups, ListThings, Listed, PageRequest, PolicyDescription, PolicySummary,
+    PolicyVersionDescription, PolicyVersionSummary, PrincipalThing, PrincipalView,
+    ProvisioningTemplateDescription, RuleDescription, RuleSummary, StandingThing, Tag,
+    TemplateVersionDescription, ThingDescription, ThingGroupDescription, ThingPrincipal, ThingPrincipalType,
+    ThingSummary, ThingTypeDescription,
 };
 use crate::store::Store;
 use crate::view::View;
 use crate::{
-    accounts, billing_groups, ca_certificates, certificates, events, gateway, policies, principals,
-    provisioning_templates, rules, shadows, tags, thing_groups, thing_types, things,
+    accounts, billing_groups, ca_certificates, certificates, events, functions, gateway, policies,
+    principals, provisioning_templates, rules, shadows, tags, thing_groups, thing_types, things,
 };
 
 /// One question, in one account and region.
@@ -275,6 +276,8 @@ pub enum QueryKind {
     AccessKey(String),
     /// The access keys of the scope's account. → [`QueryReply::AccessKeys`]
     ListAccessKeys(PageRequest),
+    /// What is called in the scope's account where AWS would run Lambda functions. → [`QueryReply::Functions`]
+    ListFunctions(PageRequest),
     /// The CA that issues certificates for the scope's account. → [`QueryReply::IssuingCa`]
     IssuingCa,
     /// Every account. → [`QueryReply::Accounts`]
@@ -356,6 +359,8 @@ pub enum QueryReply {
     AccessKey(Option<Box<AccessKeyOwner>>),
     /// The access keys of an account.
     AccessKeys(Listed<AccessKeyDescription>),
+    /// What stands for Lambda functions.
+    Functions(Listed<FunctionDescription>),
     /// `None`: no such account.
     IssuingCa(Option<Box<IssuingCa>>),
     /// Accounts in the order of their ids.
@@ -425,6 +430,7 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::CertificateOwners { certificate_id } => accounts::certificate_owners(store, certificate_id),
         Q::AccessKey(id) => accounts::access_key(store, id),
         Q::ListAccessKeys(page) => accounts::list_access_keys(store, page, now),
+        Q::ListFunctions(page) => functions::list(store, page, now),
         Q::IssuingCa => accounts::issuing_ca(store),
         Q::Accounts => accounts::list(store),
         Q::Scopes => Ok(accounts::scopes(store)),

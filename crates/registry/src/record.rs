@@ -6,6 +6,7 @@ mod certificates;
 mod cluster;
 mod events;
 mod first_reply;
+mod functions;
 mod groups;
 mod policies;
 mod provisioning;
@@ -23,6 +24,7 @@ pub use certificates::{CaCertificate, Certificate, RegistrationCode, Registratio
 pub use cluster::{ClusterHead, ClusterMember, ClusterSlots, SlotDepths, SlotPrefix};
 pub use events::EventConfigurations;
 pub use first_reply::FirstReply;
+pub use functions::Function;
 pub use groups::{BillingGroup, GroupName, ThingGroup, ThingGroupMembership};
 pub use policies::{Policy, PolicyAttachment, PolicyVersion};
 pub use provisioning::{Hook, ProvisioningTemplate, ProvisioningTemplateVersion};

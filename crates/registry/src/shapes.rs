@@ -6,6 +6,7 @@ mod accounts;
 mod ca_certificates;
 mod certificates;
 mod events;
+mod functions;
 mod groups;
 mod paging;
 mod policies;
@@ -33,6 +34,7 @@ pub use certificates::{
     UpdateCertificate, Validity,
 };
 pub use events::{EventConfigurationsDescription, EventType, UpdateEventConfigurations};
+pub use functions::{FunctionCredentials, FunctionDescription, FunctionKind, FunctionTarget, PutFunction};
 pub use groups::{
     BillingGroupDescription, CreateBillingGroup, CreateThingGroup, CreatedBillingGroup, CreatedThingGroup,
     DeleteGroup, GroupNameAndArn, ListThingGroups, ThingAndGroup, ThingGroupDescription,

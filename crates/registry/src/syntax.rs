@@ -72,6 +72,46 @@ pub(crate) fn access_key_id(text: &str) -> Result<(), Error> {
     name("access key id", text, r"\w", |b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
+/// ARNs of Lambda functions, of any region and account.
+pub(crate) fn function_arn(text: &str) -> Result<(), Error> {
+    let graphic = |part: &&str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-$".contains(&b))
+    };
+    let parts: Vec<&str> = text.split(':').collect();
+    let named = match parts.as_slice() {
+        ["arn", partition, "lambda", region, account, "function", name @ ..] => {
+            let whose = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
+            partition.starts_with("aws")
+                && graphic(region)
+                && whose
+                && matches!(name.len(), 1..=2)
+                && name.iter().all(graphic)
+        }
+        _ => false,
+    };
+    if named && text.len() <= 2048 {
+        return Ok(());
+    }
+    let shown = shortened(text);
+    Err(Error::invalid(format!(
+        "'{shown}' is not arn:aws:lambda:<region>:<account>:function:<name>[:<version>]"
+    )))
+}
+
+/// Addresses of webhooks and endpoints.
+pub(crate) fn function_url(text: &str) -> Result<(), Error> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let authority = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let plain = text.len() <= 2048 && text.bytes().all(|b| b.is_ascii_graphic()) && !text.contains('#');
+    if plain && authority.is_some_and(|authority| !authority.is_empty() && !authority.contains('@')) {
+        return Ok(());
+    }
+    let shown = shortened(text);
+    Err(Error::invalid(format!(
+        "'{shown}' is no address: https://<host>[:<port>][/<path>], without user or fragment"
+    )))
+}
+
 /// A certificate id: 64 hexadecimal digits, with or without `0x`; the answer is in lower case without it.
 pub(crate) fn certificate_id(text: &str) -> Result<String, Error> {
     let digits = text.strip_prefix("0x").unwrap_or(text);

@@ -9,7 +9,8 @@ use fleethaven_daemon::clock;
 use fleethaven_pki::ServiceRole;
 use fleethaven_telemetry::logs;
 
-use crate::cli::{Command, IdentityArgs, ListenerArgs, ProcessArgs, ServerArgs, StoreArgs};
+use crate::cli::{Command, IdentityArgs, ListenerArgs, OutboundArgs, ProcessArgs, ServerArgs, StoreArgs};
+use crate::wiring::http_client;
 use crate::{certificates, cluster_tls};
 
 /// What cannot work.
@@ -32,6 +33,7 @@ pub(crate) fn check(command: &Command) -> Result<()> {
             problems.log(&arguments.process);
             problems.server(&arguments.server);
             problems.note("--data-dir", data_dir(&arguments.data_dir));
+            problems.outbound(&arguments.outbound);
             let mut ports = listeners(&arguments.listeners);
             ports.push(("--admin", Some(arguments.process.admin)));
             problems.ports(&ports, arguments.listeners.quic);
@@ -74,10 +76,12 @@ pub(crate) fn check(command: &Command) -> Result<()> {
             problems.log(&arguments.process);
             problems.cluster_tls(&arguments.cluster.identity, ServiceRole::RulesWorker);
             problems.store(&arguments.store);
+            problems.outbound(&arguments.outbound);
             problems.ports(&[("--admin", Some(arguments.process.admin))], None);
         }
         Command::Account(_)
         | Command::AccessKey(_)
+        | Command::Function(_)
         | Command::Check(_)
         | Command::Pki(_)
         | Command::Sql(_) => {}
@@ -94,6 +98,10 @@ impl Problems {
             arguments.log_format.as_ref().map_or(Ok(()), |format| format.parse::<logs::Format>().map(drop));
         let log = logs::check_filter(&arguments.log).and(format);
         self.note("--log, --log-format", log.map_err(anyhow::Error::from));
+    }
+
+    fn outbound(&mut self, arguments: &OutboundArgs) {
+        self.note("--outbound-ca", http_client(arguments).map(drop));
     }
 
     fn server(&mut self, arguments: &ServerArgs) {

@@ -6,12 +6,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use fleethaven_types::Profile;
+use fleethaven_types::{AccountId, Profile};
 
 mod accounts;
 mod check;
 mod cluster;
 mod front;
+mod functions;
 mod metastore;
 mod pki;
 mod process;
@@ -19,16 +20,20 @@ mod roles;
 mod sql;
 mod store;
 
-pub(crate) use accounts::{AccessKeyCommand, AccountArgs, AccountCommand, TargetArgs};
+pub(crate) use accounts::{AccessKeyCommand, AccountArgs, AccountCommand, PlaceArgs};
 pub(crate) use check::{CheckArgs, Place};
 pub(crate) use cluster::{ClusterArgs, IdentityArgs, StoreArgs, advertised};
 pub(crate) use front::{DrainArgs, ListenerArgs, ServerArgs, SniCertificate};
+pub(crate) use functions::{FunctionCommand, FunctionKindArg, PutFunctionArgs};
 pub(crate) use metastore::MetastoreArgs;
 pub(crate) use pki::{CaArgs, InitArgs, IssueArgs, KubernetesArgs, PkiCommand, ServerCertificateArgs};
 pub(crate) use process::{ProcessArgs, ScopeArgs};
 pub(crate) use roles::{ApiArgs, CoresArgs, GatewayArgs, OutboundArgs, PodArgs, RouterArgs, RulesWorkerArgs};
 pub(crate) use sql::{SqlCheckArgs, SqlCommand, SqlTestArgs};
 pub(crate) use store::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StoreCommand};
+
+/// Where `fleethaven dev` keeps everything unless it is told otherwise.
+pub(crate) const DEFAULT_DATA_DIR: &str = ".fleethaven";
 
 /// The self-hosted AWS IoT Core.
 #[derive(Parser)]
@@ -58,6 +63,9 @@ pub(crate) enum Command {
     /// Make, list, deactivate and delete the access keys of an account.
     #[command(subcommand)]
     AccessKey(AccessKeyCommand),
+    /// Say what is called where AWS would run Lambda functions: webhooks, or endpoints that speak Lambda's Invoke API.
+    #[command(subcommand)]
+    Function(FunctionCommand),
     /// Try a running instance or cluster as an operator and a device would: a thing, its certificate, a rule, telemetry, the rule's
     /// alert. Everything is deleted again.
     Check(Box<CheckArgs>),
@@ -86,6 +94,7 @@ impl Command {
             Self::RulesWorker(_)
             | Self::Account(_)
             | Self::AccessKey(_)
+            | Self::Function(_)
             | Self::Check(_)
             | Self::Pki(_)
             | Self::Sql(_) => Ok(()),
@@ -101,7 +110,24 @@ impl Command {
             Self::Gateway(arguments) => Some(&arguments.process),
             Self::Router(arguments) => Some(&arguments.process),
             Self::RulesWorker(arguments) => Some(&arguments.process),
-            Self::Account(_) | Self::AccessKey(_) | Self::Check(_) | Self::Pki(_) | Self::Sql(_) => None,
+            Self::Account(_)
+            | Self::AccessKey(_)
+            | Self::Function(_)
+            | Self::Check(_)
+            | Self::Pki(_)
+            | Self::Sql(_) => None,
+        }
+    }
+
+    /// The account that is meant where settings name none.
+    pub(crate) fn account(&self) -> Option<AccountId> {
+        match self {
+            Self::Dev(arguments) => Some(arguments.scope.account_id),
+            Self::Api(arguments) => Some(arguments.scope.account_id),
+            Self::Gateway(arguments) => Some(arguments.scope.account_id),
+            Self::Router(arguments) => Some(arguments.scope.account_id),
+            Self::RulesWorker(arguments) => Some(arguments.scope.account_id),
+            _ => None,
         }
     }
 
@@ -114,9 +140,12 @@ impl Command {
             Self::Gateway(arguments) => arguments.scope.profile,
             Self::Router(arguments) => arguments.scope.profile,
             Self::RulesWorker(arguments) => arguments.scope.profile,
-            Self::Account(_) | Self::AccessKey(_) | Self::Check(_) | Self::Pki(_) | Self::Sql(_) => {
-                Profile::default()
-            }
+            Self::Account(_)
+            | Self::AccessKey(_)
+            | Self::Function(_)
+            | Self::Check(_)
+            | Self::Pki(_)
+            | Self::Sql(_) => Profile::default(),
         }
     }
 }
@@ -128,7 +157,7 @@ pub(crate) struct DevArgs {
     pub(crate) process: ProcessArgs,
 
     /// Where everything is kept; made on first start.
-    #[arg(long, value_name = "DIR", env = "FLEETHAVEN_DATA_DIR", default_value = ".fleethaven")]
+    #[arg(long, value_name = "DIR", env = "FLEETHAVEN_DATA_DIR", default_value = DEFAULT_DATA_DIR)]
     pub(crate) data_dir: PathBuf,
 
     #[command(flatten)]

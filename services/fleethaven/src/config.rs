@@ -2,6 +2,8 @@
 //! before the file, the file before the default. The file (TOML) also holds what has no flag: `[limits]` and `[behaviour]`,
 //! each on top of the profile's bundle.
 
+mod functions;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
@@ -15,10 +17,14 @@ use toml::{Table, Value};
 
 use crate::cli::{Cli, Command};
 
+pub(crate) use functions::from_file;
+
 /// What a command runs with beside its arguments.
 pub(crate) struct Settings {
     pub(crate) limits: AccountLimits,
     pub(crate) behaviour: Behaviour,
+    /// What is called where AWS would run Lambda functions, before what the accounts say.
+    pub(crate) functions: Vec<functions::Entry>,
     /// All of it, arguments too, as a settings file.
     pub(crate) printed: String,
 }
@@ -28,6 +34,8 @@ const LIMITS: &str = "limits";
 const BEHAVIOUR: &str = "behaviour";
 /// `[accounts.ID.limits]`: what an account's limits have instead of `[limits]`.
 const ACCOUNTS: &str = "accounts";
+/// `[[functions]]`: see the module.
+const FUNCTIONS: &str = "functions";
 
 /// Reads command line, environment and file; prints help or a usage error and ends the process where clap does.
 pub(crate) fn read() -> Result<(Command, Settings)> {
@@ -82,7 +90,7 @@ fn load(path: &Path) -> Result<Table> {
 /// left out.
 fn with_defaults(mut all: clap::Command, command: &str, file: &Table) -> Result<clap::Command> {
     for (name, value) in
-        file.iter().filter(|(name, _)| !matches!(name.as_str(), LIMITS | BEHAVIOUR | ACCOUNTS))
+        file.iter().filter(|(name, _)| !matches!(name.as_str(), LIMITS | BEHAVIOUR | ACCOUNTS | FUNCTIONS))
     {
         let id = name.replace('-', "_");
         let known = || all.get_subcommands().any(|other| takes(&all, other.get_name(), &id));
@@ -120,8 +128,9 @@ fn build(matches: &ArgMatches, file: &Table) -> Result<(Command, Settings)> {
     let limits = AccountLimits { default, accounts };
     let behaviour = overlay(BEHAVIOUR, &Behaviour::of(profile), file)?;
     behaviour.check().map_err(anyhow::Error::msg).with_context(|| format!("in [{BEHAVIOUR}]"))?;
+    let functions = functions::read(file, command.account())?;
     let printed = print(matches, &limits, &behaviour)?;
-    Ok((command, Settings { limits, behaviour, printed }))
+    Ok((command, Settings { limits, behaviour, functions, printed }))
 }
 
 /// The bundle with what the file's table says instead. In the file, `"unlimited"` stands for no limit.

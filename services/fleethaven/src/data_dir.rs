@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+/// The file with the address of the admin port of the process that runs on a directory, as long as it does.
+pub(crate) const ADMIN_FILE: &str = "admin";
+
 /// The directory and the names in it.
 pub(crate) struct DataDir(PathBuf);
 
@@ -39,6 +42,11 @@ impl DataDir {
         };
         write().with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
+    }
+
+    /// Removes a file, as far as that is possible.
+    pub(crate) fn remove(&self, name: &str) {
+        let _ = fs::remove_file(self.path(name));
     }
 
     /// Reads a file that an earlier start wrote; `None` when there is none.

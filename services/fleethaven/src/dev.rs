@@ -22,9 +22,9 @@ use tokio::task::AbortHandle;
 
 use crate::account;
 use crate::certificates;
-use crate::cli::DevArgs;
+use crate::cli::{DevArgs, OutboundArgs};
 use crate::config;
-use crate::data_dir::DataDir;
+use crate::data_dir::{ADMIN_FILE, DataDir};
 use crate::front::{Answering, Sockets, pulse};
 use crate::housekeeping::{self, Here};
 use crate::metrics::{Metrics, StoreMetrics};
@@ -55,7 +55,9 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     tokio::spawn(housekeeping::keep_ticket_keys(disk.metastore.clone(), shared.scope));
     let stores = disk.stores();
     process.admin.operate(operator(stores.metadata.clone()));
-    let services = Services::start(&disk, &stores, &shared, cores, &registry).await?;
+    // For commands on the directory: they ask this process while it has the store open.
+    data.write(ADMIN_FILE, &process.admin_address.to_string())?;
+    let services = Services::start(&disk, &stores, (&shared, &arguments.outbound), cores, &registry).await?;
     let Services { clients, router, publish, desk, incarnation, .. } = &services;
     let gate: Arc<dyn CertificateGate> = clients.identity.clone();
     let tls = Arc::new(ServerTls::new(&tls::Settings {
@@ -92,6 +94,7 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     }
     // What is queued for rules is executed after the next start.
     services.worker.abort();
+    data.remove(ADMIN_FILE);
     disk.close().await?;
     process.end().await;
     Ok(())
@@ -149,7 +152,7 @@ impl Services {
     async fn start(
         disk: &Disk,
         stores: &Stores,
-        shared: &Shared,
+        (shared, outbound): (&Shared, &OutboundArgs),
         cores: u8,
         registry: &Registry,
     ) -> Result<Self> {
@@ -162,7 +165,8 @@ impl Services {
         // Held back, a republish could wait for the very queue that it is emptying.
         let republish: Arc<dyn Publish> = Arc::new(Publisher::start(router.clone(), Backpressure::Exempt));
         let desk = shared.desk(stores, republish.clone())?;
-        let worker = shared.worker(stores, Arc::new(DeskDoor::new(republish, desk.clone())))?;
+        let functions = shared.functions(stores, outbound)?;
+        let worker = shared.worker(stores, Arc::new(DeskDoor::new(republish, desk.clone())), functions)?;
         caught_up(&**metadata).await?;
         // Before anything waits for its publishes: a full rules queue holds them back until it is emptied.
         let worker = tokio::spawn(worker.run()).abort_handle();

@@ -23,6 +23,7 @@
 
 mod account;
 mod api;
+mod ask;
 mod call;
 mod certificates;
 mod check;
@@ -33,6 +34,7 @@ mod config;
 mod data_dir;
 mod dev;
 mod front;
+mod functions;
 mod gateway;
 mod housekeeping;
 mod https;
@@ -100,6 +102,7 @@ fn run(command: Command, settings: config::Settings) -> Result<ExitCode> {
         }
         Command::Account(arguments) => process::brief(account::run(*arguments)),
         Command::AccessKey(command) => process::brief(account::run_access_key(command)),
+        Command::Function(command) => process::brief(functions::run(command)),
         Command::Check(arguments) => process::brief(lab::run(*arguments)),
         Command::Pki(command) => pki::main(&command),
         Command::Sql(command) => return sql::main(&command),

@@ -1,4 +1,4 @@
-//! What operators do with accounts and access keys: the request, and how it is answered from the metadata.
+//! What operators do with accounts, access keys and functions: the request, and how it is answered from the metadata.
 //!
 //! The same request is answered in the command's own process, on a data directory or through a cluster's metadata store,
 //! or in the process that runs, which gets it at its admin port.
@@ -10,9 +10,10 @@ use bytes::Bytes;
 use fleethaven_daemon::clock;
 use fleethaven_fabric::Metadata;
 use fleethaven_registry::shapes::{
-    AccessKey, AccessKeyDescription, CreateAccount, IssuingCa, PageRequest, Secret, UpdateAccessKey,
+    AccessKey, AccessKeyDescription, AccountDescription, CreateAccount, FunctionDescription, FunctionKind,
+    FunctionTarget, IssuingCa, PageRequest, PutFunction, Secret, UpdateAccessKey,
 };
-use fleethaven_registry::{Action, Command, Query, QueryKind, QueryReply};
+use fleethaven_registry::{Action, Command, Query, QueryKind, QueryReply, Reply};
 use fleethaven_telemetry::admin::Operator;
 use fleethaven_types::{AccountId, Region, Scope};
 use serde::{Deserialize, Serialize};
@@ -29,15 +30,41 @@ pub(crate) enum Request {
     ListAccessKeys { account: AccountId },
     UpdateAccessKey { account: AccountId, access_key_id: String, active: bool },
     DeleteAccessKey { account: AccountId, access_key_id: String },
+    PutFunction { account: Option<AccountId>, function_arn: String, target: FunctionTarget },
+    ListFunctions { account: Option<AccountId> },
+    DeleteFunction { account: Option<AccountId>, function_arn: String },
 }
 
 /// A line of an answer. Keys are only ever added: programs depend on them.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(crate) enum Line {
-    Account { account_id: String, name: String, created_at: u64 },
-    Credentials { account_id: String, access_key_id: String, secret_access_key: String },
-    AccessKey { account_id: String, access_key_id: String, status: &'static str, created_at: u64 },
+    Account {
+        account_id: String,
+        name: String,
+        created_at: u64,
+    },
+    Credentials {
+        account_id: String,
+        access_key_id: String,
+        secret_access_key: String,
+    },
+    AccessKey {
+        account_id: String,
+        access_key_id: String,
+        status: &'static str,
+        created_at: u64,
+    },
+    Function {
+        account_id: String,
+        function_arn: String,
+        kind: &'static str,
+        url: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signing_secret: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        access_key_id: Option<String>,
+    },
 }
 
 /// Carries out requests that come as JSON, for the admin port.
@@ -92,25 +119,75 @@ pub(crate) async fn answer(metadata: &dyn Metadata, request: Request) -> Result<
             execute(metadata, account, Action::DeleteAccessKey(access_key_id)).await?;
             Ok(Vec::new())
         }
+        Request::PutFunction { account, function_arn, target } => {
+            let account = meant(metadata, account).await?;
+            let action = Action::PutFunction(Box::new(PutFunction { function_arn, target }));
+            match execute(metadata, account, action).await? {
+                Reply::Function(put) => Ok(vec![function(account, *put)]),
+                _ => bail!("an answer of another kind"),
+            }
+        }
+        Request::ListFunctions { account } => {
+            let account = meant(metadata, account).await?;
+            let functions = functions(metadata, scope(account)?).await?;
+            Ok(functions.into_iter().map(|listed| function(account, listed)).collect())
+        }
+        Request::DeleteFunction { account, function_arn } => {
+            let account = meant(metadata, account).await?;
+            execute(metadata, account, Action::DeleteFunction(function_arn)).await?;
+            Ok(Vec::new())
+        }
     }
 }
 
-async fn execute(metadata: &dyn Metadata, account: AccountId, action: Action) -> Result<()> {
+async fn execute(metadata: &dyn Metadata, account: AccountId, action: Action) -> Result<Reply> {
     let executed = metadata.execute(Command::new(scope(account)?, action)).await?;
     metadata.in_force(executed.revision).await;
-    Ok(())
+    Ok(executed.reply)
+}
+
+/// The account that is named, or the only one.
+async fn meant(metadata: &dyn Metadata, account: Option<AccountId>) -> Result<AccountId> {
+    if let Some(account) = account {
+        return Ok(account);
+    }
+    match all_accounts(metadata).await?.as_slice() {
+        [only] => Ok(only.account),
+        [] => bail!("there is no account yet: make one with `fleethaven account create`"),
+        _ => bail!("there are several accounts: name one with --account"),
+    }
 }
 
 async fn accounts(metadata: &dyn Metadata) -> Result<Vec<Line>> {
-    let nobody = AccountId::from_u64(0).context("an account id")?;
-    let reply = metadata.query(Query::new(scope(nobody)?, QueryKind::Accounts)).await?;
-    let QueryReply::Accounts(accounts) = reply else { bail!("an answer of another kind") };
-    let line = |account: fleethaven_registry::shapes::AccountDescription| Line::Account {
+    let line = |account: AccountDescription| Line::Account {
         account_id: account.account.to_string(),
         name: account.name,
         created_at: account.created_at.as_secs(),
     };
-    Ok(accounts.into_iter().map(line).collect())
+    Ok(all_accounts(metadata).await?.into_iter().map(line).collect())
+}
+
+async fn all_accounts(metadata: &dyn Metadata) -> Result<Vec<AccountDescription>> {
+    let nobody = AccountId::from_u64(0).context("an account id")?;
+    match metadata.query(Query::new(scope(nobody)?, QueryKind::Accounts)).await? {
+        QueryReply::Accounts(accounts) => Ok(accounts),
+        _ => bail!("an answer of another kind"),
+    }
+}
+
+/// Every function of the scope's account.
+async fn functions(metadata: &dyn Metadata, scope: Scope) -> Result<Vec<FunctionDescription>> {
+    let (mut functions, mut token) = (Vec::new(), None);
+    loop {
+        let page = PageRequest { token, limit: None };
+        let reply = metadata.query(Query::new(scope, QueryKind::ListFunctions(page))).await?;
+        let QueryReply::Functions(page) = reply else { bail!("an answer of another kind") };
+        functions.extend(page.items);
+        token = page.next;
+        if token.is_none() {
+            return Ok(functions);
+        }
+    }
 }
 
 /// Every access key of the scope's account.
@@ -171,7 +248,22 @@ fn access_key(account: AccountId, key: AccessKeyDescription) -> Line {
     }
 }
 
-/// Accounts and their keys belong to no region: any one will do.
+fn function(account: AccountId, function: FunctionDescription) -> Line {
+    let (kind, signing_secret, access_key_id) = match function.target.kind {
+        FunctionKind::Webhook { signing_secret } => ("webhook", signing_secret.map(|secret| secret.0), None),
+        FunctionKind::Lambda { credentials } => ("lambda", None, credentials.map(|key| key.access_key_id)),
+    };
+    Line::Function {
+        account_id: account.to_string(),
+        function_arn: function.function_arn,
+        kind,
+        url: function.target.url,
+        signing_secret,
+        access_key_id,
+    }
+}
+
+/// Accounts, their keys and their functions belong to no region: any one will do.
 fn scope(account: AccountId) -> Result<Scope> {
     Ok(Scope { account, region: "us-east-1".parse::<Region>()? })
 }

@@ -32,7 +32,8 @@ pub(crate) async fn run(arguments: RulesWorkerArgs, settings: config::Settings) 
         Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, all).await?;
     let shared = Shared::new(&arguments.scope, settings, &process.registry);
     let stores = cluster.stores();
-    let worker = shared.worker(&stores, shared.door(&stores, Arc::new(cluster.publisher()))?)?;
+    let functions = shared.functions(&stores, &arguments.outbound)?;
+    let worker = shared.worker(&stores, shared.door(&stores, Arc::new(cluster.publisher()))?, functions)?;
     cluster.caught_up().await?;
     let worker = tokio::spawn(worker.run());
     let looking = cluster.watch_readiness(&process, cluster.in_touch());

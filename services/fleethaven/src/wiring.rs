@@ -10,16 +10,18 @@ use fleethaven_api::{Api, ApiConfig, Broker, DataPlane, Endpoints, HostPort};
 use fleethaven_daemon::clock;
 use fleethaven_fabric::connections::Neighbours;
 use fleethaven_fabric::metadata::BoxFuture;
-use fleethaven_fabric::{Connections, Delivery, Metadata, Publish};
+use fleethaven_fabric::{Connections, Delivery, Functions, Metadata, Publish};
 use fleethaven_gateway::gateway::RoutingFactory;
 use fleethaven_gateway::mailbox::Mailboxes;
 use fleethaven_gateway::{Config as GatewayConfig, Gateway, IdentityCache, Listener, Pulse};
 use fleethaven_net::TicketKeys;
+use fleethaven_outbound::functions::catalogue;
+use fleethaven_outbound::{Catalogue, HttpClient, MappedFunctions, OutboundSettings};
 use fleethaven_quotas::Accounts;
 use fleethaven_quotas::account::admits;
 use fleethaven_router::metrics::Metrics as RouterMetrics;
 use fleethaven_router::{Options as RouterOptions, Router};
-use fleethaven_rules_worker::external::RegistryFunctions;
+use fleethaven_rules_worker::external::SqlFunctions;
 use fleethaven_rules_worker::{Rules, Worker};
 use fleethaven_session::Settings;
 use fleethaven_storage::{RetainedStore, RuleQueue, SessionStore};
@@ -27,7 +29,7 @@ use fleethaven_things::{Desk, DeskDoor};
 use fleethaven_types::{AccountLimits, Limits, Message, Profile, Scope};
 use prometheus::Registry;
 
-use crate::cli::ScopeArgs;
+use crate::cli::{OutboundArgs, ScopeArgs};
 use crate::config;
 
 /// What all services of a process share.
@@ -37,6 +39,7 @@ pub(crate) struct Shared {
     single_region: bool,
     pub(crate) settings: Arc<Settings>,
     pub(crate) accounts: Arc<Accounts>,
+    functions: Arc<Catalogue>,
     registry: Registry,
 }
 
@@ -51,7 +54,7 @@ pub(crate) struct Stores {
 
 impl Shared {
     pub(crate) fn new(arguments: &ScopeArgs, settings: config::Settings, registry: &Registry) -> Self {
-        let config::Settings { limits, behaviour, .. } = settings;
+        let config::Settings { limits, behaviour, functions, .. } = settings;
         let scope = arguments.scope();
         Self {
             scope,
@@ -59,6 +62,7 @@ impl Shared {
             single_region: arguments.single_region,
             settings: Arc::new(Settings::new(behaviour, limits.default.clone(), scope)),
             accounts: Arc::new(Accounts::new(limits, now())),
+            functions: Arc::new(Catalogue::new(functions)),
             registry: registry.clone(),
         }
     }
@@ -118,15 +122,29 @@ impl Shared {
         Ok(Arc::new(DeskDoor::new(publish, desk)))
     }
 
+    /// What stands for Lambda functions; it begins to learn which there are.
+    pub(crate) fn functions(&self, stores: &Stores, arguments: &OutboundArgs) -> Result<Arc<dyn Functions>> {
+        tokio::spawn(catalogue::follow(self.functions.clone(), stores.metadata.clone()));
+        let client = http_client(arguments).context("--outbound-ca")?;
+        let metrics = fleethaven_outbound::metrics::Metrics::new(&self.registry)?;
+        let functions = MappedFunctions::new(client, self.functions.clone(), clock::now, metrics);
+        Ok(Arc::new(functions))
+    }
+
     /// What executes rules; it begins to learn them.
-    pub(crate) fn worker(&self, stores: &Stores, publish: Arc<dyn Publish>) -> Result<Worker> {
+    pub(crate) fn worker(
+        &self,
+        stores: &Stores,
+        publish: Arc<dyn Publish>,
+        functions: Arc<dyn Functions>,
+    ) -> Result<Worker> {
         let rules = Arc::new(Rules::default());
         tokio::spawn(fleethaven_rules_worker::rules::follow(rules.clone(), stores.metadata.clone()));
         Ok(Worker {
             rules,
             queue: stores.rules.clone(),
             publish,
-            functions: Arc::new(RegistryFunctions(stores.metadata.clone())),
+            functions: Arc::new(SqlFunctions { metadata: stores.metadata.clone(), lambda: functions }),
             behaviour: self.settings.behaviour.clone(),
             limits: self.settings.limits.clone(),
             metrics: fleethaven_rules_worker::metrics::Metrics::new(&self.registry)?,
@@ -214,6 +232,13 @@ impl Clients {
         let gateway = Gateway::start(config, routing, listeners).context("cannot start the gateway")?;
         Ok(Arc::new(gateway))
     }
+}
+
+/// The client for calls to the outside.
+pub(crate) fn http_client(arguments: &OutboundArgs) -> Result<HttpClient> {
+    let OutboundArgs { allow_outbound, outbound_ca } = arguments.clone();
+    let settings = OutboundSettings { allow: allow_outbound, authorities: outbound_ca };
+    HttpClient::new(&settings).map_err(anyhow::Error::msg)
 }
 
 /// What a router counts.

@@ -25,7 +25,7 @@ enum Layer {
 }
 
 /// Every package of `crates/` and its layer. A new crate is entered here, and so its place is decided.
-const LIBRARIES: [(&str, Layer); 26] = [
+const LIBRARIES: [(&str, Layer); 27] = [
     ("types", Layer::Types),
     ("jobs", Layer::Pure),
     ("membership", Layer::Pure),
@@ -46,6 +46,7 @@ const LIBRARIES: [(&str, Layer); 26] = [
     ("daemon", Layer::Adapter),
     ("fabric-grpc", Layer::Adapter),
     ("net", Layer::Adapter),
+    ("outbound", Layer::Adapter),
     ("storage-embedded", Layer::Adapter),
     ("storage-redis", Layer::Adapter),
     ("telemetry", Layer::Adapter),

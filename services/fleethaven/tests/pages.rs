@@ -75,8 +75,9 @@ fn compatibility_tells_what_is_built_of_every_operation() {
 
 #[test]
 fn metrics_lists_every_metric() {
-    let services = fs::read_dir(root().join("services")).expect("services");
-    let sources = services.map(|entry| entry.expect("an entry").path().join("src/metrics.rs"));
+    let packages = ["services", "crates"].map(|folder| fs::read_dir(root().join(folder)).expect("packages"));
+    let sources =
+        packages.into_iter().flatten().map(|entry| entry.expect("an entry").path().join("src/metrics.rs"));
     let sources: String = sources.filter_map(|path| fs::read_to_string(path).ok()).collect();
     let found = between(&sources, "\"fleethaven_", '"').map(|name| format!("fleethaven_{name}")).collect();
     let listed = rows(&read("docs/metrics.md")).into_iter().map(|(name, _)| name);

@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 
 use crate::actions::{Action, Error, Invocation};
 use crate::error_action;
-use crate::external::{Answers, Functions, Replay};
+use crate::external::{Answers, Asker, Functions, Replay};
 use crate::metrics::Metrics;
 use crate::rules::CompiledRule;
 
@@ -138,7 +138,11 @@ impl Engine<'_> {
 
     /// Makes the call that was deferred; false if there is none to be made any more.
     async fn settle(&self, rule: &CompiledRule, answers: &Answers) -> bool {
-        let Some(settled) = answers.settle(self.functions, rule.scope).await else { return false };
+        let Some(settled) =
+            answers.settle(self.functions, Asker { scope: rule.scope, rule: &rule.name }).await
+        else {
+            return false;
+        };
         let (account, function) = (rule.scope.account.to_string(), settled.function.as_str());
         let result = if settled.failure.is_none() { "success" } else { "failure" };
         self.metrics.function.with_label_values(&[&account, &rule.name, function, result]).inc();

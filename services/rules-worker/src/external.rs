@@ -3,6 +3,7 @@
 //! Evaluation is synchronous and pure: it defers a call that has no answer yet. The call is made, its answer kept, and the
 //! statement or the action's templates evaluated again. They make the same calls then, as random bytes are drawn once.
 
+mod lambda;
 mod registry;
 mod replay;
 
@@ -13,7 +14,7 @@ use fleethaven_rulesql::{External, ExternalError, Value};
 use fleethaven_types::Scope;
 use parking_lot::Mutex;
 
-pub use registry::RegistryFunctions;
+pub use registry::SqlFunctions;
 pub(crate) use replay::Replay;
 
 /// How long a call may take (AWS: the one of Lambda).
@@ -30,10 +31,19 @@ pub struct Call {
     pub arguments: Vec<Value>,
 }
 
+/// Which rule asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker<'a> {
+    /// Its account and region.
+    pub scope: Scope,
+    /// Its name.
+    pub rule: &'a str,
+}
+
 /// Who answers.
 pub trait Functions: Send + Sync {
-    /// Makes the call for a rule of `scope`. The error, for people, ends the rule for the message.
-    fn answer<'a>(&'a self, scope: Scope, call: &'a Call) -> BoxFuture<'a, Result<Value, String>>;
+    /// Makes the call for a rule. The error, for people, ends the rule for the message.
+    fn answer<'a>(&'a self, asker: Asker<'a>, call: &'a Call) -> BoxFuture<'a, Result<Value, String>>;
 }
 
 /// What has been answered for one message and one statement or action, and the call that was deferred last.
@@ -54,12 +64,12 @@ impl Answers {
 
     /// Makes the call that the last evaluation deferred; `None` if it deferred none, else whether the answer is one. An
     /// evaluation that goes on deferring is stopped by an error.
-    pub async fn settle(&self, functions: &dyn Functions, scope: Scope) -> Option<Settled> {
+    pub async fn settle(&self, functions: &dyn Functions, asker: Asker<'_>) -> Option<Settled> {
         let call = self.0.lock().deferred.take()?;
         if self.0.lock().known.len() >= MAX_CALLS {
             return None;
         }
-        let answer = tokio::time::timeout(DEADLINE, functions.answer(scope, &call)).await;
+        let answer = tokio::time::timeout(DEADLINE, functions.answer(asker, &call)).await;
         let answer =
             answer.unwrap_or_else(|_| Err(format!("no answer within {} seconds", DEADLINE.as_secs())));
         let settled = Settled { function: call.function.clone(), failure: answer.as_ref().err().cloned() };

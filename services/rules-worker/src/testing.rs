@@ -129,7 +129,7 @@ pub(crate) struct NoFunctions;
 impl Functions for NoFunctions {
     fn answer<'a>(
         &'a self,
-        _: Scope,
+        _: crate::external::Asker<'a>,
         _: &'a Call,
     ) -> BoxFuture<'a, Result<fleethaven_rulesql::Value, String>> {
         Box::pin(async { Err("nobody answers".to_owned()) })

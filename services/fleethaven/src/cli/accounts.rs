@@ -101,9 +101,17 @@ pub(crate) struct NamedKeyArgs {
 
 /// Whose accounts are meant. Not from the environment: what a command changes is to be seen in it.
 #[derive(Args, Clone)]
-#[command(group = ArgGroup::new("target").required(true))]
+#[command(group = ArgGroup::new("required-place").required(true).args(["data_dir", "admin", "metastore"]))]
 pub(crate) struct TargetArgs {
-    /// The data directory of a `fleethaven dev` that does not run; made if need be.
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+/// Where accounts are: the data directory `.fleethaven` unless something is named.
+#[derive(Args, Clone)]
+#[command(group = ArgGroup::new("target"))]
+pub(crate) struct PlaceArgs {
+    /// The data directory of a `fleethaven dev`, whether or not it runs; made if need be.
     #[arg(long, value_name = "DIR", group = "target")]
     pub(crate) data_dir: Option<PathBuf>,
 

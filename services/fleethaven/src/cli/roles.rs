@@ -1,9 +1,10 @@
 //! The roles of a cluster that keep nothing: `fleethaven api`, `gateway`, `router`, `rules-worker`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use fleethaven_net::proxy::Network;
+use ipnet::IpNet;
 
 use super::cluster::{ClusterArgs, MemberArgs, StoreArgs};
 use super::front::{DrainArgs, ListenerArgs, ServerArgs, WebArgs};
@@ -118,13 +119,23 @@ pub(crate) struct RouterArgs {
     pub(crate) scope: ScopeArgs,
 }
 
-/// What rule actions may do.
+/// A network, or an address alone.
+fn network(text: &str) -> Result<IpNet, String> {
+    let alone = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse().ok().or_else(alone).ok_or_else(|| format!("'{text}' is no network such as 10.0.0.0/8"))
+}
+
+/// Calls to the outside: functions and rule actions.
 #[derive(Args, Clone)]
 pub(crate) struct OutboundArgs {
-    /// Networks that outbound calls of rule actions may reach although they are loopback, link-local or private. May be
-    /// repeated. (No action that calls out is available yet.)
-    #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_ALLOW_OUTBOUND", value_delimiter = ',')]
-    pub(crate) allow_outbound: Vec<Network>,
+    /// Networks that calls of functions and rule actions may reach although they are loopback, link-local or private; they may be
+    /// called without TLS, too. May be repeated.
+    #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_ALLOW_OUTBOUND", value_delimiter = ',', value_parser = network)]
+    pub(crate) allow_outbound: Vec<IpNet>,
+
+    /// Certificates (PEM) of authorities that may certify what is called, beside the system's. May be repeated.
+    #[arg(long, value_name = "FILE", env = "FLEETHAVEN_OUTBOUND_CA", value_delimiter = ',')]
+    pub(crate) outbound_ca: Vec<PathBuf>,
 }
 
 /// Arguments of `fleethaven rules-worker`.

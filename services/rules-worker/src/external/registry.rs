@@ -1,4 +1,4 @@
-//! What this system can answer by itself: things and their groups, and device shadows.
+//! What this system can answer by itself: things and their groups, and device shadows; and who answers the rest.
 
 use std::sync::Arc;
 
@@ -10,15 +10,23 @@ use fleethaven_rulesql::{Value, json};
 use fleethaven_types::Scope;
 use fleethaven_types::arn::is_role_arn;
 
-use super::{Call, Functions};
+use super::{Asker, Call, Functions, lambda};
 
-/// Answers `get_registry_data` and `get_thing_shadow` from the metadata store; the others are not available.
-pub struct RegistryFunctions(pub Arc<dyn Metadata>);
+/// Answers `get_registry_data` and `get_thing_shadow` from the metadata store and `aws_lambda` by what the account maps its
+/// function to; the others are not available.
+pub struct SqlFunctions {
+    /// Things, groups and shadows.
+    pub metadata: Arc<dyn Metadata>,
+    /// What stands for Lambda functions.
+    pub lambda: Arc<dyn fleethaven_fabric::Functions>,
+}
 
-impl Functions for RegistryFunctions {
-    fn answer<'a>(&'a self, scope: Scope, call: &'a Call) -> BoxFuture<'a, Result<Value, String>> {
+impl Functions for SqlFunctions {
+    fn answer<'a>(&'a self, asker: Asker<'a>, call: &'a Call) -> BoxFuture<'a, Result<Value, String>> {
+        let scope = asker.scope;
         Box::pin(async move {
             match call.function.as_str() {
+                "aws_lambda" => lambda::invoke(&*self.lambda, asker, call).await,
                 "get_registry_data" => self.registry_data(scope, call).await,
                 "get_thing_shadow" => self.thing_shadow(scope, call).await,
                 _ => Err("this function is not available yet".to_owned()),
@@ -27,7 +35,7 @@ impl Functions for RegistryFunctions {
     }
 }
 
-impl RegistryFunctions {
+impl SqlFunctions {
     /// `get_registry_data(api, thing, roleArn)`: the API's answer.
     async fn registry_data(&self, scope: Scope, call: &Call) -> Result<Value, String> {
         let [api, thing, role] = call.arguments.as_slice() else { return Err("wrong arguments".to_owned()) };
@@ -66,7 +74,7 @@ impl RegistryFunctions {
     }
 
     async fn ask(&self, scope: Scope, kind: QueryKind) -> Result<QueryReply, String> {
-        self.0.query(Query::new(scope, kind)).await.map_err(|error| error.to_string())
+        self.metadata.query(Query::new(scope, kind)).await.map_err(|error| error.to_string())
     }
 }
 
@@ -110,7 +118,7 @@ fn read(document: &str) -> Result<Value, String> {
     json::read(document.as_bytes()).ok_or_else(|| "the answer is no JSON".to_owned())
 }
 
-fn text(value: &Value, what: &str) -> Result<String, String> {
+pub(super) fn text(value: &Value, what: &str) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text.to_string()),
         other => Err(format!("{what} is a String, not {}", other.type_name())),

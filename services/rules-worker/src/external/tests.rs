@@ -25,8 +25,8 @@ impl Scripted {
 }
 
 impl Functions for Scripted {
-    fn answer<'a>(&'a self, scope: Scope, call: &'a Call) -> BoxFuture<'a, Result<Value, String>> {
-        self.calls.lock().push((scope, call.clone()));
+    fn answer<'a>(&'a self, asker: Asker<'a>, call: &'a Call) -> BoxFuture<'a, Result<Value, String>> {
+        self.calls.lock().push((asker.scope, call.clone()));
         let answer = self.answers.lock().pop_front();
         Box::pin(async move {
             match answer {
@@ -93,7 +93,7 @@ async fn calls_without_end_are_stopped() {
         // Each evaluation asks something else, as none does.
         let deferred = answers.external().call("aws_lambda", &[Value::Int(calls)]);
         assert_eq!(deferred, Err(ExternalError::Deferred));
-        match answers.settle(&functions, rule.scope).await {
+        match answers.settle(&functions, Asker { scope: rule.scope, rule: &rule.name }).await {
             Some(settled) => assert_eq!((settled.function.as_str(), settled.failure), ("aws_lambda", None)),
             None => break,
         }

@@ -1,0 +1,99 @@
+//! Where an operator's request is carried out: in the process that runs, on a data directory, or by a cluster's metadata store.
+
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use fleethaven_daemon::clock;
+use fleethaven_metastore::{Config as MetastoreConfig, Error as StoreError, Metastore, NoPeers};
+use fleethaven_registry::Limits;
+use fleethaven_types::Profile;
+use serde_json::{Map, Value};
+
+use crate::cli::{DEFAULT_DATA_DIR, PlaceArgs};
+use crate::cluster;
+use crate::data_dir::{ADMIN_FILE, DataDir};
+use crate::operators::{self, Request};
+
+/// How long the process behind an admin port may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// Longest answer that is read.
+const MAX_ANSWER: u64 = 64 << 20;
+
+/// Has a request carried out where the accounts are, and prints the answer.
+pub(crate) async fn operate(place: &PlaceArgs, request: Request) -> Result<()> {
+    let answer = match (&place.admin, &place.cluster_tls) {
+        (Some(admin), _) => ask_process(admin, &request)?,
+        (None, Some(folder)) => {
+            let metadata = cluster::ask_nodes(folder, &place.metastore)?;
+            operators::lines(&operators::answer(&metadata, request).await?)?
+        }
+        (None, None) => {
+            let dir = place.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DATA_DIR));
+            ask_directory(&DataDir::open(dir)?, request).await?
+        }
+    };
+    let answer = if place.json { answer } else { readable(&answer)? };
+    std::io::stdout().lock().write_all(answer.as_bytes()).context("cannot write to standard output")
+}
+
+/// The process that runs on a data directory is asked; when there is none, the directory is opened here.
+async fn ask_directory(data: &DataDir, request: Request) -> Result<String> {
+    let limits = Limits::of(Profile::default());
+    let config = MetastoreConfig::new(data.path("metastore"), clock::now, limits);
+    let store = match Metastore::open(config, Arc::new(NoPeers)).await {
+        Err(StoreError::Locked(dir)) => match data.read(ADMIN_FILE)? {
+            Some(admin) => return ask_process(admin.trim(), &request),
+            None => {
+                return Err(StoreError::Locked(dir))
+                    .context("name the --admin of the process that runs on it");
+            }
+        },
+        store => store.context("cannot open the metadata store")?,
+    };
+    let answered = operators::answer(&*store, request).await;
+    store.shutdown().await.context("the metadata store did not close in order")?;
+    operators::lines(&answered?)
+}
+
+/// Has the process behind an admin port carry a request out.
+fn ask_process(admin: &str, request: &Request) -> Result<String> {
+    let failed = || format!("no answer from --admin {admin}");
+    let address = admin.to_socket_addrs().with_context(failed)?.next().with_context(failed)?;
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN).with_context(failed)?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+    let body = serde_json::to_string(request)?;
+    let length = body.len();
+    // HTTP/1.0, so that the answer is what comes until the connection ends.
+    let head = format!(
+        "POST /operator HTTP/1.0\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all((head + &body).as_bytes()).with_context(failed)?;
+    let mut answer = String::new();
+    stream.take(MAX_ANSWER).read_to_string(&mut answer).with_context(failed)?;
+    let (head, body) = answer.split_once("\r\n\r\n").with_context(failed)?;
+    match head.split_whitespace().nth(1) {
+        Some("200") => Ok(body.to_owned()),
+        Some("404" | "405") => {
+            bail!("the process at {admin} keeps no accounts: ask `fleethaven dev` or `api`")
+        }
+        Some(_) => bail!("{}", body.trim()),
+        None => bail!(failed()),
+    }
+}
+
+/// The answer for people: one line for each object, without its names.
+fn readable(answer: &str) -> Result<String> {
+    let mut text = String::new();
+    for line in answer.lines() {
+        let object: Map<String, Value> = serde_json::from_str(line)?;
+        let cells =
+            object.values().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        text += &cells.collect::<Vec<_>>().join("\t");
+        text.push('\n');
+    }
+    Ok(text)
+}
