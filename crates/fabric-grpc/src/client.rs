@@ -110,16 +110,21 @@ impl Client {
 
     async fn call_execute(&self, command: Command) -> Result<Executed, Error> {
         let message = execute::request(&command).map_err(|error| Error::Unavailable(error.to_string()))?;
-        let for_thing = command.placement() != Placement::Control;
+        let (for_thing, for_device) =
+            (command.placement() != Placement::Control, command.action.is_enrolment());
         let ask = |mut stub: MetadataClient<Channel>| {
             let message = message.clone();
             async move {
-                if !for_thing {
-                    return Ok(stub.execute(self.request(message)).await?.into_inner());
-                }
-                let message = wire::ExecuteForThingRequest { command: Some(message) };
-                let response = stub.execute_for_thing(self.request(message)).await?.into_inner();
-                response.answer.ok_or_else(|| Status::internal("there is no answer"))
+                let answer = if for_thing {
+                    let message = wire::ExecuteForThingRequest { command: Some(message) };
+                    stub.execute_for_thing(self.request(message)).await?.into_inner().answer
+                } else if for_device {
+                    let message = wire::ExecuteForDeviceRequest { command: Some(message) };
+                    stub.execute_for_device(self.request(message)).await?.into_inner().answer
+                } else {
+                    Some(stub.execute(self.request(message)).await?.into_inner())
+                };
+                answer.ok_or_else(|| Status::internal("there is no answer"))
             }
         };
         let answer = self.nodes.call(ask).await.map_err(|status| match was_not_sent(&status) {

@@ -57,6 +57,19 @@ impl metadata_server::Metadata for Service {
         Ok(Response::new(wire::ExecuteForThingResponse { answer }))
     }
 
+    async fn execute_for_device(
+        &self,
+        request: Request<wire::ExecuteForDeviceRequest>,
+    ) -> Result<Response<wire::ExecuteForDeviceResponse>, Status> {
+        let missing = || Status::invalid_argument("there is no command");
+        let command = execute::command(request.get_ref().command.as_ref().ok_or_else(missing)?)?;
+        if !command.action.is_enrolment() {
+            return Err(Status::permission_denied("the command is no part of a device's enrolment"));
+        }
+        let answer = Some(execute::response(self.metadata.execute(command).await)?);
+        Ok(Response::new(wire::ExecuteForDeviceResponse { answer }))
+    }
+
     async fn query(
         &self,
         request: Request<wire::QueryRequest>,

@@ -114,6 +114,14 @@ pub enum RoutingEvent {
         /// `Err` when it could not be made durable: it must not be acknowledged.
         result: Result<(), fleethaven_storage::Error>,
     },
+    /// A service beside the routers answers what was published under this ticket. The answer is for that client alone, and
+    /// comes before its [`Published`](Self::Published).
+    Answered {
+        /// Of the request.
+        ticket: Ticket,
+        /// The answer.
+        answer: Arc<Message>,
+    },
     /// The subscriptions receive messages from now on.
     Subscribed {
         /// Of the request.

@@ -157,7 +157,21 @@ impl Authority {
     ///
     /// [`Error::Unissuable`] when the one is past the other; [`Error::Crypto`].
     pub fn issue_device(&self, csr: &SigningRequest, serial: Serial, now: u64) -> Result<Certificate, Error> {
-        let validity = Validity { not_before: now.saturating_sub(BACKDATED), not_after: DEVICE_NOT_AFTER };
+        self.issue_device_until(csr, serial, (now, DEVICE_NOT_AFTER))
+    }
+
+    /// The same to another last second, for certificates that are for once.
+    ///
+    /// # Errors
+    ///
+    /// As for [`issue_device`](Self::issue_device).
+    pub fn issue_device_until(
+        &self,
+        csr: &SigningRequest,
+        serial: Serial,
+        (now, not_after): (u64, u64),
+    ) -> Result<Certificate, Error> {
+        let validity = Validity { not_before: now.saturating_sub(BACKDATED), not_after };
         let unnamed = Name::new(&[(Attribute::CommonName, DEVICE_COMMON_NAME)])?;
         let subject = if csr.subject.is_empty() { &unnamed } else { &csr.subject };
         let extensions = vec![tbs::basic_constraints(false), tbs::key_usage(KeyUsage::EndEntity)];

@@ -47,6 +47,7 @@ pub struct Account {
     groups: Option<Mutex<KeyedMeters<Utf8Bytes>>>,
     shadows: Option<SharedMeter>,
     shadow_things: Option<Mutex<KeyedMeters<Utf8Bytes>>>,
+    provisioning: Option<[SharedMeter; 3]>,
 }
 
 impl Account {
@@ -80,8 +81,17 @@ impl Account {
             shadows: shared(limits.shadow_requests_per_sec_account),
             shadow_things: rate(limits.shadow_requests_per_sec_thing)
                 .map(|rate| Mutex::new(KeyedMeters::new(rate))),
+            provisioning: limits.provisioning_requests_per_sec.map(|per_second| {
+                [(); 3].map(|()| SharedMeter::new(Rate::per_second(per_second, burst), origin))
+            }),
             limits: limits.clone(),
         }
+    }
+
+    /// Counts a request to one of the three operations of fleet provisioning, by its number; `false` when it comes too soon.
+    pub fn admit_provisioning_request(&self, operation: usize, now: Instant) -> bool {
+        let meters = self.provisioning.as_ref();
+        meters.is_none_or(|meters| admits(meters.get(operation), 1, now))
     }
 
     /// Counts a request to a shadow of `thing`; `false` when it comes too soon, for the thing or for the account.
@@ -200,6 +210,15 @@ mod tests {
         let admitted = |thing: &str, at| (0..9).filter(|_| account.admit_shadow_request(thing, at)).count();
         assert_eq!((admitted("a", start), admitted("b", start)), (3, 2));
         assert_eq!(admitted("b", start + Duration::from_secs(1)), 3);
+    }
+
+    #[test]
+    fn each_operation_of_fleet_provisioning_has_a_rate() {
+        let (account, start) = account(|limits| limits.provisioning_requests_per_sec = Some(2));
+        let admitted = |number| (0..5).filter(|_| account.admit_provisioning_request(number, start)).count();
+        assert_eq!([admitted(0), admitted(1), admitted(0)], [2, 2, 0]);
+        let (unlimited, start) = self::account(|_| ());
+        assert!((0..1000).all(|_| unlimited.admit_provisioning_request(2, start)));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use prost::Message;
 
 use crate::ca_certificates;
 use crate::command::{Context, Reply};
+use crate::enrolment;
 use crate::error::{Error, ErrorCode};
 use crate::keys::{self, Order};
 use crate::page::{self, Listing};
@@ -14,7 +15,7 @@ use crate::query::QueryReply;
 use crate::record;
 use crate::shapes::{
     CaCertificateStatus, CertificateDescription, CertificateMode, CertificateStatus, CertificateSummary,
-    DeleteCertificate, Listed, PageRequest, RegisterCertificate, RegisterCertificateWithoutCa,
+    DeleteCertificate, IssuedFor, Listed, PageRequest, RegisterCertificate, RegisterCertificateWithoutCa,
     RegisterIssuedCertificate, RegisteredCertificate, UpdateCertificate, Validity,
 };
 use crate::store::{Outcome, Store, done};
@@ -31,6 +32,7 @@ struct Registration<'a> {
     status: CertificateStatus,
     mode: CertificateMode,
     ca: Option<String>,
+    claim_template: Option<String>,
 }
 
 /// CreateKeysAndCertificate and CreateCertificateFromCsr, once the certificate is made.
@@ -43,6 +45,10 @@ pub(crate) fn register_issued(
     if !matches!(args.status, Active | Inactive | PendingActivation) {
         return Err(Error::invalid(format!("a certificate cannot be issued as {:?}", args.status)));
     }
+    let claim_template = match &args.issued_for {
+        IssuedFor::Claim(template) => Some(template.clone()),
+        IssuedFor::Caller | IssuedFor::Device(_) => None,
+    };
     let registration = Registration {
         id: &args.certificate_id,
         pem: &args.certificate_pem,
@@ -50,8 +56,11 @@ pub(crate) fn register_issued(
         status: args.status,
         mode: CertificateMode::Default,
         ca: None,
+        claim_template,
     };
-    register(store, context, registration)
+    let (reply, mut effects) = register(store, context, registration)?;
+    enrolment::begin(store, context, args, &mut effects)?;
+    Ok((reply, effects))
 }
 
 /// RegisterCertificate.
@@ -79,6 +88,7 @@ pub(crate) fn register_with_ca(store: &Store<'_>, context: &Context, args: &Regi
         status,
         mode: ca.mode(),
         ca: Some(ca_id),
+        claim_template: None,
     };
     register(store, context, registration)
 }
@@ -96,6 +106,7 @@ pub(crate) fn register_without_ca(
         status: initial_status(args.status.unwrap_or(CertificateStatus::Inactive))?,
         mode: CertificateMode::SniOnly,
         ca: None,
+        claim_template: None,
     };
     register(store, context, registration)
 }
@@ -144,6 +155,7 @@ fn register(store: &Store<'_>, context: &Context, registration: Registration<'_>
         generation_id: crate::ids::uuid(&context.random),
         not_before: registration.validity.not_before.as_millis(),
         not_after: registration.validity.not_after.as_millis(),
+        claim_template: registration.claim_template,
     };
     let mut effects = Effects::default();
     effects.put(key, certificate.encode_to_vec());
@@ -157,6 +169,9 @@ fn register(store: &Store<'_>, context: &Context, registration: Registration<'_>
 fn index_keys(store: &Store<'_>, id: &str, certificate: &record::Certificate) -> Vec<Bytes> {
     let created = Timestamp(certificate.created_at);
     let mut all = vec![keys::certificate_owner(id, store.scope)];
+    if certificate.claim_template.is_some() {
+        return all;
+    }
     for order in Order::BOTH {
         all.push(keys::certificate_by_date(store.scope, order, created, id));
         if let Some(ca) = &certificate.ca_certificate_id {
@@ -208,11 +223,16 @@ pub(crate) fn delete(store: &Store<'_>, args: &DeleteCertificate) -> Outcome {
     }
     let mut effects = Effects::default();
     policies::detach_all(store, &mut effects, &arn)?;
-    effects.delete(keys::certificate(store.scope, &id));
-    for index in index_keys(store, &id, &certificate) {
+    remove(store, &mut effects, &id, &certificate);
+    done(effects)
+}
+
+/// Takes out a certificate that nothing is attached to.
+pub(crate) fn remove(store: &Store<'_>, effects: &mut Effects, id: &str, certificate: &record::Certificate) {
+    effects.delete(keys::certificate(store.scope, id));
+    for index in index_keys(store, id, certificate) {
         effects.delete(index);
     }
-    done(effects)
 }
 
 /// DescribeCertificate.

@@ -14,17 +14,18 @@ use crate::shapes::{
     CreateProvisioningTemplate, CreateTemplateVersion, CreateThing, CreateThingGroup, CreateThingType,
     CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion, CreatedTemplateVersion, CreatedThing,
     CreatedThingGroup, CreatedThingType, DeleteCertificate, DeleteGroup, DeleteThing, DeleteThingShadow,
-    DeprecateThingType, DetachThingPrincipal, FunctionDescription, PolicyTarget, PolicyVersionName,
-    Provision, Provisioned, PutFunction, RegisterCaCertificate, RegisterCertificate,
-    RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate, TagResource,
-    TemplateVersionName, ThingAndGroup, TopicRule, UntagResource, UpdateAccessKey, UpdateBillingGroup,
-    UpdateCaCertificate, UpdateCertificate, UpdateEventConfigurations, UpdateProvisioningTemplate,
-    UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing, UpdateThingShadow, UpdateThingType,
+    DeprecateThingType, DetachThingPrincipal, FunctionDescription, IssuedFor, PolicyTarget,
+    PolicyVersionName, Provision, ProvisionDevice, Provisioned, ProvisionedDevice, PutFunction,
+    RegisterCaCertificate, RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate,
+    RegisteredCertificate, TagResource, TemplateVersionName, ThingAndGroup, TopicRule, UntagResource,
+    UpdateAccessKey, UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate, UpdateEventConfigurations,
+    UpdateProvisioningTemplate, UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing, UpdateThingShadow,
+    UpdateThingType,
 };
 use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
 use crate::{
-    accounts, billing_groups, ca_certificates, certificates, cluster, events, functions, policies,
+    accounts, billing_groups, ca_certificates, certificates, cluster, enrolment, events, functions, policies,
     principals, provisioning, provisioning_templates, rules, shadows, tags, thing_groups, thing_types,
     things, ticket_keys,
 };
@@ -156,6 +157,10 @@ pub enum Action {
     UpdateEventConfigurations(Box<UpdateEventConfigurations>),
     /// Ours: what RegisterThing does, and every other way to provision by a template. → [`Reply::Provisioned`]
     Provision(Box<Provision>),
+    /// Ours: what a device asks for by RegisterThing over MQTT. → [`Reply::ProvisionedDevice`]
+    ProvisionDevice(Box<ProvisionDevice>),
+    /// Ours: ends ownership tokens and claims whose time is over, whatever the scope. → [`Reply::Ended`]
+    EndExpiredEnrolments,
     /// → [`Reply::TemplateVersion`]
     CreateProvisioningTemplate(Box<CreateProvisioningTemplate>),
     /// → [`Reply::Done`]
@@ -223,6 +228,10 @@ pub enum Reply {
     Version(u64),
     /// Everything that a template says is there.
     Provisioned(Box<Provisioned>),
+    /// Everything that a template says is there, for a device that asked.
+    ProvisionedDevice(Box<ProvisionedDevice>),
+    /// How many have ended; at [`ENDED_AT_ONCE`](crate::ENDED_AT_ONCE) there may be more.
+    Ended(usize),
     /// A version of a provisioning template was created.
     TemplateVersion(Box<CreatedTemplateVersion>),
     /// A certificate or CA certificate was registered.
@@ -269,8 +278,19 @@ impl Action {
                 | Self::PutFunction(_)
                 | Self::DeleteFunction(_)
                 | Self::RotateTicketKeys
+                | Self::EndExpiredEnrolments
                 | Self::Membership(_)
         )
+    }
+
+    /// Whether it does no more than a device may ask for that wants a certificate of its own: who serves devices may
+    /// have it carried out.
+    pub fn is_enrolment(&self) -> bool {
+        match self {
+            Self::RegisterIssuedCertificate(args) => matches!(args.issued_for, IssuedFor::Device(_)),
+            Self::ProvisionDevice(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -317,6 +337,8 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::DetachThingPrincipal(args) => principals::detach(store, args),
         Action::UpdateEventConfigurations(args) => events::update(store, context, args),
         Action::Provision(args) => provisioning::provision(store, context, args),
+        Action::ProvisionDevice(args) => enrolment::provision(store, context, args),
+        Action::EndExpiredEnrolments => enrolment::end_expired(store, context),
         Action::CreateProvisioningTemplate(args) => provisioning_templates::create(store, context, args),
         Action::UpdateProvisioningTemplate(args) => provisioning_templates::update(store, context, args),
         Action::DeleteProvisioningTemplate(name) => provisioning_templates::delete(store, name),

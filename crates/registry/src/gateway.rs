@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::certificates;
+use crate::enrolment;
 use crate::error::Error;
 use crate::keys;
 use crate::page;
@@ -20,6 +21,9 @@ pub(crate) fn principal(store: &Store<'_>, certificate_id: &str) -> Result<Query
     let id = syntax::certificate_id(certificate_id)?;
     let record: Option<record::Certificate> = store.record(&keys::certificate(store.scope, &id))?;
     let Some(certificate) = record else { return Ok(QueryReply::Principal(None)) };
+    if let Some(template) = &certificate.claim_template {
+        return Ok(QueryReply::Principal(Some(Box::new(claim(store, &certificate, template)?))));
+    }
     let arn = store.arn("cert", &id);
     let mut groups = Groups::of(store);
     let (things, more_things) = attached_things(&mut groups, &arn)?;
@@ -34,6 +38,24 @@ pub(crate) fn principal(store: &Store<'_>, certificate_id: &str) -> Result<Query
         group_policies: default_versions::<BTreeSet<String>>(store, inherited)?,
         more_things,
     }))))
+}
+
+/// The certificate of a provisioning claim: whatever is attached to it does not count.
+fn claim(
+    store: &Store<'_>,
+    certificate: &record::Certificate,
+    template: &str,
+) -> Result<PrincipalView, Error> {
+    Ok(PrincipalView {
+        status: certificate.status(),
+        validity: certificates::validity(certificate),
+        certificate_mode: certificate.mode(),
+        certificate_pem: certificate.certificate_pem.clone(),
+        policies: vec![enrolment::policy_of_claim(store, template)?],
+        things: Vec::new(),
+        group_policies: Vec::new(),
+        more_things: false,
+    })
 }
 
 fn default_versions<N: IntoIterator<Item = String>>(

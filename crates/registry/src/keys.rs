@@ -38,6 +38,7 @@
 //! | `principal-of-thing/<thing>·<principal>` | [`ThingPrincipal`](crate::record::ThingPrincipal) |
 //! | `provisioning-template/<template>` | [`ProvisioningTemplate`](crate::record::ProvisioningTemplate) |
 //! | `provisioning-template-version/<template>·<16 hexadecimal digits>` | [`ProvisioningTemplateVersion`](crate::record::ProvisioningTemplateVersion) |
+//! | `ownership-token/<SHA-256 of the token>` | [`OwnershipToken`](crate::record::OwnershipToken) |
 //! | `event-configurations/` | [`EventConfigurations`](crate::record::EventConfigurations) |
 //! | `rule/<rule>` | [`Rule`](crate::record::Rule) |
 //! | `shadow/<thing>·<shadow>`, nothing for the classic one | [`Shadow`](crate::record::Shadow) |
@@ -56,6 +57,7 @@
 //! | `global/_/scope/<account>·<region>`: something was created there | – |
 //! | `global/_/certificate/<id>·<account>·<region>` | – |
 //! | `global/_/ca-certificate/<id>·<region>·<account>`: registered in DEFAULT mode | – |
+//! | `global/_/enrolment-end/<order>·<account>·<region>·token·<SHA-256>`, `…·claim·<id>`: when it is over | the certificate's id |
 //! | `global/_/ticket-keys/` | [`TicketKeys`](crate::record::TicketKeys) |
 //! | `global/_/first-reply/<idempotency key, hexadecimal>` | [`FirstReply`](crate::record::FirstReply) |
 //! | `global/_/first-reply-slot/<16 hexadecimal digits>` | the key of the record in this slot |
@@ -410,6 +412,30 @@ pub(crate) fn versions_of_provisioning_template(scope: Scope, template: &str) ->
     below(scope, "provisioning-template-version", &[template])
 }
 
+pub(crate) fn ownership_token(scope: Scope, token_sha256: &str) -> Bytes {
+    scoped(scope, "ownership-token", &[token_sha256])
+}
+
+/// When an ownership token (`token`, by its hash) or a claim (`claim`, by its certificate) is over.
+pub(crate) fn enrolment_end(at: Timestamp, scope: Scope, kind: &str, id: &str) -> Bytes {
+    let Scope { account, region } = scope;
+    let parts = [&Order::Oldest.part(at), &account.to_string(), region.as_str(), kind, id];
+    global("enrolment-end", &parts)
+}
+
+pub(crate) fn enrolment_ends() -> Bytes {
+    global("enrolment-end", &[])
+}
+
+/// What [`enrolment_end`] made this key of.
+pub(crate) fn parse_enrolment_end(key: &[u8]) -> Option<(Timestamp, Scope, String, String)> {
+    let parts = parse(key)?.parts;
+    let [at, account, region, kind, id] = parts.as_slice() else { return None };
+    let at = Timestamp(u64::from_str_radix(at, 16).ok()?);
+    let scope = Scope { account: account.parse().ok()?, region: region.parse().ok()? };
+    Some((at, scope, (*kind).to_owned(), (*id).to_owned()))
+}
+
 pub(crate) fn event_configurations(scope: Scope) -> Bytes {
     scoped(scope, "event-configurations", &[])
 }
@@ -584,6 +610,16 @@ mod tests {
         assert_eq!(last_part(&key), Some("t:1"));
         assert_eq!(parse(b"x"), None);
         assert_eq!(parse(&[0xff]), None);
+    }
+
+    #[test]
+    fn ends_are_in_the_order_of_time_and_can_be_read_again() {
+        let key = enrolment_end(Timestamp(255), scope(), "token", "ab");
+        assert!(key < enrolment_end(Timestamp(256), scope(), "claim", "aa"));
+        assert!(key.starts_with(&enrolment_ends()));
+        let parts = (Timestamp(255), scope(), "token".to_owned(), "ab".to_owned());
+        assert_eq!(parse_enrolment_end(&key), Some(parts));
+        assert_eq!(parse_enrolment_end(&enrolment_ends()), None);
     }
 
     #[test]

@@ -47,6 +47,7 @@ mod ca_certificates;
 mod certificates;
 #[cfg(test)]
 mod consistency;
+mod enrolment;
 mod events;
 mod gateway;
 mod ids;
@@ -70,6 +71,7 @@ mod view;
 
 pub use change::{Change, classify};
 pub use command::{Action, Command, Context, Reply, evaluate};
+pub use enrolment::ENDED_AT_ONCE;
 pub use error::{Error, ErrorCode};
 pub use idempotency::IdempotencyKey;
 pub use limits::Limits;

@@ -45,6 +45,8 @@ pub struct Limits {
     pub provisioning_templates: usize,
     /// Versions of a provisioning template.
     pub provisioning_template_versions: usize,
+    /// Seconds for which a device may provision the certificate that it was given (fleet provisioning).
+    pub ownership_token_secs: u64,
     /// Tags of a resource.
     pub tags_per_resource: usize,
     /// Rules of an account in a region.
@@ -79,6 +81,7 @@ impl Limits {
             policies_per_thing_group: 2,
             provisioning_templates: 256,
             provisioning_template_versions: 5,
+            ownership_token_secs: 3600,
             tags_per_resource: 50,
             rules: 1000,
             actions_per_rule: 10,

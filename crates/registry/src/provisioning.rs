@@ -24,10 +24,13 @@ use crate::{certificates, policies, principals, thing_groups, things};
 /// `ResourceRegistrationFailureException`; what an override forbids is a `ConflictingResourceUpdateException`.
 pub(crate) fn provision(store: &Store<'_>, context: &Context, args: &Provision) -> Outcome {
     let mut transaction = Transaction::new(store, context);
-    match make(&mut transaction, args) {
-        Ok(provisioned) => Ok((Reply::Provisioned(Box::new(provisioned)), transaction.into_effects())),
-        Err(error) => Err(failure(error)),
-    }
+    let provisioned = carry_out(&mut transaction, args)?;
+    Ok((Reply::Provisioned(Box::new(provisioned)), transaction.into_effects()))
+}
+
+/// The same as part of a larger command.
+pub(crate) fn carry_out(transaction: &mut Transaction<'_>, args: &Provision) -> Result<Provisioned, Error> {
+    make(transaction, args).map_err(failure)
 }
 
 /// An error as the model of RegisterThing knows it.

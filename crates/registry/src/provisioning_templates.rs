@@ -11,8 +11,8 @@ use crate::query::QueryReply;
 use crate::record;
 use crate::shapes::{
     CreateProvisioningTemplate, CreateTemplateVersion, CreatedTemplateVersion, Listed, PageRequest,
-    ProvisioningHook, ProvisioningTemplateDescription, TemplateVersionDescription, TemplateVersionName,
-    UpdateProvisioningTemplate,
+    ProvisioningHook, ProvisioningTemplateDescription, TemplateType, TemplateVersionDescription,
+    TemplateVersionName, UpdateProvisioningTemplate,
 };
 use crate::store::{Outcome, Store, done};
 use crate::syntax;
@@ -165,6 +165,30 @@ pub(crate) fn describe(store: &Store<'_>, name: &str) -> Result<QueryReply, Erro
     Ok(QueryReply::ProvisioningTemplate(Box::new(description)))
 }
 
+/// A template as it is used to provision a device over MQTT.
+pub(crate) struct InUse {
+    pub(crate) enabled: bool,
+    pub(crate) hook: Option<ProvisioningHook>,
+    /// The default version's.
+    pub(crate) body: String,
+}
+
+/// What is to be known of a template that devices are provisioned by over MQTT.
+pub(crate) fn in_use(store: &Store<'_>, name: &str) -> Result<InUse, Error> {
+    syntax::template_name(name)?;
+    let template = required(store, name)?;
+    if template.template_type() != TemplateType::FleetProvisioning {
+        let message = format!("provisioning template '{name}' is not of type FLEET_PROVISIONING");
+        return Err(Error::invalid(message));
+    }
+    let body = required_version(store, name, template.default_version)?.body;
+    Ok(InUse { enabled: template.enabled, hook: template.hook.map(hook), body })
+}
+
+fn hook(stored: record::Hook) -> ProvisioningHook {
+    ProvisioningHook { payload_version: stored.payload_version, target_arn: stored.target_arn }
+}
+
 /// ListProvisioningTemplates, in name order.
 pub(crate) fn list(store: &Store<'_>, page: &PageRequest, now: Timestamp) -> Result<QueryReply, Error> {
     let prefix = keys::provisioning_templates_prefix(store.scope);
@@ -185,10 +209,6 @@ fn description(
     template_body: Option<String>,
 ) -> ProvisioningTemplateDescription {
     let template_type = template.template_type();
-    let hook = |hook: record::Hook| ProvisioningHook {
-        payload_version: hook.payload_version,
-        target_arn: hook.target_arn,
-    };
     ProvisioningTemplateDescription {
         template_arn: store.arn(KIND, name),
         template_name: name.to_owned(),

@@ -8,8 +8,8 @@ use crate::shapes::{
     AccessKeyDescription, AccessKeyOwner, AccountDescription, BillingGroupDescription,
     CaCertificateDescription, CaCertificateSummary, CertificateDescription, CertificateSummary,
     EffectivePolicy, EventConfigurationsDescription, FunctionDescription, GroupNameAndArn, IssuingCa,
-    ListThingGroups, ListThings, Listed, PageRequest, PolicyDescription, PolicySummary,
-    PolicyVersionDescription, PolicyVersionSummary, PrincipalThing, PrincipalView,
+    ListThingGroups, ListThings, Listed, OwnedCertificate, OwnershipToken, PageRequest, PolicyDescription,
+    PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing, PrincipalView,
     ProvisioningTemplateDescription, RuleDescription, RuleSummary, StandingThing, Tag,
     TemplateVersionDescription, ThingDescription, ThingGroupDescription, ThingPrincipal, ThingPrincipalType,
     ThingSummary, ThingTypeDescription,
@@ -17,7 +17,7 @@ use crate::shapes::{
 use crate::store::Store;
 use crate::view::View;
 use crate::{
-    accounts, billing_groups, ca_certificates, certificates, events, functions, gateway, policies,
+    accounts, billing_groups, ca_certificates, certificates, enrolment, events, functions, gateway, policies,
     principals, provisioning_templates, rules, shadows, tags, thing_groups, thing_types, things,
 };
 
@@ -216,6 +216,8 @@ pub enum QueryKind {
         /// Which page.
         page: PageRequest,
     },
+    /// Ours: the certificate that an ownership token is good for. → [`QueryReply::OwnedCertificate`]
+    OwnedCertificate(OwnershipToken),
     /// → [`QueryReply::EventConfigurations`]
     DescribeEventConfigurations,
     /// The name. → [`QueryReply::Rule`]
@@ -337,6 +339,8 @@ pub enum QueryReply {
     TemplateVersion(Box<TemplateVersionDescription>),
     /// Versions of a provisioning template.
     TemplateVersions(Listed<TemplateVersionDescription>),
+    /// `None`: no such token, or not any more, or somebody else's.
+    OwnedCertificate(Option<Box<OwnedCertificate>>),
     /// Which registry events are published.
     EventConfigurations(Box<EventConfigurationsDescription>),
     /// A rule.
@@ -410,6 +414,7 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::ListProvisioningTemplateVersions { template_name, page } => {
             provisioning_templates::list_versions(store, template_name, page, now)
         }
+        Q::OwnedCertificate(token) => enrolment::owned_certificate(store, token, now),
         Q::DescribeEventConfigurations => events::describe(store),
         Q::GetTopicRule(name) => rules::get(store, name),
         Q::ListTopicRules { topic, rule_disabled, page } => {

@@ -27,7 +27,7 @@ pub use first_reply::FirstReply;
 pub use functions::Function;
 pub use groups::{BillingGroup, GroupName, ThingGroup, ThingGroupMembership};
 pub use policies::{Policy, PolicyAttachment, PolicyVersion};
-pub use provisioning::{Hook, ProvisioningTemplate, ProvisioningTemplateVersion};
+pub use provisioning::{Hook, OwnershipToken, ProvisioningTemplate, ProvisioningTemplateVersion};
 pub use rules::{Count, Rule, Tag};
 pub use shadows::{Shadow, ShadowSection};
 pub use things::{

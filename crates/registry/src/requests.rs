@@ -97,6 +97,7 @@ pub(crate) fn issue(digit: &str, status: CertificateStatus) -> Action {
         certificate_pem: "pem".to_owned(),
         status,
         validity: validity(),
+        issued_for: IssuedFor::Caller,
     }))
 }
 

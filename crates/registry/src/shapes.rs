@@ -30,8 +30,8 @@ pub use ca_certificates::{
 };
 pub use certificates::{
     CertificateDescription, CertificateMode, CertificateStatus, CertificateSummary, DeleteCertificate,
-    RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate,
-    UpdateCertificate, Validity,
+    IssuedFor, OwnershipToken, RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate,
+    RegisteredCertificate, UpdateCertificate, Validity,
 };
 pub use events::{EventConfigurationsDescription, EventType, UpdateEventConfigurations};
 pub use functions::{FunctionCredentials, FunctionDescription, FunctionKind, FunctionTarget, PutFunction};
@@ -52,8 +52,9 @@ pub use principals::{
 };
 pub use provisioning::{
     CertificateRegistration, CreateProvisioningTemplate, CreateTemplateVersion, CreatedTemplateVersion,
-    Provision, Provisioned, ProvisioningHook, ProvisioningTemplateDescription, TemplateType,
-    TemplateVersionDescription, TemplateVersionName, UpdateProvisioningTemplate,
+    OwnedCertificate, Provision, ProvisionDevice, Provisioned, ProvisionedDevice, ProvisioningHook,
+    ProvisioningTemplateDescription, TemplateType, TemplateVersionDescription, TemplateVersionName,
+    UpdateProvisioningTemplate,
 };
 pub use rules::{RuleDescription, RuleSummary, TopicRule, TopicRulePayload};
 pub use secret::Secret;

@@ -2,6 +2,7 @@
 //! an acknowledgement that somebody waits for, at QoS 1.
 
 use fleethaven_mqtt::PacketId;
+use fleethaven_topics::{filter, split_shared};
 use fleethaven_types::{EntryId, QoS};
 
 use crate::encoded::Encoded;
@@ -89,6 +90,31 @@ impl Session {
             self.outbound.directs.0.push((entry.packet_id(), ticket));
         }
         Ok(())
+    }
+
+    /// Delivers the answer to what the client has asked by publishing, where one of its subscriptions matches: to this client
+    /// alone, and past its queue. `ticket` names it where the client is to acknowledge it.
+    pub fn deliver_answer(&mut self, encoded: &mut Encoded, ticket: DirectTicket, now: Now) {
+        let Some(granted) = self.granted(&encoded.message().topic) else { return };
+        let qos = granted.min(encoded.message().qos).min(QoS::AtLeastOnce);
+        let is_numbered_by_queue = self.outbound.queue.is_some();
+        if qos == QoS::AtLeastOnce
+            && is_numbered_by_queue
+            && self.deliver_direct(encoded, Some(ticket), now).is_ok()
+        {
+            return;
+        }
+        self.deliver(encoded, &Delivery { qos, retain: false, identifiers: &[] }, now);
+    }
+
+    /// The highest QoS that a subscription has which matches `topic`.
+    fn granted(&self, topic: &str) -> Option<QoS> {
+        let parents = self.settings.behaviour.hash_matches_parent;
+        let matching = self.subscriptions().filter(|(filter, _)| {
+            let shared = split_shared(filter).map(|(_, inner)| inner);
+            filter::matches(shared.unwrap_or(filter.as_str()), topic, parents)
+        });
+        matching.map(|(_, qos)| qos).max()
     }
 
     /// Whether PUBACK was for a direct message.

@@ -61,6 +61,10 @@ impl Inbound {
         AckTicket(ticket)
     }
 
+    fn nobody(&self) -> AckTicket {
+        AckTicket(self.first.wrapping_sub(1))
+    }
+
     fn settle(&mut self, ticket: AckTicket, outcome: ReasonCode) {
         let index = ticket.0.wrapping_sub(self.first) as usize;
         if let Some(pending) = self.pending.get_mut(index) {
@@ -249,6 +253,11 @@ impl Session {
             }
             Ok(_) => Ok(()),
         }
+    }
+
+    /// A ticket under which no acknowledgement is owed: for a message at QoS 0 whose end is waited for all the same.
+    pub fn unowed_ticket(&self) -> AckTicket {
+        self.inbound.nobody()
     }
 
     /// The outcome of [`Action::Publish`]: a success once the message is durable, or a refusal. The acknowledgement leaves

@@ -366,6 +366,8 @@ impl World {
                     self.published(publisher, number, connection, result);
                 }
             }
+            // No service is beside these routers.
+            RoutingEvent::Answered { .. } => {}
             RoutingEvent::Subscribed { ticket, .. } => {
                 if let Some(Pending::Subscribe { session, filter, connection }) =
                     process.pending.remove(&ticket)

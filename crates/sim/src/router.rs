@@ -556,6 +556,8 @@ impl LaneEnd {
                     let reply = self.intake.published(Ticket(ticket.0 >> 1), matched, result, now);
                     self.replies.extend(reply);
                 }
+                // Routers have no answers of their own.
+                RoutingEvent::Answered { .. } => {}
                 RoutingEvent::Subscribed { ticket, new, over_quota } => {
                     let ticket = self.asked.remove(&ticket).unwrap_or_default();
                     self.replies.push(Reply::Subscribed { ticket, new, over_quota });

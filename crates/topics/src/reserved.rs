@@ -81,6 +81,14 @@ pub fn is_for_requester_only(topic: &str) -> bool {
     }
 }
 
+/// Whether what is published on `topic` asks for an answer that [only the requester](is_for_requester_only) gets.
+pub fn asks_for_answer(topic: &str) -> bool {
+    let Namespace::Aws(below) = Namespace::of(topic) else { return false };
+    let asked =
+        |pattern: &str| pattern.strip_suffix("/accepted|rejected").is_some_and(|of| covers(of, below));
+    ROWS.iter().any(|(access, pattern)| *access == Access::Reply && asked(pattern))
+}
+
 /// Whether `topic` is reserved: a PUBLISH with RETAIN is refused there (AWS: mqtt, retained messages).
 pub fn is_reserved(topic: &str, behaviour: &Behaviour) -> bool {
     match Namespace::of(topic) {

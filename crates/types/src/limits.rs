@@ -128,6 +128,8 @@ pub struct Limits {
     pub shadow_requests_per_sec_thing: Option<u32>,
     /// Requests to the shadows of one thing that a connection may have under way.
     pub shadow_requests_in_flight: usize,
+    /// Requests a second to each operation of fleet provisioning over MQTT, in an account and region.
+    pub provisioning_requests_per_sec: Option<u32>,
     /// Seconds' worth of a rate that may come at once.
     pub rate_burst_secs: u32,
     /// Unacknowledged inbound QoS ≥ 1 PUBLISH packets per connection (the broker's Receive Maximum).
@@ -306,6 +308,7 @@ impl Limits {
             shadow_requests_per_sec_account: None,
             shadow_requests_per_sec_thing: None,
             shadow_requests_in_flight: 1000,
+            provisioning_requests_per_sec: None,
             rate_burst_secs: 1,
             inflight_in: 1000,
             inflight_out: 1000,
@@ -366,6 +369,7 @@ impl Limits {
             shadow_requests_per_sec_account: Some(4000),
             shadow_requests_per_sec_thing: Some(20),
             shadow_requests_in_flight: 10,
+            provisioning_requests_per_sec: Some(10),
             rate_burst_secs: 1,
             inflight_in: 100,
             inflight_out: 100,

@@ -19,6 +19,8 @@ pub struct ApiConfig {
     pub limits: AccountLimits,
     /// Most bytes of a request's body outside the data plane. Larger ones get 413.
     pub body_bytes: usize,
+    /// How long the certificate of a provisioning claim is valid.
+    pub provisioning_claim: Duration,
     /// How long a request's body may take to arrive.
     pub body_timeout: Duration,
 }
@@ -33,6 +35,7 @@ impl ApiConfig {
             behaviour: Behaviour::of(profile),
             limits: Limits::of(profile).into(),
             body_bytes: 1 << 20,
+            provisioning_claim: Duration::from_secs(300),
             body_timeout: Duration::from_secs(60),
         }
     }

@@ -120,6 +120,7 @@ built! {
     "ListPrincipalThings" => principals::list_things,
     "ListPrincipalThingsV2" => principals::list_things_v2,
     "RegisterThing" => registration::register_thing,
+    "CreateProvisioningClaim" => certificates::create_provisioning_claim,
     "CreateProvisioningTemplate" => provisioning_templates::create,
     "UpdateProvisioningTemplate" => provisioning_templates::update,
     "DescribeProvisioningTemplate" => provisioning_templates::describe,

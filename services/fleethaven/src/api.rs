@@ -47,6 +47,7 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     process.admin.operate(operator(stores.metadata.clone()));
     housekeeping::rotate_ticket_keys(&*stores.metadata, shared.scope).await?;
     tokio::spawn(housekeeping::keep_ticket_keys(stores.metadata.clone(), shared.scope));
+    tokio::spawn(housekeeping::end_expired_enrolments(stores.metadata.clone(), shared.scope));
     // Who connects here resumes here: devices' tickets are the gateways'.
     let tls = Arc::new(ServerTls::new(&tls::Settings {
         certificates: reload.certificates(),

@@ -53,6 +53,7 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     let credentials = account::bootstrap(&*disk.metastore, shared.scope).await?;
     housekeeping::rotate_ticket_keys(&*disk.metastore, shared.scope).await?;
     tokio::spawn(housekeeping::keep_ticket_keys(disk.metastore.clone(), shared.scope));
+    tokio::spawn(housekeeping::end_expired_enrolments(disk.metastore.clone(), shared.scope));
     let stores = disk.stores();
     process.admin.operate(operator(stores.metadata.clone()));
     // For commands on the directory: they ask this process while it has the store open.

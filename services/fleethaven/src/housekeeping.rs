@@ -12,7 +12,7 @@ use fleethaven_fabric::{Metadata, Publish};
 use fleethaven_fabric_grpc::routing::PublishClient;
 use fleethaven_gateway::IdentityCache;
 use fleethaven_gateway::lifecycle::{self, Client, Happened};
-use fleethaven_registry::{Action, Command};
+use fleethaven_registry::{Action, Command, ENDED_AT_ONCE, Reply};
 use fleethaven_router::{Publisher, Router};
 use fleethaven_session::{DisconnectReason, Now, published_will};
 use fleethaven_storage::request::{DueWill, Orphan};
@@ -25,6 +25,8 @@ use tokio::task::{AbortHandle, JoinSet};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How often the leader is asked about ticket keys, which are good for hours.
 const TICKET_KEYS_INTERVAL: Duration = Duration::from_secs(60);
+/// How often certificates are looked for that nobody has provisioned in time, and claims that are over.
+const ENROLMENTS_INTERVAL: Duration = Duration::from_secs(60);
 /// Sessions deleted, or wills published, at a time.
 const PAGE: usize = 1000;
 
@@ -225,6 +227,26 @@ pub(crate) async fn keep_ticket_keys(metadata: Arc<dyn Metadata>, scope: Scope) 
         ticks.tick().await;
         if let Err(error) = rotate_ticket_keys(&*metadata, scope).await {
             tracing::warn!(%error, "TLS ticket keys could not be looked after");
+        }
+    }
+}
+
+/// Has the metastore's leader end ownership tokens and provisioning claims whose time is over, for ever.
+pub(crate) async fn end_expired_enrolments(metadata: Arc<dyn Metadata>, scope: Scope) {
+    let mut ticks = tokio::time::interval(ENROLMENTS_INTERVAL);
+    loop {
+        ticks.tick().await;
+        loop {
+            let command = Command::new(scope, Action::EndExpiredEnrolments);
+            match metadata.execute(command).await.map(|executed| executed.reply) {
+                // Page after page while there are more.
+                Ok(Reply::Ended(ENDED_AT_ONCE)) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "expired ownership tokens and claims could not be ended");
+                    break;
+                }
+            }
         }
     }
 }

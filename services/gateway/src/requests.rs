@@ -11,7 +11,7 @@ use fleethaven_quotas::Account;
 use fleethaven_quotas::account::admits;
 use fleethaven_session::{AckTicket, Now, SubscribeRequest, UnsubscribeRequest};
 use fleethaven_storage::{EntryId, Once, Request, Subscription, Ticket};
-use fleethaven_topics::split_shared;
+use fleethaven_topics::{reserved, split_shared};
 use fleethaven_types::{Message, Scope, Utf8Bytes};
 
 use crate::authorize::{self, Who};
@@ -74,6 +74,8 @@ impl Connection {
             return self.refuse_over_rate(core, ack);
         }
         core.metrics.publish_in.inc();
+        let asks = ack.is_none() && reserved::asks_for_answer(&message.topic);
+        let ack = ack.or_else(|| asks.then(|| self.session.unowed_ticket()));
         let ticket = ack.map(|AckTicket(number)| core.ticket(self.address, number));
         self.outstanding += u32::from(ticket.is_some());
         let session = self.session.session_id();

@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use fleethaven_fabric::delivery::{Address, Push, Target};
@@ -10,7 +11,7 @@ use fleethaven_fabric::{RoutingEvent, RoutingRequest};
 use fleethaven_mqtt::ReasonCode;
 use fleethaven_session::{Close, Delivery, Encoded, Now, Session, Shared};
 use fleethaven_storage::{Completion, EntryId, Error, QueuedMessage, Request, SessionId, Share, Ticket};
-use fleethaven_types::QoS;
+use fleethaven_types::{Message, QoS};
 
 use crate::connection::{Connection, Phase, Progress};
 use crate::core::Core;
@@ -271,6 +272,7 @@ fn deliver_queued(
 fn routed(core: &Rc<Core>, event: RoutingEvent, now: Now) {
     match event {
         RoutingEvent::Published { ticket, matched, result } => published(core, ticket, matched, result, now),
+        RoutingEvent::Answered { ticket, answer } => answered(core, ticket, answer, now),
         RoutingEvent::Subscribed { ticket, new, over_quota } => {
             let Some((address, Pending::Subscribe { packet_id, granted, .. })) = core.expected(ticket) else {
                 return;
@@ -305,6 +307,23 @@ fn routed(core: &Rc<Core>, event: RoutingEvent, now: Now) {
             connection.settle(core, now);
         }
     }
+}
+
+/// An answer for the one client that asked.
+fn answered(core: &Rc<Core>, ticket: Ticket, answer: Arc<Message>, now: Now) {
+    let Some(connection) = core.ticket_owner(ticket) else { return };
+    let mut connection = connection.borrow_mut();
+    let (topic, qos) = (answer.topic.clone(), answer.qos);
+    if !matches!(connection.phase, Phase::Owned(_))
+        || !connection.may_receive(core, &topic, now)
+        || !connection.may_deliver(core, qos, now)
+    {
+        return;
+    }
+    let mut encoded = Encoded::new(answer, now.wall);
+    connection.session.deliver_answer(&mut encoded, core.next_direct(), now);
+    connection.act(core, now);
+    connection.mark_dirty(core);
 }
 
 fn published(core: &Rc<Core>, ticket: Ticket, matched: bool, result: Result<(), Error>, now: Now) {

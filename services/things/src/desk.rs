@@ -17,6 +17,7 @@ use rustc_hash::FxHashMap;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
+use crate::enrolment::Enrolments;
 use crate::metrics::Metrics;
 use crate::shadows;
 
@@ -49,7 +50,9 @@ pub struct Settings {
 ///
 /// As long as a thing has requests there is one task for it.
 pub struct Desk {
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Settings>,
+    /// What is asked of fleet provisioning is handed in there.
+    pub(crate) enrolments: Arc<Enrolments>,
     waiting: Mutex<Waiting>,
     under_way: AtomicUsize,
     refusals: AtomicUsize,
@@ -98,7 +101,9 @@ pub(crate) struct Request {
 impl Desk {
     /// A desk where nothing was handed in yet.
     pub fn new(settings: Settings) -> Arc<Self> {
+        let settings = Arc::new(settings);
         Arc::new(Self {
+            enrolments: Enrolments::new(settings.clone()),
             settings,
             waiting: Mutex::default(),
             under_way: AtomicUsize::new(0),

@@ -5,14 +5,16 @@ use std::time::Instant;
 
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
 use fleethaven_storage::{Error, Once, Ticket, Wake};
-use fleethaven_types::Scope;
+use fleethaven_types::{Message, Scope};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use crate::desk::{Desk, Done};
+use crate::enrolment::Enrolments;
 
 /// Has the desk carry out the requests among what is published through `inner`. Such a publish is answered when both are done:
-/// the routers have the message wherever it must be, and the request is committed or rejected (protocols.md A4).
+/// the routers have the message wherever it must be, and the request is committed or rejected (protocols.md A4). What is asked
+/// of fleet provisioning does not go to the routers at all.
 pub struct DeskLane {
     inner: Box<dyn Routing>,
     desk: Arc<Desk>,
@@ -22,6 +24,8 @@ pub struct DeskLane {
     /// Numbers them: a ticket may be used again when it was answered because of the routers, before the desk is done.
     number: u64,
     routed: Vec<RoutingEvent>,
+    /// Publishes that were not handed on to the routers, and are not answered yet.
+    enrolling: usize,
 }
 
 /// What is known of a publish that is a request.
@@ -40,14 +44,51 @@ type Answer = ((Ticket, u64), Result<(), Error>);
 /// What the desk has done, until the lane's owner looks.
 struct Answers {
     done: Mutex<Vec<Answer>>,
+    /// What answers publishes that the routers do not have.
+    enrolled: Mutex<Vec<RoutingEvent>>,
     wake: Arc<dyn Wake>,
 }
 
 impl DeskLane {
     /// The desk beside `inner`; `wake` wakes the owner of the lane.
     pub fn new(inner: Box<dyn Routing>, desk: Arc<Desk>, wake: Arc<dyn Wake>) -> Self {
-        let answers = Arc::new(Answers { done: Mutex::default(), wake });
-        Self { inner, desk, answers, halves: FxHashMap::default(), number: 0, routed: Vec::new() }
+        let answers = Arc::new(Answers { done: Mutex::default(), enrolled: Mutex::default(), wake });
+        let halves = FxHashMap::default();
+        Self { inner, desk, answers, halves, number: 0, routed: Vec::new(), enrolling: 0 }
+    }
+
+    /// Hands in a request to fleet provisioning, which nobody else gets; whether it is one.
+    fn enrol(&mut self, request: &RoutingRequest) -> bool {
+        let RoutingRequest::Publish { ticket, message, from, once, .. } = request else { return false };
+        if !Enrolments::is_asked(message) {
+            return false;
+        }
+        // A will has nobody who waits for the answer.
+        let (Some(ticket), Some(from)) = (*ticket, *from) else { return true };
+        if matches!(once, Some(Once::Will(_))) {
+            return true;
+        }
+        let answers = self.answers.clone();
+        let answer = Box::new(move |answer: Option<Arc<Message>>, result| {
+            let mut enrolled = answers.enrolled.lock();
+            enrolled.extend(answer.map(|answer| RoutingEvent::Answered { ticket, answer }));
+            enrolled.push(published(ticket, result));
+            drop(enrolled);
+            answers.wake.wake();
+        });
+        let is_taken = self.desk.enrolments.take(message, from, answer);
+        self.enrolling += usize::from(is_taken);
+        is_taken
+    }
+
+    /// What fleet provisioning has answered by now.
+    fn enrolled(&mut self, events: &mut Vec<RoutingEvent>) {
+        if self.enrolling > 0 {
+            let answered = std::mem::take(&mut *self.answers.enrolled.lock());
+            let is_end = |event: &&RoutingEvent| matches!(event, RoutingEvent::Published { .. });
+            self.enrolling -= answered.iter().filter(is_end).count();
+            events.extend(answered);
+        }
     }
 
     fn hand_in(&mut self, request: &RoutingRequest) {
@@ -117,6 +158,7 @@ fn published(ticket: Ticket, result: Result<(), Error>) -> RoutingEvent {
 
 impl Routing for DeskLane {
     fn submit(&mut self, requests: &mut Vec<RoutingRequest>) {
+        requests.retain(|request| !self.enrol(request));
         for request in requests.iter() {
             self.hand_in(request);
         }
@@ -128,6 +170,7 @@ impl Routing for DeskLane {
     }
 
     fn drain(&mut self, events: &mut Vec<RoutingEvent>) {
+        self.enrolled(events);
         if self.halves.is_empty() {
             return self.inner.drain(events);
         }

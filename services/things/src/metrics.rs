@@ -7,6 +7,8 @@ use prometheus::{IntCounterVec, Opts, Registry};
 pub struct Metrics {
     /// Requests to shadows by MQTT, by operation and outcome.
     pub shadow_requests: IntCounterVec,
+    /// Requests to fleet provisioning by MQTT, by operation and outcome.
+    pub provisioning_requests: IntCounterVec,
 }
 
 impl Metrics {
@@ -18,6 +20,10 @@ impl Metrics {
         let about = Opts::new("fleethaven_shadow_requests_total", "Requests to device shadows by MQTT.");
         let shadow_requests = IntCounterVec::new(about, &["operation", "outcome"])?;
         registry.register(Box::new(shadow_requests.clone()))?;
-        Ok(Self { shadow_requests })
+        let about =
+            Opts::new("fleethaven_provisioning_requests_total", "Requests to fleet provisioning by MQTT.");
+        let provisioning_requests = IntCounterVec::new(about, &["operation", "outcome"])?;
+        registry.register(Box::new(provisioning_requests.clone()))?;
+        Ok(Self { shadow_requests, provisioning_requests })
     }
 }

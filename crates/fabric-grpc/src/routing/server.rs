@@ -285,6 +285,8 @@ impl Lane {
                     let ticket = Ticket(ticket.0 >> 1);
                     self.replies.extend(intake.published(ticket, matched, result, now));
                 }
+                // Services stand beside the routers, at the gateway.
+                RoutingEvent::Answered { .. } => {}
                 RoutingEvent::Subscribed { ticket, new, over_quota } => {
                     let asked = self.asked.remove(&ticket).unwrap_or_default();
                     self.replies.push(Reply::Subscribed { ticket: asked, new, over_quota });

@@ -25,7 +25,7 @@ pub struct Peer {
 use ServiceRole::{Api, Gateway, Metastore, Operator, Router, RulesWorker};
 
 /// What a path begins with, and who may call it: the first that fits counts.
-const RULES: [(&str, &[ServiceRole]); 12] = [
+const RULES: [(&str, &[ServiceRole]); 13] = [
     // A node that joins asks who leads, and to be added.
     ("/fleethaven.admin.v1.Admin/Status", &[Metastore, Operator]),
     ("/fleethaven.admin.v1.Admin/AddNode", &[Metastore, Operator]),
@@ -33,6 +33,8 @@ const RULES: [(&str, &[ServiceRole]); 12] = [
     ("/fleethaven.raft.v1.Raft/", &[Metastore]),
     // What devices ask for changes the state of one thing.
     ("/fleethaven.metadata.v1.Metadata/ExecuteForThing", &[Api, Gateway, RulesWorker, Operator]),
+    // What a device asks for that wants a certificate of its own.
+    ("/fleethaven.metadata.v1.Metadata/ExecuteForDevice", &[Api, Gateway, Operator]),
     // Commands change accounts, certificates and policies.
     ("/fleethaven.metadata.v1.Metadata/Execute", &[Api, Operator]),
     ("/fleethaven.metadata.v1.Metadata/", &[Api, Gateway, Router, RulesWorker, Operator]),
@@ -107,6 +109,8 @@ mod tests {
         assert_eq!(callers("/fleethaven.metadata.v1.Metadata/Execute"), [Api, Operator]);
         let for_thing = callers("/fleethaven.metadata.v1.Metadata/ExecuteForThing");
         assert!(for_thing.contains(&Gateway) && !for_thing.contains(&Router));
+        let for_device = callers("/fleethaven.metadata.v1.Metadata/ExecuteForDevice");
+        assert!(for_device.contains(&Gateway) && !for_device.contains(&RulesWorker));
         assert!(callers("/fleethaven.metadata.v1.Metadata/Watch").contains(&Gateway));
         assert_eq!(callers("/fleethaven.connections.v1.ConnectionsService/Describe"), [Api]);
         for path in ["", "/", "/fleethaven.raft.v2.Raft/Append", "/grpc.reflection.v1.ServerReflection/x"] {

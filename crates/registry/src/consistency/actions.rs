@@ -146,7 +146,13 @@ fn certificate_action() -> impl Strategy<Value = Action> {
     let issued = (certificate(), status()).prop_map(|(certificate_id, status)| {
         let certificate_pem = "pem".to_owned();
         let validity = validity();
-        let args = RegisterIssuedCertificate { certificate_id, certificate_pem, status, validity };
+        let args = RegisterIssuedCertificate {
+            certificate_id,
+            certificate_pem,
+            status,
+            validity,
+            issued_for: IssuedFor::Caller,
+        };
         Action::RegisterIssuedCertificate(Box::new(args))
     });
     let with_ca = (certificate(), ca(), option::of(status()), any::<bool>(), any::<bool>()).prop_map(

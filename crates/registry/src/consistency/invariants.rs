@@ -28,6 +28,7 @@ const RECORDS: &[&str] = &[
     "event-configurations",
     "provisioning-template",
     "provisioning-template-version",
+    "ownership-token",
     "rule",
     "tag",
     "issuing-ca",
@@ -52,7 +53,7 @@ pub(super) fn check(view: &MemoryView) {
                 expected.insert(keys::access_key_of_account(account, name));
                 expected.insert(key.clone());
             }
-            ("global", _, "scope") => _ = expected.insert(key.clone()),
+            ("global", _, "scope" | "enrolment-end") => _ = expected.insert(key.clone()),
             ("global", ..) | (_, "_", _) => {}
             (_, _, collection) => {
                 let scope = parsed.scope().unwrap();

@@ -38,6 +38,7 @@ fn certificate(digit: &str) -> (PlannedCertificate, CertificateRegistration) {
         certificate_pem: "pem".to_owned(),
         status: CertificateStatus::Inactive,
         validity: validity(),
+        issued_for: IssuedFor::Caller,
     });
     (planned, registration)
 }

@@ -37,6 +37,9 @@ pub struct Certificate {
     /// End of validity.
     #[prost(uint64, tag = "10")]
     pub not_after: u64,
+    /// The template that it is a claim for, and may be used for alone.
+    #[prost(string, optional, tag = "11")]
+    pub claim_template: Option<String>,
 }
 
 /// A CA certificate.

@@ -1,4 +1,4 @@
-//! Provisioning templates and their versions.
+//! Provisioning templates and their versions, and who may provision what.
 
 use prost::Message;
 
@@ -56,4 +56,18 @@ pub struct ProvisioningTemplateVersion {
     /// When it was created.
     #[prost(uint64, tag = "2")]
     pub created_at: u64,
+}
+
+/// What is known of a token that lets a device provision its certificate.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct OwnershipToken {
+    /// The certificate.
+    #[prost(string, tag = "1")]
+    pub certificate_id: String,
+    /// Who was given it: certificate id or user; empty for an anonymous client.
+    #[prost(string, tag = "2")]
+    pub claimant: String,
+    /// From when on it is good for nothing.
+    #[prost(uint64, tag = "3")]
+    pub expires_at: u64,
 }

@@ -59,6 +59,30 @@ pub struct RegisterIssuedCertificate {
     pub status: CertificateStatus,
     /// Validity.
     pub validity: Validity,
+    /// Whom it is for.
+    pub issued_for: IssuedFor,
+}
+
+/// Whom a certificate is issued for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IssuedFor {
+    /// Whoever asked by the API.
+    Caller,
+    /// A device that is to have it provisioned, and is given a token for that. The certificate is
+    /// `PENDING_ACTIVATION`, and goes when the token expires unless something has been made of it.
+    Device(OwnershipToken),
+    /// A trusted user, who provisions a device by this template. It may be used for nothing else, is not listed, and
+    /// goes when it is not valid any more.
+    Claim(String),
+}
+
+/// What is kept of a token that lets a device have its certificate provisioned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnershipToken {
+    /// SHA-256 of the token: 64 lower-case hexadecimal digits.
+    pub sha256: String,
+    /// Who may use it: the certificate id or user of the client that was given it; empty for an anonymous client.
+    pub claimant: String,
 }
 
 /// Arguments of RegisterCertificate, after the caller has verified the signature.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fleethaven_types::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{RegisterCertificate, RegisterIssuedCertificate, Tag, timestamp};
+use super::{OwnershipToken, RegisterCertificate, RegisterIssuedCertificate, Tag, timestamp};
 use crate::template::Plan;
 
 /// Arguments of Provision: what RegisterThing does once the caller has resolved the template and has dealt with the
@@ -38,6 +38,37 @@ pub struct Provisioned {
     pub certificate_pem: Option<String>,
     /// ARNs by the resources' logical names.
     pub resource_arns: BTreeMap<String, String>,
+}
+
+/// Arguments of ProvisionDevice: RegisterThing as a device asks for it over MQTT.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvisionDevice {
+    /// By which template, in its default version.
+    pub template_name: String,
+    /// Parameters, with what the hook has overridden.
+    pub parameters: BTreeMap<String, String>,
+    /// Which certificate, and the right to have it provisioned. Good for one success.
+    pub token: OwnershipToken,
+    /// Which hook has allowed it. It must be the template's.
+    pub allowed_by: Option<ProvisioningHook>,
+}
+
+/// Answer of ProvisionDevice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvisionedDevice {
+    /// The thing's name.
+    pub thing_name: Option<String>,
+    /// `DeviceConfiguration` of the template.
+    pub device_configuration: BTreeMap<String, String>,
+}
+
+/// The certificate that an ownership token is good for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnedCertificate {
+    /// Id.
+    pub certificate_id: String,
+    /// PEM.
+    pub certificate_pem: String,
 }
 
 /// What a template is for.

@@ -213,3 +213,25 @@ proptest! {
         let _ = (publishes(&topic, Profile::Aws), subscribes(&topic, Profile::Aws));
     }
 }
+
+#[test]
+fn what_only_the_requester_is_answered_is_asked_for_on_these_topics() {
+    for topic in [
+        "$aws/certificates/create/json",
+        "$aws/certificates/create-from-csr/cbor",
+        "$aws/provisioning-templates/T/provision/json",
+        "$aws/things/t/jobs/get",
+    ] {
+        assert!(asks_for_answer(topic), "{topic}");
+        assert!(is_for_requester_only(&format!("{topic}/accepted")));
+    }
+    for topic in [
+        "$aws/certificates/create/json/accepted",
+        "$aws/things/t/shadow/get",
+        "$aws/rules/r/a",
+        "certificates/create/json",
+        "a",
+    ] {
+        assert!(!asks_for_answer(topic), "{topic}");
+    }
+}

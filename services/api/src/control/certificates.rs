@@ -1,9 +1,10 @@
 //! Client certificates (provisioning.md section 2, security.md section 2).
 
+use fleethaven_pki::authority::DEVICE_NOT_AFTER;
 use fleethaven_pki::{Authority, Certificate, DeviceKey, Serial, SigningRequest};
 use fleethaven_registry::shapes::{
     CaCertificateDescription, CertificateDescription, CertificateStatus, CertificateSummary,
-    DeleteCertificate, IssuingCa, RegisterCertificate, RegisterCertificateWithoutCa,
+    DeleteCertificate, IssuedFor, IssuingCa, RegisterCertificate, RegisterCertificateWithoutCa,
     RegisterIssuedCertificate, RegisteredCertificate, UpdateCertificate, Validity,
 };
 use fleethaven_registry::{Action, QueryKind, QueryReply, Reply};
@@ -23,26 +24,49 @@ const CSR_CHARACTERS: usize = 4096;
 
 pub(super) async fn create_keys(call: &Call<'_>) -> Outcome {
     let active = call.input.query_boolean("setAsActive")?;
+    let (key, certificate) = keys_and_certificate(call, DEVICE_NOT_AFTER).await?;
+    let registered = register_issued(call, &certificate, active, IssuedFor::Caller).await?;
+    Ok(Answer::of([
+        ("certificateArn", registered.certificate_arn.into()),
+        ("certificateId", registered.certificate_id.into()),
+        ("certificatePem", certificate.pem().into()),
+        ("keyPair", key_pair(&key)),
+    ]))
+}
+
+fn key_pair(key: &DeviceKey) -> Value {
+    json!({"PublicKey": key.public_key_pem, "PrivateKey": key.private_key_pem})
+}
+
+/// CreateProvisioningClaim: a certificate for a trusted user's app, which provisions a device by the template with it.
+pub(super) async fn create_provisioning_claim(call: &Call<'_>) -> Outcome {
+    let template = call.input.label("templateName")?;
+    let not_after = call.now.after(call.state.config.provisioning_claim).as_secs();
+    let (key, certificate) = keys_and_certificate(call, not_after).await?;
+    let registered = register_issued(call, &certificate, true, IssuedFor::Claim(template)).await?;
+    Ok(Answer::of([
+        ("certificateId", registered.certificate_id.into()),
+        ("certificatePem", certificate.pem().into()),
+        ("keyPair", key_pair(&key)),
+        ("expiration", not_after.into()),
+    ]))
+}
+
+/// A new key with a certificate of the account's CA for it, which is not registered yet.
+async fn keys_and_certificate(call: &Call<'_>, not_after: u64) -> Result<(DeviceKey, Certificate), Error> {
     let ca = issuing_ca(call).await?;
     let now = call.now;
     // The permit goes along, so that it is held until the work ends even when the caller goes away.
     let Ok(permit) = call.state.key_makers.clone().acquire_owned().await else {
         return Err(Error::Unavailable("shutting down".to_owned()));
     };
-    let (key, certificate) = blocking(move || {
+    blocking(move || {
         let _permit = permit;
         let key = DeviceKey::generate()?;
-        let certificate = issue(&ca, key.signing_request(), now)?;
+        let certificate = issue(&ca, key.signing_request(), (now, not_after))?;
         Ok((key, certificate))
     })
-    .await?;
-    let registered = register_issued(call, &certificate, active).await?;
-    Ok(Answer::of([
-        ("certificateArn", registered.certificate_arn.into()),
-        ("certificateId", registered.certificate_id.into()),
-        ("certificatePem", certificate.pem().into()),
-        ("keyPair", json!({"PublicKey": key.public_key_pem, "PrivateKey": key.private_key_pem})),
-    ]))
+    .await
 }
 
 pub(super) async fn create_from_csr(call: &Call<'_>) -> Outcome {
@@ -56,7 +80,7 @@ pub(super) async fn create_from_csr(call: &Call<'_>) -> Outcome {
     // The model of this operation has no other exception for what the caller sends.
     let request = SigningRequest::parse_pem(&text).map_err(|error| Error::invalid(error.to_string()))?;
     let certificate = issue_for(call, request).await?;
-    let registered = register_issued(call, &certificate, active).await?;
+    let registered = register_issued(call, &certificate, active, IssuedFor::Caller).await?;
     Ok(Answer::of([
         ("certificateArn", registered.certificate_arn.into()),
         ("certificateId", registered.certificate_id.into()),
@@ -68,7 +92,7 @@ pub(super) async fn create_from_csr(call: &Call<'_>) -> Outcome {
 pub(super) async fn issue_for(call: &Call<'_>, request: SigningRequest) -> Result<Certificate, Error> {
     let ca = issuing_ca(call).await?;
     let now = call.now;
-    blocking(move || issue(&ca, &request, now)).await
+    blocking(move || issue(&ca, &request, (now, DEVICE_NOT_AFTER))).await
 }
 
 async fn issuing_ca(call: &Call<'_>) -> Result<Box<IssuingCa>, Error> {
@@ -79,10 +103,11 @@ async fn issuing_ca(call: &Call<'_>) -> Result<Box<IssuingCa>, Error> {
 fn issue(
     ca: &IssuingCa,
     request: &SigningRequest,
-    now: Timestamp,
+    (now, not_after): (Timestamp, u64),
 ) -> Result<Certificate, fleethaven_pki::Error> {
     let authority = Authority::from_pem(&ca.certificate_pem, &ca.private_key_pem.0)?;
-    authority.issue_device(request, Serial(Uuid::new_v4().into_bytes()), now.as_secs())
+    let serial = Serial(Uuid::new_v4().into_bytes());
+    authority.issue_device_until(request, serial, (now.as_secs(), not_after))
 }
 
 /// Runs what takes a core for milliseconds off the threads that serve connections.
@@ -97,6 +122,7 @@ async fn register_issued(
     call: &Call<'_>,
     certificate: &Certificate,
     active: bool,
+    issued_for: IssuedFor,
 ) -> Result<Box<RegisteredCertificate>, Error> {
     let status = if active { CertificateStatus::Active } else { CertificateStatus::Inactive };
     let action = Action::RegisterIssuedCertificate(Box::new(RegisterIssuedCertificate {
@@ -104,6 +130,7 @@ async fn register_issued(
         certificate_pem: certificate.pem(),
         status,
         validity: validity(certificate),
+        issued_for,
     }));
     Ok(expect_reply!(call.execute(action).await?, Reply::Certificate(registered) => registered))
 }

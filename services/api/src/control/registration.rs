@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use fleethaven_pki::{Certificate, SigningRequest};
 use fleethaven_registry::shapes::{
-    CertificateRegistration, CertificateStatus, Provision, RegisterCertificate, RegisterIssuedCertificate,
+    CertificateRegistration, CertificateStatus, IssuedFor, Provision, RegisterCertificate,
+    RegisterIssuedCertificate,
 };
 use fleethaven_registry::template::{
     self, CERTIFICATE, CertificateSource, PlannedCertificate, Purpose, Template,
@@ -76,6 +77,7 @@ async fn registration(
                 certificate_pem: certificate.pem(),
                 status: CertificateStatus::Inactive,
                 validity: validity(&certificate),
+                issued_for: IssuedFor::Caller,
             }))
         }
         CertificateSource::Pem { certificate: pem, ca_certificate } => {

@@ -104,3 +104,25 @@ async fn wills_are_no_requests() {
     assert_eq!(scene.bench.metadata.executed.lock().len(), 1);
     assert_eq!(scene.bench.told()[0].1["version"], 1);
 }
+
+#[tokio::test]
+async fn what_is_asked_of_fleet_provisioning_is_for_one_client_alone() {
+    let mut scene = Scene::new(true);
+    scene.submit("$aws/certificates/create-from-csr/json", 7);
+    assert_eq!(scene.routers.lock().submitted, 0, "neither subscribers nor rules get it");
+    scene.bell.0.notified().await;
+    let mut events = Vec::new();
+    scene.lane.drain(&mut events);
+    let [RoutingEvent::Answered { ticket, answer }, RoutingEvent::Published { ticket: done, result, .. }] =
+        &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!((*ticket, *done, result.is_ok()), (Ticket(7), Ticket(7), true));
+    assert_eq!(answer.topic.as_str(), "$aws/certificates/create-from-csr/json/rejected");
+    assert!(scene.bench.broker.messages.lock().is_empty(), "it is not published");
+    // A will asks for nothing, and nobody waits for its answer.
+    let message = scene.bench.message("$aws/certificates/create/json", "");
+    scene.lane.submit(&mut vec![publish(message, None, 1)]);
+    assert_eq!((scene.drain(), scene.routers.lock().submitted), (Vec::new(), 0));
+}
