@@ -31,7 +31,7 @@ mod websocket;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name, which is also the name of its corpus.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("http_publish", http::publish),
     ("lane_frames", lanes::frames),
     ("mqtt_connect", mqtt::connect),
@@ -41,6 +41,7 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("pki_certificate", pki::certificate),
     ("pki_csr", pki::signing_request),
     ("policy", policy::document),
+    ("protobuf", sql::protobuf),
     ("proxy_header", proxy::header),
     ("session", session::stream),
     ("shadow", shadow::updates),

@@ -1,6 +1,7 @@
-//! The rules SQL: a line with a statement, then the payload; and JSON alone.
+//! The rules SQL: a line with a statement, then the payload; JSON alone; protobuf.
 
 use bytes::Bytes;
+use fleethaven_rulesql::protobuf::Descriptors;
 use fleethaven_rulesql::{Input, NoExternal, Outcome, Payload, SqlVersion, Statement, Template, json};
 
 use crate::lines;
@@ -30,6 +31,19 @@ pub(crate) fn json_text(data: &[u8]) {
     let Ok(text) = json::write(&value, false) else { return };
     let again = json::read(text.as_bytes()).unwrap_or_else(|| panic!("cannot be read again: {text}"));
     assert_eq!(json::write(&again, false).ok(), Some(text));
+}
+
+/// Two bytes with a length, so many bytes of a descriptor set, and a message of the type `Reading` in `plant.proto`. What is decoded
+/// can be written.
+pub(crate) fn protobuf(data: &[u8]) {
+    let Some((length, rest)) = data.split_first_chunk() else { return };
+    let Some((set, message)) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length))) else {
+        return;
+    };
+    let Ok(descriptors) = Descriptors::read(set) else { return };
+    if let Ok(value) = descriptors.decode("plant.proto", "Reading", message) {
+        json::write(&value, true).unwrap();
+    }
 }
 
 fn input<'a>() -> Input<'a> {

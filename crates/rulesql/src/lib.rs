@@ -14,6 +14,7 @@
 //! | `value`, `decimal`, [`json`] | values, exact numbers, their JSON |
 //! | `input`, `external` | what an evaluation sees of the message, and calls outside |
 //! | `filter` | topic filters of FROM |
+//! | [`protobuf`] | messages of descriptor sets as values |
 //! | `trial`, [`cases`] | a statement tried out, and files of cases with what is expected |
 //!
 //! Not here: choosing the rules of a topic, Basic Ingest names, actions, external calls, clocks, random
@@ -32,6 +33,7 @@ mod input;
 pub mod json;
 mod lexer;
 mod parser;
+pub mod protobuf;
 mod statement;
 mod template;
 mod trial;

@@ -28,7 +28,9 @@ pub(crate) use functions::{FunctionCommand, FunctionKindArg, PutFunctionArgs};
 pub(crate) use metastore::MetastoreArgs;
 pub(crate) use pki::{CaArgs, InitArgs, IssueArgs, KubernetesArgs, PkiCommand, ServerCertificateArgs};
 pub(crate) use process::{ProcessArgs, ScopeArgs};
-pub(crate) use roles::{ApiArgs, CoresArgs, GatewayArgs, OutboundArgs, PodArgs, RouterArgs, RulesWorkerArgs};
+pub(crate) use roles::{
+    ApiArgs, CoresArgs, GatewayArgs, ObjectsArgs, OutboundArgs, PodArgs, RouterArgs, RulesWorkerArgs,
+};
 pub(crate) use sql::{SqlCheckArgs, SqlCommand, SqlTestArgs};
 pub(crate) use store::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StoreCommand};
 
@@ -174,6 +176,9 @@ pub(crate) struct DevArgs {
 
     #[command(flatten)]
     pub(crate) outbound: OutboundArgs,
+
+    #[command(flatten)]
+    pub(crate) objects: ObjectsArgs,
 
     #[command(flatten)]
     pub(crate) cores: CoresArgs,

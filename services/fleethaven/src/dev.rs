@@ -22,7 +22,7 @@ use tokio::task::AbortHandle;
 
 use crate::account;
 use crate::certificates;
-use crate::cli::{DevArgs, OutboundArgs};
+use crate::cli::DevArgs;
 use crate::config;
 use crate::data_dir::{ADMIN_FILE, DataDir};
 use crate::front::{Answering, Sockets, pulse};
@@ -58,7 +58,7 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     process.admin.operate(operator(stores.metadata.clone()));
     // For commands on the directory: they ask this process while it has the store open.
     data.write(ADMIN_FILE, &process.admin_address.to_string())?;
-    let services = Services::start(&disk, &stores, (&shared, &arguments.outbound), cores, &registry).await?;
+    let services = Services::start(&disk, &stores, (&shared, &arguments), cores, &registry).await?;
     let Services { clients, router, publish, desk, incarnation, .. } = &services;
     let gate: Arc<dyn CertificateGate> = clients.identity.clone();
     let tls = Arc::new(ServerTls::new(&tls::Settings {
@@ -153,7 +153,7 @@ impl Services {
     async fn start(
         disk: &Disk,
         stores: &Stores,
-        (shared, outbound): (&Shared, &OutboundArgs),
+        (shared, arguments): (&Shared, &DevArgs),
         cores: u8,
         registry: &Registry,
     ) -> Result<Self> {
@@ -166,8 +166,12 @@ impl Services {
         // Held back, a republish could wait for the very queue that it is emptying.
         let republish: Arc<dyn Publish> = Arc::new(Publisher::start(router.clone(), Backpressure::Exempt));
         let desk = shared.desk(stores, republish.clone())?;
-        let functions = shared.functions(stores, outbound)?;
-        let worker = shared.worker(stores, Arc::new(DeskDoor::new(republish, desk.clone())), functions)?;
+        let functions = shared.functions(stores, &arguments.outbound)?;
+        let worker = shared.worker(
+            stores,
+            Arc::new(DeskDoor::new(republish, desk.clone())),
+            (functions, &arguments.objects),
+        )?;
         caught_up(&**metadata).await?;
         // Before anything waits for its publishes: a full rules queue holds them back until it is emptied.
         let worker = tokio::spawn(worker.run()).abort_handle();

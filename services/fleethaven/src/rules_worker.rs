@@ -33,7 +33,11 @@ pub(crate) async fn run(arguments: RulesWorkerArgs, settings: config::Settings) 
     let shared = Shared::new(&arguments.scope, settings, &process.registry);
     let stores = cluster.stores();
     let functions = shared.functions(&stores, &arguments.outbound)?;
-    let worker = shared.worker(&stores, shared.door(&stores, Arc::new(cluster.publisher()))?, functions)?;
+    let worker = shared.worker(
+        &stores,
+        shared.door(&stores, Arc::new(cluster.publisher()))?,
+        (functions, &arguments.objects),
+    )?;
     cluster.caught_up().await?;
     let worker = tokio::spawn(worker.run());
     let looking = cluster.watch_readiness(&process, cluster.in_touch());

@@ -21,7 +21,7 @@ use fleethaven_quotas::Accounts;
 use fleethaven_quotas::account::admits;
 use fleethaven_router::metrics::Metrics as RouterMetrics;
 use fleethaven_router::{Options as RouterOptions, Router};
-use fleethaven_rules_worker::external::SqlFunctions;
+use fleethaven_rules_worker::external::{Objects, SqlFunctions};
 use fleethaven_rules_worker::{Rules, Worker};
 use fleethaven_session::Settings;
 use fleethaven_storage::{RetainedStore, RuleQueue, SessionStore};
@@ -29,7 +29,7 @@ use fleethaven_things::{Desk, DeskDoor};
 use fleethaven_types::{AccountLimits, Limits, Message, Profile, Scope};
 use prometheus::Registry;
 
-use crate::cli::{OutboundArgs, ScopeArgs};
+use crate::cli::{ObjectsArgs, OutboundArgs, ScopeArgs};
 use crate::config;
 
 /// What all services of a process share.
@@ -136,15 +136,20 @@ impl Shared {
         &self,
         stores: &Stores,
         publish: Arc<dyn Publish>,
-        functions: Arc<dyn Functions>,
+        (functions, objects): (Arc<dyn Functions>, &ObjectsArgs),
     ) -> Result<Worker> {
+        let objects = objects.objects.clone().map(Objects::of);
         let rules = Arc::new(Rules::default());
         tokio::spawn(fleethaven_rules_worker::rules::follow(rules.clone(), stores.metadata.clone()));
         Ok(Worker {
             rules,
             queue: stores.rules.clone(),
             publish,
-            functions: Arc::new(SqlFunctions { metadata: stores.metadata.clone(), lambda: functions }),
+            functions: Arc::new(SqlFunctions {
+                metadata: stores.metadata.clone(),
+                lambda: functions,
+                objects,
+            }),
             behaviour: self.settings.behaviour.clone(),
             limits: self.settings.limits.clone(),
             metrics: fleethaven_rules_worker::metrics::Metrics::new(&self.registry)?,

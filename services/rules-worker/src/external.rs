@@ -4,6 +4,7 @@
 //! statement or the action's templates evaluated again. They make the same calls then, as random bytes are drawn once.
 
 mod lambda;
+mod objects;
 mod registry;
 mod replay;
 
@@ -14,6 +15,7 @@ use fleethaven_rulesql::{External, ExternalError, Value};
 use fleethaven_types::Scope;
 use parking_lot::Mutex;
 
+pub use objects::Objects;
 pub use registry::SqlFunctions;
 pub(crate) use replay::Replay;
 

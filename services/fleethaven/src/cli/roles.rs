@@ -138,6 +138,14 @@ pub(crate) struct OutboundArgs {
     pub(crate) outbound_ca: Vec<PathBuf>,
 }
 
+/// What stands for object storage.
+#[derive(Args, Clone)]
+pub(crate) struct ObjectsArgs {
+    /// A folder that stands for object storage: BUCKET/KEY below it. Rules find descriptor sets of protobuf there.
+    #[arg(long, value_name = "DIR", env = "FLEETHAVEN_OBJECTS")]
+    pub(crate) objects: Option<PathBuf>,
+}
+
 /// Arguments of `fleethaven rules-worker`.
 #[derive(Args, Clone)]
 pub(crate) struct RulesWorkerArgs {
@@ -155,6 +163,9 @@ pub(crate) struct RulesWorkerArgs {
 
     #[command(flatten)]
     pub(crate) outbound: OutboundArgs,
+
+    #[command(flatten)]
+    pub(crate) objects: ObjectsArgs,
 }
 
 /// What a pod is known by to Kubernetes' API, which the variables KUBERNETES_SERVICE_HOST and _PORT tell the place of.

@@ -10,15 +10,17 @@ use fleethaven_rulesql::{Value, json};
 use fleethaven_types::Scope;
 use fleethaven_types::arn::is_role_arn;
 
-use super::{Asker, Call, Functions, lambda};
+use super::{Asker, Call, Functions, Objects, lambda};
 
-/// Answers `get_registry_data` and `get_thing_shadow` from the metadata store and `aws_lambda` by what the account maps its
-/// function to; the others are not available.
+/// Answers `get_registry_data` and `get_thing_shadow` from the metadata store `aws_lambda` by what the account maps its
+/// function to, and `decode(…, 'proto', …)` by descriptor sets among the objects; the others are not available.
 pub struct SqlFunctions {
     /// Things, groups and shadows.
     pub metadata: Arc<dyn Metadata>,
     /// What stands for Lambda functions.
     pub lambda: Arc<dyn fleethaven_fabric::Functions>,
+    /// Where descriptor sets of protobuf are.
+    pub objects: Option<Objects>,
 }
 
 impl Functions for SqlFunctions {
@@ -29,6 +31,10 @@ impl Functions for SqlFunctions {
                 "aws_lambda" => lambda::invoke(&*self.lambda, asker, call).await,
                 "get_registry_data" => self.registry_data(scope, call).await,
                 "get_thing_shadow" => self.thing_shadow(scope, call).await,
+                "decode" => match &self.objects {
+                    Some(objects) => objects.decode(&call.arguments).await,
+                    None => Err("there are no objects here: name their folder with --objects".to_owned()),
+                },
                 _ => Err("this function is not available yet".to_owned()),
             }
         })
