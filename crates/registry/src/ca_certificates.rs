@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::command::Context;
 use crate::error::{Error, ErrorCode};
+use crate::first_connect;
 use crate::keys::{self, Order};
 use crate::page::{self, Listing};
 use crate::query::QueryReply;
@@ -26,7 +27,7 @@ use crate::view::Effects;
 
 const KIND: &str = "cacert";
 
-fn subject_hash(subject: &str) -> String {
+pub(crate) fn subject_hash(subject: &str) -> String {
     hex::encode(Sha256::digest(subject.as_bytes()))
 }
 
@@ -44,6 +45,9 @@ fn index_keys(store: &Store<'_>, id: &str, ca: &record::CaCertificate) -> Vec<By
     if ca.mode() == CertificateMode::Default {
         all.push(keys::default_ca_owner(id, store.scope));
     }
+    if first_connect::may_register(ca) {
+        all.push(keys::auto_registration(store.scope, &ca.subject_hash, id));
+    }
     all
 }
 
@@ -53,7 +57,8 @@ pub(crate) fn update(store: &Store<'_>, context: &Context, args: &UpdateCaCertif
     if args.remove_auto_registration && args.registration_config.is_some() {
         return Err(Error::invalid("registrationConfig and removeAutoRegistration exclude each other"));
     }
-    let template = args.registration_config.as_ref().map(registration::template).transpose()?;
+    let template =
+        args.registration_config.as_ref().map(|config| registration::template(store, config)).transpose()?;
     let before = required(store, &id)?;
     let mut after = before.clone();
     if args.remove_auto_registration {
@@ -69,6 +74,12 @@ pub(crate) fn update(store: &Store<'_>, context: &Context, args: &UpdateCaCertif
         after.modified_at = context.now.as_millis();
         after.customer_version = before.customer_version.saturating_add(1);
         effects.put(keys::ca_certificate(store.scope, &id), after.encode_to_vec());
+        let index = keys::auto_registration(store.scope, &after.subject_hash, &id);
+        match (store.exists(&index), first_connect::may_register(&after)) {
+            (false, true) => effects.put(index, Bytes::new()),
+            (true, false) => effects.delete(index),
+            _ => {}
+        }
     }
     done(effects)
 }

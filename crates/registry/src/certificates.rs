@@ -93,6 +93,25 @@ pub(crate) fn register_with_ca(store: &Store<'_>, context: &Context, args: &Regi
     register(store, context, registration)
 }
 
+/// What a device's first connect does: it waits for its activation.
+pub(crate) fn register_on_connect(
+    store: &Store<'_>,
+    context: &Context,
+    args: &RegisterCertificate,
+    (ca, ca_id): (&record::CaCertificate, String),
+) -> Outcome {
+    let registration = Registration {
+        id: &args.certificate_id,
+        pem: &args.certificate_pem,
+        validity: args.validity,
+        status: CertificateStatus::PendingActivation,
+        mode: ca.mode(),
+        ca: Some(ca_id),
+        claim_template: None,
+    };
+    register(store, context, registration)
+}
+
 /// RegisterCertificateWithoutCA.
 pub(crate) fn register_without_ca(
     store: &Store<'_>,

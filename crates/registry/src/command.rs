@@ -14,8 +14,8 @@ use crate::shapes::{
     CreateProvisioningTemplate, CreateTemplateVersion, CreateThing, CreateThingGroup, CreateThingType,
     CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion, CreatedTemplateVersion, CreatedThing,
     CreatedThingGroup, CreatedThingType, DeleteCertificate, DeleteGroup, DeleteThing, DeleteThingShadow,
-    DeprecateThingType, DetachThingPrincipal, FunctionDescription, IssuedFor, PolicyTarget,
-    PolicyVersionName, Provision, ProvisionDevice, Provisioned, ProvisionedDevice, PutFunction,
+    DeprecateThingType, DetachThingPrincipal, FirstConnect, FirstConnected, FunctionDescription, IssuedFor,
+    PolicyTarget, PolicyVersionName, Provision, ProvisionDevice, Provisioned, ProvisionedDevice, PutFunction,
     RegisterCaCertificate, RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate,
     RegisteredCertificate, TagResource, TemplateVersionName, ThingAndGroup, TopicRule, UntagResource,
     UpdateAccessKey, UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate, UpdateEventConfigurations,
@@ -25,9 +25,9 @@ use crate::shapes::{
 use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
 use crate::{
-    accounts, billing_groups, ca_certificates, certificates, cluster, enrolment, events, functions, policies,
-    principals, provisioning, provisioning_templates, rules, shadows, tags, thing_groups, thing_types,
-    things, ticket_keys,
+    accounts, billing_groups, ca_certificates, certificates, cluster, enrolment, events, first_connect,
+    functions, policies, principals, provisioning, provisioning_templates, rules, shadows, tags,
+    thing_groups, thing_types, things, ticket_keys,
 };
 
 /// One change, asked for by an operator, a device or a service, in one account and region.
@@ -159,6 +159,9 @@ pub enum Action {
     Provision(Box<Provision>),
     /// Ours: what a device asks for by RegisterThing over MQTT. → [`Reply::ProvisionedDevice`]
     ProvisionDevice(Box<ProvisionDevice>),
+    /// Ours: what a device's first connection with a certificate of a registered CA leads to: just-in-time registration and
+    /// provisioning. Emits that it is registered, unless it is provisioned. → [`Reply::FirstConnected`]
+    FirstConnect(Box<FirstConnect>),
     /// Ours: ends ownership tokens and claims whose time is over, whatever the scope. → [`Reply::Ended`]
     EndExpiredEnrolments,
     /// → [`Reply::TemplateVersion`]
@@ -230,6 +233,8 @@ pub enum Reply {
     Provisioned(Box<Provisioned>),
     /// Everything that a template says is there, for a device that asked.
     ProvisionedDevice(Box<ProvisionedDevice>),
+    /// What became of a device's first connection.
+    FirstConnected(Box<FirstConnected>),
     /// How many have ended; at [`ENDED_AT_ONCE`](crate::ENDED_AT_ONCE) there may be more.
     Ended(usize),
     /// A version of a provisioning template was created.
@@ -288,7 +293,7 @@ impl Action {
     pub fn is_enrolment(&self) -> bool {
         match self {
             Self::RegisterIssuedCertificate(args) => matches!(args.issued_for, IssuedFor::Device(_)),
-            Self::ProvisionDevice(_) => true,
+            Self::ProvisionDevice(_) | Self::FirstConnect(_) => true,
             _ => false,
         }
     }
@@ -338,6 +343,7 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::UpdateEventConfigurations(args) => events::update(store, context, args),
         Action::Provision(args) => provisioning::provision(store, context, args),
         Action::ProvisionDevice(args) => enrolment::provision(store, context, args),
+        Action::FirstConnect(args) => first_connect::first_connect(store, context, args),
         Action::EndExpiredEnrolments => enrolment::end_expired(store, context),
         Action::CreateProvisioningTemplate(args) => provisioning_templates::create(store, context, args),
         Action::UpdateProvisioningTemplate(args) => provisioning_templates::update(store, context, args),

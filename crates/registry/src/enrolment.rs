@@ -21,7 +21,7 @@ use crate::query::QueryReply;
 use crate::record;
 use crate::shapes::{
     AttachedPolicy, CertificateRegistration, CertificateStatus, IssuedFor, OwnedCertificate, OwnershipToken,
-    Provision, ProvisionDevice, ProvisionedDevice, RegisterIssuedCertificate,
+    Provision, ProvisionDevice, ProvisionedDevice, RegisterIssuedCertificate, TemplateType,
 };
 use crate::store::{Outcome, Store, done};
 use crate::syntax;
@@ -59,7 +59,7 @@ pub(crate) fn begin(
             effects.put(keys::enrolment_end(expires_at, store.scope, TOKEN, sha256), id.clone());
         }
         IssuedFor::Claim(template) => {
-            let template = provisioning_templates::in_use(store, template)?;
+            let template = provisioning_templates::in_use(store, template, TemplateType::FleetProvisioning)?;
             if !template.enabled {
                 return Err(Error::invalid("the provisioning template is not enabled"));
             }
@@ -110,7 +110,8 @@ pub(crate) fn provision(store: &Store<'_>, context: &Context, args: &ProvisionDe
         let message = "the ownership token is not valid, has expired or was used";
         return Err(Error::new(ErrorCode::CertificateStateException, message));
     };
-    let template = provisioning_templates::in_use(store, &args.template_name)?;
+    let template =
+        provisioning_templates::in_use(store, &args.template_name, TemplateType::FleetProvisioning)?;
     let denied = |message: &str| Err(Error::new(ErrorCode::UnauthorizedException, message));
     if !template.enabled {
         return denied("the provisioning template is not enabled");

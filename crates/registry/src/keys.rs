@@ -57,6 +57,7 @@
 //! | `global/_/scope/<account>·<region>`: something was created there | – |
 //! | `global/_/certificate/<id>·<account>·<region>` | – |
 //! | `global/_/ca-certificate/<id>·<region>·<account>`: registered in DEFAULT mode | – |
+//! | `global/_/auto-registration/<SHA-256 of the subject>·<account>·<region>·<id>`: a CA certificate that lets devices register themselves | – |
 //! | `global/_/enrolment-end/<order>·<account>·<region>·token·<SHA-256>`, `…·claim·<id>`: when it is over | the certificate's id |
 //! | `global/_/ticket-keys/` | [`TicketKeys`](crate::record::TicketKeys) |
 //! | `global/_/first-reply/<idempotency key, hexadecimal>` | [`FirstReply`](crate::record::FirstReply) |
@@ -416,6 +417,24 @@ pub(crate) fn ownership_token(scope: Scope, token_sha256: &str) -> Bytes {
     scoped(scope, "ownership-token", &[token_sha256])
 }
 
+/// A CA certificate with whose certificates devices may register themselves, by its subject.
+pub(crate) fn auto_registration(scope: Scope, subject_hash: &str, id: &str) -> Bytes {
+    let Scope { account, region } = scope;
+    global("auto-registration", &[subject_hash, &account.to_string(), region.as_str(), id])
+}
+
+pub(crate) fn auto_registrations(subject_hash: &str) -> Bytes {
+    global("auto-registration", &[subject_hash, ""])
+}
+
+/// Scope and id that [`auto_registration`] made this key of.
+pub(crate) fn parse_auto_registration(key: &[u8]) -> Option<(Scope, String)> {
+    let parts = parse(key)?.parts;
+    let [_, account, region, id] = parts.as_slice() else { return None };
+    let scope = Scope { account: account.parse().ok()?, region: region.parse().ok()? };
+    Some((scope, (*id).to_owned()))
+}
+
 /// When an ownership token (`token`, by its hash) or a claim (`claim`, by its certificate) is over.
 pub(crate) fn enrolment_end(at: Timestamp, scope: Scope, kind: &str, id: &str) -> Bytes {
     let Scope { account, region } = scope;
@@ -620,6 +639,14 @@ mod tests {
         let parts = (Timestamp(255), scope(), "token".to_owned(), "ab".to_owned());
         assert_eq!(parse_enrolment_end(&key), Some(parts));
         assert_eq!(parse_enrolment_end(&enrolment_ends()), None);
+    }
+
+    #[test]
+    fn authorities_are_found_by_their_subject() {
+        let key = auto_registration(scope(), "ab", "cd");
+        assert!(key.starts_with(&auto_registrations("ab")) && !key.starts_with(&auto_registrations("a")));
+        assert_eq!(parse_auto_registration(&key), Some((scope(), "cd".to_owned())));
+        assert_eq!(parse_auto_registration(&auto_registrations("ab")), None);
     }
 
     #[test]

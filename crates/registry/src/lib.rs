@@ -49,6 +49,7 @@ mod certificates;
 mod consistency;
 mod enrolment;
 mod events;
+mod first_connect;
 mod gateway;
 mod ids;
 mod page;

@@ -165,7 +165,7 @@ pub(crate) fn describe(store: &Store<'_>, name: &str) -> Result<QueryReply, Erro
     Ok(QueryReply::ProvisioningTemplate(Box::new(description)))
 }
 
-/// A template as it is used to provision a device over MQTT.
+/// A template as it is used to provision a device.
 pub(crate) struct InUse {
     pub(crate) enabled: bool,
     pub(crate) hook: Option<ProvisioningHook>,
@@ -173,13 +173,16 @@ pub(crate) struct InUse {
     pub(crate) body: String,
 }
 
-/// What is to be known of a template that devices are provisioned by over MQTT.
-pub(crate) fn in_use(store: &Store<'_>, name: &str) -> Result<InUse, Error> {
+/// What is to be known of a template that devices are provisioned by. It must be of this type.
+pub(crate) fn in_use(store: &Store<'_>, name: &str, wanted: TemplateType) -> Result<InUse, Error> {
     syntax::template_name(name)?;
     let template = required(store, name)?;
-    if template.template_type() != TemplateType::FleetProvisioning {
-        let message = format!("provisioning template '{name}' is not of type FLEET_PROVISIONING");
-        return Err(Error::invalid(message));
+    if template.template_type() != wanted {
+        let wanted = match wanted {
+            TemplateType::FleetProvisioning => "FLEET_PROVISIONING",
+            TemplateType::Jitp => "JITP",
+        };
+        return Err(Error::invalid(format!("provisioning template '{name}' is not of type {wanted}")));
     }
     let body = required_version(store, name, template.default_version)?.body;
     Ok(InUse { enabled: template.enabled, hook: template.hook.map(hook), body })

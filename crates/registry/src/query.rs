@@ -7,18 +7,19 @@ use crate::error::Error;
 use crate::shapes::{
     AccessKeyDescription, AccessKeyOwner, AccountDescription, BillingGroupDescription,
     CaCertificateDescription, CaCertificateSummary, CertificateDescription, CertificateSummary,
-    EffectivePolicy, EventConfigurationsDescription, FunctionDescription, GroupNameAndArn, IssuingCa,
-    ListThingGroups, ListThings, Listed, OwnedCertificate, OwnershipToken, PageRequest, PolicyDescription,
-    PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing, PrincipalView,
-    ProvisioningTemplateDescription, RuleDescription, RuleSummary, StandingThing, Tag,
+    EffectivePolicy, EventConfigurationsDescription, FunctionDescription, GroupNameAndArn, IssuingAuthority,
+    IssuingCa, ListThingGroups, ListThings, Listed, OwnedCertificate, OwnershipToken, PageRequest,
+    PolicyDescription, PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing,
+    PrincipalView, ProvisioningTemplateDescription, RuleDescription, RuleSummary, StandingThing, Tag,
     TemplateVersionDescription, ThingDescription, ThingGroupDescription, ThingPrincipal, ThingPrincipalType,
     ThingSummary, ThingTypeDescription,
 };
 use crate::store::Store;
 use crate::view::View;
 use crate::{
-    accounts, billing_groups, ca_certificates, certificates, enrolment, events, functions, gateway, policies,
-    principals, provisioning_templates, rules, shadows, tags, thing_groups, thing_types, things,
+    accounts, billing_groups, ca_certificates, certificates, enrolment, events, first_connect, functions,
+    gateway, policies, principals, provisioning_templates, rules, shadows, tags, thing_groups, thing_types,
+    things,
 };
 
 /// One question, in one account and region.
@@ -218,6 +219,9 @@ pub enum QueryKind {
     },
     /// Ours: the certificate that an ownership token is good for. → [`QueryReply::OwnedCertificate`]
     OwnedCertificate(OwnershipToken),
+    /// Ours: the registered CA certificates with a subject that let devices register themselves, of all accounts.
+    /// → [`QueryReply::IssuingAuthorities`]
+    IssuingAuthorities(String),
     /// → [`QueryReply::EventConfigurations`]
     DescribeEventConfigurations,
     /// The name. → [`QueryReply::Rule`]
@@ -341,6 +345,8 @@ pub enum QueryReply {
     TemplateVersions(Listed<TemplateVersionDescription>),
     /// `None`: no such token, or not any more, or somebody else's.
     OwnedCertificate(Option<Box<OwnedCertificate>>),
+    /// CA certificates by whose certificates devices may register themselves.
+    IssuingAuthorities(Vec<IssuingAuthority>),
     /// Which registry events are published.
     EventConfigurations(Box<EventConfigurationsDescription>),
     /// A rule.
@@ -415,6 +421,7 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
             provisioning_templates::list_versions(store, template_name, page, now)
         }
         Q::OwnedCertificate(token) => enrolment::owned_certificate(store, token, now),
+        Q::IssuingAuthorities(subject) => first_connect::authorities(store, subject),
         Q::DescribeEventConfigurations => events::describe(store),
         Q::GetTopicRule(name) => rules::get(store, name),
         Q::ListTopicRules { topic, rule_disabled, page } => {

@@ -52,9 +52,9 @@ pub use principals::{
 };
 pub use provisioning::{
     CertificateRegistration, CreateProvisioningTemplate, CreateTemplateVersion, CreatedTemplateVersion,
-    OwnedCertificate, Provision, ProvisionDevice, Provisioned, ProvisionedDevice, ProvisioningHook,
-    ProvisioningTemplateDescription, TemplateType, TemplateVersionDescription, TemplateVersionName,
-    UpdateProvisioningTemplate,
+    FirstConnect, FirstConnected, IssuingAuthority, OwnedCertificate, Provision, ProvisionDevice,
+    Provisioned, ProvisionedDevice, ProvisioningHook, ProvisioningTemplateDescription, TemplateType,
+    TemplateVersionDescription, TemplateVersionName, UpdateProvisioningTemplate,
 };
 pub use rules::{RuleDescription, RuleSummary, TopicRule, TopicRulePayload};
 pub use secret::Secret;

@@ -86,6 +86,18 @@ impl Template {
         Ok(Self { parameters, mappings, resources, device_configuration })
     }
 
+    /// Checks that the certificate has everything that is declared to come from it (just-in-time provisioning).
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn check_certificate(&self, certificate: &BTreeMap<String, String>) -> Result<(), Error> {
+        let mut declared = self.parameters.keys().filter(|name| name.starts_with(CERTIFICATE));
+        match declared.find(|name| !certificate.contains_key(*name)) {
+            Some(name) => Err(Error::new(format!("the certificate has no {}", shown(name)))),
+            None => Ok(()),
+        }
+    }
+
     /// What is to be made with these parameters. `certificate`: values of `AWS::IoT::Certificate::…` by their whole
     /// names; nobody else's parameters can have such names. Parameters that the template does not declare are ignored.
     ///

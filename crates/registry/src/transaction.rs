@@ -56,6 +56,22 @@ impl<'a> Transaction<'a> {
         Ok(reply)
     }
 
+    /// Does several operations, or none of them.
+    pub(crate) fn attempt<T>(
+        &mut self,
+        operations: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let before = self.view.changes.clone();
+        let (writes, emits) = (self.effects.writes.len(), self.effects.emits.len());
+        let outcome = operations(self);
+        if outcome.is_err() {
+            self.view.changes = before;
+            self.effects.writes.truncate(writes);
+            self.effects.emits.truncate(emits);
+        }
+        outcome
+    }
+
     /// All that was done.
     pub(crate) fn into_effects(self) -> Effects {
         self.effects

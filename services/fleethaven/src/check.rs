@@ -59,6 +59,7 @@ pub(crate) fn check(command: &Command) -> Result<()> {
             problems.cluster_tls(&arguments.cluster.identity, ServiceRole::Gateway);
             problems.store(&arguments.store);
             problems.server(&arguments.server);
+            problems.outbound(&arguments.outbound);
             let mut ports = listeners(&arguments.listeners);
             ports.push(("--listen", Some(arguments.member.listen.listen)));
             ports.push(("--admin", Some(arguments.process.admin)));

@@ -165,8 +165,8 @@ impl Services {
         tokio::spawn(fleethaven_router::rules::follow(router.clone(), metadata.clone()));
         // Held back, a republish could wait for the very queue that it is emptying.
         let republish: Arc<dyn Publish> = Arc::new(Publisher::start(router.clone(), Backpressure::Exempt));
-        let desk = shared.desk(stores, republish.clone())?;
         let functions = shared.functions(stores, &arguments.outbound)?;
+        let desk = shared.desk(stores, republish.clone(), Some(functions.clone()))?;
         let worker = shared.worker(
             stores,
             Arc::new(DeskDoor::new(republish, desk.clone())),

@@ -77,7 +77,8 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     let (incarnation, gateways) = (seat.incarnation, cluster.services(ServiceRole::Gateway));
     let neighbours = Arc::new(NeighboursClient::new(cluster.tables.stream(), gateways.clone()));
     let publish: Arc<dyn Publish> = Arc::new(cluster.publisher());
-    let desk = shared.desk(&stores, publish.clone())?;
+    let functions = shared.functions(&stores, &arguments.outbound)?;
+    let desk = shared.desk(&stores, publish.clone(), Some(functions))?;
     let routing = lanes(&cluster, &seat, (&clients, cores), desk.clone());
     let gateway = clients.gateway((&shared, &stores), (incarnation.0, neighbours), routing, on_cores)?;
     let displaced = gateway.clone();

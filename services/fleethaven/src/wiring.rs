@@ -102,11 +102,17 @@ impl Shared {
         Arc::new(Router::new(options, stores.sessions.clone(), delivery, metrics))
     }
 
-    /// Where what clients ask below `$aws/things/` is carried out; `publish` goes to the routers themselves.
-    pub(crate) fn desk(&self, stores: &Stores, publish: Arc<dyn Publish>) -> Result<Arc<Desk>> {
+    /// Where what clients ask below `$aws/` is carried out; `publish` goes to the routers themselves.
+    pub(crate) fn desk(
+        &self,
+        stores: &Stores,
+        publish: Arc<dyn Publish>,
+        functions: Option<Arc<dyn Functions>>,
+    ) -> Result<Arc<Desk>> {
         Ok(Desk::new(fleethaven_things::Settings {
             metadata: stores.metadata.clone(),
             publish,
+            functions,
             accounts: self.accounts.clone(),
             limits: fleethaven_registry::Limits::of(self.profile).shadow,
             clock: clock::now,
@@ -118,7 +124,7 @@ impl Shared {
 
     /// The same way in with a desk of its own behind it, for a process that has no gateway.
     pub(crate) fn door(&self, stores: &Stores, publish: Arc<dyn Publish>) -> Result<Arc<dyn Publish>> {
-        let desk = self.desk(stores, publish.clone())?;
+        let desk = self.desk(stores, publish.clone(), None)?;
         Ok(Arc::new(DeskDoor::new(publish, desk)))
     }
 

@@ -105,7 +105,7 @@ fn configuration_lists_every_flag_with_its_variable() {
 #[test]
 fn links_between_pages_lead_somewhere() {
     let mut pages = vec![root().join("README.md")];
-    for folder in ["docs", "docs/decisions", "docs/runbooks", "proto", "helm/fleethaven"] {
+    for folder in ["docs", "docs/decisions", "docs/labs", "docs/runbooks", "proto", "helm/fleethaven"] {
         let entries = fs::read_dir(root().join(folder)).expect("a folder");
         let paths = entries.map(|entry| entry.expect("an entry").path());
         pages.extend(paths.filter(|path| path.extension().is_some_and(|extension| extension == "md")));

@@ -22,7 +22,9 @@ use fleethaven_registry::{Query, QueryKind, QueryReply};
 use fleethaven_types::{Scope, Timestamp, Utf8Bytes};
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
+use tokio::sync::Semaphore;
 
+mod first_connect;
 mod follow;
 mod gate;
 mod things;
@@ -48,6 +50,15 @@ pub enum Error {
     /// Revoked.
     #[error("DEVICE_CERTIFICATE_REVOKED")]
     Revoked,
+    /// It has just registered itself, and waits for its activation.
+    #[error("DEVICE_CERTIFICATE_PENDING_ACTIVATION: it has registered itself")]
+    Registered,
+    /// It was just provisioned: the device is to connect again.
+    #[error("DEVICE_CERTIFICATE_PENDING_ACTIVATION: the device was provisioned, and is to connect again")]
+    Provisioned,
+    /// It waits for its activation, as its CA's template could not be carried out.
+    #[error("DEVICE_CERTIFICATE_PENDING_ACTIVATION: the device could not be provisioned")]
+    NotProvisioned,
     /// Its validity period is over.
     #[error("DEVICE_CERTIFICATE_EXPIRED")]
     Expired,
@@ -166,6 +177,8 @@ pub struct IdentityCache {
     anonymous: Arc<Entry>,
     max_staleness: Option<Duration>,
     names_required: bool,
+    /// Bounds the first connections that are seen to at a time.
+    first_connects: Semaphore,
 }
 
 /// Entries that anyone holds, and what each depends on.
@@ -196,6 +209,7 @@ impl IdentityCache {
             anonymous: Arc::new(anonymous()),
             max_staleness: None,
             names_required: false,
+            first_connects: Semaphore::new(first_connect::AT_A_TIME),
         }
     }
 
@@ -238,8 +252,18 @@ impl IdentityCache {
     }
 
     /// The principal of a client that proved to hold this certificate (DER), at `now` (seconds since the epoch). `named`: it
-    /// asked for a server name (SNI).
+    /// asked for a server name (SNI). One that nobody knows, and whose CA lets devices register themselves, is registered or
+    /// provisioned; this connection is refused all the same.
     pub async fn certificate(&self, der: &[u8], named: bool, now: u64) -> Result<Principal, Error> {
+        match self.admitted(der, named, now).await {
+            Err(refused @ (Error::NotRegistered | Error::Inactive)) => {
+                Err(self.first_connect(der, now, refused).await)
+            }
+            admitted => admitted,
+        }
+    }
+
+    async fn admitted(&self, der: &[u8], named: bool, now: u64) -> Result<Principal, Error> {
         let id = CertificateId::of_der(der);
         let scope = self.owner(id).await?;
         let key = (scope, id);

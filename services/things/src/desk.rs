@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use fleethaven_fabric::{Metadata, Publish};
+use fleethaven_fabric::{Functions, Metadata, Publish};
 use fleethaven_quotas::Accounts;
 use fleethaven_shadow::ShadowName;
 use fleethaven_shadow::topic::{self, Operation};
@@ -32,6 +32,8 @@ pub struct Settings {
     pub metadata: Arc<dyn Metadata>,
     /// Where answers are published: the way into the routers itself, with nothing around it.
     pub publish: Arc<dyn Publish>,
+    /// What pre-provisioning hooks are called by. `None` where no client can have itself provisioned.
+    pub functions: Option<Arc<dyn Functions>>,
     /// What accounts may ask.
     pub accounts: Arc<Accounts>,
     /// What a shadow may hold.

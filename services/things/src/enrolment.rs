@@ -5,9 +5,10 @@
 //! the client that asked, on the connection on which it asked. The publishing connection waits for its acknowledgement until
 //! the answer is there.
 //!
-//! Inside: `topic` and `wire` read requests and write answers, `operations` carries them out, `issue` makes keys and
-//! certificates.
+//! Inside: `topic` and `wire` read requests and write answers, `operations` carries them out, `hook` asks the account's
+//! function, `issue` makes keys and certificates.
 
+mod hook;
 mod issue;
 mod operations;
 mod topic;

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use fleethaven_fabric::metadata::{
     AppliedMarker, BoxFuture, Error as CallError, Executed, Metadata, Position, WatchStream,
 };
-use fleethaven_fabric::{Publish, Routing, RoutingEvent, RoutingRequest};
+use fleethaven_fabric::{
+    FunctionError, Functions, Invocation, Publish, Routing, RoutingEvent, RoutingRequest,
+};
 use fleethaven_quotas::Accounts;
 use fleethaven_registry::testing::Registry;
 use fleethaven_registry::{Command, Query, QueryReply};
@@ -27,6 +29,7 @@ pub(crate) struct Bench {
     pub(crate) desk: Arc<Desk>,
     pub(crate) metadata: Arc<MemoryMetadata>,
     pub(crate) broker: Arc<Broker>,
+    pub(crate) functions: Arc<FakeFunctions>,
     pub(crate) scope: Scope,
 }
 
@@ -59,11 +62,13 @@ impl Bench {
             executed: Mutex::default(),
         });
         let broker = Arc::new(Broker::default());
+        let functions = Arc::new(FakeFunctions::default());
         let mut limits = Limits::of(Profile::Standard);
         change(&mut limits);
         let desk = Desk::new(Settings {
             metadata: metadata.clone(),
             publish: broker.clone(),
+            functions: Some(functions.clone()),
             accounts: Arc::new(Accounts::new(limits.into(), instant())),
             limits: fleethaven_shadow::Limits::default(),
             clock: || fleethaven_types::Timestamp(1_700_000_000_000),
@@ -71,7 +76,7 @@ impl Bench {
             metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
             runtime: Handle::current(),
         });
-        Self { desk, metadata, broker, scope }
+        Self { desk, metadata, broker, functions, scope }
     }
 
     pub(crate) fn message(&self, topic: &str, payload: &str) -> Arc<Message> {
@@ -159,6 +164,25 @@ impl Publish for Broker {
             self.messages.lock().push(message);
             Ok(false)
         })
+    }
+}
+
+/// Functions that answer what a test says, each call once.
+#[derive(Default)]
+pub(crate) struct FakeFunctions {
+    pub(crate) answers: Mutex<VecDeque<Result<&'static str, FunctionError>>>,
+    pub(crate) calls: Mutex<Vec<Invocation>>,
+}
+
+impl Functions for FakeFunctions {
+    fn invoke(&self, call: Invocation) -> BoxFuture<'_, Result<Bytes, FunctionError>> {
+        self.calls.lock().push(call);
+        let answer = self.answers.lock().pop_front().unwrap();
+        Box::pin(async move { answer.map(|text| Bytes::from_static(text.as_bytes())) })
+    }
+
+    fn send(&self, _: Invocation) -> BoxFuture<'_, Result<(), FunctionError>> {
+        unreachable!("a desk waits for answers")
     }
 }
 

@@ -8,14 +8,16 @@ use super::{KIND, index_keys, subject_hash};
 use crate::command::{Context, Reply};
 use crate::error::{Error, ErrorCode};
 use crate::keys;
+use crate::provisioning_templates;
 use crate::record::{self, RegistrationTemplate};
 use crate::shapes::{
     AutoRegistrationStatus, CaCertificateStatus, CertificateMode, RegisterCaCertificate,
-    RegisteredCertificate, RegistrationConfig,
+    RegisteredCertificate, RegistrationConfig, TemplateType,
 };
 use crate::store::{Outcome, Store, done};
 use crate::syntax;
 use crate::tags;
+use crate::template::{Purpose, Template};
 use crate::view::Effects;
 
 /// RegisterCACertificate.
@@ -24,7 +26,7 @@ pub(crate) fn register(store: &Store<'_>, context: &Context, args: &RegisterCaCe
     syntax::pem(&args.certificate_pem)?;
     check_possession(store, args)?;
     check_unregistered(store, context, args, &id)?;
-    let config = args.registration_config.as_ref().map(template).transpose()?;
+    let config = args.registration_config.as_ref().map(|config| template(store, config)).transpose()?;
     let now = context.now.as_millis();
     let mut ca = record::CaCertificate {
         certificate_pem: args.certificate_pem.clone(),
@@ -104,10 +106,17 @@ fn check_unregistered(
     Ok(())
 }
 
-/// Checks `registrationConfig`: either a template body with a role, or the name of a template.
-pub(super) fn template(config: &RegistrationConfig) -> Result<RegistrationTemplate, Error> {
+/// Checks `registrationConfig`: either a template body with a role, or the name of a template of type JITP.
+pub(super) fn template(
+    store: &Store<'_>,
+    config: &RegistrationConfig,
+) -> Result<RegistrationTemplate, Error> {
     match (&config.template_body, &config.role_arn, &config.template_name) {
-        (None, None, Some(name)) => Err(Error::not_found("Provisioning template", name)),
+        (None, None, Some(name)) => {
+            provisioning_templates::in_use(store, name, TemplateType::Jitp)?;
+            let template_name = Some(name.clone());
+            Ok(RegistrationTemplate { template_body: None, role_arn: None, template_name })
+        }
         (Some(body), Some(role), None) => {
             check_body(body)?;
             if !is_role_arn(role) {
@@ -121,11 +130,7 @@ pub(super) fn template(config: &RegistrationConfig) -> Result<RegistrationTempla
 }
 
 fn check_body(body: &str) -> Result<(), Error> {
-    let is_object = || serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(body).is_ok();
-    if body.chars().count() > 10_240 || !is_object() {
-        return Err(Error::invalid("templateBody must be a JSON object of at most 10240 characters"));
-    }
-    Ok(())
+    Template::parse(body, Purpose::Provisioning).map(drop).map_err(|error| Error::invalid(error.to_string()))
 }
 
 fn stored_code(store: &Store<'_>) -> Result<Option<String>, Error> {

@@ -114,7 +114,8 @@ fn registration_configurations() {
 #[test]
 fn updating_and_deleting() {
     let mut registry = registry();
-    let template_body = Some("{}".to_owned());
+    let body = r#"{"Resources": {"thing": {"Type": "AWS::IoT::Thing", "Properties": {"ThingName": "t"}}}}"#;
+    let template_body = Some(body.to_owned());
     let role_arn = Some("arn:aws:iam::123456789012:role/r".to_owned());
     let registration_config = Some(RegistrationConfig { template_body, role_arn, template_name: None });
     let allow_auto_registration = true;

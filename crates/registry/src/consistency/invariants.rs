@@ -156,6 +156,9 @@ fn expect(
             for order in Order::BOTH {
                 expected.insert(keys::ca_certificate_by_date(scope, order, Timestamp(ca.created_at), id));
             }
+            if crate::first_connect::may_register(&ca) {
+                expected.insert(keys::auto_registration(scope, &ca.subject_hash, id));
+            }
             if ca.mode() == CertificateMode::Default {
                 expected.insert(keys::default_ca_owner(id, scope));
             }

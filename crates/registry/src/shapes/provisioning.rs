@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleethaven_types::Timestamp;
+use fleethaven_types::{Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{OwnershipToken, RegisterCertificate, RegisterIssuedCertificate, Tag, timestamp};
@@ -60,6 +60,38 @@ pub struct ProvisionedDevice {
     pub thing_name: Option<String>,
     /// `DeviceConfiguration` of the template.
     pub device_configuration: BTreeMap<String, String>,
+}
+
+/// Arguments of FirstConnect: a device has connected with a certificate that is not registered, or waits for its activation. The
+/// caller has verified its signature and validity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstConnect {
+    /// The certificate and its CA. What status is asked for does not count.
+    pub certificate: RegisterCertificate,
+    /// Attributes of its subject by their names in templates: `Country`, `CommonName` and so on.
+    pub subject: BTreeMap<String, String>,
+}
+
+/// Answer of FirstConnect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FirstConnected {
+    /// The certificate waits for its activation, and who is to decide was told.
+    Registered,
+    /// Everything that the CA's template says is there; the thing's name.
+    Provisioned(Option<String>),
+    /// The certificate waits for its activation, as the template could not be carried out: why.
+    NotProvisioned(String),
+}
+
+/// A registered CA that lets devices register themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuingAuthority {
+    /// Where.
+    pub scope: Scope,
+    /// Its id.
+    pub certificate_id: String,
+    /// PEM.
+    pub certificate_pem: String,
 }
 
 /// The certificate that an ownership token is good for.

@@ -65,6 +65,9 @@ pub(crate) struct GatewayArgs {
     pub(crate) server: ServerArgs,
 
     #[command(flatten)]
+    pub(crate) outbound: OutboundArgs,
+
+    #[command(flatten)]
     pub(crate) drain: DrainArgs,
 
     #[command(flatten)]
@@ -125,7 +128,7 @@ fn network(text: &str) -> Result<IpNet, String> {
     text.parse().ok().or_else(alone).ok_or_else(|| format!("'{text}' is no network such as 10.0.0.0/8"))
 }
 
-/// Calls to the outside: functions and rule actions.
+/// Calls to the outside: functions, for whoever names them, and rule actions.
 #[derive(Args, Clone)]
 pub(crate) struct OutboundArgs {
     /// Networks that calls of functions and rule actions may reach although they are loopback, link-local or private; they may be

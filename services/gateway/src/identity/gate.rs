@@ -27,6 +27,12 @@ impl CertificateGate for IdentityCache {
         let id = CertificateId::of_der(certificate);
         let (gate, reason) = match self.known_status(id) {
             Known::Status(CertificateStatus::Active) | Known::Elsewhere => return Gate::Proceed,
+            // It may be a device that registers itself, which is seen to after the handshake.
+            Known::Status(CertificateStatus::PendingActivation) | Known::Nowhere
+                if self.may_register_itself(certificate) =>
+            {
+                return Gate::Proceed;
+            }
             Known::Status(CertificateStatus::Revoked) => (Gate::Inactive, Error::Revoked),
             Known::Status(_) => (Gate::Inactive, Error::Inactive),
             // A node that lags may not know it yet: it is asked for after the handshake.

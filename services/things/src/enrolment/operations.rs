@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::topic::Call;
-use super::{Enrolments, Request};
+use super::{Enrolments, Request, hook};
 use crate::patience::patiently;
 
 /// Longest signing request, in characters.
@@ -191,7 +191,7 @@ async fn register_thing(desk: &Enrolments, request: &Request, template_name: &st
     let token = known_as(&asked.certificate_ownership_token, request);
     let owned = owned(desk, request, token.clone()).await?;
     let template = template(desk, request, template_name).await?;
-    let (parameters, allowed_by) = allowed(&template, parameters).await?;
+    let (parameters, allowed_by) = allowed(desk, (request, &owned, &template), parameters).await?;
     let template_name = template_name.to_owned();
     let provision = ProvisionDevice { template_name, parameters, token, allowed_by };
     let executed = execute(desk, request, Action::ProvisionDevice(Box::new(provision))).await;
@@ -214,7 +214,7 @@ async fn register_thing(desk: &Enrolments, request: &Request, template_name: &st
 }
 
 /// What comes from the certificate comes from nobody else.
-fn check(parameters: &BTreeMap<String, String>) -> Result<(), Refusal> {
+pub(super) fn check(parameters: &BTreeMap<String, String>) -> Result<(), Refusal> {
     let (longest_name, longest_value) = PARAMETER_CHARACTERS;
     for (name, value) in parameters {
         if name.chars().count() > longest_name || value.chars().count() > longest_value {
@@ -262,15 +262,17 @@ async fn template(
     Ok(template)
 }
 
-/// Has the template's hook look at the parameters.
+/// Has the template's hook look at the device.
 async fn allowed(
-    template: &ProvisioningTemplateDescription,
+    desk: &Enrolments,
+    (request, owned, template): (&Request, &OwnedCertificate, &ProvisioningTemplateDescription),
     parameters: BTreeMap<String, String>,
 ) -> Result<(BTreeMap<String, String>, Option<ProvisioningHook>), Failure> {
-    match &template.pre_provisioning_hook {
-        None => Ok((parameters, None)),
-        Some(_) => Err(Refusal::denied("The pre-provisioning hook cannot be called").into()),
-    }
+    let Some(hook) = &template.pre_provisioning_hook else { return Ok((parameters, None)) };
+    let functions = desk.settings.functions.as_deref().ok_or_else(Refusal::internal)?;
+    let about = (request, owned, template);
+    let parameters = hook::ask(functions, &hook.target_arn, about, parameters).await?;
+    Ok((parameters, Some(hook.clone())))
 }
 
 async fn execute(desk: &Enrolments, request: &Request, action: Action) -> Result<Executed, CallError> {

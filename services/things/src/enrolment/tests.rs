@@ -1,8 +1,11 @@
 use std::sync::mpsc;
 
 use fleethaven_fabric::metadata::Error as CallError;
+use fleethaven_fabric::{FunctionError, Source};
 use fleethaven_pki::{Attribute, Authority, Name, Serial, Validity};
-use fleethaven_registry::shapes::{CreateProvisioningTemplate, TemplateType, UpdateProvisioningTemplate};
+use fleethaven_registry::shapes::{
+    CreateProvisioningTemplate, ProvisioningHook, TemplateType, UpdateProvisioningTemplate,
+};
 use fleethaven_registry::testing::account_arguments;
 use fleethaven_registry::{Action, QueryKind, QueryReply};
 use serde_json::{Value, json};
@@ -187,6 +190,64 @@ async fn what_is_wrong_is_said() {
     bench.metadata.registry.lock().run(disable).unwrap();
     let request = json!({"certificateOwnershipToken": good, "parameters": {"Serial": "a"}});
     assert_eq!(code(&bench, &format!("{PROVISION}/json"), &request).await, (403, "AccessDenied".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_decides_and_overrides() {
+    let bench = bench(true, |_| ());
+    let hook = ProvisioningHook {
+        payload_version: "2020-04-01".to_owned(),
+        target_arn: "arn:aws:lambda:eu-west-1:210987654321:function:hook".to_owned(),
+    };
+    let update = UpdateProvisioningTemplate {
+        template_name: "T".to_owned(),
+        pre_provisioning_hook: Some(hook.clone()),
+        ..UpdateProvisioningTemplate::default()
+    };
+    let update = Action::UpdateProvisioningTemplate(Box::new(update));
+    bench.metadata.registry.lock().run(update).unwrap();
+    let (_, made) = answer_to(&bench, &format!("{CREATE}/json"), b"{}").await;
+    let topic = format!("{PROVISION}/json");
+    let request = json!({
+        "certificateOwnershipToken": made["certificateOwnershipToken"],
+        "parameters": {"Serial": "asked", "Unknown": "to the template"},
+    });
+    // Whatever is not a yes, and an override that only the certificate may give, leaves the token good.
+    bench.functions.answers.lock().extend([
+        Ok(r#"{"allowProvisioning": false}"#),
+        Ok("nonsense"),
+        Err(FunctionError::TimedOut),
+        Err(FunctionError::Unmapped(hook.target_arn.clone())),
+    ]);
+    for _ in 0..4 {
+        assert_eq!(code(&bench, &topic, &request).await, (403, "AccessDenied".to_owned()));
+    }
+    let stolen =
+        r#"{"allowProvisioning": true, "parameterOverrides": {"AWS::IoT::Certificate::Id": "other"}}"#;
+    bench.functions.answers.lock().push_back(Ok(stolen));
+    assert_eq!(code(&bench, &topic, &request).await, (400, "InvalidParameters".to_owned()));
+    let overrides = r#"{"allowProvisioning": true, "parameterOverrides": {"Serial": "overridden"}}"#;
+    bench.functions.answers.lock().push_back(Ok(overrides));
+    let (last, provisioned) = asked(&bench, &topic, &request).await;
+    assert_eq!((last.as_str(), &provisioned["thingName"]), ("accepted", &json!("overridden")));
+    // Nobody's token asks nobody.
+    assert_eq!(code(&bench, &topic, &request).await.1, "InvalidCertificateOwnershipToken");
+    let calls = bench.functions.calls.lock();
+    assert_eq!(calls.len(), 6);
+    let call = calls.first().unwrap();
+    let template = "arn:aws:iot:eu-west-1:210987654321:provisioningtemplate/T";
+    assert_eq!((call.function_arn.as_str(), call.source_arn.as_str()), (&*hook.target_arn, template));
+    assert_eq!((call.source, call.deadline.as_secs()), (Source::ProvisioningHook, 5));
+    let event: Value = serde_json::from_slice(&call.payload).unwrap();
+    let expected = json!({
+        "claimCertificateId": "claim",
+        "certificateId": made["certificateId"],
+        "certificatePem": made["certificatePem"],
+        "templateArn": template,
+        "clientId": "",
+        "parameters": {"Serial": "asked", "Unknown": "to the template"},
+    });
+    assert_eq!(event, expected);
 }
 
 #[tokio::test]

@@ -179,7 +179,8 @@ async fn the_life_of_a_ca_certificate() {
     assert_eq!(description["certificateMode"], "DEFAULT");
     assert!(description["validity"]["notBefore"].is_f64());
 
-    let config = json!({"templateBody": "{}", "roleArn": "arn:aws:iam::123456789012:role/onboard"});
+    let body = r#"{"Resources": {"thing": {"Type": "AWS::IoT::Thing", "Properties": {"ThingName": "t"}}}}"#;
+    let config = json!({"templateBody": body, "roleArn": "arn:aws:iam::123456789012:role/onboard"});
     let body = json!({"registrationConfig": config}).to_string();
     let update = format!("{target}?newStatus=INACTIVE&newAutoRegistrationStatus=ENABLE");
     house.call("PUT", &update, &body).await.done();
