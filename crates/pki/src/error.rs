@@ -37,6 +37,9 @@ pub enum Error {
     /// The private key cannot be read or is of a kind we do not sign with.
     #[error("not a usable private key: {0}")]
     MalformedKey(String),
+    /// The public key cannot be read; says what the parser met.
+    #[error("not a valid public key: {0}")]
+    MalformedPublicKey(String),
     /// The signature algorithm, by its OID, is not one AWS IoT accepts.
     #[error("signature algorithm {0} is not accepted")]
     SignatureAlgorithm(String),
@@ -115,6 +118,7 @@ impl Error {
         match self {
             Self::RegistrationCode => "RegistrationCodeValidationException",
             Self::MalformedRequest(_)
+            | Self::MalformedPublicKey(_)
             | Self::WeakKey(_)
             | Self::RequestSignature
             | Self::CertificateId(_) => "InvalidRequestException",

@@ -13,6 +13,7 @@
 //! | [`service_identity`] | [`ServiceIdentity`]: which service of which cluster a certificate is for |
 //! | [`device_key`] | [`DeviceKey`]: the key pair of `CreateKeysAndCertificate` |
 //! | [`registration`] | [`check_ca`] and [`verify_registration`]: the checks of `RegisterCACertificate` |
+//! | [`token_key`] | [`TokenKey`]: what custom authorizers' tokens are signed with |
 //! | [`pem`] | strict PEM: one block of the expected label |
 //! | [`error`] | [`Error`], with the exception name AWS answers |
 //! | `policy_attributes` | a certificate as policies see it |
@@ -40,6 +41,7 @@ pub mod registration;
 pub mod service_identity;
 pub mod signing_request;
 mod tbs;
+pub mod token_key;
 
 pub use algorithm::SignatureAlgorithm;
 pub use alternative_names::AlternativeNames;
@@ -53,3 +55,4 @@ pub use public_key::{KeyKind, PublicKey};
 pub use registration::{check_ca, verify_registration};
 pub use service_identity::{ServiceIdentity, ServiceRole};
 pub use signing_request::SigningRequest;
+pub use token_key::TokenKey;

@@ -10,24 +10,25 @@ use crate::keys;
 use crate::limits::Limits;
 use crate::placement::Placement;
 use crate::shapes::{
-    AccessKey, AttachThingPrincipal, CreateAccount, CreateBillingGroup, CreatePolicy, CreatePolicyVersion,
-    CreateProvisioningTemplate, CreateTemplateVersion, CreateThing, CreateThingGroup, CreateThingType,
-    CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion, CreatedTemplateVersion, CreatedThing,
-    CreatedThingGroup, CreatedThingType, DeleteCertificate, DeleteGroup, DeleteThing, DeleteThingShadow,
-    DeprecateThingType, DetachThingPrincipal, FirstConnect, FirstConnected, FunctionDescription, IssuedFor,
-    PolicyTarget, PolicyVersionName, Provision, ProvisionDevice, Provisioned, ProvisionedDevice, PutFunction,
-    RegisterCaCertificate, RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate,
-    RegisteredCertificate, TagResource, TemplateVersionName, ThingAndGroup, TopicRule, UntagResource,
-    UpdateAccessKey, UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate, UpdateEventConfigurations,
-    UpdateProvisioningTemplate, UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing, UpdateThingShadow,
-    UpdateThingType,
+    AccessKey, AttachThingPrincipal, AuthorizerSummary, CreateAccount, CreateAuthorizer, CreateBillingGroup,
+    CreatePolicy, CreatePolicyVersion, CreateProvisioningTemplate, CreateRoleAlias, CreateTemplateVersion,
+    CreateThing, CreateThingGroup, CreateThingType, CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion,
+    CreatedTemplateVersion, CreatedThing, CreatedThingGroup, CreatedThingType, DeleteCertificate,
+    DeleteGroup, DeleteThing, DeleteThingShadow, DeprecateThingType, DetachThingPrincipal, FirstConnect,
+    FirstConnected, FunctionDescription, IssuedFor, PolicyTarget, PolicyVersionName, Provision,
+    ProvisionDevice, Provisioned, ProvisionedDevice, PutFunction, RegisterCaCertificate, RegisterCertificate,
+    RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate, RoleAliasNameAndArn,
+    TagResource, TemplateVersionName, ThingAndGroup, TopicRule, UntagResource, UpdateAccessKey,
+    UpdateAuthorizer, UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate, UpdateEventConfigurations,
+    UpdateProvisioningTemplate, UpdateRoleAlias, UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing,
+    UpdateThingShadow, UpdateThingType,
 };
 use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
 use crate::{
-    accounts, billing_groups, ca_certificates, certificates, cluster, enrolment, events, first_connect,
-    functions, policies, principals, provisioning, provisioning_templates, rules, shadows, tags,
-    thing_groups, thing_types, things, ticket_keys,
+    accounts, authorizers, billing_groups, ca_certificates, certificates, cluster, enrolment, events,
+    first_connect, functions, policies, principals, provisioning, provisioning_templates, role_aliases,
+    rules, shadows, tags, thing_groups, thing_types, things, ticket_keys,
 };
 
 /// One change, asked for by an operator, a device or a service, in one account and region.
@@ -174,6 +175,22 @@ pub enum Action {
     CreateProvisioningTemplateVersion(Box<CreateTemplateVersion>),
     /// → [`Reply::Done`]
     DeleteProvisioningTemplateVersion(Box<TemplateVersionName>),
+    /// → [`Reply::Authorizer`]
+    CreateAuthorizer(Box<CreateAuthorizer>),
+    /// → [`Reply::Authorizer`]
+    UpdateAuthorizer(Box<UpdateAuthorizer>),
+    /// The name of the authorizer. → [`Reply::Done`]
+    DeleteAuthorizer(String),
+    /// The name of the authorizer. → [`Reply::Authorizer`]
+    SetDefaultAuthorizer(String),
+    /// → [`Reply::Done`]
+    ClearDefaultAuthorizer,
+    /// → [`Reply::RoleAlias`]
+    CreateRoleAlias(Box<CreateRoleAlias>),
+    /// → [`Reply::RoleAlias`]
+    UpdateRoleAlias(Box<UpdateRoleAlias>),
+    /// The name of the alias. → [`Reply::Done`]
+    DeleteRoleAlias(String),
     /// → [`Reply::Done`]
     CreateTopicRule(Box<TopicRule>),
     /// The tags are ignored. → [`Reply::Done`]
@@ -239,6 +256,10 @@ pub enum Reply {
     Ended(usize),
     /// A version of a provisioning template was created.
     TemplateVersion(Box<CreatedTemplateVersion>),
+    /// An authorizer was created or changed, or is the default one now.
+    Authorizer(Box<AuthorizerSummary>),
+    /// A role alias was created or changed.
+    RoleAlias(Box<RoleAliasNameAndArn>),
     /// A certificate or CA certificate was registered.
     Certificate(Box<RegisteredCertificate>),
     /// The registration code: 64 hexadecimal digits.
@@ -354,6 +375,14 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::DeleteProvisioningTemplateVersion(args) => {
             provisioning_templates::delete_version(store, args)
         }
+        Action::CreateAuthorizer(args) => authorizers::create(store, context, args),
+        Action::UpdateAuthorizer(args) => authorizers::update(store, context, args),
+        Action::DeleteAuthorizer(name) => authorizers::delete(store, name),
+        Action::SetDefaultAuthorizer(name) => authorizers::set_default(store, name),
+        Action::ClearDefaultAuthorizer => authorizers::clear_default(store),
+        Action::CreateRoleAlias(args) => role_aliases::create(store, context, args),
+        Action::UpdateRoleAlias(args) => role_aliases::update(store, context, args),
+        Action::DeleteRoleAlias(name) => role_aliases::delete(store, name),
         Action::CreateTopicRule(args) => rules::create(store, context, args),
         Action::ReplaceTopicRule(args) => rules::replace(store, context, args),
         Action::EnableTopicRule(name) => rules::switch(store, name, false),

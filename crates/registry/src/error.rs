@@ -49,6 +49,8 @@ pub enum ErrorCode {
     UnsupportedDocumentEncodingException,
     /// What a template says cannot be provisioned: 400.
     ResourceRegistrationFailureException,
+    /// A function's answer cannot be used: 400.
+    InvalidResponseException,
     /// Too many requests: 400 in the control plane.
     ThrottlingException,
     /// Not ready: 503.
@@ -67,6 +69,7 @@ impl ErrorCode {
             | Self::MalformedPolicyException
             | Self::SqlParseException
             | Self::ResourceRegistrationFailureException
+            | Self::InvalidResponseException
             | Self::ThrottlingException => 400,
             Self::UnauthorizedException => 401,
             Self::ResourceNotFoundException => 404,
@@ -111,6 +114,7 @@ impl ErrorCode {
             Self::RequestEntityTooLargeException => "RequestEntityTooLargeException",
             Self::UnsupportedDocumentEncodingException => "UnsupportedDocumentEncodingException",
             Self::ResourceRegistrationFailureException => "ResourceRegistrationFailureException",
+            Self::InvalidResponseException => "InvalidResponseException",
             Self::ThrottlingException => "ThrottlingException",
             Self::ServiceUnavailableException => "ServiceUnavailableException",
             Self::InternalFailureException => "InternalFailureException",

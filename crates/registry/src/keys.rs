@@ -36,6 +36,9 @@
 //! | `target-of-policy-oldest/<policy>·<order>·<target>`, `target-of-policy-newest/…` | – |
 //! | `thing-of-principal/<principal>·<thing>` | [`ThingPrincipal`](crate::record::ThingPrincipal) |
 //! | `principal-of-thing/<thing>·<principal>` | [`ThingPrincipal`](crate::record::ThingPrincipal) |
+//! | `authorizer/<authorizer>` | [`Authorizer`](crate::record::Authorizer) |
+//! | `default-authorizer/` | [`DefaultAuthorizer`](crate::record::DefaultAuthorizer) |
+//! | `role-alias/<alias>` | [`RoleAlias`](crate::record::RoleAlias) |
 //! | `provisioning-template/<template>` | [`ProvisioningTemplate`](crate::record::ProvisioningTemplate) |
 //! | `provisioning-template-version/<template>·<16 hexadecimal digits>` | [`ProvisioningTemplateVersion`](crate::record::ProvisioningTemplateVersion) |
 //! | `ownership-token/<SHA-256 of the token>` | [`OwnershipToken`](crate::record::OwnershipToken) |
@@ -163,6 +166,10 @@ named_collections! {
     ca_certificate, ca_certificates_prefix, "ca-certificate";
     /// A policy, by name.
     policy, policies_prefix, "policy";
+    /// A custom authorizer, by name.
+    authorizer, authorizers_prefix, "authorizer";
+    /// A role alias, by name.
+    role_alias, role_aliases_prefix, "role-alias";
     /// A provisioning template, by name.
     provisioning_template, provisioning_templates_prefix, "provisioning-template";
     /// A rule, by name.
@@ -403,6 +410,10 @@ pub(crate) fn principal_of_thing(scope: Scope, thing: &str, principal: &str) -> 
 
 pub(crate) fn principals_of_thing(scope: Scope, thing: &str) -> Bytes {
     below(scope, "principal-of-thing", &[thing])
+}
+
+pub(crate) fn default_authorizer(scope: Scope) -> Bytes {
+    scoped(scope, "default-authorizer", &[])
 }
 
 pub(crate) fn provisioning_template_version(scope: Scope, template: &str, version: u64) -> Bytes {

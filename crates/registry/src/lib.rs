@@ -42,6 +42,7 @@ pub mod ticket_keys;
 
 mod accounts;
 mod attributes;
+mod authorizers;
 mod billing_groups;
 mod ca_certificates;
 mod certificates;
@@ -59,6 +60,7 @@ mod provisioning;
 mod provisioning_templates;
 #[cfg(test)]
 mod requests;
+mod role_aliases;
 mod rules;
 mod shadows;
 mod store;

@@ -41,6 +41,10 @@ pub struct Limits {
     pub policies_per_principal: usize,
     /// Policies attached to a thing group.
     pub policies_per_thing_group: usize,
+    /// Custom authorizers of an account in a region.
+    pub authorizers: usize,
+    /// Role aliases of an account in a region.
+    pub role_aliases: usize,
     /// Provisioning templates of an account in a region.
     pub provisioning_templates: usize,
     /// Versions of a provisioning template.
@@ -79,6 +83,8 @@ impl Limits {
             policy_versions: 5,
             policies_per_principal: 10,
             policies_per_thing_group: 2,
+            authorizers: 10,
+            role_aliases: 100,
             provisioning_templates: 256,
             provisioning_template_versions: 5,
             ownership_token_secs: 3600,

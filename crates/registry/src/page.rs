@@ -72,17 +72,32 @@ pub(crate) fn of(
     store: &Store<'_>,
     listing: &Listing<'_>,
     names: BTreeSet<String>,
+    ascending: bool,
     page: &PageRequest,
     now: Timestamp,
 ) -> Result<(Vec<String>, Option<String>), Error> {
     let limit = limit(page, listing.most)?;
     let after = page.token.as_deref().map(|token| cursor(store, listing, token, now)).transpose()?;
     let key = |name: &str| [listing.prefix.as_ref(), name.as_bytes()].concat();
-    let mut left = names.into_iter().filter(|name| after.as_ref().is_none_or(|after| key(name) > *after));
-    let names: Vec<String> = left.by_ref().take(limit).collect();
-    let next =
-        left.next().and(names.last()).map(|name| token(store, listing, &key(name), now)).transpose()?;
-    Ok((names, next))
+    let is_left = |name: &String| match &after {
+        None => true,
+        Some(after) if ascending => key(name) > *after,
+        Some(after) => key(name) < *after,
+    };
+    let mut left: Vec<String> = names.into_iter().filter(is_left).collect();
+    if !ascending {
+        left.reverse();
+    }
+    let more = left.len() > limit;
+    left.truncate(limit);
+    let last = left.last().filter(|_| more);
+    let next = last.map(|name| token(store, listing, &key(name), now)).transpose()?;
+    Ok((left, next))
+}
+
+/// The filter that binds a token to the order of its listing.
+pub(crate) fn order_name(ascending: bool) -> &'static str {
+    if ascending { "ascending" } else { "descending" }
 }
 
 fn limit(page: &PageRequest, most: u32) -> Result<usize, Error> {

@@ -5,21 +5,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::shapes::{
-    AccessKeyDescription, AccessKeyOwner, AccountDescription, BillingGroupDescription,
-    CaCertificateDescription, CaCertificateSummary, CertificateDescription, CertificateSummary,
-    EffectivePolicy, EventConfigurationsDescription, FunctionDescription, GroupNameAndArn, IssuingAuthority,
-    IssuingCa, ListThingGroups, ListThings, Listed, OwnedCertificate, OwnershipToken, PageRequest,
-    PolicyDescription, PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing,
-    PrincipalView, ProvisioningTemplateDescription, RuleDescription, RuleSummary, StandingThing, Tag,
+    AccessKeyDescription, AccessKeyOwner, AccountDescription, AuthorizerDescription, AuthorizerStatus,
+    AuthorizerSummary, BillingGroupDescription, CaCertificateDescription, CaCertificateSummary,
+    CertificateDescription, CertificateSummary, EffectivePolicy, EventConfigurationsDescription,
+    FunctionDescription, GroupNameAndArn, IssuingAuthority, IssuingCa, ListThingGroups, ListThings, Listed,
+    OwnedCertificate, OwnershipToken, PageRequest, PolicyDescription, PolicySummary,
+    PolicyVersionDescription, PolicyVersionSummary, PrincipalThing, PrincipalView,
+    ProvisioningTemplateDescription, RoleAliasDescription, RuleDescription, RuleSummary, StandingThing, Tag,
     TemplateVersionDescription, ThingDescription, ThingGroupDescription, ThingPrincipal, ThingPrincipalType,
     ThingSummary, ThingTypeDescription,
 };
 use crate::store::Store;
 use crate::view::View;
 use crate::{
-    accounts, billing_groups, ca_certificates, certificates, enrolment, events, first_connect, functions,
-    gateway, policies, principals, provisioning_templates, rules, shadows, tags, thing_groups, thing_types,
-    things,
+    accounts, authorizers, billing_groups, ca_certificates, certificates, enrolment, events, first_connect,
+    functions, gateway, policies, principals, provisioning_templates, role_aliases, rules, shadows, tags,
+    thing_groups, thing_types, things,
 };
 
 /// One question, in one account and region.
@@ -222,6 +223,28 @@ pub enum QueryKind {
     /// Ours: the registered CA certificates with a subject that let devices register themselves, of all accounts.
     /// → [`QueryReply::IssuingAuthorities`]
     IssuingAuthorities(String),
+    /// The name. → [`QueryReply::Authorizer`]
+    DescribeAuthorizer(String),
+    /// → [`QueryReply::Authorizer`]
+    DescribeDefaultAuthorizer,
+    /// → [`QueryReply::Authorizers`]
+    ListAuthorizers {
+        /// Only those of this status.
+        status: Option<AuthorizerStatus>,
+        /// By name, or the other way round.
+        ascending: bool,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// The name. → [`QueryReply::RoleAlias`]
+    DescribeRoleAlias(String),
+    /// → [`QueryReply::RoleAliases`]
+    ListRoleAliases {
+        /// By name, or the other way round.
+        ascending: bool,
+        /// Which page.
+        page: PageRequest,
+    },
     /// → [`QueryReply::EventConfigurations`]
     DescribeEventConfigurations,
     /// The name. → [`QueryReply::Rule`]
@@ -347,6 +370,14 @@ pub enum QueryReply {
     OwnedCertificate(Option<Box<OwnedCertificate>>),
     /// CA certificates by whose certificates devices may register themselves.
     IssuingAuthorities(Vec<IssuingAuthority>),
+    /// An authorizer.
+    Authorizer(Box<AuthorizerDescription>),
+    /// Authorizers.
+    Authorizers(Listed<AuthorizerSummary>),
+    /// A role alias.
+    RoleAlias(Box<RoleAliasDescription>),
+    /// Names of role aliases.
+    RoleAliases(Listed<String>),
     /// Which registry events are published.
     EventConfigurations(Box<EventConfigurationsDescription>),
     /// A rule.
@@ -422,6 +453,13 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         }
         Q::OwnedCertificate(token) => enrolment::owned_certificate(store, token, now),
         Q::IssuingAuthorities(subject) => first_connect::authorities(store, subject),
+        Q::DescribeAuthorizer(name) => authorizers::describe(store, name),
+        Q::DescribeDefaultAuthorizer => authorizers::describe_default(store),
+        Q::ListAuthorizers { status, ascending, page } => {
+            authorizers::list(store, *status, *ascending, page, now)
+        }
+        Q::DescribeRoleAlias(name) => role_aliases::describe(store, name),
+        Q::ListRoleAliases { ascending, page } => role_aliases::list(store, *ascending, page, now),
         Q::DescribeEventConfigurations => events::describe(store),
         Q::GetTopicRule(name) => rules::get(store, name),
         Q::ListTopicRules { topic, rule_disabled, page } => {

@@ -2,6 +2,7 @@
 //! epoch.
 
 mod accounts;
+mod authorizers;
 mod certificates;
 mod cluster;
 mod events;
@@ -20,6 +21,7 @@ use prost::Message;
 use crate::error::Error;
 
 pub use accounts::{AccessKey, Account, IssuingCa};
+pub use authorizers::{Authorizer, DefaultAuthorizer, RoleAlias};
 pub use certificates::{CaCertificate, Certificate, RegistrationCode, RegistrationTemplate};
 pub use cluster::{ClusterHead, ClusterMember, ClusterSlots, SlotDepths, SlotPrefix};
 pub use events::EventConfigurations;

@@ -3,6 +3,7 @@
 //! since the epoch.
 
 mod accounts;
+mod authorizers;
 mod ca_certificates;
 mod certificates;
 mod events;
@@ -12,6 +13,7 @@ mod paging;
 mod policies;
 mod principals;
 mod provisioning;
+mod role_aliases;
 mod rules;
 mod secret;
 mod shadows;
@@ -23,6 +25,9 @@ mod timestamp;
 pub use accounts::{
     AccessKey, AccessKeyDescription, AccessKeyOwner, AccountDescription, CreateAccount, IssuingCa,
     UpdateAccessKey,
+};
+pub use authorizers::{
+    AuthorizerDescription, AuthorizerStatus, AuthorizerSummary, CreateAuthorizer, UpdateAuthorizer,
 };
 pub use ca_certificates::{
     AutoRegistrationStatus, CaCertificateDescription, CaCertificateStatus, CaCertificateSummary,
@@ -56,6 +61,7 @@ pub use provisioning::{
     Provisioned, ProvisionedDevice, ProvisioningHook, ProvisioningTemplateDescription, TemplateType,
     TemplateVersionDescription, TemplateVersionName, UpdateProvisioningTemplate,
 };
+pub use role_aliases::{CreateRoleAlias, RoleAliasDescription, RoleAliasNameAndArn, UpdateRoleAlias};
 pub use rules::{RuleDescription, RuleSummary, TopicRule, TopicRulePayload};
 pub use secret::Secret;
 pub use shadows::{DeleteThingShadow, UpdateThingShadow};

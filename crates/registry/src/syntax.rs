@@ -41,6 +41,21 @@ pub(crate) fn template_name(text: &str) -> Result<(), Error> {
     name("templateName", text, "a-zA-Z0-9_-", |b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
 }
 
+/// Names of authorizers and role aliases.
+pub(crate) fn authorizer_name(what: &str, text: &str) -> Result<(), Error> {
+    name(what, text, r"\w=,@-", |b| b.is_ascii_alphanumeric() || b"_=,@-".contains(&b))
+}
+
+/// Under which name clients pass an authorizer's token.
+pub(crate) fn token_key_name(text: &str) -> Result<(), Error> {
+    name("tokenKeyName", text, "a-zA-Z0-9_-", |b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+}
+
+/// Names of the keys that an authorizer's tokens are signed with.
+pub(crate) fn signing_key_name(text: &str) -> Result<(), Error> {
+    name("key name", text, "a-zA-Z0-9:_-", |b| b.is_ascii_alphanumeric() || b":_-".contains(&b))
+}
+
 /// Names of attributes.
 pub(crate) fn attribute_name(text: &str) -> Result<(), Error> {
     name("attribute name", text, "a-zA-Z0-9_.,@/:#-", |b| {

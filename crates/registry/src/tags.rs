@@ -140,7 +140,9 @@ fn resource(store: &Store<'_>, text: &str) -> Result<String, Error> {
         "rule" => Some(keys::rule(store.scope, &arn.name)),
         "cacert" => Some(keys::ca_certificate(store.scope, &arn.name)),
         "provisioningtemplate" => Some(keys::provisioning_template(store.scope, &arn.name)),
-        "job" | "authorizer" | "rolealias" | "domainconfiguration" => None,
+        "authorizer" => Some(keys::authorizer(store.scope, &arn.name)),
+        "rolealias" => Some(keys::role_alias(store.scope, &arn.name)),
+        "job" | "domainconfiguration" => None,
         _ => return Err(not_taggable(text)),
     };
     let exists = arn.scope == store.scope && key.is_some_and(|key| store.exists(&key));

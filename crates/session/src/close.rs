@@ -30,6 +30,8 @@ pub enum DisconnectReason {
     Throttled,
     /// A WebSocket connection reached its end of life.
     WebsocketTtlExpiration,
+    /// A connection has lasted as long as the custom authorizer allows.
+    CustomauthTtlExpiration,
 }
 
 impl DisconnectReason {
@@ -47,6 +49,7 @@ impl DisconnectReason {
             Self::ApiInitiatedDisconnect => "API_INITIATED_DISCONNECT",
             Self::Throttled => "THROTTLED",
             Self::WebsocketTtlExpiration => "WEBSOCKET_TTL_EXPIRATION",
+            Self::CustomauthTtlExpiration => "CUSTOMAUTH_TTL_EXPIRATION",
         }
     }
 }
@@ -109,6 +112,15 @@ impl Close {
             reason: DisconnectReason::WebsocketTtlExpiration,
             code: Some(ReasonCode::MaximumConnectTime),
             detail: "the WebSocket connection has lasted as long as it may".to_owned(),
+        }
+    }
+
+    /// The connection has lasted as long as the custom authorizer allows.
+    pub fn authorizer_lifetime() -> Self {
+        Self {
+            reason: DisconnectReason::CustomauthTtlExpiration,
+            code: Some(ReasonCode::MaximumConnectTime),
+            detail: "the connection has lasted as long as its authorizer allows".to_owned(),
         }
     }
 

@@ -190,6 +190,8 @@ pub struct Limits {
     pub correlation_data_bytes: usize,
     /// Seconds that a WebSocket connection may last.
     pub websocket_lifetime_secs: Option<u32>,
+    /// Shortest time in seconds that a custom authorizer may name for the end of a connection or the next refresh.
+    pub authorizer_interval_min_secs: u32,
     /// Highest Message Expiry Interval in seconds; 0 = as sent.
     pub message_expiry_max: u32,
     /// Seconds from accepting a connection to its CONNECT.
@@ -339,6 +341,7 @@ impl Limits {
             response_topic_bytes: 65_535,
             correlation_data_bytes: 65_535,
             websocket_lifetime_secs: None,
+            authorizer_interval_min_secs: 300,
             message_expiry_max: 0,
             connect_timeout_secs: 10,
         }
@@ -400,6 +403,7 @@ impl Limits {
             response_topic_bytes: 256,
             correlation_data_bytes: 16 << 10,
             websocket_lifetime_secs: Some(86_400),
+            authorizer_interval_min_secs: 300,
             message_expiry_max: 604_800,
             connect_timeout_secs: 10,
         }

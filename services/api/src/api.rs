@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fleethaven_authorizers::Authorizers;
 use fleethaven_daemon::clock;
 use fleethaven_fabric::Connections;
 use fleethaven_fabric::metadata::Metadata;
@@ -43,6 +44,7 @@ pub(crate) struct State {
     pub(crate) data_plane: Arc<dyn DataPlane>,
     pub(crate) retained: Arc<dyn RetainedStore>,
     pub(crate) connections: Arc<dyn Connections>,
+    pub(crate) authorizers: Arc<Authorizers>,
     /// Rates of requests.
     pub(crate) accounts: Accounts,
     pub(crate) policies: PolicyCache,
@@ -60,6 +62,8 @@ pub struct Broker {
     pub retained: Arc<dyn RetainedStore>,
     /// The connected clients.
     pub connections: Arc<dyn Connections>,
+    /// Who decides about clients without certificate or signature.
+    pub authorizers: Arc<Authorizers>,
 }
 
 /// The AWS-shaped front. Cloning is cheap: all clones are one.
@@ -111,6 +115,7 @@ impl Api {
             data_plane: broker.data_plane,
             retained: broker.retained,
             connections: broker.connections,
+            authorizers: broker.authorizers,
             policies: PolicyCache::new(),
             key_makers: Arc::new(Semaphore::new(cores.div_ceil(2))),
             router: Router::new(),
@@ -156,14 +161,14 @@ impl Api {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let now = clock::now();
-        let claim = Claim::read(head, peer)?;
+        let claim = Claim::read(&self.state, head, peer)?;
         trail.services = claim.services();
         let route = self.route(trail.services, head);
         trail.operation = route.as_ref().ok().map(|(operation, _)| *operation);
         let candidate = authentication::look_up(&self.state, claim, peer).await?;
         let account = match &candidate {
             Candidate::Signed { owner, .. } => owner.account,
-            Candidate::Certificate { scope, .. } => scope.account,
+            Candidate::Certificate { scope, .. } | Candidate::Authorized { scope, .. } => scope.account,
         };
         trail.account = Some(account);
         let most = self.body_limit(trail.service(), account);
@@ -171,6 +176,7 @@ impl Api {
         let (scope, principal) = authentication::verify(&self.state, &candidate, head, &body, now)?;
         trail.scope = Some(scope);
         let (operation, labels) = route?;
+        principal.may_ask_for(&operation)?;
         let input = Input::new(labels, head.uri.query().unwrap_or_default(), head.headers.clone(), body)?;
         let source_ip = source_ip(peer);
         let server_name = peer.server_name.as_deref();
@@ -225,6 +231,7 @@ fn idempotency_key(
     let (kind, id) = match principal {
         Principal::AccessKey(id) => ("access-key", id),
         Principal::Certificate(id) => ("certificate", id),
+        Principal::Authorized(granted) => ("authorized", &granted.principal_id),
     };
     let name = input.header(INVOCATION_ID)?.filter(|name| !name.is_empty()).map(str::to_owned);
     let name = name.unwrap_or_else(|| Uuid::new_v4().to_string());

@@ -2,25 +2,44 @@
 //! connection.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use fleethaven_authorizers::{Attempt, Granted, HttpRequest, scope_of};
 use fleethaven_registry::{Query, QueryKind, QueryReply, shapes::AccessKeyOwner};
 use fleethaven_sigv4::{PayloadHash, Policy, Presented, RequestParts};
 use fleethaven_types::{Region, Scope, Timestamp};
 use http::request::Parts;
+use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::api::State;
 use crate::error::Error;
-use crate::operations::Service;
+use crate::operations::{Operation, Service};
 use crate::peer::{ClientCertificate, Peer};
 
 /// Who sends a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Principal {
     /// An operator or application, by the id of its access key.
     AccessKey(String),
     /// A device, by the id of its certificate.
     Certificate(String),
+    /// Whom a custom authorizer has let in.
+    Authorized(Arc<Granted>),
+}
+
+impl Principal {
+    /// Custom authorizers decide about publishes only [custom-auth.md].
+    pub(crate) fn may_ask_for(&self, operation: &Operation) -> Result<(), Error> {
+        match self {
+            Self::Authorized(granted) if operation.name != "Publish" => Err(Error::Forbidden(format!(
+                "{} was let in by a custom authorizer, which goes for publishes only",
+                granted.principal_id
+            ))),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a request says of itself, before any of it is believed.
@@ -30,14 +49,25 @@ pub(crate) enum Claim<'a> {
     Signed(Box<Presented>),
     /// Not signed, on a connection with a client certificate.
     Certificate(&'a ClientCertificate),
+    /// Neither, where a custom authorizer may decide.
+    Authorizer { scope: Scope, request: Box<HttpRequest> },
 }
 
 impl<'a> Claim<'a> {
     /// A signature goes before a certificate.
-    pub(crate) fn read(head: &Parts, peer: &'a Peer) -> Result<Self, Error> {
+    pub(crate) fn read(state: &State, head: &Parts, peer: &'a Peer) -> Result<Self, Error> {
         match (fleethaven_sigv4::parse(&parts(head)), &peer.certificate) {
             (Ok(presented), _) => Ok(Self::Signed(Box::new(presented))),
             (Err(fleethaven_sigv4::Error::Missing), Some(certificate)) => Ok(Self::Certificate(certificate)),
+            (Err(fleethaven_sigv4::Error::Missing), None) => {
+                let scope = scope_of(peer.server_name.as_deref(), state.config.default_scope);
+                let request = Box::new(HttpRequest::of(head));
+                let decides = || request.names_authorizer() || state.authorizers.are_there(scope);
+                match head.uri.path().starts_with("/topics/") && decides() {
+                    true => Ok(Self::Authorizer { scope, request }),
+                    false => Err(fleethaven_sigv4::Error::Missing.into()),
+                }
+            }
             (Err(error), _) => Err(error.into()),
         }
     }
@@ -54,6 +84,7 @@ impl<'a> Claim<'a> {
                 None => &[],
             },
             Self::Certificate(_) => &[Service::Data, Service::Jobs],
+            Self::Authorizer { .. } => &[Service::Data],
         }
     }
 }
@@ -63,6 +94,7 @@ impl<'a> Claim<'a> {
 pub(crate) enum Candidate {
     Signed { presented: Box<Presented>, owner: Box<AccessKeyOwner> },
     Certificate { scope: Scope, certificate_id: String },
+    Authorized { scope: Scope, granted: Arc<Granted> },
 }
 
 /// Looks up the access key or certificate, so that strangers are refused before their body is read.
@@ -76,7 +108,38 @@ pub(crate) async fn look_up(state: &State, claim: Claim<'_>, peer: &Peer) -> Res
             let scope = certificate_scope(state, certificate, peer).await?;
             Ok(Candidate::Certificate { scope, certificate_id: certificate.certificate_id.clone() })
         }
+        Claim::Authorizer { scope, request } => {
+            Ok(Candidate::Authorized { scope, granted: authorized(state, scope, *request, peer).await? })
+        }
     }
+}
+
+/// What a custom authorizer allows the sender of a request: its last answer on this connection where that still holds.
+async fn authorized(
+    state: &State,
+    scope: Scope,
+    request: HttpRequest,
+    peer: &Peer,
+) -> Result<Arc<Granted>, Error> {
+    if let Some(granted) = peer.remembered.find(&request, Instant::now()) {
+        return Ok(granted);
+    }
+    let attempt = Attempt {
+        scope,
+        connection_id: Uuid::new_v4().to_string(),
+        server_name: peer.server_name.as_deref().map(Into::into),
+        http: Some(request),
+        mqtt: None,
+        certificate: None,
+    };
+    let asked = tokio::time::timeout(fleethaven_authorizers::DEADLINE, state.authorizers.authorize(&attempt));
+    let answered =
+        asked.await.map_err(|_| Error::Forbidden("the authorizer did not answer in time".to_owned()))?;
+    let granted = Arc::new(answered.map_err(|refusal| Error::Forbidden(refusal.to_string()))?);
+    if let Some(request) = &attempt.http {
+        peer.remembered.keep(request, &granted, Instant::now());
+    }
+    Ok(granted)
 }
 
 /// Long-term keys have no session token, so a request that carries one is not theirs. An inactive key is as good as none.
@@ -143,6 +206,7 @@ pub(crate) fn verify(
         Candidate::Certificate { scope, certificate_id } => {
             Ok((*scope, Principal::Certificate(certificate_id.clone())))
         }
+        Candidate::Authorized { scope, granted } => Ok((*scope, Principal::Authorized(granted.clone()))),
         Candidate::Signed { presented, owner } => {
             let default_region = state.config.default_scope.region;
             let region = state.config.single_region.then_some(default_region.as_str());
@@ -168,6 +232,11 @@ fn accepted_services(service: &str) -> Vec<&'static str> {
         Some(service) => service.signing_names().to_vec(),
         None => Service::ALL.iter().flat_map(|service| service.signing_names()).copied().collect(),
     }
+}
+
+/// Whether there is a signature, rightly made or not.
+pub(crate) fn is_signed(head: &Parts) -> bool {
+    !matches!(fleethaven_sigv4::parse(&parts(head)), Err(fleethaven_sigv4::Error::Missing))
 }
 
 /// What a signature covers. HTTP/2 has the host in the URI.

@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use crate::answer::Outcome;
 
+mod authorizers;
 mod billing_groups;
 mod ca_certificates;
 mod certificates;
@@ -15,6 +16,7 @@ mod policy_targets;
 mod principals;
 mod provisioning_templates;
 mod registration;
+mod role_aliases;
 mod rules;
 mod tags;
 mod test_authorization;
@@ -130,6 +132,20 @@ built! {
     "DescribeProvisioningTemplateVersion" => provisioning_templates::describe_version,
     "ListProvisioningTemplateVersions" => provisioning_templates::list_versions,
     "DeleteProvisioningTemplateVersion" => provisioning_templates::delete_version,
+    "CreateAuthorizer" => authorizers::create,
+    "UpdateAuthorizer" => authorizers::update,
+    "DescribeAuthorizer" => authorizers::describe,
+    "ListAuthorizers" => authorizers::list,
+    "DeleteAuthorizer" => authorizers::delete,
+    "SetDefaultAuthorizer" => authorizers::set_default,
+    "DescribeDefaultAuthorizer" => authorizers::describe_default,
+    "ClearDefaultAuthorizer" => authorizers::clear_default,
+    "TestInvokeAuthorizer" => authorizers::test_invoke,
+    "CreateRoleAlias" => role_aliases::create,
+    "UpdateRoleAlias" => role_aliases::update,
+    "DescribeRoleAlias" => role_aliases::describe,
+    "ListRoleAliases" => role_aliases::list,
+    "DeleteRoleAlias" => role_aliases::delete,
     "DescribeEventConfigurations" => event_configurations::describe,
     "UpdateEventConfigurations" => event_configurations::update,
     "CreateTopicRule" => rules::create,

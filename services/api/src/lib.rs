@@ -43,5 +43,5 @@ mod websocket;
 pub use api::{Api, Broker};
 pub use config::{ApiConfig, Endpoints, HostPort};
 pub use data::DataPlane;
-pub use peer::{ClientCertificate, Peer};
+pub use peer::{ClientCertificate, Peer, Remembered};
 pub use websocket::Signer;

@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use fleethaven_authorizers::Authorizers;
 use fleethaven_daemon::clock;
-use fleethaven_fabric::Connections;
 use fleethaven_fabric::connections::{
     ConnectionState, DirectMessage, Disconnection, Error as ConnectionError, SubscriptionState,
 };
 use fleethaven_fabric::metadata::{
     AppliedMarker, BoxFuture, Error as MetadataError, Executed, Metadata, Position, WatchStream,
 };
+use fleethaven_fabric::{Connections, FunctionError, Functions, Invocation};
 use fleethaven_pki::authority::Validity;
 use fleethaven_pki::{Attribute, Authority, Name, Serial};
 use fleethaven_registry::shapes::{AccessKey, CreateAccount, IssuingCa, Secret};
@@ -212,6 +213,31 @@ impl Connections for FakeBroker {
     }
 }
 
+/// A function that answers as the test says, and keeps what it was asked.
+pub(crate) struct FakeFunctions {
+    pub(crate) answer: Mutex<Result<Bytes, FunctionError>>,
+    pub(crate) calls: Mutex<Vec<Invocation>>,
+}
+
+impl Default for FakeFunctions {
+    fn default() -> Self {
+        let unmapped = Err(FunctionError::Unmapped("arn:aws:lambda".to_owned()));
+        Self { answer: Mutex::new(unmapped), calls: Mutex::default() }
+    }
+}
+
+impl Functions for FakeFunctions {
+    fn invoke(&self, call: Invocation) -> BoxFuture<'_, Result<Bytes, FunctionError>> {
+        self.calls.lock().push(call);
+        let answer = self.answer.lock().clone();
+        Box::pin(async move { answer })
+    }
+
+    fn send(&self, _: Invocation) -> BoxFuture<'_, Result<(), FunctionError>> {
+        unreachable!("the API waits for answers")
+    }
+}
+
 /// An answer as a client sees it.
 #[derive(Debug)]
 pub(crate) struct Told {
@@ -270,6 +296,7 @@ pub(crate) struct House {
     pub(crate) metadata: Arc<MemoryMetadata>,
     pub(crate) published: Arc<Published>,
     pub(crate) broker: Arc<FakeBroker>,
+    pub(crate) functions: Arc<FakeFunctions>,
     pub(crate) registry: prometheus::Registry,
 }
 
@@ -289,10 +316,17 @@ impl House {
         change(&mut config);
         let registry = prometheus::Registry::new();
         let broker = Arc::new(FakeBroker::default());
-        let doors =
-            Broker { data_plane: published.clone(), retained: broker.clone(), connections: broker.clone() };
+        let functions = Arc::new(FakeFunctions::default());
+        let authorizers =
+            Arc::new(Authorizers::new(metadata.clone(), functions.clone(), config.limits.clone()));
+        let doors = Broker {
+            data_plane: published.clone(),
+            retained: broker.clone(),
+            connections: broker.clone(),
+            authorizers,
+        };
         let api = Api::new(config, metadata.clone(), doors, &registry).unwrap();
-        Self { api, metadata, published, broker, registry }
+        Self { api, metadata, published, broker, functions, registry }
     }
 
     /// A signed request with these headers of its own.

@@ -28,6 +28,11 @@ impl Api {
         matches!(head.uri.path(), "/mqtt" | "/mqtt/") && head.headers.contains_key(http::header::UPGRADE)
     }
 
+    /// Whether a request is signed, rightly or not.
+    pub fn is_signed(head: &Parts) -> bool {
+        authentication::is_signed(head)
+    }
+
     /// Who signed the upgrade request `head`.
     ///
     /// # Errors
@@ -45,8 +50,8 @@ impl Api {
     }
 
     async fn find_signer(&self, peer: &Peer, head: &Parts) -> Result<Signer, Error> {
-        let claim = Claim::read(head, peer)?;
-        if !claim.services().contains(&Service::Data) || matches!(claim, Claim::Certificate(_)) {
+        let claim = Claim::read(self.state(), head, peer)?;
+        if !claim.services().contains(&Service::Data) || !matches!(claim, Claim::Signed(_)) {
             return Err(fleethaven_sigv4::Error::Missing.into());
         }
         let candidate = authentication::look_up(self.state(), claim, peer).await?;
@@ -54,7 +59,9 @@ impl Api {
             authentication::verify(self.state(), &candidate, head, &Bytes::new(), clock::now())?;
         match principal {
             Principal::AccessKey(access_key_id) => Ok(Signer { scope, access_key_id }),
-            Principal::Certificate(_) => Err(fleethaven_sigv4::Error::Missing.into()),
+            Principal::Certificate(_) | Principal::Authorized(_) => {
+                Err(fleethaven_sigv4::Error::Missing.into())
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use fleethaven_fabric_grpc::connections::ConnectionsClient;
 use fleethaven_net::tls::{self, Endpoint};
 use fleethaven_net::{CertificateGate, Gate, ServerTls, TicketKeys};
 use fleethaven_pki::ServiceRole;
+use fleethaven_registry::keys;
 use serde::Serialize;
 
 use crate::certificates;
@@ -40,8 +41,10 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     let role = ServiceRole::Api;
     let metrics = metrics::Metrics::new(&process.registry)?;
     let reload = Reload::start(certificates::given(&arguments.server)?, metrics.clone())?;
+    // Of what there is, only functions are kept here: testing an authorizer calls them.
+    let kept = vec![keys::functions_prefix()];
     let cluster =
-        Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, Vec::new()).await?;
+        Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, kept).await?;
     let shared = Shared::new(&arguments.scope, settings, &process.registry);
     let stores = cluster.stores();
     process.admin.operate(operator(stores.metadata.clone()));
@@ -65,7 +68,9 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
         Arc::new(ConnectionsClient::new(stores.sessions.clone(), cluster.tables.stream(), gateways));
     let naming = (arguments.server.base_domain.clone(), at);
     let publish = shared.door(&stores, Arc::new(cluster.publisher()))?;
-    let api = shared.api(&stores, naming, publish, connections)?;
+    let functions = shared.functions(&stores, &arguments.outbound)?;
+    let authorizers = shared.authorizers(&stores, functions);
+    let api = shared.api(&stores, naming, (publish, connections), authorizers)?;
     let door = Door::new(Endpoint::Https, &arguments.web.https_proxy);
     let served = Arc::new(Https { api, tls, devices: None }).serve(listener, door, process.stopping.clone());
     let served = tokio::spawn(served);

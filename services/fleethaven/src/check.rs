@@ -51,6 +51,7 @@ pub(crate) fn check(command: &Command) -> Result<()> {
             problems.cluster_tls(&arguments.cluster.identity, ServiceRole::Api);
             problems.store(&arguments.store);
             problems.server(&arguments.server);
+            problems.outbound(&arguments.outbound);
             let ports = [("--https", Some(arguments.web.https)), ("--admin", Some(arguments.process.admin))];
             problems.ports(&ports, None);
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use fleethaven_api::HostPort;
 use fleethaven_daemon::clock;
-use fleethaven_fabric::{Metadata, Publish};
+use fleethaven_fabric::{Connections, Functions, Metadata, Publish};
 use fleethaven_gateway::gateway::RoutingFactory;
 use fleethaven_metastore::{Config as MetastoreConfig, Metastore, NoPeers};
 use fleethaven_net::{CertificateGate, ServerTls, tls};
@@ -74,12 +74,21 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
         let lane = Box::new(Lane::new(lanes.clone(), wake.clone()));
         Box::new(DeskLane::new(lane, desk.clone(), wake))
     });
+    let authorizers = shared.authorizers(&stores, services.functions.clone());
     let on_cores = (listeners, pulse(&process.admin, cores));
-    let gateway = clients.gateway((&shared, &stores), (*incarnation, Arc::new(())), routing, on_cores)?;
+    let gateway = clients.gateway(
+        (&shared, &stores),
+        (*incarnation, Arc::new(())),
+        authorizers.clone(),
+        routing,
+        on_cores,
+    )?;
     let at = HostPort { host: host(bound.https.ip()), port: bound.https.port() };
     let naming = (arguments.server.base_domain.clone(), at);
-    let api = shared.api(&stores, naming, publish.clone(), gateway.clone())?;
-    let answering = Answering { api, tls, identity: clients.identity.clone(), gateway: gateway.clone() };
+    let broker = (publish.clone(), gateway.clone() as Arc<dyn Connections>);
+    let api = shared.api(&stores, naming, broker, authorizers.clone())?;
+    let answering =
+        Answering { api, tls, identity: clients.identity.clone(), authorizers, gateway: gateway.clone() };
     let ends = (&mut bound, &process.stopping);
     let serving = web.serve(answering, &arguments.listeners, &shared, ends)?;
     readiness.set(true);
@@ -144,6 +153,7 @@ struct Services {
     router: Arc<Router>,
     publish: Arc<dyn Publish>,
     desk: Arc<Desk>,
+    functions: Arc<dyn Functions>,
     incarnation: u64,
     worker: AbortHandle,
 }
@@ -167,11 +177,8 @@ impl Services {
         let republish: Arc<dyn Publish> = Arc::new(Publisher::start(router.clone(), Backpressure::Exempt));
         let functions = shared.functions(stores, &arguments.outbound)?;
         let desk = shared.desk(stores, republish.clone(), Some(functions.clone()))?;
-        let worker = shared.worker(
-            stores,
-            Arc::new(DeskDoor::new(republish, desk.clone())),
-            (functions, &arguments.objects),
-        )?;
+        let door = Arc::new(DeskDoor::new(republish, desk.clone()));
+        let worker = shared.worker(stores, door, (functions.clone(), &arguments.objects))?;
         caught_up(&**metadata).await?;
         // Before anything waits for its publishes: a full rules queue holds them back until it is emptied.
         let worker = tokio::spawn(worker.run()).abort_handle();
@@ -186,6 +193,6 @@ impl Services {
         tokio::spawn(housekeeping::expire_sessions(store, broker));
         tracing::info!(sessions, orphans, "services wired");
         let publish = Arc::new(DeskDoor::new(Arc::new(publisher), desk.clone()));
-        Ok(Self { clients, router, publish, desk, incarnation, worker })
+        Ok(Self { clients, router, publish, desk, functions, incarnation, worker })
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use fleethaven_api::Api;
+use fleethaven_authorizers::Authorizers;
 use fleethaven_daemon::shutdown::Shutdown;
 use fleethaven_gateway::{Beat, Gateway, IdentityCache, Listener, ListenerKind, Protocol, Pulse};
 use fleethaven_net::proxy::{Network, Trusted};
@@ -87,6 +88,7 @@ pub(crate) struct Answering {
     pub(crate) api: Api,
     pub(crate) tls: Arc<ServerTls>,
     pub(crate) identity: Arc<IdentityCache>,
+    pub(crate) authorizers: Arc<Authorizers>,
     pub(crate) gateway: Arc<Gateway>,
 }
 
@@ -99,11 +101,12 @@ impl Web {
         shared: &Shared,
         (bound, stopping): (&mut Bound, &Shutdown),
     ) -> Result<Vec<JoinHandle<()>>> {
-        let Answering { api, tls, identity, gateway } = answering;
+        let Answering { api, tls, identity, authorizers, gateway } = answering;
         let quic_tls = tls.fixed(Endpoint::Quic);
         let frame = shared.packet_bytes();
         let websocket_limits = websocket::Limits { max_frame: frame, max_message: frame };
-        let devices = Devices { identity: identity.clone(), gateway: gateway.clone(), websocket_limits };
+        let (identity_of, gateway_of) = (identity.clone(), gateway.clone());
+        let devices = Devices { identity: identity_of, authorizers, gateway: gateway_of, websocket_limits };
         let https = Arc::new(Https { api, tls, devices: Some(devices) });
         let door = Door::new(Endpoint::Https, &arguments.web.https_proxy);
         let mut serving = vec![tokio::spawn(https.clone().serve(self.https, door, stopping.clone()))];

@@ -73,14 +73,21 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     })?);
     tokio::spawn(reload.run());
     let (listeners, web) = sockets.split(&arguments.listeners, &tls);
+    let functions = shared.functions(&stores, &arguments.outbound)?;
+    let authorizers = shared.authorizers(&stores, functions.clone());
     let on_cores = (listeners, pulse(&process.admin, cores));
     let (incarnation, gateways) = (seat.incarnation, cluster.services(ServiceRole::Gateway));
     let neighbours = Arc::new(NeighboursClient::new(cluster.tables.stream(), gateways.clone()));
     let publish: Arc<dyn Publish> = Arc::new(cluster.publisher());
-    let functions = shared.functions(&stores, &arguments.outbound)?;
     let desk = shared.desk(&stores, publish.clone(), Some(functions))?;
     let routing = lanes(&cluster, &seat, (&clients, cores), desk.clone());
-    let gateway = clients.gateway((&shared, &stores), (incarnation.0, neighbours), routing, on_cores)?;
+    let gateway = clients.gateway(
+        (&shared, &stores),
+        (incarnation.0, neighbours),
+        authorizers.clone(),
+        routing,
+        on_cores,
+    )?;
     let displaced = gateway.clone();
     let displaced = Arc::new(move |address| displaced.taken_over(address));
     let routes = connections::add_service(Routes::default(), incarnation, gateway.clone(), displaced);
@@ -94,8 +101,9 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     let publish = Arc::new(DeskDoor::new(publish, desk));
     let connections =
         Arc::new(ConnectionsClient::new(stores.sessions.clone(), cluster.tables.stream(), gateways));
-    let api = shared.api(&stores, naming, publish, connections)?;
-    let answering = Answering { api, tls, identity: clients.identity.clone(), gateway: gateway.clone() };
+    let api = shared.api(&stores, naming, (publish, connections), authorizers.clone())?;
+    let answering =
+        Answering { api, tls, identity: clients.identity.clone(), authorizers, gateway: gateway.clone() };
     let ends = (&mut bound, &process.stopping);
     let serving = web.serve(answering, &arguments.listeners, &shared, ends)?;
     let identity = clients.identity.clone();

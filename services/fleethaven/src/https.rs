@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fleethaven_api::{Api, ClientCertificate, Peer, Signer};
+use fleethaven_api::{Api, ClientCertificate, Peer, Remembered};
+use fleethaven_authorizers::{Attempt, Authorizers, HttpRequest};
 use fleethaven_daemon::clock;
 use fleethaven_daemon::shutdown::Shutdown;
 use fleethaven_fabric_grpc::trace;
@@ -17,6 +18,7 @@ use fleethaven_net::ServerTls;
 use fleethaven_net::proxy::{Network, Trusted};
 use fleethaven_net::tls::{ALPN_HTTP_CA, ALPN_MQTT, ALPN_MQTT_CA, Endpoint};
 use fleethaven_net::websocket::{self, MqttStream};
+use http::request::Parts;
 use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -50,6 +52,7 @@ pub(crate) struct Https {
 /// Who devices are and where their connections go.
 pub(crate) struct Devices {
     pub(crate) identity: Arc<IdentityCache>,
+    pub(crate) authorizers: Arc<Authorizers>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) websocket_limits: websocket::Limits,
 }
@@ -127,13 +130,7 @@ impl Https {
         let local = tcp.local_addr().ok();
         match session.alpn_protocol() {
             Some(ALPN_MQTT_CA) => return self.hand_over(stream, peer).await,
-            Some(ALPN_MQTT) => {
-                tracing::warn!(
-                    source_ip = %peer.ip(), event = "Connection.AuthNError",
-                    reason = "CUSTOM_AUTHORIZER_NOT_FOUND", "custom authorizers are not available yet"
-                );
-                return Ok(());
-            }
+            Some(ALPN_MQTT) => return self.hand_over_stranger(stream, peer),
             _ => {}
         }
         let certificate =
@@ -150,6 +147,7 @@ impl Https {
                 certificate_id: principal.certificate_id.map(|id| id.to_string()).unwrap_or_default(),
                 scope: Some(principal.scope),
             }),
+            remembered: Remembered::default(),
         };
         self.http(stream, peer, watcher).await
     }
@@ -190,7 +188,20 @@ impl Https {
         let principal = self.client(&stream, peer).await?;
         let (tcp, tls) = stream.into_inner();
         if let Some(devices) = &self.devices {
-            devices.gateway.adopt(tcp.into_std()?, tls, peer, principal);
+            let arrival = Arrival { peer, local: None, principal, websocket: false, stranger: None };
+            devices.gateway.adopt(tcp.into_std()?, tls, arrival);
+        }
+        Ok(())
+    }
+
+    /// The same for a client about whom a custom authorizer is to decide.
+    fn hand_over_stranger(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) -> io::Result<()> {
+        let (tcp, tls) = stream.into_inner();
+        if let Some(devices) = &self.devices {
+            let (principal, stranger) = devices.stranger(tls.server_name(), None);
+            let stranger = Some(Box::new(stranger));
+            let arrival = Arrival { peer, local: None, principal, websocket: false, stranger };
+            devices.gateway.adopt(tcp.into_std()?, tls, arrival);
         }
         Ok(())
     }
@@ -228,22 +239,58 @@ impl Https {
             Some(devices) if Api::is_websocket(&head) => devices,
             _ => return self.api.handle(peer, Request::from_parts(head, body)).await,
         };
+        if let Some(arrival) = devices.unsigned(peer, &head) {
+            return devices.websocket(arrival, Request::from_parts(head, body));
+        }
         match self.api.signer(peer, &head).await {
-            Ok(signer) => devices.websocket(peer, &signer, Request::from_parts(head, body)),
+            Ok(signer) => {
+                let principal = devices.identity.access_key(signer.scope, &signer.access_key_id);
+                let (address, local) = (peer.address, peer.local);
+                let arrival = Arrival { peer: address, local, principal, websocket: true, stranger: None };
+                devices.websocket(arrival, Request::from_parts(head, body))
+            }
             Err(refusal) => *refusal,
         }
     }
 }
 
 impl Devices {
+    /// Who comes without certificate or signature: may do nothing before a custom authorizer has decided.
+    fn stranger(&self, server_name: Option<&str>, http: Option<HttpRequest>) -> (Principal, Attempt) {
+        let principal = self.identity.stranger(server_name);
+        let attempt = Attempt {
+            scope: principal.scope,
+            connection_id: uuid::Uuid::new_v4().to_string(),
+            server_name: server_name.map(Into::into),
+            http,
+            mqtt: None,
+            certificate: None,
+        };
+        (principal, attempt)
+    }
+
+    /// An upgrade request that is not signed, where a custom authorizer may decide about its sender: the authorizer is asked at
+    /// CONNECT, which may name it.
+    fn unsigned(&self, peer: &Peer, head: &Parts) -> Option<Arrival> {
+        if peer.certificate.is_some() || Api::is_signed(head) {
+            return None;
+        }
+        let http = HttpRequest::of(head);
+        let named = http.names_authorizer();
+        let (principal, stranger) = self.stranger(peer.server_name.as_deref(), Some(http));
+        if !named && !self.authorizers.are_there(principal.scope) {
+            return None;
+        }
+        let stranger = Some(Box::new(stranger));
+        Some(Arrival { peer: peer.address, local: peer.local, principal, websocket: true, stranger })
+    }
+
     /// Answers an upgrade request; once the connection is upgraded, it goes to one of the gateway's cores.
-    fn websocket(&self, peer: &Peer, signer: &Signer, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    fn websocket(&self, arrival: Arrival, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let answer = match websocket::accept(&request) {
             Ok(answer) => answer,
             Err(error) => return refused_upgrade(&error),
         };
-        let principal = self.identity.access_key(signer.scope, &signer.access_key_id);
-        let arrival = Arrival { peer: peer.address, local: peer.local, principal, websocket: true };
         let (gateway, limits) = (self.gateway.clone(), self.websocket_limits);
         tokio::spawn(async move {
             match hyper::upgrade::on(request).await {

@@ -52,7 +52,7 @@ async fn admit(
     let named = incoming.server_name.is_some();
     match identity.certificate(&certificate, named, clock::now().as_secs()).await {
         Ok(principal) => {
-            let arrival = Arrival { peer: incoming.peer, local, principal, websocket: false };
+            let arrival = Arrival { peer: incoming.peer, local, principal, websocket: false, stranger: None };
             gateway.adopt_stream(Box::pin(incoming.stream), arrival);
         }
         Err(error) => tracing::warn!(

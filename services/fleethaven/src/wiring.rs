@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use fleethaven_api::data::Error as DataError;
 use fleethaven_api::{Api, ApiConfig, Broker, DataPlane, Endpoints, HostPort};
+use fleethaven_authorizers::Authorizers;
 use fleethaven_daemon::clock;
 use fleethaven_fabric::connections::Neighbours;
 use fleethaven_fabric::metadata::BoxFuture;
@@ -162,13 +163,18 @@ impl Shared {
         })
     }
 
+    /// Who decides about clients without certificate or signature; `functions` calls what their owners say.
+    pub(crate) fn authorizers(&self, stores: &Stores, functions: Arc<dyn Functions>) -> Arc<Authorizers> {
+        Arc::new(Authorizers::new(stores.metadata.clone(), functions, self.accounts.limits().clone()))
+    }
+
     /// The API in front of the metastore and the broker; `at` is where devices connect when there is no base domain.
     pub(crate) fn api(
         &self,
         stores: &Stores,
         (base_domain, at): (Option<String>, HostPort),
-        publish: Arc<dyn Publish>,
-        connections: Arc<dyn Connections>,
+        (publish, connections): (Arc<dyn Publish>, Arc<dyn Connections>),
+        authorizers: Arc<Authorizers>,
     ) -> Result<Api> {
         let endpoints = Endpoints { base_domain, data: at.clone(), jobs: at.clone(), credentials: at };
         let config = ApiConfig {
@@ -178,7 +184,8 @@ impl Shared {
             ..ApiConfig::new(self.scope, endpoints, self.profile)
         };
         let door = Door { publish, accounts: self.accounts.clone(), retained: stores.retained.clone() };
-        let broker = Broker { data_plane: Arc::new(door), retained: stores.retained.clone(), connections };
+        let (data_plane, retained) = (Arc::new(door), stores.retained.clone());
+        let broker = Broker { data_plane, retained, connections, authorizers };
         Ok(Api::new(config, stores.metadata.clone(), broker, &self.registry)?)
     }
 }
@@ -225,6 +232,7 @@ impl Clients {
         &self,
         (shared, stores): (&Shared, &Stores),
         (incarnation, neighbours): (u64, Arc<dyn Neighbours>),
+        authorizers: Arc<Authorizers>,
         routing: RoutingFactory,
         (listeners, pulse): (Vec<Vec<Listener>>, Pulse),
     ) -> Result<Arc<Gateway>> {
@@ -234,6 +242,7 @@ impl Clients {
             retained: stores.retained.clone(),
             incarnation,
             identity: self.identity.clone(),
+            authorizers,
             store: stores.sessions.clone(),
             mailboxes: self.mailboxes.clone(),
             neighbours,

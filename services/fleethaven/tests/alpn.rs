@@ -43,13 +43,15 @@ const OFFERS: [&[&str]; 12] = [
 enum Outcome {
     /// CONNACK, under the name that was chosen.
     Mqtt(Option<&'static str>),
+    /// CONNACK, which says that no authorizer lets the client in.
+    Stranger,
     /// An answer of HTTP.
     Http(Option<&'static str>),
     /// Nothing: the handshake fails, or the connection is closed without a word.
     Nothing,
 }
 
-use Outcome::{Http, Mqtt, Nothing};
+use Outcome::{Http, Mqtt, Nothing, Stranger};
 
 /// What a listener makes of an offer, with or without a certificate.
 type Expected = fn(&[&str], bool) -> Outcome;
@@ -65,11 +67,12 @@ fn on_mqtt_tls(offer: &[&str], certificate: bool) -> Outcome {
     }
 }
 
-/// AWS's 443: the name decides. `mqtt` is for custom authorizers, which are not there yet.
+/// AWS's 443: the name decides. `mqtt` is for custom authorizers, of which there is none.
 fn on_https(offer: &[&str], certificate: bool) -> Outcome {
     match offer {
         names if names.contains(&MQTT_CA) => if_shown(certificate, Mqtt(Some(MQTT_CA))),
         [HTTP_CA] => if_shown(certificate, Http(Some(HTTP_CA))),
+        ["mqtt"] => Stranger,
         [] => Http(None),
         ["h2", ..] => Http(Some("h2")),
         ["http/1.1"] => Http(Some("http/1.1")),
@@ -160,6 +163,7 @@ fn over_tls(address: SocketAddr, config: ClientConfig, mqtt: bool) -> Outcome {
     match (outcome, answer) {
         // CONNACK without a session, 0x00; MQTT 5 has properties after it.
         (Mqtt(_), [0x20, _, 0, 0, ..]) => outcome,
+        (Mqtt(Some("mqtt")), [0x20, _, 0, 0x87, ..]) => Stranger,
         // The first frame is SETTINGS.
         (Http(Some("h2")), [_, _, _, 4, ..]) => outcome,
         (Http(name), [b'H', b'T', b'T', b'P', ..]) if name != Some("h2") => outcome,

@@ -25,7 +25,7 @@ enum Layer {
 }
 
 /// Every package of `crates/` and its layer. A new crate is entered here, and so its place is decided.
-const LIBRARIES: [(&str, Layer); 27] = [
+const LIBRARIES: [(&str, Layer); 28] = [
     ("types", Layer::Types),
     ("jobs", Layer::Pure),
     ("membership", Layer::Pure),
@@ -41,6 +41,7 @@ const LIBRARIES: [(&str, Layer); 27] = [
     ("topics", Layer::Pure),
     ("fabric", Layer::Seam),
     // Logic in the words of the seams; without a runtime all the same.
+    ("authorizers", Layer::Seam),
     ("lanes", Layer::Seam),
     ("storage", Layer::Seam),
     ("daemon", Layer::Adapter),

@@ -118,10 +118,9 @@ pub(crate) fn accepted(
 
 /// A connection whose TLS handshake was done by the HTTPS listener.
 pub(crate) fn adopt(core: &Rc<Core>, adopted: Adopted) {
-    let Adopted { tcp, tls, peer, principal, place } = adopted;
+    let Adopted { tcp, tls, arrival, place } = adopted;
     match TcpStream::from_std(tcp) {
         Ok(tcp) => {
-            let arrival = Arrival { peer, local: None, principal, websocket: false };
             core.open(Transport::Tls(tcp, Box::new(tls)), arrival, place);
         }
         Err(error) => tracing::warn!(%error, "a connection could not be taken over"),
@@ -150,7 +149,7 @@ async fn admit(core: &Rc<Core>, mut tcp: TcpStream, peer: SocketAddr, kind: &Lis
             let principal = core.shared.identity.anonymous();
             core.open(
                 Transport::Plain(tcp),
-                Arrival { peer, local: None, principal, websocket: false },
+                Arrival { peer, local: None, principal, websocket: false, stranger: None },
                 place,
             );
         }
@@ -193,7 +192,7 @@ async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &Serv
     match core.shared.identity.certificate(certificate, named, now).await {
         Ok(principal) => {
             count("success");
-            let arrival = Arrival { peer, local: None, principal, websocket: false };
+            let arrival = Arrival { peer, local: None, principal, websocket: false, stranger: None };
             core.open(Transport::Tls(tcp, Box::new(connection)), arrival, place);
         }
         Err(error) => {

@@ -56,7 +56,7 @@ pub(crate) struct Denied {
 impl Authorizer {
     /// Decides with the policies of the principal.
     pub(crate) fn new(who: &Who<'_>) -> Self {
-        let generation = who.principal.entry.generation();
+        let generation = who.principal.generation();
         let snapshot = who.principal.entry.snapshot();
         let specialised = Box::new(decisions(who, &snapshot));
         Self { generation, snapshot, specialised }
@@ -64,7 +64,7 @@ impl Authorizer {
 
     /// Takes up what has changed since the last decision.
     fn current(&mut self, who: &Who<'_>) -> &Decisions {
-        let generation = who.principal.entry.generation();
+        let generation = who.principal.generation();
         if generation != self.generation {
             self.generation = generation;
             self.snapshot = who.principal.entry.snapshot();
@@ -116,7 +116,7 @@ pub(crate) fn connect(
     let snapshot = principal.entry.snapshot();
     let certificate_id = principal.certificate_id.map(|id| id.to_string());
     let will_arn = question.will.map(|(topic, _)| Arn::new(principal.scope, "topic", topic).to_string());
-    let standing = principal.entry.standing(&snapshot, question.client_id);
+    let standing = principal.standing(&snapshot, question.client_id);
     let ids = (certificate_id.as_deref(), question.client_id);
     let mut context = context(&snapshot, ids, standing.thing.as_deref(), ip);
     context.connect = Some(ConnectAttributes {
@@ -145,7 +145,7 @@ pub(crate) fn connect(
 fn decisions(who: &Who<'_>, snapshot: &Snapshot) -> Decisions {
     let Who { principal, client_id, source_ip: ip } = *who;
     let certificate_id = principal.certificate_id.map(|id| id.to_string());
-    let Standing { thing, policies } = principal.entry.standing(snapshot, client_id);
+    let Standing { thing, policies } = principal.standing(snapshot, client_id);
     let context = context(snapshot, (certificate_id.as_deref(), client_id), thing.as_deref(), ip);
     let account = principal.scope.account.to_string();
     let specialise =

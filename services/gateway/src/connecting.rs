@@ -19,7 +19,7 @@ use crate::pending::{Pending, PendingClaim};
 
 impl Connection {
     /// Refuses a CONNECT above a quota.
-    fn refuse_over_quota(&mut self, version: Version, detail: &str) {
+    pub(crate) fn refuse_over_quota(&mut self, version: Version, detail: &str) {
         self.over_quota = true;
         let code = match version {
             Version::V5 => ReasonCode::QuotaExceeded,
@@ -46,6 +46,20 @@ impl Core {
         if !connection.account.admit_connect(&client_id, self.now().instant) {
             return connection.refuse_over_quota(request.version, "too many CONNECTs a second");
         }
+        if connection.custom.is_some() {
+            return self.ask_authorizer(connection, request, assigned);
+        }
+        self.decide_connect(connection, request, assigned);
+    }
+
+    /// Decides by the principal's policies.
+    pub(crate) fn decide_connect(
+        self: &Rc<Self>,
+        connection: &mut Connection,
+        request: ConnectRequest,
+        assigned: Option<Utf8Bytes>,
+    ) {
+        let client_id = assigned.clone().unwrap_or_else(|| request.client_id.clone());
         match self.decide(connection, &request, &client_id) {
             Ok(()) => self.admit(connection, request, assigned),
             Err(denied) if connection.principal.certificate_id.is_none() => {
@@ -116,7 +130,7 @@ impl Core {
         tracing::warn!(
             account = %connection.principal.scope.account,
             client_id,
-            principal_id = connection.principal.certificate_id.map(tracing::field::display),
+            principal_id = connection.principal.identifier().map(tracing::field::display),
             source_ip = %connection.peer.ip(),
             trace_id = format_args!("{:016x}", connection.trace),
             event = "Connect",
@@ -138,7 +152,8 @@ impl Core {
 
     /// A CONNECT that was refused: the answer is written, then the socket closed.
     pub(crate) fn refused(&self, connection: &mut Connection, code: ReasonCode, detail: &str) {
-        if code != ReasonCode::NotAuthorized {
+        // Who is not let in was counted and logged with the reason.
+        if !matches!(code, ReasonCode::NotAuthorized | ReasonCode::BadUserNameOrPassword) {
             let result = match code {
                 _ if connection.over_quota => "throttle",
                 ReasonCode::ServerUnavailable | ReasonCode::UseAnotherServer | ReasonCode::ServerMoved => {
@@ -281,7 +296,7 @@ impl Core {
         self.shared.metrics.connect.with_label_values(&["success"]).inc();
         tracing::info!(
             account = %scope.account, client_id = %connection.session.client_id(),
-            principal_id = connection.principal.certificate_id.map(tracing::field::display),
+            principal_id = connection.principal.identifier().map(tracing::field::display),
             source_ip = %connection.peer.ip(), trace_id = format_args!("{:016x}", connection.trace),
             event = "Connect", session_present = claimed.session_present, "connected"
         );

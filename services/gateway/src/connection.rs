@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
+use fleethaven_authorizers::Granted;
 use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::delivery::{Address, Credit};
 use fleethaven_mqtt::{DecodeLimits, Decoder, Disconnect, Packet, PacketId, ReasonCode};
@@ -17,11 +18,12 @@ use fleethaven_storage::{EntryId, OwnerToken, SessionId};
 use fleethaven_types::Timestamp;
 
 use crate::authorize::Authorizer;
+use crate::authorizing::Custom;
 use crate::budget::Place;
 use crate::connections::Asked;
 use crate::core::Core;
 use crate::gateway::Arrival;
-use crate::identity::Principal;
+use crate::identity::{Allowance, Principal};
 use crate::lifetime::Lifetime;
 use crate::requests::Subscribing;
 use crate::retained::RetainedPage;
@@ -73,6 +75,8 @@ pub(crate) struct Connection {
     pub(crate) address: Address,
     pub(crate) peer: SocketAddr,
     pub(crate) principal: Principal,
+    /// A custom authorizer decides about the client.
+    pub(crate) custom: Option<Box<Custom>>,
     pub(crate) session: Session,
     pub(crate) authorizer: Option<Authorizer>,
     pub(crate) phase: Phase,
@@ -142,7 +146,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         address: Address,
-        Arrival { peer, local, principal, websocket }: Arrival,
+        Arrival { peer, local, principal, websocket, stranger }: Arrival,
         transport: Transport,
         session: Session,
         account: Arc<Account>,
@@ -153,6 +157,7 @@ impl Connection {
             address,
             peer,
             principal,
+            custom: stranger.map(|attempt| Box::new(Custom::new(*attempt))),
             session,
             authorizer: None,
             phase: Phase::Opening,
@@ -489,7 +494,8 @@ impl Connection {
         match self.phase {
             Phase::Opening | Phase::Owned(_) => {
                 let stalled = self.blocked.map(|since| since + UNREAD_FOR);
-                [self.session.poll_timeout(), stalled, self.ends_at].into_iter().flatten().min()
+                let refresh = self.custom.as_ref().and_then(|custom| custom.refresh_at());
+                [self.session.poll_timeout(), stalled, self.ends_at, refresh].into_iter().flatten().min()
             }
             Phase::Closing => self.closing_by,
             Phase::Gone => None,
@@ -515,6 +521,10 @@ impl Connection {
             self.session.handle_timeout(now);
         }
         self.ends_at = self.lifetime.ends_at(now);
+        let refresh = self.custom.as_ref().and_then(|custom| custom.refresh_at());
+        if self.is_open() && refresh.is_some_and(|at| at <= now.instant) {
+            core.refresh_authorizer(self, now);
+        }
         self.act(core, now);
         self.count_deliveries(core, now);
         self.settle(core, now);
@@ -526,11 +536,39 @@ impl Connection {
         self.lifetime = Lifetime {
             websocket: lifetime.map(|seconds| now.instant + Duration::from_secs(u64::from(seconds))),
             certificate: self.principal.expires(),
+            authorizer: None,
         };
         self.ends_at = self.lifetime.ends_at(now);
     }
 
+    /// An authorizer has let the client in: what it allows counts until it is asked again, and the connection lasts as long as
+    /// it says, from now on.
+    pub(crate) fn let_in(&mut self, granted: Granted, now: Now) {
+        if self.principal.certificate_id.is_none() {
+            self.principal.user = Some(granted.principal_id.as_str().into());
+        }
+        self.lifetime.authorizer = now.instant.checked_add(granted.disconnect_after);
+        self.ends_at = self.lifetime.ends_at(now);
+        self.take_answer(granted, now);
+    }
+
+    /// The authorizer was asked again, and what it allows has changed. How long the connection lasts has not.
+    pub(crate) fn refreshed(&mut self, granted: Granted, now: Now) {
+        self.take_answer(granted, now);
+    }
+
+    fn take_answer(&mut self, granted: Granted, now: Now) {
+        if let Some(custom) = &mut self.custom {
+            custom.answered(&granted, now);
+        }
+        match &self.principal.allowance {
+            Some(allowance) => allowance.replace(granted.policies),
+            None => self.principal.allowance = Some(Arc::new(Allowance::new(granted.policies))),
+        }
+    }
+
     fn gone(&mut self, core: &Rc<Core>) {
+        self.custom = None;
         if let Some(farewell) = self.transport.close(self.lingers) {
             core.shut_down(farewell);
         }

@@ -16,6 +16,7 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::authorize::Denied;
+use crate::authorizing::Waiting;
 use crate::budget::Budget;
 use crate::connection::{Connection, Phase};
 use crate::drain::Drain;
@@ -95,6 +96,8 @@ pub(crate) struct Core {
     /// meanwhile is not to publish it.
     pub(crate) withdrawn: RefCell<FxHashMap<Address, Instant>>,
     closed_notify: tokio::sync::Notify,
+    /// Who waits for an authorizer.
+    pub(crate) waiting: Waiting,
     /// What is known of clients is too old, and the part of the connections that was ended last for that.
     pub(crate) cut_off: Cell<bool>,
     pub(crate) cut_off_part: Cell<usize>,
@@ -135,6 +138,7 @@ impl Core {
             close_within: Cell::new(CLOSE_WITHIN),
             withdrawn: RefCell::default(),
             closed_notify: tokio::sync::Notify::new(),
+            waiting: Waiting::default(),
             cut_off: Cell::new(false),
             cut_off_part: Cell::new(0),
             swept: Cell::new(0),
@@ -403,7 +407,7 @@ impl Core {
         tracing::warn!(
             account = %scope.account,
             client_id = %connection.session.client_id(),
-            principal_id = connection.principal.certificate_id.map(tracing::field::display),
+            principal_id = connection.principal.identifier().map(tracing::field::display),
             source_ip = %connection.peer.ip(),
             trace_id = format_args!("{:016x}", connection.trace),
             event,

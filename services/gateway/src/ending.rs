@@ -122,7 +122,7 @@ impl Core {
         self.shared.metrics.disconnect.with_label_values(&[close.reason.as_str()]).inc();
         tracing::info!(
             account = %connection.principal.scope.account, client_id = %connection.session.client_id(),
-            principal_id = connection.principal.certificate_id.map(tracing::field::display),
+            principal_id = connection.principal.identifier().map(tracing::field::display),
             source_ip = %connection.peer.ip(), trace_id = format_args!("{:016x}", connection.trace),
             event = "Disconnect", reason = close.reason.as_str(), details = close.detail, "disconnected"
         );

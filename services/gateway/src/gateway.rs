@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use fleethaven_authorizers::{Attempt, Authorizers};
 use fleethaven_fabric::Routing;
 use fleethaven_fabric::connections::Neighbours;
 use fleethaven_fabric::delivery::Address;
@@ -42,6 +43,8 @@ pub struct Config {
     pub incarnation: u64,
     /// Who clients are.
     pub identity: Arc<IdentityCache>,
+    /// Who decides about clients without certificate or signature.
+    pub authorizers: Arc<Authorizers>,
     /// Where sessions live.
     pub store: Arc<dyn SessionStore>,
     /// One mailbox per core.
@@ -73,6 +76,7 @@ pub type RoutingFactory = Arc<dyn Fn(u8, Arc<dyn Wake>) -> Box<dyn Routing> + Se
 pub(crate) struct Shared {
     pub(crate) settings: Arc<Settings>,
     pub(crate) identity: Arc<IdentityCache>,
+    pub(crate) authorizers: Arc<Authorizers>,
     pub(crate) store: Arc<dyn SessionStore>,
     pub(crate) mailboxes: Arc<Mailboxes>,
     pub(crate) neighbours: Arc<dyn Neighbours>,
@@ -124,6 +128,8 @@ pub struct Arrival {
     pub principal: Principal,
     /// The connection is a WebSocket.
     pub websocket: bool,
+    /// What is known of a client about whom a custom authorizer is to decide, before its CONNECT.
+    pub stranger: Option<Box<Attempt>>,
 }
 
 /// A running gateway.
@@ -146,6 +152,7 @@ impl Gateway {
         let shared = Arc::new(Shared {
             settings: config.settings,
             identity: config.identity,
+            authorizers: config.authorizers,
             store: config.store,
             mailboxes: config.mailboxes,
             neighbours: config.neighbours,
@@ -169,17 +176,11 @@ impl Gateway {
         Ok(Self { shared, threads: Mutex::new(threads) })
     }
 
-    /// Takes over a connection whose TLS handshake is done and whose client is known.
-    pub fn adopt(
-        &self,
-        tcp: std::net::TcpStream,
-        tls: rustls::ServerConnection,
-        peer: SocketAddr,
-        principal: Principal,
-    ) {
+    /// Takes over a connection whose TLS handshake is done; who the client is, is known or for an authorizer to decide.
+    pub fn adopt(&self, tcp: std::net::TcpStream, tls: rustls::ServerConnection, arrival: Arrival) {
         if let Some(core) = self.shared.mailboxes.least_loaded() {
             let place = Place::on(core);
-            core.send(Control::Adopt(Box::new(Adopted { tcp, tls, peer, principal, place })));
+            core.send(Control::Adopt(Box::new(Adopted { tcp, tls, arrival, place })));
         }
     }
 

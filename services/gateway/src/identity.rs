@@ -24,11 +24,13 @@ use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::Semaphore;
 
+mod allowance;
 mod first_connect;
 mod follow;
 mod gate;
 mod things;
 
+pub(crate) use allowance::Allowance;
 pub use follow::follow;
 pub use gate::on_behalf_of;
 pub(crate) use things::Standing;
@@ -83,13 +85,16 @@ pub struct Principal {
     pub scope: Scope,
     /// `None` for anonymous clients of the plain listener.
     pub certificate_id: Option<CertificateId>,
-    /// The user of a signed request; `None` for certificates and anonymous clients.
+    /// The user of a signed request, or whom a custom authorizer took the client for; `None` for certificates and anonymous
+    /// clients.
     pub user: Option<Utf8Bytes>,
     pub(crate) entry: Arc<Entry>,
+    /// What a custom authorizer allows beside that.
+    pub(crate) allowance: Option<Arc<Allowance>>,
 }
 
 impl Principal {
-    /// Certificate id, or the user of a signed request; `None` for anonymous clients.
+    /// Certificate id, or the user; `None` for anonymous clients.
     pub(crate) fn identifier(&self) -> Option<Utf8Bytes> {
         self.certificate_id.map(|id| id.to_string().into()).or_else(|| self.user.clone())
     }
@@ -175,6 +180,7 @@ pub struct IdentityCache {
     recent: moka::sync::Cache<Key, Arc<Entry>>,
     live: Mutex<Live>,
     anonymous: Arc<Entry>,
+    nobody: Arc<Entry>,
     max_staleness: Option<Duration>,
     names_required: bool,
     /// Bounds the first connections that are seen to at a time.
@@ -207,6 +213,7 @@ impl IdentityCache {
             recent: moka::sync::Cache::new(CACHED),
             live: Mutex::new(Live { sweep_at: 1024, ..Live::default() }),
             anonymous: Arc::new(anonymous()),
+            nobody: Arc::new(allowance::nobody()),
             max_staleness: None,
             names_required: false,
             first_connects: Semaphore::new(first_connect::AT_A_TIME),
@@ -241,6 +248,7 @@ impl IdentityCache {
             certificate_id: None,
             user: None,
             entry: self.anonymous.clone(),
+            allowance: None,
         }
     }
 
@@ -248,7 +256,13 @@ impl IdentityCache {
     /// of their own (docs/compatibility.md).
     pub fn access_key(&self, scope: Scope, access_key_id: &str) -> Principal {
         let user = format!("{}/{access_key_id}", scope.account).into();
-        Principal { scope, certificate_id: None, user: Some(user), entry: self.anonymous.clone() }
+        Principal {
+            scope,
+            certificate_id: None,
+            user: Some(user),
+            entry: self.anonymous.clone(),
+            allowance: None,
+        }
     }
 
     /// The principal of a client that proved to hold this certificate (DER), at `now` (seconds since the epoch). `named`: it
@@ -281,7 +295,7 @@ impl IdentityCache {
         if verdict.is_ok() && self.names_required && !named && entry.snapshot().sni_only {
             return Err(Error::NoServerName);
         }
-        verdict.map(|()| Principal { scope, certificate_id: Some(id), user: None, entry })
+        verdict.map(|()| Principal { scope, certificate_id: Some(id), user: None, entry, allowance: None })
     }
 
     /// Reads a principal again at the leader's revision, after a denial.

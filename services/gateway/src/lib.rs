@@ -30,6 +30,7 @@
 
 pub mod accept;
 pub mod authorize;
+mod authorizing;
 mod budget;
 mod connecting;
 mod connection;

@@ -1,5 +1,5 @@
 //! How long a connection may last: a WebSocket as long as its account's limit says, a client with a certificate until that
-//! expires.
+//! expires, one that an authorizer let in as long as that allows.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ use fleethaven_types::Timestamp;
 pub(crate) struct Lifetime {
     /// A WebSocket has lasted as long as it may.
     pub(crate) websocket: Option<Instant>,
+    /// It has lasted as long as its authorizer allows.
+    pub(crate) authorizer: Option<Instant>,
     /// The first moment at which the client's certificate is not valid any more. By the wall clock, which can be set anew: it
     /// is compared each time the connection is looked at.
     pub(crate) certificate: Option<Timestamp>,
@@ -23,7 +25,7 @@ impl Lifetime {
             let left = expires.as_millis().saturating_sub(now.wall.as_millis());
             now.instant.checked_add(Duration::from_millis(left))
         });
-        [self.websocket, certificate].into_iter().flatten().min()
+        [self.websocket, self.authorizer, certificate].into_iter().flatten().min()
     }
 
     /// Why the connection ends, when it is time.
@@ -31,7 +33,11 @@ impl Lifetime {
         if self.certificate.is_some_and(|expires| expires <= now.wall) {
             return Some(Close::certificate_expired());
         }
-        self.websocket.is_some_and(|at| at <= now.instant).then(Close::websocket_lifetime)
+        let is_over = |end: Option<Instant>| end.is_some_and(|at| at <= now.instant);
+        if is_over(self.authorizer) {
+            return Some(Close::authorizer_lifetime());
+        }
+        is_over(self.websocket).then(Close::websocket_lifetime)
     }
 }
 
@@ -55,7 +61,8 @@ mod tests {
     fn whatever_comes_first_ends_the_connection() {
         let start = start();
         let (websocket, certificate) = (later(start, 9_000).instant, later(start, 5_000).wall);
-        let mut lifetime = Lifetime { websocket: Some(websocket), certificate: Some(certificate) };
+        let mut lifetime =
+            Lifetime { websocket: Some(websocket), certificate: Some(certificate), authorizer: None };
         assert_eq!(lifetime.ends_at(start), Some(later(start, 5_000).instant));
         assert_eq!(lifetime.over(later(start, 4_999)), None);
         let close = lifetime.over(later(start, 5_000)).unwrap();
@@ -64,6 +71,10 @@ mod tests {
         assert_eq!(lifetime.ends_at(start), Some(websocket));
         let close = lifetime.over(later(start, 9_000)).unwrap();
         assert_eq!(close.reason, DisconnectReason::WebsocketTtlExpiration);
+        lifetime.authorizer = Some(later(start, 7_000).instant);
+        assert_eq!(lifetime.ends_at(start), lifetime.authorizer);
+        let close = lifetime.over(later(start, 7_000)).unwrap();
+        assert_eq!(close.reason, DisconnectReason::CustomauthTtlExpiration);
         assert_eq!((Lifetime::default().ends_at(start), Lifetime::default().over(start)), (None, None));
     }
 

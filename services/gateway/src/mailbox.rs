@@ -20,7 +20,6 @@ use prometheus::IntGauge;
 use crate::accept::ListenerKind;
 use crate::connections::Ask;
 use crate::gateway::Arrival;
-use crate::identity::Principal;
 use crate::metrics::Metrics;
 use crate::transport::ByteStream;
 
@@ -81,8 +80,7 @@ impl Drop for Place {
 pub(crate) struct Adopted {
     pub(crate) tcp: std::net::TcpStream,
     pub(crate) tls: rustls::ServerConnection,
-    pub(crate) peer: SocketAddr,
-    pub(crate) principal: Principal,
+    pub(crate) arrival: Arrival,
     pub(crate) place: Place,
 }
 

@@ -159,7 +159,7 @@ pub(crate) fn list_attached(
     let (names, next) = match &target {
         Target::Group { name, group, .. } if recursive => {
             let inherited = names_of_groups(store, thing_groups::lineage(name, group));
-            page::of(store, &listing, inherited, page, now)?
+            page::of(store, &listing, inherited, true, page, now)?
         }
         _ => {
             let (pairs, next) = page::read(store, &listing, page, now)?;

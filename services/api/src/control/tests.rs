@@ -1,6 +1,7 @@
 //! The control plane over the registry in memory: shapes, errors, pages.
 
 mod authorization;
+mod authorizers;
 mod certificates;
 mod policies;
 mod rules;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use fleethaven_authorizers::Granted;
 use fleethaven_pki::Certificate;
 use fleethaven_policy::{
     Action, CertificateAttributes, Context, CustomKeys, Limits, Policy, PolicyDocument, PolicySet, Request,
@@ -91,6 +92,7 @@ impl<'a> Asked<'a> {
 pub(super) async fn authorize(call: &Call<'_>, asked: &Asked<'_>) -> Result<(), Error> {
     match &call.principal {
         Principal::Certificate(certificate_id) => authorize_certificate(call, certificate_id, asked).await,
+        Principal::Authorized(granted) => authorize_granted(call, granted, asked),
         Principal::AccessKey(_) => Ok(()),
     }
 }
@@ -116,14 +118,36 @@ async fn authorize_certificate(
     let set = PolicySet::new(compiled.collect::<Result<_, _>>()?, Settings::default());
     let attributes = cache.attributes(certificate_id, &view.certificate_pem)?;
     let context = Context {
-        source_ip: Some(call.source_ip),
         certificate_id: Some(certificate_id),
         certificate: Some(&attributes),
+        ..context(call, asked)
+    };
+    let who = format!("certificate {certificate_id}");
+    evaluate(call, asked, (&set, &who), &context)
+}
+
+/// Refuses unless the policies that the authorizer gave allow every one of the actions.
+fn authorize_granted(call: &Call<'_>, granted: &Granted, asked: &Asked<'_>) -> Result<(), Error> {
+    let set = PolicySet::new(granted.policies.clone(), Settings::default());
+    evaluate(call, asked, (&set, &granted.principal_id), &context(call, asked))
+}
+
+fn context<'a>(call: &'a Call<'_>, asked: &Asked<'a>) -> Context<'a> {
+    Context {
+        source_ip: Some(call.source_ip),
         domain_name: call.server_name,
         topic: asked.topic,
         custom: asked.custom,
         ..Context::default()
-    };
+    }
+}
+
+fn evaluate(
+    call: &Call<'_>,
+    asked: &Asked<'_>,
+    (set, who): (&PolicySet, &str),
+    context: &Context<'_>,
+) -> Result<(), Error> {
     let account = call.scope.account.to_string();
     let region = call.scope.region.as_str();
     let arn = |kind, name| Resource::Arn { region, account: &account, kind, name };
@@ -134,11 +158,11 @@ async fn authorize_certificate(
         On::Everything => Resource::Any,
     };
     for action in asked.actions {
-        let decision = set.evaluate(&Request { action: (*action).into(), resource, context: &context });
+        let decision = set.evaluate(&Request { action: (*action).into(), resource, context });
         if !decision.verdict.is_allowed() {
             let by = decision.by.map(|by| format!(" by {by}")).unwrap_or_default();
             let reason = format!("{action} on {} is {:?}{by}", resource.to_arn(), decision.verdict);
-            return Err(refused(certificate_id, &reason));
+            return Err(Error::Forbidden(format!("{who}: {reason}")));
         }
     }
     Ok(())

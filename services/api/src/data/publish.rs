@@ -52,6 +52,7 @@ pub(super) fn message(call: &Call<'_>, topic: &str, qos: QoS, retain: bool) -> R
     let (trace, _) = Uuid::new_v4().as_u64_pair();
     let principal = match &call.principal {
         Principal::AccessKey(id) | Principal::Certificate(id) => id.as_str(),
+        Principal::Authorized(granted) => granted.principal_id.as_str(),
     };
     let publisher = Publisher {
         scope: call.scope,

@@ -34,6 +34,9 @@ pub(crate) struct ApiArgs {
     #[command(flatten)]
     pub(crate) drain: DrainArgs,
 
+    #[command(flatten)]
+    pub(crate) outbound: OutboundArgs,
+
     /// Where devices reach the gateways' --https, as HOST:PORT: what DescribeEndpoint answers unless there is a
     /// --base-domain.
     #[arg(long, value_name = "HOST:PORT", env = "FLEETHAVEN_DATA_ENDPOINT")]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from instance import binary
+
 LABS = Path(__file__).resolve().parents[4] / "docs" / "labs"
 SECONDS = 240
 MARK = "--- the end of block"
@@ -25,14 +27,18 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 @pytest.mark.timeout(SECONDS + 60)
 @pytest.mark.parametrize("page", sorted(LABS.glob("*.md")), ids=lambda page: page.stem)
 def test_a_lab(fleethaven, tmp_path, page):
-    fleet = fleethaven()
+    fleet = fleethaven("--allow-outbound", "127.0.0.0/8")
     host, port = fleet.mqtt_tls
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "fleethaven").symlink_to(binary().resolve())
     environment = {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
         "AWS_PROFILE": "fleethaven",
         "AWS_CONFIG_FILE": fleet.ready["aws_config_file"],
         "FLEETHAVEN_CA": fleet.ca_file,
+        "FLEETHAVEN_HTTPS": "{}:{}".format(*fleet.https),
         "FLEETHAVEN_HOST": host,
         "FLEETHAVEN_PORT": str(port),
     }
