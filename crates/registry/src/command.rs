@@ -16,19 +16,19 @@ use crate::shapes::{
     CreatedTemplateVersion, CreatedThing, CreatedThingGroup, CreatedThingType, DeleteCertificate,
     DeleteGroup, DeleteThing, DeleteThingShadow, DeprecateThingType, DetachThingPrincipal, FirstConnect,
     FirstConnected, FunctionDescription, IssuedFor, PolicyTarget, PolicyVersionName, Provision,
-    ProvisionDevice, Provisioned, ProvisionedDevice, PutFunction, RegisterCaCertificate, RegisterCertificate,
-    RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate, RoleAliasNameAndArn,
-    TagResource, TemplateVersionName, ThingAndGroup, TopicRule, UntagResource, UpdateAccessKey,
-    UpdateAuthorizer, UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate, UpdateEventConfigurations,
-    UpdateProvisioningTemplate, UpdateRoleAlias, UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing,
-    UpdateThingShadow, UpdateThingType,
+    ProvisionDevice, Provisioned, ProvisionedDevice, PutConnection, PutFunction, RegisterCaCertificate,
+    RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate,
+    RoleAliasNameAndArn, TagResource, TemplateVersionName, ThingAndGroup, TopicRule, UntagResource,
+    UpdateAccessKey, UpdateAuthorizer, UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate,
+    UpdateEventConfigurations, UpdateProvisioningTemplate, UpdateRoleAlias, UpdateThing, UpdateThingGroup,
+    UpdateThingGroupsForThing, UpdateThingShadow, UpdateThingType,
 };
 use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
 use crate::{
-    accounts, authorizers, billing_groups, ca_certificates, certificates, cluster, enrolment, events,
-    first_connect, functions, policies, principals, provisioning, provisioning_templates, role_aliases,
-    rules, shadows, tags, thing_groups, thing_types, things, ticket_keys,
+    accounts, authorizers, billing_groups, ca_certificates, certificates, cluster, connections, enrolment,
+    events, first_connect, functions, policies, principals, provisioning, provisioning_templates,
+    role_aliases, rules, shadows, tags, thing_groups, thing_types, things, ticket_keys,
 };
 
 /// One change, asked for by an operator, a device or a service, in one account and region.
@@ -220,6 +220,10 @@ pub enum Action {
     UpdateAccessKey(Box<UpdateAccessKey>),
     /// Ours: removes an access key of the scope's account, by its id. → [`Reply::Done`]
     DeleteAccessKey(String),
+    /// Ours: says where rule actions of the scope's account go, by name. → [`Reply::Done`]
+    PutConnection(Box<PutConnection>),
+    /// Ours: removes a connection of the scope's account, by its name. → [`Reply::Done`]
+    DeleteConnection(String),
     /// Ours: names what is called in the scope's account where AWS would run a Lambda function. → [`Reply::Function`]
     PutFunction(Box<PutFunction>),
     /// Ours: takes a function out of the scope's account, by its ARN. → [`Reply::Done`]
@@ -301,6 +305,8 @@ impl Action {
                 | Self::CreateAccessKey(_)
                 | Self::UpdateAccessKey(_)
                 | Self::DeleteAccessKey(_)
+                | Self::PutConnection(_)
+                | Self::DeleteConnection(_)
                 | Self::PutFunction(_)
                 | Self::DeleteFunction(_)
                 | Self::RotateTicketKeys
@@ -397,6 +403,8 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::CreateAccessKey(args) => accounts::create_access_key(store, context, args),
         Action::UpdateAccessKey(args) => accounts::update_access_key(store, args),
         Action::DeleteAccessKey(id) => accounts::delete_access_key(store, id),
+        Action::PutConnection(args) => connections::put(store, context, args),
+        Action::DeleteConnection(name) => connections::delete(store, name),
         Action::PutFunction(args) => functions::put(store, context, args),
         Action::DeleteFunction(arn) => functions::delete(store, arn),
         Action::RotateTicketKeys => ticket_keys::rotate(store, context),

@@ -56,6 +56,7 @@
 //! | `<account>/_/issuing-ca/` | [`IssuingCa`](crate::record::IssuingCa) |
 //! | `global/_/account/<account>` | [`Account`](crate::record::Account) |
 //! | `global/_/access-key/<key id>` | [`AccessKey`](crate::record::AccessKey) |
+//! | `global/_/connection/<account>·<name>` | [`Connection`](crate::record::Connection) |
 //! | `global/_/function/<account>·<ARN>` | [`Function`](crate::record::Function) |
 //! | `global/_/scope/<account>·<region>`: something was created there | – |
 //! | `global/_/certificate/<id>·<account>·<region>` | – |
@@ -513,6 +514,19 @@ pub(crate) fn access_key(id: &str) -> Bytes {
 
 pub(crate) fn access_key_of_account(account: AccountId, id: &str) -> Bytes {
     account_wide(account, "access-key", id)
+}
+
+/// Where rule actions go, of all accounts: [`record::Connection`](crate::record::Connection).
+pub fn connections_prefix() -> Bytes {
+    global("connection", &[])
+}
+
+pub(crate) fn connections_of_account(account: AccountId) -> Bytes {
+    global("connection", &[&account.to_string(), ""])
+}
+
+pub(crate) fn connection(account: AccountId, name: &str) -> Bytes {
+    global("connection", &[&account.to_string(), name])
 }
 
 /// What is called where AWS would run Lambda functions, of all accounts: [`record::Function`](crate::record::Function).

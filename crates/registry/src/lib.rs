@@ -15,6 +15,7 @@
 //! - [`placement`]: which raft group of the metastore holds what
 //! - [`cluster`]: members and slots as they are stored (what happens to them: `fleethaven-membership`)
 //! - [`ticket_keys`]: the keys of TLS session tickets, and when they change
+//! - [`connections`]: where rule actions go
 //! - [`functions`]: what is called where AWS would run Lambda functions
 //! - [`template`]: provisioning templates, resolved before a command provisions by them
 //! - [`testing`]: a [`View`] in memory
@@ -27,6 +28,7 @@
 pub mod change;
 pub mod cluster;
 pub mod command;
+pub mod connections;
 pub mod error;
 pub mod functions;
 pub mod idempotency;

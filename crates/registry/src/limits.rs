@@ -2,6 +2,8 @@
 
 use fleethaven_types::Profile;
 
+/// Connections of an account, for rule actions.
+pub(crate) const CONNECTIONS: usize = 1000;
 /// Functions of an account that stand for Lambda's.
 pub(crate) const FUNCTIONS: usize = 1000;
 

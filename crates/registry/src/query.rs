@@ -7,10 +7,10 @@ use crate::error::Error;
 use crate::shapes::{
     AccessKeyDescription, AccessKeyOwner, AccountDescription, AuthorizerDescription, AuthorizerStatus,
     AuthorizerSummary, BillingGroupDescription, CaCertificateDescription, CaCertificateSummary,
-    CertificateDescription, CertificateSummary, EffectivePolicy, EventConfigurationsDescription,
-    FunctionDescription, GroupNameAndArn, IssuingAuthority, IssuingCa, ListThingGroups, ListThings, Listed,
-    OwnedCertificate, OwnershipToken, PageRequest, PolicyDescription, PolicySummary,
-    PolicyVersionDescription, PolicyVersionSummary, PrincipalThing, PrincipalView,
+    CertificateDescription, CertificateSummary, ConnectionDescription, EffectivePolicy,
+    EventConfigurationsDescription, FunctionDescription, GroupNameAndArn, IssuingAuthority, IssuingCa,
+    ListThingGroups, ListThings, Listed, OwnedCertificate, OwnershipToken, PageRequest, PolicyDescription,
+    PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing, PrincipalView,
     ProvisioningTemplateDescription, RoleAliasDescription, RuleDescription, RuleSummary, StandingThing, Tag,
     TemplateVersionDescription, ThingDescription, ThingGroupDescription, ThingPrincipal, ThingPrincipalType,
     ThingSummary, ThingTypeDescription,
@@ -18,9 +18,9 @@ use crate::shapes::{
 use crate::store::Store;
 use crate::view::View;
 use crate::{
-    accounts, authorizers, billing_groups, ca_certificates, certificates, enrolment, events, first_connect,
-    functions, gateway, policies, principals, provisioning_templates, role_aliases, rules, shadows, tags,
-    thing_groups, thing_types, things,
+    accounts, authorizers, billing_groups, ca_certificates, certificates, connections, enrolment, events,
+    first_connect, functions, gateway, policies, principals, provisioning_templates, role_aliases, rules,
+    shadows, tags, thing_groups, thing_types, things,
 };
 
 /// One question, in one account and region.
@@ -305,6 +305,8 @@ pub enum QueryKind {
     AccessKey(String),
     /// The access keys of the scope's account. → [`QueryReply::AccessKeys`]
     ListAccessKeys(PageRequest),
+    /// Where rule actions of the scope's account go. → [`QueryReply::Connections`]
+    ListConnections(PageRequest),
     /// What is called in the scope's account where AWS would run Lambda functions. → [`QueryReply::Functions`]
     ListFunctions(PageRequest),
     /// The CA that issues certificates for the scope's account. → [`QueryReply::IssuingCa`]
@@ -400,6 +402,8 @@ pub enum QueryReply {
     AccessKey(Option<Box<AccessKeyOwner>>),
     /// The access keys of an account.
     AccessKeys(Listed<AccessKeyDescription>),
+    /// Where rule actions go.
+    Connections(Listed<ConnectionDescription>),
     /// What stands for Lambda functions.
     Functions(Listed<FunctionDescription>),
     /// `None`: no such account.
@@ -480,6 +484,7 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::CertificateOwners { certificate_id } => accounts::certificate_owners(store, certificate_id),
         Q::AccessKey(id) => accounts::access_key(store, id),
         Q::ListAccessKeys(page) => accounts::list_access_keys(store, page, now),
+        Q::ListConnections(page) => connections::list(store, page, now),
         Q::ListFunctions(page) => functions::list(store, page, now),
         Q::IssuingCa => accounts::issuing_ca(store),
         Q::Accounts => accounts::list(store),

@@ -6,6 +6,7 @@ mod accounts;
 mod authorizers;
 mod ca_certificates;
 mod certificates;
+mod connections;
 mod events;
 mod functions;
 mod groups;
@@ -38,6 +39,7 @@ pub use certificates::{
     IssuedFor, OwnershipToken, RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate,
     RegisteredCertificate, UpdateCertificate, Validity,
 };
+pub use connections::{Connection, ConnectionCredentials, ConnectionDescription, PutConnection};
 pub use events::{EventConfigurationsDescription, EventType, UpdateEventConfigurations};
 pub use functions::{FunctionCredentials, FunctionDescription, FunctionKind, FunctionTarget, PutFunction};
 pub use groups::{

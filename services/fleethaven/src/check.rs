@@ -83,6 +83,7 @@ pub(crate) fn check(command: &Command) -> Result<()> {
         }
         Command::Account(_)
         | Command::AccessKey(_)
+        | Command::Connection(_)
         | Command::Function(_)
         | Command::Check(_)
         | Command::Pki(_)

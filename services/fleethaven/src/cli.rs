@@ -11,6 +11,7 @@ use fleethaven_types::{AccountId, Profile};
 mod accounts;
 mod check;
 mod cluster;
+mod connections;
 mod front;
 mod functions;
 mod metastore;
@@ -23,6 +24,7 @@ mod store;
 pub(crate) use accounts::{AccessKeyCommand, AccountArgs, AccountCommand, PlaceArgs};
 pub(crate) use check::{CheckArgs, Place};
 pub(crate) use cluster::{ClusterArgs, IdentityArgs, StoreArgs, advertised};
+pub(crate) use connections::{ConnectionCommand, PutConnectionArgs};
 pub(crate) use front::{DrainArgs, ListenerArgs, ServerArgs, SniCertificate};
 pub(crate) use functions::{FunctionCommand, FunctionKindArg, PutFunctionArgs};
 pub(crate) use metastore::MetastoreArgs;
@@ -65,6 +67,9 @@ pub(crate) enum Command {
     /// Make, list, deactivate and delete the access keys of an account.
     #[command(subcommand)]
     AccessKey(AccessKeyCommand),
+    /// Say where rule actions go: put, list and delete the connections of an account.
+    #[command(subcommand)]
+    Connection(ConnectionCommand),
     /// Say what is called where AWS would run Lambda functions: webhooks, or endpoints that speak Lambda's Invoke API.
     #[command(subcommand)]
     Function(FunctionCommand),
@@ -96,6 +101,7 @@ impl Command {
             Self::RulesWorker(_)
             | Self::Account(_)
             | Self::AccessKey(_)
+            | Self::Connection(_)
             | Self::Function(_)
             | Self::Check(_)
             | Self::Pki(_)
@@ -114,6 +120,7 @@ impl Command {
             Self::RulesWorker(arguments) => Some(&arguments.process),
             Self::Account(_)
             | Self::AccessKey(_)
+            | Self::Connection(_)
             | Self::Function(_)
             | Self::Check(_)
             | Self::Pki(_)
@@ -144,6 +151,7 @@ impl Command {
             Self::RulesWorker(arguments) => arguments.scope.profile,
             Self::Account(_)
             | Self::AccessKey(_)
+            | Self::Connection(_)
             | Self::Function(_)
             | Self::Check(_)
             | Self::Pki(_)

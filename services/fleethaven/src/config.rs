@@ -2,6 +2,7 @@
 //! before the file, the file before the default. The file (TOML) also holds what has no flag: `[limits]` and `[behaviour]`,
 //! each on top of the profile's bundle.
 
+mod connections;
 mod functions;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ pub(crate) use functions::from_file;
 pub(crate) struct Settings {
     pub(crate) limits: AccountLimits,
     pub(crate) behaviour: Behaviour,
+    /// Where rule actions go, before what the accounts say.
+    pub(crate) connections: Vec<connections::Entry>,
     /// What is called where AWS would run Lambda functions, before what the accounts say.
     pub(crate) functions: Vec<functions::Entry>,
     /// All of it, arguments too, as a settings file.
@@ -34,6 +37,8 @@ const LIMITS: &str = "limits";
 const BEHAVIOUR: &str = "behaviour";
 /// `[accounts.ID.limits]`: what an account's limits have instead of `[limits]`.
 const ACCOUNTS: &str = "accounts";
+/// `[[connections]]`: see the module.
+const CONNECTIONS: &str = "connections";
 /// `[[functions]]`: see the module.
 const FUNCTIONS: &str = "functions";
 
@@ -89,8 +94,9 @@ fn load(path: &Path) -> Result<Table> {
 /// Makes each setting of the file the default of its flag. One file may serve several commands: what only others know is
 /// left out.
 fn with_defaults(mut all: clap::Command, command: &str, file: &Table) -> Result<clap::Command> {
-    for (name, value) in
-        file.iter().filter(|(name, _)| !matches!(name.as_str(), LIMITS | BEHAVIOUR | ACCOUNTS | FUNCTIONS))
+    for (name, value) in file
+        .iter()
+        .filter(|(name, _)| !matches!(name.as_str(), LIMITS | BEHAVIOUR | ACCOUNTS | CONNECTIONS | FUNCTIONS))
     {
         let id = name.replace('-', "_");
         let known = || all.get_subcommands().any(|other| takes(&all, other.get_name(), &id));
@@ -128,9 +134,10 @@ fn build(matches: &ArgMatches, file: &Table) -> Result<(Command, Settings)> {
     let limits = AccountLimits { default, accounts };
     let behaviour = overlay(BEHAVIOUR, &Behaviour::of(profile), file)?;
     behaviour.check().map_err(anyhow::Error::msg).with_context(|| format!("in [{BEHAVIOUR}]"))?;
+    let connections = connections::read(file, command.account())?;
     let functions = functions::read(file, command.account())?;
     let printed = print(matches, &limits, &behaviour)?;
-    Ok((command, Settings { limits, behaviour, functions, printed }))
+    Ok((command, Settings { limits, behaviour, connections, functions, printed }))
 }
 
 /// The bundle with what the file's table says instead. In the file, `"unlimited"` stands for no limit.

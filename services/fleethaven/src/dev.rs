@@ -178,7 +178,8 @@ impl Services {
         let functions = shared.functions(stores, &arguments.outbound)?;
         let desk = shared.desk(stores, republish.clone(), Some(functions.clone()))?;
         let door = Arc::new(DeskDoor::new(republish, desk.clone()));
-        let worker = shared.worker(stores, door, (functions.clone(), &arguments.objects))?;
+        let given = (&arguments.outbound, &arguments.objects);
+        let worker = shared.worker(stores, door, functions.clone(), given)?;
         caught_up(&**metadata).await?;
         // Before anything waits for its publishes: a full rules queue holds them back until it is emptied.
         let worker = tokio::spawn(worker.run()).abort_handle();

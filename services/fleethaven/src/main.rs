@@ -31,6 +31,7 @@ mod cli;
 mod cluster;
 mod cluster_tls;
 mod config;
+mod connections;
 mod data_dir;
 mod dev;
 mod front;
@@ -102,6 +103,7 @@ fn run(command: Command, settings: config::Settings) -> Result<ExitCode> {
         }
         Command::Account(arguments) => process::brief(account::run(*arguments)),
         Command::AccessKey(command) => process::brief(account::run_access_key(command)),
+        Command::Connection(command) => process::brief(connections::run(command)),
         Command::Function(command) => process::brief(functions::run(command)),
         Command::Check(arguments) => process::brief(lab::run(*arguments)),
         Command::Pki(command) => pki::main(&command),

@@ -1,4 +1,4 @@
-//! What operators do with accounts, access keys and functions: the request, and how it is answered from the metadata.
+//! What operators do with accounts, access keys, connections and functions: the request, and how it is answered from the metadata.
 //!
 //! The same request is answered in the command's own process, on a data directory or through a cluster's metadata store,
 //! or in the process that runs, which gets it at its admin port.
@@ -10,8 +10,9 @@ use bytes::Bytes;
 use fleethaven_daemon::clock;
 use fleethaven_fabric::Metadata;
 use fleethaven_registry::shapes::{
-    AccessKey, AccessKeyDescription, AccountDescription, CreateAccount, FunctionDescription, FunctionKind,
-    FunctionTarget, IssuingCa, PageRequest, PutFunction, Secret, UpdateAccessKey,
+    AccessKey, AccessKeyDescription, AccountDescription, Connection, ConnectionDescription, CreateAccount,
+    FunctionDescription, FunctionKind, FunctionTarget, IssuingCa, PageRequest, PutConnection, PutFunction,
+    Secret, UpdateAccessKey,
 };
 use fleethaven_registry::{Action, Command, Query, QueryKind, QueryReply, Reply};
 use fleethaven_telemetry::admin::Operator;
@@ -30,6 +31,9 @@ pub(crate) enum Request {
     ListAccessKeys { account: AccountId },
     UpdateAccessKey { account: AccountId, access_key_id: String, active: bool },
     DeleteAccessKey { account: AccountId, access_key_id: String },
+    PutConnection { account: Option<AccountId>, name: String, connection: Connection },
+    ListConnections { account: Option<AccountId> },
+    DeleteConnection { account: Option<AccountId>, name: String },
     PutFunction { account: Option<AccountId>, function_arn: String, target: FunctionTarget },
     ListFunctions { account: Option<AccountId> },
     DeleteFunction { account: Option<AccountId>, function_arn: String },
@@ -54,6 +58,19 @@ pub(crate) enum Line {
         access_key_id: String,
         status: &'static str,
         created_at: u64,
+    },
+    Connection {
+        account_id: String,
+        name: String,
+        kind: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        endpoint: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        region: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        credentials_id: Option<String>,
+        roles: Vec<String>,
+        rules: Vec<String>,
     },
     Function {
         account_id: String,
@@ -119,6 +136,22 @@ pub(crate) async fn answer(metadata: &dyn Metadata, request: Request) -> Result<
             execute(metadata, account, Action::DeleteAccessKey(access_key_id)).await?;
             Ok(Vec::new())
         }
+        Request::PutConnection { account, name, connection } => {
+            let account = meant(metadata, account).await?;
+            let action = Action::PutConnection(Box::new(PutConnection { name, connection }));
+            execute(metadata, account, action).await?;
+            Ok(Vec::new())
+        }
+        Request::ListConnections { account } => {
+            let account = meant(metadata, account).await?;
+            let connections = connections(metadata, scope(account)?).await?;
+            Ok(connections.into_iter().map(|listed| connection(account, listed)).collect())
+        }
+        Request::DeleteConnection { account, name } => {
+            let account = meant(metadata, account).await?;
+            execute(metadata, account, Action::DeleteConnection(name)).await?;
+            Ok(Vec::new())
+        }
         Request::PutFunction { account, function_arn, target } => {
             let account = meant(metadata, account).await?;
             let action = Action::PutFunction(Box::new(PutFunction { function_arn, target }));
@@ -172,6 +205,21 @@ async fn all_accounts(metadata: &dyn Metadata) -> Result<Vec<AccountDescription>
     match metadata.query(Query::new(scope(nobody)?, QueryKind::Accounts)).await? {
         QueryReply::Accounts(accounts) => Ok(accounts),
         _ => bail!("an answer of another kind"),
+    }
+}
+
+/// Every connection of the scope's account.
+async fn connections(metadata: &dyn Metadata, scope: Scope) -> Result<Vec<ConnectionDescription>> {
+    let (mut connections, mut token) = (Vec::new(), None);
+    loop {
+        let page = PageRequest { token, limit: None };
+        let reply = metadata.query(Query::new(scope, QueryKind::ListConnections(page))).await?;
+        let QueryReply::Connections(page) = reply else { bail!("an answer of another kind") };
+        connections.extend(page.items);
+        token = page.next;
+        if token.is_none() {
+            return Ok(connections);
+        }
     }
 }
 
@@ -248,6 +296,20 @@ fn access_key(account: AccountId, key: AccessKeyDescription) -> Line {
     }
 }
 
+fn connection(account: AccountId, listed: ConnectionDescription) -> Line {
+    let ConnectionDescription { name, connection, .. } = listed;
+    Line::Connection {
+        account_id: account.to_string(),
+        name,
+        kind: connection.kind,
+        endpoint: connection.endpoint,
+        region: connection.region,
+        credentials_id: connection.credentials.map(|credentials| credentials.id),
+        roles: connection.roles,
+        rules: connection.rules,
+    }
+}
+
 fn function(account: AccountId, function: FunctionDescription) -> Line {
     let (kind, signing_secret, access_key_id) = match function.target.kind {
         FunctionKind::Webhook { signing_secret } => ("webhook", signing_secret.map(|secret| secret.0), None),
@@ -263,7 +325,7 @@ fn function(account: AccountId, function: FunctionDescription) -> Line {
     }
 }
 
-/// Accounts, their keys and their functions belong to no region: any one will do.
+/// Accounts, their keys, connections and functions belong to no region: any one will do.
 fn scope(account: AccountId) -> Result<Scope> {
     Ok(Scope { account, region: "us-east-1".parse::<Region>()? })
 }

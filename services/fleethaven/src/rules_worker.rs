@@ -33,11 +33,8 @@ pub(crate) async fn run(arguments: RulesWorkerArgs, settings: config::Settings) 
     let shared = Shared::new(&arguments.scope, settings, &process.registry);
     let stores = cluster.stores();
     let functions = shared.functions(&stores, &arguments.outbound)?;
-    let worker = shared.worker(
-        &stores,
-        shared.door(&stores, Arc::new(cluster.publisher()))?,
-        (functions, &arguments.objects),
-    )?;
+    let door = shared.door(&stores, Arc::new(cluster.publisher()))?;
+    let worker = shared.worker(&stores, door, functions, (&arguments.outbound, &arguments.objects))?;
     cluster.caught_up().await?;
     let worker = tokio::spawn(worker.run());
     let looking = cluster.watch_readiness(&process, cluster.in_touch());

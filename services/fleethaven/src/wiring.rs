@@ -23,7 +23,8 @@ use fleethaven_quotas::account::admits;
 use fleethaven_router::metrics::Metrics as RouterMetrics;
 use fleethaven_router::{Options as RouterOptions, Router};
 use fleethaven_rules_worker::external::{Objects, SqlFunctions};
-use fleethaven_rules_worker::{Rules, Worker};
+use fleethaven_rules_worker::lanes::Lanes;
+use fleethaven_rules_worker::{Outside, Rules, Worker};
 use fleethaven_session::Settings;
 use fleethaven_storage::{RetainedStore, RuleQueue, SessionStore};
 use fleethaven_things::{Desk, DeskDoor};
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Arc<Settings>,
     pub(crate) accounts: Arc<Accounts>,
     functions: Arc<Catalogue>,
+    connections: Arc<fleethaven_rules_worker::Connections>,
     registry: Registry,
 }
 
@@ -55,7 +57,7 @@ pub(crate) struct Stores {
 
 impl Shared {
     pub(crate) fn new(arguments: &ScopeArgs, settings: config::Settings, registry: &Registry) -> Self {
-        let config::Settings { limits, behaviour, functions, .. } = settings;
+        let config::Settings { limits, behaviour, connections, functions, .. } = settings;
         let scope = arguments.scope();
         Self {
             scope,
@@ -64,6 +66,7 @@ impl Shared {
             settings: Arc::new(Settings::new(behaviour, limits.default.clone(), scope)),
             accounts: Arc::new(Accounts::new(limits, now())),
             functions: Arc::new(Catalogue::new(functions)),
+            connections: Arc::new(fleethaven_rules_worker::Connections::new(connections)),
             registry: registry.clone(),
         }
     }
@@ -143,15 +146,29 @@ impl Shared {
         &self,
         stores: &Stores,
         publish: Arc<dyn Publish>,
-        (functions, objects): (Arc<dyn Functions>, &ObjectsArgs),
+        functions: Arc<dyn Functions>,
+        (outbound, objects): (&OutboundArgs, &ObjectsArgs),
     ) -> Result<Worker> {
         let objects = objects.objects.clone().map(Objects::of);
+        let metrics = fleethaven_rules_worker::metrics::Metrics::new(&self.registry)?;
+        let connections = self.connections.clone();
+        tokio::spawn(fleethaven_rules_worker::connections::follow(
+            connections.clone(),
+            stores.metadata.clone(),
+        ));
+        let outside = Outside {
+            http: http_client(outbound).context("--outbound-ca")?,
+            lambda: functions.clone(),
+            connections,
+            lanes: Lanes::new(metrics.clone()),
+        };
         let rules = Arc::new(Rules::default());
         tokio::spawn(fleethaven_rules_worker::rules::follow(rules.clone(), stores.metadata.clone()));
         Ok(Worker {
             rules,
             queue: stores.rules.clone(),
             publish,
+            outside,
             functions: Arc::new(SqlFunctions {
                 metadata: stores.metadata.clone(),
                 lambda: functions,
@@ -159,7 +176,7 @@ impl Shared {
             }),
             behaviour: self.settings.behaviour.clone(),
             limits: self.settings.limits.clone(),
-            metrics: fleethaven_rules_worker::metrics::Metrics::new(&self.registry)?,
+            metrics,
         })
     }
 

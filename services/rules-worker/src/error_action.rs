@@ -27,12 +27,18 @@ struct Failure<'a> {
     error_message: String,
 }
 
+/// What happened, in AWS's words around it.
+fn told(topic: &str, action: &dyn Action, error: &Error) -> String {
+    let (kind, comma) = (action.kind(), if error.details.is_empty() { "" } else { ", " });
+    format!("{}. Message arrived on: {topic}, Action: {kind}{comma}{}", error.message, error.details)
+}
+
 /// The payload for these failed actions of `rule`; `topic` is without a Basic Ingest prefix.
 pub fn payload(rule: &str, topic: &str, message: &Message, failures: &[(&dyn Action, Error)]) -> Vec<u8> {
     let failures = failures.iter().map(|(action, error)| Failure {
         failed_action: action.name(),
         failed_resource: &error.resource,
-        error_message: format!("{}. Message arrived on: {topic}, Action: {}", error.message, action.kind()),
+        error_message: told(topic, *action, error),
     });
     let document = Document {
         rule_name: rule,

@@ -1,7 +1,5 @@
 //! One rule for one message: SQL, actions, error action.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use fleethaven_fabric::Publish;
 use fleethaven_rulesql::{
@@ -15,19 +13,15 @@ use crate::actions::{Action, Error, Invocation};
 use crate::error_action;
 use crate::external::{Answers, Asker, Functions, Replay};
 use crate::metrics::Metrics;
+use crate::outside::Outside;
 use crate::rules::CompiledRule;
-
-/// Tries of an action whose failure is transient, the first one included.
-const TRIES: u32 = 3;
-/// Longest wait before the second try; doubled for the third.
-const BACKOFF: Duration = Duration::from_millis(100);
-/// An action has failed when it has not succeeded by then, tries and waits together.
-const BUDGET: Duration = Duration::from_secs(10);
 
 /// What rules are executed with.
 pub struct Engine<'a> {
     /// The way into the broker.
     pub publish: &'a dyn Publish,
+    /// The way out of it.
+    pub outside: &'a Outside,
     /// Who answers the functions of the SQL that ask others.
     pub functions: &'a dyn Functions,
     /// Counters.
@@ -178,11 +172,28 @@ impl Engine<'_> {
         }
     }
 
-    fn invocation<'a>(&'a self, given: Given<'a>, answers: &'a Answers) -> Invocation<'a> {
-        let Self { publish, behaviour, limits, clock, .. } = *self;
+    fn invocation<'a>(
+        &'a self,
+        rule: &CompiledRule,
+        given: Given<'a>,
+        answers: &'a Answers,
+    ) -> Invocation<'a> {
+        let Self { publish, outside, behaviour, limits, clock, .. } = *self;
         let (message, input, original, variables, payload) = given;
-        let (payload, now) = (payload.clone(), clock());
-        Invocation { message, input, original, variables, answers, payload, publish, behaviour, limits, now }
+        Invocation {
+            scope: rule.scope,
+            message,
+            input,
+            original,
+            variables,
+            answers,
+            payload: payload.clone(),
+            publish,
+            outside,
+            behaviour,
+            limits,
+            now: clock(),
+        }
     }
 
     async fn run<'r>(
@@ -192,7 +203,7 @@ impl Engine<'_> {
         given: Given<'_>,
     ) -> Result<(), (&'r dyn Action, Error)> {
         let answers = Answers::default();
-        let invocation = &self.invocation(given, &answers);
+        let invocation = &self.invocation(rule, given, &answers);
         let result = self.retried(rule, action, invocation).await;
         let (account, name) = (invocation.input.account_id, action.name());
         let outcome = if result.is_ok() { "success" } else { "failure" };
@@ -226,7 +237,7 @@ impl Engine<'_> {
         let Some(action) = &rule.error_action else { return };
         let payload = error_action::payload(&rule.name, input.topic, message, failures).into();
         let answers = Answers::default();
-        let invocation = self.invocation((message, input, original, variables, &payload), &answers);
+        let invocation = self.invocation(rule, (message, input, original, variables, &payload), &answers);
         let result = self.retried(rule, action.as_ref(), &invocation).await;
         let outcome = if result.is_ok() { "success" } else { "failure" };
         let labels = [input.account_id, &rule.name, action.name(), outcome];
@@ -246,17 +257,17 @@ impl Engine<'_> {
 }
 
 impl Engine<'_> {
-    /// Runs an action, and again while its failure is transient, within [`BUDGET`].
+    /// Runs an action, and again while its failure is transient, as its policy says.
     async fn retried(
         &self,
         rule: &CompiledRule,
         action: &dyn Action,
         invocation: &Invocation<'_>,
     ) -> Result<(), Error> {
-        let mut last = None;
-        let settled = tokio::time::timeout(BUDGET, self.tries(rule, action, invocation, &mut last)).await;
+        let (mut last, budget) = (None, action.policy().budget);
+        let settled = tokio::time::timeout(budget, self.tries(rule, action, invocation, &mut last)).await;
         settled.unwrap_or_else(|_| {
-            let reason = format!("no success within {} seconds", BUDGET.as_secs());
+            let reason = format!("no success within {} seconds", budget.as_secs());
             Err(last.unwrap_or_else(|| Error::transient(action.kind(), reason)))
         })
     }
@@ -268,14 +279,19 @@ impl Engine<'_> {
         invocation: &Invocation<'_>,
         last: &mut Option<Error>,
     ) -> Result<(), Error> {
-        for number in 0..TRIES - 1 {
-            match self.once(rule, action, invocation).await {
-                Err(error) if error.transient => *last = Some(error),
+        let (policy, begun) = (action.policy(), tokio::time::Instant::now());
+        for failures in 1.. {
+            let error = match self.once(rule, action, invocation).await {
+                Err(error) if error.transient => error,
                 settled => return settled,
-            }
-            tokio::time::sleep(jittered(BACKOFF * 2_u32.pow(number))).await;
+            };
+            let Some(pause) = policy.pause(failures, begun.elapsed(), dice()) else { return Err(error) };
+            *last = Some(error);
+            tokio::time::sleep(pause).await;
+            let labels = [invocation.input.account_id, &rule.name, action.name()];
+            self.metrics.retries.with_label_values(&labels).inc();
         }
-        self.once(rule, action, invocation).await
+        Ok(())
     }
 
     /// One try. An action whose templates asked somebody is run again with the answer.
@@ -294,10 +310,9 @@ impl Engine<'_> {
     }
 }
 
-/// Any time up to `longest`: many that failed together do not come back together.
-fn jittered(longest: Duration) -> Duration {
-    let [first, second, ..] = random();
-    longest * u32::from(u16::from_le_bytes([first, second])) / u32::from(u16::MAX)
+/// A number, any of which is as likely as the others.
+fn dice() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().1
 }
 
 fn input<'a>(

@@ -5,20 +5,28 @@
 //! - [`worker`]: the claim loop
 //! - [`execute`]: one rule for one message
 //! - [`actions`]: the [`Action`](actions::Action) seam, one file per action type
+//! - [`retry`]: when an action that failed is tried again
+//! - [`outside`]: the way out of the broker: [`connections`], and [`lanes`], which keep slow targets apart
 //! - [`external`]: functions of the SQL that ask others
 //! - [`error_action`]: the payload of error actions
 //! - [`metrics`]: what is counted
 
 pub mod actions;
+pub mod connections;
 pub mod error_action;
 pub mod execute;
 pub mod external;
+pub mod lanes;
 pub mod metrics;
+pub mod outside;
+pub mod retry;
 pub mod rules;
 pub mod worker;
 
 #[cfg(test)]
 mod testing;
 
+pub use connections::Connections;
+pub use outside::Outside;
 pub use rules::Rules;
 pub use worker::Worker;

@@ -1,6 +1,6 @@
 //! Counters of the rules worker, by their Prometheus names (`docs/metrics.md` maps them to AWS's).
 
-use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// What the rules worker counts.
 #[derive(Clone)]
@@ -15,6 +15,18 @@ pub struct Metrics {
     pub error_action: IntCounterVec,
     /// Calls of functions that ask others, by account, rule, function and result.
     pub function: IntCounterVec,
+    /// Tries of actions that followed a failed one, by account, rule and action type.
+    pub retries: IntCounterVec,
+    /// Actions that found no room in their lane, by action type.
+    pub throttled: IntCounterVec,
+    /// Targets that were left alone for a moment, by action type.
+    pub breaker_opened: IntCounterVec,
+    /// Actions that wait for room in their lane, by action type.
+    pub waiting: IntGaugeVec,
+    /// Calls of targets that are under way, by action type.
+    pub under_way: IntGaugeVec,
+    /// How long calls of targets took, by action type.
+    pub seconds: HistogramVec,
     /// Entries in the rules queue.
     pub queue_depth: IntGauge,
 }
@@ -27,6 +39,15 @@ impl Metrics {
             registry.register(Box::new(family.clone()))?;
             Ok::<_, prometheus::Error>(family)
         };
+        let gauges = |name: &str, help: &str| {
+            let family = IntGaugeVec::new(Opts::new(name, help), &["action"])?;
+            registry.register(Box::new(family.clone()))?;
+            Ok::<_, prometheus::Error>(family)
+        };
+        let seconds = HistogramOpts::new("fleethaven_rule_target_seconds", "How long calls of targets took.")
+            .buckets(vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]);
+        let seconds = HistogramVec::new(seconds, &["action"])?;
+        registry.register(Box::new(seconds.clone()))?;
         let outcome = ["account", "rule", "action", "result"];
         let queue_depth =
             IntGauge::new("fleethaven_rule_queue_depth", "Messages waiting for rules or in their hands.")?;
@@ -45,6 +66,24 @@ impl Metrics {
                 "Calls of functions that ask others.",
                 &["account", "rule", "function", "result"],
             )?,
+            retries: family(
+                "fleethaven_rule_action_retries_total",
+                "Tries of actions after a failed one.",
+                &["account", "rule", "action"],
+            )?,
+            throttled: family(
+                "fleethaven_rule_target_throttled_total",
+                "Actions that found no room in the lane of their target.",
+                &["action"],
+            )?,
+            breaker_opened: family(
+                "fleethaven_rule_target_left_alone_total",
+                "Targets that failed again and again and were left alone for a moment.",
+                &["action"],
+            )?,
+            waiting: gauges("fleethaven_rule_target_waiting", "Actions that wait for their target.")?,
+            under_way: gauges("fleethaven_rule_target_calls", "Calls of targets that are under way.")?,
+            seconds,
             queue_depth,
         })
     }

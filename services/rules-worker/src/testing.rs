@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use fleethaven_fabric::metadata::BoxFuture;
-use fleethaven_fabric::{Publish, RuleChange};
+use fleethaven_fabric::{FunctionError, Invocation, Publish, RuleChange};
+use fleethaven_outbound::{HttpClient, OutboundSettings};
 use fleethaven_registry::shapes::{RuleDescription, TopicRulePayload};
 use fleethaven_rulesql::Payload;
 use fleethaven_storage::Error;
@@ -15,7 +17,9 @@ use serde_json::{Value, json};
 use crate::Rules;
 use crate::execute::{Engine, MessageContext};
 use crate::external::{Call, Functions};
+use crate::lanes::Lanes;
 use crate::metrics::Metrics;
+use crate::outside::Outside;
 use crate::rules::CompiledRule;
 
 /// What the broker does with a publish.
@@ -136,6 +140,29 @@ impl Functions for NoFunctions {
     }
 }
 
+/// No connections, and functions that nobody has mapped.
+pub(crate) fn outside(metrics: &Metrics) -> Outside {
+    Outside {
+        http: HttpClient::new(&OutboundSettings::default()).unwrap(),
+        lambda: Arc::new(Unmapped),
+        connections: Arc::default(),
+        lanes: Lanes::new(metrics.clone()),
+    }
+}
+
+/// Nothing is mapped to any function.
+struct Unmapped;
+
+impl fleethaven_fabric::Functions for Unmapped {
+    fn invoke(&self, call: Invocation) -> BoxFuture<'_, Result<Bytes, FunctionError>> {
+        Box::pin(async move { Err(FunctionError::Unmapped(call.function_arn)) })
+    }
+
+    fn send(&self, call: Invocation) -> BoxFuture<'_, Result<(), FunctionError>> {
+        Box::pin(async move { Err(FunctionError::Unmapped(call.function_arn)) })
+    }
+}
+
 /// Executes a rule once.
 pub(crate) async fn execute(broker: &FakeBroker, rule: &CompiledRule, message: &Message) -> Metrics {
     execute_with(broker, &NoFunctions, rule, message).await
@@ -149,8 +176,10 @@ pub(crate) async fn execute_with(
     message: &Message,
 ) -> Metrics {
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+    let outside = outside(&metrics);
     let engine = Engine {
         publish: broker,
+        outside: &outside,
         functions,
         metrics: &metrics,
         behaviour: &Behaviour::of(Profile::Standard),

@@ -15,12 +15,16 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use crate::execute::{Engine, MessageContext};
 use crate::external::Functions;
 use crate::metrics::Metrics;
+use crate::outside::Outside;
 use crate::rules::{CompiledRule, Rules};
 
 /// Messages claimed at a time.
 const BATCH: usize = 256;
-/// Messages in hand: one whose actions are slow holds the others back only when so many are.
-const IN_HAND: usize = 1024;
+/// Messages in hand: those whose actions are slow hold the others back only when so many are. An action gives up its place after
+/// ten seconds at most, so that a slow target must be sent more than this in that time before others notice.
+const IN_HAND: usize = 8192;
+/// Bytes of their payloads.
+const BYTES_IN_HAND: usize = 128 << 20;
 /// A message that was given out so often without being finished is poison.
 const MAX_DELIVERIES: u32 = 5;
 /// Failed claims in a row after which the queue is taken for closed.
@@ -36,6 +40,8 @@ pub struct Worker {
     pub queue: Arc<dyn RuleQueue>,
     /// The way into the broker.
     pub publish: Arc<dyn Publish>,
+    /// The way out of it.
+    pub outside: Outside,
     /// Who answers the functions of the SQL that ask others.
     pub functions: Arc<dyn Functions>,
     /// Which topics may be republished to.
@@ -50,15 +56,17 @@ impl Worker {
     /// Works until the queue is closed.
     pub async fn run(self) {
         let mut running = FuturesUnordered::new();
-        let mut failures = 0;
+        let (mut failures, mut bytes) = (0, 0);
         let mut claim = self.claim(BATCH, Duration::ZERO);
         while failures < MAX_FAILURES {
             // A claim that has begun is never dropped: what it claimed would be lost until the next start.
             tokio::select! {
-                claimed = &mut claim, if running.len() < IN_HAND => {
+                claimed = &mut claim, if running.len() < IN_HAND && bytes < BYTES_IN_HAND => {
                     failures = if claimed.is_ok() { 0 } else { failures + 1 };
                     // Polled in order, so that republished messages leave in the order in which they came.
-                    running.extend(self.claimed(claimed).into_iter().map(|entry| self.settle(entry)));
+                    let claimed = self.claimed(claimed);
+                    bytes += claimed.iter().map(|entry| entry.message.payload.len()).sum::<usize>();
+                    running.extend(claimed.into_iter().map(|entry| self.settle(entry)));
                     claim = self.claim(BATCH, if failures == 0 { Duration::ZERO } else { FAILURE_PAUSE });
                 }
                 Some(first) = running.next() => {
@@ -66,6 +74,7 @@ impl Worker {
                     while let Some(Some(next)) = running.next().now_or_never() {
                         done.push(next);
                     }
+                    bytes -= done.iter().map(|(_, size)| size).sum::<usize>();
                     self.acknowledge(done);
                 }
             }
@@ -89,8 +98,8 @@ impl Worker {
         })
     }
 
-    fn acknowledge(&self, done: Vec<Option<RuleEntryId>>) {
-        let done: Vec<_> = done.into_iter().flatten().collect();
+    fn acknowledge(&self, done: Vec<(Option<RuleEntryId>, usize)>) {
+        let done: Vec<_> = done.into_iter().filter_map(|(entry, _)| entry).collect();
         if done.is_empty() {
             return;
         }
@@ -99,9 +108,14 @@ impl Worker {
         }
     }
 
-    /// Executes a message's rules, or buries it; returns what is to be acknowledged. Whatever a message makes an action do,
-    /// others go on.
-    async fn settle(&self, entry: RuleEntry) -> Option<RuleEntryId> {
+    /// Executes a message's rules, or buries it; returns what is to be acknowledged, and how large the payload was. Whatever a
+    /// message makes an action do, others go on.
+    async fn settle(&self, entry: RuleEntry) -> (Option<RuleEntryId>, usize) {
+        let size = entry.message.payload.len();
+        (self.settled(entry).await, size)
+    }
+
+    async fn settled(&self, entry: RuleEntry) -> Option<RuleEntryId> {
         if entry.deliveries >= MAX_DELIVERIES {
             let reason = format!("given out {} times without being finished", entry.deliveries);
             return self.bury(&entry, &reason);
@@ -122,6 +136,7 @@ impl Worker {
         let payload = Payload::new(message.payload.clone());
         let engine = Engine {
             publish: self.publish.as_ref(),
+            outside: &self.outside,
             functions: self.functions.as_ref(),
             metrics: &self.metrics,
             behaviour: &self.behaviour,

@@ -76,7 +76,7 @@ fn entry(written: Written, home: Option<AccountId>) -> Result<Entry> {
 }
 
 /// A secret that stands there or in a file.
-fn secret(name: &str, text: Option<String>, file: Option<PathBuf>) -> Result<Option<String>> {
+pub(super) fn secret(name: &str, text: Option<String>, file: Option<PathBuf>) -> Result<Option<String>> {
     match (text, file) {
         (Some(_), Some(_)) => bail!("either {name} or {name}-file"),
         (Some(text), None) => Ok(Some(text)),

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from instance import binary
+from instance import binary, eventually
 from webhook import Webhook, signed_with
 
 LOOPBACK = ("--allow-outbound", "127.0.0.0/8")
@@ -169,3 +169,30 @@ def test_what_only_this_machine_reaches_is_not_called(fleethaven, connect, webho
     connect(name, to=instance).publish("in", b"{}", qos=1)
     instance.log.having("loopback", "--allow-outbound", arn(name))
     assert not hook.seen
+
+
+def test_the_lambda_action_sends_events_and_tells_what_failed(fleet, iot, connect, webhook, name):
+    hook = webhook(lambda event: (500, b"broken") if event.get("bad") else {"ignored": True})
+    function("put", arn(name), "--url", hook.url, "--admin", fleet.ready["admin"])
+    role = "arn:aws:iam::123456789012:role/r"
+    payload = {
+        "sql": f"SELECT * FROM '{name}/in'",
+        "awsIotSqlVersion": "2016-03-23",
+        "actions": [{"lambda": {"functionArn": arn(name)}}],
+        "errorAction": {"republish": {"topic": f"{name}/errors", "roleArn": role, "qos": 1}},
+    }
+    iot.create_topic_rule(ruleName=name, topicRulePayload=payload)
+    client = connect(name)
+    client.subscribe(f"{name}/errors")
+    client.publish(f"{name}/in", b'{"n": 1}', qos=1)
+    client.publish(f"{name}/in", b"no JSON", qos=1)
+    [failure] = json.loads(client.expect(1)[0])["failures"]
+    assert (failure["failedAction"], failure["failedResource"]) == ("LambdaAction", arn(name))
+    assert "the payload is no JSON" in failure["errorMessage"]
+    client.publish(f"{name}/in", b'{"bad": true}', qos=1)
+    [failure] = json.loads(client.expect(2)[1])["failures"]
+    assert failure["failedAction"] == "LambdaAction" and "Failed to invoke lambda function" in failure["errorMessage"]
+    expected = {b'{"n": 1}', b'{"bad": true}'}
+    eventually(lambda: {body for _, body in hook.seen} == expected, "both events at the function")
+    assert {headers["x-fleethaven-invocation-type"] for headers, _ in hook.seen} == {"Event"}
+    iot.delete_topic_rule(ruleName=name)

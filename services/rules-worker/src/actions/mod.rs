@@ -1,21 +1,34 @@
 //! The seam between the engine and what rules do: one file per action type.
+//!
+//! - `fields`: reading an action's settings
+//! - `aws`: AWS's services, by AWS's own clients
 
+#[cfg(feature = "aws")]
+mod aws;
+mod fields;
+mod lambda;
 mod republish;
 mod unavailable;
 
 use fleethaven_fabric::Publish;
 use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_rulesql::{Failure, Input, Payload, Statement, Template, Variables};
-use fleethaven_types::{Behaviour, Limits, Message, Timestamp};
+use fleethaven_types::{Behaviour, Limits, Message, Scope, Timestamp};
 use serde_json::Value;
 
 use crate::external::Answers;
+use crate::outside::Outside;
+use crate::retry::Policy;
+
+use fields::Fields;
 
 pub use republish::Republish;
 pub use unavailable::Unavailable;
 
 /// What an action is run with.
 pub struct Invocation<'a> {
+    /// Account and region of the rule.
+    pub scope: Scope,
     /// The message that the rule matched.
     pub message: &'a Message,
     /// Its context, for substitution templates.
@@ -30,6 +43,8 @@ pub struct Invocation<'a> {
     pub payload: bytes::Bytes,
     /// The way into the broker.
     pub publish: &'a dyn Publish,
+    /// The way out of it.
+    pub outside: &'a Outside,
     /// Which topics may be published to.
     pub behaviour: &'a Behaviour,
     /// How large a published message may be.
@@ -43,6 +58,29 @@ impl Invocation<'_> {
     pub fn render(&self, template: &Template) -> Result<String, Failure> {
         template.render(self.input, self.original, self.variables, &mut self.answers.external())
     }
+
+    /// A field of the action as text that must not be empty.
+    ///
+    /// # Errors
+    /// Of `resource`, permanent, naming the field.
+    fn text(&self, template: &Template, field: &str, resource: &str) -> Result<String, Error> {
+        let text = self.possibly_empty(template, resource)?;
+        if text.is_empty() {
+            return Err(Error::permanent(resource, format!("{field} is empty for this message")));
+        }
+        Ok(text)
+    }
+
+    /// A field of the action as text; what is not there is empty.
+    fn possibly_empty(&self, template: &Template, resource: &str) -> Result<String, Error> {
+        self.render(template).map_err(|failure| Error::permanent(resource, failure.to_string()))
+    }
+
+    /// A field that is left out, or comes to nothing, is none.
+    fn optional(&self, template: Option<&Template>, resource: &str) -> Result<Option<String>, Error> {
+        let text = template.map(|template| self.possibly_empty(template, resource)).transpose()?;
+        Ok(text.filter(|text| !text.is_empty()))
+    }
 }
 
 /// Why an action failed.
@@ -53,6 +91,8 @@ pub struct Error {
     pub message: String,
     /// The target, for `failedResource`.
     pub resource: String,
+    /// What else was meant, for error messages: e.g. `Bucket: b, Key: "k"`.
+    pub details: String,
     /// Trying again can help (time-out, throttling, unavailability).
     pub transient: bool,
 }
@@ -60,12 +100,18 @@ pub struct Error {
 impl Error {
     /// A failure that trying again does not mend.
     pub fn permanent(resource: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { message: message.into(), resource: resource.into(), transient: false }
+        Self { message: message.into(), resource: resource.into(), details: String::new(), transient: false }
     }
 
     /// A failure that may pass.
     pub fn transient(resource: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { message: message.into(), resource: resource.into(), transient: true }
+        Self { transient: true, ..Self::permanent(resource, message) }
+    }
+
+    /// The failure with what else was meant.
+    #[must_use]
+    pub fn of(self, details: impl Into<String>) -> Self {
+        Self { details: details.into(), ..self }
     }
 }
 
@@ -76,6 +122,11 @@ pub trait Action: Send + Sync {
 
     /// The member of a rule's `actions` that it was made from, e.g. `republish`.
     fn kind(&self) -> &str;
+
+    /// When it is tried again.
+    fn policy(&self) -> Policy {
+        Policy::DEFAULT
+    }
 
     /// Runs the action once. Templates are rendered before anything is done that others can see: where one calls a function
     /// that has no answer yet, the action is run again.
@@ -89,11 +140,13 @@ pub fn build(action: &Value, statement: &Statement) -> Box<dyn Action> {
     let Some((kind, settings)) = member else {
         return Box::new(Unavailable::new("", "the action is empty"));
     };
-    if kind == "republish" {
-        return match Republish::new(settings, statement) {
-            Ok(action) => Box::new(action),
-            Err(reason) => Box::new(Unavailable::new(kind, &reason)),
-        };
-    }
-    Box::new(Unavailable::new(kind, "this action type is not available yet"))
+    let fields = Fields { settings, statement };
+    let built: Result<Box<dyn Action>, String> = match kind.as_str() {
+        "republish" => Republish::new(settings, statement).map(|action| Box::new(action) as _),
+        "lambda" => lambda::Lambda::new(&fields).map(|action| Box::new(action) as _),
+        #[cfg(feature = "aws")]
+        kind if aws::serves(kind) => aws::build(kind, &fields),
+        _ => Err("this action type is not available yet".to_owned()),
+    };
+    built.unwrap_or_else(|reason| Box::new(Unavailable::new(kind, &reason)))
 }

@@ -1,8 +1,11 @@
+use std::time::Duration;
+
 use fleethaven_types::QoS;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::*;
+use crate::retry::Policy;
 use crate::testing::{Answer, FakeBroker, NOW, compiled, execute, message, republish, rule};
 
 fn text(topic: &str, payload: &str) -> (String, String) {
@@ -54,7 +57,7 @@ async fn reserved_topics_are_named_with_two_dollars() {
 #[tokio::test]
 async fn all_failures_of_a_message_make_one_error_document() {
     let broker = FakeBroker::default();
-    let actions = vec![republish("a/#"), republish("ok"), json!({"s3": {"bucketName": "b"}})];
+    let actions = vec![republish("a/#"), republish("ok"), json!({"kafka": {"bucketName": "b"}})];
     let failing = compiled(rule("SELECT * FROM 'a/b'", actions, Some(republish("errors"))));
     let metrics = execute(&broker, &failing, &message("a/b", "raw")).await;
     let published = broker.published();
@@ -74,10 +77,10 @@ async fn all_failures_of_a_message_make_one_error_document() {
                 "errorMessage": "topic name 'a/#' contains a wildcard. Message arrived on: a/b, Action: republish",
             },
             {
-                "failedAction": "S3Action",
-                "failedResource": "s3",
+                "failedAction": "KafkaAction",
+                "failedResource": "kafka",
                 "errorMessage":
-                    "s3: this action type is not available yet. Message arrived on: a/b, Action: s3",
+                    "kafka: this action type is not available yet. Message arrived on: a/b, Action: kafka",
             },
         ],
     });
@@ -89,7 +92,7 @@ async fn all_failures_of_a_message_make_one_error_document() {
             metrics.error_action.with_label_values(&labels).get(),
         )
     };
-    assert_eq!((failures("RepublishAction"), failures("S3Action")), ((1, 0), (1, 0)));
+    assert_eq!((failures("RepublishAction"), failures("KafkaAction")), ((1, 0), (1, 0)));
 }
 
 #[tokio::test]
@@ -110,7 +113,7 @@ async fn transient_failures_are_tried_three_times() {
     let began = Instant::now();
     execute(&broker, &again, &message("a", "{}")).await;
     assert_eq!(broker.published(), [text("b", "{}")]);
-    assert!(began.elapsed() <= BACKOFF * 3);
+    assert!(began.elapsed() <= Policy::DEFAULT.backoff.first * 3);
     let broker = FakeBroker::answering([Unavailable, Unavailable, Unavailable]);
     execute(&broker, &again, &message("a", "{}")).await;
     assert_eq!(*broker.tries.lock(), 4, "three tries and the error action");
@@ -123,7 +126,10 @@ async fn an_action_that_does_not_answer_fails_when_its_time_is_over() {
     let silent = compiled(rule("SELECT * FROM 'a'", vec![republish("b")], Some(republish("errors"))));
     let began = Instant::now();
     execute(&broker, &silent, &message("a", "{}")).await;
-    assert_eq!((began.elapsed().as_secs(), broker.published()[0].0.as_str()), (BUDGET.as_secs(), "errors"));
+    assert_eq!(
+        (began.elapsed().as_secs(), broker.published()[0].0.as_str()),
+        (Policy::DEFAULT.budget.as_secs(), "errors")
+    );
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::testing::{Answer, FakeBroker, NoFunctions, change, message, republish, rule, scope};
+use crate::testing::{Answer, FakeBroker, NoFunctions, change, message, outside, republish, rule, scope};
 
 /// A queue in memory: claims wait for entries, and fail as often as it is told.
 #[derive(Default)]
@@ -93,14 +93,16 @@ impl Bench {
     fn new(broker: FakeBroker, failing: u32) -> Self {
         let queue = Arc::new(FakeQueue { failing: Mutex::new(failing), ..FakeQueue::default() });
         let (broker, rules) = (Arc::new(broker), Arc::new(Rules::default()));
+        let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
         let worker = Worker {
+            outside: outside(&metrics),
             functions: Arc::new(NoFunctions),
             rules: rules.clone(),
             queue: queue.clone(),
             publish: broker.clone(),
             behaviour: Behaviour::of(Profile::Standard),
             limits: Limits::of(Profile::Standard),
-            metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
+            metrics,
         };
         let worker = tokio::spawn(worker.run());
         Self { queue, broker, rules, worker }

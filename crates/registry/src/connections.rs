@@ -1,0 +1,176 @@
+//! Where rule actions go (rules-actions.md section 2): systems by name, of each account, with the roles that stand for them in
+//! rules and the rules that may use them.
+
+use fleethaven_types::{AccountId, Timestamp};
+use prost::Message;
+
+use crate::command::Context;
+use crate::error::Error;
+use crate::keys;
+use crate::limits;
+use crate::page::{self, Listing};
+use crate::query::QueryReply;
+use crate::record;
+use crate::shapes::{
+    Connection, ConnectionCredentials, ConnectionDescription, Listed, PageRequest, PutConnection, Secret,
+};
+use crate::store::{Outcome, Store, done};
+use crate::syntax;
+use crate::view::Effects;
+
+/// Types of action that a connection is for. `aws` is for all of AWS's services that have no connection of their own.
+pub const KINDS: &[&str] = &[
+    "aws",
+    "cloudwatchAlarm",
+    "cloudwatchLogs",
+    "cloudwatchMetric",
+    "dynamoDB",
+    "firehose",
+    "http",
+    "kinesis",
+    "s3",
+    "sns",
+    "sqs",
+    "stepFunctions",
+];
+
+/// Most patterns of roles or rules, and most options.
+const MAX_ENTRIES: usize = 64;
+/// Most bytes of any text of a connection.
+const MAX_TEXT: usize = 4096;
+
+/// Checks a connection and its name.
+///
+/// # Errors
+/// `InvalidRequestException`, with what is expected.
+pub fn check(name: &str, connection: &Connection) -> Result<(), Error> {
+    syntax::registry_name("connection name", name)?;
+    if !KINDS.contains(&connection.kind.as_str()) {
+        let kind = syntax::shortened(&connection.kind);
+        return Err(Error::invalid(format!("'{kind}' is no kind of connection: {}", KINDS.join(", "))));
+    }
+    if let Some(endpoint) = &connection.endpoint {
+        syntax::function_url(endpoint)?;
+    }
+    let region = connection.region.as_deref();
+    if region.is_some_and(|region| region.parse::<fleethaven_types::Region>().is_err()) {
+        return Err(Error::invalid("the region of a connection is a name such as eu-west-1"));
+    }
+    if let Some(ConnectionCredentials { id, secret }) = &connection.credentials
+        && (id.is_empty() || secret.0.is_empty())
+    {
+        return Err(Error::invalid("credentials have an id and a secret"));
+    }
+    if connection.roles.is_empty() || connection.rules.is_empty() {
+        return Err(Error::invalid(
+            "name the roles that stand for the connection and the rules that may use it",
+        ));
+    }
+    let counts = [connection.roles.len(), connection.rules.len(), connection.options.len()];
+    if counts.into_iter().any(|count| count > MAX_ENTRIES) {
+        return Err(Error::invalid(format!(
+            "a connection has at most {MAX_ENTRIES} roles, rules and options"
+        )));
+    }
+    let credentials = connection.credentials.iter().flat_map(|key| [&key.id, &key.secret.0]);
+    let options = connection.options.iter().flat_map(|(name, value)| [name, value]);
+    let mut texts = connection.roles.iter().chain(&connection.rules).chain(credentials).chain(options);
+    if texts.any(|text| text.is_empty() || text.len() > MAX_TEXT) {
+        return Err(Error::invalid(format!("texts of a connection have 1 to {MAX_TEXT} bytes")));
+    }
+    Ok(())
+}
+
+/// PutConnection.
+pub(crate) fn put(store: &Store<'_>, context: &Context, args: &PutConnection) -> Outcome {
+    let account = store.scope.account;
+    if !store.exists(&keys::account(account)) {
+        return Err(Error::not_found("Account", &account.to_string()));
+    }
+    let PutConnection { name, connection } = args;
+    check(name, connection)?;
+    let key = keys::connection(account, name);
+    let before: Option<record::Connection> = store.record(&key)?;
+    let most = limits::CONNECTIONS;
+    if before.is_none() && store.all(&keys::connections_of_account(account)).len() >= most {
+        return Err(Error::limit(format!("an account has at most {most} connections")));
+    }
+    let (id, secret) = match connection.credentials.clone() {
+        Some(ConnectionCredentials { id, secret }) => (id, secret.0),
+        None => (String::new(), String::new()),
+    };
+    let record = record::Connection {
+        kind: connection.kind.clone(),
+        endpoint: connection.endpoint.clone().unwrap_or_default(),
+        region: connection.region.clone().unwrap_or_default(),
+        id,
+        secret,
+        roles: connection.roles.clone(),
+        rules: connection.rules.clone(),
+        options: connection.options.clone(),
+        created_at: before.map_or(context.now.as_millis(), |before| before.created_at),
+    };
+    let mut effects = Effects::default();
+    effects.put(key, record.encode_to_vec());
+    done(effects)
+}
+
+/// DeleteConnection.
+pub(crate) fn delete(store: &Store<'_>, name: &str) -> Outcome {
+    syntax::registry_name("connection name", name)?;
+    let key = keys::connection(store.scope.account, name);
+    if !store.exists(&key) {
+        return Err(Error::not_found("Connection", name));
+    }
+    let mut effects = Effects::default();
+    effects.delete(key);
+    done(effects)
+}
+
+/// The account's connections, in the order of their names.
+pub(crate) fn list(store: &Store<'_>, page: &PageRequest, now: Timestamp) -> Result<QueryReply, Error> {
+    let prefix = keys::connections_of_account(store.scope.account);
+    let (pairs, next) = page::read(store, &Listing::new("ListConnections", &[], prefix), page, now)?;
+    let mut items = Vec::with_capacity(pairs.len());
+    for (key, value) in &pairs {
+        let Some(name) = keys::last_part(key) else { continue };
+        items.push(describe(name, record::decode(value)?));
+    }
+    Ok(QueryReply::Connections(Listed { items, next }))
+}
+
+/// The account of a connection's key, and what its value says.
+pub fn decode(key: &[u8], value: &[u8]) -> Option<(AccountId, ConnectionDescription)> {
+    let (account, name) = key_of(key)?;
+    Some((account, describe(&name, record::decode(value).ok()?)))
+}
+
+/// The account and name that a key below [`connections_prefix`](keys::connections_prefix) names.
+pub fn key_of(key: &[u8]) -> Option<(AccountId, String)> {
+    let parsed = keys::parse(key)?;
+    match (parsed.account, parsed.collection, &parsed.parts[..]) {
+        ("global", "connection", [account, name]) => Some((account.parse().ok()?, (*name).to_owned())),
+        _ => None,
+    }
+}
+
+fn describe(name: &str, record: record::Connection) -> ConnectionDescription {
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    let secret = Secret(record.secret);
+    ConnectionDescription {
+        name: name.to_owned(),
+        connection: Connection {
+            kind: record.kind,
+            endpoint: given(record.endpoint),
+            region: given(record.region),
+            credentials: given(record.id).map(|id| ConnectionCredentials { id, secret }),
+            roles: record.roles,
+            rules: record.rules,
+            options: record.options,
+        },
+        created_at: Timestamp(record.created_at),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! Where rule actions go.
+
+use std::collections::BTreeMap;
+
+use fleethaven_types::AccountId;
+
+use super::{decode, key_of};
+use crate::command::Action;
+use crate::error::ErrorCode::*;
+use crate::query::{QueryKind, QueryReply};
+use crate::requests::*;
+use crate::shapes::*;
+use crate::testing::Registry;
+use crate::{View, keys};
+
+fn connection() -> Connection {
+    Connection {
+        kind: "s3".to_owned(),
+        endpoint: Some("https://s3.example.com:9000".to_owned()),
+        region: Some("eu-west-1".to_owned()),
+        credentials: Some(ConnectionCredentials { id: "AKIA".to_owned(), secret: Secret("hush".to_owned()) }),
+        roles: vec!["arn:aws:iam::123456789012:role/iot*".to_owned()],
+        rules: vec!["*".to_owned()],
+        options: BTreeMap::new(),
+    }
+}
+
+fn put(name: &str, connection: Connection) -> Action {
+    Action::PutConnection(Box::new(PutConnection { name: name.to_owned(), connection }))
+}
+
+fn list(registry: &Registry) -> Vec<ConnectionDescription> {
+    match registry.ask(QueryKind::ListConnections(PageRequest::default())).unwrap() {
+        QueryReply::Connections(page) => page.items,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_connection_is_put_replaced_and_deleted() {
+    let mut registry = registry();
+    registry.run(put("archive", connection())).unwrap();
+    let first = list(&registry);
+    assert_eq!((first[0].name.as_str(), &first[0].connection), ("archive", &connection()));
+    registry.wait(5);
+    let plain = Connection { endpoint: None, region: None, credentials: None, ..connection() };
+    registry.run(put("archive", plain.clone())).unwrap();
+    let second = list(&registry);
+    assert_eq!((&second[0].connection, second[0].created_at), (&plain, first[0].created_at));
+    registry.run(Action::DeleteConnection("archive".to_owned())).unwrap();
+    assert_eq!(list(&registry), []);
+    let again = registry.run(Action::DeleteConnection("archive".to_owned()));
+    assert_eq!(refusal(again), (ResourceNotFoundException, 404));
+}
+
+#[test]
+fn what_cannot_be_a_connection_is_refused() {
+    let with = |change: fn(&mut Connection)| {
+        let mut changed = connection();
+        change(&mut changed);
+        refusal(registry().run(put("c", changed)))
+    };
+    let invalid = (InvalidRequestException, 400);
+    assert_eq!(with(|c| c.kind = "smoke".to_owned()), invalid);
+    assert_eq!(with(|c| c.endpoint = Some("s3.example.com".to_owned())), invalid);
+    assert_eq!(with(|c| c.region = Some("no region".to_owned())), invalid);
+    assert_eq!(with(|c| c.roles.clear()), invalid);
+    assert_eq!(with(|c| c.rules.clear()), invalid);
+    assert_eq!(with(|c| c.rules = vec!["r".to_owned(); 65]), invalid);
+    assert_eq!(with(|c| c.rules = vec!["r".repeat(5000)]), invalid);
+    assert_eq!(with(|c| c.credentials.iter_mut().for_each(|key| key.secret.0.clear())), invalid);
+    assert_eq!(refusal(registry().run(put("a b", connection()))), invalid);
+}
+
+#[test]
+fn the_watched_key_says_whose_it_is_and_nothing_prints_the_secret() {
+    let mut registry = registry();
+    registry.run(put("archive", connection())).unwrap();
+    let account: AccountId = registry.scope.account;
+    let pairs = registry.view.scan(&keys::connections_prefix(), None, 10);
+    let (key, value) = &pairs[0];
+    assert_eq!(key_of(key), Some((account, "archive".to_owned())));
+    let (owner, described) = decode(key, value).unwrap();
+    assert_eq!((owner, &described.connection), (account, &connection()));
+    assert!(!format!("{described:?}").contains("hush"));
+    let record: crate::record::Connection = crate::record::decode(value).unwrap();
+    assert!(!format!("{record:?}").contains("hush"));
+}

@@ -1,0 +1,65 @@
+//! `fleethaven connection`: where rule actions go.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::functions::OfAccountArgs;
+
+/// What is done to the connections of an account.
+#[derive(Subcommand, Clone)]
+pub(crate) enum ConnectionCommand {
+    /// Make a connection, or replace it: a system that rule actions may use, the roles that stand for it, and the rules that may.
+    Put(PutConnectionArgs),
+    /// Print every connection, without its secret.
+    List(OfAccountArgs),
+    /// Remove a connection: actions that used it fail from then on.
+    Delete(NamedConnectionArgs),
+}
+
+/// A connection.
+#[derive(Args, Clone)]
+pub(crate) struct NamedConnectionArgs {
+    /// Its name.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+
+    #[command(flatten)]
+    pub(crate) of: OfAccountArgs,
+}
+
+/// Arguments of `connection put`.
+#[derive(Args, Clone)]
+pub(crate) struct PutConnectionArgs {
+    #[command(flatten)]
+    pub(crate) connection: NamedConnectionArgs,
+
+    /// The type of action that it is for, as rules name it (s3, sqs, dynamoDB, …; http: for its signatures), or aws: all of AWS's
+    /// services that have no connection of their own.
+    #[arg(long)]
+    pub(crate) kind: String,
+
+    /// Where it is; otherwise AWS's own endpoint of the region.
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+
+    /// The region that requests are signed for; otherwise the rule's.
+    #[arg(long)]
+    pub(crate) region: Option<String>,
+
+    /// The access key, or the user.
+    #[arg(long, value_name = "ID", requires = "secret_file")]
+    pub(crate) credentials_id: Option<String>,
+
+    /// A file with the secret access key, or the password.
+    #[arg(long, value_name = "FILE", requires = "credentials_id")]
+    pub(crate) secret_file: Option<PathBuf>,
+
+    /// A roleArn that stands for it in rules: whole, or the beginning and `*`. May be repeated.
+    #[arg(long, value_name = "ARN", required = true)]
+    pub(crate) role: Vec<String>,
+
+    /// A rule that may use it: its name, or the beginning and `*`. May be repeated.
+    #[arg(long, value_name = "NAME", required = true)]
+    pub(crate) rule: Vec<String>,
+}

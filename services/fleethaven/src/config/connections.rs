@@ -1,0 +1,105 @@
+//! `[[connections]]` of the settings file: where rule actions of this process go, before what the accounts say.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use fleethaven_registry::connections;
+use fleethaven_registry::shapes::{Connection, ConnectionCredentials, ConnectionDescription, Secret};
+use fleethaven_types::{AccountId, Timestamp};
+use serde::Deserialize;
+use toml::Table;
+
+use super::{CONNECTIONS, functions};
+
+/// An account's connection.
+pub(crate) type Entry = (AccountId, ConnectionDescription);
+
+/// As the file has it.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Written {
+    /// Default: the account of `--account-id`.
+    account: Option<String>,
+    name: String,
+    kind: String,
+    endpoint: Option<String>,
+    region: Option<String>,
+    credentials_id: Option<String>,
+    secret: Option<String>,
+    secret_file: Option<PathBuf>,
+    roles: Vec<String>,
+    rules: Vec<String>,
+}
+
+/// The connections of the file.
+pub(super) fn read(file: &Table, home: Option<AccountId>) -> Result<Vec<Entry>> {
+    let Some(written) = file.get(CONNECTIONS) else { return Ok(Vec::new()) };
+    let written: Vec<Written> =
+        written.clone().try_into().with_context(|| format!("in [[{CONNECTIONS}]] of the settings"))?;
+    let entry = |connection: Written| {
+        let name = connection.name.clone();
+        entry(connection, home).with_context(|| format!("in [[{CONNECTIONS}]], of {name}"))
+    };
+    written.into_iter().map(entry).collect()
+}
+
+fn entry(written: Written, home: Option<AccountId>) -> Result<Entry> {
+    let account = match &written.account {
+        Some(id) => id.parse().map_err(|error| anyhow::anyhow!("'{id}': {error}"))?,
+        None => home.context("name its account")?,
+    };
+    let credentials =
+        match (written.credentials_id, functions::secret("secret", written.secret, written.secret_file)?) {
+            (None, None) => None,
+            (Some(id), Some(secret)) => Some(ConnectionCredentials { id, secret: Secret(secret) }),
+            _ => bail!("credentials-id and secret (or its file) go together"),
+        };
+    let connection = Connection {
+        kind: written.kind,
+        endpoint: written.endpoint,
+        region: written.region,
+        credentials,
+        roles: written.roles,
+        rules: written.rules,
+        options: std::collections::BTreeMap::new(),
+    };
+    connections::check(&written.name, &connection)?;
+    Ok((account, ConnectionDescription { name: written.name, connection, created_at: Timestamp(0) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_one(lines: &str) -> Result<Entry> {
+        let file = format!("[[connections]]\nname = \"lake\"\nkind = \"s3\"\nroles = [\"*\"]\n{lines}");
+        let home = Some("123456789012".parse().unwrap());
+        read(&file.parse().unwrap(), home).map(|mut all| all.remove(0))
+    }
+
+    #[test]
+    fn a_connection_is_the_first_accounts_unless_said_otherwise() {
+        let lines = "rules = [\"*\"]\ncredentials-id = \"AKIA\"\nsecret = \"hush\"";
+        let (account, entry) = read_one(lines).unwrap();
+        assert_eq!((account.to_string().as_str(), entry.name.as_str()), ("123456789012", "lake"));
+        let key = ConnectionCredentials { id: "AKIA".to_owned(), secret: Secret("hush".to_owned()) };
+        assert_eq!(entry.connection.credentials, Some(key));
+        let (account, _) = read_one(&format!("{lines}\naccount = \"210987654321\"")).unwrap();
+        assert_eq!(account.to_string(), "210987654321");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (lines, part) in [
+            ("rules = [\"*\"]\nnonsense = 1", "nonsense"),
+            ("", "rules"),
+            ("rules = []", "rules that may use it"),
+            ("rules = [\"*\"]\nendpoint = \"smoke\"", "smoke"),
+            ("rules = [\"*\"]\ncredentials-id = \"a\"", "go together"),
+            ("rules = [\"*\"]\nsecret = \"a\"\nsecret-file = \"b\"", "either"),
+        ] {
+            let error = format!("{:#}", read_one(lines).err().unwrap());
+            assert!(error.contains(part), "{lines}: {error}");
+        }
+    }
+}
