@@ -4,6 +4,7 @@
 #   DATA_DIR, MQTT_TLS, HTTPS, ADMIN, DEV   for run (DEV: any further options of `fleethaven dev`)
 #   TESTS                                   for e2e: pytest's own arguments, such as TESTS="test_lab.py -k rule"
 #   SEEDS, SEED                             for sim: how many clusters, or the one to be replayed
+#   FAULTS, SEED                            for chaos: how many faults, and what draws them
 #   FUZZ_SECONDS, FUZZ                      for fuzz: seconds for each target; names of targets (default: all)
 #   LOAD                                    for load: arguments of loadtest/compare.py; for profile: a scenario
 #   VENV                                    where the Python environment is; CARGO_TARGET_DIR: where cargo builds
@@ -23,6 +24,7 @@ TESTS ?= -n 3
 FUZZ_SECONDS ?= 5
 SEEDS ?= 1000
 SEED ?=
+FAULTS ?= 50
 FUZZ ?=
 LOAD ?=
 VENV ?= .venv
@@ -104,6 +106,13 @@ fuzz: ## libFuzzer on every target for FUZZ_SECONDS each; stable Rust, needs a C
 sim: ## SEEDS simulated clusters under random faults, or the one of SEED
 	@SIM_SEEDS='$(SEEDS)' SIM_SEED='$(SEED)' cargo test $(LOCKED) --release -p fleethaven-sim --test simulation -- \
 	  --nocapture clusters_keep_their_promises
+
+.PHONY: chaos
+chaos: tools ## FAULTS in a row on a cluster under load, drawn by SEED: what clients feel of each; nothing may be lost
+	@.ci/debian redis-server=redis-server
+	@cargo build $(LOCKED) --bin fleethaven
+	@FLEETHAVEN_BIN='$(TARGET)/debug/fleethaven' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) $(E2E)/chaos.py \
+	  --faults '$(FAULTS)' $(if $(SEED),--seed '$(SEED)')
 
 .PHONY: lint
 lint: ## formatting, clippy, licences

@@ -26,7 +26,7 @@ use crate::generated::metadata::metadata_client::MetadataClient;
 use crate::generated::metadata::watch_request::Message;
 use crate::nodes::Nodes;
 use crate::replica::Replica;
-use crate::status::was_not_sent;
+use crate::status::was_not_carried_out;
 use crate::trace;
 
 mod applied;
@@ -127,7 +127,7 @@ impl Client {
                 answer.ok_or_else(|| Status::internal("there is no answer"))
             }
         };
-        let answer = self.nodes.call(ask).await.map_err(|status| match was_not_sent(&status) {
+        let answer = self.nodes.call(ask).await.map_err(|status| match was_not_carried_out(&status) {
             true => Error::Unavailable(status.message().to_owned()),
             // Whatever went wrong on the way, the command may have arrived.
             false => {

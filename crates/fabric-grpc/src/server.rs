@@ -14,6 +14,7 @@ use crate::convert::{event, execute, position, query};
 use crate::generated::metadata as wire;
 use crate::generated::metadata::metadata_server;
 use crate::generated::metadata::watch_request::Message;
+use crate::status::unanswered;
 
 /// Events that one message of a watch carries at most.
 const EVENTS_PER_MESSAGE: usize = 256;
@@ -41,7 +42,7 @@ impl metadata_server::Metadata for Service {
     ) -> Result<Response<wire::ExecuteResponse>, Status> {
         let command = execute::command(request.get_ref())?;
         let result = self.metadata.execute(command).await;
-        Ok(Response::new(execute::response(result)?))
+        Ok(Response::new(execute::response(result).map_err(unanswered)?))
     }
 
     async fn execute_for_thing(
@@ -53,7 +54,8 @@ impl metadata_server::Metadata for Service {
         if command.placement() == Placement::Control {
             return Err(Status::permission_denied("the command changes more than the state of one thing"));
         }
-        let answer = Some(execute::response(self.metadata.execute(command).await)?);
+        let result = self.metadata.execute(command).await;
+        let answer = Some(execute::response(result).map_err(unanswered)?);
         Ok(Response::new(wire::ExecuteForThingResponse { answer }))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleethaven_fabric::Membership;
-use fleethaven_fabric::membership::{Incarnation, LEASE, Phase, Role, RoutingTable, TableStream};
+use fleethaven_fabric::membership::{Incarnation, Phase, Role, RoutingTable, TableStream};
 use fleethaven_fabric::metadata::{BoxFuture, Error};
 use fleethaven_topics::Slot;
 use futures_util::stream;
@@ -18,6 +18,9 @@ use crate::generated::membership::membership_client::MembershipClient as Stub;
 use crate::nodes::Nodes;
 use crate::status::was_not_sent;
 
+/// How long a node may take to renew a lease before the next one is asked: all three of a usual store get their turn while
+/// it lasts.
+const RENEW_WITHIN: Duration = Duration::from_millis(500);
 /// Pause before a broken stream of tables is opened again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -78,8 +81,8 @@ impl Membership for MembershipClient {
 
     fn renew(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
-            // An answer that comes later than the lease lasts is worth nothing.
-            let within = self.timeout.min(LEASE);
+            // A node that is cut off must leave time to ask the others before the lease is over.
+            let within = self.timeout.min(RENEW_WITHIN);
             let message = wire::RenewRequest { incarnation: incarnation.0 };
             let ask = |mut stub: Stub<Channel>| {
                 let request = self.request(message, within);

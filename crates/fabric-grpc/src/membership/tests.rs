@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleethaven_fabric::Membership;
-use fleethaven_fabric::membership::{Incarnation, Phase, Role, RoutingTable, TableStream};
+use fleethaven_fabric::membership::{Incarnation, LEASE, Phase, Role, RoutingTable, TableStream};
 use fleethaven_fabric::metadata::{BoxFuture, Error};
 use fleethaven_membership::{Cluster, Command, Refusal, floor};
 use fleethaven_registry::{self as registry, ErrorCode};
@@ -29,6 +29,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 struct Fake {
     cluster: watch::Sender<Cluster>,
     fails: Mutex<Option<Error>>,
+    /// Renewals are never answered, as by a node that is cut off.
+    silent: bool,
     /// What streams of tables tell, one after the other, before the cluster is told as it is.
     told: Mutex<VecDeque<Vec<Arc<RoutingTable>>>>,
 }
@@ -36,7 +38,7 @@ struct Fake {
 impl Fake {
     fn new() -> Arc<Self> {
         let cluster = watch::Sender::new(Cluster::new(floor(1_800_000_000)));
-        Arc::new(Self { cluster, fails: Mutex::default(), told: Mutex::default() })
+        Arc::new(Self { cluster, fails: Mutex::default(), silent: false, told: Mutex::default() })
     }
 
     fn run(&self, command: &Command) -> Result<Option<Incarnation>, Error> {
@@ -63,6 +65,9 @@ impl Membership for Fake {
     }
 
     fn renew(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>> {
+        if self.silent {
+            return Box::pin(std::future::pending());
+        }
         self.done(&Command::Release { incarnation, slots: Vec::new() })
     }
 
@@ -99,16 +104,21 @@ async fn listen() -> (TcpListener, String) {
     (listener, address)
 }
 
-fn client(address: &str) -> MembershipClient {
-    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-    MembershipClient::new(vec![traced(channel)], DEADLINE)
+fn client(addresses: &[String]) -> MembershipClient {
+    let channel =
+        |address| traced(Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy());
+    MembershipClient::new(addresses.iter().map(channel).collect(), DEADLINE)
 }
 
-async fn connected(fake: &Arc<Fake>) -> MembershipClient {
+async fn serve(fake: &Arc<Fake>) -> String {
     let (listener, address) = listen().await;
     let routes = add_service(Routes::default(), fake.clone());
     tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(TcpListenerStream::new(listener)));
-    client(&address)
+    address
+}
+
+async fn connected(fake: &Arc<Fake>) -> MembershipClient {
+    client(&[serve(fake).await])
 }
 
 /// The next table that is as wanted.
@@ -173,9 +183,24 @@ async fn without_a_metastore_nobody_is_out() {
     // Bound and closed again: nothing listens there.
     let (listener, address) = listen().await;
     drop(listener);
-    let client = client(&address);
+    let client = client(&[address]);
     assert!(matches!(client.renew(Incarnation(1)).await, Err(Error::Unavailable(_))));
     assert!(matches!(client.join(Role::Router, "r:1".to_owned()).await, Err(Error::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn a_node_that_is_cut_off_leaves_a_lease_time_to_be_renewed_elsewhere() {
+    let fake = Fake::new();
+    let silent = Arc::new(Fake {
+        cluster: fake.cluster.clone(),
+        silent: true,
+        fails: Mutex::default(),
+        told: Mutex::default(),
+    });
+    let member = fake.run(&Command::Join { role: Role::Router, address: "r:1".to_owned() }).unwrap().unwrap();
+    let client = client(&[serve(&silent).await, serve(&fake).await]);
+    let renewed = timeout(LEASE, async { while client.renew(member).await.is_err() {} });
+    renewed.await.expect("before the lease is over");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use crate::generated::metadata as calls;
 use crate::generated::raft as wire;
 use crate::generated::raft::install_snapshot_request::Message;
 use crate::generated::raft::raft_server;
+use crate::status::unanswered;
 
 /// Adds the service of `peer`, a node of `store`, to `routes`.
 ///
@@ -117,7 +118,7 @@ impl raft_server::Raft for Service {
     ) -> Result<Response<calls::ExecuteResponse>, Status> {
         let command = execute::command(&self.admit(request)?)?;
         let result = self.peer.execute_as_leader(command).await;
-        Ok(Response::new(execute::response(result)?))
+        Ok(Response::new(execute::response(result).map_err(unanswered)?))
     }
 
     async fn query_as_leader(

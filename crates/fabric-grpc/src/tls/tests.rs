@@ -8,7 +8,8 @@ use bytes::Bytes;
 use fleethaven_fabric::Metadata;
 use fleethaven_fabric::metadata::Error as CallError;
 use fleethaven_pki::{Attribute, Authority, Issued, Name, Serial, ServiceIdentity, ServiceRole, Validity};
-use fleethaven_registry::{Query, QueryKind};
+use fleethaven_registry::shapes::CreateThing;
+use fleethaven_registry::{Action, Command, Query, QueryKind};
 use fleethaven_types::Timestamp;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tempfile::TempDir;
@@ -98,6 +99,11 @@ async fn metastore(tls: &Arc<Tls>) -> SocketAddr {
     address
 }
 
+fn options() -> Options {
+    let clock = || Timestamp(1_700_000_000_000);
+    Options { prefixes: vec![Bytes::new()], timeout: Duration::from_secs(10), clock, first_node: 0 }
+}
+
 async fn ask(tls: &Arc<Tls>, address: SocketAddr, role: ServiceRole) -> Result<(), tonic::Status> {
     ask_on(tls.channel(&address.to_string(), role).unwrap()).await
 }
@@ -132,6 +138,21 @@ async fn a_role_calls_only_what_it_may() {
     let channel = node.channel(&address.to_string(), ServiceRole::Metastore).unwrap();
     let raft = RaftClient::new(channel).transfer_leader(TransferLeaderRequest::default()).await;
     assert_eq!(raft.unwrap_err().code(), Code::Unimplemented, "admitted; this server has no raft");
+}
+
+#[tokio::test]
+async fn a_command_that_a_role_may_not_give_is_known_to_have_changed_nothing() {
+    let ca = authority();
+    let address = metastore(&Service::new(&ca, ServiceRole::Metastore, &[&ca]).open()).await;
+    let router = Service::new(&ca, ServiceRole::Router, &[&ca]).open();
+    let channel = router.channel(&address.to_string(), ServiceRole::Metastore).unwrap();
+    let client = Client::new(vec![channel], options());
+    let thing = CreateThing { thing_name: "sensor01".to_owned(), ..CreateThing::default() };
+    let command = Command::new(Fake::new().scope(), Action::CreateThing(Box::new(thing)));
+    match client.execute(command).await {
+        Err(CallError::Unavailable(why)) => assert!(why.contains("role of the certificate"), "{why}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
@@ -298,13 +319,7 @@ async fn a_metadata_client_follows_over_tls() {
     let address = metastore(&Service::new(&ca, ServiceRole::Metastore, &[&ca]).open()).await;
     let api = Service::new(&ca, ServiceRole::Api, &[&ca]).open();
     let channel = api.channel(&address.to_string(), ServiceRole::Metastore).unwrap();
-    let options = Options {
-        prefixes: vec![Bytes::new()],
-        timeout: Duration::from_secs(10),
-        clock: || Timestamp(1_700_000_000_000),
-        first_node: 0,
-    };
-    let client = Client::new(vec![channel], options);
+    let client = Client::new(vec![channel], options());
     client.level().await;
     let absent = Query::new(Fake::new().scope(), QueryKind::DescribeThing("absent".into()));
     assert!(matches!(client.query_local(absent), Err(CallError::Refused(_))));

@@ -68,8 +68,8 @@ local function forget(id, entries)
     end
   end
   if messages == 0 then return end
-  call('HINCRBY', session(id), 'b', int(-bytes))
-  if call('HINCRBY', session(id), 'n', -messages) == 0 then call('UNLINK', queue(id)) end
+  call('HINCRBY', session(id), 'b', minus(bytes))
+  if call('HINCRBY', session(id), 'n', minus(messages)) == 0 then call('UNLINK', queue(id)) end
 end
 
 -- Whether an entry is not delivered any more: it has expired, or waited for too long. One of QoS 2 that may have been sent is:

@@ -12,7 +12,7 @@ function ops.release(stop)
       call('XDEL', queue(id), entry)
       call('HDEL', marks(id), entry)
       call('SADD', released(id), entry)
-      call('HINCRBY', session(id), 'b', -parts(found[2][2]))
+      call('HINCRBY', session(id), 'b', minus(parts(found[2][2])))
     end
   end
   return 'ok'

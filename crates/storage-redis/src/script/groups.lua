@@ -96,7 +96,7 @@ local function drop(id, number)
     for _, name in ipairs(call('SMEMBERS', holders(id))) do call('ZREM', held_by(id, name), number) end
   end
   call('HINCRBY', group_record(id), 'n', -1)
-  call('HINCRBY', group_record(id), 'b', -parts(cmsgpack.unpack(entry)[1]))
+  call('HINCRBY', group_record(id), 'b', minus(parts(cmsgpack.unpack(entry)[1])))
   return true
 end
 

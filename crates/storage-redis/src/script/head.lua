@@ -47,6 +47,11 @@ local function int(number)
   return string.format('%.0f', number)
 end
 
+-- What counts down by `number`, which may be none: Redis takes no "-0".
+local function minus(number)
+  return int(0 - number)
+end
+
 local ops = {}
 
 -- The generation of ids given out now. It grows when the primary has another replication id than at the last write:

@@ -13,6 +13,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("identifiers go with their session", wiped),
     ("a fenced message is not recorded", fenced),
     ("a released entry keeps its place and not its message", releases),
+    ("released entries are trimmed alone", released_alone),
     ("a released entry outlives a crash until it is trimmed", releases_survive),
     ("a released entry of a shared body frees it", released_bodies),
     ("a begun exchange does not expire", begun),
@@ -134,6 +135,20 @@ fn releases(store: &mut dyn Instance) {
     assert_eq!(appended, Appended::At { entry: EntryId(4), previous: EntryId(3) });
     caller.release(session, token(1, 3), &[1]).unwrap();
     assert_eq!(entries(&caller.claim(claim("a", token(1, 4)))), [], "what is gone cannot be released");
+}
+
+/// Packets are completed without any that was not released, as a session does that is sent QoS 2 alone.
+fn released_alone(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let claimed = Claim { queue_bounds: bounds(2, 100), ..claim("a", token(1, 1)) };
+    let session = caller.claim(claimed).session;
+    for number in 1..=5 {
+        assert!(matches!(caller.append(session, "x"), Appended::At { .. }), "there is room again");
+        caller.release(session, token(1, 1), &[number]).unwrap();
+        caller.trim(session, token(1, 1), &[number]);
+    }
+    let claimed = caller.claim(claim("a", token(1, 2)));
+    assert_eq!((claimed.trimmed, entries(&claimed)), (EntryId(5), vec![]));
 }
 
 fn releases_survive(store: &mut dyn Instance) {

@@ -28,6 +28,7 @@ from instance import (
     binary,
     eventually,
 )
+from network import Network
 
 METASTORES, ROUTERS, GATEWAYS, WORKERS, APIS = 3, 2, 2, 2, 2
 
@@ -79,13 +80,36 @@ class Copied:
             yield line
 
 
-class Process:
+class Pausable:
+    """A process that can be made to stand still."""
+
+    process: subprocess.Popen | None = None
+
+    def pause(self):
+        """SIGSTOP: it neither runs nor ends; its sockets stay, and the kernel accepts for it."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(STOP_SECONDS)
+
+    def is_alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def close(self):
+        if self.is_alive():
+            self.kill()
+
+
+class Process(Pausable):
     """One process of the cluster, started again with the same arguments as often as a test likes."""
 
     def __init__(self, name: str, role: str, arguments: list[str], journal: Journal | None = None):
         self.name, self.role, self.arguments = name, role, arguments
         self.journal = journal or Journal()
-        self.process: subprocess.Popen | None = None
         self.ready: dict = {}
 
     def launch(self) -> Process:
@@ -116,17 +140,6 @@ class Process:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(2 * STOP_SECONDS)
 
-    def kill(self):
-        self.process.kill()
-        self.process.wait(STOP_SECONDS)
-
-    def is_alive(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-    def close(self):
-        if self.is_alive():
-            self.kill()
-
     def admin(self, path: str) -> tuple[int, str]:
         """Status and body of a page of the admin port; status 0 when nobody answers."""
         try:
@@ -149,16 +162,17 @@ class Process:
         raise AssertionError(f"{self.name} has no metric {sample}")
 
 
-class Redis:
+class Redis(Pausable):
     """A Redis with an append-only file, in a folder of its own."""
+
+    name = role = "redis"
 
     def __init__(self, folder: Path):
         self.folder, self.port = folder, free_port()
-        self.process: subprocess.Popen | None = None
 
     @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}"
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
 
     def start(self) -> Redis:
         self.folder.mkdir(exist_ok=True)
@@ -179,30 +193,33 @@ class Redis:
         except OSError:
             return False
 
-    def kill(self):
-        self.process.kill()
-        self.process.wait(STOP_SECONDS)
-
-    def close(self):
-        if self.process and self.process.poll() is None:
-            self.kill()
-
 
 class Metastores:
-    """The nodes of the metadata store, and the certificates by which all know each other."""
+    """The nodes of the metadata store, and the certificates by which all know each other. With `faulty`, processes reach each
+    other through a `network` that a test can harm."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, faulty: bool = False):
         self.folder = Path(folder)
         self.pki = self.folder / "pki"
         self.journal = Journal()
         self.processes: dict[str, Process] = {}
+        self.network = Network(self.pids) if faulty else None
+
+    def pids(self) -> dict[str, int]:
+        running = [process for process in list(self.processes.values()) if process.is_alive()]
+        return {process.name: process.process.pid for process in running}
+
+    def reached(self, name: str, address: str) -> str:
+        """Where others reach the process `name`, which listens at `address`."""
+        return self.network.front(name, address) if self.network else address
 
     def start(self) -> Metastores:
         pki("init", "--dir", self.pki, "--cluster", "local")
-        self.metastore_addresses = [f"127.0.0.1:{free_port()}" for _ in range(METASTORES)]
+        names = [f"metastore-{node}" for node in range(1, METASTORES + 1)]
+        own_addresses = {name: f"127.0.0.1:{free_port()}" for name in names}
+        self.metastore_addresses = [self.reached(name, own) for name, own in own_addresses.items()]
         peers = ",".join(f"{node}={address}" for node, address in enumerate(self.metastore_addresses, 1))
-        for node, own in enumerate(self.metastore_addresses, 1):
-            name = f"metastore-{node}"
+        for node, (name, own) in enumerate(own_addresses.items(), 1):
             arguments = ["--node-id", str(node), "--listen", own, "--peer", peers]
             self.launch(name, "metastore", [*arguments, "--data-dir", self.data(name)])
         self.until_ready(self.metastores)
@@ -226,11 +243,30 @@ class Metastores:
         process = self.processes[name] = Process(name, role, arguments, self.journal)
         return process.launch()
 
+    def listening(self, name: str) -> list[str]:
+        """Where a process listens for others of the cluster."""
+        if self.network is None:
+            return ["--listen", ANY_PORT]
+        own = f"127.0.0.1:{free_port()}"
+        return ["--listen", own, "--advertise", self.reached(name, own)]
+
     def until_ready(self, processes: list[Process]):
         for process in processes:
             process.until_ready()
         names = [process.name for process in processes]
-        eventually(lambda: all(p.is_ready() for p in processes), f"{names} ready", 2 * START_SECONDS)
+
+        def ready():
+            self.revive()
+            return all(process.is_ready() for process in processes)
+
+        eventually(ready, f"{names} ready", 2 * START_SECONDS)
+
+    def revive(self):
+        """What a supervisor does: what has ended with an error is started anew. A process that stood still for longer than its
+        lease does so, on a busy machine, too."""
+        for process in list(self.processes.values()):
+            if process.process and (process.process.poll() or 0) > 0:
+                process.start()
 
     def of_role(self, role: str) -> list[Process]:
         return [process for process in self.processes.values() if process.role == role]
@@ -252,6 +288,8 @@ class Metastores:
     def close(self):
         for process in self.processes.values():
             process.close()
+        if self.network:
+            self.network.close()
 
 
 class Spread(dict):
@@ -271,10 +309,10 @@ class Spread(dict):
 class Cluster(Fleethaven):
     """Processes of every role and a Redis: to its clients, what one process is to them."""
 
-    def __init__(self, folder: Path, *gateway: str):
+    def __init__(self, folder: Path, *gateway: str, faulty: bool = False):
         super().__init__(Path(folder))
         self.gateway_settings = list(gateway)
-        self.nodes = Metastores(self.data_dir)
+        self.nodes = Metastores(self.data_dir, faulty)
         self.redis = Redis(self.data_dir / "redis")
 
     @property
@@ -290,18 +328,21 @@ class Cluster(Fleethaven):
         self.redis.start()
         self.nodes.start()
         self.metastore = ",".join(self.nodes.metastore_addresses)
-        reach = ["--metastore", self.metastore, "--redis", self.redis.url]
+        redis = self.nodes.reached(self.redis.name, self.redis.address)
+        reach = ["--metastore", self.metastore, "--redis", f"redis://{redis}"]
         server = pki("server", "--dir", self.data_dir / "server-pki")
         shown = ["--server-cert", server["server_cert"], "--server-key", server["server_key"]]
         account = self.account_key()
         web = ["--https", ANY_PORT]
         for number in range(1, ROUTERS + 1):
-            self.nodes.launch(f"router-{number}", "router", [*reach, "--listen", ANY_PORT])
+            name = f"router-{number}"
+            self.nodes.launch(name, "router", [*reach, *self.nodes.listening(name)])
         for number in range(1, WORKERS + 1):
             self.nodes.launch(f"rules-worker-{number}", "rules-worker", reach)
         for number in range(1, GATEWAYS + 1):
-            listeners = ["--listen", ANY_PORT, "--mqtt-tls", ANY_PORT, *web, *self.gateway_settings, *more]
-            self.nodes.launch(f"gateway-{number}", "gateway", [*reach, *shown, *listeners])
+            name = f"gateway-{number}"
+            listeners = [*self.nodes.listening(name), "--mqtt-tls", ANY_PORT, *web, *self.gateway_settings, *more]
+            self.nodes.launch(name, "gateway", [*reach, *shown, *listeners])
         self.nodes.until_ready([*self.routers, *self.workers, *self.gateways])
         data_endpoint = self.gateways[0].ready["data_endpoint"]
         at = ["--data-endpoint", data_endpoint.removeprefix("https://")]
@@ -337,6 +378,10 @@ class Cluster(Fleethaven):
 
     def leader(self) -> Process:
         return self.nodes.leader()
+
+    @property
+    def network(self) -> Network:
+        return self.nodes.network
 
     @property
     def routers(self) -> list[Process]:
@@ -400,6 +445,7 @@ def main():
             print("Control-C stops all of them, and deletes what they kept.", flush=True)
             while True:
                 time.sleep(1)
+                cluster.nodes.revive()
         except KeyboardInterrupt:
             print("stopping", file=sys.stderr)
             cluster.stop()

@@ -11,7 +11,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from device import Device
-from instance import Fleethaven, address
+from instance import Fleethaven
+from instance import address as parted
 
 V3, V5 = paho.MQTTv311, paho.MQTTv5
 BOTH_VERSIONS = {"argvalues": [V3, V5], "ids": ["3.1.1", "5"]}
@@ -50,6 +51,7 @@ class Client:
         keep_alive: int = 60,
         will: tuple[str, bytes, int] | None = None,
         listener: str = "mqtt_tls",
+        address: str | None = None,
         alpn: str | None = None,
         tls: ssl.TLSVersion | None = None,
         context: ssl.SSLContext | None = None,
@@ -61,7 +63,7 @@ class Client:
         self._acks: dict[tuple[str, int], list] = {}
         self.session_present = False
         self.connack_properties = None
-        self._address = fleet.https if listener == "https" else address(fleet.ready[listener])
+        self._address = fleet.https if listener == "https" else parted(address or fleet.ready[listener])
         self._clean, self._keep_alive, self._version = clean, keep_alive, version
         if expiry is not None:
             connect_properties["SessionExpiryInterval"] = expiry

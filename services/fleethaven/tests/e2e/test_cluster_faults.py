@@ -1,0 +1,180 @@
+"""Processes of a cluster stand still, are cut off from each other and die, while clients work: nothing acknowledged is lost, who
+comes back late does no harm, and service goes on. `make chaos` does the same for as long as one likes."""
+
+import random
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chaos import Chaos
+from cluster import Cluster, Process
+from device import make_device
+from instance import eventually
+from mqtt_client import Client, Refused
+from traffic import Traffic
+
+SECONDS = 60
+# Of all kinds those that each find something else; which process it is, is drawn.
+SEED = 20
+FAULTS = (
+    "gateway paused 4 s",
+    "router paused 4 s",
+    "leader paused 4 s",
+    "redis killed",
+    "redis paused 0.5 s",
+    "rules-worker paused, then killed",
+    "gateway cut from metastore, only what it gets",
+    "gateway cut from router, reset",
+    "router cut from metastore, held",
+    "router cut from redis, only what it gets",
+    "leader cut from metastore, only what it sends",
+    "router restarted in order",
+)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"), faulty=True)
+    yield cluster.start()
+    cluster.close()
+
+
+@pytest.fixture(scope="module")
+def anyone(cluster, tmp_path_factory):
+    return make_device(cluster, tmp_path_factory.mktemp("device"))
+
+
+@pytest.fixture
+def connect(cluster, anyone):
+    clients = []
+
+    def make(client_id: str, at: Process | None = None, **options) -> Client:
+        """A client, at one gateway or at any."""
+        listener = {"address": at.ready["mqtt_tls"]} if at else {}
+        clients.append(Client(cluster, anyone, client_id, **listener, **options))
+        return clients[-1].connect()
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+def back(process: Process):
+    """Waits until a process that was out has ended, as it must, and starts it anew."""
+    assert eventually(lambda: process.process.poll(), f"{process.name} ends", SECONDS) != 0, "with an error"
+    process.start()
+    eventually(process.is_ready, f"{process.name} is ready", SECONDS)
+
+
+def test_a_gateway_that_stood_still_is_out(cluster, connect):
+    stale, other = cluster.gateways
+    watching = connect("watching", other)
+    watching.subscribe("wills/#")
+    connect("left", stale, will=("wills/left", b"left", 1))
+    moving = connect("moving", stale, clean=False, expiry=3600, will=("wills/moved", b"moved", 1))
+    moving.subscribe("moving/a")
+    stale.pause()
+    try:
+        moved = connect("moving", other, clean=False, expiry=3600)
+        assert moved.session_present
+        watching.expect_until(b"left", SECONDS)
+        assert watching.publish("moving/a", b"one") == 0
+        moved.expect_until(b"one")
+    finally:
+        stale.resume()
+    moving.closed(SECONDS)
+    back(stale)
+    assert moved.alive, "its session is its own"
+    assert watching.publish("wills/last", b"last") == 0
+    wills = watching.expect_until(b"last")
+    assert sorted(wills) == [b"last", b"left", b"moved"], "each will once"
+    assert moved.payloads() == [b"one"]
+
+
+def test_a_metastore_leader_that_stood_still_answers_for_nobody(cluster):
+    stale = cluster.leader()
+    stale.pause()
+    try:
+
+        def written():
+            try:
+                cluster.client("iot").create_thing(thingName="written-elsewhere")
+                return True
+            except (ClientError, BotoCoreError):
+                return False
+
+        eventually(written, "a thing is made without the leader", SECONDS)
+    finally:
+        stale.resume()
+    for _ in range(10):
+        try:
+            cluster.client("iot").describe_thing(thingName="written-elsewhere")
+        except ClientError as error:
+            assert error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500, "it is there, whoever is asked"
+    eventually(stale.is_ready, "it follows", SECONDS)
+
+
+def refusal(connect) -> int | None:
+    """The code with which a client is refused, if it is."""
+    try:
+        connect("late").close()
+    except Refused as refused:
+        return refused.value
+    except AssertionError:
+        pass  # no answer in time
+    return None
+
+
+@pytest.mark.parametrize("fault", ["pause", "kill"])
+def test_without_redis_only_qos_0_flows(cluster, connect, fault):
+    kept = connect(f"{fault}d-kept", clean=False, expiry=3600)
+    kept.subscribe("away/#")
+    kept.disconnect(SessionExpiryInterval=3600)
+    client = connect(f"{fault}d")
+    client.subscribe("away/#", qos=1)
+    redis = cluster.redis
+    getattr(redis, fault)()
+    try:
+        waiting = client.publish_later("away/one", b"one", qos=1)
+        for number in range(3):
+            client.publish_later("away/zero", f"zero-{number}".encode(), qos=0)
+            client.expect_until(f"zero-{number}".encode())
+        assert client.acknowledged(waiting) is None
+        if fault == "kill":
+            # Until Redis has been away for ten seconds, who comes waits for it.
+            eventually(lambda: refusal(connect) == 0x88, "new clients are told so", SECONDS)
+    finally:
+        redis.resume() if fault == "pause" else redis.start()
+
+    # Each gateway finds out by itself that Redis is back.
+    for gateway in cluster.gateways:
+
+        def published(gateway=gateway):
+            try:
+                return connect(f"{fault}d-again", gateway).publish("away/last", gateway.name) == 0
+            except (Refused, AssertionError):
+                return False
+
+        eventually(published, f"{gateway.name} acknowledges messages again", SECONDS)
+    kept = connect(f"{fault}d-kept", clean=False, expiry=3600)
+    for gateway in cluster.gateways:
+        kept.expect_until(gateway.name.encode())
+
+
+@pytest.fixture(scope="module")
+def chaos(cluster, anyone):
+    chaos = Chaos(cluster, Traffic(cluster, anyone).start(), random.Random(SEED))
+    chaos.settle("the start")
+    yield chaos
+    for worker in chaos.traffic.workers:
+        worker.ending.set()
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.timeout(180)
+def test_all_goes_on_after(chaos, kind):
+    chaos.befall(kind)
+
+
+def test_nothing_was_lost(chaos):
+    chaos.traffic.end()
