@@ -10,11 +10,14 @@ use std::fs;
 use std::path::PathBuf;
 
 /// The packages that are held.
-const STABLE: [&str; 4] = [
+const STABLE: [&str; 7] = [
     "fleethaven/admin/v1/admin.proto",
+    "fleethaven/connections/v1/connections.proto",
+    "fleethaven/delivery/v1/delivery.proto",
     "fleethaven/membership/v1/membership.proto",
     "fleethaven/metadata/v1/metadata.proto",
     "fleethaven/raft/v1/raft.proto",
+    "fleethaven/routing/v1/routing.proto",
 ];
 const RENEW: &str = "FLEETHAVEN_RENEW_CONTRACTS";
 
@@ -51,14 +54,17 @@ fn contracts() -> BTreeSet<String> {
                 ));
             }
         }
-        for value in file.enum_type.iter().flat_map(|of| of.value.iter().map(move |value| (of, value))) {
-            lines.insert(format!("{package}.{} = {} # {}", value.0.name(), value.1.number(), value.1.name()));
+        let own = file.enum_type.iter().map(|of| (package.to_owned(), of));
+        let inner = file.message_type.iter().flat_map(|message| {
+            message.enum_type.iter().map(move |of| (format!("{package}.{}", message.name()), of))
+        });
+        for (place, of) in own.chain(inner) {
+            for value in &of.value {
+                lines.insert(format!("{place}.{} = {} # {}", of.name(), value.number(), value.name()));
+            }
         }
         for message in &file.message_type {
-            assert!(
-                message.nested_type.is_empty() && message.enum_type.is_empty(),
-                "told apart by their place"
-            );
+            assert!(message.nested_type.is_empty(), "told apart by their place");
             for field in &message.field {
                 let of = match field.oneof_index {
                     Some(_) if field.proto3_optional() => "optional ",

@@ -28,6 +28,19 @@ impl<S: Clone> Nodes<S> {
         self.stubs.get(number).map(|stub| (number, stub.clone()))
     }
 
+    /// All of them, the present one first.
+    pub(crate) fn in_turn(&self) -> Vec<(usize, S)> {
+        let (before, from) =
+            (0..self.stubs.len()).partition::<Vec<_>, _>(|number| *number < *self.present.borrow());
+        let numbers = from.into_iter().chain(before);
+        numbers.filter_map(|number| Some((number, self.stubs.get(number)?.clone()))).collect()
+    }
+
+    /// From here on this one is asked.
+    pub(crate) fn turn_to(&self, number: usize) {
+        self.present.send_if_modified(|present| std::mem::replace(present, number) != number);
+    }
+
     /// From here on another one is asked, unless that has been decided already.
     pub(crate) fn leave(&self, number: usize) {
         self.present.send_if_modified(|present| {

@@ -55,6 +55,7 @@ mod reload;
 mod router;
 mod rules_worker;
 mod sql;
+mod standing;
 mod wiring;
 
 use std::io::Write;

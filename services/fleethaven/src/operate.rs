@@ -17,10 +17,11 @@ use futures_util::TryStreamExt;
 use serde::Serialize;
 use tokio::io::AsyncWriteExt;
 
-use crate::cli::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StoreCommand};
+use crate::cli::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StatusArgs, StoreCommand};
 use crate::cluster_tls;
 use crate::data_dir::DataDir;
-use crate::process::print_line;
+use crate::process::{print_line, print_text};
+use crate::standing::table;
 
 /// How long a node may take to tell how it stands.
 const STATUS_WITHIN: Duration = Duration::from_secs(5);
@@ -96,7 +97,7 @@ struct Node {
 /// Carries out the command.
 pub(crate) async fn run(command: StoreCommand) -> Result<()> {
     match command {
-        StoreCommand::Status(reach) => status(&reach).await,
+        StoreCommand::Status(arguments) => status(&arguments).await,
         StoreCommand::Backup(arguments) => backup(&arguments).await,
         StoreCommand::Restore(arguments) => restored(&arguments).await,
         StoreCommand::Members(command) => members(&command).await,
@@ -271,10 +272,13 @@ fn group(number: Option<usize>, status: &GroupStatus) -> Group {
     }
 }
 
-async fn status(reach: &ReachArgs) -> Result<()> {
-    let standing = Store::open(reach)?.standing().await;
+async fn status(arguments: &StatusArgs) -> Result<()> {
+    let standing = Store::open(&arguments.reach)?.standing().await;
     let answered = standing.iter().any(|(_, status)| status.is_ok());
-    for (address, status) in standing {
+    if arguments.table {
+        print_text(&table(&standing))?;
+    }
+    for (address, status) in standing.into_iter().filter(|_| !arguments.table) {
         print_line(&line(address, status))?;
     }
     match answered {

@@ -101,6 +101,12 @@ pub(crate) fn print_line(line: &impl Serialize) -> Result<()> {
     out.write_all(&line).and_then(|()| out.flush()).context("cannot write to standard output")
 }
 
+/// Prints text on standard output.
+pub(crate) fn print_text(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
+}
+
 /// A listener; an address that cannot be had is told with the flag that chooses another.
 pub(crate) async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address)

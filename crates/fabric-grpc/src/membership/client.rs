@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleethaven_fabric::Membership;
-use fleethaven_fabric::membership::{Incarnation, Phase, Role, RoutingTable, TableStream};
+use fleethaven_fabric::membership::{Incarnation, LEASE, Phase, Role, RoutingTable, TableStream};
 use fleethaven_fabric::metadata::{BoxFuture, Error};
 use fleethaven_topics::Slot;
-use futures_util::stream;
+use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use tonic::{Request, Status, Streaming};
 
 use crate::channel::Channel;
@@ -18,9 +18,9 @@ use crate::generated::membership::membership_client::MembershipClient as Stub;
 use crate::nodes::Nodes;
 use crate::status::was_not_sent;
 
-/// How long a node may take to renew a lease before the next one is asked: all three of a usual store get their turn while
-/// it lasts.
-const RENEW_WITHIN: Duration = Duration::from_millis(500);
+/// How long a node may take to renew a lease before the next one is asked, too. It may be cut off, or only slow: all three of a
+/// usual store get their turn while the lease lasts, and whichever answers first counts.
+const ALSO_AFTER: Duration = Duration::from_millis(400);
 /// Pause before a broken stream of tables is opened again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -67,6 +67,27 @@ impl MembershipClient {
     }
 }
 
+impl MembershipClient {
+    async fn renew_at(
+        &self,
+        number: usize,
+        mut stub: Stub<Channel>,
+        incarnation: Incarnation,
+    ) -> (usize, Result<(), Error>) {
+        let request = self.request(wire::RenewRequest { incarnation: incarnation.0 }, LEASE);
+        let answer = match stub.renew(request).await {
+            Ok(answer) => convert::failure(answer.into_inner().failure),
+            Err(status) => Err(Error::Unavailable(status.message().to_owned())),
+        };
+        // Renewed or not, it can be renewed again.
+        let answer = answer.map_err(|error| match error {
+            Error::Unknown => Error::Unavailable("the renewal's outcome is unknown".to_owned()),
+            error => error,
+        });
+        (number, answer)
+    }
+}
+
 impl Membership for MembershipClient {
     fn join(&self, role: Role, address: String) -> BoxFuture<'_, Result<Incarnation, Error>> {
         Box::pin(async move {
@@ -81,18 +102,30 @@ impl Membership for MembershipClient {
 
     fn renew(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
-            // A node that is cut off must leave time to ask the others before the lease is over.
-            let within = self.timeout.min(RENEW_WITHIN);
-            let message = wire::RenewRequest { incarnation: incarnation.0 };
-            let ask = |mut stub: Stub<Channel>| {
-                let request = self.request(message, within);
-                async move { stub.renew(request).await }
-            };
-            let answer = self.ask(within, ask).await;
-            answer.and_then(|answer| convert::failure(answer.failure)).map_err(|error| match error {
-                Error::Unknown => Error::Unavailable("the renewal was not answered".to_owned()),
-                error => error,
-            })
+            let mut turns = self.nodes.in_turn().into_iter();
+            let mut asked = FuturesUnordered::new();
+            let mut failure = Error::Unavailable("there is no metastore".to_owned());
+            // An answer that comes later than the lease lasts is worth nothing.
+            let end = tokio::time::sleep(LEASE);
+            tokio::pin!(end);
+            loop {
+                if let Some((number, stub)) = turns.next() {
+                    asked.push(self.renew_at(number, stub, incarnation));
+                }
+                tokio::select! {
+                    answer = asked.next() => match answer {
+                        Some((number, Ok(()))) => {
+                            self.nodes.turn_to(number);
+                            return Ok(());
+                        }
+                        Some((_, Err(refused @ Error::Refused(_)))) => return Err(refused),
+                        Some((_, Err(error))) => failure = error,
+                        None => return Err(failure),
+                    },
+                    () = tokio::time::sleep(ALSO_AFTER), if turns.len() > 0 => {}
+                    () = &mut end => return Err(Error::Unavailable("the renewal was not answered".to_owned())),
+                }
+            }
         })
     }
 

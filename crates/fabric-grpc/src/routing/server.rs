@@ -13,6 +13,7 @@ use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
 use fleethaven_lanes::frame::{Control, Publication, Reply};
 use fleethaven_lanes::router::{Admission, Gathering, Intake, LaneId, Slots};
+use fleethaven_pki::ServiceRole;
 use fleethaven_storage::{SessionId, Ticket, Wake};
 use futures_util::{Stream, StreamExt};
 use rustc_hash::FxHashMap;
@@ -29,6 +30,7 @@ use crate::generated::routing as wire;
 use crate::generated::routing::lane_request::Request as Asked;
 use crate::generated::routing::lane_response::Response as Answer;
 use crate::generated::routing::routing_server;
+use crate::tls::Peer;
 
 /// Messages of the gateway taken before the router has its batch.
 const BATCH: usize = 64;
@@ -81,6 +83,11 @@ impl routing_server::Routing for Service {
         &self,
         request: Request<Streaming<wire::LaneRequest>>,
     ) -> Result<Response<Self::LaneStream>, Status> {
+        // What empties the rules queue must not wait until there is room in it.
+        let exempt = request
+            .extensions()
+            .get::<Peer>()
+            .is_some_and(|peer| peer.identity.role() == ServiceRole::RulesWorker);
         let mut requests = request.into_inner();
         let open = match requests.message().await?.and_then(|first| first.request) {
             Some(Asked::Open(open)) => open,
@@ -97,7 +104,7 @@ impl routing_server::Routing for Service {
         let opened = self.opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let id = LaneId { gateway: Incarnation(open.incarnation), core, number: opened };
         self.server.gathering.opened(id, cores);
-        Ok(Response::new(Box::pin(Lane::new(self.server.clone(), requests, outbox, id, number))))
+        Ok(Response::new(Box::pin(Lane::new(self.server.clone(), requests, outbox, (id, number), exempt))))
     }
 }
 
@@ -117,6 +124,8 @@ struct Lane {
     id: LaneId,
     /// What the router calls the core at the other end.
     number: u16,
+    /// Goes on when the store has fallen behind; how much its service publishes at a time is bounded there.
+    exempt: bool,
     requests: Option<Streaming<wire::LaneRequest>>,
     /// `None` once the stream is over.
     router: Option<Box<dyn Routing>>,
@@ -141,8 +150,8 @@ impl Lane {
         server: Arc<RoutingServer>,
         requests: Streaming<wire::LaneRequest>,
         outbox: Arc<Outbox>,
-        id: LaneId,
-        number: u16,
+        (id, number): (LaneId, u16),
+        exempt: bool,
     ) -> Self {
         let router = Some((server.lanes)(outbox.clone()));
         let intake = Some(Intake::new(server.slots.clone()));
@@ -153,6 +162,7 @@ impl Lane {
             server,
             id,
             number,
+            exempt,
             requests: Some(requests),
             router,
             intake,
@@ -326,7 +336,7 @@ impl Lane {
                     router.tick(Instant::now().into_std());
                 }
             }
-            let held_back = self.router.as_ref().is_some_and(|router| router.is_congested());
+            let held_back = !self.exempt && self.router.as_ref().is_some_and(|router| router.is_congested());
             let more = if held_back { false } else { self.take(cx)? };
             self.hand_over();
             self.answers();

@@ -1,5 +1,7 @@
 //! Real handshakes over loopback, with certificates made for each test.
 
+mod backpressure;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;

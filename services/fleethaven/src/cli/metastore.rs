@@ -185,7 +185,7 @@ mod tests {
         let StoreCommand::Status(asked) = operation(&format!("status {reach}")) else {
             panic!("another operation")
         };
-        assert_eq!(asked.metastore, ["a:1", "b:1"]);
+        assert_eq!((asked.reach.metastore, asked.table), (vec!["a:1".to_owned(), "b:1".to_owned()], false));
         assert!(matches!(operation(&format!("backup {reach} --file f")), StoreCommand::Backup(_)));
         let restore = "restore --file f --data-dir d --address a:1 --store s";
         assert!(matches!(operation(restore), StoreCommand::Restore(_)));

@@ -10,8 +10,8 @@ use super::metastore::{STATE_GROUPS, state_groups};
 /// What is done to a metadata store.
 #[derive(Subcommand, Clone)]
 pub(crate) enum StoreCommand {
-    /// Tell how each node stands: one line of JSON for each.
-    Status(ReachArgs),
+    /// Tell how each node stands: one line of JSON for each, or a table.
+    Status(StatusArgs),
     /// Write everything that the store holds into one file, while it runs.
     Backup(BackupArgs),
     /// Make the first node of a new store of a backup. Start it, and then others with --join; add them with `members add`.
@@ -37,6 +37,17 @@ pub(crate) struct ReachArgs {
     /// A folder with a certificate of role operator, as `fleethaven pki issue --role operator` makes it.
     #[arg(long, value_name = "DIR", env = "FLEETHAVEN_CLUSTER_TLS")]
     pub(crate) cluster_tls: PathBuf,
+}
+
+/// Arguments of `status`.
+#[derive(Args, Clone)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) reach: ReachArgs,
+
+    /// A table to be read, instead of JSON.
+    #[arg(long)]
+    pub(crate) table: bool,
 }
 
 /// Arguments of `backup`.

@@ -169,6 +169,8 @@ class Chaos:
             mended = time.monotonic()
             eventually(lambda: self.traffic.flows(mended), "all goes on", SETTLED, pause=0.1)
         except AssertionError as error:
+            said = [line for line in self.cluster.log.all if '"level":"INFO"' not in line]
+            print(*said[-100:], sep="\n")
             raise AssertionError(f"after {after}: {error}; {self.traffic.state(mended)}") from None
 
     def healthy(self) -> bool:

@@ -163,7 +163,7 @@ def test_without_redis_only_qos_0_flows(cluster, connect, fault):
 
 @pytest.fixture(scope="module")
 def chaos(cluster, anyone):
-    chaos = Chaos(cluster, Traffic(cluster, anyone).start(), random.Random(SEED))
+    chaos = Chaos(cluster, Traffic(cluster, anyone, every=0.1).start(), random.Random(SEED))
     chaos.settle("the start")
     yield chaos
     for worker in chaos.traffic.workers:

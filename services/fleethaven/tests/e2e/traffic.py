@@ -25,7 +25,7 @@ from instance import address, eventually
 from lab import ROLE
 from mqtt_client import V3, V5, properties
 
-# A message of each publisher is due so often, and so many may wait for their acknowledgement.
+# A message of each publisher is due so often, in seconds, and so many may wait for their acknowledgement.
 EVERY, WINDOW = 0.04, 8
 # A gateway that does not answer is given up after this; then another one is tried.
 PATIENCE = 2
@@ -126,40 +126,44 @@ class MqttWorker(Worker):
 class Publisher(MqttWorker):
     """Publishes numbers, when they are due: what is due while nothing can be sent is sent afterwards, and counts as late."""
 
-    def __init__(self, cluster: Cluster, device: Device, client_id: str, qos: int):
+    def __init__(self, cluster: Cluster, device: Device, client_id: str, qos: int, every: float):
         # A PUBREC that refuses is taken for one that does not by paho; MQTT 3.1.1 has none.
         super().__init__(cluster, device, client_id, V3 if qos == 2 else V5)
         self.qos, self.topic = qos, f"faults/{client_id}/{qos}"
         self.due: dict[int, float] = {}
         self.acknowledged: dict[int, float] = {}
         self.refused: set[int] = set()
-        self._waiting: dict[int, int] = {}
+        self.every = every
+        # When what was acknowledged was sent, the last of it.
+        self._answered = 0.0
+        self._waiting: dict[int, tuple[int, float]] = {}
         self._numbers = itertools.count()
         self._next = time.monotonic()
         self.paho.on_publish = self._on_publish
 
     def _on_publish(self, _client, _userdata, mid, code, _properties):
-        number = self._waiting.pop(mid, None)
-        if number is None:
+        if mid not in self._waiting:
             return  # at QoS 0: it was written to the socket
+        number, sent = self._waiting.pop(mid)
         if code.is_failure:
             self.refused.add(number)
         else:
             self.acknowledged[number] = time.monotonic()
+            self._answered = max(self._answered, sent)
 
     def turn(self):
         while self._next <= time.monotonic() and len(self._waiting) < WINDOW:
             number = next(self._numbers)
             self.due[number] = self._next
-            self._next += EVERY
+            self._next += self.every
             sent = self.paho.publish(self.topic, json.dumps({"number": number}), self.qos)
             if self.qos:
-                self._waiting[sent.mid] = number
+                self._waiting[sent.mid] = number, time.monotonic()
 
     def slowest(self, ended: Callable[[int], float | None], since: float, now: float) -> float:
         """The longest that a number had to wait, from `since` or when it was due until what `ended` tells, in seconds."""
         waits = [now - max(self._next, since)]
-        for number, due in reversed(list(self.due.items())):
+        for number, due in reversed(list(self.due.copy().items())):
             if due < since - FORGOTTEN:
                 break
             end = ended(number) or now
@@ -168,8 +172,8 @@ class Publisher(MqttWorker):
         return max(0, *waits)
 
     def goes_on(self, since: float) -> bool:
-        """Whether what was due after `since` is acknowledged, and no more is overdue."""
-        return any(self.due[number] > since for number in list(self.acknowledged)[-1:]) and self._next > since
+        """Whether something that was sent after `since` is acknowledged."""
+        return self._answered > since
 
 
 class Subscriber(MqttWorker):
@@ -311,13 +315,13 @@ class Felt:
 class Traffic:
     """All of it: publishers at each QoS, sessions that stay and one that does not, a rule, and the API."""
 
-    def __init__(self, cluster: Cluster, device: Device, publishers: int = 2):
+    def __init__(self, cluster: Cluster, device: Device, every: float = EVERY):
         def many(qos: int) -> list[Publisher]:
-            return [Publisher(cluster, device, f"q{qos}-{n}", qos) for n in range(publishers)]
+            return [Publisher(cluster, device, f"q{qos}-{n}", qos, every) for n in range(2)]
 
         self.cluster = cluster
         self.at_least_once, self.exactly_once = many(1), many(2)
-        self.at_most_once = Publisher(cluster, device, "q0", 0)
+        self.at_most_once = Publisher(cluster, device, "q0", 0, every)
         self.one = Subscriber(cluster, device, "one", "faults/+/1", "copies/#", qos=1)
         self.two = Subscriber(cluster, device, "two", "faults/+/2", qos=2)
         self.live = Subscriber(cluster, device, "live", "faults/+/0", qos=0)
@@ -370,7 +374,7 @@ class Traffic:
         """What was acknowledged by then, and has not come to those whom it is for, by topic."""
         missing = {}
         for publisher in self.publishers:
-            wanted = {number for number, at in list(publisher.acknowledged.items()) if at < until}
+            wanted = {number for number, at in publisher.acknowledged.copy().items() if at < until}
             for subscriber, topic in self.destinations(publisher):
                 lost = wanted - set(list(subscriber.received.get(topic, ())))
                 if lost:
