@@ -5,7 +5,9 @@ use x509_parser::{
     certification_request::X509CertificationRequest, prelude::FromDer, x509::SubjectPublicKeyInfo,
 };
 
-use crate::{Error, Name, PublicKey, SignatureAlgorithm, algorithm::is_exact_envelope, pem};
+use crate::{
+    Attribute, Certificate, Error, Name, PublicKey, SignatureAlgorithm, algorithm::is_exact_envelope, pem,
+};
 
 /// A CSR that is signed by its own key, which is strong enough.
 ///
@@ -58,6 +60,14 @@ impl SigningRequest {
             public_key,
             public_key_der: info.subject_pki.raw.to_vec(),
         })
+    }
+
+    /// Whether a certificate, whoever has issued it, is for the key and the subject of the request. The subject's texts count,
+    /// not how they are encoded.
+    pub fn is_answered_by(&self, certificate: &Certificate) -> bool {
+        let same = |attribute| self.subject.values(attribute).eq(certificate.subject.values(attribute));
+        let has_key = certificate.public_key_der().is_ok_and(|key| key == self.public_key_der);
+        has_key && (self.subject == certificate.subject || Attribute::ALL.into_iter().all(same))
     }
 
     /// A request for a key that we made ourselves, without a subject.

@@ -1,7 +1,7 @@
 //! Rules of client certificates: registration, status machine, deletion (security.md section 2).
 
 use bytes::Bytes;
-use fleethaven_types::Timestamp;
+use fleethaven_types::{AccountId, Timestamp};
 use prost::Message;
 
 use crate::ca_certificates;
@@ -20,6 +20,7 @@ use crate::shapes::{
 };
 use crate::store::{Outcome, Store, done};
 use crate::syntax;
+use crate::transfers;
 use crate::view::Effects;
 
 const KIND: &str = "cert";
@@ -175,6 +176,8 @@ fn register(store: &Store<'_>, context: &Context, registration: Registration<'_>
         not_before: registration.validity.not_before.as_millis(),
         not_after: registration.validity.not_after.as_millis(),
         claim_template: registration.claim_template,
+        previous_owner: None,
+        transfer: None,
     };
     let mut effects = Effects::default();
     effects.put(key, certificate.encode_to_vec());
@@ -186,8 +189,15 @@ fn register(store: &Store<'_>, context: &Context, registration: Registration<'_>
 }
 
 fn index_keys(store: &Store<'_>, id: &str, certificate: &record::Certificate) -> Vec<Bytes> {
+    let mut all = listing_keys(store, id, certificate);
+    all.push(keys::certificate_owner(id, store.scope));
+    all
+}
+
+/// The indexes by which a certificate is listed; that of a claim is not.
+pub(crate) fn listing_keys(store: &Store<'_>, id: &str, certificate: &record::Certificate) -> Vec<Bytes> {
     let created = Timestamp(certificate.created_at);
-    let mut all = vec![keys::certificate_owner(id, store.scope)];
+    let mut all = Vec::new();
     if certificate.claim_template.is_some() {
         return all;
     }
@@ -269,6 +279,9 @@ pub(crate) fn describe(store: &Store<'_>, id: &str) -> Result<QueryReply, Error>
         ca_certificate_id: certificate.ca_certificate_id,
         certificate_pem: certificate.certificate_pem,
         generation_id: certificate.generation_id,
+        owned_by: transfers::owner(store, &id, certificate.transfer.as_ref()),
+        previous_owner: certificate.previous_owner.and_then(AccountId::from_u64),
+        transfer: certificate.transfer.map(transfers::description),
         certificate_id: id,
     })))
 }
@@ -326,7 +339,7 @@ fn summaries(
     Ok(QueryReply::Certificates(Listed { items, next }))
 }
 
-fn required(store: &Store<'_>, id: &str) -> Result<record::Certificate, Error> {
+pub(crate) fn required(store: &Store<'_>, id: &str) -> Result<record::Certificate, Error> {
     store.record(&keys::certificate(store.scope, id))?.ok_or_else(|| Error::not_found("Certificate", id))
 }
 

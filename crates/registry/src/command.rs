@@ -10,25 +10,28 @@ use crate::keys;
 use crate::limits::Limits;
 use crate::placement::Placement;
 use crate::shapes::{
-    AccessKey, AttachThingPrincipal, AuthorizerSummary, CreateAccount, CreateAuthorizer, CreateBillingGroup,
-    CreatePolicy, CreatePolicyVersion, CreateProvisioningTemplate, CreateRoleAlias, CreateTemplateVersion,
-    CreateThing, CreateThingGroup, CreateThingType, CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion,
-    CreatedTemplateVersion, CreatedThing, CreatedThingGroup, CreatedThingType, DeleteCertificate,
-    DeleteGroup, DeleteThing, DeleteThingShadow, DeprecateThingType, DetachThingPrincipal, FirstConnect,
-    FirstConnected, FunctionDescription, IssuedFor, PolicyTarget, PolicyVersionName, Provision,
-    ProvisionDevice, Provisioned, ProvisionedDevice, PutConnection, PutFunction, RegisterCaCertificate,
-    RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate,
-    RoleAliasNameAndArn, TagResource, TemplateVersionName, ThingAndGroup, TopicRule, UntagResource,
-    UpdateAccessKey, UpdateAuthorizer, UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate,
-    UpdateEventConfigurations, UpdateProvisioningTemplate, UpdateRoleAlias, UpdateThing, UpdateThingGroup,
-    UpdateThingGroupsForThing, UpdateThingShadow, UpdateThingType,
+    AcceptCertificateTransfer, AccessKey, AttachThingPrincipal, AuthorizerSummary, CreateAccount,
+    CreateAuthorizer, CreateBillingGroup, CreateCertificateProvider, CreatePolicy, CreatePolicyVersion,
+    CreateProvisioningTemplate, CreateRoleAlias, CreateTemplateVersion, CreateThing, CreateThingGroup,
+    CreateThingType, CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion, CreatedTemplateVersion,
+    CreatedThing, CreatedThingGroup, CreatedThingType, DeleteCertificate, DeleteGroup, DeleteThing,
+    DeleteThingShadow, DeprecateThingType, DetachThingPrincipal, FirstConnect, FirstConnected,
+    FunctionDescription, IssuedFor, PolicyTarget, PolicyVersionName, Provision, ProvisionDevice, Provisioned,
+    ProvisionedDevice, PutConnection, PutFunction, RegisterCaCertificate, RegisterCertificate,
+    RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate,
+    RejectCertificateTransfer, RoleAliasNameAndArn, TagResource, TemplateVersionName, ThingAndGroup,
+    TopicRule, TransferCertificate, UntagResource, UpdateAccessKey, UpdateAuthorizer, UpdateBillingGroup,
+    UpdateCaCertificate, UpdateCertificate, UpdateCertificateProvider, UpdateEventConfigurations,
+    UpdateProvisioningTemplate, UpdateRoleAlias, UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing,
+    UpdateThingShadow, UpdateThingType,
 };
 use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
 use crate::{
-    accounts, authorizers, billing_groups, ca_certificates, certificates, cluster, connections, enrolment,
-    events, first_connect, functions, policies, principals, provisioning, provisioning_templates,
-    role_aliases, rules, shadows, tags, thing_groups, thing_types, things, ticket_keys,
+    accounts, authorizers, billing_groups, ca_certificates, certificate_providers, certificates, cluster,
+    connections, enrolment, events, first_connect, functions, policies, principals, provisioning,
+    provisioning_templates, role_aliases, rules, shadows, tags, thing_groups, thing_types, things,
+    ticket_keys, transfers,
 };
 
 /// One change, asked for by an operator, a device or a service, in one account and region.
@@ -123,6 +126,14 @@ pub enum Action {
     /// → [`Reply::Done`]
     DeleteCertificate(Box<DeleteCertificate>),
     /// → [`Reply::Certificate`]
+    TransferCertificate(Box<TransferCertificate>),
+    /// → [`Reply::Done`]
+    AcceptCertificateTransfer(Box<AcceptCertificateTransfer>),
+    /// → [`Reply::Done`]
+    RejectCertificateTransfer(Box<RejectCertificateTransfer>),
+    /// The id of the certificate. → [`Reply::Done`]
+    CancelCertificateTransfer(String),
+    /// → [`Reply::Certificate`]
     RegisterCaCertificate(Box<RegisterCaCertificate>),
     /// → [`Reply::Done`]
     UpdateCaCertificate(Box<UpdateCaCertificate>),
@@ -156,6 +167,12 @@ pub enum Action {
     DetachThingPrincipal(Box<DetachThingPrincipal>),
     /// → [`Reply::Done`]
     UpdateEventConfigurations(Box<UpdateEventConfigurations>),
+    /// → [`Reply::CertificateProvider`]
+    CreateCertificateProvider(Box<CreateCertificateProvider>),
+    /// → [`Reply::CertificateProvider`]
+    UpdateCertificateProvider(Box<UpdateCertificateProvider>),
+    /// The name of the provider. → [`Reply::Done`]
+    DeleteCertificateProvider(String),
     /// Ours: what RegisterThing does, and every other way to provision by a template. → [`Reply::Provisioned`]
     Provision(Box<Provision>),
     /// Ours: what a device asks for by RegisterThing over MQTT. → [`Reply::ProvisionedDevice`]
@@ -250,6 +267,8 @@ pub enum Reply {
     BillingGroup(Box<CreatedBillingGroup>),
     /// The version of a group after an update.
     Version(u64),
+    /// The ARN of a certificate provider that was created or changed.
+    CertificateProvider(String),
     /// Everything that a template says is there.
     Provisioned(Box<Provisioned>),
     /// Everything that a template says is there, for a device that asked.
@@ -351,6 +370,10 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::RegisterCertificateWithoutCa(args) => certificates::register_without_ca(store, context, args),
         Action::UpdateCertificate(args) => certificates::update(store, context, args),
         Action::DeleteCertificate(args) => certificates::delete(store, args),
+        Action::TransferCertificate(args) => transfers::transfer(store, context, args),
+        Action::AcceptCertificateTransfer(args) => transfers::accept(store, context, args),
+        Action::RejectCertificateTransfer(args) => transfers::reject(store, context, args),
+        Action::CancelCertificateTransfer(id) => transfers::cancel(store, context, id),
         Action::RegisterCaCertificate(args) => ca_certificates::register(store, context, args),
         Action::UpdateCaCertificate(args) => ca_certificates::update(store, context, args),
         Action::DeleteCaCertificate(id) => ca_certificates::delete(store, id),
@@ -368,6 +391,9 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::AttachThingPrincipal(args) => principals::attach(store, context, args),
         Action::DetachThingPrincipal(args) => principals::detach(store, args),
         Action::UpdateEventConfigurations(args) => events::update(store, context, args),
+        Action::CreateCertificateProvider(args) => certificate_providers::create(store, context, args),
+        Action::UpdateCertificateProvider(args) => certificate_providers::update(store, context, args),
+        Action::DeleteCertificateProvider(name) => certificate_providers::delete(store, name),
         Action::Provision(args) => provisioning::provision(store, context, args),
         Action::ProvisionDevice(args) => enrolment::provision(store, context, args),
         Action::FirstConnect(args) => first_connect::first_connect(store, context, args),

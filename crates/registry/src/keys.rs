@@ -25,6 +25,8 @@
 //! | `certificate/<id>` | [`Certificate`](crate::record::Certificate) |
 //! | `certificate-oldest/<order>·<id>`, `certificate-newest/…` | – |
 //! | `certificate-by-ca-oldest/<ca id>·<order>·<id>`, `certificate-by-ca-newest/…` | – |
+//! | `outgoing-certificate-oldest/<order>·<id>`, `outgoing-certificate-newest/…`: offered to another account | – |
+//! | `certificate-provider/<provider>` | [`CertificateProvider`](crate::record::CertificateProvider) |
 //! | `ca-certificate/<id>` | [`CaCertificate`](crate::record::CaCertificate) |
 //! | `ca-certificate-oldest/<order>·<id>`, `ca-certificate-newest/…` | – |
 //! | `ca-certificate-by-subject/<SHA-256 of the subject>·<id>` | – |
@@ -165,6 +167,8 @@ named_collections! {
     certificate, certificates_prefix, "certificate";
     /// A CA certificate, by id.
     ca_certificate, ca_certificates_prefix, "ca-certificate";
+    /// A certificate provider, by name.
+    certificate_provider, certificate_providers_prefix, "certificate-provider";
     /// A policy, by name.
     policy, policies_prefix, "policy";
     /// A custom authorizer, by name.
@@ -324,6 +328,21 @@ pub(crate) fn certificates_by_ca(scope: Scope, order: Order, ca: &str) -> Bytes 
 
 pub(crate) fn certificate_owner(id: &str, scope: Scope) -> Bytes {
     global("certificate", &[id, &scope.account.to_string(), scope.region.as_str()])
+}
+
+/// The scope that [`certificate_owner`] made this key of.
+pub(crate) fn certificate_owner_of(key: &[u8]) -> Option<Scope> {
+    let parts = parse(key)?.parts;
+    let [_, account, region] = parts.as_slice() else { return None };
+    Some(Scope { account: account.parse().ok()?, region: region.parse().ok()? })
+}
+
+pub(crate) fn outgoing_certificate(scope: Scope, order: Order, offered: Timestamp, id: &str) -> Bytes {
+    scoped(scope, &order.of("outgoing-certificate"), &[&order.part(offered), id])
+}
+
+pub(crate) fn outgoing_certificates(scope: Scope, order: Order) -> Bytes {
+    below(scope, &order.of("outgoing-certificate"), &[])
 }
 
 pub(crate) fn certificate_owners(id: &str) -> Bytes {

@@ -47,6 +47,7 @@ mod attributes;
 mod authorizers;
 mod billing_groups;
 mod ca_certificates;
+mod certificate_providers;
 mod certificates;
 #[cfg(test)]
 mod consistency;
@@ -72,6 +73,7 @@ mod thing_groups;
 mod thing_types;
 mod things;
 mod transaction;
+mod transfers;
 mod view;
 
 pub use change::{Change, classify};

@@ -10,8 +10,8 @@ use crate::page::{self, Listing};
 use crate::query::QueryReply;
 use crate::record;
 use crate::shapes::{
-    AttachThingPrincipal, DetachThingPrincipal, Listed, PageRequest, PrincipalThing, ThingPrincipal,
-    ThingPrincipalType,
+    AttachThingPrincipal, CertificateStatus, DetachThingPrincipal, Listed, PageRequest, PrincipalThing,
+    ThingPrincipal, ThingPrincipalType,
 };
 use crate::store::{Outcome, Store, done};
 use crate::syntax;
@@ -35,6 +35,19 @@ pub(crate) fn principal(store: &Store<'_>, text: &str) -> Result<String, Error> 
     Ok(store.arn("cert", &id))
 }
 
+/// Refuses to attach anything to a certificate that is between two accounts.
+pub(crate) fn check_attachable(store: &Store<'_>, principal: &str) -> Result<(), Error> {
+    let Ok(arn) = principal.parse::<Arn>() else { return Ok(()) };
+    let certificate: Option<record::Certificate> =
+        store.record(&keys::certificate(store.scope, &arn.name))?;
+    match certificate {
+        Some(certificate) if certificate.status() == CertificateStatus::PendingTransfer => {
+            Err(Error::invalid(format!("certificate '{}' is being transferred", arn.name)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A Cognito identity id: a region, a colon and a UUID.
 fn is_identity(text: &str) -> bool {
     let Some((region, id)) = text.split_once(':') else { return false };
@@ -52,6 +65,7 @@ pub(crate) fn attach(store: &Store<'_>, context: &Context, args: &AttachThingPri
     if let Some(existing) = store.record::<record::ThingPrincipal>(&key)? {
         return already_attached(args, existing.thing_principal_type());
     }
+    check_attachable(store, &principal)?;
     let kind = args.thing_principal_type.unwrap_or(ThingPrincipalType::NonExclusiveThing);
     check_exclusive(store, &principal, kind)?;
     let record =

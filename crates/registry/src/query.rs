@@ -7,20 +7,20 @@ use crate::error::Error;
 use crate::shapes::{
     AccessKeyDescription, AccessKeyOwner, AccountDescription, AuthorizerDescription, AuthorizerStatus,
     AuthorizerSummary, BillingGroupDescription, CaCertificateDescription, CaCertificateSummary,
-    CertificateDescription, CertificateSummary, ConnectionDescription, EffectivePolicy,
-    EventConfigurationsDescription, FunctionDescription, GroupNameAndArn, IssuingAuthority, IssuingCa,
-    ListThingGroups, ListThings, Listed, OwnedCertificate, OwnershipToken, PageRequest, PolicyDescription,
-    PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing, PrincipalView,
-    ProvisioningTemplateDescription, RoleAliasDescription, RuleDescription, RuleSummary, StandingThing, Tag,
-    TemplateVersionDescription, ThingDescription, ThingGroupDescription, ThingPrincipal, ThingPrincipalType,
-    ThingSummary, ThingTypeDescription,
+    CertificateDescription, CertificateProviderDescription, CertificateSummary, ConnectionDescription,
+    EffectivePolicy, EventConfigurationsDescription, FunctionDescription, GroupNameAndArn, IssuingAuthority,
+    IssuingCa, ListThingGroups, ListThings, Listed, OutgoingCertificate, OwnedCertificate, OwnershipToken,
+    PageRequest, PolicyDescription, PolicySummary, PolicyVersionDescription, PolicyVersionSummary,
+    PrincipalThing, PrincipalView, ProvisioningTemplateDescription, RoleAliasDescription, RuleDescription,
+    RuleSummary, StandingThing, Tag, TemplateVersionDescription, ThingDescription, ThingGroupDescription,
+    ThingPrincipal, ThingPrincipalType, ThingSummary, ThingTypeDescription,
 };
 use crate::store::Store;
 use crate::view::View;
 use crate::{
-    accounts, authorizers, billing_groups, ca_certificates, certificates, connections, enrolment, events,
-    first_connect, functions, gateway, policies, principals, provisioning_templates, role_aliases, rules,
-    shadows, tags, thing_groups, thing_types, things,
+    accounts, authorizers, billing_groups, ca_certificates, certificate_providers, certificates, connections,
+    enrolment, events, first_connect, functions, gateway, policies, principals, provisioning_templates,
+    role_aliases, rules, shadows, tags, thing_groups, thing_types, things, transfers,
 };
 
 /// One question, in one account and region.
@@ -104,6 +104,13 @@ pub enum QueryKind {
     ListCertificatesByCa {
         /// The CA certificate, which may have been deleted since.
         ca_certificate_id: String,
+        /// Oldest first.
+        ascending: bool,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// By the date of the offer. → [`QueryReply::OutgoingCertificates`]
+    ListOutgoingCertificates {
         /// Oldest first.
         ascending: bool,
         /// Which page.
@@ -218,6 +225,12 @@ pub enum QueryKind {
         /// Which page.
         page: PageRequest,
     },
+    /// The name. → [`QueryReply::CertificateProvider`]
+    DescribeCertificateProvider(String),
+    /// → [`QueryReply::CertificateProviders`]
+    ListCertificateProviders(PageRequest),
+    /// Ours: who signs what devices ask for, if our CA does not. → [`QueryReply::CertificateProvider`]
+    CertificateProviderInUse,
     /// Ours: the certificate that an ownership token is good for. → [`QueryReply::OwnedCertificate`]
     OwnedCertificate(OwnershipToken),
     /// Ours: the registered CA certificates with a subject that let devices register themselves, of all accounts.
@@ -338,6 +351,8 @@ pub enum QueryReply {
     Certificate(Box<CertificateDescription>),
     /// Certificates.
     Certificates(Listed<CertificateSummary>),
+    /// Certificates that are offered to other accounts.
+    OutgoingCertificates(Listed<OutgoingCertificate>),
     /// A CA certificate.
     CaCertificate(Box<CaCertificateDescription>),
     /// CA certificates.
@@ -368,6 +383,10 @@ pub enum QueryReply {
     TemplateVersion(Box<TemplateVersionDescription>),
     /// Versions of a provisioning template.
     TemplateVersions(Listed<TemplateVersionDescription>),
+    /// A certificate provider; `None`: there is none in use.
+    CertificateProvider(Option<Box<CertificateProviderDescription>>),
+    /// Certificate providers.
+    CertificateProviders(Listed<CertificateProviderDescription>),
     /// `None`: no such token, or not any more, or somebody else's.
     OwnedCertificate(Option<Box<OwnedCertificate>>),
     /// CA certificates by whose certificates devices may register themselves.
@@ -455,6 +474,9 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::ListProvisioningTemplateVersions { template_name, page } => {
             provisioning_templates::list_versions(store, template_name, page, now)
         }
+        Q::DescribeCertificateProvider(name) => certificate_providers::describe(store, name),
+        Q::ListCertificateProviders(page) => certificate_providers::list(store, page, now),
+        Q::CertificateProviderInUse => certificate_providers::in_use(store),
         Q::OwnedCertificate(token) => enrolment::owned_certificate(store, token, now),
         Q::IssuingAuthorities(subject) => first_connect::authorities(store, subject),
         Q::DescribeAuthorizer(name) => authorizers::describe(store, name),
@@ -494,6 +516,7 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::ListCertificatesByCa { ca_certificate_id, ascending, page } => {
             certificates::list_by_ca(store, ca_certificate_id, *ascending, page, now)
         }
+        Q::ListOutgoingCertificates { ascending, page } => transfers::list(store, *ascending, page, now),
         Q::DescribeCaCertificate(id) => ca_certificates::describe(store, id),
         Q::ListCaCertificates { template_name, ascending, page } => {
             ca_certificates::list(store, template_name.as_deref(), *ascending, page, now)

@@ -23,7 +23,9 @@ use crate::error::Error;
 
 pub use accounts::{AccessKey, Account, IssuingCa};
 pub use authorizers::{Authorizer, DefaultAuthorizer, RoleAlias};
-pub use certificates::{CaCertificate, Certificate, RegistrationCode, RegistrationTemplate};
+pub use certificates::{
+    CaCertificate, Certificate, CertificateProvider, RegistrationCode, RegistrationTemplate, Transfer,
+};
 pub use cluster::{ClusterHead, ClusterMember, ClusterSlots, SlotDepths, SlotPrefix};
 pub use connections::Connection;
 pub use events::EventConfigurations;

@@ -35,9 +35,11 @@ pub use ca_certificates::{
     RegisterCaCertificate, RegistrationConfig, UpdateCaCertificate,
 };
 pub use certificates::{
-    CertificateDescription, CertificateMode, CertificateStatus, CertificateSummary, DeleteCertificate,
-    IssuedFor, OwnershipToken, RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate,
-    RegisteredCertificate, UpdateCertificate, Validity,
+    AcceptCertificateTransfer, CertificateDescription, CertificateMode, CertificateProviderDescription,
+    CertificateStatus, CertificateSummary, CreateCertificateProvider, DeleteCertificate, IssuedFor,
+    OutgoingCertificate, OwnershipToken, RegisterCertificate, RegisterCertificateWithoutCa,
+    RegisterIssuedCertificate, RegisteredCertificate, RejectCertificateTransfer, TransferCertificate,
+    TransferData, UpdateCertificate, UpdateCertificateProvider, Validity,
 };
 pub use connections::{Connection, ConnectionCredentials, ConnectionDescription, PutConnection};
 pub use events::{EventConfigurationsDescription, EventType, UpdateEventConfigurations};

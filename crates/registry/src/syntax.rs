@@ -56,6 +56,12 @@ pub(crate) fn signing_key_name(text: &str) -> Result<(), Error> {
     name("key name", text, "a-zA-Z0-9:_-", |b| b.is_ascii_alphanumeric() || b":_-".contains(&b))
 }
 
+/// Names of certificate providers.
+pub(crate) fn certificate_provider_name(text: &str) -> Result<(), Error> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_=,@-".contains(&b);
+    name("certificateProviderName", text, r"\w=,@-", allowed)
+}
+
 /// Names of attributes.
 pub(crate) fn attribute_name(text: &str) -> Result<(), Error> {
     name("attribute name", text, "a-zA-Z0-9_.,@/:#-", |b| {

@@ -139,6 +139,7 @@ fn resource(store: &Store<'_>, text: &str) -> Result<String, Error> {
         "policy" => Some(keys::policy(store.scope, &arn.name)),
         "rule" => Some(keys::rule(store.scope, &arn.name)),
         "cacert" => Some(keys::ca_certificate(store.scope, &arn.name)),
+        "certificateprovider" => Some(keys::certificate_provider(store.scope, &arn.name)),
         "provisioningtemplate" => Some(keys::provisioning_template(store.scope, &arn.name)),
         "authorizer" => Some(keys::authorizer(store.scope, &arn.name)),
         "rolealias" => Some(keys::role_alias(store.scope, &arn.name)),

@@ -7,6 +7,7 @@ use crate::answer::Outcome;
 mod authorizers;
 mod billing_groups;
 mod ca_certificates;
+mod certificate_providers;
 mod certificates;
 mod effective_policies;
 mod endpoint;
@@ -23,6 +24,7 @@ mod test_authorization;
 mod thing_groups;
 mod thing_types;
 mod things;
+mod transfers;
 
 /// An operation being answered.
 pub(crate) type Answering<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
@@ -122,6 +124,16 @@ built! {
     "ListPrincipalThings" => principals::list_things,
     "ListPrincipalThingsV2" => principals::list_things_v2,
     "RegisterThing" => registration::register_thing,
+    "TransferCertificate" => transfers::transfer,
+    "AcceptCertificateTransfer" => transfers::accept,
+    "RejectCertificateTransfer" => transfers::reject,
+    "CancelCertificateTransfer" => transfers::cancel,
+    "ListOutgoingCertificates" => transfers::list_outgoing,
+    "CreateCertificateProvider" => certificate_providers::create,
+    "UpdateCertificateProvider" => certificate_providers::update,
+    "DescribeCertificateProvider" => certificate_providers::describe,
+    "ListCertificateProviders" => certificate_providers::list,
+    "DeleteCertificateProvider" => certificate_providers::delete,
     "CreateProvisioningClaim" => certificates::create_provisioning_claim,
     "CreateProvisioningTemplate" => provisioning_templates::create,
     "UpdateProvisioningTemplate" => provisioning_templates::update,

@@ -310,7 +310,7 @@ impl IdentityCache {
     /// one that has it.
     async fn owner(&self, id: CertificateId) -> Result<Scope, Error> {
         let default = (self.default_scope, id);
-        if self.cached(&default).is_some() {
+        if self.registered(&default).is_some() {
             return Ok(self.default_scope);
         }
         let query =
@@ -340,6 +340,11 @@ impl IdentityCache {
 
     fn cached(&self, key: &Key) -> Option<Arc<Entry>> {
         self.recent.get(key).or_else(|| self.live.lock().entries.get(key).and_then(Weak::upgrade))
+    }
+
+    /// A cached certificate, unless it is gone: another account may have it by now.
+    fn registered(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.cached(key).filter(|entry| entry.snapshot().validity.is_some())
     }
 
     async fn query(&self, key: Key) -> Result<PrincipalView, Error> {

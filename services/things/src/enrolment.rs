@@ -5,12 +5,13 @@
 //! the client that asked, on the connection on which it asked. The publishing connection waits for its acknowledgement until
 //! the answer is there.
 //!
-//! Inside: `topic` and `wire` read requests and write answers, `operations` carries them out, `hook` asks the account's
-//! function, `issue` makes keys and certificates.
+//! Inside: `topic` and `wire` read requests and write answers, `operations` carries them out, `hook` and `provider` ask the
+//! account's functions, `issue` makes keys and certificates.
 
 mod hook;
 mod issue;
 mod operations;
+mod provider;
 mod topic;
 mod wire;
 

@@ -32,6 +32,7 @@ const RECORDS: &[&str] = &[
     "provisioning-template",
     "provisioning-template-version",
     "ownership-token",
+    "certificate-provider",
     "rule",
     "tag",
     "issuing-ca",

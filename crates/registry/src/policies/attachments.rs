@@ -75,6 +75,7 @@ fn put(
     if store.exists(&key) {
         return done(effects);
     }
+    principals::check_attachable(store, target)?;
     if store.count(&keys::policies_of_target(store.scope, target), most) >= most {
         return Err(Error::limit(format!("'{target}' has {most} policies, which is the most allowed")));
     }

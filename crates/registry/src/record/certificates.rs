@@ -40,6 +40,35 @@ pub struct Certificate {
     /// The template that it is a claim for, and may be used for alone.
     #[prost(string, optional, tag = "11")]
     pub claim_template: Option<String>,
+    /// The account that has transferred it to this one.
+    #[prost(uint64, optional, tag = "12")]
+    pub previous_owner: Option<u64>,
+    /// Its last transfer from or to this account.
+    #[prost(message, optional, tag = "13")]
+    pub transfer: Option<Transfer>,
+}
+
+/// A certificate's transfer between two accounts.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Transfer {
+    /// The other account.
+    #[prost(uint64, tag = "1")]
+    pub peer: u64,
+    /// What the source says.
+    #[prost(string, optional, tag = "2")]
+    pub message: Option<String>,
+    /// Why the target does not want it.
+    #[prost(string, optional, tag = "3")]
+    pub reject_reason: Option<String>,
+    /// When it was offered.
+    #[prost(uint64, tag = "4")]
+    pub offered_at: u64,
+    /// When it was accepted.
+    #[prost(uint64, optional, tag = "5")]
+    pub accepted_at: Option<u64>,
+    /// When it was rejected.
+    #[prost(uint64, optional, tag = "6")]
+    pub rejected_at: Option<u64>,
 }
 
 /// A CA certificate.
@@ -103,4 +132,21 @@ pub struct RegistrationCode {
     /// 64 hexadecimal digits.
     #[prost(string, tag = "1")]
     pub code: String,
+}
+
+/// A certificate provider.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct CertificateProvider {
+    /// The function that signs.
+    #[prost(string, tag = "1")]
+    pub lambda_function_arn: String,
+    /// `clientToken` of the request that made it.
+    #[prost(string, optional, tag = "2")]
+    pub client_token: Option<String>,
+    /// When it was made.
+    #[prost(uint64, tag = "3")]
+    pub created_at: u64,
+    /// When it was last changed.
+    #[prost(uint64, tag = "4")]
+    pub modified_at: u64,
 }

@@ -1,9 +1,9 @@
 //! Client certificates (security.md section 2, provisioning.md section 2).
 
-use fleethaven_types::Timestamp;
+use fleethaven_types::{AccountId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::timestamp;
+use super::{Tag, timestamp};
 
 /// A certificate's status (security.md section 2.3). The number is the stored one.
 #[derive(
@@ -145,7 +145,73 @@ pub struct DeleteCertificate {
     pub force_delete: bool,
 }
 
-/// Answer of DescribeCertificate. `ownedBy` is the scope's account.
+/// Arguments of TransferCertificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferCertificate {
+    /// Which certificate: inactive, and attached to nothing.
+    pub certificate_id: String,
+    /// To whom.
+    pub target_account: AccountId,
+    /// At most 128 characters.
+    pub transfer_message: Option<String>,
+}
+
+/// Arguments of AcceptCertificateTransfer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptCertificateTransfer {
+    /// Which certificate.
+    pub certificate_id: String,
+    /// `setAsActive`.
+    pub set_as_active: bool,
+}
+
+/// Arguments of RejectCertificateTransfer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectCertificateTransfer {
+    /// Which certificate.
+    pub certificate_id: String,
+    /// At most 128 characters.
+    pub reject_reason: Option<String>,
+}
+
+/// `transferData`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferData {
+    /// `transferMessage`.
+    pub message: Option<String>,
+    /// Why it was rejected.
+    pub reject_reason: Option<String>,
+    /// `transferDate`.
+    #[serde(with = "timestamp")]
+    pub offered_at: Timestamp,
+    /// `acceptDate`.
+    #[serde(with = "timestamp::optional")]
+    pub accepted_at: Option<Timestamp>,
+    /// `rejectDate`.
+    #[serde(with = "timestamp::optional")]
+    pub rejected_at: Option<Timestamp>,
+}
+
+/// An item of ListOutgoingCertificates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutgoingCertificate {
+    /// ARN.
+    pub certificate_arn: String,
+    /// Id.
+    pub certificate_id: String,
+    /// The account that it is offered to.
+    pub transferred_to: String,
+    /// When it was offered.
+    #[serde(with = "timestamp")]
+    pub transferred_at: Timestamp,
+    /// What was said.
+    pub transfer_message: Option<String>,
+    /// `creationDate`.
+    #[serde(with = "timestamp")]
+    pub created_at: Timestamp,
+}
+
+/// Answer of DescribeCertificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateDescription {
     /// ARN.
@@ -172,6 +238,12 @@ pub struct CertificateDescription {
     pub validity: Validity,
     /// Mode.
     pub certificate_mode: CertificateMode,
+    /// Whose it is: while it is offered to the scope's account, another's.
+    pub owned_by: AccountId,
+    /// Who has transferred it to the scope's account.
+    pub previous_owner: Option<AccountId>,
+    /// Its last transfer.
+    pub transfer: Option<TransferData>,
 }
 
 /// An item of ListCertificates and ListCertificatesByCA.
@@ -188,4 +260,49 @@ pub struct CertificateSummary {
     /// `creationDate`.
     #[serde(with = "timestamp")]
     pub created_at: Timestamp,
+}
+
+/// Arguments of CreateCertificateProvider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateCertificateProvider {
+    /// 1 to 128 of `\w=,@-`.
+    pub certificate_provider_name: String,
+    /// Who signs.
+    pub lambda_function_arn: String,
+    /// `CreateCertificateFromCsr` and nothing else.
+    pub account_default_for_operations: Vec<String>,
+    /// 36 to 64 characters: the same request has the same.
+    pub client_token: Option<String>,
+    /// Tags.
+    pub tags: Vec<Tag>,
+}
+
+/// Arguments of UpdateCertificateProvider; what is `None` stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateCertificateProvider {
+    /// Which provider.
+    pub certificate_provider_name: String,
+    /// Who signs.
+    pub lambda_function_arn: Option<String>,
+    /// `CreateCertificateFromCsr` and nothing else.
+    pub account_default_for_operations: Option<Vec<String>>,
+}
+
+/// Answer of DescribeCertificateProvider, and an item of ListCertificateProviders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateProviderDescription {
+    /// ARN.
+    pub certificate_provider_arn: String,
+    /// Name.
+    pub certificate_provider_name: String,
+    /// Who signs.
+    pub lambda_function_arn: String,
+    /// What for.
+    pub account_default_for_operations: Vec<String>,
+    /// When it was made.
+    #[serde(with = "timestamp")]
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    #[serde(with = "timestamp")]
+    pub modified_at: Timestamp,
 }

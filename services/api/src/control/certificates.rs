@@ -5,10 +5,10 @@ use fleethaven_pki::{Authority, Certificate, DeviceKey, Serial, SigningRequest};
 use fleethaven_registry::shapes::{
     CaCertificateDescription, CertificateDescription, CertificateStatus, CertificateSummary,
     DeleteCertificate, IssuedFor, IssuingCa, RegisterCertificate, RegisterCertificateWithoutCa,
-    RegisterIssuedCertificate, RegisteredCertificate, UpdateCertificate, Validity,
+    RegisterIssuedCertificate, RegisteredCertificate, TransferData, UpdateCertificate, Validity,
 };
 use fleethaven_registry::{Action, QueryKind, QueryReply, Reply};
-use fleethaven_types::{AccountId, Timestamp};
+use fleethaven_types::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -244,24 +244,36 @@ pub(super) async fn delete(call: &Call<'_>) -> Outcome {
 pub(super) async fn describe(call: &Call<'_>) -> Outcome {
     let query = QueryKind::DescribeCertificate(call.input.label("certificateId")?);
     let described = expect_reply!(call.query(query).await?, QueryReply::Certificate(described) => *described);
-    Ok(Answer::of([("certificateDescription", description(described, call.scope.account))]))
+    Ok(Answer::of([("certificateDescription", description(described))]))
 }
 
-fn description(described: CertificateDescription, owner: AccountId) -> Value {
+fn description(described: CertificateDescription) -> Value {
+    let transfer = described.transfer.map_or_else(|| json!({}), transfer_data);
     members_of([
         ("certificateArn", described.certificate_arn.into()),
         ("certificateId", described.certificate_id.into()),
         ("caCertificateId", described.ca_certificate_id.into()),
         ("status", word(described.status)),
         ("certificatePem", described.certificate_pem.into()),
-        ("ownedBy", owner.to_string().into()),
+        ("ownedBy", described.owned_by.to_string().into()),
+        ("previousOwnedBy", described.previous_owner.map(|owner| owner.to_string()).into()),
         ("creationDate", seconds(described.created_at)),
         ("lastModifiedDate", seconds(described.modified_at)),
         ("customerVersion", described.customer_version.into()),
-        ("transferData", json!({})),
+        ("transferData", transfer),
         ("generationId", described.generation_id.into()),
         ("validity", validity_json(described.validity)),
         ("certificateMode", word(described.certificate_mode)),
+    ])
+}
+
+fn transfer_data(transfer: TransferData) -> Value {
+    members_of([
+        ("transferMessage", transfer.message.into()),
+        ("rejectReason", transfer.reject_reason.into()),
+        ("transferDate", seconds(transfer.offered_at)),
+        ("acceptDate", transfer.accepted_at.map(seconds).into()),
+        ("rejectDate", transfer.rejected_at.map(seconds).into()),
     ])
 }
 

@@ -62,7 +62,7 @@ enum Known {
 impl IdentityCache {
     fn known_status(&self, id: CertificateId) -> Known {
         let scope = self.default_scope;
-        if let Some(entry) = self.cached(&(scope, id)) {
+        if let Some(entry) = self.registered(&(scope, id)) {
             return Known::Status(entry.snapshot().status);
         }
         let certificate_id = id.to_string();

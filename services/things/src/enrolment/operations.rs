@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::topic::Call;
-use super::{Enrolments, Request, hook};
+use super::{Enrolments, Request, hook, provider};
 use crate::patience::patiently;
 
 /// Longest signing request, in characters.
@@ -147,7 +147,13 @@ async fn create_from_csr(desk: &Enrolments, request: &Request) -> Result<Value, 
         return Err(Refusal::csr(format!("It has more than {CSR_CHARACTERS} characters")).into());
     }
     let signing = SigningRequest::parse_pem(&text).map_err(|error| Refusal::csr(error.to_string()))?;
-    let certificate = desk.certificate(request.scope(), signing).await?;
+    let certificate = match query(desk, request, QueryKind::CertificateProviderInUse).await {
+        Ok(QueryReply::CertificateProvider(Some(found))) => {
+            provider::sign(desk, request, &found, (&text, &signing)).await?
+        }
+        Ok(_) => desk.certificate(request.scope(), signing).await?,
+        Err(error) => return Err(refused(error)),
+    };
     let token = register(desk, request, &certificate).await?;
     Ok(json!({
         "certificateOwnershipToken": token,
@@ -299,7 +305,8 @@ fn refused(error: CallError) -> Failure {
         ErrorCode::CertificateStateException => Refusal::token(),
         ErrorCode::UnauthorizedException => Refusal::denied(error.message),
         ErrorCode::ConflictingResourceUpdateException => Refusal::new(409, "ResourceConflict", error.message),
-        ErrorCode::InternalFailureException => {
+        // A certificate that a provider gives twice is its mistake, not the device's.
+        ErrorCode::InternalFailureException | ErrorCode::ResourceAlreadyExistsException => {
             tracing::error!(%error, "a provisioning request failed");
             Refusal::internal()
         }
