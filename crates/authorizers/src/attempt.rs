@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use fleethaven_types::{Scope, Utf8Bytes};
+use fleethaven_types::Utf8Bytes;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
+
+use crate::endpoint::Endpoint;
 
 /// Names the authorizer.
 const NAME: &str = "x-amz-customauthorizer-name";
@@ -15,8 +17,8 @@ const SIGNATURE: &str = "x-amz-customauthorizer-signature";
 /// A client that wants to be let in.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    /// The account and region of the endpoint that it came to.
-    pub scope: Scope,
+    /// The endpoint that it came to.
+    pub endpoint: Endpoint,
     /// Unique for the connection; functions may log it.
     pub connection_id: String,
     /// The server name that it asked for in the TLS handshake.

@@ -16,10 +16,14 @@ use fleethaven_types::{AccountLimits, Scope};
 
 use crate::answer::{Answer, Invalid};
 use crate::attempt::Attempt;
+use crate::endpoint::Endpoint;
 use crate::event::event;
 
 /// How long a function may take.
 pub const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Characters of a name that are looked at: one more than any authorizer's name has.
+const NAME_SHOWN: usize = 129;
 
 /// What an authorizer allows a client.
 #[derive(Debug, Clone)]
@@ -42,6 +46,9 @@ pub enum Refusal {
     /// Neither the client nor its endpoint names an authorizer.
     #[error("CUSTOM_AUTHORIZER_NOT_FOUND: no authorizer is named, and there is no default one")]
     NoAuthorizer,
+    /// The client names an authorizer where it may not.
+    #[error("CUSTOM_AUTHORIZER_OVERRIDE: clients of this domain may name no authorizer, not even '{0}'")]
+    Override(String),
     /// The authorizer that is named does not exist.
     #[error("CUSTOM_AUTHORIZER_NOT_FOUND: there is no authorizer '{0}'")]
     Unknown(String),
@@ -75,12 +82,6 @@ impl Refusal {
     }
 }
 
-/// The account that a server name means, where it begins with one (`<account>.data.<base domain>`); the default one otherwise.
-pub fn scope_of(server_name: Option<&str>, default: Scope) -> Scope {
-    let label = server_name.and_then(|name| name.split('.').next());
-    Scope { account: label.and_then(|label| label.parse().ok()).unwrap_or(default.account), ..default }
-}
-
 /// All authorizers, and the functions behind them.
 pub struct Authorizers {
     metadata: Arc<dyn Metadata>,
@@ -93,6 +94,11 @@ impl Authorizers {
     /// for a refresh or the end of a connection counts.
     pub fn new(metadata: Arc<dyn Metadata>, functions: Arc<dyn Functions>, limits: AccountLimits) -> Self {
         Self { metadata, functions, limits }
+    }
+
+    /// The endpoint that a server name means.
+    pub fn endpoint(&self, server_name: Option<&str>, default: Scope) -> Endpoint {
+        Endpoint::of(&*self.metadata, server_name, default)
     }
 
     /// Whether any authorizer could decide about clients of this account, by what this node knows.
@@ -117,8 +123,9 @@ impl Authorizers {
         let event = event(attempt, token.as_deref(), verified);
         let certificate_id =
             attempt.certificate.as_ref().map(|certificate| certificate.certificate_id.as_str());
-        let answer =
-            self.ask(attempt.scope, &authorizer, event, certificate_id, &attempt.connection_id).await?;
+        let answer = self
+            .ask(attempt.endpoint.scope, &authorizer, event, certificate_id, &attempt.connection_id)
+            .await?;
         if !answer.is_authenticated {
             return Err(Refusal::NotAuthenticated(name.clone()));
         }
@@ -152,7 +159,7 @@ impl Authorizers {
             false => verify(authorizer, given, signature)?,
         };
         let event = event(attempt, given, verified);
-        self.ask(attempt.scope, authorizer, event, None, &attempt.connection_id).await
+        self.ask(attempt.endpoint.scope, authorizer, event, None, &attempt.connection_id).await
     }
 
     async fn ask(
@@ -177,14 +184,19 @@ impl Authorizers {
         Ok(Answer::read(&answer, certificate_id, least_secs)?)
     }
 
-    /// The authorizer that the client names, or the account's default one.
+    /// The authorizer that the client names, or the domain's default one, or the account's.
     async fn select(&self, attempt: &Attempt) -> Result<AuthorizerDescription, Refusal> {
-        let named = attempt.authorizer_name();
+        let domain = attempt.endpoint.domain.as_deref();
+        let named = attempt.authorizer_name().map(|name| name.chars().take(NAME_SHOWN).collect::<String>());
+        if let (Some(name), Some(false)) = (&named, domain.map(|domain| domain.allow_authorizer_override)) {
+            return Err(Refusal::Override(name.clone()));
+        }
+        let named = named.or_else(|| domain?.default_authorizer_name.clone());
         let query = match &named {
-            Some(name) => QueryKind::DescribeAuthorizer(name.clone().into_owned()),
+            Some(name) => QueryKind::DescribeAuthorizer(name.clone()),
             None => QueryKind::DescribeDefaultAuthorizer,
         };
-        let query = Query::new(attempt.scope, query);
+        let query = Query::new(attempt.endpoint.scope, query);
         let known = self.metadata.query_local(query.clone()).ok().and_then(active);
         if let Some(authorizer) = known {
             return Ok(authorizer);
@@ -195,7 +207,7 @@ impl Authorizers {
             Ok(QueryReply::Authorizer(found)) => Err(Refusal::Inactive(found.authorizer_name)),
             Ok(_) => Err(Refusal::Unavailable("an answer of another kind".to_owned())),
             Err(metadata::Error::Refused(error)) if is_absence(error.code) => Err(match named {
-                Some(name) => Refusal::Unknown(name.chars().take(128).collect()),
+                Some(name) => Refusal::Unknown(name),
                 None => Refusal::NoAuthorizer,
             }),
             Err(error) => Err(Refusal::Unavailable(error.to_string())),

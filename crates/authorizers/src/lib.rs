@@ -2,6 +2,7 @@
 //! function is asked, and what its answer allows.
 //!
 //! - [`attempt`]: [`Attempt`], what a client brings: a server name, an HTTP request, a CONNECT
+//! - [`endpoint`]: [`Endpoint`], whose endpoint a server name means, and whom it takes
 //! - [`event`]: the JSON that the function gets
 //! - [`answer`]: [`Answer`], its answer, checked
 //! - [`authorizers`]: [`Authorizers`]: selects, checks the token's signature, calls, checks the answer
@@ -13,8 +14,10 @@
 pub mod answer;
 pub mod attempt;
 pub mod authorizers;
+pub mod endpoint;
 pub mod event;
 
 pub use answer::{Answer, Invalid};
 pub use attempt::{Attempt, Certificate, Connect, HttpRequest};
-pub use authorizers::{Authorizers, DEADLINE, Granted, Refusal, scope_of};
+pub use authorizers::{Authorizers, DEADLINE, Granted, Refusal};
+pub use endpoint::{Credentials, Endpoint, NotTaken, Protocol};

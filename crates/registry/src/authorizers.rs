@@ -6,6 +6,7 @@ use fleethaven_types::Timestamp;
 use prost::Message;
 
 use crate::command::{Context, Reply};
+use crate::domain_configurations;
 use crate::error::{Error, ErrorCode};
 use crate::keys;
 use crate::page::{self, Listing};
@@ -119,6 +120,9 @@ pub(crate) fn delete(store: &Store<'_>, name: &str) -> Outcome {
     }
     if default_name(store)?.as_deref() == Some(name) {
         return conflict("is the default authorizer: clear that first");
+    }
+    if let Some(domain) = domain_configurations::names_authorizer(store, name)? {
+        return conflict(&format!("is the default one of the domain configuration '{domain}'"));
     }
     let mut effects = Effects::default();
     effects.delete(keys::authorizer(store.scope, name));

@@ -11,17 +11,18 @@ use crate::limits::Limits;
 use crate::placement::Placement;
 use crate::shapes::{
     AcceptCertificateTransfer, AccessKey, AttachThingPrincipal, AuthorizerSummary, CreateAccount,
-    CreateAuthorizer, CreateBillingGroup, CreateCertificateProvider, CreatePolicy, CreatePolicyVersion,
-    CreateProvisioningTemplate, CreateRoleAlias, CreateTemplateVersion, CreateThing, CreateThingGroup,
-    CreateThingType, CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion, CreatedTemplateVersion,
-    CreatedThing, CreatedThingGroup, CreatedThingType, DeleteCertificate, DeleteGroup, DeleteThing,
-    DeleteThingShadow, DeprecateThingType, DetachThingPrincipal, FirstConnect, FirstConnected,
-    FunctionDescription, IssuedFor, PolicyTarget, PolicyVersionName, Provision, ProvisionDevice, Provisioned,
-    ProvisionedDevice, PutConnection, PutFunction, RegisterCaCertificate, RegisterCertificate,
-    RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate,
-    RejectCertificateTransfer, RoleAliasNameAndArn, TagResource, TemplateVersionName, ThingAndGroup,
-    TopicRule, TransferCertificate, UntagResource, UpdateAccessKey, UpdateAuthorizer, UpdateBillingGroup,
-    UpdateCaCertificate, UpdateCertificate, UpdateCertificateProvider, UpdateEventConfigurations,
+    CreateAuthorizer, CreateBillingGroup, CreateCertificateProvider, CreateDomainConfiguration, CreatePolicy,
+    CreatePolicyVersion, CreateProvisioningTemplate, CreateRoleAlias, CreateTemplateVersion, CreateThing,
+    CreateThingGroup, CreateThingType, CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion,
+    CreatedTemplateVersion, CreatedThing, CreatedThingGroup, CreatedThingType, DeleteCertificate,
+    DeleteGroup, DeleteThing, DeleteThingShadow, DeprecateThingType, DetachThingPrincipal,
+    DomainConfigurationSummary, FirstConnect, FirstConnected, FunctionDescription, IssuedFor, PolicyTarget,
+    PolicyVersionName, Provision, ProvisionDevice, Provisioned, ProvisionedDevice, PutConnection,
+    PutFunction, RegisterCaCertificate, RegisterCertificate, RegisterCertificateWithoutCa,
+    RegisterIssuedCertificate, RegisteredCertificate, RejectCertificateTransfer, RoleAliasNameAndArn,
+    TagResource, TemplateVersionName, ThingAndGroup, TopicRule, TransferCertificate, UntagResource,
+    UpdateAccessKey, UpdateAuthorizer, UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate,
+    UpdateCertificateProvider, UpdateDomainConfiguration, UpdateEventConfigurations,
     UpdateProvisioningTemplate, UpdateRoleAlias, UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing,
     UpdateThingShadow, UpdateThingType,
 };
@@ -29,9 +30,9 @@ use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
 use crate::{
     accounts, authorizers, billing_groups, ca_certificates, certificate_providers, certificates, cluster,
-    connections, enrolment, events, first_connect, functions, policies, principals, provisioning,
-    provisioning_templates, role_aliases, rules, shadows, tags, thing_groups, thing_types, things,
-    ticket_keys, transfers,
+    connections, domain_configurations, enrolment, events, first_connect, functions, policies, principals,
+    provisioning, provisioning_templates, role_aliases, rules, shadows, tags, thing_groups, thing_types,
+    things, ticket_keys, transfers,
 };
 
 /// One change, asked for by an operator, a device or a service, in one account and region.
@@ -202,6 +203,12 @@ pub enum Action {
     SetDefaultAuthorizer(String),
     /// → [`Reply::Done`]
     ClearDefaultAuthorizer,
+    /// → [`Reply::DomainConfiguration`]
+    CreateDomainConfiguration(Box<CreateDomainConfiguration>),
+    /// → [`Reply::DomainConfiguration`]
+    UpdateDomainConfiguration(Box<UpdateDomainConfiguration>),
+    /// The name of the configuration. → [`Reply::Done`]
+    DeleteDomainConfiguration(String),
     /// → [`Reply::RoleAlias`]
     CreateRoleAlias(Box<CreateRoleAlias>),
     /// → [`Reply::RoleAlias`]
@@ -281,6 +288,8 @@ pub enum Reply {
     TemplateVersion(Box<CreatedTemplateVersion>),
     /// An authorizer was created or changed, or is the default one now.
     Authorizer(Box<AuthorizerSummary>),
+    /// A domain configuration was created or changed.
+    DomainConfiguration(Box<DomainConfigurationSummary>),
     /// A role alias was created or changed.
     RoleAlias(Box<RoleAliasNameAndArn>),
     /// A certificate or CA certificate was registered.
@@ -412,6 +421,9 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::DeleteAuthorizer(name) => authorizers::delete(store, name),
         Action::SetDefaultAuthorizer(name) => authorizers::set_default(store, name),
         Action::ClearDefaultAuthorizer => authorizers::clear_default(store),
+        Action::CreateDomainConfiguration(args) => domain_configurations::create(store, context, args),
+        Action::UpdateDomainConfiguration(args) => domain_configurations::update(store, context, args),
+        Action::DeleteDomainConfiguration(name) => domain_configurations::delete(store, name),
         Action::CreateRoleAlias(args) => role_aliases::create(store, context, args),
         Action::UpdateRoleAlias(args) => role_aliases::update(store, context, args),
         Action::DeleteRoleAlias(name) => role_aliases::delete(store, name),

@@ -40,6 +40,7 @@
 //! | `principal-of-thing/<thing>·<principal>` | [`ThingPrincipal`](crate::record::ThingPrincipal) |
 //! | `authorizer/<authorizer>` | [`Authorizer`](crate::record::Authorizer) |
 //! | `default-authorizer/` | [`DefaultAuthorizer`](crate::record::DefaultAuthorizer) |
+//! | `domain-configuration/<configuration>` | [`DomainConfiguration`](crate::record::DomainConfiguration) |
 //! | `role-alias/<alias>` | [`RoleAlias`](crate::record::RoleAlias) |
 //! | `provisioning-template/<template>` | [`ProvisioningTemplate`](crate::record::ProvisioningTemplate) |
 //! | `provisioning-template-version/<template>·<16 hexadecimal digits>` | [`ProvisioningTemplateVersion`](crate::record::ProvisioningTemplateVersion) |
@@ -65,6 +66,7 @@
 //! | `global/_/ca-certificate/<id>·<region>·<account>`: registered in DEFAULT mode | – |
 //! | `global/_/auto-registration/<SHA-256 of the subject>·<account>·<region>·<id>`: a CA certificate that lets devices register themselves | – |
 //! | `global/_/enrolment-end/<order>·<account>·<region>·token·<SHA-256>`, `…·claim·<id>`: when it is over | the certificate's id |
+//! | `global/_/domain/<domain name>` | [`DomainOwner`](crate::record::DomainOwner) |
 //! | `global/_/ticket-keys/` | [`TicketKeys`](crate::record::TicketKeys) |
 //! | `global/_/first-reply/<idempotency key, hexadecimal>` | [`FirstReply`](crate::record::FirstReply) |
 //! | `global/_/first-reply-slot/<16 hexadecimal digits>` | the key of the record in this slot |
@@ -173,6 +175,8 @@ named_collections! {
     policy, policies_prefix, "policy";
     /// A custom authorizer, by name.
     authorizer, authorizers_prefix, "authorizer";
+    /// A domain configuration, by name.
+    domain_configuration, domain_configurations_prefix, "domain-configuration";
     /// A role alias, by name.
     role_alias, role_aliases_prefix, "role-alias";
     /// A provisioning template, by name.
@@ -430,6 +434,11 @@ pub(crate) fn principal_of_thing(scope: Scope, thing: &str, principal: &str) -> 
 
 pub(crate) fn principals_of_thing(scope: Scope, thing: &str) -> Bytes {
     below(scope, "principal-of-thing", &[thing])
+}
+
+/// The owner of a domain name.
+pub(crate) fn domain_owner(name: &str) -> Bytes {
+    global("domain", &[name])
 }
 
 pub(crate) fn default_authorizer(scope: Scope) -> Bytes {

@@ -51,6 +51,7 @@ mod certificate_providers;
 mod certificates;
 #[cfg(test)]
 mod consistency;
+mod domain_configurations;
 mod enrolment;
 mod events;
 mod first_connect;

@@ -45,6 +45,8 @@ pub struct Limits {
     pub policies_per_thing_group: usize,
     /// Custom authorizers of an account in a region.
     pub authorizers: usize,
+    /// Domain configurations of an account in a region.
+    pub domain_configurations: usize,
     /// Role aliases of an account in a region.
     pub role_aliases: usize,
     /// Provisioning templates of an account in a region.
@@ -86,6 +88,7 @@ impl Limits {
             policies_per_principal: 10,
             policies_per_thing_group: 2,
             authorizers: 10,
+            domain_configurations: 10,
             role_aliases: 100,
             provisioning_templates: 256,
             provisioning_template_versions: 5,

@@ -8,19 +8,20 @@ use crate::shapes::{
     AccessKeyDescription, AccessKeyOwner, AccountDescription, AuthorizerDescription, AuthorizerStatus,
     AuthorizerSummary, BillingGroupDescription, CaCertificateDescription, CaCertificateSummary,
     CertificateDescription, CertificateProviderDescription, CertificateSummary, ConnectionDescription,
-    EffectivePolicy, EventConfigurationsDescription, FunctionDescription, GroupNameAndArn, IssuingAuthority,
-    IssuingCa, ListThingGroups, ListThings, Listed, OutgoingCertificate, OwnedCertificate, OwnershipToken,
-    PageRequest, PolicyDescription, PolicySummary, PolicyVersionDescription, PolicyVersionSummary,
-    PrincipalThing, PrincipalView, ProvisioningTemplateDescription, RoleAliasDescription, RuleDescription,
-    RuleSummary, StandingThing, Tag, TemplateVersionDescription, ThingDescription, ThingGroupDescription,
+    Domain, DomainConfigurationDescription, DomainConfigurationSummary, EffectivePolicy,
+    EventConfigurationsDescription, FunctionDescription, GroupNameAndArn, IssuingAuthority, IssuingCa,
+    ListThingGroups, ListThings, Listed, OutgoingCertificate, OwnedCertificate, OwnershipToken, PageRequest,
+    PolicyDescription, PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing,
+    PrincipalView, ProvisioningTemplateDescription, RoleAliasDescription, RuleDescription, RuleSummary,
+    ServiceType, StandingThing, Tag, TemplateVersionDescription, ThingDescription, ThingGroupDescription,
     ThingPrincipal, ThingPrincipalType, ThingSummary, ThingTypeDescription,
 };
 use crate::store::Store;
 use crate::view::View;
 use crate::{
     accounts, authorizers, billing_groups, ca_certificates, certificate_providers, certificates, connections,
-    enrolment, events, first_connect, functions, gateway, policies, principals, provisioning_templates,
-    role_aliases, rules, shadows, tags, thing_groups, thing_types, things, transfers,
+    domain_configurations, enrolment, events, first_connect, functions, gateway, policies, principals,
+    provisioning_templates, role_aliases, rules, shadows, tags, thing_groups, thing_types, things, transfers,
 };
 
 /// One question, in one account and region.
@@ -249,6 +250,17 @@ pub enum QueryKind {
         /// Which page.
         page: PageRequest,
     },
+    /// The name. → [`QueryReply::DomainConfiguration`]
+    DescribeDomainConfiguration(String),
+    /// → [`QueryReply::DomainConfigurations`]
+    ListDomainConfigurations {
+        /// Only those for this.
+        service_type: Option<ServiceType>,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// Ours: how clients that ask for a name (SNI) are treated, whatever the scope. → [`QueryReply::Domain`]
+    Domain(String),
     /// The name. → [`QueryReply::RoleAlias`]
     DescribeRoleAlias(String),
     /// → [`QueryReply::RoleAliases`]
@@ -395,6 +407,12 @@ pub enum QueryReply {
     Authorizer(Box<AuthorizerDescription>),
     /// Authorizers.
     Authorizers(Listed<AuthorizerSummary>),
+    /// A domain configuration.
+    DomainConfiguration(Box<DomainConfigurationDescription>),
+    /// Domain configurations.
+    DomainConfigurations(Listed<DomainConfigurationSummary>),
+    /// What a domain configuration says of a name, where one has it.
+    Domain(Option<Box<Domain>>),
     /// A role alias.
     RoleAlias(Box<RoleAliasDescription>),
     /// Names of role aliases.
@@ -484,6 +502,11 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::ListAuthorizers { status, ascending, page } => {
             authorizers::list(store, *status, *ascending, page, now)
         }
+        Q::DescribeDomainConfiguration(name) => domain_configurations::describe(store, name),
+        Q::ListDomainConfigurations { service_type, page } => {
+            domain_configurations::list(store, *service_type, page, now)
+        }
+        Q::Domain(name) => domain_configurations::domain(store, name),
         Q::DescribeRoleAlias(name) => role_aliases::describe(store, name),
         Q::ListRoleAliases { ascending, page } => role_aliases::list(store, *ascending, page, now),
         Q::DescribeEventConfigurations => events::describe(store),

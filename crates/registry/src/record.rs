@@ -6,6 +6,7 @@ mod authorizers;
 mod certificates;
 mod cluster;
 mod connections;
+mod domain_configurations;
 mod events;
 mod first_reply;
 mod functions;
@@ -28,6 +29,7 @@ pub use certificates::{
 };
 pub use cluster::{ClusterHead, ClusterMember, ClusterSlots, SlotDepths, SlotPrefix};
 pub use connections::Connection;
+pub use domain_configurations::{DomainAuthorizer, DomainConfiguration, DomainOwner};
 pub use events::EventConfigurations;
 pub use first_reply::FirstReply;
 pub use functions::Function;

@@ -7,6 +7,7 @@ mod authorizers;
 mod ca_certificates;
 mod certificates;
 mod connections;
+mod domain_configurations;
 mod events;
 mod functions;
 mod groups;
@@ -42,6 +43,11 @@ pub use certificates::{
     TransferData, UpdateCertificate, UpdateCertificateProvider, Validity,
 };
 pub use connections::{Connection, ConnectionCredentials, ConnectionDescription, PutConnection};
+pub use domain_configurations::{
+    ApplicationProtocol, AuthenticationType, AuthorizerConfig, CreateDomainConfiguration, Domain,
+    DomainConfigurationDescription, DomainConfigurationStatus, DomainConfigurationSummary, ServiceType,
+    UpdateDomainConfiguration,
+};
 pub use events::{EventConfigurationsDescription, EventType, UpdateEventConfigurations};
 pub use functions::{FunctionCredentials, FunctionDescription, FunctionKind, FunctionTarget, PutFunction};
 pub use groups::{

@@ -46,6 +46,26 @@ pub(crate) fn authorizer_name(what: &str, text: &str) -> Result<(), Error> {
     name(what, text, r"\w=,@-", |b| b.is_ascii_alphanumeric() || b"_=,@-".contains(&b))
 }
 
+/// Names of domain configurations.
+pub(crate) fn domain_configuration_name(text: &str) -> Result<(), Error> {
+    let what = "domainConfigurationName";
+    name(what, text, r"\w.-", |b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+}
+
+/// A fully qualified domain name of at least two labels; the answer is in lower case, without a final dot.
+pub(crate) fn domain_name(text: &str) -> Result<String, Error> {
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let is_label = |label: &str| {
+        let hyphen = label.starts_with('-') || label.ends_with('-');
+        let letters = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        (1..=63).contains(&label.len()) && letters && !hyphen
+    };
+    if name.len() <= 253 && name.contains('.') && name.split('.').all(is_label) {
+        return Ok(name);
+    }
+    Err(Error::invalid(format!("domainName '{}' is not a fully qualified domain name", shortened(text))))
+}
+
 /// Under which name clients pass an authorizer's token.
 pub(crate) fn token_key_name(text: &str) -> Result<(), Error> {
     name("tokenKeyName", text, "a-zA-Z0-9_-", |b| b.is_ascii_alphanumeric() || b"_-".contains(&b))

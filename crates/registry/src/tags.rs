@@ -6,6 +6,7 @@ use fleethaven_types::{Arn, Timestamp};
 use prost::Message;
 
 use crate::command::Context;
+use crate::domain_configurations;
 use crate::error::Error;
 use crate::keys;
 use crate::page::{self, Listing};
@@ -143,7 +144,8 @@ fn resource(store: &Store<'_>, text: &str) -> Result<String, Error> {
         "provisioningtemplate" => Some(keys::provisioning_template(store.scope, &arn.name)),
         "authorizer" => Some(keys::authorizer(store.scope, &arn.name)),
         "rolealias" => Some(keys::role_alias(store.scope, &arn.name)),
-        "job" | "domainconfiguration" => None,
+        "domainconfiguration" => domain_configurations::key_of_arn(store, &arn.name),
+        "job" => None,
         _ => return Err(not_taggable(text)),
     };
     let exists = arn.scope == store.scope && key.is_some_and(|key| store.exists(&key));

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fleethaven_authorizers::Authorizers;
+use fleethaven_authorizers::{Authorizers, Endpoint, Protocol};
 use fleethaven_daemon::clock;
 use fleethaven_fabric::Connections;
 use fleethaven_fabric::metadata::Metadata;
@@ -161,7 +161,9 @@ impl Api {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let now = clock::now();
-        let claim = Claim::read(&self.state, head, peer)?;
+        let endpoint = self.endpoint(peer);
+        let claim = Claim::read(&self.state, head, peer, &endpoint)?;
+        claim.check(&endpoint, Protocol::Https)?;
         trail.services = claim.services();
         let route = self.route(trail.services, head);
         trail.operation = route.as_ref().ok().map(|(operation, _)| *operation);
@@ -175,6 +177,9 @@ impl Api {
         let body = body::read(waits_to_send(head), body, most, self.state.config.body_timeout).await?;
         let (scope, principal) = authentication::verify(&self.state, &candidate, head, &body, now)?;
         trail.scope = Some(scope);
+        if trail.service() == Service::Data {
+            authentication::check_account(&endpoint, scope)?;
+        }
         let (operation, labels) = route?;
         principal.may_ask_for(&operation)?;
         let input = Input::new(labels, head.uri.query().unwrap_or_default(), head.headers.clone(), body)?;
@@ -193,6 +198,11 @@ impl Api {
             input,
         };
         dispatch(&operation, &call).await
+    }
+
+    /// The endpoint that the peer came to.
+    pub(crate) fn endpoint(&self, peer: &Peer) -> Endpoint {
+        self.state.authorizers.endpoint(peer.server_name.as_deref(), self.state.config.default_scope)
     }
 
     /// The operation that the request means, among those of the services it may mean.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fleethaven_authorizers::{Attempt, Granted, HttpRequest, scope_of};
+use fleethaven_authorizers::{Attempt, Credentials, Endpoint, Granted, HttpRequest, NotTaken, Protocol};
 use fleethaven_registry::{Query, QueryKind, QueryReply, shapes::AccessKeyOwner};
 use fleethaven_sigv4::{PayloadHash, Policy, Presented, RequestParts};
 use fleethaven_types::{Region, Scope, Timestamp};
@@ -50,26 +50,46 @@ pub(crate) enum Claim<'a> {
     /// Not signed, on a connection with a client certificate.
     Certificate(&'a ClientCertificate),
     /// Neither, where a custom authorizer may decide.
-    Authorizer { scope: Scope, request: Box<HttpRequest> },
+    Authorizer { endpoint: Endpoint, request: Box<HttpRequest> },
 }
 
 impl<'a> Claim<'a> {
     /// A signature goes before a certificate.
-    pub(crate) fn read(state: &State, head: &Parts, peer: &'a Peer) -> Result<Self, Error> {
+    pub(crate) fn read(
+        state: &State,
+        head: &Parts,
+        peer: &'a Peer,
+        endpoint: &Endpoint,
+    ) -> Result<Self, Error> {
         match (fleethaven_sigv4::parse(&parts(head)), &peer.certificate) {
             (Ok(presented), _) => Ok(Self::Signed(Box::new(presented))),
             (Err(fleethaven_sigv4::Error::Missing), Some(certificate)) => Ok(Self::Certificate(certificate)),
             (Err(fleethaven_sigv4::Error::Missing), None) => {
-                let scope = scope_of(peer.server_name.as_deref(), state.config.default_scope);
                 let request = Box::new(HttpRequest::of(head));
-                let decides = || request.names_authorizer() || state.authorizers.are_there(scope);
+                let decides = || request.names_authorizer() || state.authorizers.are_there(endpoint.scope);
                 match head.uri.path().starts_with("/topics/") && decides() {
-                    true => Ok(Self::Authorizer { scope, request }),
+                    true => Ok(Self::Authorizer { endpoint: endpoint.clone(), request }),
                     false => Err(fleethaven_sigv4::Error::Missing.into()),
                 }
             }
             (Err(error), _) => Err(error.into()),
         }
+    }
+
+    /// Whether the endpoint takes such a request. What is not for devices has no endpoint.
+    pub(crate) fn check(&self, endpoint: &Endpoint, protocol: Protocol) -> Result<(), Error> {
+        let of_devices = |service| matches!(service, &Service::Data | &Service::Jobs);
+        if !self.services().iter().any(of_devices) {
+            return Ok(());
+        }
+        let taken = match self {
+            Self::Signed(_) => endpoint.take(Credentials::Signature, protocol),
+            // An authorizer is not asked beside a certificate here.
+            Self::Certificate(_) if endpoint.asks_about_certificates() => Err(NotTaken::Authentication),
+            Self::Certificate(_) => endpoint.take(Credentials::Certificate, protocol),
+            Self::Authorizer { .. } => endpoint.take(Credentials::Neither, protocol),
+        };
+        taken.map_err(|reason| Error::Forbidden(reason.to_string()))
     }
 
     /// The services that the request may mean: the one it was signed for; a certificate's are those of
@@ -108,8 +128,9 @@ pub(crate) async fn look_up(state: &State, claim: Claim<'_>, peer: &Peer) -> Res
             let scope = certificate_scope(state, certificate, peer).await?;
             Ok(Candidate::Certificate { scope, certificate_id: certificate.certificate_id.clone() })
         }
-        Claim::Authorizer { scope, request } => {
-            Ok(Candidate::Authorized { scope, granted: authorized(state, scope, *request, peer).await? })
+        Claim::Authorizer { endpoint, request } => {
+            let scope = endpoint.scope;
+            Ok(Candidate::Authorized { scope, granted: authorized(state, endpoint, *request, peer).await? })
         }
     }
 }
@@ -117,7 +138,7 @@ pub(crate) async fn look_up(state: &State, claim: Claim<'_>, peer: &Peer) -> Res
 /// What a custom authorizer allows the sender of a request: its last answer on this connection where that still holds.
 async fn authorized(
     state: &State,
-    scope: Scope,
+    endpoint: Endpoint,
     request: HttpRequest,
     peer: &Peer,
 ) -> Result<Arc<Granted>, Error> {
@@ -125,7 +146,7 @@ async fn authorized(
         return Ok(granted);
     }
     let attempt = Attempt {
-        scope,
+        endpoint,
         connection_id: Uuid::new_v4().to_string(),
         server_name: peer.server_name.as_deref().map(Into::into),
         http: Some(request),
@@ -237,6 +258,16 @@ fn accepted_services(service: &str) -> Vec<&'static str> {
 /// Whether there is a signature, rightly made or not.
 pub(crate) fn is_signed(head: &Parts) -> bool {
     !matches!(fleethaven_sigv4::parse(&parts(head)), Err(fleethaven_sigv4::Error::Missing))
+}
+
+/// A domain configuration's name is for its own account.
+pub(crate) fn check_account(endpoint: &Endpoint, scope: Scope) -> Result<(), Error> {
+    match &endpoint.domain {
+        Some(domain) if domain.scope.account != scope.account => {
+            Err(Error::Forbidden("the domain is another account's".to_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What a signature covers. HTTP/2 has the host in the URI.

@@ -9,6 +9,7 @@ mod billing_groups;
 mod ca_certificates;
 mod certificate_providers;
 mod certificates;
+mod domain_configurations;
 mod effective_policies;
 mod endpoint;
 mod event_configurations;
@@ -153,6 +154,11 @@ built! {
     "DescribeDefaultAuthorizer" => authorizers::describe_default,
     "ClearDefaultAuthorizer" => authorizers::clear_default,
     "TestInvokeAuthorizer" => authorizers::test_invoke,
+    "CreateDomainConfiguration" => domain_configurations::create,
+    "UpdateDomainConfiguration" => domain_configurations::update,
+    "DescribeDomainConfiguration" => domain_configurations::describe,
+    "ListDomainConfigurations" => domain_configurations::list,
+    "DeleteDomainConfiguration" => domain_configurations::delete,
     "CreateRoleAlias" => role_aliases::create,
     "UpdateRoleAlias" => role_aliases::update,
     "DescribeRoleAlias" => role_aliases::describe,

@@ -1,6 +1,7 @@
 //! Whose WebSocket connection it is: `GET /mqtt`, signed in the query or the header (broker.md section 14).
 
 use bytes::Bytes;
+use fleethaven_authorizers::Protocol;
 use fleethaven_daemon::clock;
 use fleethaven_types::Scope;
 use http::Response;
@@ -50,13 +51,16 @@ impl Api {
     }
 
     async fn find_signer(&self, peer: &Peer, head: &Parts) -> Result<Signer, Error> {
-        let claim = Claim::read(self.state(), head, peer)?;
+        let endpoint = self.endpoint(peer);
+        let claim = Claim::read(self.state(), head, peer, &endpoint)?;
+        claim.check(&endpoint, Protocol::WebSocket)?;
         if !claim.services().contains(&Service::Data) || !matches!(claim, Claim::Signed(_)) {
             return Err(fleethaven_sigv4::Error::Missing.into());
         }
         let candidate = authentication::look_up(self.state(), claim, peer).await?;
         let (scope, principal) =
             authentication::verify(self.state(), &candidate, head, &Bytes::new(), clock::now())?;
+        authentication::check_account(&endpoint, scope)?;
         match principal {
             Principal::AccessKey(access_key_id) => Ok(Signer { scope, access_key_id }),
             Principal::Certificate(_) | Principal::Authorized(_) => {

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fleethaven_api::{Api, ClientCertificate, Peer, Remembered};
-use fleethaven_authorizers::{Attempt, Authorizers, HttpRequest};
+use fleethaven_authorizers::{Attempt, Authorizers, Credentials, HttpRequest, Protocol};
 use fleethaven_daemon::clock;
 use fleethaven_daemon::shutdown::Shutdown;
 use fleethaven_fabric_grpc::trace;
-use fleethaven_gateway::identity::on_behalf_of;
+use fleethaven_gateway::identity::{Admitted, on_behalf_of};
 use fleethaven_gateway::{Arrival, Gateway, IdentityCache, Principal};
 use fleethaven_net::ServerTls;
 use fleethaven_net::proxy::{Network, Trusted};
@@ -135,7 +135,7 @@ impl Https {
         }
         let certificate =
             match door.endpoint == Endpoint::HttpsMutual || session.alpn_protocol() == Some(ALPN_HTTP_CA) {
-                true => Some(self.client(&stream, peer).await?),
+                true => Some(self.client(&stream, peer, Protocol::Https).await?.principal),
                 false => None,
             };
         let peer = Peer {
@@ -167,12 +167,17 @@ impl Https {
     }
 
     /// Who the client is. One that is not known is sent away.
-    async fn client(&self, stream: &TlsStream<TcpStream>, peer: SocketAddr) -> io::Result<Principal> {
+    async fn client(
+        &self,
+        stream: &TlsStream<TcpStream>,
+        peer: SocketAddr,
+        protocol: Protocol,
+    ) -> io::Result<Admitted> {
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let certificate = certificate.ok_or_else(|| io::Error::other("no client certificate"))?;
         let devices = self.devices.as_ref().ok_or_else(|| io::Error::other("devices connect elsewhere"))?;
-        let named = stream.get_ref().1.server_name().is_some();
-        let found = devices.identity.certificate(certificate, named, clock::now().as_secs()).await;
+        let name = stream.get_ref().1.server_name();
+        let found = devices.identity.admit(certificate, name, protocol, clock::now().as_secs()).await;
         found.map_err(|error| {
             let certificate_id = fleethaven_pki::CertificateId::of_der(certificate);
             tracing::warn!(
@@ -185,10 +190,10 @@ impl Https {
 
     /// MQTT by ALPN: the connection goes to one of the gateway's cores.
     async fn hand_over(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) -> io::Result<()> {
-        let principal = self.client(&stream, peer).await?;
+        let Admitted { principal, stranger } = self.client(&stream, peer, Protocol::Mqtt).await?;
         let (tcp, tls) = stream.into_inner();
         if let Some(devices) = &self.devices {
-            let arrival = Arrival { peer, local: None, principal, websocket: false, stranger: None };
+            let arrival = Arrival { peer, local: None, principal, websocket: false, stranger };
             devices.gateway.adopt(tcp.into_std()?, tls, arrival);
         }
         Ok(())
@@ -199,6 +204,12 @@ impl Https {
         let (tcp, tls) = stream.into_inner();
         if let Some(devices) = &self.devices {
             let (principal, stranger) = devices.stranger(tls.server_name(), None);
+            if let Err(reason) = stranger.endpoint.take(Credentials::Neither, Protocol::Mqtt) {
+                tracing::warn!(
+                    source_ip = %peer.ip(), event = "Connection.AuthNError", %reason, "not authenticated"
+                );
+                return Ok(());
+            }
             let stranger = Some(Box::new(stranger));
             let arrival = Arrival { peer, local: None, principal, websocket: false, stranger };
             devices.gateway.adopt(tcp.into_std()?, tls, arrival);
@@ -257,9 +268,10 @@ impl Https {
 impl Devices {
     /// Who comes without certificate or signature: may do nothing before a custom authorizer has decided.
     fn stranger(&self, server_name: Option<&str>, http: Option<HttpRequest>) -> (Principal, Attempt) {
-        let principal = self.identity.stranger(server_name);
+        let endpoint = self.identity.endpoint(server_name);
+        let principal = self.identity.stranger(endpoint.scope);
         let attempt = Attempt {
-            scope: principal.scope,
+            endpoint,
             connection_id: uuid::Uuid::new_v4().to_string(),
             server_name: server_name.map(Into::into),
             http,
@@ -278,7 +290,8 @@ impl Devices {
         let http = HttpRequest::of(head);
         let named = http.names_authorizer();
         let (principal, stranger) = self.stranger(peer.server_name.as_deref(), Some(http));
-        if !named && !self.authorizers.are_there(principal.scope) {
+        let taken = stranger.endpoint.take(Credentials::Neither, Protocol::WebSocket).is_ok();
+        if !taken || !named && !self.authorizers.are_there(principal.scope) {
             return None;
         }
         let stranger = Some(Box::new(stranger));

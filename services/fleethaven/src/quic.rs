@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use fleethaven_authorizers::Protocol;
 use fleethaven_daemon::clock;
 use fleethaven_daemon::shutdown::Shutdown;
+use fleethaven_gateway::identity::Admitted;
 use fleethaven_gateway::{Arrival, Gateway, IdentityCache};
 use fleethaven_net::quic::{Endpoint, Incoming};
 
@@ -49,10 +51,10 @@ async fn admit(
     let Some(certificate) = incoming.client_certificate else {
         return tracing::warn!(source_ip = %incoming.peer.ip(), event = "Connection.AuthNError", "no client certificate");
     };
-    let named = incoming.server_name.is_some();
-    match identity.certificate(&certificate, named, clock::now().as_secs()).await {
-        Ok(principal) => {
-            let arrival = Arrival { peer: incoming.peer, local, principal, websocket: false, stranger: None };
+    let name = incoming.server_name.as_deref();
+    match identity.admit(&certificate, name, Protocol::Mqtt, clock::now().as_secs()).await {
+        Ok(Admitted { principal, stranger }) => {
+            let arrival = Arrival { peer: incoming.peer, local, principal, websocket: false, stranger };
             gateway.adopt_stream(Box::pin(incoming.stream), arrival);
         }
         Err(error) => tracing::warn!(

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use fleethaven_authorizers::Protocol as Spoken;
 use fleethaven_net::ServerTls;
 use fleethaven_net::possession::is_refusal;
 use fleethaven_net::proxy::Trusted;
@@ -20,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::budget;
 use crate::core::Core;
 use crate::gateway::Arrival;
-use crate::identity;
+use crate::identity::{self, Admitted};
 use crate::mailbox::{Adopted, Control, Place};
 use crate::transport::Transport;
 
@@ -188,11 +189,11 @@ async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &Serv
         count("no_certificate");
         return;
     };
-    let named = connection.server_name().is_some();
-    match core.shared.identity.certificate(certificate, named, now).await {
-        Ok(principal) => {
+    let name = connection.server_name();
+    match core.shared.identity.admit(certificate, name, Spoken::Mqtt, now).await {
+        Ok(Admitted { principal, stranger }) => {
             count("success");
-            let arrival = Arrival { peer, local: None, principal, websocket: false, stranger: None };
+            let arrival = Arrival { peer, local: None, principal, websocket: false, stranger };
             core.open(Transport::Tls(tcp, Box::new(connection)), arrival, place);
         }
         Err(error) => {

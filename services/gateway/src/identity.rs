@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use fleethaven_authorizers::NotTaken;
 use fleethaven_fabric::Metadata;
 use fleethaven_pki::{Certificate, CertificateId};
 use fleethaven_policy::{
@@ -25,12 +26,14 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::Semaphore;
 
 mod allowance;
+mod endpoints;
 mod first_connect;
 mod follow;
 mod gate;
 mod things;
 
 pub(crate) use allowance::Allowance;
+pub use endpoints::Admitted;
 pub use follow::follow;
 pub use gate::on_behalf_of;
 pub(crate) use things::Standing;
@@ -70,6 +73,9 @@ pub enum Error {
     /// In SNI_ONLY mode, and the client asked for no server name.
     #[error("SNI_MISUSED: a certificate in SNI_ONLY mode needs a server name")]
     NoServerName,
+    /// The endpoint takes no such clients.
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
     /// Not a certificate that can be read.
     #[error("DEVICE_CERTIFICATE_MALFORMED: {0}")]
     Malformed(String),

@@ -7,7 +7,10 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 use fleethaven_fabric::metadata::{AppliedMarker, BoxFuture, Error, Executed, Position, WatchStream};
-use fleethaven_registry::shapes::{CreateAuthorizer, UpdateAuthorizer};
+use fleethaven_registry::shapes::{
+    ApplicationProtocol, AuthenticationType, AuthorizerConfig, CreateAuthorizer, CreateDomainConfiguration,
+    ServiceType, UpdateAuthorizer,
+};
 use fleethaven_registry::testing::Registry;
 use fleethaven_registry::{Action, Command};
 use fleethaven_types::{Limits, Profile};
@@ -22,7 +25,7 @@ const FUNCTION: &str = "arn:aws:lambda:eu-west-1:123456789012:function:decide";
 pub(crate) fn attempt() -> Attempt {
     let scope = Scope { account: "123456789012".parse().unwrap(), region: "eu-west-1".parse().unwrap() };
     Attempt {
-        scope,
+        endpoint: Endpoint { scope, domain: None },
         connection_id: "id".to_owned(),
         server_name: Some("iot.example".into()),
         http: None,
@@ -258,10 +261,47 @@ async fn values_may_come_in_headers() {
 
 #[test]
 fn a_server_name_may_begin_with_an_account() {
-    let default = attempt().scope;
+    let house = House::new(false);
+    let default = attempt().endpoint.scope;
+    let scope = |name| house.authorizers.endpoint(name, default).scope;
     let other = Scope { account: "210987654321".parse().unwrap(), ..default };
-    assert_eq!(scope_of(Some("210987654321.data.iot.example"), default), other);
+    assert_eq!(scope(Some("210987654321.data.iot.example")), other);
     for name in [None, Some("localhost"), Some("21098765432.data.iot.example"), Some("")] {
-        assert_eq!(scope_of(name, default), default, "{name:?}");
+        assert_eq!(scope(name), default, "{name:?}");
     }
+}
+
+#[tokio::test]
+async fn a_domain_has_a_default_authorizer_of_its_own() {
+    let house = House::new(false);
+    let configure = |default: &str, allow| {
+        Action::CreateDomainConfiguration(Box::new(CreateDomainConfiguration {
+            domain_configuration_name: default.to_owned(),
+            domain_name: format!("{default}.example"),
+            server_certificate_arns: Vec::new(),
+            validation_certificate_arn: None,
+            authorizer_config: Some(AuthorizerConfig {
+                default_authorizer_name: Some(default.to_owned()),
+                allow_authorizer_override: Some(allow),
+            }),
+            service_type: ServiceType::Data,
+            authentication_type: AuthenticationType::Default,
+            application_protocol: ApplicationProtocol::Default,
+            security_policy: None,
+            tags: Vec::new(),
+        }))
+    };
+    house.run(configure("free", false));
+    house.run(configure("signed", true));
+    let ask = async |domain: &str, username: &str| {
+        let endpoint = house.authorizers.endpoint(Some(domain), attempt().endpoint.scope);
+        let connect = Connect { username: Some(username.into()), password: None, client_id: None };
+        house.authorizers.authorize(&Attempt { endpoint, mqtt: Some(connect), ..attempt() }).await
+    };
+    ask("free.example", "me").await.unwrap();
+    let named = "?x-amz-customauthorizer-name=free";
+    assert_eq!(ask("free.example", named).await.unwrap_err(), Refusal::Override("free".to_owned()));
+    assert_eq!(ask("signed.example", "me").await.unwrap_err(), Refusal::NoToken("signed".to_owned()));
+    ask("SIGNED.example", named).await.unwrap();
+    assert_eq!(ask("other.example", "me").await.unwrap_err(), Refusal::NoAuthorizer);
 }

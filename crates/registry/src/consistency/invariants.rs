@@ -28,6 +28,8 @@ const RECORDS: &[&str] = &[
     "event-configurations",
     "authorizer",
     "default-authorizer",
+    "domain-configuration",
+    "domain",
     "role-alias",
     "provisioning-template",
     "provisioning-template-version",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use fleethaven_authorizers::{Answer as Decision, Attempt, Connect, HttpRequest, Refusal};
+use fleethaven_authorizers::{Answer as Decision, Attempt, Connect, Endpoint, HttpRequest, Refusal};
 use fleethaven_fabric::FunctionError;
 use fleethaven_pki::TokenKey;
 use fleethaven_registry::error::{Error as Refused, ErrorCode};
@@ -137,7 +137,7 @@ pub(super) async fn test_invoke(call: &Call<'_>) -> Outcome {
     let token = bounded(&body, "token", 6144)?;
     let signature = bounded(&body, "tokenSignature", 2560)?;
     let attempt = Attempt {
-        scope: call.scope,
+        endpoint: Endpoint { scope: call.scope, domain: None },
         connection_id: call.request_id.to_string(),
         server_name: server_name(&body)?,
         http: http_context(&body)?,

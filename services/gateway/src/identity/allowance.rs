@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use fleethaven_authorizers::scope_of;
 use fleethaven_policy::{Policy, PolicySet};
+use fleethaven_types::Scope;
 
 use super::{Entry, IdentityCache, Principal, Snapshot, Standing};
 
@@ -29,10 +29,8 @@ impl Allowance {
 }
 
 impl IdentityCache {
-    /// The principal of a client without certificate or signature, who may do nothing before an authorizer has let it in. The
-    /// account is the one that the server name means.
-    pub fn stranger(&self, server_name: Option<&str>) -> Principal {
-        let scope = scope_of(server_name, self.default_scope);
+    /// The principal of a client without certificate or signature, who may do nothing before an authorizer has let it in.
+    pub fn stranger(&self, scope: Scope) -> Principal {
         Principal { scope, certificate_id: None, user: None, entry: self.nobody.clone(), allowance: None }
     }
 }
@@ -65,10 +63,8 @@ impl Principal {
 
 #[cfg(test)]
 mod tests {
-    use fleethaven_policy::{Action, Context, Limits, PolicyDocument, Request, Resource, ResourceKind};
-    use fleethaven_types::Scope;
-
     use super::*;
+    use fleethaven_policy::{Action, Context, Limits, PolicyDocument, Request, Resource, ResourceKind};
 
     fn allowing(resource: &str) -> Vec<Policy> {
         let text = format!(
