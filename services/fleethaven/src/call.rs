@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -56,6 +56,21 @@ pub(crate) async fn connect(host: &str, port: u16, tls: &Arc<ClientConfig>) -> R
 /// A host as it stands before a port.
 pub(crate) fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// Sends a request on a connection, and returns the headers of the answer.
+pub(crate) async fn headers(
+    stream: TlsStream<TcpStream>,
+    request: Request<Full<Bytes>>,
+) -> Result<HeaderMap> {
+    let asking = async {
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let connection = tokio::spawn(connection);
+        let answer = sender.send_request(request).await;
+        connection.abort();
+        Ok(answer?.headers().clone())
+    };
+    tokio::time::timeout(CALL_WITHIN, asking).await.context("no answer in time")?
 }
 
 /// Sends a request, and returns the answer's status and body.

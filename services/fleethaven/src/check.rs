@@ -86,6 +86,8 @@ pub(crate) fn check(command: &Command) -> Result<()> {
         | Command::Connection(_)
         | Command::Function(_)
         | Command::Check(_)
+        | Command::Status(_)
+        | Command::Doctor(_)
         | Command::Pki(_)
         | Command::Sql(_) => {}
     }

@@ -12,6 +12,7 @@ mod accounts;
 mod check;
 mod cluster;
 mod connections;
+mod diagnosis;
 mod front;
 mod functions;
 mod metastore;
@@ -25,6 +26,7 @@ pub(crate) use accounts::{AccessKeyCommand, AccountArgs, AccountCommand, PlaceAr
 pub(crate) use check::{CheckArgs, Place};
 pub(crate) use cluster::{ClusterArgs, IdentityArgs, StoreArgs, advertised};
 pub(crate) use connections::{ConnectionCommand, PutConnectionArgs};
+pub(crate) use diagnosis::{DoctorArgs, StatusArgs};
 pub(crate) use front::{DrainArgs, ListenerArgs, ServerArgs, SniCertificate};
 pub(crate) use functions::{FunctionCommand, FunctionKindArg, PutFunctionArgs};
 pub(crate) use metastore::MetastoreArgs;
@@ -76,6 +78,10 @@ pub(crate) enum Command {
     /// Try a running instance or cluster as an operator and a device would: a thing, its certificate, a rule, telemetry, the rule's
     /// alert. Everything is deleted again.
     Check(Box<CheckArgs>),
+    /// Show a cluster at a glance: nodes and leaders of the metadata store, members, slots.
+    Status(StatusArgs),
+    /// Look at what an installation stands on, and say what to do about what is not well.
+    Doctor(Box<DoctorArgs>),
     /// Make and rotate the certificates by which the processes of a cluster know each other.
     #[command(subcommand)]
     Pki(PkiCommand),
@@ -104,6 +110,8 @@ impl Command {
             | Self::Connection(_)
             | Self::Function(_)
             | Self::Check(_)
+            | Self::Status(_)
+            | Self::Doctor(_)
             | Self::Pki(_)
             | Self::Sql(_) => Ok(()),
         }
@@ -123,6 +131,8 @@ impl Command {
             | Self::Connection(_)
             | Self::Function(_)
             | Self::Check(_)
+            | Self::Status(_)
+            | Self::Doctor(_)
             | Self::Pki(_)
             | Self::Sql(_) => None,
         }
@@ -154,6 +164,8 @@ impl Command {
             | Self::Connection(_)
             | Self::Function(_)
             | Self::Check(_)
+            | Self::Status(_)
+            | Self::Doctor(_)
             | Self::Pki(_)
             | Self::Sql(_) => Profile::default(),
         }

@@ -30,10 +30,12 @@ mod check;
 mod cli;
 mod cluster;
 mod cluster_tls;
+mod columns;
 mod config;
 mod connections;
 mod data_dir;
 mod dev;
+mod doctor;
 mod front;
 mod functions;
 mod gateway;
@@ -47,6 +49,7 @@ mod metastore;
 mod metrics;
 mod operate;
 mod operators;
+mod overview;
 mod pki;
 mod process;
 mod quic;
@@ -107,6 +110,8 @@ fn run(command: Command, settings: config::Settings) -> Result<ExitCode> {
         Command::Connection(command) => process::brief(connections::run(command)),
         Command::Function(command) => process::brief(functions::run(command)),
         Command::Check(arguments) => process::brief(lab::run(*arguments)),
+        Command::Status(arguments) => process::brief(overview::run(arguments)),
+        Command::Doctor(arguments) => process::brief(doctor::run(*arguments)),
         Command::Pki(command) => pki::main(&command),
         Command::Sql(command) => return sql::main(&command),
     };

@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// What was done, or how a node stands: a line of JSON.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Line {
+pub(crate) enum Line {
     Standing {
         address: String,
         node_id: u64,
@@ -69,7 +69,7 @@ enum Line {
 
 /// How a node stands in a Raft group.
 #[derive(Serialize)]
-struct Group {
+pub(crate) struct Group {
     /// A state group's number.
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<usize>,
@@ -85,7 +85,7 @@ struct Group {
 }
 
 #[derive(Serialize)]
-struct Node {
+pub(crate) struct Node {
     node_id: u64,
     address: String,
     votes: bool,
@@ -116,7 +116,7 @@ impl Store {
         Self { tls, given }
     }
 
-    fn open(reach: &ReachArgs) -> Result<Self> {
+    pub(crate) fn open(reach: &ReachArgs) -> Result<Self> {
         let tls = cluster_tls::read(&reach.cluster_tls, ServiceRole::Operator)?;
         Ok(Self::new(tls, reach.metastore.clone()))
     }
@@ -133,7 +133,7 @@ impl Store {
     }
 
     /// Every node that is given or that one of these names, and how it stands.
-    async fn standing(&self) -> Vec<(String, Result<Status>)> {
+    pub(crate) async fn standing(&self) -> Vec<(String, Result<Status>)> {
         let mut known: BTreeSet<String> = self.given.iter().cloned().collect();
         let mut waiting = self.given.clone();
         let mut standing = Vec::new();
@@ -238,7 +238,8 @@ fn nodes(group: &GroupStatus) -> Vec<Node> {
     nodes.collect()
 }
 
-fn line(address: String, status: Result<Status>) -> Line {
+/// How a node stands, as it is printed.
+pub(crate) fn line(address: String, status: Result<Status>) -> Line {
     let status = match status {
         Ok(status) => status,
         Err(error) => return Line::Silent { address, error: format!("{error:#}") },

@@ -1,9 +1,9 @@
 //! How the nodes of the metadata store stand, as a table to be read.
 
-use std::fmt::Write;
-
 use anyhow::Result;
 use fleethaven_fabric::admin::{GroupStatus, NodeRole, Status};
+
+use crate::columns::aligned;
 
 const HEADINGS: [&str; 9] =
     ["NODE", "ADDRESS", "ROLE", "TERM", "APPLIED", "BEHIND", "LEADS", "DISK", "STANDING"];
@@ -60,21 +60,6 @@ fn row(address: &str, status: &Status, all: &[&Status]) -> [String; 9] {
 fn lag(group: &GroupStatus, node: u64) -> Option<u64> {
     let leads = group.role == NodeRole::Leader && group.confirmed;
     leads.then(|| group.lag(node)).flatten()
-}
-
-/// Columns as wide as what is in them.
-fn aligned(rows: &[[String; 9]]) -> String {
-    let mut text = String::new();
-    for row in rows {
-        for (column, cell) in row.iter().enumerate() {
-            let width = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-            let width = if column + 1 == row.len() { 0 } else { width.unwrap_or(0) + 2 };
-            // Writing to a string does not fail.
-            let _ = write!(text, "{cell:width$}");
-        }
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]
