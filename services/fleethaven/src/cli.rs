@@ -36,7 +36,7 @@ pub(crate) use roles::{
     ApiArgs, CoresArgs, GatewayArgs, ObjectsArgs, OutboundArgs, PodArgs, RouterArgs, RulesWorkerArgs,
 };
 pub(crate) use sql::{SqlCheckArgs, SqlCommand, SqlTestArgs};
-pub(crate) use store::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StatusArgs, StoreCommand};
+pub(crate) use store::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StoreCommand, StoreStatusArgs};
 
 /// Where `fleethaven dev` keeps everything unless it is told otherwise.
 pub(crate) const DEFAULT_DATA_DIR: &str = ".fleethaven";

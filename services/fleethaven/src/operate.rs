@@ -17,7 +17,7 @@ use futures_util::TryStreamExt;
 use serde::Serialize;
 use tokio::io::AsyncWriteExt;
 
-use crate::cli::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StatusArgs, StoreCommand};
+use crate::cli::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StoreCommand, StoreStatusArgs};
 use crate::cluster_tls;
 use crate::data_dir::DataDir;
 use crate::process::{print_line, print_text};
@@ -273,7 +273,7 @@ fn group(number: Option<usize>, status: &GroupStatus) -> Group {
     }
 }
 
-async fn status(arguments: &StatusArgs) -> Result<()> {
+async fn status(arguments: &StoreStatusArgs) -> Result<()> {
     let standing = Store::open(&arguments.reach)?.standing().await;
     let answered = standing.iter().any(|(_, status)| status.is_ok());
     if arguments.table {

@@ -11,7 +11,7 @@ use super::metastore::{STATE_GROUPS, state_groups};
 #[derive(Subcommand, Clone)]
 pub(crate) enum StoreCommand {
     /// Tell how each node stands: one line of JSON for each, or a table.
-    Status(StatusArgs),
+    Status(StoreStatusArgs),
     /// Write everything that the store holds into one file, while it runs.
     Backup(BackupArgs),
     /// Make the first node of a new store of a backup. Start it, and then others with --join; add them with `members add`.
@@ -41,7 +41,7 @@ pub(crate) struct ReachArgs {
 
 /// Arguments of `status`.
 #[derive(Args, Clone)]
-pub(crate) struct StatusArgs {
+pub(crate) struct StoreStatusArgs {
     #[command(flatten)]
     pub(crate) reach: ReachArgs,
 
