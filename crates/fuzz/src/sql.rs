@@ -1,5 +1,7 @@
 //! The rules SQL: a line with a statement, then the payload; JSON alone; protobuf.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use fleethaven_rulesql::protobuf::Descriptors;
 use fleethaven_rulesql::{Input, NoExternal, Outcome, Payload, SqlVersion, Statement, Template, json};
@@ -33,15 +35,13 @@ pub(crate) fn json_text(data: &[u8]) {
     assert_eq!(json::write(&again, false).ok(), Some(text));
 }
 
-/// Two bytes with a length, so many bytes of a descriptor set, and a message of the type `Reading` in `plant.proto`. What is decoded
-/// can be written.
+/// A descriptor set with fields of every kind.
+const DESCRIPTORS: &[u8] = include_bytes!("plant.desc");
+
+/// A message of the type `Reading` in `plant.proto`: what is decoded can be written. (Descriptor sets are the operator's.)
 pub(crate) fn protobuf(data: &[u8]) {
-    let Some((length, rest)) = data.split_first_chunk() else { return };
-    let Some((set, message)) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length))) else {
-        return;
-    };
-    let Ok(descriptors) = Descriptors::read(set) else { return };
-    if let Ok(value) = descriptors.decode("plant.proto", "Reading", message) {
+    static READ: LazyLock<Descriptors> = LazyLock::new(|| Descriptors::read(DESCRIPTORS).unwrap());
+    if let Ok(value) = READ.decode("plant.proto", "Reading", data) {
         json::write(&value, true).unwrap();
     }
 }

@@ -4,6 +4,8 @@
 //! are base64, and a value of an enumeration is its name, or its number where it has none.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use prost_reflect::prost::Message as _;
+use prost_reflect::prost_types::{FileDescriptorProto, FileDescriptorSet};
 use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MapKey, MessageDescriptor, Value as Field};
 
 use crate::{
@@ -14,6 +16,8 @@ use crate::{
 
 /// Largest descriptor set, in bytes.
 pub const MAX_DESCRIPTORS: usize = 500 * 1024;
+/// Syntaxes that are known; an empty one is proto2.
+const SYNTAXES: [&str; 3] = ["", "proto2", "proto3"];
 /// Largest message, and largest JSON of one, in bytes.
 const MAX_MESSAGE: usize = 128 * 1024;
 
@@ -52,8 +56,18 @@ impl Descriptors {
         if bytes.len() > MAX_DESCRIPTORS {
             return Err(ProtobufError::TooLarge("the descriptor set", MAX_DESCRIPTORS));
         }
-        let pool = DescriptorPool::decode(bytes);
-        pool.map(Self).map_err(|error| ProtobufError::Descriptors(error.to_string()))
+        let refused = |reason: &dyn std::fmt::Display| ProtobufError::Descriptors(reason.to_string());
+        let set = FileDescriptorSet::decode(bytes).map_err(|error| refused(&error))?;
+        if let Some(syntax) =
+            set.file.iter().map(FileDescriptorProto::syntax).find(|syntax| !SYNTAXES.contains(syntax))
+        {
+            return Err(refused(&format!("the syntax '{syntax}' is neither proto2 nor proto3")));
+        }
+        // Files come from whoever operates rules, messages from anybody: the library is careful about the latter, and panics over
+        // some files that `protoc` would never write.
+        let pool = std::panic::catch_unwind(|| DescriptorPool::decode(bytes));
+        let pool = pool.map_err(|_| refused(&"it contradicts itself"))?;
+        pool.map(Self).map_err(|error| refused(&error))
     }
 
     /// The value of a message of the type `message`, with or without its package, of the file `file`.
@@ -142,7 +156,6 @@ fn map(entries: &std::collections::HashMap<MapKey, Field>, kind: &Kind) -> Value
 
 #[cfg(test)]
 mod tests {
-    use prost_reflect::prost::Message as _;
     use prost_reflect::prost_types::{
         DescriptorProto, EnumDescriptorProto, EnumValueDescriptorProto, FieldDescriptorProto,
         FileDescriptorProto, FileDescriptorSet,
@@ -246,6 +259,10 @@ mod tests {
         assert!(descriptors.decode("plant.proto", "Reading", &nested(50)).is_ok());
         assert!(matches!(refused("plant.proto", "Reading", &nested(200)), ProtobufError::Message(_)));
         assert!(matches!(Descriptors::read(&[1, 2, 3]), Err(ProtobufError::Descriptors(_))));
+        let edition = FileDescriptorProto { syntax: Some("editions".to_owned()), ..Default::default() };
+        let edition = FileDescriptorSet { file: vec![edition] }.encode_to_vec();
+        let refused = Descriptors::read(&edition).unwrap_err();
+        assert!(refused.to_string().contains("'editions' is neither"), "{refused}");
         let many = vec![0; MAX_DESCRIPTORS + 1];
         assert!(matches!(Descriptors::read(&many), Err(ProtobufError::TooLarge(..))));
     }

@@ -38,8 +38,8 @@ def test_an_unknown_endpoint_type_is_refused(iot):
         ("list_jobs", {}),
         ("describe_account_audit_configuration", {}),
         ("get_v2_logging_options", {}),
-        ("list_role_aliases", {}),
-        ("list_domain_configurations", {}),
+        ("list_custom_metrics", {}),
+        ("list_packages", {}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

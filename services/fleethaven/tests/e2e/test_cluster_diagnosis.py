@@ -57,7 +57,7 @@ def test_status_shows_nodes_members_and_slots(cluster, reach):
 
 def test_the_doctor_finds_a_cluster_well_until_a_part_of_it_is_gone(cluster, reach):
     api = cluster.apis[0].ready["iot_endpoint"].removeprefix("https://")
-    whole = [*reach, "--https", api, "--ca", cluster.ready["ca_file"], "--session-store", "--redis", cluster.redis.url]
+    whole = [*reach, "--https", api, "--ca", cluster.ready["ca_file"], "--session-store", "--redis", f"redis://{cluster.redis.address}"]
     found = findings(*whole)
     assert {name for name, line in found.items() if line["verdict"] == "failed"} == set()
     for name in ("members: gateway", "members: router", "slots", "session store", f"https {api}: clock"):
