@@ -2,14 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use bytes::BytesMut;
 use fleethaven_mqtt::{Packet, Publish, QoS, ReasonCode, Suback, Subscribe, Subscription, Version, encode};
-use support::{Broker, Client, clean, persistent, until};
+use crate::support::{Broker, Client, clean, persistent, until};
 use tempfile::TempDir;
 
 /// What any of these attacks may add to the resident memory of a debug build, in bytes.
@@ -175,7 +173,7 @@ fn messages_that_are_never_acknowledged_wait_within_the_bound_of_the_queue() {
             for batch in 0..20_u16 {
                 let mut bytes = BytesMut::new();
                 for number in 1..=1000 {
-                    let publish = support::publish("flood", payload.clone(), number);
+                    let publish = crate::support::publish("flood", payload.clone(), number);
                     encode(&Packet::Publish(publish), Version::V5, &mut bytes).unwrap();
                 }
                 let mut writer = flood.stream.try_clone().unwrap();

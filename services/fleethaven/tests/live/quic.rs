@@ -3,8 +3,6 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what fails here fails the test")]
 
-mod support;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -15,8 +13,8 @@ use fleethaven_mqtt::{
 };
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Endpoint, RecvStream, SendStream};
-use support::Broker;
-use support::device::{Device, call, device, roots, tls};
+use crate::support::Broker;
+use crate::support::device::{Device, call, device, roots, tls};
 use tempfile::TempDir;
 
 /// A QUIC connection with one stream of MQTT.
@@ -66,7 +64,7 @@ impl QuicClient {
                 }
             }
         };
-        tokio::time::timeout(support::DEADLINE, next).await.expect("an answer in time")
+        tokio::time::timeout(crate::support::DEADLINE, next).await.expect("an answer in time")
     }
 }
 

@@ -3,8 +3,6 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what fails here fails the test")]
 
-mod support;
-
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -15,8 +13,8 @@ use quinn::Endpoint;
 use quinn::crypto::rustls::QuicClientConfig;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, StreamOwned, SupportedProtocolVersion};
-use support::Broker;
-use support::device::{Device, device, roots};
+use crate::support::Broker;
+use crate::support::device::{Device, device, roots};
 use tempfile::TempDir;
 
 const MQTT_CA: &str = "x-amzn-mqtt-ca";
@@ -131,7 +129,7 @@ fn chosen(name: Option<&[u8]>) -> Option<&'static str> {
 
 fn connect_packet() -> Vec<u8> {
     let mut bytes = BytesMut::new();
-    let connect = support::clean(Version::V5, "by-alpn");
+    let connect = crate::support::clean(Version::V5, "by-alpn");
     encode(&Packet::Connect(Box::new(connect)), Version::V5, &mut bytes).unwrap();
     bytes.to_vec()
 }
@@ -139,7 +137,7 @@ fn connect_packet() -> Vec<u8> {
 /// Opens a connection, says what its protocol begins with, and sees what comes back.
 fn over_tls(address: SocketAddr, config: ClientConfig, mqtt: bool) -> Outcome {
     let tcp = TcpStream::connect(address).unwrap();
-    tcp.set_read_timeout(Some(support::DEADLINE)).unwrap();
+    tcp.set_read_timeout(Some(crate::support::DEADLINE)).unwrap();
     let session = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
     let mut stream = StreamOwned::new(session, tcp);
     while stream.conn.is_handshaking() {
@@ -200,7 +198,7 @@ async fn over_quic(address: SocketAddr, config: ClientConfig) -> Outcome {
         assert!(matches!(answer, [0x20, _, 0, 0]), "{answer:?}");
         Some(Mqtt(chosen(handshake.protocol.as_deref())))
     };
-    tokio::time::timeout(support::DEADLINE, attempt).await.expect("an end in time").unwrap_or(Nothing)
+    tokio::time::timeout(crate::support::DEADLINE, attempt).await.expect("an end in time").unwrap_or(Nothing)
 }
 
 #[tokio::test]

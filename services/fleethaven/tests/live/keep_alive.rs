@@ -1,9 +1,7 @@
 //! A client that is silent for one and a half times its keep-alive is cut off; one that pings is not.
 
-mod support;
-
 use fleethaven_mqtt::{Connect, QoS, ReasonCode, Version};
-use support::{Broker, VERSIONS, clean, now, will};
+use crate::support::{Broker, VERSIONS, clean, now, will};
 use tempfile::TempDir;
 
 #[test]
@@ -22,7 +20,7 @@ fn silence_ends_the_connection_and_sends_the_will() {
         })
         .into();
     let timeouts = "fleethaven_mqtt_disconnect_total{reason=\"MQTT_KEEP_ALIVE_TIMEOUT\"";
-    support::until("both are cut off", || {
+    crate::support::until("both are cut off", || {
         pinging.ping();
         broker.metric(timeouts) == 2.0
     });

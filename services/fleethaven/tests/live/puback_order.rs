@@ -1,9 +1,7 @@
 //! PUBACKs leave in the order of the PUBLISHes [MQTT-4.6.0-2], though some messages wait for the disk and others for nothing.
 
-mod support;
-
 use fleethaven_mqtt::{Packet, QoS, Version};
-use support::{Broker, VERSIONS, clean, persistent, publish};
+use crate::support::{Broker, VERSIONS, clean, persistent, publish};
 use tempfile::TempDir;
 
 #[test]

@@ -3,13 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-mod support;
-
 use fleethaven_mqtt::{
     Ack, Connect, Packet, PayloadFormat, Publish, PublishProperties, QoS, ReasonCode, Subscribe,
     Subscription, Unsubscribe, UserProperty, Version, Will, WillProperties,
 };
-use support::{Broker, Client, VERSIONS, clean, persistent, publish, will};
+use crate::support::{Broker, Client, VERSIONS, clean, persistent, publish, will};
 use tempfile::TempDir;
 
 fn start() -> (TempDir, Broker) {
@@ -63,7 +61,7 @@ fn a_will_is_retained_only_if_it_says_so() {
         // Retained messages come in the order of their topics: the last one shows that no other was before it.
         watcher.send(&Packet::Publish(Publish { retain: true, ..publish("will/z", "fence", 1) }));
         let mut late = broker.connect(clean(version, "late"));
-        support::until("the fence is retained", || matches!(watcher.receive(), Packet::Puback(_)));
+        crate::support::until("the fence is retained", || matches!(watcher.receive(), Packet::Puback(_)));
         late.subscribe("will/#", QoS::AtMostOnce);
         for topic in ["will/yes", "will/z"] {
             let received = late.receive_publish();
@@ -141,7 +139,7 @@ fn dup_of_a_publisher_is_not_passed_on() {
         client.subscribe("t", QoS::AtLeastOnce);
         client.send(&Packet::Publish(Publish { dup: true, ..publish("t", "x", 1) }));
         let mut received = None;
-        support::until("the message is back", || {
+        crate::support::until("the message is back", || {
             if let Packet::Publish(publish) = client.receive() {
                 received = Some(publish);
             }
@@ -357,7 +355,7 @@ fn publishes_are_answered_with_their_codes() {
             if qos == QoS::ExactlyOnce && !code.is_error() {
                 client.send(&Packet::Pubrel(Ack::new(5.try_into().unwrap(), ReasonCode::Success)));
                 let is_answer = |packet: &Packet| matches!(packet, Packet::Pubcomp(_));
-                support::until("PUBCOMP", || is_answer(&client.receive()));
+                crate::support::until("PUBCOMP", || is_answer(&client.receive()));
             }
         }
     }

@@ -1,9 +1,7 @@
 //! New connections go to the core that has fewest, whichever the kernel gave them to.
 
-mod support;
-
 use fleethaven_mqtt::Version;
-use support::{Broker, Client, clean, until};
+use crate::support::{Broker, Client, clean, until};
 use tempfile::TempDir;
 
 /// Connections by which a core may exceed another, as in `services/gateway/src/accept.rs`.

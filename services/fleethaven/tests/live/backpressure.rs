@@ -1,11 +1,9 @@
 //! A client that stops reading costs bounded memory and disturbs no other.
 
-mod support;
-
 use std::time::Duration;
 
 use fleethaven_mqtt::{Packet, Publish, QoS, Version};
-use support::{Broker, clean, persistent, publish};
+use crate::support::{Broker, clean, persistent, publish};
 use tempfile::TempDir;
 
 #[test]
@@ -33,7 +31,7 @@ fn a_client_that_does_not_read_disturbs_no_other() {
     );
     drop(stuck);
     let dropped = "fleethaven_mqtt_publish_out_dropped_total";
-    support::until("what was dropped is counted", || broker.metric(dropped) > 0.0);
+    crate::support::until("what was dropped is counted", || broker.metric(dropped) > 0.0);
 }
 
 #[test]
@@ -95,7 +93,7 @@ fn a_client_that_reads_nothing_for_long_is_cut_off() {
         publisher.send(&Packet::Publish(Publish::new("flood", payload.clone())));
     }
     let cut_off = "fleethaven_mqtt_disconnect_total{reason=\"THROTTLED\"";
-    support::within(Duration::from_secs(50), "it is cut off", || broker.metric(cut_off) == 1.0);
-    support::until("its socket is closed", || broker.metric("fleethaven_gateway_sockets") == 1.0);
+    crate::support::within(Duration::from_secs(50), "it is cut off", || broker.metric(cut_off) == 1.0);
+    crate::support::until("its socket is closed", || broker.metric("fleethaven_gateway_sockets") == 1.0);
     publisher.disconnect();
 }

@@ -1,9 +1,7 @@
 //! A second connection with a client id: the first one ends, its will is sent once, and the session goes over.
 
-mod support;
-
 use fleethaven_mqtt::{Connect, Disconnect, Packet, QoS, ReasonCode, Version};
-use support::{Broker, VERSIONS, clean, persistent, will};
+use crate::support::{Broker, VERSIONS, clean, persistent, will};
 use tempfile::TempDir;
 
 #[test]
@@ -130,7 +128,7 @@ fn a_storm_of_takeovers_leaves_one_connection() {
             let sockets: Vec<_> = (0..25).map(|_| broker.socket()).collect();
             std::thread::spawn(move || {
                 let send = |stream| {
-                    let mut client = support::Client::new(stream, Version::V5);
+                    let mut client = crate::support::Client::new(stream, Version::V5);
                     client.send(&Packet::Connect(Box::new(persistent(Version::V5, "storm"))));
                     client
                 };
@@ -140,7 +138,7 @@ fn a_storm_of_takeovers_leaves_one_connection() {
         .flat_map(|thread| thread.join().unwrap())
         .collect();
     let connected = || broker.metric("fleethaven_mqtt_connections");
-    support::until("one is left", || connected() == 1.0);
+    crate::support::until("one is left", || connected() == 1.0);
     drop(sockets);
-    support::until("none is left", || connected() == 0.0);
+    crate::support::until("none is left", || connected() == 0.0);
 }

@@ -1,9 +1,7 @@
 //! Messages for a persistent session while its client is away, and what is sent again.
 
-mod support;
-
 use fleethaven_mqtt::{Packet, Publish, QoS, ReasonCode, Version};
-use support::{Broker, Client, VERSIONS, clean, persistent, will};
+use crate::support::{Broker, Client, VERSIONS, clean, persistent, will};
 use tempfile::TempDir;
 
 /// A session that is subscribed and offline, with `count` messages in its queue.
@@ -132,12 +130,12 @@ fn a_delayed_will_is_not_sent_when_the_session_goes_on_and_is_sent_when_it_ends(
     let client = broker.connect(connect.clone());
     drop(client);
     let ended = "fleethaven_mqtt_disconnect_total{reason=\"CONNECTION_LOST\"";
-    support::until("the end is noticed", || broker.metric(ended) == 1.0);
+    crate::support::until("the end is noticed", || broker.metric(ended) == 1.0);
     let mut client = broker.connect(connect.clone());
     client.ping();
     assert_eq!(watcher.ping(), [], "resumed");
     drop(client);
-    support::until("the end is noticed", || broker.metric(ended) == 2.0);
+    crate::support::until("the end is noticed", || broker.metric(ended) == 2.0);
     let client = broker.connect(clean(Version::V5, "back"));
     assert_eq!(watcher.receive_publish().topic.as_str(), "will", "the session ended");
     client.disconnect();

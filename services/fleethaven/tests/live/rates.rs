@@ -1,9 +1,7 @@
 //! The rates of the `aws` profile: CONNECTs per client id, PUBLISHes per connection.
 
-mod support;
-
 use fleethaven_mqtt::{Packet, Publish, QoS, ReasonCode, Version};
-use support::{Broker, clean, publish};
+use crate::support::{Broker, clean, publish};
 use tempfile::TempDir;
 
 #[test]

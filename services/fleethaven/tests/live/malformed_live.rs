@@ -2,13 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-mod support;
-
 use std::io::Write;
 
 use fleethaven_mqtt::{Connect, Packet, QoS, ReasonCode, Version};
 use fleethaven_testkit::packets::{Connection, rows};
-use support::{Broker, Client, VERSIONS, clean, will};
+use crate::support::{Broker, Client, VERSIONS, clean, will};
 use tempfile::TempDir;
 
 #[test]

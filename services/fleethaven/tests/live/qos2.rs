@@ -3,10 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
-mod support;
-
 use fleethaven_mqtt::{Ack, Packet, PacketId, Publish, QoS, ReasonCode, Version};
-use support::{Broker, Client, VERSIONS, clean, persistent};
+use crate::support::{Broker, Client, VERSIONS, clean, persistent};
 use tempfile::TempDir;
 
 fn id(number: u16) -> PacketId {

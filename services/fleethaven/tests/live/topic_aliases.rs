@@ -1,11 +1,9 @@
 //! Topic aliases from the broker, on the wire.
 
-mod support;
-
 use std::num::NonZeroU16;
 
 use fleethaven_mqtt::{Connect, Publish, QoS, Version};
-use support::{Broker, Client, clean, persistent};
+use crate::support::{Broker, Client, clean, persistent};
 use tempfile::TempDir;
 
 fn takes(aliases: u16, connect: Connect) -> Connect {

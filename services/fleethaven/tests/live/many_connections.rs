@@ -1,9 +1,7 @@
 //! Connections that come and go leave nothing behind.
 
-mod support;
-
 use fleethaven_mqtt::{Connect, QoS, Version};
-use support::{Broker, VERSIONS, clean, until, will};
+use crate::support::{Broker, VERSIONS, clean, until, will};
 use tempfile::TempDir;
 
 #[test]

@@ -2,13 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-mod support;
-
 use std::io::{Read, Write};
 
 use bytes::BytesMut;
 use fleethaven_mqtt::{Connect, Packet, QoS, ReasonCode, Version, encode};
-use support::{Broker, clean, will};
+use crate::support::{Broker, clean, will};
 use tempfile::TempDir;
 
 /// Sends raw bytes; returns all that comes back until the broker closes.
@@ -93,7 +91,7 @@ fn connects_that_are_refused() {
         let code = (count == 4).then_some(head[3]);
         assert_eq!(code, expected, "{name}");
     }
-    support::until("what was accepted is gone", || broker.metric("fleethaven_mqtt_connections") == 0.0);
+    crate::support::until("what was accepted is gone", || broker.metric("fleethaven_mqtt_connections") == 0.0);
 }
 
 #[test]
@@ -112,7 +110,7 @@ fn a_client_that_says_nothing_is_closed_and_a_second_connect_ends_the_connection
     let mut silent = broker.socket();
     let mut half = broker.socket();
     half.write_all(&[0x10, 13, 0]).unwrap();
-    for version in support::VERSIONS {
+    for version in crate::support::VERSIONS {
         let mut client = broker.connect(clean(version, "twice"));
         client.send(&Packet::Connect(Box::new(clean(version, "twice"))));
         client.expect_end(Some(ReasonCode::ProtocolError));

@@ -2,12 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-mod support;
-
 use std::io::Write;
 
 use fleethaven_mqtt::{Connack, Connect, Packet, Publish, QoS, ReasonCode, Version};
-use support::{Broker, Client, VERSIONS, clean, persistent, publish, will};
+use crate::support::{Broker, Client, VERSIONS, clean, persistent, publish, will};
 use tempfile::TempDir;
 
 #[test]
@@ -69,7 +67,7 @@ fn a_server_reference_sends_clients_on_and_wills_can_be_left_out() {
 /// Connects until the broker says that it drains; returns its answer.
 fn refused(broker: &Broker, version: Version) -> Connack {
     let mut answer = None;
-    support::until("new clients are refused", || {
+    crate::support::until("new clients are refused", || {
         let (_, connack) = broker.try_connect(clean(version, "late"));
         answer = Some(connack);
         answer.as_ref().is_some_and(|connack| connack.reason != ReasonCode::Success)
