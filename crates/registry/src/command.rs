@@ -20,19 +20,19 @@ use crate::shapes::{
     PolicyVersionName, Provision, ProvisionDevice, Provisioned, ProvisionedDevice, PutConnection,
     PutFunction, RegisterCaCertificate, RegisterCertificate, RegisterCertificateWithoutCa,
     RegisterIssuedCertificate, RegisteredCertificate, RejectCertificateTransfer, RoleAliasNameAndArn,
-    TagResource, TemplateVersionName, ThingAndGroup, TopicRule, TransferCertificate, UntagResource,
-    UpdateAccessKey, UpdateAuthorizer, UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate,
-    UpdateCertificateProvider, UpdateDomainConfiguration, UpdateEventConfigurations,
-    UpdateProvisioningTemplate, UpdateRoleAlias, UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing,
-    UpdateThingShadow, UpdateThingType,
+    RuleDestination, Secret, TagResource, TemplateVersionName, ThingAndGroup, TopicRule, TransferCertificate,
+    UnreachableRuleDestination, UntagResource, UpdateAccessKey, UpdateAuthorizer, UpdateBillingGroup,
+    UpdateCaCertificate, UpdateCertificate, UpdateCertificateProvider, UpdateDomainConfiguration,
+    UpdateEventConfigurations, UpdateProvisioningTemplate, UpdateRoleAlias, UpdateRuleDestination,
+    UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing, UpdateThingShadow, UpdateThingType,
 };
 use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
 use crate::{
     accounts, authorizers, billing_groups, ca_certificates, certificate_providers, certificates, cluster,
     connections, domain_configurations, enrolment, events, first_connect, functions, policies, principals,
-    provisioning, provisioning_templates, role_aliases, rules, shadows, tags, thing_groups, thing_types,
-    things, ticket_keys, transfers,
+    provisioning, provisioning_templates, role_aliases, rule_destinations, rules, shadows, tags,
+    thing_groups, thing_types, things, ticket_keys, transfers,
 };
 
 /// One change, asked for by an operator, a device or a service, in one account and region.
@@ -244,6 +244,16 @@ pub enum Action {
     UpdateAccessKey(Box<UpdateAccessKey>),
     /// Ours: removes an access key of the scope's account, by its id. → [`Reply::Done`]
     DeleteAccessKey(String),
+    /// The confirmation URL. → [`Reply::RuleDestination`]
+    CreateTopicRuleDestination(String),
+    /// → [`Reply::RuleDestination`]
+    UpdateTopicRuleDestination(Box<UpdateRuleDestination>),
+    /// The token. → [`Reply::RuleDestination`]
+    ConfirmTopicRuleDestination(Secret),
+    /// The ARN. → [`Reply::Done`]
+    DeleteTopicRuleDestination(String),
+    /// Ours: the owner of an address could not be asked. → [`Reply::RuleDestination`] or [`Reply::Done`]
+    UnreachableTopicRuleDestination(Box<UnreachableRuleDestination>),
     /// Ours: says where rule actions of the scope's account go, by name. → [`Reply::Done`]
     PutConnection(Box<PutConnection>),
     /// Ours: removes a connection of the scope's account, by its name. → [`Reply::Done`]
@@ -302,6 +312,8 @@ pub enum Reply {
     PolicyVersion(Box<CreatedPolicyVersion>),
     /// What was accepted or deleted, as AWS tells it: the body of the answer.
     ThingShadow(String),
+    /// A topic rule destination as it is now.
+    RuleDestination(Box<RuleDestination>),
     /// A function was put.
     Function(Box<FunctionDescription>),
     /// A process joined the cluster under this incarnation.
@@ -441,6 +453,11 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::CreateAccessKey(args) => accounts::create_access_key(store, context, args),
         Action::UpdateAccessKey(args) => accounts::update_access_key(store, args),
         Action::DeleteAccessKey(id) => accounts::delete_access_key(store, id),
+        Action::CreateTopicRuleDestination(url) => rule_destinations::create(store, context, url),
+        Action::UpdateTopicRuleDestination(args) => rule_destinations::update(store, context, args),
+        Action::ConfirmTopicRuleDestination(token) => rule_destinations::confirm(store, context, token),
+        Action::DeleteTopicRuleDestination(arn) => rule_destinations::delete(store, arn),
+        Action::UnreachableTopicRuleDestination(args) => rule_destinations::unreachable(store, context, args),
         Action::PutConnection(args) => connections::put(store, context, args),
         Action::DeleteConnection(name) => connections::delete(store, name),
         Action::PutFunction(args) => functions::put(store, context, args),

@@ -60,6 +60,7 @@
 //! | `global/_/account/<account>` | [`Account`](crate::record::Account) |
 //! | `global/_/access-key/<key id>` | [`AccessKey`](crate::record::AccessKey) |
 //! | `global/_/connection/<account>·<name>` | [`Connection`](crate::record::Connection) |
+//! | `global/_/rule-destination/<account>·<region>·<id>` | [`RuleDestination`](crate::record::RuleDestination) |
 //! | `global/_/function/<account>·<ARN>` | [`Function`](crate::record::Function) |
 //! | `global/_/scope/<account>·<region>`: something was created there | – |
 //! | `global/_/certificate/<id>·<account>·<region>` | – |
@@ -542,6 +543,19 @@ pub(crate) fn access_key(id: &str) -> Bytes {
 
 pub(crate) fn access_key_of_account(account: AccountId, id: &str) -> Bytes {
     account_wide(account, "access-key", id)
+}
+
+/// Addresses that rules may call, of all accounts and regions: [`record::RuleDestination`](crate::record::RuleDestination).
+pub fn rule_destinations_prefix() -> Bytes {
+    global("rule-destination", &[])
+}
+
+pub(crate) fn rule_destinations_of_scope(scope: Scope) -> Bytes {
+    rule_destination(scope, "")
+}
+
+pub(crate) fn rule_destination(scope: Scope, id: &str) -> Bytes {
+    global("rule-destination", &[&scope.account.to_string(), scope.region.as_str(), id])
 }
 
 /// Where rule actions go, of all accounts: [`record::Connection`](crate::record::Connection).

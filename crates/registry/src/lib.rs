@@ -16,6 +16,7 @@
 //! - [`cluster`]: members and slots as they are stored (what happens to them: `fleethaven-membership`)
 //! - [`ticket_keys`]: the keys of TLS session tickets, and when they change
 //! - [`connections`]: where rule actions go
+//! - [`rule_destinations`]: addresses that rules may call
 //! - [`functions`]: what is called where AWS would run Lambda functions
 //! - [`template`]: provisioning templates, resolved before a command provisions by them
 //! - [`testing`]: a [`View`] in memory
@@ -37,6 +38,7 @@ pub mod limits;
 pub mod placement;
 pub mod query;
 pub mod record;
+pub mod rule_destinations;
 pub mod shapes;
 pub mod template;
 pub mod testing;

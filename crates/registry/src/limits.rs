@@ -2,6 +2,8 @@
 
 use fleethaven_types::Profile;
 
+/// Topic rule destinations of an account in a region.
+pub(crate) const RULE_DESTINATIONS: usize = 1000;
 /// Connections of an account, for rule actions.
 pub(crate) const CONNECTIONS: usize = 1000;
 /// Functions of an account that stand for Lambda's.

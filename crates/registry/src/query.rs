@@ -12,16 +12,17 @@ use crate::shapes::{
     EventConfigurationsDescription, FunctionDescription, GroupNameAndArn, IssuingAuthority, IssuingCa,
     ListThingGroups, ListThings, Listed, OutgoingCertificate, OwnedCertificate, OwnershipToken, PageRequest,
     PolicyDescription, PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing,
-    PrincipalView, ProvisioningTemplateDescription, RoleAliasDescription, RuleDescription, RuleSummary,
-    ServiceType, StandingThing, Tag, TemplateVersionDescription, ThingDescription, ThingGroupDescription,
-    ThingPrincipal, ThingPrincipalType, ThingSummary, ThingTypeDescription,
+    PrincipalView, ProvisioningTemplateDescription, RoleAliasDescription, RuleDescription, RuleDestination,
+    RuleSummary, ServiceType, StandingThing, Tag, TemplateVersionDescription, ThingDescription,
+    ThingGroupDescription, ThingPrincipal, ThingPrincipalType, ThingSummary, ThingTypeDescription,
 };
 use crate::store::Store;
 use crate::view::View;
 use crate::{
     accounts, authorizers, billing_groups, ca_certificates, certificate_providers, certificates, connections,
     domain_configurations, enrolment, events, first_connect, functions, gateway, policies, principals,
-    provisioning_templates, role_aliases, rules, shadows, tags, thing_groups, thing_types, things, transfers,
+    provisioning_templates, role_aliases, rule_destinations, rules, shadows, tags, thing_groups, thing_types,
+    things, transfers,
 };
 
 /// One question, in one account and region.
@@ -330,6 +331,10 @@ pub enum QueryKind {
     AccessKey(String),
     /// The access keys of the scope's account. → [`QueryReply::AccessKeys`]
     ListAccessKeys(PageRequest),
+    /// The ARN. → [`QueryReply::RuleDestination`]
+    GetTopicRuleDestination(String),
+    /// → [`QueryReply::RuleDestinations`]
+    ListTopicRuleDestinations(PageRequest),
     /// Where rule actions of the scope's account go. → [`QueryReply::Connections`]
     ListConnections(PageRequest),
     /// What is called in the scope's account where AWS would run Lambda functions. → [`QueryReply::Functions`]
@@ -439,6 +444,10 @@ pub enum QueryReply {
     AccessKey(Option<Box<AccessKeyOwner>>),
     /// The access keys of an account.
     AccessKeys(Listed<AccessKeyDescription>),
+    /// A topic rule destination.
+    RuleDestination(Box<RuleDestination>),
+    /// Topic rule destinations.
+    RuleDestinations(Listed<RuleDestination>),
     /// Where rule actions go.
     Connections(Listed<ConnectionDescription>),
     /// What stands for Lambda functions.
@@ -529,6 +538,8 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::CertificateOwners { certificate_id } => accounts::certificate_owners(store, certificate_id),
         Q::AccessKey(id) => accounts::access_key(store, id),
         Q::ListAccessKeys(page) => accounts::list_access_keys(store, page, now),
+        Q::GetTopicRuleDestination(arn) => rule_destinations::get(store, arn),
+        Q::ListTopicRuleDestinations(page) => rule_destinations::list(store, page, now),
         Q::ListConnections(page) => connections::list(store, page, now),
         Q::ListFunctions(page) => functions::list(store, page, now),
         Q::IssuingCa => accounts::issuing_ca(store),

@@ -13,6 +13,7 @@ mod functions;
 mod groups;
 mod policies;
 mod provisioning;
+mod rule_destinations;
 mod rules;
 mod shadows;
 mod things;
@@ -36,6 +37,7 @@ pub use functions::Function;
 pub use groups::{BillingGroup, GroupName, ThingGroup, ThingGroupMembership};
 pub use policies::{Policy, PolicyAttachment, PolicyVersion};
 pub use provisioning::{Hook, OwnershipToken, ProvisioningTemplate, ProvisioningTemplateVersion};
+pub use rule_destinations::RuleDestination;
 pub use rules::{Count, Rule, Tag};
 pub use shadows::{Shadow, ShadowSection};
 pub use things::{

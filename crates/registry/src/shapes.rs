@@ -16,6 +16,7 @@ mod policies;
 mod principals;
 mod provisioning;
 mod role_aliases;
+mod rule_destinations;
 mod rules;
 mod secret;
 mod shadows;
@@ -72,6 +73,9 @@ pub use provisioning::{
     TemplateVersionDescription, TemplateVersionName, UpdateProvisioningTemplate,
 };
 pub use role_aliases::{CreateRoleAlias, RoleAliasDescription, RoleAliasNameAndArn, UpdateRoleAlias};
+pub use rule_destinations::{
+    DestinationStatus, RuleDestination, UnreachableRuleDestination, UpdateRuleDestination, is_below,
+};
 pub use rules::{RuleDescription, RuleSummary, TopicRule, TopicRulePayload};
 pub use secret::Secret;
 pub use shadows::{DeleteThingShadow, UpdateThingShadow};

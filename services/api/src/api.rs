@@ -12,8 +12,9 @@ use fleethaven_quotas::Accounts;
 use fleethaven_registry::IdempotencyKey;
 use fleethaven_storage::RetainedStore;
 use fleethaven_types::{AccountId, Scope};
+use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Body;
 use tokio::sync::Semaphore;
@@ -24,6 +25,7 @@ use crate::answer::{Answer, Outcome};
 use crate::authentication::{self, Candidate, Claim, Principal, source_ip};
 use crate::body;
 use crate::call::Call;
+use crate::challenge::{self, Challenges};
 use crate::config::ApiConfig;
 use crate::control;
 use crate::data::{self, DataPlane, PolicyCache};
@@ -44,6 +46,7 @@ pub(crate) struct State {
     pub(crate) data_plane: Arc<dyn DataPlane>,
     pub(crate) retained: Arc<dyn RetainedStore>,
     pub(crate) connections: Arc<dyn Connections>,
+    pub(crate) challenges: Arc<dyn Challenges>,
     pub(crate) authorizers: Arc<Authorizers>,
     /// Rates of requests.
     pub(crate) accounts: Accounts,
@@ -62,6 +65,8 @@ pub struct Broker {
     pub retained: Arc<dyn RetainedStore>,
     /// The connected clients.
     pub connections: Arc<dyn Connections>,
+    /// How owners of addresses are asked whether rules may call them.
+    pub challenges: Arc<dyn Challenges>,
     /// Who decides about clients without certificate or signature.
     pub authorizers: Arc<Authorizers>,
 }
@@ -115,6 +120,7 @@ impl Api {
             data_plane: broker.data_plane,
             retained: broker.retained,
             connections: broker.connections,
+            challenges: broker.challenges,
             authorizers: broker.authorizers,
             policies: PolicyCache::new(),
             key_makers: Arc::new(Semaphore::new(cores.div_ceil(2))),
@@ -161,6 +167,9 @@ impl Api {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let now = clock::now();
+        if let Some(token) = confirmation(head) {
+            return control::rule_destinations::confirm_by_token(&self.state, token).await;
+        }
         let endpoint = self.endpoint(peer);
         let claim = Claim::read(&self.state, head, peer, &endpoint)?;
         claim.check(&endpoint, Protocol::Https)?;
@@ -228,6 +237,12 @@ impl Api {
             Service::Control | Service::Jobs | Service::Sts => self.state.config.body_bytes,
         }
     }
+}
+
+/// The token with which the owner of an address confirms it, when the request is not signed.
+fn confirmation(head: &Parts) -> Option<&str> {
+    let unsigned = head.method == Method::GET && !head.headers.contains_key(AUTHORIZATION);
+    head.uri.path().strip_prefix(challenge::CONFIRM).filter(|_| unsigned)
 }
 
 /// SDKs name each call, and name it the same when they try again. It counts for its caller and operation only. A request

@@ -11,7 +11,7 @@ mod certificate_providers;
 mod certificates;
 mod domain_configurations;
 mod effective_policies;
-mod endpoint;
+pub(crate) mod endpoint;
 mod event_configurations;
 mod policies;
 mod policy_targets;
@@ -19,6 +19,7 @@ mod principals;
 mod provisioning_templates;
 mod registration;
 mod role_aliases;
+pub(crate) mod rule_destinations;
 mod rules;
 mod tags;
 mod test_authorization;
@@ -166,6 +167,12 @@ built! {
     "DeleteRoleAlias" => role_aliases::delete,
     "DescribeEventConfigurations" => event_configurations::describe,
     "UpdateEventConfigurations" => event_configurations::update,
+    "CreateTopicRuleDestination" => rule_destinations::create,
+    "UpdateTopicRuleDestination" => rule_destinations::update,
+    "ConfirmTopicRuleDestination" => rule_destinations::confirm,
+    "GetTopicRuleDestination" => rule_destinations::get,
+    "ListTopicRuleDestinations" => rule_destinations::list,
+    "DeleteTopicRuleDestination" => rule_destinations::delete,
     "CreateTopicRule" => rules::create,
     "ReplaceTopicRule" => rules::replace,
     "GetTopicRule" => rules::get,

@@ -26,6 +26,7 @@ mod api;
 mod authentication;
 mod body;
 mod call;
+pub mod challenge;
 pub mod config;
 mod control;
 pub mod data;
@@ -41,6 +42,7 @@ mod testing;
 mod websocket;
 
 pub use api::{Api, Broker};
+pub use challenge::Challenges;
 pub use config::{ApiConfig, Endpoints, HostPort};
 pub use data::DataPlane;
 pub use peer::{ClientCertificate, Peer, Remembered};

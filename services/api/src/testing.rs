@@ -32,7 +32,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::data::{DataPlane, Error as DataError};
-use crate::{Api, ApiConfig, Broker, ClientCertificate, Endpoints, HostPort, Peer};
+use crate::{Api, ApiConfig, Broker, Challenges, ClientCertificate, Endpoints, HostPort, Peer};
 
 pub(crate) const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
 pub(crate) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
@@ -165,6 +165,12 @@ impl RetainedStore for FakeBroker {
 
     fn holds(&self, _: Scope, topic: &str) -> bool {
         self.retained.lock().contains_key(topic)
+    }
+}
+
+impl Challenges for FakeBroker {
+    fn post(&self, _: http::Request<Bytes>) -> BoxFuture<'_, Result<http::StatusCode, String>> {
+        Box::pin(async { Ok(http::StatusCode::OK) })
     }
 }
 
@@ -323,6 +329,7 @@ impl House {
             data_plane: published.clone(),
             retained: broker.clone(),
             connections: broker.clone(),
+            challenges: broker.clone(),
             authorizers,
         };
         let api = Api::new(config, metadata.clone(), doors, &registry).unwrap();

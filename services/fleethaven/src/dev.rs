@@ -86,7 +86,7 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     let at = HostPort { host: host(bound.https.ip()), port: bound.https.port() };
     let naming = (arguments.server.base_domain.clone(), at);
     let broker = (publish.clone(), gateway.clone() as Arc<dyn Connections>);
-    let api = shared.api(&stores, naming, broker, authorizers.clone())?;
+    let api = shared.api(&stores, naming, broker, (authorizers.clone(), &arguments.outbound))?;
     let answering =
         Answering { api, tls, identity: clients.identity.clone(), authorizers, gateway: gateway.clone() };
     let ends = (&mut bound, &process.stopping);

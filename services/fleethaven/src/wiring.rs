@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use fleethaven_api::data::Error as DataError;
-use fleethaven_api::{Api, ApiConfig, Broker, DataPlane, Endpoints, HostPort};
+use fleethaven_api::{Api, ApiConfig, Broker, Challenges, DataPlane, Endpoints, HostPort};
 use fleethaven_authorizers::Authorizers;
 use fleethaven_daemon::clock;
 use fleethaven_fabric::connections::Neighbours;
@@ -24,7 +25,7 @@ use fleethaven_router::metrics::Metrics as RouterMetrics;
 use fleethaven_router::{Options as RouterOptions, Router};
 use fleethaven_rules_worker::external::{Objects, SqlFunctions};
 use fleethaven_rules_worker::lanes::Lanes;
-use fleethaven_rules_worker::{Outside, Rules, Worker};
+use fleethaven_rules_worker::{Destinations, Outside, Rules, Worker};
 use fleethaven_session::Settings;
 use fleethaven_storage::{RetainedStore, RuleQueue, SessionStore};
 use fleethaven_things::{Desk, DeskDoor};
@@ -33,6 +34,9 @@ use prometheus::Registry;
 
 use crate::cli::{ObjectsArgs, OutboundArgs, ScopeArgs};
 use crate::config;
+
+/// How long the owner of an address may take to answer that it was asked.
+const ASK_WITHIN: Duration = Duration::from_secs(10);
 
 /// What all services of a process share.
 pub(crate) struct Shared {
@@ -156,11 +160,19 @@ impl Shared {
             connections.clone(),
             stores.metadata.clone(),
         ));
+        let destinations = Arc::<Destinations>::default();
+        tokio::spawn(fleethaven_rules_worker::destinations::follow(
+            destinations.clone(),
+            stores.metadata.clone(),
+        ));
         let outside = Outside {
             http: http_client(outbound).context("--outbound-ca")?,
             lambda: functions.clone(),
             connections,
+            destinations,
             lanes: Lanes::new(metrics.clone()),
+            http_results: metrics.http.clone(),
+            clock: clock::now,
         };
         let rules = Arc::new(Rules::default());
         tokio::spawn(fleethaven_rules_worker::rules::follow(rules.clone(), stores.metadata.clone()));
@@ -168,7 +180,7 @@ impl Shared {
             rules,
             queue: stores.rules.clone(),
             publish,
-            outside,
+            outside: Arc::new(outside),
             functions: Arc::new(SqlFunctions {
                 metadata: stores.metadata.clone(),
                 lambda: functions,
@@ -191,7 +203,7 @@ impl Shared {
         stores: &Stores,
         (base_domain, at): (Option<String>, HostPort),
         (publish, connections): (Arc<dyn Publish>, Arc<dyn Connections>),
-        authorizers: Arc<Authorizers>,
+        (authorizers, outbound): (Arc<Authorizers>, &OutboundArgs),
     ) -> Result<Api> {
         let endpoints = Endpoints { base_domain, data: at.clone(), jobs: at.clone(), credentials: at };
         let config = ApiConfig {
@@ -202,7 +214,8 @@ impl Shared {
         };
         let door = Door { publish, accounts: self.accounts.clone(), retained: stores.retained.clone() };
         let (data_plane, retained) = (Arc::new(door), stores.retained.clone());
-        let broker = Broker { data_plane, retained, connections, authorizers };
+        let challenges = Arc::new(Asking(http_client(outbound).context("--outbound-ca")?));
+        let broker = Broker { data_plane, retained, connections, authorizers, challenges };
         Ok(Api::new(config, stores.metadata.clone(), broker, &self.registry)?)
     }
 }
@@ -268,6 +281,19 @@ impl Clients {
         };
         let gateway = Gateway::start(config, routing, listeners).context("cannot start the gateway")?;
         Ok(Arc::new(gateway))
+    }
+}
+
+/// Asks the owners of addresses by the client for calls to the outside.
+struct Asking(HttpClient);
+
+impl Challenges for Asking {
+    fn post(&self, request: http::Request<Bytes>) -> BoxFuture<'_, Result<http::StatusCode, String>> {
+        let limits = fleethaven_outbound::Limits { deadline: ASK_WITHIN, max_response: 64 << 10 };
+        Box::pin(async move {
+            let answer = self.0.send(request, limits).await;
+            answer.map(|answer| answer.status()).map_err(|error| error.to_string())
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! One rule for one message: SQL, actions, error action.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use fleethaven_fabric::Publish;
 use fleethaven_rulesql::{
@@ -21,7 +23,7 @@ pub struct Engine<'a> {
     /// The way into the broker.
     pub publish: &'a dyn Publish,
     /// The way out of it.
-    pub outside: &'a Outside,
+    pub outside: &'a Arc<Outside>,
     /// Who answers the functions of the SQL that ask others.
     pub functions: &'a dyn Functions,
     /// Counters.

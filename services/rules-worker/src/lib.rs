@@ -6,13 +6,14 @@
 //! - [`execute`]: one rule for one message
 //! - [`actions`]: the [`Action`](actions::Action) seam, one file per action type
 //! - [`retry`]: when an action that failed is tried again
-//! - [`outside`]: the way out of the broker: [`connections`], and [`lanes`], which keep slow targets apart
+//! - [`outside`]: the way out of the broker: [`connections`], [`destinations`], and [`lanes`], which keep slow targets apart
 //! - [`external`]: functions of the SQL that ask others
 //! - [`error_action`]: the payload of error actions
 //! - [`metrics`]: what is counted
 
 pub mod actions;
 pub mod connections;
+pub mod destinations;
 pub mod error_action;
 pub mod execute;
 pub mod external;
@@ -27,6 +28,7 @@ pub mod worker;
 mod testing;
 
 pub use connections::Connections;
+pub use destinations::Destinations;
 pub use outside::Outside;
 pub use rules::Rules;
 pub use worker::Worker;

@@ -21,6 +21,8 @@ pub struct Metrics {
     pub throttled: IntCounterVec,
     /// Targets that were left alone for a moment, by action type.
     pub breaker_opened: IntCounterVec,
+    /// Requests of `http` actions, by what they came to.
+    pub http: IntCounterVec,
     /// Actions that wait for room in their lane, by action type.
     pub waiting: IntGaugeVec,
     /// Calls of targets that are under way, by action type.
@@ -81,6 +83,7 @@ impl Metrics {
                 "Targets that failed again and again and were left alone for a moment.",
                 &["action"],
             )?,
+            http: family("fleethaven_rule_http_requests_total", "Requests of http actions.", &["result"])?,
             waiting: gauges("fleethaven_rule_target_waiting", "Actions that wait for their target.")?,
             under_way: gauges("fleethaven_rule_target_calls", "Calls of targets that are under way.")?,
             seconds,

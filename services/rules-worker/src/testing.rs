@@ -141,13 +141,16 @@ impl Functions for NoFunctions {
 }
 
 /// No connections, and functions that nobody has mapped.
-pub(crate) fn outside(metrics: &Metrics) -> Outside {
-    Outside {
+pub(crate) fn outside(metrics: &Metrics) -> Arc<Outside> {
+    Arc::new(Outside {
         http: HttpClient::new(&OutboundSettings::default()).unwrap(),
         lambda: Arc::new(Unmapped),
         connections: Arc::default(),
+        destinations: Arc::default(),
         lanes: Lanes::new(metrics.clone()),
-    }
+        http_results: metrics.http.clone(),
+        clock: || NOW,
+    })
 }
 
 /// Nothing is mapped to any function.

@@ -41,7 +41,7 @@ pub struct Worker {
     /// The way into the broker.
     pub publish: Arc<dyn Publish>,
     /// The way out of it.
-    pub outside: Outside,
+    pub outside: Arc<Outside>,
     /// Who answers the functions of the SQL that ask others.
     pub functions: Arc<dyn Functions>,
     /// Which topics may be republished to.

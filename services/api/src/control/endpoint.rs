@@ -18,7 +18,7 @@ pub(super) async fn describe(call: &Call<'_>) -> Outcome {
 
 /// `host[:port]` of an endpoint type.
 fn address(endpoints: &Endpoints, kind: &str, account: AccountId) -> Result<String, Error> {
-    let (word, HostPort { host, port }) = match kind {
+    let (word, at) = match kind {
         "iot:Data" | "iot:Data-ATS" => ("data", &endpoints.data),
         "iot:Jobs" => ("jobs", &endpoints.jobs),
         "iot:CredentialProvider" => ("credentials", &endpoints.credentials),
@@ -28,11 +28,16 @@ fn address(endpoints: &Endpoints, kind: &str, account: AccountId) -> Result<Stri
             return Err(Error::invalid(format!("Endpoint type '{shown}' is not one of: {known}")));
         }
     };
+    Ok(host_of(word, at, endpoints, account))
+}
+
+/// `host[:port]` of a service of an account.
+pub(crate) fn host_of(word: &str, at: &HostPort, endpoints: &Endpoints, account: AccountId) -> String {
     let host = match &endpoints.base_domain {
         Some(base) => format!("{account}.{word}.{base}"),
-        None => host.clone(),
+        None => at.host.clone(),
     };
-    Ok(if *port == HTTPS { host } else { format!("{host}:{port}") })
+    if at.port == HTTPS { host } else { format!("{host}:{}", at.port) }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use fleethaven_registry::shapes::{RuleDescription, RuleSummary, TopicRule, Topic
 use fleethaven_registry::{Action, QueryKind, QueryReply};
 use serde_json::{Value, json};
 
-use super::expect_reply;
+use super::{expect_reply, rule_destinations};
 use crate::answer::{self, Answer, Outcome, members_of, seconds};
 use crate::call::Call;
 use crate::error::Error;
@@ -12,13 +12,23 @@ use crate::members::{Members, missing};
 
 pub(super) async fn create(call: &Call<'_>) -> Outcome {
     let rule = TopicRule { tags: call.input.header_tags()?, ..rule(call)? };
+    let actions = all_actions(&rule.payload);
     call.carry_out(Action::CreateTopicRule(Box::new(rule))).await?;
+    rule_destinations::make_named(call, &actions).await;
     Ok(Answer::Empty)
 }
 
 pub(super) async fn replace(call: &Call<'_>) -> Outcome {
-    call.carry_out(Action::ReplaceTopicRule(Box::new(rule(call)?))).await?;
+    let rule = rule(call)?;
+    let actions = all_actions(&rule.payload);
+    call.carry_out(Action::ReplaceTopicRule(Box::new(rule))).await?;
+    rule_destinations::make_named(call, &actions).await;
     Ok(Answer::Empty)
+}
+
+/// The actions, and the error action.
+fn all_actions(payload: &TopicRulePayload) -> Vec<Value> {
+    payload.actions.iter().chain(&payload.error_action).cloned().collect()
 }
 
 /// The body is the member `topicRulePayload` itself.

@@ -10,7 +10,7 @@ from device import ALLOW_ALL
 ANY = json.dumps(ALLOW_ALL)
 
 
-def refused(error: str, status: int, operation, **arguments) -> dict:
+def refused(error: str, status: int, operation, /, **arguments) -> dict:
     """Calls an operation that must be refused by this exception and status; the parsed answer."""
     with pytest.raises(ClientError) as caught:
         operation(**arguments)
@@ -21,7 +21,7 @@ def refused(error: str, status: int, operation, **arguments) -> dict:
     return answer
 
 
-def invalid(operation, **arguments) -> dict:
+def invalid(operation, /, **arguments) -> dict:
     return refused("InvalidRequestException", 400, operation, **arguments)
 
 

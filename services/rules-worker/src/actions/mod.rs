@@ -6,9 +6,12 @@
 #[cfg(feature = "aws")]
 mod aws;
 mod fields;
+mod http;
 mod lambda;
 mod republish;
 mod unavailable;
+
+use std::sync::Arc;
 
 use fleethaven_fabric::Publish;
 use fleethaven_fabric::metadata::BoxFuture;
@@ -44,7 +47,7 @@ pub struct Invocation<'a> {
     /// The way into the broker.
     pub publish: &'a dyn Publish,
     /// The way out of it.
-    pub outside: &'a Outside,
+    pub outside: &'a Arc<Outside>,
     /// Which topics may be published to.
     pub behaviour: &'a Behaviour,
     /// How large a published message may be.
@@ -143,6 +146,7 @@ pub fn build(action: &Value, statement: &Statement) -> Box<dyn Action> {
     let fields = Fields { settings, statement };
     let built: Result<Box<dyn Action>, String> = match kind.as_str() {
         "republish" => Republish::new(settings, statement).map(|action| Box::new(action) as _),
+        "http" => http::Http::new(&fields).map(|action| Box::new(action) as _),
         "lambda" => lambda::Lambda::new(&fields).map(|action| Box::new(action) as _),
         #[cfg(feature = "aws")]
         kind if aws::serves(kind) => aws::build(kind, &fields),
