@@ -37,8 +37,6 @@ MOST_CONNECTIONS = 5000
 
 def main():
     options = parse_arguments()
-    if options.prefer:
-        prefer()
     raise_file_limit(MOST_CONNECTIONS + 256)
     load = executable("LOADTEST_BIN", ROOT / "target/release/fleethaven-loadtest")
     with tempfile.TemporaryDirectory(prefix="fleethaven-compare-", dir=options.folder) as folder:
@@ -70,7 +68,7 @@ def parse_arguments():
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made, such as a disk of its own")
     parser.add_argument("--output", type=Path, help="write the Markdown here too")
     parser.add_argument("--json", type=Path, help="write every run's report here")
-    parser.add_argument("--prefer", action="store_true", help="real-time priority for brokers and load tools (root)")
+    parser.add_argument("--prefer", action="store_true", help="brokers and load tools go before all else (root)")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.duration = 1, 2
@@ -95,6 +93,8 @@ def run_all(options, brokers, load, pki):
 
 
 def run_once(options, name, broker, row, load, pki, cores=(0,), load_cores=(1,)):
+    if options.prefer:
+        prefer(row.saturates)
     own = row.mosquitto if name == "mosquitto" and row.mosquitto else row.arguments
     with broker.running(cores) as running:
         arguments = pinned(load_cores) + [load, *own, "--pid", str(running.pid), "--json", "--connect-timeout", "120"]

@@ -34,14 +34,14 @@ class Row:
     tls: bool = False
     # Takes --duration.
     timed: bool = True
+    # As fast as it goes.
+    saturates: bool = True
     # Further arguments with --quick.
     quick: list = field(default_factory=list)
     # Arguments for Mosquitto where they are not the same.
     mosquitto: list | None = None
     # A first run that does not count, so that what a broker loads once is not counted per connection.
     first: list | None = None
-    # Only Fleethaven's figure counts.
-    alone: bool = False
 
 
 def cpu(label, per, target, best_peer):
@@ -60,7 +60,7 @@ def fan_in(name, qos, target, best_peer, *more, label, tls=False, per="message")
         figures.append(Figure("the same: latency, 99th percentile", "latency_p99_us", "µs"))
     else:
         figures.append(rate("messages_per_second"))
-    return Row(name, arguments, figures, tls=tls)
+    return Row(name, arguments, figures, tls=tls, saturates="--rate" not in more)
 
 
 def pairs(qos, target, best_peer):

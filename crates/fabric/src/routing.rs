@@ -152,6 +152,16 @@ pub trait Routing: Send {
     /// Appends the events that have become ready.
     fn drain(&mut self, events: &mut Vec<RoutingEvent>);
 
+    /// Whether the routers' tables hold what can go a little at a time, by [`Self::tidy`]: filters of sessions that are gone.
+    fn has_leftovers(&self) -> bool {
+        false
+    }
+
+    /// Takes some of that out; whether there was any.
+    fn tidy(&mut self) -> bool {
+        false
+    }
+
     /// Whether so much is outstanding that publishers should be held back.
     fn is_congested(&self) -> bool;
 

@@ -19,7 +19,7 @@ use fleethaven_types::Timestamp;
 
 use crate::authorize::Authorizer;
 use crate::authorizing::Custom;
-use crate::budget::Place;
+use crate::budget::{Place, after_the_sockets};
 use crate::connections::Asked;
 use crate::core::Core;
 use crate::gateway::Arrival;
@@ -30,11 +30,8 @@ use crate::retained::RetainedPage;
 use crate::throttle::Throttle;
 use crate::transport::{Received, Transport};
 
-/// Packets handled before other connections of the core get their turn.
-const PACKETS_PER_POLL: usize = 256;
-
-/// What it costs to open a session, about.
-const OPENING: Duration = Duration::from_micros(30);
+/// What a connection's packets may cost, by [`weight`], before the sockets are looked at again and others have their turn.
+const WEIGHT_PER_POLL: usize = 4096;
 
 /// A client that has more than this many bytes unread and read nothing for this long is cut off.
 const UNREAD_BOUND: usize = 64 << 10;
@@ -134,7 +131,7 @@ pub(crate) struct Connection {
     received: BytesMut,
     /// The socket is full, and has been since then: the connection's own task waits for it.
     blocked: Option<Instant>,
-    /// Nothing can be written any more, for this reason; what had come in before is still handled.
+    /// Nothing can be read or written any more, for this reason; what had come in before is still handled.
     broken: Option<String>,
     /// When the socket is closed whether the peer has read everything or not.
     closing_by: Option<Instant>,
@@ -213,13 +210,15 @@ impl Connection {
         self.poll_throttle(cx, core, now);
         self.send_on(cx, core, now);
         self.install_next(cx, core);
-        if self.phase != Phase::Opening || core.budget.admit(&mut self.line, cx.waker()) {
+        if self.phase != Phase::Opening {
             self.read(cx, core, now);
+        } else if core.budget.admit(&mut self.line, cx.waker()) {
+            self.read(cx, core, now);
+            core.charge_since(now);
         }
-        if self.is_open()
-            && let Some(detail) = self.broken.take()
-        {
-            self.lost(core, now, &detail);
+        if self.is_open() && self.broken.is_some() && core.budget.admit(&mut self.line, cx.waker()) {
+            self.lost(core, now);
+            core.charge_since(now);
         }
         self.settle(core, now);
         if self.phase == Phase::Gone { Poll::Ready(()) } else { Poll::Pending }
@@ -244,6 +243,9 @@ impl Connection {
         if self.is_open() {
             self.read(&mut Context::from_waker(Waker::noop()), core, now);
         }
+        if self.is_open() && self.broken.is_some() {
+            self.lost(core, now);
+        }
     }
 
     fn is_open(&self) -> bool {
@@ -251,14 +253,13 @@ impl Connection {
     }
 
     fn read(&mut self, cx: &mut Context<'_>, core: &Rc<Core>, now: Now) {
-        let mut budget = PACKETS_PER_POLL;
+        let mut budget = WEIGHT_PER_POLL;
         loop {
             if !self.decode(core, now, &mut budget) {
                 return;
             }
             if budget == 0 {
-                cx.waker().wake_by_ref();
-                return;
+                return after_the_sockets(cx);
             }
             if self.throttle.holds_input() {
                 return;
@@ -273,7 +274,7 @@ impl Connection {
                     self.count_received(cx, self.received.len() - before, now)
                 }
                 Poll::Ready(Ok(Received::End)) => return self.closed_by_client(core, now),
-                Poll::Ready(Err(error)) => return self.lost(core, now, &error.to_string()),
+                Poll::Ready(Err(error)) => return self.broken_by(error.to_string()),
             }
         }
     }
@@ -292,7 +293,7 @@ impl Connection {
             }
             match self.decoder.decode(&mut self.received) {
                 Ok(Some(packet)) => {
-                    *budget -= 1;
+                    *budget = budget.saturating_sub(weight(&packet));
                     self.session.handle_packet(packet, now);
                     self.act(core, now);
                 }
@@ -353,7 +354,6 @@ impl Connection {
                 Action::Subscribe(request) => self.subscribe(core, request),
                 Action::Unsubscribe(request) => self.unsubscribe(core, request),
                 Action::Connect(request) => {
-                    core.budget.charge(OPENING);
                     core.connecting(self, *request);
                 }
                 Action::Refused { code, detail } => core.refused(self, code, &detail),
@@ -389,10 +389,16 @@ impl Connection {
             self.session.handle_packet(Packet::Disconnect(disconnect), now);
             self.act(core, now);
         }
-        self.lost(core, now, "the client closed the connection");
+        self.broken_by("the client closed the connection".to_owned());
     }
 
-    fn lost(&mut self, core: &Rc<Core>, now: Now, detail: &str) {
+    /// Nothing comes any more. The connection ends when its task may do that.
+    fn broken_by(&mut self, detail: String) {
+        self.broken.get_or_insert(detail);
+    }
+
+    fn lost(&mut self, core: &Rc<Core>, now: Now) {
+        let detail = self.broken.take().unwrap_or_default();
         self.session.close(Close::lost(detail));
         self.act(core, now);
         self.lingers = false;
@@ -612,5 +618,28 @@ impl Connection {
 
     pub(crate) fn session_id(&self) -> SessionId {
         self.session.session_id()
+    }
+}
+
+/// What a packet costs, about. Acknowledgements cost little and make room: one client that gets what a hundred publish sends as
+/// many packets as they all do, and must not have only one turn beside a hundred.
+fn weight(packet: &Packet) -> usize {
+    match packet {
+        Packet::Puback(_) | Packet::Pubcomp(_) => 1,
+        _ => 64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleethaven_mqtt::{Ack, Publish};
+
+    use super::*;
+
+    #[test]
+    fn a_turn_has_room_for_as_many_acknowledgements_as_many_publishers_cause() {
+        let acknowledgement = Packet::Puback(Ack::ok(PacketId::MIN));
+        let publish = Packet::Publish(Publish::new("t", "x"));
+        assert!(WEIGHT_PER_POLL / weight(&acknowledgement) >= 50 * (WEIGHT_PER_POLL / weight(&publish)));
     }
 }

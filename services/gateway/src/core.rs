@@ -2,7 +2,6 @@
 //! Nothing in it is shared with another thread but the mailbox.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use fleethaven_fabric::delivery::Address;
 use fleethaven_fabric::{Routing, RoutingRequest};
-use fleethaven_session::{DirectTicket, Leftovers, Now, Session, Settings};
+use fleethaven_session::{DirectTicket, Now, Session, Settings};
 use fleethaven_storage::{EntryId, GroupId, Lane, Request, Ticket};
 use rustc_hash::FxHashMap;
 use slab::Slab;
@@ -18,6 +17,7 @@ use slab::Slab;
 use crate::authorize::Denied;
 use crate::authorizing::Waiting;
 use crate::budget::Budget;
+use crate::chores::Chores;
 use crate::connection::{Connection, Phase};
 use crate::drain::Drain;
 use crate::ending::WITHDRAWN_KEPT;
@@ -30,8 +30,6 @@ use crate::transport::{Farewell, Transport};
 
 /// Slots that acknowledgement tickets can name (20 bits).
 const MAX_SLOTS: usize = 1 << 20;
-/// Filters of a connection that is gone that are dropped in one turn.
-const DISCARDED: usize = 256;
 /// How long a client may take to read what it is sent at the end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -108,13 +106,12 @@ pub(crate) struct Core {
     closing: Cell<usize>,
     /// What is done between two looks at the sockets beside messages.
     pub(crate) budget: Budget,
+    pub(crate) chores: Chores,
     /// Within a turn, what is staged is seen to at its end.
     in_turn: Cell<bool>,
     table: RefCell<Slab<Slot>>,
     generation: Cell<u32>,
     directs: Cell<u64>,
-    /// Filters of connections that are gone and had many.
-    leftovers: RefCell<VecDeque<Leftovers>>,
     now: Cell<Now>,
 }
 
@@ -145,11 +142,11 @@ impl Core {
             sweeping: Cell::new(false),
             closing: Cell::new(0),
             budget: Budget::new(),
+            chores: Chores::default(),
             in_turn: Cell::new(false),
             table: RefCell::default(),
             generation: Cell::new(0),
             directs: Cell::new(0),
-            leftovers: RefCell::default(),
             now: Cell::new(now),
         })
     }
@@ -201,11 +198,7 @@ impl Core {
             return;
         }
         connection.count_deliveries(self, self.now());
-        let mut filters = connection.session.take_filters();
-        if filters.discard(DISCARDED) {
-            self.leftovers.borrow_mut().push_back(filters);
-            self.want_turn();
-        }
+        self.discard(connection.session.take_filters());
         let address = connection.address;
         let mut table = self.table.borrow_mut();
         let slot = address.slot() as usize;
@@ -251,21 +244,12 @@ impl Core {
         }
     }
 
-    /// Looks at the connections whose deadline may have passed.
+    /// A second has passed: has the connections looked at whose deadline may have.
     pub(crate) fn fire_timers(self: &Rc<Self>, due: &mut Vec<(u32, u32)>) {
         let now = self.tick();
         self.lanes.borrow_mut().routing.tick(now.instant);
         self.wheel.borrow_mut().due(now.instant, due);
-        for (slot, generation) in due.drain(..) {
-            let Some(connection) = self.at(Address::new(u16::from(self.id), slot, generation)) else {
-                continue;
-            };
-            let mut connection = connection.borrow_mut();
-            // An entry that a later one replaced (the deadline had moved forward) is passed over.
-            if self.wheel.borrow().has_passed(connection.armed) {
-                connection.handle_timeout(self, now);
-            }
-        }
+        self.look_later(due);
         self.withdrawn
             .borrow_mut()
             .retain(|_, at| now.instant.saturating_duration_since(*at) < WITHDRAWN_KEPT);
@@ -285,21 +269,13 @@ impl Core {
         self.tick()
     }
 
-    /// A turn ends; what was staged too late for it has the next one.
-    pub(crate) fn end_turn(&self) {
+    /// A turn ends; whether something was staged too late for it and needs another one.
+    pub(crate) fn end_turn(&self) -> bool {
         self.in_turn.set(false);
-        if self.discard_some() || self.staging.borrow().has_work() {
-            self.mailbox.schedule();
+        if self.lanes.borrow().routing.has_leftovers() {
+            self.budget.want_chores();
         }
-    }
-
-    /// Drops a few of the filters that are left over; whether more are.
-    fn discard_some(&self) -> bool {
-        let mut leftovers = self.leftovers.borrow_mut();
-        if leftovers.front_mut().is_some_and(|filters| !filters.discard(DISCARDED)) {
-            leftovers.pop_front();
-        }
-        !leftovers.is_empty()
+        self.staging.borrow().has_work()
     }
 
     /// Asks for a turn, unless this is one.
@@ -356,6 +332,11 @@ impl Core {
         let ticket = Ticket(staging.next_ticket);
         staging.pending.insert(ticket, (address, pending));
         ticket
+    }
+
+    /// Whether the ticket's answer is waited for, and for something that `is_it`.
+    pub(crate) fn is_expected(&self, ticket: Ticket, is_it: impl FnOnce(&Pending) -> bool) -> bool {
+        self.staging.borrow().pending.get(&ticket).is_some_and(|(_, pending)| is_it(pending))
     }
 
     /// What the ticket's answer was waited for, and by whom.

@@ -251,7 +251,7 @@ async fn serve(core: Rc<Core>, listeners: Vec<Listener>) {
     }
     tokio::task::spawn_local(turn::run(core.clone()));
     let renewing = core.clone();
-    tokio::task::spawn_local(async move { renewing.budget.renew().await });
+    tokio::task::spawn_local(async move { renewing.budget.renew(|| renewing.chore()).await });
     let mut ticks = tokio::time::interval(Wheel::TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due = Vec::new();

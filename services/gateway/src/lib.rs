@@ -32,6 +32,7 @@ pub mod accept;
 pub mod authorize;
 mod authorizing;
 mod budget;
+mod chores;
 mod connecting;
 mod connection;
 mod connections;

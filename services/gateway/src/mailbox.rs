@@ -171,6 +171,11 @@ impl Mailbox {
         }
     }
 
+    /// Asks for a turn on behalf of the core's own task, which sees to it that it is polled.
+    pub(crate) fn ask_again(&self) {
+        self.scheduled.store(true, Ordering::Release);
+    }
+
     /// Whether a turn was asked for since the last call; registers `waker` first, so that none is missed.
     pub(crate) fn poll_turn(&self, waker: &std::task::Waker) -> bool {
         self.waker.register(waker);
@@ -344,5 +349,7 @@ mod tests {
         first.schedule();
         assert!(first.poll_turn(waker));
         assert!(!first.poll_turn(waker), "once for both");
+        first.ask_again();
+        assert!(first.poll_turn(waker));
     }
 }

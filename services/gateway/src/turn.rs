@@ -13,6 +13,7 @@ use fleethaven_session::{Close, Delivery, Encoded, Now, Session, Shared};
 use fleethaven_storage::{Completion, EntryId, Error, QueuedMessage, Request, SessionId, Share, Ticket};
 use fleethaven_types::{Message, QoS};
 
+use crate::budget::after_the_sockets;
 use crate::connection::{Connection, Phase, Progress};
 use crate::core::Core;
 use crate::lifecycle::Happened;
@@ -38,22 +39,25 @@ pub(crate) struct Turn {
 pub(crate) async fn run(core: Rc<Core>) {
     let mut turn = Turn::default();
     poll_fn(|cx| {
-        // Bounded, so that sockets are polled between turns under any load.
+        // Bounded, so that sockets are looked at between turns under any load.
         for _ in 0..ROUNDS {
             if !core.mailbox.poll_turn(cx.waker()) {
                 return Poll::<()>::Pending;
             }
-            turn.run(&core);
+            if turn.run(&core) {
+                core.mailbox.ask_again();
+            }
         }
-        cx.waker().wake_by_ref();
-        core.mailbox.schedule();
+        core.mailbox.ask_again();
+        after_the_sockets(cx);
         Poll::Pending
     })
     .await;
 }
 
 impl Turn {
-    fn run(&mut self, core: &Rc<Core>) {
+    /// One turn; whether another one is needed.
+    fn run(&mut self, core: &Rc<Core>) -> bool {
         let now = core.begin_turn();
         for _ in 0..ROUNDS {
             self.submit(core);
@@ -72,7 +76,7 @@ impl Turn {
         flush(core, now);
         relieve(core);
         core.metrics.flush();
-        core.end_turn();
+        core.end_turn()
     }
 
     fn submit(&mut self, core: &Rc<Core>) {
@@ -153,7 +157,9 @@ impl Turn {
             routed(core, event, now);
         }
         for completion in self.completions.drain(..) {
-            stored(core, completion, now);
+            if let Some(completion) = core.postpone(completion) {
+                stored(core, completion, now);
+            }
         }
     }
 
@@ -196,16 +202,7 @@ fn control(core: &Rc<Core>, message: Control, now: Now) {
         }
         Control::Ask(ask) => core.asked(ask, now),
         Control::SessionEnded { session } => core.session_ended(session),
-        Control::TakenOver(taken) => {
-            // The runtime may not know yet of what the client sent last. It asks its sockets before this goes on; otherwise a
-            // DISCONNECT would be overlooked, and the will sent all the same.
-            let core = core.clone();
-            tokio::task::spawn_local(async move {
-                tokio::task::yield_now().await;
-                let now = core.tick();
-                core.taken_over(&taken, now);
-            });
-        }
+        Control::TakenOver(taken) => core.take_over_later(taken),
         Control::CloseCertificates(ids, close) => {
             for connection in core.all() {
                 let mut connection = connection.borrow_mut();
@@ -350,7 +347,7 @@ fn published(core: &Rc<Core>, ticket: Ticket, matched: bool, result: Result<(), 
     }
 }
 
-fn stored(core: &Rc<Core>, completion: Completion, now: Now) {
+pub(crate) fn stored(core: &Rc<Core>, completion: Completion, now: Now) {
     match completion {
         Completion::Claimed { ticket, result } => {
             if let Some((address, Pending::Claim(pending))) = core.expected(ticket) {
@@ -450,8 +447,11 @@ fn queue_read(core: &Rc<Core>, address: Address, result: QueueRead, now: Now) {
 fn flush(core: &Rc<Core>, now: Now) {
     let mut write = std::mem::take(&mut core.staging.borrow_mut().write);
     for address in write.drain(..) {
-        if let Some(connection) = core.at(address) {
-            connection.borrow_mut().flush(core, now);
+        let Some(connection) = core.at(address) else { continue };
+        let mut connection = connection.borrow_mut();
+        match connection.phase {
+            Phase::Closing => core.close_later(address),
+            _ => connection.flush(core, now),
         }
     }
     // Writing may have led to more output (a queue read on): that is for the next turn. Keep the capacity.

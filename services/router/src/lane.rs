@@ -29,7 +29,6 @@ const NOBODY: Ticket = Ticket(u64::MAX);
 /// A lane: matches in the caller's thread, reads shared tables, and stages its pushes and store requests per batch.
 pub struct Lane {
     router: Arc<Router>,
-    wake: Arc<dyn Wake>,
     store: Box<dyn StoreLane>,
     plans: Plans,
     staged: Staged,
@@ -46,10 +45,9 @@ pub struct Lane {
 impl Lane {
     /// A lane whose owner is woken through `wake` when durable publishes complete.
     pub fn new(router: Arc<Router>, wake: Arc<dyn Wake>) -> Self {
-        let store = router.store.lane(wake.clone());
+        let store = router.store.lane(wake);
         Self {
             router,
-            wake,
             store,
             plans: Plans::default(),
             staged: Staged::default(),
@@ -165,13 +163,6 @@ impl Lane {
         }
     }
 
-    /// Goes on taking out the subscriptions of large sessions that are gone, and has itself asked again.
-    fn withdraw_some(&self) {
-        if self.router.withdraw_some() {
-            self.wake.wake();
-        }
-    }
-
     fn flush(&mut self) {
         for group in self.router.take_ended() {
             self.staged.durable.push(Request::CloseGroup { group });
@@ -265,15 +256,26 @@ impl Routing for Lane {
             self.complete(completion);
         }
         self.completions = completions;
-        self.withdraw_some();
         self.flush();
         events.append(&mut self.staged.events);
     }
 
     fn tick(&mut self, now: Instant) {
         self.refill(now);
-        self.withdraw_some();
+        // Also where nobody asks: whose lane made them may be gone.
+        self.router.withdraw_some();
         self.flush();
+    }
+
+    fn has_leftovers(&self) -> bool {
+        self.router.withdrawals.are_any()
+    }
+
+    fn tidy(&mut self) -> bool {
+        let any = self.router.withdraw_some();
+        // Of groups that nobody is a member of any more the store is told.
+        self.flush();
+        any
     }
 
     fn is_congested(&self) -> bool {

@@ -1,4 +1,5 @@
-//! Taking out the subscriptions of sessions that are gone and had many, a few with each turn of a lane: messages go on between.
+//! Taking out the subscriptions of sessions that are gone and had many, a few at a time, when the owner of a lane has the time
+//! for it: messages go on between.
 //!
 //! Until its filters are out, such a session is found by publishes, is nowhere, and gets nothing.
 
@@ -28,9 +29,13 @@ impl Withdrawals {
         self.any.store(true, Ordering::Release);
     }
 
-    /// The next few filters, and whether more wait.
-    fn take(&self) -> Option<(Member, Vec<Utf8Bytes>, bool)> {
-        if !self.any.load(Ordering::Acquire) {
+    pub(crate) fn are_any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
+    /// The next few filters.
+    fn take(&self) -> Option<(Member, Vec<Utf8Bytes>)> {
+        if !self.are_any() {
             return None;
         }
         let mut waiting = self.waiting.lock();
@@ -40,9 +45,8 @@ impl Withdrawals {
         if filters.len() == 0 {
             waiting.pop_front();
         }
-        let more = !waiting.is_empty();
-        self.any.store(more, Ordering::Release);
-        Some((member, part, more))
+        self.any.store(!waiting.is_empty(), Ordering::Release);
+        Some((member, part))
     }
 }
 
@@ -69,16 +73,17 @@ impl Router {
         }
     }
 
-    /// Takes out a few; whether more wait.
+    /// Takes out a few; whether there were any.
     pub(crate) fn withdraw_some(&self) -> bool {
-        let Some((member, part, more)) = self.withdrawals.take() else { return false };
+        let Some((member, part)) = self.withdrawals.take() else { return false };
         self.withdraw_filters(&member, part);
-        more
+        true
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use fleethaven_fabric::Routing as _;
     use fleethaven_types::QoS::AtMostOnce;
 
     use super::*;
@@ -98,7 +103,11 @@ mod tests {
             assert!(!bench.publish(message(&format!("many/{number}"), AtMostOnce)));
         }
         assert!(bench.pushes().is_empty());
-        while bench.router.withdraw_some() {}
+        assert!(bench.lane.has_leftovers());
+        assert!(bench.lane.tidy());
+        assert_eq!(left(&bench), 2 * PART as u64 + 1);
+        while bench.lane.tidy() {}
+        assert!(!bench.lane.has_leftovers());
         assert_eq!(left(&bench), 0);
     }
 

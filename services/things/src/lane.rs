@@ -182,6 +182,14 @@ impl Routing for DeskLane {
         events.extend(done.into_iter().filter_map(|(publish, result)| self.done(publish, result)));
     }
 
+    fn has_leftovers(&self) -> bool {
+        self.inner.has_leftovers()
+    }
+
+    fn tidy(&mut self) -> bool {
+        self.inner.tidy()
+    }
+
     fn is_congested(&self) -> bool {
         self.inner.is_congested() || self.desk.is_congested()
     }

@@ -325,6 +325,13 @@ impl Lane {
         }
     }
 
+    /// A little of what the router has to clear away; what is left has the lane polled again.
+    fn tidy(&mut self, cx: &Context<'_>) {
+        if self.router.as_mut().is_some_and(|router| router.tidy() && router.has_leftovers()) {
+            cx.waker().wake_by_ref();
+        }
+    }
+
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<wire::LaneResponse, Status>>> {
         loop {
             if let Some(response) = self.ready.pop_front() {
@@ -340,6 +347,7 @@ impl Lane {
             let more = if held_back { false } else { self.take(cx)? };
             self.hand_over();
             self.answers();
+            self.tidy(cx);
             if self.ready.is_empty() && !more {
                 let over = self.requests.is_none();
                 return if over { Poll::Ready(None) } else { Poll::Pending };
