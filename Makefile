@@ -45,7 +45,7 @@ help: ## what can be made
 
 .PHONY: run
 run: ## build (release) and start everything in one process
-	@cargo build $(LOCKED) --release -p fleethaven
+	@cargo build $(LOCKED) --release -p fleethaven --features jemalloc
 	@printf '%s\n' \
 	  'Fleethaven says when it is ready, in one line of JSON. Then, in another terminal:' \
 	  '  export AWS_CONFIG_FILE=<its aws_config_file> AWS_PROFILE=fleethaven' \
@@ -139,7 +139,7 @@ kind-down: ## delete it
 
 .PHONY: load
 load: ## the load scenarios beside Mosquitto; arguments in LOAD
-	cargo build $(LOCKED) --release -p fleethaven -p fleethaven-loadtest
+	cargo build $(LOCKED) --release -p fleethaven -p fleethaven-loadtest --features fleethaven/jemalloc
 	cargo build $(LOCKED) --release -p fleethaven-topics --example index_memory
 	FLEETHAVEN_BIN='$(TARGET)/release/fleethaven' LOADTEST_BIN='$(TARGET)/release/fleethaven-loadtest' \
 	  INDEX_MEMORY_BIN='$(TARGET)/release/examples/index_memory' \

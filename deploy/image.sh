@@ -37,7 +37,7 @@ fleethaven() {
     # The target is named, so that what runs while building (which is loaded as libraries) is not linked statically.
     RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=$root=/src --remap-path-prefix=$cargo=/cargo" \
         CFLAGS="-ffile-prefix-map=$cargo=/cargo" \
-        cargo build --locked --release --package fleethaven --target "$triple"
+        cargo build --locked --release --package fleethaven --features jemalloc --target "$triple"
     cp "$target/$triple/release/fleethaven" "$scratch/root/fleethaven"
     # Names of functions stay, for backtraces.
     strip --strip-debug "$scratch/root/fleethaven"

@@ -10,8 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main():
-    command = ["cargo", "tree", "--locked", "--package", "fleethaven", "--target", sys.argv[1], "--edges", "normal"]
-    command += ["--prefix", "none", "--no-dedupe", "--format", "{p}\t{l}"]
+    command = ["cargo", "tree", "--locked", "--package", "fleethaven", "--features", "jemalloc", "--target", sys.argv[1]]
+    command += ["--edges", "normal", "--prefix", "none", "--no-dedupe", "--format", "{p}\t{l}"]
     lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     lock = tomllib.loads((ROOT / "Cargo.lock").read_text())
     sums = {(p["name"], p["version"]): p.get("checksum") for p in lock["package"]}

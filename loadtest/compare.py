@@ -9,10 +9,10 @@ Prints a Markdown table, and writes it with --output; --json writes every run's 
     python3 loadtest/compare.py --quick              # one short round
     python3 loadtest/compare.py --rows fan-in-qos0 pairs-qos1 --brokers fleethaven
 
-Needs, built with `cargo build --release -p fleethaven -p fleethaven-loadtest` and, for the row `matching`, `cargo build
---release -p fleethaven-topics --example index_memory`: `fleethaven`, `fleethaven-loadtest` and `index_memory` in
-target/release (or at FLEETHAVEN_BIN, LOADTEST_BIN, INDEX_MEMORY_BIN); openssl; and mosquitto, which is installed from
-Debian when absent. Everything listens on loopback only and lives in a temporary folder.
+Needs, built with `cargo build --release -p fleethaven -p fleethaven-loadtest --features fleethaven/jemalloc` and, for the
+row `matching`, `cargo build --release -p fleethaven-topics --example index_memory`: `fleethaven`, `fleethaven-loadtest` and
+`index_memory` in target/release (or at FLEETHAVEN_BIN, LOADTEST_BIN, INDEX_MEMORY_BIN); openssl; and mosquitto, which is
+installed from Debian when absent. Everything listens on loopback only and lives in a temporary folder.
 """
 
 import argparse

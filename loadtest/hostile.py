@@ -10,8 +10,8 @@ latencies; the broker goes before what else its core does. Nothing is judged by 
     python3 loadtest/hostile.py
     python3 loadtest/hostile.py --attacks 'never reads' 'many filters' --seconds 30
 
-Needs `fleethaven` and `fleethaven-loadtest`, built with `cargo build --release -p fleethaven -p fleethaven-loadtest` or
-named by FLEETHAVEN_BIN and LOADTEST_BIN, and openssl. Everything listens on loopback and lives in a temporary folder.
+Needs `fleethaven` and `fleethaven-loadtest`, built with `cargo build --release -p fleethaven -p fleethaven-loadtest --features
+fleethaven/jemalloc` or named by FLEETHAVEN_BIN and LOADTEST_BIN, and openssl. Everything listens on loopback and lives in a temporary folder.
 """
 
 import argparse

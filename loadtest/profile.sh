@@ -18,7 +18,7 @@ seconds=${SECONDS_OF_LOAD:-8}
 if [ -z "${FLEETHAVEN_BIN:-}" ] || [ -z "${LOADTEST_BIN:-}" ]; then
     # Frame pointers make call graphs cheap and whole.
     RUSTFLAGS="${RUSTFLAGS:-} -C force-frame-pointers=yes" CARGO_TARGET_DIR=$target/profiled \
-        cargo build --release -p fleethaven -p fleethaven-loadtest
+        cargo build --release -p fleethaven -p fleethaven-loadtest --features fleethaven/jemalloc
     FLEETHAVEN_BIN=$target/profiled/release/fleethaven LOADTEST_BIN=$target/profiled/release/fleethaven-loadtest
 fi
 export FLEETHAVEN_BIN LOADTEST_BIN

@@ -68,6 +68,10 @@ use anyhow::{Context, Result};
 
 use crate::cli::{Command, ProcessArgs};
 
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     match config::read().and_then(|(command, settings)| run(command, settings)) {
         Ok(code) => code,
