@@ -36,8 +36,8 @@ const LARGEST_ANSWER: usize = 64 << 20;
 /// Pause before a broken watch is opened again, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// A watch that brings nothing for so long is given up.
-const SILENCE: Duration = Duration::from_secs(2);
+/// A watch that brings nothing for so long is given up: six times what a node that is in touch with its leader takes.
+const SILENCE: Duration = Duration::from_millis(1200);
 
 /// What a client is started with.
 #[derive(Debug, Clone)]
@@ -127,7 +127,12 @@ impl Client {
                 answer.ok_or_else(|| Status::internal("there is no answer"))
             }
         };
-        let answer = self.nodes.call(ask).await.map_err(|status| match was_not_carried_out(&status) {
+        // It is carried out once then, however often it is asked for.
+        let answer = match command.is_repeatable() {
+            true => self.nodes.call_again(ask).await,
+            false => self.nodes.call(ask).await,
+        };
+        let answer = answer.map_err(|status| match was_not_carried_out(&status) {
             true => Error::Unavailable(status.message().to_owned()),
             // Whatever went wrong on the way, the command may have arrived.
             false => {
@@ -149,7 +154,7 @@ impl Client {
             let request = self.request(message.clone());
             async move { stub.query(request).await }
         };
-        let answer = self.nodes.call(ask).await.map_err(unavailable)?;
+        let answer = self.nodes.call_again(ask).await.map_err(unavailable)?;
         query::result(answer.into_inner()).unwrap_or_else(|error| Err(Error::Unavailable(error.to_string())))
     }
 }

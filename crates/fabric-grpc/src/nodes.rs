@@ -76,4 +76,61 @@ impl<S: Clone> Nodes<S> {
         }
         Err(last)
     }
+
+    /// The same for what may be carried out twice: a node that others have left meanwhile, such as one that leads and hears
+    /// nobody, is not waited for either.
+    pub(crate) async fn call_again<T, F: Future<Output = Result<T, Status>>>(
+        &self,
+        ask: impl Fn(S) -> F,
+    ) -> Result<T, Status> {
+        let last = self.stubs.len().saturating_sub(1);
+        for _ in 0..last {
+            let Some((number, stub)) = self.present() else { break };
+            tokio::select! {
+                biased;
+                answer = ask(stub) => match answer {
+                    Err(status) if was_not_sent(&status) => self.leave(number),
+                    answer => return answer,
+                },
+                () = self.left(number) => {}
+            }
+        }
+        match self.present() {
+            Some((_, stub)) => ask(stub).await,
+            None => Err(Status::unavailable("there is no metastore")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_may_be_asked_twice_does_not_wait_for_a_node_that_was_left() {
+        let nodes = Nodes::new([0, 1, 2].into_iter(), 0);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let call = nodes.call_again(|node| {
+            asked.fetch_add(1, Ordering::Relaxed);
+            async move {
+                match node {
+                    0 => std::future::pending().await,
+                    node => Ok::<_, Status>(node),
+                }
+            }
+        });
+        let (answer, ()) = tokio::join!(call, async { nodes.leave(0) });
+        assert_eq!(answer.unwrap(), 1);
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_any_kind_ends_the_asking() {
+        let nodes = Nodes::new([0, 1].into_iter(), 1);
+        let refused = nodes.call_again(|_| async { Err::<(), _>(Status::permission_denied("no")) }).await;
+        assert_eq!(refused.unwrap_err().code(), tonic::Code::PermissionDenied);
+        assert_eq!(nodes.present(), Some((1, 1)));
+    }
 }

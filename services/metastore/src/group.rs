@@ -21,6 +21,7 @@ use crate::log::LogStore;
 use crate::machine::StateMachine;
 use crate::network::Network;
 use crate::outbox::Outbox;
+use crate::quorum::{ELECTION, Quorum, SILENCE};
 use crate::state::State;
 use crate::types::Raft;
 
@@ -70,8 +71,10 @@ impl Group {
         let machine =
             StateMachine::open(state.clone(), changes.clone(), outbox.clone(), applied).map_err(io)?;
         let raft_config = Arc::new(raft_config(config)?);
-        let network = Network { peers: peers.clone(), group: id, node: config.node };
+        let quorum = Quorum::default();
+        let network = Network { peers: peers.clone(), group: id, node: config.node, quorum: quorum.clone() };
         let raft = Raft::new(config.node, raft_config, network, log, machine).await.map_err(raft_error)?;
+        quorum.follow(&raft);
         assert_no_leader_restore(&raft)?;
         let begun = bootstrap(&raft, founders).await?;
         if is_only_voter(&raft, config.node).await? {
@@ -149,7 +152,11 @@ fn raft_config(config: &Config) -> Result<openraft::Config, Error> {
         cluster_name: "fleethaven".into(),
         heartbeat_interval: 100,
         election_timeout_min: 400,
-        election_timeout_max: 800,
+        election_timeout_max: millis(ELECTION),
+        quorum_loss_probe_interval: Some(millis(SILENCE)),
+        // With a round before the election a follower that is cut off would believe in its leader for ever; that it has none
+        // is how it knows that what it has may be old (`Compass::is_confirmed`).
+        enable_pre_vote: Some(false),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_every),
         max_in_snapshot_log_to_keep: config.keep_log,
         purge_batch_size: (config.keep_log / 4).max(1),
@@ -158,6 +165,10 @@ fn raft_config(config: &Config) -> Result<openraft::Config, Error> {
         ..openraft::Config::default()
     };
     raft.validate().map_err(raft_error)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A leader that lost the unsynced tail of its log must not resume as the same leader (protocols.md E2).

@@ -11,14 +11,13 @@ use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::quorum::ELECTION;
 use crate::types::Raft;
 
 /// Pause before a leader that did not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long a leader that has a successor is listened to yet.
 const LAST_WORDS: Duration = Duration::from_millis(300);
-/// A leader that has not heard from a quorum for so long may have a successor.
-const QUORUM_SILENCE: Duration = Duration::from_secs(1);
 
 /// The leader as this node knows it.
 pub(crate) enum Leader {
@@ -77,7 +76,7 @@ impl Compass {
                 // Not asked of `raft`: that looks at what is borrowed here once more, and would wait for ever for a writer
                 // that waits for this borrow.
                 metrics.membership_config.membership().voter_ids().eq([metrics.id])
-                    || metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < QUORUM_SILENCE)
+                    || metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < ELECTION)
             }
             leader => leader.is_some(),
         };

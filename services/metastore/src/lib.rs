@@ -56,6 +56,7 @@ mod nodes;
 mod outbox;
 mod overlay;
 mod peer;
+mod quorum;
 mod record;
 mod restore;
 mod snapshot;

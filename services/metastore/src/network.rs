@@ -14,6 +14,7 @@ use openraft::raft::{
 };
 use openraft::{BasicNode, RaftNetworkFactory, RaftNetworkV2};
 
+use crate::quorum::Quorum;
 use crate::snapshot::{self, SnapshotFile};
 use crate::types::{Snapshot, Types, Vote};
 
@@ -39,13 +40,15 @@ pub(crate) struct Network {
     pub(crate) peers: Arc<dyn Peers>,
     pub(crate) group: u32,
     pub(crate) node: u64,
+    pub(crate) quorum: Quorum,
 }
 
 impl RaftNetworkFactory<Types> for Network {
     type Network = Link;
 
     async fn new_client(&mut self, target: u64, node: &BasicNode) -> Link {
-        Link { peer: self.peers.peer(&node.addr), group: self.group, node: self.node, target }
+        let (peer, quorum) = (self.peers.peer(&node.addr), self.quorum.clone());
+        Link { peer, group: self.group, node: self.node, target, quorum }
     }
 }
 
@@ -55,6 +58,7 @@ pub(crate) struct Link {
     group: u32,
     node: u64,
     target: u64,
+    quorum: Quorum,
 }
 
 impl Link {
@@ -92,6 +96,10 @@ impl RaftNetworkV2<Types> for Link {
         request: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        if !request.entries.is_empty() && self.quorum.is_left_to_others() {
+            let cause = io::Error::other("this leader has no quorum and lets the others elect another");
+            return Err(RPCError::Unreachable(Unreachable::new(&cause)));
+        }
         let request =
             convert::append_request(&request).map_err(|e| RPCError::Network(NetworkError::new(&e)))?;
         let answer = self.peer.append(self.group, request);

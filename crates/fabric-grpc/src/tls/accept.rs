@@ -29,6 +29,10 @@ use crate::trace::IncomingLayer;
 const HANDSHAKES: usize = 64;
 /// How long one may take.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
+/// Calls of one connection that their caller gave up before they were looked at. After a cut or a pause all that it gave up
+/// meanwhile come at once, and with the library's bound of 20, which is meant for callers that nobody knows, the connection
+/// would be refused, and with it the calls that are still waited for.
+const GIVEN_UP: usize = 4096;
 /// Pause after a failed accept, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -56,6 +60,8 @@ pub async fn serve(
     Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE * 10))
         .http2_keepalive_timeout(Some(KEEP_ALIVE * 5))
+        .http2_max_pending_accept_reset_streams(Some(GIVEN_UP))
+        .http2_max_local_error_reset_streams(Some(GIVEN_UP))
         .initial_stream_window_size(stream)
         .initial_connection_window_size(connection)
         .layer(IncomingLayer)

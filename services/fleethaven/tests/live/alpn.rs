@@ -7,14 +7,14 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use crate::support::Broker;
+use crate::support::device::{Device, device, roots};
 use bytes::BytesMut;
 use fleethaven_mqtt::{Packet, Version, encode};
 use quinn::Endpoint;
 use quinn::crypto::rustls::QuicClientConfig;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, StreamOwned, SupportedProtocolVersion};
-use crate::support::Broker;
-use crate::support::device::{Device, device, roots};
 use tempfile::TempDir;
 
 const MQTT_CA: &str = "x-amzn-mqtt-ca";

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use fleethaven_mqtt::{Packet, Publish, QoS, Version};
 use crate::support::{Broker, clean, persistent, publish};
+use fleethaven_mqtt::{Packet, Publish, QoS, Version};
 use tempfile::TempDir;
 
 #[test]

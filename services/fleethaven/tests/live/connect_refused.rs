@@ -4,9 +4,9 @@
 
 use std::io::{Read, Write};
 
+use crate::support::{Broker, clean, will};
 use bytes::BytesMut;
 use fleethaven_mqtt::{Connect, Packet, QoS, ReasonCode, Version, encode};
-use crate::support::{Broker, clean, will};
 use tempfile::TempDir;
 
 /// Sends raw bytes; returns all that comes back until the broker closes.
@@ -91,7 +91,9 @@ fn connects_that_are_refused() {
         let code = (count == 4).then_some(head[3]);
         assert_eq!(code, expected, "{name}");
     }
-    crate::support::until("what was accepted is gone", || broker.metric("fleethaven_mqtt_connections") == 0.0);
+    crate::support::until("what was accepted is gone", || {
+        broker.metric("fleethaven_mqtt_connections") == 0.0
+    });
 }
 
 #[test]

@@ -4,8 +4,8 @@
 
 use std::io::Write;
 
-use fleethaven_mqtt::{Connack, Connect, Packet, Publish, QoS, ReasonCode, Version};
 use crate::support::{Broker, Client, VERSIONS, clean, persistent, publish, will};
+use fleethaven_mqtt::{Connack, Connect, Packet, Publish, QoS, ReasonCode, Version};
 use tempfile::TempDir;
 
 #[test]

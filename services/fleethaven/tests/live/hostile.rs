@@ -5,9 +5,9 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use crate::support::{Broker, Client, clean, persistent, until};
 use bytes::BytesMut;
 use fleethaven_mqtt::{Packet, Publish, QoS, ReasonCode, Suback, Subscribe, Subscription, Version, encode};
-use crate::support::{Broker, Client, clean, persistent, until};
 use tempfile::TempDir;
 
 /// What any of these attacks may add to the resident memory of a debug build, in bytes.

@@ -1,7 +1,7 @@
 //! A client that is silent for one and a half times its keep-alive is cut off; one that pings is not.
 
-use fleethaven_mqtt::{Connect, QoS, ReasonCode, Version};
 use crate::support::{Broker, VERSIONS, clean, now, will};
+use fleethaven_mqtt::{Connect, QoS, ReasonCode, Version};
 use tempfile::TempDir;
 
 #[test]

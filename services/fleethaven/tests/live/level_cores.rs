@@ -1,7 +1,7 @@
 //! New connections go to the core that has fewest, whichever the kernel gave them to.
 
-use fleethaven_mqtt::Version;
 use crate::support::{Broker, Client, clean, until};
+use fleethaven_mqtt::Version;
 use tempfile::TempDir;
 
 /// Connections by which a core may exceed another, as in `services/gateway/src/accept.rs`.

@@ -4,9 +4,9 @@
 
 use std::io::Write;
 
+use crate::support::{Broker, Client, VERSIONS, clean, will};
 use fleethaven_mqtt::{Connect, Packet, QoS, ReasonCode, Version};
 use fleethaven_testkit::packets::{Connection, rows};
-use crate::support::{Broker, Client, VERSIONS, clean, will};
 use tempfile::TempDir;
 
 #[test]

@@ -1,7 +1,7 @@
 //! Connections that come and go leave nothing behind.
 
-use fleethaven_mqtt::{Connect, QoS, Version};
 use crate::support::{Broker, VERSIONS, clean, until, will};
+use fleethaven_mqtt::{Connect, QoS, Version};
 use tempfile::TempDir;
 
 #[test]

@@ -3,11 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+use crate::support::{Broker, Client, VERSIONS, clean, persistent, publish, will};
 use fleethaven_mqtt::{
     Ack, Connect, Packet, PayloadFormat, Publish, PublishProperties, QoS, ReasonCode, Subscribe,
     Subscription, Unsubscribe, UserProperty, Version, Will, WillProperties,
 };
-use crate::support::{Broker, Client, VERSIONS, clean, persistent, publish, will};
 use tempfile::TempDir;
 
 fn start() -> (TempDir, Broker) {

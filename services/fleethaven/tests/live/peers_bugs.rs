@@ -1,8 +1,8 @@
 //! What measuring other brokers showed to go wrong elsewhere. The third of them, TLS resumption with client certificates, is in
 //! `e2e/test_resumption.py`.
 
-use fleethaven_mqtt::{Packet, Publish, QoS, Version};
 use crate::support::{Broker, clean, persistent, publish};
+use fleethaven_mqtt::{Packet, Publish, QoS, Version};
 use tempfile::TempDir;
 
 #[test]

@@ -1,7 +1,7 @@
 //! Messages for a persistent session while its client is away, and what is sent again.
 
-use fleethaven_mqtt::{Packet, Publish, QoS, ReasonCode, Version};
 use crate::support::{Broker, Client, VERSIONS, clean, persistent, will};
+use fleethaven_mqtt::{Packet, Publish, QoS, ReasonCode, Version};
 use tempfile::TempDir;
 
 /// A session that is subscribed and offline, with `count` messages in its queue.

@@ -1,7 +1,7 @@
 //! PUBACKs leave in the order of the PUBLISHes [MQTT-4.6.0-2], though some messages wait for the disk and others for nothing.
 
-use fleethaven_mqtt::{Packet, QoS, Version};
 use crate::support::{Broker, VERSIONS, clean, persistent, publish};
+use fleethaven_mqtt::{Packet, QoS, Version};
 use tempfile::TempDir;
 
 #[test]

@@ -3,8 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
-use fleethaven_mqtt::{Ack, Packet, PacketId, Publish, QoS, ReasonCode, Version};
 use crate::support::{Broker, Client, VERSIONS, clean, persistent};
+use fleethaven_mqtt::{Ack, Packet, PacketId, Publish, QoS, ReasonCode, Version};
 use tempfile::TempDir;
 
 fn id(number: u16) -> PacketId {

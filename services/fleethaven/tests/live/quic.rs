@@ -6,6 +6,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::support::Broker;
+use crate::support::device::{Device, call, device, roots, tls};
 use bytes::BytesMut;
 use fleethaven_mqtt::{
     Connect, ConnectProperties, DecodeLimits, Decoder, Packet, Publish, QoS, ReasonCode, Subscribe,
@@ -13,8 +15,6 @@ use fleethaven_mqtt::{
 };
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Endpoint, RecvStream, SendStream};
-use crate::support::Broker;
-use crate::support::device::{Device, call, device, roots, tls};
 use tempfile::TempDir;
 
 /// A QUIC connection with one stream of MQTT.

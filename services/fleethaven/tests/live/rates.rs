@@ -1,7 +1,7 @@
 //! The rates of the `aws` profile: CONNECTs per client id, PUBLISHes per connection.
 
-use fleethaven_mqtt::{Packet, Publish, QoS, ReasonCode, Version};
 use crate::support::{Broker, clean, publish};
+use fleethaven_mqtt::{Packet, Publish, QoS, ReasonCode, Version};
 use tempfile::TempDir;
 
 #[test]

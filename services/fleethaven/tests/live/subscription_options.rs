@@ -2,11 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
+use crate::support::{Broker, Client, clean, persistent, publish};
 use fleethaven_mqtt::{
     Packet, Publish, QoS, ReasonCode, RetainHandling, Subscribe, Subscription, SubscriptionId,
     SubscriptionOptions, Unsubscribe, Version,
 };
-use crate::support::{Broker, Client, clean, persistent, publish};
 use tempfile::TempDir;
 
 /// SUBSCRIBE at QoS 1 with these options. What came before SUBACK is returned, too.

@@ -1,7 +1,7 @@
 //! A second connection with a client id: the first one ends, its will is sent once, and the session goes over.
 
-use fleethaven_mqtt::{Connect, Disconnect, Packet, QoS, ReasonCode, Version};
 use crate::support::{Broker, VERSIONS, clean, persistent, will};
+use fleethaven_mqtt::{Connect, Disconnect, Packet, QoS, ReasonCode, Version};
 use tempfile::TempDir;
 
 #[test]

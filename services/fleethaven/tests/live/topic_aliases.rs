@@ -2,8 +2,8 @@
 
 use std::num::NonZeroU16;
 
-use fleethaven_mqtt::{Connect, Publish, QoS, Version};
 use crate::support::{Broker, Client, clean, persistent};
+use fleethaven_mqtt::{Connect, Publish, QoS, Version};
 use tempfile::TempDir;
 
 fn takes(aliases: u16, connect: Connect) -> Connect {

@@ -183,6 +183,27 @@ async fn a_link_that_works_one_way_only_does_not_stop_the_cluster() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_hears_nobody_makes_room_for_another() {
+    let cluster = Cluster::start(3, quick).await;
+    let old = cluster.leader(&[1, 2, 3]).await;
+    let rest: Vec<u64> = (1..=3).filter(|id| *id != old).collect();
+    for other in &rest {
+        cluster.mesh.cut_one_way(*other, old);
+    }
+    // Not committed, and sent to the others over and over.
+    let lost = cluster.nodes[&old].execute(create("sent")).await.unwrap_err();
+    assert!(matches!(lost, Error::Unknown | Error::Unavailable(_)), "{lost}");
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while cluster.nodes[&rest[0]].execute(create("written")).await.is_err() {
+        assert!(tokio::time::Instant::now() < deadline);
+    }
+    let new = cluster.leader(&rest).await;
+    assert_ne!(new, old);
+    cluster.mesh.heal();
+    until(|| read_local(&cluster.nodes[&old], "written").ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_new_node_catches_up_by_snapshot_and_takes_the_place_of_a_dead_one() {
     let mut cluster = Cluster::start(3, compacting).await;
     for number in 0..200 {

@@ -1,0 +1,60 @@
+//! A leader that hears from no quorum makes room for another.
+//!
+//! One that still reaches the others, and is not reached by them, would be their leader for ever: what it sends keeps them from
+//! an election, and nothing it is asked to write can be committed. openraft leaves out heartbeats then
+//! (`quorum_loss_probe_interval`); what is still to be replicated it sends again and again, and that is left out here.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use openraft::Instant as _;
+use openraft::RaftMetrics;
+use openraft::async_runtime::WatchReceiver;
+use openraft::type_config::alias::WatchReceiverOf;
+
+use crate::types::{Raft, Types};
+
+/// How long the others wait for a leader at most before they elect another, and how long one may lead without a quorum.
+pub(crate) const ELECTION: Duration = Duration::from_millis(800);
+/// How long a leader without a quorum is silent, and then tries again: long enough for what it sent last to lapse, and for an
+/// election.
+pub(crate) const SILENCE: Duration = Duration::from_millis(2000);
+
+/// What a node knows of its quorum; [`Quorum::follow`] tells where to look.
+#[derive(Clone, Default)]
+pub(crate) struct Quorum(Arc<OnceLock<WatchReceiverOf<Types, RaftMetrics<Types>>>>);
+
+impl Quorum {
+    /// Looks at `raft` from here on. Holds no handle of it, which would keep it alive.
+    pub(crate) fn follow(&self, raft: &Raft) {
+        drop(self.0.set(raft.metrics()));
+    }
+
+    /// Whether this node leads, has lost its quorum, and leaves the others to themselves for now.
+    pub(crate) fn is_left_to_others(&self) -> bool {
+        let Some(metrics) = self.0.get() else { return false };
+        let acked = metrics.borrow_watched().last_quorum_acked;
+        acked.is_some_and(|at| is_silent(at.elapsed()))
+    }
+}
+
+/// Whether a leader is silent that last heard from a quorum so long ago: the rule that openraft has for heartbeats.
+fn is_silent(unheard: Duration) -> bool {
+    let Some(lapsed) = unheard.checked_sub(ELECTION) else { return false };
+    (lapsed.as_millis() / SILENCE.as_millis()).is_multiple_of(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_without_a_quorum_is_silent_and_tries_again_in_turn() {
+        let silent = |millis| is_silent(Duration::from_millis(millis));
+        assert!(!silent(0) && !silent(799));
+        assert!(silent(800) && silent(2799));
+        assert!(!silent(2800) && !silent(4799));
+        assert!(silent(4800));
+        assert!(SILENCE >= 2 * ELECTION, "what openraft asks for");
+    }
+}
