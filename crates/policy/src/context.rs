@@ -79,6 +79,13 @@ impl CustomKeys {
         self.values.entry(key.to_ascii_lowercase()).or_default().push(value.into());
     }
 
+    /// Adds all values of others.
+    pub fn extend(&mut self, others: Option<&Self>) {
+        for (key, values) in others.iter().flat_map(|others| &others.values) {
+            self.values.entry(key.clone()).or_default().extend(values.iter().cloned());
+        }
+    }
+
     pub(crate) fn values(&self, lower_case_key: &str) -> &[String] {
         self.values.get(lower_case_key).map_or(&[], Vec::as_slice)
     }

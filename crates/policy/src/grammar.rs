@@ -1,5 +1,7 @@
 //! The grammar of documents (security.md 9.2): every key is known, every value of its type, or the document
-//! is refused.
+//! is refused. What identity policies and trust policies have in common is read by the same code.
+
+mod trust;
 
 use crate::action::ActionElement;
 use crate::condition::{Condition, Operator};
@@ -8,6 +10,8 @@ use crate::error::Error;
 use crate::json::Node;
 use crate::settings::{Limits, Services};
 use crate::template::Template;
+
+pub(crate) use trust::parse as parse_trust;
 
 /// What a document says.
 pub(crate) struct Parsed {
@@ -24,6 +28,19 @@ struct Rules {
 }
 
 pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Parsed, Error> {
+    let Outer { version, id, statement: node, rules } = outer(text, limits)?;
+    Ok(Parsed { version, id, statements: each(node, |node, path| statement(node, path, rules))? })
+}
+
+/// A document around its statements.
+struct Outer {
+    version: Version,
+    id: Option<String>,
+    statement: Node,
+    rules: Rules,
+}
+
+fn outer(text: &str, limits: &Limits) -> Result<Outer, Error> {
     check_length(text, limits)?;
     let node = serde_json::from_str::<Node>(text).map_err(|error| Error::Json(error.to_string()))?;
     let mut root = Object::root(node)?;
@@ -32,7 +49,7 @@ pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Parsed, Error> {
     let statement = root.required("Statement")?;
     root.finish()?;
     let rules = Rules { services: limits.services, variables: version == Version::V2012 };
-    Ok(Parsed { version, id, statements: statements(statement, rules)? })
+    Ok(Outer { version, id, statement, rules })
 }
 
 fn check_length(text: &str, limits: &Limits) -> Result<(), Error> {
@@ -60,14 +77,15 @@ fn version(root: &mut Object) -> Result<Version, Error> {
     }
 }
 
-fn statements(node: Node, rules: Rules) -> Result<Vec<Statement>, Error> {
+/// One statement or an array of at least one.
+fn each<T>(node: Node, read: impl Fn(Node, String) -> Result<T, Error>) -> Result<Vec<T>, Error> {
     match node {
         Node::List(items) if items.is_empty() => Err(Error::malformed("Statement", "there is no statement")),
         Node::List(items) => {
             let each = items.into_iter().enumerate();
-            each.map(|(at, item)| statement(item, format!("Statement[{at}]"), rules)).collect()
+            each.map(|(at, item)| read(item, format!("Statement[{at}]"))).collect()
         }
-        single => Ok(vec![statement(single, "Statement".to_owned(), rules)?]),
+        single => Ok(vec![read(single, "Statement".to_owned())?]),
     }
 }
 
@@ -77,10 +95,7 @@ fn statement(node: Node, path: String, rules: Rules) -> Result<Statement, Error>
     let effect = effect(&mut object)?;
     let actions = actions(&mut object, rules)?;
     let resources = resources(&mut object, rules)?;
-    let conditions = match object.take("Condition") {
-        Some(node) => conditions(node, object.path_of("Condition"), rules)?,
-        None => Vec::new(),
-    };
+    let conditions = conditions_of(&mut object, rules)?;
     object.finish()?;
     Ok(Statement { sid, effect, actions, resources, conditions })
 }
@@ -127,6 +142,13 @@ fn resources(object: &mut Object, rules: Rules) -> Result<ResourceElement, Error
             let patterns = patterns.iter().map(|text| Template::resource(text, rules.variables)).collect();
             Ok(ResourceElement { negated, patterns })
         }
+    }
+}
+
+fn conditions_of(object: &mut Object, rules: Rules) -> Result<Vec<Condition>, Error> {
+    match object.take("Condition") {
+        Some(node) => conditions(node, object.path_of("Condition"), rules),
+        None => Ok(Vec::new()),
     }
 }
 

@@ -9,6 +9,7 @@
 //! | [`context`](Context), [`certificate`](CertificateAttributes) | the values a caller brings |
 //! | `condition` | condition operators |
 //! | [`set`](PolicySet), [`evaluate`](PolicySet::evaluate) | the policies of a principal, and a decision |
+//! | [`trust`](TrustPolicy) | who may assume a role |
 //! | [`specialised`](Specialised) | the same decisions for one connection, per name and without allocation |
 //!
 //! It does not store policies or attachments, find out which policies apply to a principal, or send a denial.
@@ -53,6 +54,7 @@ mod set;
 mod settings;
 mod specialised;
 mod template;
+mod trust;
 mod variable;
 
 pub use action::{Action, RequestedAction, ResourceKind, UnknownAction};
@@ -65,3 +67,4 @@ pub use resource::Resource;
 pub use set::{Policy, PolicySet, StatementRef};
 pub use settings::{Limits, Services, Settings};
 pub use specialised::Specialised;
+pub use trust::{Assumer, Trust, TrustPolicy};

@@ -6,6 +6,8 @@ use prost::Message;
 use crate::command::Context;
 use crate::error::Error;
 use crate::keys;
+use crate::limits;
+use crate::operators;
 use crate::page::{self, Listing};
 use crate::query::QueryReply;
 use crate::record;
@@ -80,14 +82,27 @@ fn put_access_key(
         let message = format!("access key '{id}' already exists");
         return Err(Error::exists(message, id.as_str(), format!("access-key/{id}")));
     }
+    let user_name = args.user_name.clone().unwrap_or_default();
+    let account = store.scope.account;
+    if args.user_name.is_some() {
+        operators::required_user(store, &user_name)?;
+        let most = limits::ACCESS_KEYS_PER_USER;
+        if store.count(&keys::access_key_of_user(account, &user_name, ""), most) >= most {
+            return Err(Error::limit(format!(
+                "user '{user_name}' has {most} access keys, which is the most allowed"
+            )));
+        }
+        effects.put(keys::access_key_of_user(account, &user_name, id), Vec::new());
+    }
     let record = record::AccessKey {
-        account: store.scope.account.as_u64(),
+        account: account.as_u64(),
         secret_access_key: args.secret_access_key.0.clone(),
         created_at: context.now.as_millis(),
         inactive: false,
+        user_name,
     };
     effects.put(key, record.encode_to_vec());
-    effects.put(keys::access_key_of_account(store.scope.account, id), Vec::new());
+    effects.put(keys::access_key_of_account(account, id), Vec::new());
     Ok(())
 }
 
@@ -113,11 +128,20 @@ fn owned_access_key(store: &Store<'_>, id: &str) -> Result<record::AccessKey, Er
 
 /// DeleteAccessKey, of the scope's account only.
 pub(crate) fn delete_access_key(store: &Store<'_>, id: &str) -> Outcome {
-    owned_access_key(store, id)?;
+    let record = owned_access_key(store, id)?;
     let mut effects = Effects::default();
-    effects.delete(keys::access_key_of_account(store.scope.account, id));
-    effects.delete(keys::access_key(id));
+    forget_access_key(store, &mut effects, id, &record.user_name);
     done(effects)
+}
+
+/// Removes an access key of the scope's account.
+pub(crate) fn forget_access_key(store: &Store<'_>, effects: &mut Effects, id: &str, user_name: &str) {
+    let account = store.scope.account;
+    effects.delete(keys::access_key_of_account(account, id));
+    effects.delete(keys::access_key(id));
+    if !user_name.is_empty() {
+        effects.delete(keys::access_key_of_user(account, user_name, id));
+    }
 }
 
 /// The owner of an access key, whatever the scope.
@@ -125,13 +149,22 @@ pub(crate) fn access_key(store: &Store<'_>, id: &str) -> Result<QueryReply, Erro
     if syntax::access_key_id(id).is_err() {
         return Ok(QueryReply::AccessKey(None));
     }
-    let record: Option<record::AccessKey> = store.record(&keys::access_key(id))?;
-    let owner = record.and_then(|record| {
-        let account = AccountId::from_u64(record.account)?;
-        let secret_access_key = Secret(record.secret_access_key);
-        Some(Box::new(AccessKeyOwner { account, secret_access_key, active: !record.inactive }))
-    });
-    Ok(QueryReply::AccessKey(owner))
+    let Some(record) = store.record::<record::AccessKey>(&keys::access_key(id))? else {
+        return Ok(QueryReply::AccessKey(None));
+    };
+    let account = AccountId::from_u64(record.account)
+        .ok_or_else(|| Error::internal("an access key belongs to no account"))?;
+    let user = match record.user_name.as_str() {
+        "" => None,
+        name => match operators::user(store, account, name)? {
+            // Users go with their keys: without its user a key is nobody's.
+            None => return Ok(QueryReply::AccessKey(None)),
+            user => user,
+        },
+    };
+    let secret_access_key = Secret(record.secret_access_key);
+    let owner = AccessKeyOwner { account, secret_access_key, active: !record.inactive, user };
+    Ok(QueryReply::AccessKey(Some(Box::new(owner))))
 }
 
 /// The account's access keys, in the order of their ids.
@@ -148,6 +181,7 @@ pub(crate) fn list_access_keys(
         items.push(AccessKeyDescription {
             access_key_id: id.to_owned(),
             active: !record.inactive,
+            user_name: Some(record.user_name).filter(|name| !name.is_empty()),
             created_at: Timestamp(record.created_at),
         });
     }

@@ -96,6 +96,20 @@ pub enum Change {
         /// Its id.
         id: String,
     },
+    /// A user was made or removed, or what it may do changed.
+    User {
+        /// Whose.
+        account: AccountId,
+        /// Its name.
+        name: String,
+    },
+    /// A role was made, changed or removed, or what its sessions may do changed.
+    Role {
+        /// Whose.
+        account: AccountId,
+        /// Its name.
+        name: String,
+    },
     /// Something was created in an account and region for the first time.
     Scope(Scope),
 }
@@ -117,6 +131,12 @@ fn classify_global(collection: &str, parts: &[&str]) -> Option<Change> {
     match (collection, parts) {
         ("account", [account]) => Some(Change::Account(account.parse().ok()?)),
         ("access-key", [id]) => Some(Change::AccessKey { id: (*id).to_owned() }),
+        ("user", [account, name]) | ("user-policy", [account, name, _]) => {
+            Some(Change::User { account: account.parse().ok()?, name: (*name).to_owned() })
+        }
+        ("role", [account, name]) | ("role-policy", [account, name, _]) => {
+            Some(Change::Role { account: account.parse().ok()?, name: (*name).to_owned() })
+        }
         ("scope", [account, region]) => {
             Some(Change::Scope(Scope { account: account.parse().ok()?, region: region.parse().ok()? }))
         }
@@ -152,6 +172,7 @@ fn classify_scoped(scope: Scope, collection: &str, parts: &[&str]) -> Option<Cha
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shapes::PolicyHolder;
 
     #[test]
     fn records_have_a_meaning_and_indexes_have_none() {
@@ -167,6 +188,11 @@ mod tests {
         assert_eq!(classify(&keys::account(scope.account)), Some(Change::Account(scope.account)));
         assert_eq!(classify(&keys::scope_marker(scope)), Some(Change::Scope(scope)));
         assert_eq!(classify(&keys::issuing_ca(scope.account)), Some(Change::IssuingCa(scope.account)));
+        let account = scope.account;
+        let user = Change::User { account, name: "alice".to_owned() };
+        assert_eq!(classify(&keys::user(account, "alice")), Some(user.clone()));
+        let policy = keys::operator_policy(account, &PolicyHolder::User("alice".to_owned()), "p");
+        assert_eq!(classify(&policy), Some(user));
         for index in [
             keys::thing_by_type(scope, "t", "a"),
             keys::principal_of_thing(scope, "a", "p"),

@@ -12,27 +12,28 @@ use crate::placement::Placement;
 use crate::shapes::{
     AcceptCertificateTransfer, AccessKey, AttachThingPrincipal, AuthorizerSummary, CreateAccount,
     CreateAuthorizer, CreateBillingGroup, CreateCertificateProvider, CreateDomainConfiguration, CreatePolicy,
-    CreatePolicyVersion, CreateProvisioningTemplate, CreateRoleAlias, CreateTemplateVersion, CreateThing,
-    CreateThingGroup, CreateThingType, CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion,
+    CreatePolicyVersion, CreateProvisioningTemplate, CreateRole, CreateRoleAlias, CreateTemplateVersion,
+    CreateThing, CreateThingGroup, CreateThingType, CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion,
     CreatedTemplateVersion, CreatedThing, CreatedThingGroup, CreatedThingType, DeleteCertificate,
-    DeleteGroup, DeleteThing, DeleteThingShadow, DeprecateThingType, DetachThingPrincipal,
-    DomainConfigurationSummary, FirstConnect, FirstConnected, FunctionDescription, IssuedFor, PolicyTarget,
-    PolicyVersionName, Provision, ProvisionDevice, Provisioned, ProvisionedDevice, PutConnection,
-    PutFunction, RegisterCaCertificate, RegisterCertificate, RegisterCertificateWithoutCa,
-    RegisterIssuedCertificate, RegisteredCertificate, RejectCertificateTransfer, RoleAliasNameAndArn,
-    RuleDestination, Secret, TagResource, TemplateVersionName, ThingAndGroup, TopicRule, TransferCertificate,
-    UnreachableRuleDestination, UntagResource, UpdateAccessKey, UpdateAuthorizer, UpdateBillingGroup,
-    UpdateCaCertificate, UpdateCertificate, UpdateCertificateProvider, UpdateDomainConfiguration,
-    UpdateEventConfigurations, UpdateProvisioningTemplate, UpdateRoleAlias, UpdateRuleDestination,
-    UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing, UpdateThingShadow, UpdateThingType,
+    DeleteGroup, DeleteRole, DeleteThing, DeleteThingShadow, DeleteUser, DeprecateThingType,
+    DetachThingPrincipal, DomainConfigurationSummary, FirstConnect, FirstConnected, FunctionDescription,
+    IssuedFor, OperatorPolicyName, PolicyTarget, PolicyVersionName, Provision, ProvisionDevice, Provisioned,
+    ProvisionedDevice, PutConnection, PutFunction, PutOperatorPolicy, RegisterCaCertificate,
+    RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate,
+    RejectCertificateTransfer, RoleAliasNameAndArn, RoleDescription, RuleDestination, Secret, TagResource,
+    TemplateVersionName, ThingAndGroup, TopicRule, TransferCertificate, UnreachableRuleDestination,
+    UntagResource, UpdateAccessKey, UpdateAuthorizer, UpdateBillingGroup, UpdateCaCertificate,
+    UpdateCertificate, UpdateCertificateProvider, UpdateDomainConfiguration, UpdateEventConfigurations,
+    UpdateProvisioningTemplate, UpdateRole, UpdateRoleAlias, UpdateRuleDestination, UpdateThing,
+    UpdateThingGroup, UpdateThingGroupsForThing, UpdateThingShadow, UpdateThingType, UserDescription,
 };
 use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
 use crate::{
     accounts, authorizers, billing_groups, ca_certificates, certificate_providers, certificates, cluster,
-    connections, domain_configurations, enrolment, events, first_connect, functions, policies, principals,
-    provisioning, provisioning_templates, role_aliases, rule_destinations, rules, shadows, tags,
-    thing_groups, thing_types, things, ticket_keys, transfers,
+    connections, domain_configurations, enrolment, events, first_connect, functions, operators, policies,
+    principals, provisioning, provisioning_templates, role_aliases, rule_destinations, rules, session_keys,
+    shadows, tags, thing_groups, thing_types, things, ticket_keys, transfers,
 };
 
 /// One change, asked for by an operator, a device or a service, in one account and region.
@@ -254,6 +255,22 @@ pub enum Action {
     DeleteTopicRuleDestination(String),
     /// Ours: the owner of an address could not be asked. → [`Reply::RuleDestination`] or [`Reply::Done`]
     UnreachableTopicRuleDestination(Box<UnreachableRuleDestination>),
+    /// Ours: makes a user of the scope's account, by name. → [`Reply::User`]
+    CreateUser(String),
+    /// Ours: removes a user. → [`Reply::Done`]
+    DeleteUser(DeleteUser),
+    /// Ours: makes a role of the scope's account. → [`Reply::Role`]
+    CreateRole(Box<CreateRole>),
+    /// Ours → [`Reply::Role`]
+    UpdateRole(Box<UpdateRole>),
+    /// Ours: removes a role, and ends its sessions. → [`Reply::Done`]
+    DeleteRole(DeleteRole),
+    /// Ours: says what a user or a role's sessions may do. → [`Reply::Done`]
+    PutOperatorPolicy(Box<PutOperatorPolicy>),
+    /// Ours: takes a policy from a user or role. → [`Reply::Done`]
+    DeleteOperatorPolicy(Box<OperatorPolicyName>),
+    /// Ours: makes a new key for sessions when it is time, whatever the scope. → [`Reply::Done`]
+    RotateSessionKeys,
     /// Ours: says where rule actions of the scope's account go, by name. → [`Reply::Done`]
     PutConnection(Box<PutConnection>),
     /// Ours: removes a connection of the scope's account, by its name. → [`Reply::Done`]
@@ -316,6 +333,10 @@ pub enum Reply {
     RuleDestination(Box<RuleDestination>),
     /// A function was put.
     Function(Box<FunctionDescription>),
+    /// A user was made.
+    User(Box<UserDescription>),
+    /// A role was made or changed.
+    Role(Box<RoleDescription>),
     /// A process joined the cluster under this incarnation.
     Joined(Incarnation),
 }
@@ -345,6 +366,14 @@ impl Action {
                 | Self::CreateAccessKey(_)
                 | Self::UpdateAccessKey(_)
                 | Self::DeleteAccessKey(_)
+                | Self::CreateUser(_)
+                | Self::DeleteUser(_)
+                | Self::CreateRole(_)
+                | Self::UpdateRole(_)
+                | Self::DeleteRole(_)
+                | Self::PutOperatorPolicy(_)
+                | Self::DeleteOperatorPolicy(_)
+                | Self::RotateSessionKeys
                 | Self::PutConnection(_)
                 | Self::DeleteConnection(_)
                 | Self::PutFunction(_)
@@ -458,6 +487,14 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::ConfirmTopicRuleDestination(token) => rule_destinations::confirm(store, context, token),
         Action::DeleteTopicRuleDestination(arn) => rule_destinations::delete(store, arn),
         Action::UnreachableTopicRuleDestination(args) => rule_destinations::unreachable(store, context, args),
+        Action::CreateUser(name) => operators::create_user(store, context, name),
+        Action::DeleteUser(args) => operators::delete_user(store, args),
+        Action::CreateRole(args) => operators::create_role(store, context, args),
+        Action::UpdateRole(args) => operators::update_role(store, args),
+        Action::DeleteRole(args) => operators::delete_role(store, args),
+        Action::PutOperatorPolicy(args) => operators::put_policy(store, context, args),
+        Action::DeleteOperatorPolicy(args) => operators::delete_policy(store, args),
+        Action::RotateSessionKeys => session_keys::rotate(store, context),
         Action::PutConnection(args) => connections::put(store, context, args),
         Action::DeleteConnection(name) => connections::delete(store, name),
         Action::PutFunction(args) => functions::put(store, context, args),

@@ -15,9 +15,25 @@ pub(crate) fn uuid(random: &[u8; 32]) -> String {
     text
 }
 
+/// An id as IAM's are: `prefix` and 16 of `A-Z2-7`.
+pub(crate) fn unique(prefix: &str, random: &[u8; 32]) -> String {
+    const DIGITS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let digit = |byte: &u8| DIGITS.get(usize::from(byte & 31)).map_or('A', |digit| char::from(*digit));
+    random.iter().take(16).map(digit).fold(prefix.to_owned(), |mut text, digit| {
+        text.push(digit);
+        text
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unique_ids_look_as_iams() {
+        assert_eq!(unique("AIDA", &[0; 32]), "AIDAAAAAAAAAAAAAAAAA");
+        assert_eq!(unique("AROA", &[0xff; 32]), "AROA7777777777777777");
+    }
 
     #[test]
     fn uuids_are_of_version_4() {

@@ -56,12 +56,18 @@
 //! | other keys | value |
 //! |---|---|
 //! | `<account>/_/access-key/<key id>` | – |
+//! | `<account>/_/access-key-of-user/<user>·<key id>` | – |
 //! | `<account>/_/issuing-ca/` | [`IssuingCa`](crate::record::IssuingCa) |
 //! | `global/_/account/<account>` | [`Account`](crate::record::Account) |
 //! | `global/_/access-key/<key id>` | [`AccessKey`](crate::record::AccessKey) |
 //! | `global/_/connection/<account>·<name>` | [`Connection`](crate::record::Connection) |
 //! | `global/_/rule-destination/<account>·<region>·<id>` | [`RuleDestination`](crate::record::RuleDestination) |
 //! | `global/_/function/<account>·<ARN>` | [`Function`](crate::record::Function) |
+//! | `global/_/user/<account>·<user>` | [`User`](crate::record::User) |
+//! | `global/_/user-policy/<account>·<user>·<policy>` | [`OperatorPolicy`](crate::record::OperatorPolicy) |
+//! | `global/_/role/<account>·<role>` | [`Role`](crate::record::Role) |
+//! | `global/_/role-policy/<account>·<role>·<policy>` | [`OperatorPolicy`](crate::record::OperatorPolicy) |
+//! | `global/_/session-keys/` | [`SessionKeys`](crate::record::SessionKeys) |
 //! | `global/_/scope/<account>·<region>`: something was created there | – |
 //! | `global/_/certificate/<id>·<account>·<region>` | – |
 //! | `global/_/ca-certificate/<id>·<region>·<account>`: registered in DEFAULT mode | – |
@@ -83,6 +89,7 @@ use fleethaven_shadow::ShadowName;
 use fleethaven_types::{AccountId, Region, Scope, Timestamp};
 
 use crate::idempotency::IdempotencyKey;
+use crate::shapes::PolicyHolder;
 
 pub(crate) const SEPARATOR: char = '\0';
 
@@ -582,6 +589,39 @@ pub(crate) fn functions_of_account(account: AccountId) -> Bytes {
 
 pub(crate) fn function(account: AccountId, arn: &str) -> Bytes {
     global("function", &[&account.to_string(), arn])
+}
+
+pub(crate) fn access_key_of_user(account: AccountId, user: &str, id: &str) -> Bytes {
+    account_wide(account, "access-key-of-user", &format!("{user}\0{id}"))
+}
+
+pub(crate) fn users_of_account(account: AccountId) -> Bytes {
+    global("user", &[&account.to_string(), ""])
+}
+
+pub(crate) fn user(account: AccountId, name: &str) -> Bytes {
+    global("user", &[&account.to_string(), name])
+}
+
+pub(crate) fn roles_of_account(account: AccountId) -> Bytes {
+    global("role", &[&account.to_string(), ""])
+}
+
+pub(crate) fn role(account: AccountId, name: &str) -> Bytes {
+    global("role", &[&account.to_string(), name])
+}
+
+/// A policy of a user or role, or with an empty name all of them.
+pub(crate) fn operator_policy(account: AccountId, holder: &PolicyHolder, policy: &str) -> Bytes {
+    match holder {
+        PolicyHolder::User(name) => global("user-policy", &[&account.to_string(), name, policy]),
+        PolicyHolder::Role(name) => global("role-policy", &[&account.to_string(), name, policy]),
+    }
+}
+
+/// The keys of sessions.
+pub(crate) fn session_keys() -> Bytes {
+    global("session-keys", &[])
 }
 
 pub(crate) fn issuing_ca(account: AccountId) -> Bytes {

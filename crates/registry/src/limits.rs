@@ -9,6 +9,17 @@ pub(crate) const CONNECTIONS: usize = 1000;
 /// Functions of an account that stand for Lambda's.
 pub(crate) const FUNCTIONS: usize = 1000;
 
+/// Access keys of a user: one, and the one that takes its place.
+pub(crate) const ACCESS_KEYS_PER_USER: usize = 2;
+/// Users of an account.
+pub(crate) const USERS: usize = 5000;
+/// Roles of an account.
+pub(crate) const ROLES: usize = 1000;
+/// Policies of a user or role.
+pub(crate) const OPERATOR_POLICIES: usize = 10;
+/// Characters of such a policy, white space excluded.
+pub(crate) const OPERATOR_POLICY_CHARACTERS: usize = 10_240;
+
 /// How much a resource or an account may hold. Sources: security.md section 11, provisioning.md sections 8, 9
 /// and 12, rules-sql.md section 12.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,17 +12,18 @@ use crate::shapes::{
     EventConfigurationsDescription, FunctionDescription, GroupNameAndArn, IssuingAuthority, IssuingCa,
     ListThingGroups, ListThings, Listed, OutgoingCertificate, OwnedCertificate, OwnershipToken, PageRequest,
     PolicyDescription, PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing,
-    PrincipalView, ProvisioningTemplateDescription, RoleAliasDescription, RuleDescription, RuleDestination,
-    RuleSummary, ServiceType, StandingThing, Tag, TemplateVersionDescription, ThingDescription,
-    ThingGroupDescription, ThingPrincipal, ThingPrincipalType, ThingSummary, ThingTypeDescription,
+    PrincipalView, ProvisioningTemplateDescription, RoleAliasDescription, RoleDescription, RuleDescription,
+    RuleDestination, RuleSummary, ServiceType, SessionKey, StandingThing, Tag, TemplateVersionDescription,
+    ThingDescription, ThingGroupDescription, ThingPrincipal, ThingPrincipalType, ThingSummary,
+    ThingTypeDescription, UserDescription,
 };
 use crate::store::Store;
 use crate::view::View;
 use crate::{
     accounts, authorizers, billing_groups, ca_certificates, certificate_providers, certificates, connections,
-    domain_configurations, enrolment, events, first_connect, functions, gateway, policies, principals,
-    provisioning_templates, role_aliases, rule_destinations, rules, shadows, tags, thing_groups, thing_types,
-    things, transfers,
+    domain_configurations, enrolment, events, first_connect, functions, gateway, operators, policies,
+    principals, provisioning_templates, role_aliases, rule_destinations, rules, session_keys, shadows, tags,
+    thing_groups, thing_types, things, transfers,
 };
 
 /// One question, in one account and region.
@@ -335,6 +336,14 @@ pub enum QueryKind {
     GetTopicRuleDestination(String),
     /// → [`QueryReply::RuleDestinations`]
     ListTopicRuleDestinations(PageRequest),
+    /// The users of the scope's account. → [`QueryReply::Users`]
+    ListUsers(PageRequest),
+    /// A role of the scope's account, by name. → [`QueryReply::Role`]
+    GetRole(String),
+    /// The roles of the scope's account. → [`QueryReply::Roles`]
+    ListRoles(PageRequest),
+    /// The keys of sessions, whatever the scope. → [`QueryReply::SessionKeys`]
+    SessionKeys,
     /// Where rule actions of the scope's account go. → [`QueryReply::Connections`]
     ListConnections(PageRequest),
     /// What is called in the scope's account where AWS would run Lambda functions. → [`QueryReply::Functions`]
@@ -448,6 +457,14 @@ pub enum QueryReply {
     RuleDestination(Box<RuleDestination>),
     /// Topic rule destinations.
     RuleDestinations(Listed<RuleDestination>),
+    /// Users with their policies.
+    Users(Listed<UserDescription>),
+    /// `None`: no such role.
+    Role(Option<Box<RoleDescription>>),
+    /// Roles with their policies.
+    Roles(Listed<RoleDescription>),
+    /// Oldest first; the last one signs.
+    SessionKeys(Vec<SessionKey>),
     /// Where rule actions go.
     Connections(Listed<ConnectionDescription>),
     /// What stands for Lambda functions.
@@ -540,6 +557,10 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::ListAccessKeys(page) => accounts::list_access_keys(store, page, now),
         Q::GetTopicRuleDestination(arn) => rule_destinations::get(store, arn),
         Q::ListTopicRuleDestinations(page) => rule_destinations::list(store, page, now),
+        Q::ListUsers(page) => operators::list_users(store, page, now),
+        Q::GetRole(name) => operators::role(store, name),
+        Q::ListRoles(page) => operators::list_roles(store, page, now),
+        Q::SessionKeys => session_keys::all(store),
         Q::ListConnections(page) => connections::list(store, page, now),
         Q::ListFunctions(page) => functions::list(store, page, now),
         Q::IssuingCa => accounts::issuing_ca(store),

@@ -11,6 +11,7 @@ mod domain_configurations;
 mod events;
 mod functions;
 mod groups;
+mod operators;
 mod paging;
 mod policies;
 mod principals;
@@ -55,6 +56,10 @@ pub use groups::{
     BillingGroupDescription, CreateBillingGroup, CreateThingGroup, CreatedBillingGroup, CreatedThingGroup,
     DeleteGroup, GroupNameAndArn, ListThingGroups, ThingAndGroup, ThingGroupDescription,
     ThingGroupProperties, UpdateBillingGroup, UpdateThingGroup, UpdateThingGroupsForThing,
+};
+pub use operators::{
+    CreateRole, DeleteRole, DeleteUser, OperatorPolicy, OperatorPolicyName, PolicyHolder, PutOperatorPolicy,
+    RoleDescription, SessionKey, UpdateRole, UserDescription,
 };
 pub use paging::{Listed, PageRequest};
 pub use policies::{

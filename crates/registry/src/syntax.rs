@@ -25,6 +25,14 @@ pub(crate) fn policy_name(text: &str) -> Result<(), Error> {
     name("policyName", text, r"\w+=,.@-", |b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b))
 }
 
+/// Names of users and roles.
+pub(crate) fn operator_name(what: &str, text: &str) -> Result<(), Error> {
+    if text.len() > 64 {
+        return Err(Error::invalid(format!("{what} '{}' has more than 64 characters", shortened(text))));
+    }
+    name(what, text, r"\w+=,.@-", |b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b))
+}
+
 /// Names of rules.
 pub(crate) fn rule_name(text: &str) -> Result<(), Error> {
     name("ruleName", text, "a-zA-Z0-9_", |b| b.is_ascii_alphanumeric() || b == b'_')

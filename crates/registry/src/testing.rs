@@ -134,6 +134,7 @@ pub fn account_arguments(access_key_id: &str) -> CreateAccount {
         access_key: AccessKey {
             access_key_id: access_key_id.to_owned(),
             secret_access_key: Secret("secret".to_owned()),
+            user_name: None,
         },
         issuing_ca: IssuingCa {
             certificate_pem: "certificate".to_owned(),

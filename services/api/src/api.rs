@@ -28,12 +28,14 @@ use crate::call::Call;
 use crate::challenge::{self, Challenges};
 use crate::config::ApiConfig;
 use crate::control;
+use crate::credentials;
 use crate::data::{self, DataPlane, PolicyCache};
 use crate::error::Error;
 use crate::input::Input;
 use crate::metrics::Metrics;
 use crate::operations::{Labels, Mismatch, Operation, Router, Service};
 use crate::peer::Peer;
+use crate::permissions;
 use crate::sts;
 
 /// The header in which AWS's SDKs name a call; it is the same in all attempts at it.
@@ -178,7 +180,7 @@ impl Api {
         trail.operation = route.as_ref().ok().map(|(operation, _)| *operation);
         let candidate = authentication::look_up(&self.state, claim, peer).await?;
         let account = match &candidate {
-            Candidate::Signed { owner, .. } => owner.account,
+            Candidate::Signed { signed, .. } => signed.operator.identity.account(),
             Candidate::Certificate { scope, .. } | Candidate::Authorized { scope, .. } => scope.account,
         };
         trail.account = Some(account);
@@ -189,7 +191,11 @@ impl Api {
         if trail.service() == Service::Data {
             authentication::check_account(&endpoint, scope)?;
         }
-        let (operation, labels) = route?;
+        let (mut operation, labels) = route?;
+        if operation.service == Service::Sts {
+            operation = sts::meant(operation, &body);
+            trail.operation = Some(operation);
+        }
         principal.may_ask_for(&operation)?;
         let input = Input::new(labels, head.uri.query().unwrap_or_default(), head.headers.clone(), body)?;
         let source_ip = source_ip(peer);
@@ -206,6 +212,7 @@ impl Api {
             key,
             input,
         };
+        permissions::check(&operation, &call).await?;
         dispatch(&operation, &call).await
     }
 
@@ -234,7 +241,9 @@ impl Api {
     fn body_limit(&self, service: Service, account: AccountId) -> usize {
         match service {
             Service::Data => self.state.config.limits.of(account).payload_bytes,
-            Service::Control | Service::Jobs | Service::Sts => self.state.config.body_bytes,
+            Service::Control | Service::Jobs | Service::Sts | Service::Credentials => {
+                self.state.config.body_bytes
+            }
         }
     }
 }
@@ -254,7 +263,7 @@ fn idempotency_key(
     input: &Input,
 ) -> Result<IdempotencyKey, Error> {
     let (kind, id) = match principal {
-        Principal::AccessKey(id) => ("access-key", id),
+        Principal::Operator(signed) => ("access-key", &signed.access_key_id),
         Principal::Certificate(id) => ("certificate", id),
         Principal::Authorized(granted) => ("authorized", &granted.principal_id),
     };
@@ -275,6 +284,7 @@ async fn dispatch(operation: &Operation, call: &Call<'_>) -> Outcome {
         Service::Data => data::start(operation.name, call),
         Service::Jobs => None,
         Service::Sts => sts::start(operation.name, call),
+        Service::Credentials => credentials::start(operation.name, call),
     };
     match started {
         Some(answer) => answer.await,
@@ -308,7 +318,7 @@ pub(crate) fn refusal(error: Error) -> Response<Full<Bytes>> {
     respond(Err(error), status, &trail, Uuid::new_v4())
 }
 
-/// `message`; the resource that exists already; outside the control plane the trace id too. Of `sts`, XML.
+/// `message`; the resource that exists already; in the data planes the trace id too. Of `sts`, XML.
 fn error_body(error: &Error, trail: &Trail, request_id: Uuid) -> Answer {
     let service = trail.service();
     if service == Service::Sts {
@@ -316,7 +326,8 @@ fn error_body(error: &Error, trail: &Trail, request_id: Uuid) -> Answer {
     }
     let (id, arn) =
         error.resource().map_or((None, None), |(id, arn)| (Some(id.as_str()), Some(arn.as_str())));
-    let trace_id = (service != Service::Control).then(|| request_id.to_string());
+    let has_trace = matches!(service, Service::Data | Service::Jobs);
+    let trace_id = has_trace.then(|| request_id.to_string());
     Answer::of([
         ("message", error.to_string().into()),
         ("resourceId", id.into()),
@@ -343,7 +354,7 @@ fn log(trail: &Trail, peer: &Peer, request_id: Uuid, status: u16, refusal: Optio
     }
     match refusal {
         Some(_) if status >= 500 && status != 501 => event!(warn),
-        Some(Error::Forbidden(_) | Error::Authentication(_)) => event!(info),
+        Some(Error::Forbidden(_) | Error::AccessDenied { .. } | Error::Authentication(_)) => event!(info),
         _ if trail.operation.is_some_and(|operation| operation.is_mutation()) => event!(info),
         _ => event!(debug),
     }

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fleethaven_authorizers::{Attempt, Credentials, Endpoint, Granted, HttpRequest, NotTaken, Protocol};
-use fleethaven_registry::{Query, QueryKind, QueryReply, shapes::AccessKeyOwner};
+use fleethaven_daemon::clock;
+use fleethaven_operators::{Identity, Operator, Session, SessionError};
+use fleethaven_registry::shapes::{Secret, SessionKey};
+use fleethaven_registry::{Query, QueryKind, QueryReply};
 use fleethaven_sigv4::{PayloadHash, Policy, Presented, RequestParts};
 use fleethaven_types::{Region, Scope, Timestamp};
 use http::request::Parts;
@@ -21,8 +24,8 @@ use crate::peer::{ClientCertificate, Peer};
 /// Who sends a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Principal {
-    /// An operator or application, by the id of its access key.
-    AccessKey(String),
+    /// An operator or application.
+    Operator(Arc<Signed>),
     /// A device, by the id of its certificate.
     Certificate(String),
     /// Whom a custom authorizer has let in.
@@ -38,6 +41,23 @@ impl Principal {
                 granted.principal_id
             ))),
             _ => Ok(()),
+        }
+    }
+}
+
+/// An operator, and the access key that it signs with.
+#[derive(Debug)]
+pub(crate) struct Signed {
+    pub(crate) access_key_id: String,
+    pub(crate) operator: Operator,
+}
+
+impl Signed {
+    /// What messages and events call it: the account itself by its access key, others by their id, as at AWS.
+    pub(crate) fn principal_id(&self) -> String {
+        match &self.operator.identity {
+            Identity::Root { .. } => self.access_key_id.clone(),
+            other => other.user_id(),
         }
     }
 }
@@ -101,9 +121,9 @@ impl<'a> Claim<'a> {
                 Some(Service::Data) => &[Service::Data],
                 Some(Service::Jobs) => &[Service::Jobs],
                 Some(Service::Sts) => &[Service::Sts],
-                None => &[],
+                Some(Service::Credentials) | None => &[],
             },
-            Self::Certificate(_) => &[Service::Data, Service::Jobs],
+            Self::Certificate(_) => &[Service::Data, Service::Jobs, Service::Credentials],
             Self::Authorizer { .. } => &[Service::Data],
         }
     }
@@ -112,7 +132,7 @@ impl<'a> Claim<'a> {
 /// A claim whose account is known, waiting for the body that a signature covers.
 #[derive(Debug)]
 pub(crate) enum Candidate {
-    Signed { presented: Box<Presented>, owner: Box<AccessKeyOwner> },
+    Signed { presented: Box<Presented>, signed: Arc<Signed>, secret: Secret },
     Certificate { scope: Scope, certificate_id: String },
     Authorized { scope: Scope, granted: Arc<Granted> },
 }
@@ -121,8 +141,12 @@ pub(crate) enum Candidate {
 pub(crate) async fn look_up(state: &State, claim: Claim<'_>, peer: &Peer) -> Result<Candidate, Error> {
     match claim {
         Claim::Signed(presented) => {
-            let owner = key_owner(state, &presented).await?;
-            Ok(Candidate::Signed { presented, owner })
+            let (operator, secret) = match &presented.session_token {
+                Some(token) => session(state, &presented.access_key_id, token).await?,
+                None => key_owner(state, &presented.access_key_id).await?,
+            };
+            let signed = Arc::new(Signed { access_key_id: presented.access_key_id.clone(), operator });
+            Ok(Candidate::Signed { presented, signed, secret })
         }
         Claim::Certificate(certificate) => {
             let scope = certificate_scope(state, certificate, peer).await?;
@@ -163,22 +187,68 @@ async fn authorized(
     Ok(granted)
 }
 
-/// Long-term keys have no session token, so a request that carries one is not theirs. An inactive key is as good as none.
-async fn key_owner(state: &State, presented: &Presented) -> Result<Box<AccessKeyOwner>, Error> {
-    let id = &presented.access_key_id;
-    let unknown = || Error::from(fleethaven_sigv4::Error::UnknownAccessKey(id.clone()));
-    if presented.session_token.is_some() {
-        return Err(unknown());
-    }
-    let query = Query::new(state.config.default_scope, QueryKind::AccessKey(id.clone()));
+/// The owner of a long-term key, and its secret. An inactive key is as good as none.
+async fn key_owner(state: &State, id: &str) -> Result<(Operator, Secret), Error> {
+    let unknown = || Error::from(fleethaven_sigv4::Error::UnknownAccessKey(id.to_owned()));
+    let query = Query::new(state.config.default_scope, QueryKind::AccessKey(id.to_owned()));
     // What this node has applied is enough to know a key; that there is none must come from the leader.
-    if let Ok(QueryReply::AccessKey(Some(owner))) = state.metadata.query_local(query.clone())
-        && owner.active
-    {
-        return Ok(owner);
+    let known = match state.metadata.query_local(query.clone()) {
+        Ok(QueryReply::AccessKey(Some(owner))) if owner.active => Some(owner),
+        _ => match state.metadata.query(query).await? {
+            QueryReply::AccessKey(owner) => owner.filter(|owner| owner.active),
+            _ => return Err(Error::unexpected_reply()),
+        },
+    };
+    let owner = *known.ok_or_else(unknown)?;
+    let operator = match &owner.user {
+        Some(user) => Operator::user(user, |name, text| state.policies.compiled(name, text))?,
+        None => Operator::root(owner.account),
+    };
+    Ok((operator, owner.secret_access_key))
+}
+
+/// Who has assumed a role, and the secret of its temporary credentials. Its role must be there still.
+async fn session(state: &State, access_key_id: &str, token: &str) -> Result<(Operator, Secret), Error> {
+    let id = || access_key_id.to_owned();
+    let unknown = || Error::from(fleethaven_sigv4::Error::UnknownAccessKey(id()));
+    let now = clock::now().as_secs();
+    let open = |keys: &[SessionKey]| Session::open(token, access_key_id, keys, now);
+    let mut opened = open(&session_keys(state, true).await?);
+    if let Err(SessionError::UnknownKey(_)) = opened {
+        opened = open(&session_keys(state, false).await?);
+    }
+    let (session, secret) = opened.map_err(|error| match error {
+        SessionError::Expired => fleethaven_sigv4::Error::TokenExpired(id()).into(),
+        SessionError::Invalid | SessionError::UnknownKey(_) => unknown(),
+    })?;
+    let scope = Scope { account: session.account, region: state.config.default_scope.region };
+    let query = Query::new(scope, QueryKind::GetRole(session.role_name.clone()));
+    let is_its = |reply: &QueryReply| match reply {
+        QueryReply::Role(Some(role)) => role.role_id == session.role_id,
+        _ => false,
+    };
+    let reply = match state.metadata.query_local(query.clone()) {
+        Ok(reply) if is_its(&reply) => reply,
+        _ => state.metadata.query(query).await?,
+    };
+    match reply {
+        QueryReply::Role(Some(role)) if role.role_id == session.role_id => {
+            let operator =
+                Operator::session(session, &role, |name, text| state.policies.compiled(name, text))?;
+            Ok((operator, secret))
+        }
+        _ => Err(unknown()),
+    }
+}
+
+/// The keys of sessions; what this node knows of them may be enough.
+pub(crate) async fn session_keys(state: &State, local_will_do: bool) -> Result<Vec<SessionKey>, Error> {
+    let query = Query::new(state.config.default_scope, QueryKind::SessionKeys);
+    if local_will_do && let Ok(QueryReply::SessionKeys(keys)) = state.metadata.query_local(query.clone()) {
+        return Ok(keys);
     }
     match state.metadata.query(query).await? {
-        QueryReply::AccessKey(owner) => owner.filter(|owner| owner.active).ok_or_else(unknown),
+        QueryReply::SessionKeys(keys) => Ok(keys),
         _ => Err(Error::unexpected_reply()),
     }
 }
@@ -228,21 +298,20 @@ pub(crate) fn verify(
             Ok((*scope, Principal::Certificate(certificate_id.clone())))
         }
         Candidate::Authorized { scope, granted } => Ok((*scope, Principal::Authorized(granted.clone()))),
-        Candidate::Signed { presented, owner } => {
+        Candidate::Signed { presented, signed, secret } => {
             let default_region = state.config.default_scope.region;
             let region = state.config.single_region.then_some(default_region.as_str());
             let services = accepted_services(&presented.service);
             let policy = Policy { region, ..Policy::new(&services) };
             let payload = PayloadHash::of(body);
-            let secret = &owner.secret_access_key.0;
             let request = parts(head);
-            fleethaven_sigv4::verify(presented, &request, secret, payload, now.as_secs(), &policy)?;
+            fleethaven_sigv4::verify(presented, &request, &secret.0, payload, now.as_secs(), &policy)?;
             let region: Region = presented
                 .region
                 .parse()
                 .map_err(|_| fleethaven_sigv4::Error::Region(presented.region.clone()))?;
-            let scope = Scope { account: owner.account, region };
-            Ok((scope, Principal::AccessKey(presented.access_key_id.clone())))
+            let scope = Scope { account: signed.operator.identity.account(), region };
+            Ok((scope, Principal::Operator(signed.clone())))
         }
     }
 }

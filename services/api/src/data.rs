@@ -15,7 +15,7 @@ mod publish;
 mod retained;
 mod shadows;
 
-pub(crate) use authorization::PolicyCache;
+pub(crate) use authorization::{Asked, On, PolicyCache, authorize};
 pub use parameters::Parameters;
 
 /// Why the broker did not take a message.

@@ -23,6 +23,14 @@ pub(crate) enum Error {
     /// The principal may not do this. The reason is for logs; the caller is not told.
     #[error("Forbidden")]
     Forbidden(String),
+    /// The operator's policies do not allow it. The message is the caller's; the log is told which statement denied, too.
+    #[error("{message}")]
+    AccessDenied {
+        /// Who may not do what to what, and why.
+        message: String,
+        /// The statement that denied.
+        by: Option<String>,
+    },
     /// What is asked for is not there.
     #[error("{0}")]
     NotFound(String),
@@ -87,6 +95,10 @@ impl Error {
             Self::Certificate(error) => error.aws_code(),
             Self::Invalid(_) => "InvalidRequestException",
             Self::Forbidden(_) => "ForbiddenException",
+            Self::AccessDenied { .. } => match operation.map(|operation| operation.service) {
+                Some(Service::Data | Service::Jobs) => "ForbiddenException",
+                _ => "AccessDeniedException",
+            },
             Self::NotFound(_) => "ResourceNotFoundException",
             Self::GatewayTimeout(_) => "GatewayTimeoutException",
             Self::TooLarge(_) | Self::TooLargeForReceiver => "RequestEntityTooLargeException",
@@ -110,7 +122,7 @@ impl Error {
             Self::Refused(error) => error.code.http_status(),
             Self::Certificate(error) if error.aws_code() == "InternalFailureException" => 500,
             Self::Certificate(_) | Self::Invalid(_) | Self::UnknownAction(_) => 400,
-            Self::Forbidden(_) => 403,
+            Self::Forbidden(_) | Self::AccessDenied { .. } => 403,
             Self::UnknownOperation(_) | Self::NotFound(_) => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::Timeout => 408,
@@ -135,6 +147,7 @@ impl Error {
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Forbidden(reason) => reason.clone(),
+            Self::AccessDenied { message, by: Some(by) } => format!("{message} ({by})"),
             other => other.to_string(),
         }
     }

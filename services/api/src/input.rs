@@ -125,7 +125,7 @@ impl Input {
 }
 
 /// Reads `a=b&c=d`: percent-decoded, `+` being a space.
-fn pairs(text: &str) -> Result<Vec<(String, String)>, Error> {
+pub(crate) fn pairs(text: &str) -> Result<Vec<(String, String)>, Error> {
     let pieces = text.split('&').filter(|piece| !piece.is_empty());
     pieces
         .map(|piece| {

@@ -9,13 +9,15 @@
 //! | `api` | the way of a request: authenticate, read, route, answer, log, count |
 //! | [`config`] | [`ApiConfig`], [`Endpoints`] |
 //! | [`peer`] | [`Peer`], what the listener knows of the other side |
-//! | `authentication` | SigV4 and client certificates: whose request it is |
+//! | `authentication` | SigV4, temporary credentials and client certificates: whose request it is |
 //! | [`operations`] | every operation of AWS's models, and which one a path means |
 //! | `input`, `members` | labels, query, headers and JSON body of a request, read with AWS's errors |
 //! | `call`, `answer` | what a handler works with and what it gives back |
 //! | `error` | every refusal with AWS's exception name and status |
 //! | `control` | one file per resource of the control plane |
-//! | `sts` | who the caller is: what Terraform and its kin ask first |
+//! | `credentials` | the credentials provider: temporary credentials for devices |
+//! | `sts` | who the caller is: what Terraform and its kin ask first; assuming roles |
+//! | `permissions` | whether an operator's policies allow an operation of the control plane, and on what |
 //! | [`data`] | the data plane: publishing, retained messages, connections; and [`DataPlane`] |
 //! | `websocket` | who signed a WebSocket upgrade |
 //! | `metrics` | counters and latencies |
@@ -29,6 +31,7 @@ mod call;
 pub mod challenge;
 pub mod config;
 mod control;
+mod credentials;
 pub mod data;
 mod error;
 mod input;
@@ -36,6 +39,7 @@ mod members;
 mod metrics;
 pub mod operations;
 pub mod peer;
+mod permissions;
 mod sts;
 #[cfg(test)]
 mod testing;

@@ -19,16 +19,22 @@ pub enum Service {
     Data,
     /// `iot-jobs-data`: the jobs data plane.
     Jobs,
-    /// `sts`: who the caller is.
+    /// `sts`: who the caller is; assuming roles.
     Sts,
+    /// The credentials provider: AWS has no model of it, and requests are not signed but come with a client certificate.
+    Credentials,
 }
+
+/// What the credentials provider answers.
+const CREDENTIALS: &[(&str, &str, &str)] =
+    &[("AssumeRoleWithCertificate", "GET", "/role-aliases/{roleAlias}/credentials")];
 
 /// What is answered of `sts`. Its operations share one path; the form in the body names one.
 const STS: &[(&str, &str, &str)] = &[("GetCallerIdentity", "POST", "/")];
 
 impl Service {
     /// Every one.
-    pub const ALL: [Self; 4] = [Self::Control, Self::Data, Self::Jobs, Self::Sts];
+    pub const ALL: [Self; 5] = [Self::Control, Self::Data, Self::Jobs, Self::Sts, Self::Credentials];
 
     /// The signing names that mean this service.
     pub const fn signing_names(self) -> &'static [&'static str] {
@@ -37,6 +43,7 @@ impl Service {
             Self::Data => fleethaven_sigv4::services::DATA,
             Self::Jobs => fleethaven_sigv4::services::JOBS,
             Self::Sts => fleethaven_sigv4::services::STS,
+            Self::Credentials => &[],
         }
     }
 
@@ -51,6 +58,7 @@ impl Service {
             Self::Data => table::DATA,
             Self::Jobs => table::JOBS,
             Self::Sts => STS,
+            Self::Credentials => CREDENTIALS,
         }
     }
 }
@@ -81,6 +89,7 @@ impl Operation {
             Service::Data => crate::data::is_built(self.name),
             Service::Jobs => false,
             Service::Sts => crate::sts::is_built(self.name),
+            Service::Credentials => crate::credentials::is_built(self.name),
         }
     }
 

@@ -1,20 +1,26 @@
-//! `sts`, of which only GetCallerIdentity is answered: Terraform's AWS provider asks it before all else, and
-//! people do to see whether their keys work. Keys are an account's own, so the answer is the account's root.
+//! `sts`: GetCallerIdentity, which Terraform's AWS provider asks before all else, and people do to see whether their keys
+//! work; and AssumeRole.
 //!
 //! The Security Token Service speaks AWS's query protocol: a form that names the action, and XML back.
 
+use bytes::Bytes;
+use fleethaven_types::AccountId;
 use uuid::Uuid;
 
 use crate::answer::{Answer, Outcome};
+use crate::authentication::{Principal, Signed};
 use crate::call::Call;
 use crate::control::built;
 use crate::error::Error;
+use crate::input::pairs;
+use crate::operations::Operation;
+
+mod assume_role;
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
 /// The actions of the service that there is no answer to.
 const NOT_BUILT: &[&str] = &[
-    "AssumeRole",
     "AssumeRoleWithSAML",
     "AssumeRoleWithWebIdentity",
     "AssumeRoot",
@@ -27,7 +33,29 @@ const NOT_BUILT: &[&str] = &[
 ];
 
 built! {
+    "AssumeRole" => assume_role::assume,
     "GetCallerIdentity" => caller_identity,
+}
+
+/// The operation that a form means: all share one path.
+pub(crate) fn meant(operation: Operation, body: &Bytes) -> Operation {
+    let form = std::str::from_utf8(body).ok().and_then(|text| pairs(text).ok()).unwrap_or_default();
+    let is_meant = form.iter().any(|(name, value)| name == "Action" && value == "AssumeRole");
+    if is_meant { Operation { name: "AssumeRole", ..operation } } else { operation }
+}
+
+/// Account and name of `arn:aws:iam::<account>:role/<name>`.
+pub(crate) fn role_of_arn(arn: &str) -> Option<(AccountId, &str)> {
+    let (account, name) = arn.strip_prefix("arn:aws:iam::")?.split_once(":role/")?;
+    Some((account.parse().ok()?, name))
+}
+
+/// Who signed. Nobody else comes here.
+fn signer<'c>(call: &'c Call<'_>) -> Result<&'c Signed, Error> {
+    match &call.principal {
+        Principal::Operator(signed) => Ok(signed),
+        _ => Err(fleethaven_sigv4::Error::Missing.into()),
+    }
 }
 
 async fn caller_identity(call: &Call<'_>) -> Outcome {
@@ -38,10 +66,12 @@ async fn caller_identity(call: &Call<'_>) -> Outcome {
         let unknown = || Error::UnknownAction(action.chars().take(128).collect());
         return Err(known.map_or_else(unknown, |known| Error::NotBuilt(known)));
     }
-    let account = call.scope.account;
+    let identity = &signer(call)?.operator.identity;
+    let (account, arn, user_id) =
+        (identity.account(), escaped(&identity.arn()), escaped(&identity.user_id()));
     Ok(Answer::Xml(format!(
         "<GetCallerIdentityResponse xmlns=\"{NAMESPACE}\"><GetCallerIdentityResult>\
-         <Arn>arn:aws:iam::{account}:root</Arn><UserId>{account}</UserId><Account>{account}</Account>\
+         <Arn>{arn}</Arn><UserId>{user_id}</UserId><Account>{account}</Account>\
          </GetCallerIdentityResult><ResponseMetadata><RequestId>{}</RequestId></ResponseMetadata>\
          </GetCallerIdentityResponse>",
         call.request_id
@@ -53,6 +83,8 @@ pub(crate) fn error_code(code: &'static str) -> &'static str {
     match code {
         "UnrecognizedClientException" => "InvalidClientTokenId",
         "InvalidSignatureException" => "SignatureDoesNotMatch",
+        "InvalidRequestException" => "ValidationError",
+        "MalformedPolicyException" => "MalformedPolicyDocument",
         code => code.strip_suffix("Exception").unwrap_or(code),
     }
 }
@@ -112,7 +144,8 @@ mod tests {
         let cases = [
             (Signing { secret: "wrong", ..base }, "/", identity, 403, "SignatureDoesNotMatch"),
             (Signing { key: "AKIAUNKNOWNKEY000000", ..base }, "/", identity, 403, "InvalidClientTokenId"),
-            (base, "/", "Action=AssumeRole", 501, "NotImplemented"),
+            (base, "/", "Action=GetSessionToken", 501, "NotImplemented"),
+            (base, "/", "Action=AssumeRole", 400, "ValidationError"),
             (base, "/", "Action=%3Cb%3E%00", 400, "InvalidAction"),
             (base, "/", "", 400, "InvalidAction"),
             (base, "/things", identity, 404, "UnknownOperation"),

@@ -412,7 +412,11 @@ fn account() -> CreateAccount {
     let ca = authority("Issuing CA");
     CreateAccount {
         name: "test".to_owned(),
-        access_key: AccessKey { access_key_id: KEY.to_owned(), secret_access_key: Secret(SECRET.to_owned()) },
+        access_key: AccessKey {
+            access_key_id: KEY.to_owned(),
+            secret_access_key: Secret(SECRET.to_owned()),
+            user_name: None,
+        },
         issuing_ca: IssuingCa {
             certificate_pem: ca.certificate().pem(),
             private_key_pem: Secret(ca.private_key_pem().to_owned()),

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use fleethaven_authorizers::Protocol;
 use fleethaven_daemon::clock;
+use fleethaven_operators::Operator;
 use fleethaven_types::Scope;
 use http::Response;
 use http::request::Parts;
@@ -15,12 +16,14 @@ use crate::operations::Service;
 use crate::peer::Peer;
 
 /// Who signed the upgrade request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Signer {
     /// The account of the access key, in the region of the credential scope.
     pub scope: Scope,
     /// The access key.
     pub access_key_id: String,
+    /// Whose it is, and what that may do.
+    pub operator: Operator,
 }
 
 impl Api {
@@ -62,7 +65,11 @@ impl Api {
             authentication::verify(self.state(), &candidate, head, &Bytes::new(), clock::now())?;
         authentication::check_account(&endpoint, scope)?;
         match principal {
-            Principal::AccessKey(access_key_id) => Ok(Signer { scope, access_key_id }),
+            Principal::Operator(signed) => Ok(Signer {
+                scope,
+                access_key_id: signed.access_key_id.clone(),
+                operator: signed.operator.clone(),
+            }),
             Principal::Certificate(_) | Principal::Authorized(_) => {
                 Err(fleethaven_sigv4::Error::Missing.into())
             }

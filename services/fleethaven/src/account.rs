@@ -73,9 +73,9 @@ async fn first(arguments: &AccountArgs) -> Result<()> {
 /// `fleethaven access-key`.
 pub(crate) async fn run_access_key(command: AccessKeyCommand) -> Result<()> {
     let (of, request) = match command {
-        AccessKeyCommand::Create(of) => {
-            let account = of.account;
-            (of, Request::CreateAccessKey { account })
+        AccessKeyCommand::Create(create) => {
+            let (account, user_name) = (create.of.account, create.user);
+            (create.of, Request::CreateAccessKey { account, user_name })
         }
         AccessKeyCommand::List(of) => {
             let account = of.account;
@@ -97,7 +97,7 @@ pub(crate) async fn run_access_key(command: AccessKeyCommand) -> Result<()> {
     operate(&of.target.place, request).await
 }
 
-/// Makes the scope's account unless it exists; returns its first access key that is active, a new one when none is.
+/// Makes the scope's account unless it exists; returns its own first access key that is active, a new one when none is.
 pub(crate) async fn bootstrap(metadata: &dyn Metadata, scope: Scope) -> Result<Credentials> {
     let accounts = metadata.query(Query::new(scope, QueryKind::Accounts)).await?;
     let QueryReply::Accounts(accounts) = accounts else { bail!("an answer of another kind") };
@@ -106,7 +106,11 @@ pub(crate) async fn bootstrap(metadata: &dyn Metadata, scope: Scope) -> Result<C
         let action = Action::BootstrapAccount(Box::new(account));
         metadata.execute(Command::new(scope, action)).await.context("cannot make the account")?;
     }
-    for key in operators::access_keys(metadata, scope).await?.into_iter().filter(|key| key.active) {
+    for key in operators::access_keys(metadata, scope)
+        .await?
+        .into_iter()
+        .filter(|key| key.active && key.user_name.is_none())
+    {
         let owner =
             metadata.query(Query::new(scope, QueryKind::AccessKey(key.access_key_id.clone()))).await?;
         if let QueryReply::AccessKey(Some(owner)) = owner {

@@ -20,7 +20,7 @@ use crate::operators::operator;
 use crate::process::{self, Process};
 use crate::ready::{host, host_port};
 use crate::reload::Reload;
-use crate::wiring::Shared;
+use crate::wiring::{Naming, Shared};
 use crate::{housekeeping, metrics};
 
 /// Where the API is.
@@ -48,8 +48,8 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     let shared = Shared::new(&arguments.scope, settings, &process.registry);
     let stores = cluster.stores();
     process.admin.operate(operator(stores.metadata.clone()));
-    housekeeping::rotate_ticket_keys(&*stores.metadata, shared.scope).await?;
-    tokio::spawn(housekeeping::keep_ticket_keys(stores.metadata.clone(), shared.scope));
+    housekeeping::rotate_keys(&*stores.metadata, shared.scope).await?;
+    tokio::spawn(housekeeping::keep_keys(stores.metadata.clone(), shared.scope));
     tokio::spawn(housekeeping::end_expired_enrolments(stores.metadata.clone(), shared.scope));
     // Who connects here resumes here: devices' tickets are the gateways'.
     let tls = Arc::new(ServerTls::new(&tls::Settings {
@@ -60,19 +60,27 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     })?);
     tokio::spawn(reload.run());
     let at = match &arguments.data_endpoint {
-        Some(at) => host_and_port(at)?,
+        Some(at) => host_and_port("--data-endpoint", at)?,
         None => HostPort { host: host(https.ip()), port: https.port() },
     };
     let gateways = cluster.services(ServiceRole::Gateway);
     let connections =
         Arc::new(ConnectionsClient::new(stores.sessions.clone(), cluster.tables.stream(), gateways));
-    let naming = (arguments.server.base_domain.clone(), at);
+    let credentials = match &arguments.credentials_endpoint {
+        Some(at) => host_and_port("--credentials-endpoint", at)?,
+        None => at.clone(),
+    };
+    let naming = Naming { base_domain: arguments.server.base_domain.clone(), data: at, credentials };
     let publish = shared.door(&stores, Arc::new(cluster.publisher()))?;
     let functions = shared.functions(&stores, &arguments.outbound)?;
     let authorizers = shared.authorizers(&stores, functions);
     let api = shared.api(&stores, naming, (publish, connections), (authorizers, &arguments.outbound))?;
     let door = Door::new(Endpoint::Https, &arguments.web.https_proxy);
-    let served = Arc::new(Https { api, tls, devices: None }).serve(listener, door, process.stopping.clone());
+    let served = Arc::new(Https { api, tls, devices: None, credentials: None }).serve(
+        listener,
+        door,
+        process.stopping.clone(),
+    );
     let served = tokio::spawn(served);
     let looking = cluster.watch_readiness(&process, cluster.in_touch());
     serving.set(true);
@@ -95,9 +103,9 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     Ok(())
 }
 
-fn host_and_port(text: &str) -> Result<HostPort> {
+fn host_and_port(option: &str, text: &str) -> Result<HostPort> {
     let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
-    let (host, port) = parts.with_context(|| format!("--data-endpoint '{text}' is not HOST:PORT"))?;
+    let (host, port) = parts.with_context(|| format!("{option} '{text}' is not HOST:PORT"))?;
     Ok(HostPort { host: host.to_owned(), port })
 }
 

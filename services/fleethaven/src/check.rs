@@ -83,6 +83,8 @@ pub(crate) fn check(command: &Command) -> Result<()> {
         }
         Command::Account(_)
         | Command::AccessKey(_)
+        | Command::User(_)
+        | Command::Role(_)
         | Command::Connection(_)
         | Command::Function(_)
         | Command::Check(_)

@@ -16,6 +16,7 @@ mod diagnosis;
 mod front;
 mod functions;
 mod metastore;
+mod operators;
 mod pki;
 mod process;
 mod roles;
@@ -30,6 +31,10 @@ pub(crate) use diagnosis::{DoctorArgs, StatusArgs};
 pub(crate) use front::{DrainArgs, ListenerArgs, ServerArgs, SniCertificate};
 pub(crate) use functions::{FunctionCommand, FunctionKindArg, PutFunctionArgs};
 pub(crate) use metastore::MetastoreArgs;
+pub(crate) use operators::{
+    CreateRoleArgs, DocumentArgs, OfRoleArgs, OfUserArgs, RoleCommand, RolePolicyCommand, UpdateRoleArgs,
+    UserCommand, UserPolicyCommand,
+};
 pub(crate) use pki::{CaArgs, InitArgs, IssueArgs, KubernetesArgs, PkiCommand, ServerCertificateArgs};
 pub(crate) use process::{ProcessArgs, ScopeArgs};
 pub(crate) use roles::{
@@ -69,6 +74,12 @@ pub(crate) enum Command {
     /// Make, list, deactivate and delete the access keys of an account.
     #[command(subcommand)]
     AccessKey(AccessKeyCommand),
+    /// Make, list and delete the users of an account, and say what they may do.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Make, list and delete the roles of an account, and say who may assume them and what they may do then.
+    #[command(subcommand)]
+    Role(RoleCommand),
     /// Say where rule actions go: put, list and delete the connections of an account.
     #[command(subcommand)]
     Connection(ConnectionCommand),
@@ -107,6 +118,8 @@ impl Command {
             Self::RulesWorker(_)
             | Self::Account(_)
             | Self::AccessKey(_)
+            | Self::User(_)
+            | Self::Role(_)
             | Self::Connection(_)
             | Self::Function(_)
             | Self::Check(_)
@@ -128,6 +141,8 @@ impl Command {
             Self::RulesWorker(arguments) => Some(&arguments.process),
             Self::Account(_)
             | Self::AccessKey(_)
+            | Self::User(_)
+            | Self::Role(_)
             | Self::Connection(_)
             | Self::Function(_)
             | Self::Check(_)
@@ -161,6 +176,8 @@ impl Command {
             Self::RulesWorker(arguments) => arguments.scope.profile,
             Self::Account(_)
             | Self::AccessKey(_)
+            | Self::User(_)
+            | Self::Role(_)
             | Self::Connection(_)
             | Self::Function(_)
             | Self::Check(_)

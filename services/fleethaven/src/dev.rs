@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use fleethaven_api::HostPort;
 use fleethaven_daemon::clock;
 use fleethaven_fabric::{Connections, Functions, Metadata, Publish};
 use fleethaven_gateway::gateway::RoutingFactory;
@@ -30,9 +29,9 @@ use crate::housekeeping::{self, Here};
 use crate::metrics::{Metrics, StoreMetrics};
 use crate::operators::operator;
 use crate::process::Process;
-use crate::ready::{Ready, host};
+use crate::ready::Ready;
 use crate::reload::Reload;
-use crate::wiring::{Clients, Shared, Stores, caught_up, router_metrics, warm_up};
+use crate::wiring::{Clients, Naming, Shared, Stores, caught_up, router_metrics, warm_up};
 
 /// Runs until it is told to stop.
 pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Result<()> {
@@ -51,8 +50,8 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     let disk = Disk::open(&data.path(""), arguments.scope.profile).await?;
     let shared = Shared::new(&arguments.scope, settings, &registry);
     let credentials = account::bootstrap(&*disk.metastore, shared.scope).await?;
-    housekeeping::rotate_ticket_keys(&*disk.metastore, shared.scope).await?;
-    tokio::spawn(housekeeping::keep_ticket_keys(disk.metastore.clone(), shared.scope));
+    housekeeping::rotate_keys(&*disk.metastore, shared.scope).await?;
+    tokio::spawn(housekeeping::keep_keys(disk.metastore.clone(), shared.scope));
     tokio::spawn(housekeeping::end_expired_enrolments(disk.metastore.clone(), shared.scope));
     let stores = disk.stores();
     process.admin.operate(operator(stores.metadata.clone()));
@@ -83,12 +82,18 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
         routing,
         on_cores,
     )?;
-    let at = HostPort { host: host(bound.https.ip()), port: bound.https.port() };
-    let naming = (arguments.server.base_domain.clone(), at);
+    let base_domain = arguments.server.base_domain.clone();
+    let naming = Naming::of_listeners(base_domain.clone(), bound.https, bound.https_mtls);
     let broker = (publish.clone(), gateway.clone() as Arc<dyn Connections>);
     let api = shared.api(&stores, naming, broker, (authorizers.clone(), &arguments.outbound))?;
-    let answering =
-        Answering { api, tls, identity: clients.identity.clone(), authorizers, gateway: gateway.clone() };
+    let answering = Answering {
+        api,
+        tls,
+        identity: clients.identity.clone(),
+        authorizers,
+        gateway: gateway.clone(),
+        base_domain,
+    };
     let ends = (&mut bound, &process.stopping);
     let serving = web.serve(answering, &arguments.listeners, &shared, ends)?;
     readiness.set(true);

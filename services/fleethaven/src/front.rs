@@ -90,6 +90,7 @@ pub(crate) struct Answering {
     pub(crate) identity: Arc<IdentityCache>,
     pub(crate) authorizers: Arc<Authorizers>,
     pub(crate) gateway: Arc<Gateway>,
+    pub(crate) base_domain: Option<String>,
 }
 
 impl Web {
@@ -101,13 +102,18 @@ impl Web {
         shared: &Shared,
         (bound, stopping): (&mut Bound, &Shutdown),
     ) -> Result<Vec<JoinHandle<()>>> {
-        let Answering { api, tls, identity, authorizers, gateway } = answering;
+        let Answering { api, tls, identity, authorizers, gateway, base_domain } = answering;
         let quic_tls = tls.fixed(Endpoint::Quic);
         let frame = shared.packet_bytes();
         let websocket_limits = websocket::Limits { max_frame: frame, max_message: frame };
         let (identity_of, gateway_of) = (identity.clone(), gateway.clone());
         let devices = Devices { identity: identity_of, authorizers, gateway: gateway_of, websocket_limits };
-        let https = Arc::new(Https { api, tls, devices: Some(devices) });
+        let https = Arc::new(Https {
+            api,
+            tls,
+            devices: Some(devices),
+            credentials: base_domain.map(|base| format!(".credentials.{base}")),
+        });
         let door = Door::new(Endpoint::Https, &arguments.web.https_proxy);
         let mut serving = vec![tokio::spawn(https.clone().serve(self.https, door, stopping.clone()))];
         if let Some(listener) = self.https_mtls {

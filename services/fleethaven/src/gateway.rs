@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
-use fleethaven_api::HostPort;
 use fleethaven_fabric::Publish;
 use fleethaven_fabric::membership::Role;
 use fleethaven_fabric_grpc::connections::{self, ConnectionsClient, NeighboursClient};
@@ -25,9 +24,9 @@ use crate::config;
 use crate::front::{Answering, Sockets, pulse};
 use crate::metrics::Metrics;
 use crate::process::{Process, bind};
-use crate::ready::{host, host_port};
+use crate::ready::host_port;
 use crate::reload::Reload;
-use crate::wiring::{Clients, Shared};
+use crate::wiring::{Clients, Naming, Shared};
 
 /// Where the gateway is; a listener that is off is null.
 #[derive(Serialize)]
@@ -96,15 +95,21 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     let served = tokio::spawn(served);
     seat.serve().await?;
 
-    let at = HostPort { host: host(bound.https.ip()), port: bound.https.port() };
-    let naming = (arguments.server.base_domain.clone(), at);
+    let base_domain = arguments.server.base_domain.clone();
+    let naming = Naming::of_listeners(base_domain.clone(), bound.https, bound.https_mtls);
     let publish = Arc::new(DeskDoor::new(publish, desk));
     let connections =
         Arc::new(ConnectionsClient::new(stores.sessions.clone(), cluster.tables.stream(), gateways));
     let api =
         shared.api(&stores, naming, (publish, connections), (authorizers.clone(), &arguments.outbound))?;
-    let answering =
-        Answering { api, tls, identity: clients.identity.clone(), authorizers, gateway: gateway.clone() };
+    let answering = Answering {
+        api,
+        tls,
+        identity: clients.identity.clone(),
+        authorizers,
+        gateway: gateway.clone(),
+        base_domain,
+    };
     let ends = (&mut bound, &process.stopping);
     let serving = web.serve(answering, &arguments.listeners, &shared, ends)?;
     let identity = clients.identity.clone();

@@ -24,7 +24,7 @@ use tokio::task::{AbortHandle, JoinSet};
 /// How often expired sessions and due wills are looked for.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How often the leader is asked about ticket keys, which are good for hours.
-const TICKET_KEYS_INTERVAL: Duration = Duration::from_secs(60);
+const KEYS_INTERVAL: Duration = Duration::from_secs(60);
 /// How often certificates are looked for that nobody has provisioned in time, and claims that are over.
 const ENROLMENTS_INTERVAL: Duration = Duration::from_secs(60);
 /// Sessions deleted, or wills published, at a time.
@@ -215,18 +215,19 @@ async fn publish_will(will: &DueWill, broker: &impl Broker) -> Result<(), Error>
     }
 }
 
-/// Has the metastore's leader look whether it is time for new TLS ticket keys; it makes the first ones.
-pub(crate) async fn rotate_ticket_keys(metadata: &dyn Metadata, scope: Scope) -> Result<(), MetadataError> {
-    metadata.execute(Command::new(scope, Action::RotateTicketKeys)).await.map(drop)
+/// Has the metastore's leader look whether it is time for new keys of TLS tickets and of sessions; it makes the first ones.
+pub(crate) async fn rotate_keys(metadata: &dyn Metadata, scope: Scope) -> Result<(), MetadataError> {
+    metadata.execute(Command::new(scope, Action::RotateTicketKeys)).await?;
+    metadata.execute(Command::new(scope, Action::RotateSessionKeys)).await.map(drop)
 }
 
 /// Does so for ever. However many processes ask, and however often, the leader's clock decides.
-pub(crate) async fn keep_ticket_keys(metadata: Arc<dyn Metadata>, scope: Scope) {
-    let mut ticks = tokio::time::interval(TICKET_KEYS_INTERVAL);
+pub(crate) async fn keep_keys(metadata: Arc<dyn Metadata>, scope: Scope) {
+    let mut ticks = tokio::time::interval(KEYS_INTERVAL);
     loop {
         ticks.tick().await;
-        if let Err(error) = rotate_ticket_keys(&*metadata, scope).await {
-            tracing::warn!(%error, "TLS ticket keys could not be looked after");
+        if let Err(error) = rotate_keys(&*metadata, scope).await {
+            tracing::warn!(%error, "keys of TLS tickets and sessions could not be looked after");
         }
     }
 }

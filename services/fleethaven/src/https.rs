@@ -47,6 +47,8 @@ pub(crate) struct Https {
     pub(crate) tls: Arc<ServerTls>,
     /// Whoever connects as a device; without them only the API is served.
     pub(crate) devices: Option<Devices>,
+    /// What the names of the credentials provider end in: whoever comes for it is asked for a certificate.
+    pub(crate) credentials: Option<String>,
 }
 
 /// Who devices are and where their connections go.
@@ -125,7 +127,7 @@ impl Https {
         watcher: hyper_util::server::graceful::Watcher,
     ) -> io::Result<()> {
         let opened = tokio::time::timeout(OPEN_TIMEOUT, self.open(tcp, peer, door)).await;
-        let (stream, peer) = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let (stream, peer, endpoint) = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let (tcp, session) = stream.get_ref();
         let local = tcp.local_addr().ok();
         match session.alpn_protocol() {
@@ -134,7 +136,7 @@ impl Https {
             _ => {}
         }
         let certificate =
-            match door.endpoint == Endpoint::HttpsMutual || session.alpn_protocol() == Some(ALPN_HTTP_CA) {
+            match endpoint == Endpoint::HttpsMutual || session.alpn_protocol() == Some(ALPN_HTTP_CA) {
                 true => Some(self.client(&stream, peer, Protocol::Https).await?.principal),
                 false => None,
             };
@@ -158,12 +160,22 @@ impl Https {
         mut tcp: TcpStream,
         peer: SocketAddr,
         door: &Door,
-    ) -> io::Result<(TlsStream<TcpStream>, SocketAddr)> {
+    ) -> io::Result<(TlsStream<TcpStream>, SocketAddr, Endpoint)> {
         let peer = door.proxies.client(&mut tcp, peer).await?;
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await?;
-        let config = self.tls.select(door.endpoint, &start.client_hello());
+        let endpoint = self.endpoint(door, start.client_hello().server_name());
+        let config = self.tls.select(endpoint, &start.client_hello());
         let stream = on_behalf_of(peer, start.into_stream(config)).await?;
-        Ok((stream, peer))
+        Ok((stream, peer, endpoint))
+    }
+
+    /// The listener's own, or for a name of the credentials provider the one that asks for a certificate.
+    fn endpoint(&self, door: &Door, server_name: Option<&str>) -> Endpoint {
+        let named = self.credentials.as_deref().zip(server_name);
+        match named.is_some_and(|(suffix, name)| name.to_ascii_lowercase().ends_with(suffix)) {
+            true if door.endpoint == Endpoint::Https => Endpoint::HttpsMutual,
+            _ => door.endpoint,
+        }
     }
 
     /// Who the client is. One that is not known is sent away.
@@ -255,7 +267,8 @@ impl Https {
         }
         match self.api.signer(peer, &head).await {
             Ok(signer) => {
-                let principal = devices.identity.access_key(signer.scope, &signer.access_key_id);
+                let principal =
+                    devices.identity.operator(signer.scope, &signer.access_key_id, &signer.operator);
                 let (address, local) = (peer.address, peer.local);
                 let arrival = Arrival { peer: address, local, principal, websocket: true, stranger: None };
                 devices.websocket(arrival, Request::from_parts(head, body))

@@ -59,6 +59,7 @@ mod router;
 mod rules_worker;
 mod sql;
 mod standing;
+mod users;
 mod wiring;
 
 use std::io::Write;
@@ -111,6 +112,8 @@ fn run(command: Command, settings: config::Settings) -> Result<ExitCode> {
         }
         Command::Account(arguments) => process::brief(account::run(*arguments)),
         Command::AccessKey(command) => process::brief(account::run_access_key(command)),
+        Command::User(command) => process::brief(users::run(command)),
+        Command::Role(command) => process::brief(users::run_role(command)),
         Command::Connection(command) => process::brief(connections::run(command)),
         Command::Function(command) => process::brief(functions::run(command)),
         Command::Check(arguments) => process::brief(lab::run(*arguments)),

@@ -1,4 +1,4 @@
-//! What operators do with accounts, access keys, connections and functions: the request, and how it is answered from the metadata.
+//! What operators do with accounts, access keys, users, roles, connections and functions: the request, and how it is answered from the metadata.
 //!
 //! The same request is answered in the command's own process, on a data directory or through a cluster's metadata store,
 //! or in the process that runs, which gets it at its admin port.
@@ -11,8 +11,9 @@ use fleethaven_daemon::clock;
 use fleethaven_fabric::Metadata;
 use fleethaven_registry::shapes::{
     AccessKey, AccessKeyDescription, AccountDescription, Connection, ConnectionDescription, CreateAccount,
-    FunctionDescription, FunctionKind, FunctionTarget, IssuingCa, PageRequest, PutConnection, PutFunction,
-    Secret, UpdateAccessKey,
+    CreateRole, DeleteRole, DeleteUser, FunctionDescription, FunctionKind, FunctionTarget, IssuingCa,
+    OperatorPolicy, OperatorPolicyName, PageRequest, PolicyHolder, PutConnection, PutFunction,
+    PutOperatorPolicy, RoleDescription, Secret, UpdateAccessKey, UpdateRole, UserDescription,
 };
 use fleethaven_registry::{Action, Command, Query, QueryKind, QueryReply, Reply};
 use fleethaven_telemetry::admin::Operator;
@@ -25,18 +26,95 @@ use crate::certificates;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub(crate) enum Request {
-    CreateAccount { account: AccountId, name: String },
+    CreateAccount {
+        account: AccountId,
+        name: String,
+    },
     ListAccounts,
-    CreateAccessKey { account: AccountId },
-    ListAccessKeys { account: AccountId },
-    UpdateAccessKey { account: AccountId, access_key_id: String, active: bool },
-    DeleteAccessKey { account: AccountId, access_key_id: String },
-    PutConnection { account: Option<AccountId>, name: String, connection: Connection },
-    ListConnections { account: Option<AccountId> },
-    DeleteConnection { account: Option<AccountId>, name: String },
-    PutFunction { account: Option<AccountId>, function_arn: String, target: FunctionTarget },
-    ListFunctions { account: Option<AccountId> },
-    DeleteFunction { account: Option<AccountId>, function_arn: String },
+    CreateAccessKey {
+        account: AccountId,
+        #[serde(default)]
+        user_name: Option<String>,
+    },
+    ListAccessKeys {
+        account: AccountId,
+    },
+    UpdateAccessKey {
+        account: AccountId,
+        access_key_id: String,
+        active: bool,
+    },
+    DeleteAccessKey {
+        account: AccountId,
+        access_key_id: String,
+    },
+    CreateUser {
+        account: Option<AccountId>,
+        user_name: String,
+    },
+    ListUsers {
+        account: Option<AccountId>,
+    },
+    DeleteUser {
+        account: Option<AccountId>,
+        user_name: String,
+        force: bool,
+    },
+    CreateRole {
+        account: Option<AccountId>,
+        role: CreateRole,
+    },
+    UpdateRole {
+        account: Option<AccountId>,
+        role: UpdateRole,
+    },
+    ListRoles {
+        account: Option<AccountId>,
+    },
+    DeleteRole {
+        account: Option<AccountId>,
+        role_name: String,
+        force: bool,
+    },
+    PutOperatorPolicy {
+        account: Option<AccountId>,
+        holder: PolicyHolder,
+        policy_name: String,
+        policy_document: String,
+    },
+    ListOperatorPolicies {
+        account: Option<AccountId>,
+        holder: PolicyHolder,
+    },
+    DeleteOperatorPolicy {
+        account: Option<AccountId>,
+        holder: PolicyHolder,
+        policy_name: String,
+    },
+    PutConnection {
+        account: Option<AccountId>,
+        name: String,
+        connection: Connection,
+    },
+    ListConnections {
+        account: Option<AccountId>,
+    },
+    DeleteConnection {
+        account: Option<AccountId>,
+        name: String,
+    },
+    PutFunction {
+        account: Option<AccountId>,
+        function_arn: String,
+        target: FunctionTarget,
+    },
+    ListFunctions {
+        account: Option<AccountId>,
+    },
+    DeleteFunction {
+        account: Option<AccountId>,
+        function_arn: String,
+    },
 }
 
 /// A line of an answer. Keys are only ever added: programs depend on them.
@@ -52,12 +130,40 @@ pub(crate) enum Line {
         account_id: String,
         access_key_id: String,
         secret_access_key: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user_name: Option<String>,
     },
     AccessKey {
         account_id: String,
         access_key_id: String,
         status: &'static str,
         created_at: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user_name: Option<String>,
+    },
+    User {
+        account_id: String,
+        user_name: String,
+        user_id: String,
+        arn: String,
+        created_at: u64,
+        policies: Vec<String>,
+    },
+    Role {
+        account_id: String,
+        role_name: String,
+        role_id: String,
+        arn: String,
+        created_at: u64,
+        max_session_seconds: u64,
+        policies: Vec<String>,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        description: String,
+        trust_policy: String,
+    },
+    OperatorPolicy {
+        policy_name: String,
+        policy_document: String,
     },
     Connection {
         account_id: String,
@@ -118,8 +224,8 @@ pub(crate) async fn answer(metadata: &dyn Metadata, request: Request) -> Result<
             Ok(vec![credentials(account, key)])
         }
         Request::ListAccounts => accounts(metadata).await,
-        Request::CreateAccessKey { account } => {
-            let key = new_access_key();
+        Request::CreateAccessKey { account, user_name } => {
+            let key = AccessKey { user_name, ..new_access_key() };
             execute(metadata, account, Action::CreateAccessKey(Box::new(key.clone()))).await?;
             Ok(vec![credentials(account, key)])
         }
@@ -134,6 +240,55 @@ pub(crate) async fn answer(metadata: &dyn Metadata, request: Request) -> Result<
         }
         Request::DeleteAccessKey { account, access_key_id } => {
             execute(metadata, account, Action::DeleteAccessKey(access_key_id)).await?;
+            Ok(Vec::new())
+        }
+        Request::CreateUser { account, user_name } => {
+            let account = meant(metadata, account).await?;
+            match execute(metadata, account, Action::CreateUser(user_name)).await? {
+                Reply::User(made) => Ok(vec![user(*made)]),
+                _ => bail!("an answer of another kind"),
+            }
+        }
+        Request::ListUsers { account } => {
+            let account = meant(metadata, account).await?;
+            Ok(users(metadata, scope(account)?).await?.into_iter().map(user).collect())
+        }
+        Request::DeleteUser { account, user_name, force } => {
+            let account = meant(metadata, account).await?;
+            execute(metadata, account, Action::DeleteUser(DeleteUser { user_name, force })).await?;
+            Ok(Vec::new())
+        }
+        Request::CreateRole { account, role: made } => {
+            let account = meant(metadata, account).await?;
+            put_role(metadata, account, Action::CreateRole(Box::new(made))).await
+        }
+        Request::UpdateRole { account, role: changed } => {
+            let account = meant(metadata, account).await?;
+            put_role(metadata, account, Action::UpdateRole(Box::new(changed))).await
+        }
+        Request::ListRoles { account } => {
+            let account = meant(metadata, account).await?;
+            Ok(roles(metadata, scope(account)?).await?.into_iter().map(role).collect())
+        }
+        Request::DeleteRole { account, role_name, force } => {
+            let account = meant(metadata, account).await?;
+            execute(metadata, account, Action::DeleteRole(DeleteRole { role_name, force })).await?;
+            Ok(Vec::new())
+        }
+        Request::PutOperatorPolicy { account, holder, policy_name, policy_document } => {
+            let account = meant(metadata, account).await?;
+            let put = PutOperatorPolicy { holder, policy_name, policy_document };
+            execute(metadata, account, Action::PutOperatorPolicy(Box::new(put))).await?;
+            Ok(Vec::new())
+        }
+        Request::ListOperatorPolicies { account, holder } => {
+            let account = meant(metadata, account).await?;
+            operator_policies(metadata, scope(account)?, &holder).await
+        }
+        Request::DeleteOperatorPolicy { account, holder, policy_name } => {
+            let account = meant(metadata, account).await?;
+            let name = OperatorPolicyName { holder, policy_name };
+            execute(metadata, account, Action::DeleteOperatorPolicy(Box::new(name))).await?;
             Ok(Vec::new())
         }
         Request::PutConnection { account, name, connection } => {
@@ -238,6 +393,68 @@ async fn functions(metadata: &dyn Metadata, scope: Scope) -> Result<Vec<Function
     }
 }
 
+/// Every user of the scope's account.
+async fn users(metadata: &dyn Metadata, scope: Scope) -> Result<Vec<UserDescription>> {
+    let (mut users, mut token) = (Vec::new(), None);
+    loop {
+        let page = PageRequest { token, limit: None };
+        let reply = metadata.query(Query::new(scope, QueryKind::ListUsers(page))).await?;
+        let QueryReply::Users(page) = reply else { bail!("an answer of another kind") };
+        users.extend(page.items);
+        token = page.next;
+        if token.is_none() {
+            return Ok(users);
+        }
+    }
+}
+
+/// Every role of the scope's account.
+async fn roles(metadata: &dyn Metadata, scope: Scope) -> Result<Vec<RoleDescription>> {
+    let (mut roles, mut token) = (Vec::new(), None);
+    loop {
+        let page = PageRequest { token, limit: None };
+        let reply = metadata.query(Query::new(scope, QueryKind::ListRoles(page))).await?;
+        let QueryReply::Roles(page) = reply else { bail!("an answer of another kind") };
+        roles.extend(page.items);
+        token = page.next;
+        if token.is_none() {
+            return Ok(roles);
+        }
+    }
+}
+
+async fn put_role(metadata: &dyn Metadata, account: AccountId, action: Action) -> Result<Vec<Line>> {
+    match execute(metadata, account, action).await? {
+        Reply::Role(put) => Ok(vec![role(*put)]),
+        _ => bail!("an answer of another kind"),
+    }
+}
+
+async fn operator_policies(
+    metadata: &dyn Metadata,
+    scope: Scope,
+    holder: &PolicyHolder,
+) -> Result<Vec<Line>> {
+    let policies = match holder {
+        PolicyHolder::User(name) => {
+            let found = users(metadata, scope).await?.into_iter().find(|user| user.user_name == *name);
+            found.with_context(|| format!("User '{name}' does not exist"))?.policies
+        }
+        PolicyHolder::Role(name) => {
+            match metadata.query(Query::new(scope, QueryKind::GetRole(name.clone()))).await? {
+                QueryReply::Role(Some(role)) => role.policies,
+                QueryReply::Role(None) => bail!("Role '{name}' does not exist"),
+                _ => bail!("an answer of another kind"),
+            }
+        }
+    };
+    let line = |policy: OperatorPolicy| Line::OperatorPolicy {
+        policy_name: policy.policy_name,
+        policy_document: policy.policy_document,
+    };
+    Ok(policies.into_iter().map(line).collect())
+}
+
 /// Every access key of the scope's account.
 pub(crate) async fn access_keys(metadata: &dyn Metadata, scope: Scope) -> Result<Vec<AccessKeyDescription>> {
     let (mut keys, mut token) = (Vec::new(), None);
@@ -268,7 +485,7 @@ pub(crate) fn new_account(account: AccountId, name: String) -> Result<CreateAcco
 /// A new access key: twenty characters that begin as AWS's long-term keys do, and a secret of forty.
 pub(crate) fn new_access_key() -> AccessKey {
     let access_key_id = format!("AKIA{}", secret(16).to_uppercase());
-    AccessKey { access_key_id, secret_access_key: Secret(secret(40)) }
+    AccessKey { access_key_id, secret_access_key: Secret(secret(40)), user_name: None }
 }
 
 /// `length` (up to 64) hexadecimal digits of fresh randomness.
@@ -279,11 +496,12 @@ fn secret(length: usize) -> String {
 }
 
 fn credentials(account: AccountId, key: AccessKey) -> Line {
-    let AccessKey { access_key_id, secret_access_key } = key;
+    let AccessKey { access_key_id, secret_access_key, user_name } = key;
     Line::Credentials {
         account_id: account.to_string(),
         access_key_id,
         secret_access_key: secret_access_key.0,
+        user_name,
     }
 }
 
@@ -293,7 +511,37 @@ fn access_key(account: AccountId, key: AccessKeyDescription) -> Line {
         access_key_id: key.access_key_id,
         status: if key.active { "Active" } else { "Inactive" },
         created_at: key.created_at.as_secs(),
+        user_name: key.user_name,
     }
+}
+
+fn user(user: UserDescription) -> Line {
+    Line::User {
+        account_id: user.account.to_string(),
+        arn: user.arn(),
+        user_name: user.user_name,
+        user_id: user.user_id,
+        created_at: user.created_at.as_secs(),
+        policies: names(user.policies),
+    }
+}
+
+fn role(role: RoleDescription) -> Line {
+    Line::Role {
+        account_id: role.account.to_string(),
+        arn: role.arn(),
+        role_name: role.role_name,
+        role_id: role.role_id,
+        created_at: role.created_at.as_secs(),
+        max_session_seconds: role.max_session_duration,
+        policies: names(role.policies),
+        description: role.description,
+        trust_policy: role.assume_role_policy_document,
+    }
+}
+
+fn names(policies: Vec<OperatorPolicy>) -> Vec<String> {
+    policies.into_iter().map(|policy| policy.policy_name).collect()
 }
 
 fn connection(account: AccountId, listed: ConnectionDescription) -> Line {

@@ -1,6 +1,7 @@
 //! How services are made from seams. What stands behind a seam is the caller's choice: a service's own handle in one process, a
 //! client in a cluster. The services cannot tell.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,7 @@ use prometheus::Registry;
 
 use crate::cli::{ObjectsArgs, OutboundArgs, ScopeArgs};
 use crate::config;
+use crate::ready::host;
 
 /// How long the owner of an address may take to answer that it was asked.
 const ASK_WITHIN: Duration = Duration::from_secs(10);
@@ -197,15 +199,16 @@ impl Shared {
         Arc::new(Authorizers::new(stores.metadata.clone(), functions, self.accounts.limits().clone()))
     }
 
-    /// The API in front of the metastore and the broker; `at` is where devices connect when there is no base domain.
+    /// The API in front of the metastore and the broker.
     pub(crate) fn api(
         &self,
         stores: &Stores,
-        (base_domain, at): (Option<String>, HostPort),
+        naming: Naming,
         (publish, connections): (Arc<dyn Publish>, Arc<dyn Connections>),
         (authorizers, outbound): (Arc<Authorizers>, &OutboundArgs),
     ) -> Result<Api> {
-        let endpoints = Endpoints { base_domain, data: at.clone(), jobs: at.clone(), credentials: at };
+        let Naming { base_domain, data, credentials } = naming;
+        let endpoints = Endpoints { base_domain, jobs: data.clone(), data, credentials };
         let config = ApiConfig {
             single_region: self.single_region,
             behaviour: self.settings.behaviour.clone(),
@@ -217,6 +220,30 @@ impl Shared {
         let challenges = Arc::new(Asking(http_client(outbound).context("--outbound-ca")?));
         let broker = Broker { data_plane, retained, connections, authorizers, challenges };
         Ok(Api::new(config, stores.metadata.clone(), broker, &self.registry)?)
+    }
+}
+
+/// Where clients are told to go.
+pub(crate) struct Naming {
+    /// Below it each account has names of its own; then only the ports of the others count.
+    pub(crate) base_domain: Option<String>,
+    /// Where devices connect.
+    pub(crate) data: HostPort,
+    /// The credentials provider, which asks for client certificates.
+    pub(crate) credentials: HostPort,
+}
+
+impl Naming {
+    /// By the listeners of this process. Without a base domain, no name tells the credentials provider from the rest of
+    /// `--https`, where nobody is asked for a certificate: it is on the listener that asks everybody.
+    pub(crate) fn of_listeners(
+        base_domain: Option<String>,
+        https: SocketAddr,
+        mtls: Option<SocketAddr>,
+    ) -> Self {
+        let at = |address: SocketAddr| HostPort { host: host(address.ip()), port: address.port() };
+        let credentials = at(mtls.filter(|_| base_domain.is_none()).unwrap_or(https));
+        Self { base_domain, data: at(https), credentials }
     }
 }
 

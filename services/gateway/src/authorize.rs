@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use fleethaven_policy::{
-    Action, ConnectAttributes, Context, Decision, Request, Resource, ResourceKind, Specialised, ThingContext,
-    Verdict,
+    Action, ConnectAttributes, Context, Decision, PolicySet, Request, Resource, ResourceKind, Specialised,
+    ThingContext, Verdict,
 };
 use fleethaven_registry::shapes::{AttachedThing, PropagatedValue, PropagatingAttribute};
 use fleethaven_types::{Arn, Message, Utf8Bytes};
@@ -29,13 +29,34 @@ pub(crate) struct Who<'a> {
 
 /// What is decided per packet, by name of topic or filter.
 struct Decisions {
-    publish: Specialised,
-    retain: Specialised,
-    subscribe: Specialised,
-    receive: Specialised,
+    publish: Verdicts,
+    retain: Verdicts,
+    subscribe: Verdicts,
+    receive: Verdicts,
     receives_everything: bool,
     /// User properties that the thing's type adds to what the client publishes.
     propagated: Vec<(Utf8Bytes, Utf8Bytes)>,
+}
+
+/// The verdicts on one action: of the principal's policies, and of what has to allow beside them.
+struct Verdicts {
+    own: Specialised,
+    boundary: Option<Specialised>,
+}
+
+impl Verdicts {
+    fn decide(&self, name: &str) -> Verdict {
+        match (self.own.decide(name), &self.boundary) {
+            (Verdict::Allow, Some(boundary)) => boundary.decide(name),
+            (verdict, _) => verdict,
+        }
+    }
+
+    /// Whether everything is allowed.
+    fn always_allow(&self) -> bool {
+        let allows = |specialised: &Specialised| specialised.always() == Some(Verdict::Allow);
+        allows(&self.own) && self.boundary.as_ref().is_none_or(allows)
+    }
 }
 
 /// What a CONNECT asks for.
@@ -128,8 +149,11 @@ pub(crate) fn connect(
     let account = principal.scope.account.to_string();
     let decide = |action: Action, kind: ResourceKind<'_>, name: &str| {
         let resource = Resource::Arn { region: region.as_str(), account: &account, kind, name };
-        let decision =
-            standing.policies.evaluate(&Request { action: action.into(), resource, context: &context });
+        let request = Request { action: action.into(), resource, context: &context };
+        let mut decision = standing.policies.evaluate(&request);
+        if let Some(boundary) = snapshot.boundary.as_ref().filter(|_| decision.verdict.is_allowed()) {
+            decision = boundary.evaluate(&request);
+        }
         if decision.verdict.is_allowed() { Ok(()) } else { Err(explained(action, name, &decision)) }
     };
     decide(Action::Connect, ResourceKind::Client, question.client_id)?;
@@ -148,14 +172,17 @@ fn decisions(who: &Who<'_>, snapshot: &Snapshot) -> Decisions {
     let Standing { thing, policies } = principal.standing(snapshot, client_id);
     let context = context(snapshot, (certificate_id.as_deref(), client_id), thing.as_deref(), ip);
     let account = principal.scope.account.to_string();
-    let specialise =
-        |action| policies.specialise(&context, action, principal.scope.region.as_str(), &account);
+    let specialise = |action| {
+        let of =
+            |set: &PolicySet| set.specialise(&context, action, principal.scope.region.as_str(), &account);
+        Verdicts { own: of(&policies), boundary: snapshot.boundary.as_deref().map(of) }
+    };
     let receive = specialise(Action::Receive);
     Decisions {
         publish: specialise(Action::Publish),
         retain: specialise(Action::RetainPublish),
         subscribe: specialise(Action::Subscribe),
-        receives_everything: receive.always() == Some(Verdict::Allow),
+        receives_everything: receive.always_allow(),
         receive,
         propagated: thing.as_deref().map(|thing| propagated(thing, client_id)).unwrap_or_default(),
     }
@@ -189,6 +216,7 @@ fn context<'a>(
         certificate_id,
         certificate: certificate_id.map(|_| &snapshot.attributes),
         thing: Some(thing_context(thing, client_id)),
+        custom: Some(&snapshot.keys),
         ..Context::default()
     }
 }

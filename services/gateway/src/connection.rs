@@ -543,6 +543,7 @@ impl Connection {
             websocket: lifetime.map(|seconds| now.instant + Duration::from_secs(u64::from(seconds))),
             certificate: self.principal.expires(),
             authorizer: None,
+            credentials: self.principal.credentials_end(),
         };
         self.ends_at = self.lifetime.ends_at(now);
     }

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,7 +14,7 @@ use fleethaven_authorizers::NotTaken;
 use fleethaven_fabric::Metadata;
 use fleethaven_pki::{Certificate, CertificateId};
 use fleethaven_policy::{
-    CertificateAttributes, Policy, PolicyDocument, PolicySet, Settings as PolicySettings,
+    CertificateAttributes, CustomKeys, Policy, PolicyDocument, PolicySet, Settings as PolicySettings,
 };
 use fleethaven_registry::shapes::{
     AttachedPolicy, AttachedThing, CertificateMode, CertificateStatus, PrincipalView,
@@ -30,6 +30,7 @@ mod endpoints;
 mod first_connect;
 mod follow;
 mod gate;
+mod operators;
 mod things;
 
 pub(crate) use allowance::Allowance;
@@ -111,6 +112,16 @@ impl Principal {
         Some(Timestamp(not_after.saturating_add(1).saturating_mul(1000)))
     }
 
+    /// An operator whose user, role or access key is gone.
+    pub(crate) fn is_operator_gone(&self) -> bool {
+        self.entry.connected.get().is_some() && !self.entry.snapshot().is_active()
+    }
+
+    /// When the temporary credentials end that the client signed with.
+    pub(crate) fn credentials_end(&self) -> Option<Timestamp> {
+        self.entry.snapshot().credentials_end
+    }
+
     /// The thing that the certificate is attached to exclusively.
     pub(crate) fn exclusive_thing(&self) -> Option<String> {
         let snapshot = self.entry.snapshot();
@@ -134,6 +145,8 @@ pub(crate) struct Entry {
     current: ArcSwap<Snapshot>,
     /// Things beyond those of the snapshot that connections stand for.
     followed: Mutex<FxHashSet<String>>,
+    /// Of an operator how it is read again.
+    connected: OnceLock<Arc<operators::Connected>>,
 }
 
 type Key = (Scope, CertificateId);
@@ -152,6 +165,12 @@ pub(crate) struct Snapshot {
     policy_names: FxHashSet<String>,
     /// The account is found by the server name: registered without a CA, or with one in this mode.
     sni_only: bool,
+    /// Of a session with a policy of its own: what has to allow as well.
+    pub(crate) boundary: Option<Arc<PolicySet>>,
+    /// Condition keys of an operator.
+    pub(crate) keys: CustomKeys,
+    /// When the temporary credentials end that the client signed with.
+    pub(crate) credentials_end: Option<Timestamp>,
 }
 
 impl Entry {
@@ -161,7 +180,13 @@ impl Entry {
             generation: AtomicU64::new(1),
             current: ArcSwap::from_pointee(snapshot),
             followed: Mutex::default(),
+            connected: OnceLock::new(),
         }
+    }
+
+    /// Lives as long as the entry does.
+    fn keep(&self, connected: Arc<operators::Connected>) {
+        let _ = self.connected.set(connected);
     }
 
     /// Raised with each change.
@@ -189,6 +214,7 @@ pub struct IdentityCache {
     nobody: Arc<Entry>,
     max_staleness: Option<Duration>,
     names_required: bool,
+    operators: operators::Live,
     /// Bounds the first connections that are seen to at a time.
     first_connects: Semaphore,
 }
@@ -222,6 +248,7 @@ impl IdentityCache {
             nobody: Arc::new(allowance::nobody()),
             max_staleness: None,
             names_required: false,
+            operators: operators::Live::default(),
             first_connects: Semaphore::new(first_connect::AT_A_TIME),
         }
     }
@@ -253,19 +280,6 @@ impl IdentityCache {
             scope: self.default_scope,
             certificate_id: None,
             user: None,
-            entry: self.anonymous.clone(),
-            allowance: None,
-        }
-    }
-
-    /// The principal of an account's access key: its owner may do everything in the account until operators have policies
-    /// of their own (docs/compatibility.md).
-    pub fn access_key(&self, scope: Scope, access_key_id: &str) -> Principal {
-        let user = format!("{}/{access_key_id}", scope.account).into();
-        Principal {
-            scope,
-            certificate_id: None,
-            user: Some(user),
             entry: self.anonymous.clone(),
             allowance: None,
         }
@@ -428,6 +442,7 @@ impl Snapshot {
             validity: Some((view.validity.not_before.as_secs(), view.validity.not_after.as_secs())),
             policy_names: names.collect(),
             sni_only: view.certificate_mode == CertificateMode::SniOnly,
+            ..Self::deleted()
         })
     }
 
@@ -443,6 +458,9 @@ impl Snapshot {
             group_policies: FxHashMap::default(),
             policy_names: FxHashSet::default(),
             sni_only: false,
+            boundary: None,
+            keys: CustomKeys::new(),
+            credentials_end: None,
         }
     }
 

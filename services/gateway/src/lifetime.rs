@@ -1,5 +1,5 @@
 //! How long a connection may last: a WebSocket as long as its account's limit says, a client with a certificate until that
-//! expires, one that an authorizer let in as long as that allows.
+//! expires, one that an authorizer let in as long as that allows, one that signed with temporary credentials as long as these.
 
 use std::time::{Duration, Instant};
 
@@ -16,16 +16,19 @@ pub(crate) struct Lifetime {
     /// The first moment at which the client's certificate is not valid any more. By the wall clock, which can be set anew: it
     /// is compared each time the connection is looked at.
     pub(crate) certificate: Option<Timestamp>,
+    /// When the temporary credentials end that it signed with; as with certificates by the wall clock.
+    pub(crate) credentials: Option<Timestamp>,
 }
 
 impl Lifetime {
     /// When the connection is to be looked at, as the clocks stand now.
     pub(crate) fn ends_at(&self, now: Now) -> Option<Instant> {
-        let certificate = self.certificate.and_then(|expires| {
-            let left = expires.as_millis().saturating_sub(now.wall.as_millis());
+        let by_wall = |expires: Option<Timestamp>| {
+            let left = expires?.as_millis().saturating_sub(now.wall.as_millis());
             now.instant.checked_add(Duration::from_millis(left))
-        });
-        [self.websocket, self.authorizer, certificate].into_iter().flatten().min()
+        };
+        let ends = [self.websocket, self.authorizer, by_wall(self.certificate), by_wall(self.credentials)];
+        ends.into_iter().flatten().min()
     }
 
     /// Why the connection ends, when it is time.
@@ -37,7 +40,8 @@ impl Lifetime {
         if is_over(self.authorizer) {
             return Some(Close::authorizer_lifetime());
         }
-        is_over(self.websocket).then(Close::websocket_lifetime)
+        let expired = self.credentials.is_some_and(|expires| expires <= now.wall);
+        (expired || is_over(self.websocket)).then(Close::websocket_lifetime)
     }
 }
 
@@ -62,7 +66,7 @@ mod tests {
         let start = start();
         let (websocket, certificate) = (later(start, 9_000).instant, later(start, 5_000).wall);
         let mut lifetime =
-            Lifetime { websocket: Some(websocket), certificate: Some(certificate), authorizer: None };
+            Lifetime { websocket: Some(websocket), certificate: Some(certificate), ..Lifetime::default() };
         assert_eq!(lifetime.ends_at(start), Some(later(start, 5_000).instant));
         assert_eq!(lifetime.over(later(start, 4_999)), None);
         let close = lifetime.over(later(start, 5_000)).unwrap();
@@ -70,6 +74,10 @@ mod tests {
         lifetime.certificate = None;
         assert_eq!(lifetime.ends_at(start), Some(websocket));
         let close = lifetime.over(later(start, 9_000)).unwrap();
+        assert_eq!(close.reason, DisconnectReason::WebsocketTtlExpiration);
+        lifetime.credentials = Some(later(start, 8_000).wall);
+        assert_eq!(lifetime.ends_at(start), Some(later(start, 8_000).instant));
+        let close = lifetime.over(later(start, 8_000)).unwrap();
         assert_eq!(close.reason, DisconnectReason::WebsocketTtlExpiration);
         lifetime.authorizer = Some(later(start, 7_000).instant);
         assert_eq!(lifetime.ends_at(start), lifetime.authorizer);

@@ -46,6 +46,8 @@ pub(crate) enum Control {
     SessionEnded { session: SessionId },
     /// End the connections of these certificates.
     CloseCertificates(Arc<HashSet<CertificateId>>, Close),
+    /// End the connections of operators who are not there any more.
+    CloseOperators(Close),
     /// Refuse new clients and end all connections over this time, then stop accepting; what clients have not read `within`
     /// another they do not get.
     Drain { over: Duration, within: Duration },

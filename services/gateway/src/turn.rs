@@ -211,6 +211,14 @@ fn control(core: &Rc<Core>, message: Control, now: Now) {
                 }
             }
         }
+        Control::CloseOperators(close) => {
+            for connection in core.all() {
+                let mut connection = connection.borrow_mut();
+                if connection.principal.is_operator_gone() {
+                    connection.close(core, close.clone(), now);
+                }
+            }
+        }
         Control::Drain { over, within } => core.begin_drain(over, within, now),
     }
 }

@@ -10,7 +10,7 @@ use crate::shapes::*;
 use crate::testing::account_arguments;
 
 fn key(id: &str) -> AccessKey {
-    AccessKey { access_key_id: id.to_owned(), secret_access_key: Secret("other".to_owned()) }
+    AccessKey { access_key_id: id.to_owned(), secret_access_key: Secret("other".to_owned()), user_name: None }
 }
 
 #[test]

@@ -41,6 +41,9 @@ pub struct AccessKey {
     /// Whether requests that it signs are refused.
     #[prost(bool, tag = "4")]
     pub inactive: bool,
+    /// Whose it is: a user of the account; nothing: the account's own.
+    #[prost(string, tag = "5")]
+    pub user_name: String,
 }
 
 impl fmt::Debug for AccessKey {

@@ -3,7 +3,7 @@
 use fleethaven_types::{AccountId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Secret, timestamp};
+use super::{Secret, UserDescription, timestamp};
 
 /// Arguments of BootstrapAccount and CreateAccount; the account id is the scope's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct AccessKey {
     pub access_key_id: String,
     /// The secret.
     pub secret_access_key: Secret,
+    /// Whose it is: a user of the account, whose policies decide; otherwise the account's own, which may do everything in it.
+    #[serde(default)]
+    pub user_name: Option<String>,
 }
 
 /// An access key's secret and whose it is.
@@ -36,6 +39,9 @@ pub struct AccessKeyOwner {
     pub secret_access_key: Secret,
     /// Whether it may sign requests.
     pub active: bool,
+    /// The user that it belongs to; `None`: the account itself.
+    #[serde(default)]
+    pub user: Option<UserDescription>,
 }
 
 /// Arguments of UpdateAccessKey.
@@ -54,6 +60,9 @@ pub struct AccessKeyDescription {
     pub access_key_id: String,
     /// Whether it may sign requests.
     pub active: bool,
+    /// The user that it belongs to.
+    #[serde(default)]
+    pub user_name: Option<String>,
     /// When it was made.
     #[serde(with = "timestamp")]
     pub created_at: Timestamp,

@@ -21,7 +21,7 @@ use super::{page, text};
 /// The path.
 pub(super) const PATH: &str = "/operator";
 /// Longest request body in bytes.
-const MAX_BODY: usize = 16 * 1024;
+const MAX_BODY: usize = 64 * 1024;
 
 /// Carries out a request; both answers are text.
 pub type Operator =

@@ -109,7 +109,7 @@ async fn operators_of_this_user_are_answered_and_web_pages_are_not() {
     assert_eq!(status(&served.send(&post("text/plain", "127.0.0.1:1")).await), 403);
     assert_eq!(status(&served.send(&post(json, "rebound.example.com")).await), 403);
     assert_eq!(served.get("/operator").await.0, 404);
-    let long = "x".repeat(17_000);
+    let long = "x".repeat(66_000);
     let head = "POST /operator HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
     let long = format!("{head}content-length: {}\r\n\r\n{long}", long.len());
     assert_eq!(status(&served.send(&long).await), 413);

@@ -268,7 +268,10 @@ async fn a_change_whose_outcome_is_unknown_is_asked_for_again_under_its_key() {
     let call = Call {
         state: house.api.state(),
         scope,
-        principal: Principal::AccessKey(KEY.to_owned()),
+        principal: Principal::Operator(Arc::new(authentication::Signed {
+            access_key_id: KEY.to_owned(),
+            operator: fleethaven_operators::Operator::root(scope.account),
+        })),
         source_ip: source_ip(&peer()),
         server_name: None,
         now: clock::now(),

@@ -9,15 +9,16 @@ use fleethaven_authorizers::Granted;
 use fleethaven_pki::Certificate;
 use fleethaven_policy::{
     Action, CertificateAttributes, Context, CustomKeys, Limits, Policy, PolicyDocument, PolicySet, Request,
-    Resource, ResourceKind, Settings,
+    Resource, ResourceKind, Services, Settings, ThingContext,
 };
-use fleethaven_registry::shapes::{CertificateStatus, PrincipalView};
+use fleethaven_registry::shapes::{AttachedPolicy, CertificateStatus, PrincipalView, StandingThing};
 use fleethaven_registry::{QueryKind, QueryReply};
 use moka::sync::Cache;
 
-use crate::authentication::Principal;
+use crate::authentication::{Principal, Signed};
 use crate::call::Call;
 use crate::error::Error;
+use crate::permissions;
 
 /// Bytes of policy text kept compiled.
 const DOCUMENT_BYTES: u64 = 16 << 20;
@@ -39,9 +40,10 @@ impl PolicyCache {
         }
     }
 
-    /// A stored document was accepted under the limits of its day, so only its form counts here.
+    /// A stored document was accepted under the limits of its day, so only its form counts here. IoT policies and those of
+    /// operators are kept together.
     pub(crate) fn compiled(&self, name: &str, document: &str) -> Result<Policy, Error> {
-        let limits = Limits { characters: usize::MAX, ..Limits::default() };
+        let limits = Limits { characters: usize::MAX, services: Services::Any, ..Limits::default() };
         let parse = || PolicyDocument::parse(document, &limits).map(Arc::new);
         let document = self.documents.try_get_with_by_ref(document, parse).map_err(|error| {
             Error::Internal(format!("the stored policy '{name}' cannot be read: {error}"))
@@ -60,40 +62,43 @@ impl PolicyCache {
 }
 
 /// What a request asks to do.
-pub(super) struct Asked<'a> {
-    pub(super) actions: &'a [Action],
-    pub(super) resource: On<'a>,
+pub(crate) struct Asked<'a> {
+    pub(crate) actions: &'a [Action],
+    pub(crate) resource: On<'a>,
     /// `iot:Topic`.
-    pub(super) topic: Option<&'a str>,
+    pub(crate) topic: Option<&'a str>,
     /// Keys of the request's own.
-    pub(super) custom: Option<&'a CustomKeys>,
+    pub(crate) custom: Option<&'a CustomKeys>,
+    /// The thing that the caller says to be.
+    pub(crate) thing: Option<&'a StandingThing>,
 }
 
 /// What it is done to.
 #[derive(Clone, Copy)]
-pub(super) enum On<'a> {
+pub(crate) enum On<'a> {
     Topic(&'a str),
     Client(&'a str),
     /// A thing, or `thing/shadow`.
     Thing(&'a str),
+    RoleAlias(&'a str),
     /// Actions that no resource restricts: policies allow them on `*`.
     Everything,
 }
 
 impl<'a> Asked<'a> {
     /// `actions` on `resource`.
-    pub(super) fn new(actions: &'a [Action], resource: On<'a>) -> Self {
-        Self { actions, resource, topic: None, custom: None }
+    pub(crate) fn new(actions: &'a [Action], resource: On<'a>) -> Self {
+        Self { actions, resource, topic: None, custom: None, thing: None }
     }
 }
 
-/// Whether the caller may do what is asked: certificates by their policies; access keys are their account's own and may do
-/// everything in it.
-pub(super) async fn authorize(call: &Call<'_>, asked: &Asked<'_>) -> Result<(), Error> {
+/// Whether the caller may do what is asked: certificates by their policies, operators by theirs; the account's own access
+/// keys may do everything in it.
+pub(crate) async fn authorize(call: &Call<'_>, asked: &Asked<'_>) -> Result<(), Error> {
     match &call.principal {
         Principal::Certificate(certificate_id) => authorize_certificate(call, certificate_id, asked).await,
         Principal::Authorized(granted) => authorize_granted(call, granted, asked),
-        Principal::AccessKey(_) => Ok(()),
+        Principal::Operator(signed) => authorize_operator(call, signed, asked),
     }
 }
 
@@ -113,13 +118,20 @@ async fn authorize_certificate(
     let exclusive = view.things.iter().find(|thing| thing.exclusive);
     let inherits = |name: &String| exclusive.is_some_and(|thing| thing.group_policies.contains(name));
     let inherited = view.group_policies.iter().filter(|policy| inherits(&policy.policy_name));
-    let counting = view.policies.iter().chain(inherited);
+    let of_thing = asked.thing.map_or(&[] as &[AttachedPolicy], |thing| &thing.policies);
+    let counting = view.policies.iter().chain(inherited).chain(of_thing);
     let compiled = counting.map(|policy| cache.compiled(&policy.policy_name, &policy.document));
     let set = PolicySet::new(compiled.collect::<Result<_, _>>()?, Settings::default());
     let attributes = cache.attributes(certificate_id, &view.certificate_pem)?;
     let context = Context {
         certificate_id: Some(certificate_id),
         certificate: Some(&attributes),
+        thing: asked.thing.map(|standing| ThingContext {
+            name: &standing.thing.thing_name,
+            type_name: standing.thing.thing_type_name.as_deref(),
+            attributes: Some(&standing.thing.attributes),
+            is_attached: true,
+        }),
         ..context(call, asked)
     };
     let who = format!("certificate {certificate_id}");
@@ -130,6 +142,23 @@ async fn authorize_certificate(
 fn authorize_granted(call: &Call<'_>, granted: &Granted, asked: &Asked<'_>) -> Result<(), Error> {
     let set = PolicySet::new(granted.policies.clone(), Settings::default());
     evaluate(call, asked, (&set, &granted.principal_id), &context(call, asked))
+}
+
+/// Refuses unless the operator's policies allow every one of the actions.
+fn authorize_operator(call: &Call<'_>, signed: &Signed, asked: &Asked<'_>) -> Result<(), Error> {
+    if signed.operator.is_root() {
+        return Ok(());
+    }
+    let mut keys = permissions::keys(call, &signed.operator);
+    keys.extend(asked.custom);
+    let context = Context { custom: Some(&keys), ..context(call, asked) };
+    let account = call.scope.account.to_string();
+    let resource = resource(asked.resource, (call.scope.region.as_str(), &account));
+    let allows = |action: &Action| {
+        let request = Request { action: (*action).into(), resource, context: &context };
+        permissions::rule(&signed.operator, &request, action.as_str())
+    };
+    asked.actions.iter().try_for_each(allows)
 }
 
 fn context<'a>(call: &'a Call<'_>, asked: &Asked<'a>) -> Context<'a> {
@@ -149,14 +178,7 @@ fn evaluate(
     context: &Context<'_>,
 ) -> Result<(), Error> {
     let account = call.scope.account.to_string();
-    let region = call.scope.region.as_str();
-    let arn = |kind, name| Resource::Arn { region, account: &account, kind, name };
-    let resource = match asked.resource {
-        On::Topic(topic) => arn(ResourceKind::Topic, topic),
-        On::Client(client_id) => arn(ResourceKind::Client, client_id),
-        On::Thing(name) => arn(ResourceKind::Thing, name),
-        On::Everything => Resource::Any,
-    };
+    let resource = resource(asked.resource, (call.scope.region.as_str(), &account));
     for action in asked.actions {
         let decision = set.evaluate(&Request { action: (*action).into(), resource, context });
         if !decision.verdict.is_allowed() {
@@ -166,6 +188,17 @@ fn evaluate(
         }
     }
     Ok(())
+}
+
+fn resource<'a>(on: On<'a>, (region, account): (&'a str, &'a str)) -> Resource<'a> {
+    let arn = |kind, name| Resource::Arn { region, account, kind, name };
+    match on {
+        On::Topic(topic) => arn(ResourceKind::Topic, topic),
+        On::Client(client_id) => arn(ResourceKind::Client, client_id),
+        On::Thing(name) => arn(ResourceKind::Thing, name),
+        On::RoleAlias(name) => arn(ResourceKind::RoleAlias, name),
+        On::Everything => Resource::Any,
+    }
 }
 
 /// The listener checked the same at the handshake; since then the certificate may have changed.

@@ -51,13 +51,14 @@ pub(super) fn message(call: &Call<'_>, topic: &str, qos: QoS, retain: bool) -> R
     let payload = call.input.body.clone();
     let (trace, _) = Uuid::new_v4().as_u64_pair();
     let principal = match &call.principal {
-        Principal::AccessKey(id) | Principal::Certificate(id) => id.as_str(),
-        Principal::Authorized(granted) => granted.principal_id.as_str(),
+        Principal::Operator(signed) => signed.principal_id(),
+        Principal::Certificate(id) => id.clone(),
+        Principal::Authorized(granted) => granted.principal_id.clone(),
     };
     let publisher = Publisher {
         scope: call.scope,
         client_id: None,
-        principal: Some(principal.into()),
+        principal: Some(principal.as_str().into()),
         source_ip: Some(call.source_ip),
         trace,
     };

@@ -66,7 +66,7 @@ pub(crate) struct ListAccountsArgs {
 #[derive(Subcommand, Clone)]
 pub(crate) enum AccessKeyCommand {
     /// Make an access key and print it: its secret is shown by no later command.
-    Create(OfAccountArgs),
+    Create(CreateKeyArgs),
     /// Print the ids of all access keys, and whether they are active.
     List(OfAccountArgs),
     /// Refuse what the access key signs, until it is activated again.
@@ -86,6 +86,17 @@ pub(crate) struct OfAccountArgs {
 
     #[command(flatten)]
     pub(crate) target: TargetArgs,
+}
+
+/// Arguments of `access-key create`.
+#[derive(Args, Clone)]
+pub(crate) struct CreateKeyArgs {
+    #[command(flatten)]
+    pub(crate) of: OfAccountArgs,
+
+    /// The user that it is for, whose policies decide; otherwise it may do everything in the account.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
 }
 
 /// An access key.

@@ -41,6 +41,11 @@ pub(crate) struct ApiArgs {
     /// --base-domain.
     #[arg(long, value_name = "HOST:PORT", env = "FLEETHAVEN_DATA_ENDPOINT")]
     pub(crate) data_endpoint: Option<String>,
+
+    /// Where devices reach the credentials provider, as HOST:PORT: the gateways' --https-mtls, or with a --base-domain (of which
+    /// only the port counts then) their --https.
+    #[arg(long, value_name = "HOST:PORT", env = "FLEETHAVEN_CREDENTIALS_ENDPOINT")]
+    pub(crate) credentials_endpoint: Option<String>,
 }
 
 /// Arguments of `fleethaven gateway`.

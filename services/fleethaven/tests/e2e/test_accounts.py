@@ -1,33 +1,15 @@
 """Operators' commands for accounts and access keys, and two accounts side by side in one process."""
 
-import json
 import subprocess
 
 import pytest
 from botocore.exceptions import ClientError
 
+from commands import failure, fleethaven, signed_by
 from device import make_device
 from instance import binary
 
 OTHER = "210987654321"
-
-
-def fleethaven(*arguments: str) -> list[dict]:
-    """Runs a command that ends; what it printed as JSON lines."""
-    done = subprocess.run([binary(), *map(str, arguments)], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def failure(*arguments: str) -> str:
-    done = subprocess.run([binary(), *map(str, arguments)], capture_output=True, text=True, timeout=60)
-    assert done.returncode != 0 and not done.stdout
-    return done.stderr
-
-
-def signed_by(fleet, key: dict, service: str = "iot"):
-    secret = key["secret_access_key"]
-    return fleet.client(service, aws_access_key_id=key["access_key_id"], aws_secret_access_key=secret)
 
 
 class Account:

@@ -27,7 +27,7 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 @pytest.mark.timeout(SECONDS + 60)
 @pytest.mark.parametrize("page", sorted(LABS.glob("*.md")), ids=lambda page: page.stem)
 def test_a_lab(fleethaven, tmp_path, page):
-    fleet = fleethaven("--allow-outbound", "127.0.0.0/8")
+    fleet = fleethaven("--allow-outbound", "127.0.0.0/8", "--https-mtls", "127.0.0.1:0")
     host, port = fleet.mqtt_tls
     tools = tmp_path / "tools"
     tools.mkdir()

@@ -25,11 +25,12 @@ enum Layer {
 }
 
 /// Every package of `crates/` and its layer. A new crate is entered here, and so its place is decided.
-const LIBRARIES: [(&str, Layer); 28] = [
+const LIBRARIES: [(&str, Layer); 29] = [
     ("types", Layer::Types),
     ("jobs", Layer::Pure),
     ("membership", Layer::Pure),
     ("mqtt", Layer::Pure),
+    ("operators", Layer::Pure),
     ("pki", Layer::Pure),
     ("policy", Layer::Pure),
     ("quotas", Layer::Pure),

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fleethaven_fabric::WatchEvent;
@@ -12,8 +13,12 @@ use fleethaven_pki::CertificateId;
 use fleethaven_registry::change::{self, Change};
 use fleethaven_session::Close;
 
+use super::operators::Source;
 use super::{IdentityCache, Key};
 use crate::mailbox::{Control, Mailboxes};
+
+/// How often policies that speak of the time are looked at again.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Follows the metastore until it shuts down. Each batch of changes first updates the cache, then ends the connections of
 /// certificates that are no longer active, and only then counts as acted on. Changes wait for it from this
@@ -22,11 +27,27 @@ pub fn follow(cache: Arc<IdentityCache>, mailboxes: Arc<Mailboxes>) -> impl Futu
     let marker = cache.metadata.register("gateway");
     let mut watch = cache.metadata.watch(vec![Bytes::new()], None);
     async move {
-        let mut affected = HashSet::new();
-        while let Some(event) = next(&mut watch).await {
-            handle(&cache, &mailboxes, &marker, &mut affected, event);
+        let mut affected = Affected::default();
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                event = next(&mut watch) => match event {
+                    Some(event) => handle(&cache, &mailboxes, &marker, &mut affected, event),
+                    None => return,
+                },
+                _ = ticks.tick() => cache.tick_operators(),
+            }
         }
     }
+}
+
+/// What a batch of changes concerns.
+#[derive(Default)]
+struct Affected {
+    certificates: HashSet<Key>,
+    /// Of operators.
+    changes: Vec<Change>,
+    everyone: bool,
 }
 
 async fn next(watch: &mut WatchStream) -> Option<WatchEvent> {
@@ -37,16 +58,26 @@ fn handle(
     cache: &IdentityCache,
     mailboxes: &Mailboxes,
     marker: &AppliedMarker,
-    affected: &mut HashSet<Key>,
+    affected: &mut Affected,
     event: WatchEvent,
 ) {
     match event {
         // After a reset anything may have changed; what is not cached is read when it is needed.
-        WatchEvent::Reset => affected.extend(cache.live.lock().entries.keys().copied()),
-        WatchEvent::Put { key, .. } => affected.extend(cache.affected_by(&key, false)),
-        WatchEvent::Delete { key, .. } => affected.extend(cache.affected_by(&key, true)),
+        WatchEvent::Reset => {
+            affected.certificates.extend(cache.live.lock().entries.keys().copied());
+            affected.everyone = true;
+        }
+        WatchEvent::Put { key, .. } => affected.add(cache, &key, false),
+        WatchEvent::Delete { key, .. } => affected.add(cache, &key, true),
         WatchEvent::Synced(position) | WatchEvent::Progress(position) => {
-            let ended = cache.reload_all(affected.drain());
+            if cache.reload_operators(&affected.operators()) {
+                let detail = "the operator's credentials are no longer good";
+                mailboxes.broadcast(|| {
+                    Control::CloseOperators(Close::server(ReasonCode::AdministrativeAction, detail))
+                });
+            }
+            (affected.changes, affected.everyone) = (Vec::new(), false);
+            let ended = cache.reload_all(affected.certificates.drain());
             if !ended.is_empty() {
                 let ended = Arc::new(ended);
                 let detail = "the certificate is no longer active";
@@ -55,6 +86,28 @@ fn handle(
             }
             marker(position.revision);
         }
+    }
+}
+
+impl Affected {
+    fn add(&mut self, cache: &IdentityCache, key: &Bytes, deleted: bool) {
+        match change::classify(key) {
+            Some(change @ (Change::AccessKey { .. } | Change::User { .. } | Change::Role { .. })) => {
+                self.changes.push(change);
+            }
+            _ => self.certificates.extend(cache.affected_by(key, deleted)),
+        }
+    }
+
+    fn operators(&self) -> Vec<Source<'_>> {
+        let mut sources: Vec<_> = self.everyone.then_some(Source::Anything).into_iter().collect();
+        sources.extend(self.changes.iter().filter_map(|change| match change {
+            Change::AccessKey { id } => Some(Source::AccessKey(id)),
+            Change::User { account, name } => Some(Source::User(*account, name)),
+            Change::Role { account, name } => Some(Source::Role(*account, name)),
+            _ => None,
+        }));
+        sources
     }
 }
 

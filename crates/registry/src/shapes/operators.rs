@@ -1,0 +1,159 @@
+//! Operators of an account: users, roles and their policies; ours, in IAM's words.
+
+use fleethaven_types::{AccountId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{Secret, timestamp};
+
+/// Whose a policy is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyHolder {
+    /// A user, by name.
+    User(String),
+    /// A role, by name.
+    Role(String),
+}
+
+impl PolicyHolder {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::User(name) | Self::Role(name) => name,
+        }
+    }
+}
+
+/// Arguments of PutOperatorPolicy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutOperatorPolicy {
+    /// Whose it is.
+    pub holder: PolicyHolder,
+    /// 1 to 128 of `\w+=,.@-`.
+    pub policy_name: String,
+    /// JSON, in the language of IAM's identity policies.
+    pub policy_document: String,
+}
+
+/// A policy of a user or role, by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorPolicyName {
+    /// Whose it is.
+    pub holder: PolicyHolder,
+    /// Its name.
+    pub policy_name: String,
+}
+
+/// Arguments of DeleteUser.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteUser {
+    /// The user.
+    pub user_name: String,
+    /// With its access keys and policies; otherwise it may have none.
+    pub force: bool,
+}
+
+/// Arguments of CreateRole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateRole {
+    /// 1 to 64 of `\w+=,.@-`.
+    pub role_name: String,
+    /// Who may assume it: JSON, a trust policy.
+    pub assume_role_policy_document: String,
+    /// How long its sessions may last: 3600 to 43200 seconds, 3600 unless said.
+    pub max_session_duration: Option<u64>,
+    /// What people say of it, up to 1000 characters.
+    pub description: String,
+}
+
+/// Arguments of UpdateRole; what is absent stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateRole {
+    /// The role.
+    pub role_name: String,
+    /// Who may assume it.
+    pub assume_role_policy_document: Option<String>,
+    /// How long its sessions may last.
+    pub max_session_duration: Option<u64>,
+    /// What people say of it.
+    pub description: Option<String>,
+}
+
+/// Arguments of DeleteRole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteRole {
+    /// The role.
+    pub role_name: String,
+    /// With its policies; otherwise it may have none.
+    pub force: bool,
+}
+
+/// A policy of a user or role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorPolicy {
+    /// Its name.
+    pub policy_name: String,
+    /// JSON as it was given.
+    pub policy_document: String,
+}
+
+/// A user with all that decides what it may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserDescription {
+    /// Its account.
+    pub account: AccountId,
+    /// Its name.
+    pub user_name: String,
+    /// `AIDA…`
+    pub user_id: String,
+    /// When it was made.
+    #[serde(with = "timestamp")]
+    pub created_at: Timestamp,
+    /// Its policies, by name.
+    pub policies: Vec<OperatorPolicy>,
+}
+
+impl UserDescription {
+    /// `arn:aws:iam::<account>:user/<name>`
+    pub fn arn(&self) -> String {
+        format!("arn:aws:iam::{}:user/{}", self.account, self.user_name)
+    }
+}
+
+/// A role with all that decides what its sessions may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleDescription {
+    /// Its account.
+    pub account: AccountId,
+    /// Its name.
+    pub role_name: String,
+    /// `AROA…`
+    pub role_id: String,
+    /// Who may assume it.
+    pub assume_role_policy_document: String,
+    /// How long its sessions may last, in seconds.
+    pub max_session_duration: u64,
+    /// What people say of it.
+    pub description: String,
+    /// When it was made.
+    #[serde(with = "timestamp")]
+    pub created_at: Timestamp,
+    /// Its policies, by name.
+    pub policies: Vec<OperatorPolicy>,
+}
+
+impl RoleDescription {
+    /// `arn:aws:iam::<account>:role/<name>`
+    pub fn arn(&self) -> String {
+        format!("arn:aws:iam::{}:role/{}", self.account, self.role_name)
+    }
+}
+
+/// A key that sessions are signed with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionKey {
+    /// Which one.
+    pub number: u64,
+    /// 32 bytes in hexadecimal.
+    pub secret: Secret,
+}
