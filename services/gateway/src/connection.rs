@@ -31,7 +31,7 @@ use crate::throttle::Throttle;
 use crate::transport::{Received, Transport};
 
 /// What a connection's packets may cost, by [`weight`], before the sockets are looked at again and others have their turn.
-const WEIGHT_PER_POLL: usize = 4096;
+const WEIGHT_PER_POLL: usize = 16_384;
 
 /// A client that has more than this many bytes unread and read nothing for this long is cut off.
 const UNREAD_BOUND: usize = 64 << 10;
@@ -627,7 +627,7 @@ impl Connection {
 fn weight(packet: &Packet) -> usize {
     match packet {
         Packet::Puback(_) | Packet::Pubcomp(_) => 1,
-        _ => 64,
+        _ => 128,
     }
 }
 
@@ -641,6 +641,6 @@ mod tests {
     fn a_turn_has_room_for_as_many_acknowledgements_as_many_publishers_cause() {
         let acknowledgement = Packet::Puback(Ack::ok(PacketId::MIN));
         let publish = Packet::Publish(Publish::new("t", "x"));
-        assert!(WEIGHT_PER_POLL / weight(&acknowledgement) >= 50 * (WEIGHT_PER_POLL / weight(&publish)));
+        assert!(WEIGHT_PER_POLL / weight(&acknowledgement) >= 100 * (WEIGHT_PER_POLL / weight(&publish)));
     }
 }
