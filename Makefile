@@ -95,7 +95,7 @@ e2e: ## the end-to-end tests with the real clients
 
 .PHONY: e2e-built
 e2e-built: tools
-	@.ci/debian redis-server=redis-server prometheus=prometheus
+	@.ci/debian redis-server=redis-server prometheus=prometheus chromium=chromium chromedriver=chromium-driver
 	@cd $(E2E) && FLEETHAVEN_BIN='$(TARGET)/debug/fleethaven' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest $(TESTS)
 
 .PHONY: fuzz

@@ -89,4 +89,5 @@ pub use idempotency::IdempotencyKey;
 pub use limits::Limits;
 pub use placement::{Placement, Shard};
 pub use query::{Query, QueryKind, QueryReply, query};
+pub use syntax::policy_name as check_policy_name;
 pub use view::{Effects, Emit, View, Write};

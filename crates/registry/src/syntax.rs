@@ -20,8 +20,12 @@ pub(crate) fn registry_name(what: &str, text: &str) -> Result<(), Error> {
     name(what, text, "a-zA-Z0-9:_-", |b| b.is_ascii_alphanumeric() || b":_-".contains(&b))
 }
 
-/// Names of policies.
-pub(crate) fn policy_name(text: &str) -> Result<(), Error> {
+/// Names of policies: at most 128 letters, digits and `_+=,.@-`.
+///
+/// # Errors
+///
+/// InvalidRequestException, with what is wrong with the text.
+pub fn policy_name(text: &str) -> Result<(), Error> {
     name("policyName", text, r"\w+=,.@-", |b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b))
 }
 

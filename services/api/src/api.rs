@@ -145,6 +145,10 @@ impl Api {
         let started = Instant::now();
         let request_id = Uuid::new_v4();
         let (head, body) = request.into_parts();
+        let of_devices = |method: &str| self.state.router.is_of_devices(method, head.uri.path());
+        if let Some(answer) = self.state.config.origins.preflight(&head, of_devices) {
+            return with_id(answer, request_id);
+        }
         let mut trail = Trail::default();
         let outcome = self.answer(peer, (&head, request_id), body, &mut trail).await;
         let (status, refusal) = match &outcome {
@@ -154,7 +158,12 @@ impl Api {
         let operation = trail.operation.map_or("unknown", |operation| operation.name);
         self.state.metrics.count(operation, status, started.elapsed());
         log(&trail, peer, request_id, status, refusal);
-        respond(outcome, status, &trail, request_id)
+        let mut answer = respond(outcome, status, &trail, request_id);
+        let of_others = matches!(trail.services, [Service::Control | Service::Sts]);
+        if !of_others && of_devices(head.method.as_str()) {
+            self.state.config.origins.mark(&head.headers, answer.headers_mut());
+        }
+        answer
     }
 
     async fn answer<B>(
@@ -299,14 +308,18 @@ fn respond(outcome: Outcome, status: u16, trail: &Trail, request_id: Uuid) -> Re
     let mut response = Response::new(Full::new(answer.into_body()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(&request_id.to_string()) {
-        headers.insert("x-amzn-requestid", id);
-    }
     if let Some(error_type) = error_type {
         headers.insert("x-amzn-errortype", HeaderValue::from_static(error_type));
     }
     if let Some(content_type) = content_type {
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    with_id(response, request_id)
+}
+
+fn with_id(mut response: Response<Full<Bytes>>, request_id: Uuid) -> Response<Full<Bytes>> {
+    if let Ok(id) = HeaderValue::from_str(&request_id.to_string()) {
+        response.headers_mut().insert("x-amzn-requestid", id);
     }
     response
 }

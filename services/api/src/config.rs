@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use fleethaven_types::{AccountLimits, Behaviour, Limits, Profile, Scope};
 
+use crate::cors::Origins;
+
 /// Settings of the API.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
@@ -13,6 +15,8 @@ pub struct ApiConfig {
     pub single_region: bool,
     /// What DescribeEndpoint answers.
     pub endpoints: Endpoints,
+    /// The web pages that may call the data plane and open WebSockets, by their origin.
+    pub origins: Origins,
     /// Where AWS and MQTT differ: which topics may be published to.
     pub behaviour: Behaviour,
     /// How large a published message may be, and how many requests there may be.
@@ -32,6 +36,7 @@ impl ApiConfig {
             default_scope,
             single_region: false,
             endpoints,
+            origins: Origins::default(),
             behaviour: Behaviour::of(profile),
             limits: Limits::of(profile).into(),
             body_bytes: 1 << 20,

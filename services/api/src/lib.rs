@@ -14,6 +14,7 @@
 //! | `input`, `members` | labels, query, headers and JSON body of a request, read with AWS's errors |
 //! | `call`, `answer` | what a handler works with and what it gives back |
 //! | `error` | every refusal with AWS's exception name and status |
+//! | `cors` | [`Origin`]: which web pages may ask, and open a WebSocket |
 //! | `control` | one file per resource of the control plane |
 //! | `credentials` | the credentials provider: temporary credentials for devices |
 //! | `sts` | who the caller is: what Terraform and its kin ask first; assuming roles |
@@ -31,6 +32,7 @@ mod call;
 pub mod challenge;
 pub mod config;
 mod control;
+mod cors;
 mod credentials;
 pub mod data;
 mod error;
@@ -48,6 +50,7 @@ mod websocket;
 pub use api::{Api, Broker};
 pub use challenge::Challenges;
 pub use config::{ApiConfig, Endpoints, HostPort};
+pub use cors::{NoOrigin, Origin, Origins};
 pub use data::DataPlane;
 pub use peer::{ClientCertificate, Peer, Remembered};
 pub use websocket::Signer;

@@ -74,7 +74,12 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     let publish = shared.door(&stores, Arc::new(cluster.publisher()))?;
     let functions = shared.functions(&stores, &arguments.outbound)?;
     let authorizers = shared.authorizers(&stores, functions);
-    let api = shared.api(&stores, naming, (publish, connections), (authorizers, &arguments.outbound))?;
+    let api = shared.api(
+        &stores,
+        (naming, &arguments.web.cors_origin),
+        (publish, connections),
+        (authorizers, &arguments.outbound),
+    )?;
     let door = Door::new(Endpoint::Https, &arguments.web.https_proxy);
     let served = Arc::new(Https { api, tls, devices: None, credentials: None }).serve(
         listener,

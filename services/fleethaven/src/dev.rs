@@ -85,7 +85,12 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     let base_domain = arguments.server.base_domain.clone();
     let naming = Naming::of_listeners(base_domain.clone(), bound.https, bound.https_mtls);
     let broker = (publish.clone(), gateway.clone() as Arc<dyn Connections>);
-    let api = shared.api(&stores, naming, broker, (authorizers.clone(), &arguments.outbound))?;
+    let api = shared.api(
+        &stores,
+        (naming, &arguments.listeners.web.cors_origin),
+        broker,
+        (authorizers.clone(), &arguments.outbound),
+    )?;
     let answering = Answering {
         api,
         tls,

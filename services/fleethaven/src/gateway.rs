@@ -100,8 +100,12 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     let publish = Arc::new(DeskDoor::new(publish, desk));
     let connections =
         Arc::new(ConnectionsClient::new(stores.sessions.clone(), cluster.tables.stream(), gateways));
-    let api =
-        shared.api(&stores, naming, (publish, connections), (authorizers.clone(), &arguments.outbound))?;
+    let api = shared.api(
+        &stores,
+        (naming, &arguments.listeners.web.cors_origin),
+        (publish, connections),
+        (authorizers.clone(), &arguments.outbound),
+    )?;
     let answering = Answering {
         api,
         tls,

@@ -262,6 +262,9 @@ impl Https {
             Some(devices) if Api::is_websocket(&head) => devices,
             _ => return self.api.handle(peer, Request::from_parts(head, body)).await,
         };
+        if let Err(refusal) = self.api.check_origin(peer, &head) {
+            return *refusal;
+        }
         if let Some(arrival) = devices.unsigned(peer, &head) {
             return devices.websocket(arrival, Request::from_parts(head, body));
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use fleethaven_api::data::Error as DataError;
-use fleethaven_api::{Api, ApiConfig, Broker, Challenges, DataPlane, Endpoints, HostPort};
+use fleethaven_api::{Api, ApiConfig, Broker, Challenges, DataPlane, Endpoints, HostPort, Origin};
 use fleethaven_authorizers::Authorizers;
 use fleethaven_daemon::clock;
 use fleethaven_fabric::connections::Neighbours;
@@ -199,11 +199,11 @@ impl Shared {
         Arc::new(Authorizers::new(stores.metadata.clone(), functions, self.accounts.limits().clone()))
     }
 
-    /// The API in front of the metastore and the broker.
+    /// The API in front of the metastore and the broker, for web pages of these origins, too.
     pub(crate) fn api(
         &self,
         stores: &Stores,
-        naming: Naming,
+        (naming, origins): (Naming, &[Origin]),
         (publish, connections): (Arc<dyn Publish>, Arc<dyn Connections>),
         (authorizers, outbound): (Arc<Authorizers>, &OutboundArgs),
     ) -> Result<Api> {
@@ -211,6 +211,7 @@ impl Shared {
         let endpoints = Endpoints { base_domain, jobs: data.clone(), data, credentials };
         let config = ApiConfig {
             single_region: self.single_region,
+            origins: origins.to_vec().into(),
             behaviour: self.settings.behaviour.clone(),
             limits: self.accounts.limits().clone(),
             ..ApiConfig::new(self.scope, endpoints, self.profile)

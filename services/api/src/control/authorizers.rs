@@ -164,9 +164,19 @@ fn server_name(body: &Members<'_>) -> Result<Option<fleethaven_types::Utf8Bytes>
     Ok(bounded(&tls, "serverName", 253)?.map(Into::into))
 }
 
+/// Longest name and longest value of a header in `httpContext`, in characters.
+const HEADER_CHARACTERS: usize = 8192;
+
 fn http_context(body: &Members<'_>) -> Result<Option<HttpRequest>, Error> {
     let Some(http) = body.object("httpContext")? else { return Ok(None) };
-    let headers = http.string_map("headers")?.unwrap_or_default().into_iter().collect();
+    let headers = http.string_map("headers")?.unwrap_or_default();
+    let fits = |text: &String| (1..=HEADER_CHARACTERS).contains(&text.chars().count());
+    if !headers.iter().all(|(name, value)| fits(name) && fits(value)) {
+        return Err(Error::invalid(format!(
+            "names and values in 'headers' must have 1 to {HEADER_CHARACTERS} characters"
+        )));
+    }
+    let headers = headers.into_iter().collect();
     let query = bounded(&http, "queryString", 4096)?.unwrap_or_default();
     let query = query.strip_prefix('?').unwrap_or(&query).to_owned();
     Ok(Some(HttpRequest { headers, query }))

@@ -68,6 +68,8 @@ pub(super) async fn describe(call: &Call<'_>) -> Outcome {
 }
 
 pub(super) async fn list(call: &Call<'_>) -> Outcome {
+    // Of one provider at most, any order is the one that was asked for.
+    call.input.query_boolean("isAscendingOrder")?;
     let token = call.input.query_string("nextToken").filter(|token| !token.is_empty());
     let query = QueryKind::ListCertificateProviders(PageRequest { token, limit: None });
     let page = expect_reply!(call.query(query).await?, QueryReply::CertificateProviders(page) => page);

@@ -13,6 +13,9 @@ use crate::challenge::{Challenge, enable_url};
 use crate::error::Error;
 use crate::members::{Members, missing};
 
+/// Longest address, in characters; only ASCII is taken.
+const URL_CHARACTERS: usize = 2000;
+
 pub(super) async fn create(call: &Call<'_>) -> Outcome {
     let object = call.input.json()?;
     let body = Members::of_body(&object);
@@ -21,7 +24,11 @@ pub(super) async fn create(call: &Call<'_>) -> Outcome {
     let Some(http) = configuration.object("httpUrlConfiguration")? else {
         return Err(Error::invalid("destinations are HTTP addresses here: give httpUrlConfiguration"));
     };
-    let action = Action::CreateTopicRuleDestination(http.required_string("confirmationUrl")?);
+    let url = http.required_string("confirmationUrl")?;
+    if url.len() > URL_CHARACTERS {
+        return Err(Error::invalid(format!("'confirmationUrl' may have {URL_CHARACTERS} characters")));
+    }
+    let action = Action::CreateTopicRuleDestination(url);
     let made = executed(call, action).await?;
     Ok(Answer::of([("topicRuleDestination", described("httpUrlProperties", made))]))
 }
@@ -64,9 +71,8 @@ pub(super) async fn make_named(call: &Call<'_>, actions: &[Value]) {
     for http in actions.iter().filter_map(|action| action.get("http")) {
         let member = |name: &str| http.get(name).and_then(Value::as_str);
         let named = member("confirmationUrl").or_else(|| member("url"));
-        let Some(url) = named.filter(|url| !url.contains("${") && !url.starts_with("x-action:")) else {
-            continue;
-        };
+        let fixed = |url: &&str| !url.contains("${") && !url.starts_with("x-action:");
+        let Some(url) = named.filter(fixed).filter(|url| url.len() <= URL_CHARACTERS) else { continue };
         let command = Command::new(call.scope, Action::CreateTopicRuleDestination(url.to_owned()));
         match call.state.metadata.execute(command).await.map(|executed| executed.reply) {
             Ok(Reply::RuleDestination(made)) => ask(call, &made),

@@ -94,6 +94,9 @@ async fn policies(
     if added.len() > NAMED {
         return Err(Error::invalid(format!("'policyNamesToAdd' may have {NAMED} members")));
     }
+    for name in &skipped {
+        fleethaven_registry::check_policy_name(name)?;
+    }
     let mut policies = match principal {
         Some(principal) => effective_policies::of(call, Some(principal), thing).await?,
         None if added.is_empty() => return Err(missing("principal")),

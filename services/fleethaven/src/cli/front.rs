@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use fleethaven_api::Origin;
 use fleethaven_net::proxy::Network;
 use fleethaven_net::tls::Versions;
 
@@ -61,6 +62,12 @@ pub(crate) struct WebArgs {
     /// or 2), which tells the client's address. May be repeated.
     #[arg(long, value_name = "CIDR", env = "FLEETHAVEN_HTTPS_PROXY", value_delimiter = ',')]
     pub(crate) https_proxy: Vec<Network>,
+
+    /// Web pages that may call the data plane on --https and open WebSockets there: an origin as browsers send it, such as
+    /// https://app.example, or * for all. May be repeated. Without any, browsers are told nothing (no CORS), and the origin of
+    /// WebSockets is not looked at.
+    #[arg(long, value_name = "ORIGIN", env = "FLEETHAVEN_CORS_ORIGIN", value_delimiter = ',')]
+    pub(crate) cors_origin: Vec<Origin>,
 }
 
 /// How those who connect from outside are sent elsewhere.

@@ -67,6 +67,7 @@ class Authorizer:
     def map(self, url: str):
         """What is called from now on."""
         command = [binary(), "function", "put", self.arn, "--url", url, "--admin", self.fleet.ready["admin"]]
+        command += ["--account", self.fleet.account]
         subprocess.run(command, check=True, capture_output=True, timeout=30)
 
     @property

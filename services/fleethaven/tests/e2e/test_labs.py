@@ -1,7 +1,8 @@
 """The pages below `docs/labs/` work as they stand: each is run from top to bottom in one shell.
 
 Of a page's blocks, `sh` is run, `python` is saved under the name that its first line tells, and `output` is what the block before it
-prints. `console` is what a person types at the start; here it is the environment.
+prints. `console` is what a person types at the start; here it is the environment. A page with `html` is for a browser:
+`test_browser.py` has it.
 """
 
 import os
@@ -24,8 +25,11 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     return re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
+PAGES = [page for page in sorted(LABS.glob("*.md")) if "html" not in dict(blocks(page))]
+
+
 @pytest.mark.timeout(SECONDS + 60)
-@pytest.mark.parametrize("page", sorted(LABS.glob("*.md")), ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_lab(fleethaven, tmp_path, page):
     fleet = fleethaven("--allow-outbound", "127.0.0.0/8", "--https-mtls", "127.0.0.1:0")
     host, port = fleet.mqtt_tls

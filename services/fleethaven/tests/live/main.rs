@@ -5,6 +5,7 @@ mod alpn;
 mod backpressure;
 mod connect_refused;
 mod drain;
+mod forged_certificates;
 mod hostile;
 mod keep_alive;
 mod level_cores;
