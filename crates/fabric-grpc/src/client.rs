@@ -136,7 +136,7 @@ impl Client {
             true => Error::Unavailable(status.message().to_owned()),
             // Whatever went wrong on the way, the command may have arrived.
             false => {
-                let trace_id = trace::current().map(|context| context.trace_id());
+                let trace_id = trace::current_id();
                 tracing::warn!(%status, trace_id, "a command's outcome is unknown");
                 Error::Unknown
             }

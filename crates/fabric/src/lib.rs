@@ -10,6 +10,7 @@
 //! - [`delivery`]: [`Delivery`]: a router's way to push to connections
 //! - [`connections`]: [`Connections`]: who is connected, for the connections API
 //! - [`functions`]: [`Functions`]: what is called where AWS would run Lambda functions
+//! - [`traces`]: [`Traces`]: what became of a message or a request, in all processes
 #![warn(missing_docs)]
 
 pub mod admin;
@@ -21,6 +22,7 @@ pub mod metadata;
 pub mod raft;
 pub mod routing;
 pub mod rules;
+pub mod traces;
 
 pub use admin::Admin;
 pub use connections::Connections;
@@ -30,3 +32,4 @@ pub use membership::{Membership, RoutingTable};
 pub use metadata::{Metadata, WatchEvent};
 pub use routing::{Publish, Routing, RoutingEvent, RoutingRequest};
 pub use rules::{RuleChange, RuleFollower};
+pub use traces::Traces;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fleethaven_fabric::delivery::{Address, Credit, Push};
 use fleethaven_fabric::membership::{Incarnation, LEASE, Phase, RENEW_EVERY, Role, RoutingTable};
-use fleethaven_fabric::{Delivery, Routing, RoutingEvent, RoutingRequest};
+use fleethaven_fabric::{Delivery, Routing, RoutingEvent, RoutingRequest, Traces};
 use fleethaven_lanes::frame::{Control, Outcome, Publication, Reply};
 use fleethaven_lanes::gateway::Outgoing;
 use fleethaven_lanes::router::{Action, Admission, Intake, Keeper, LaneId, MARGIN, Slots};
@@ -125,6 +125,7 @@ impl World {
             queue_rates: false,
             #[expect(clippy::disallowed_methods, reason = "asked for rates only, of which there are none")]
             clock: std::time::Instant::now,
+            traces: Traces::off(),
         };
         let Ok(metrics) = Metrics::new(&prometheus::Registry::new()) else { return };
         let handle = Arc::new(Handle { state: store, owner: (router, life) });

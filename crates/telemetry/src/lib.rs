@@ -1,8 +1,9 @@
-//! What operators see of a process: structured logs, Prometheus metrics and the admin port.
+//! What operators see of a process: structured logs, Prometheus metrics, traces and the admin port.
 //!
 //! | module | owns |
 //! |---|---|
 //! | [`logs`] | the log subscriber: standard error, JSON lines or text, the level filter |
+//! | [`traces`] | spans in batches to an OTLP receiver |
 //! | [`admin`] | the admin port: `/livez`, `/readyz`, `/startupz`, `/metrics`, `/operator` |
 //!
 //! What it does not own: the metrics themselves (each service registers its own in the `prometheus::Registry`
@@ -11,3 +12,4 @@
 
 pub mod admin;
 pub mod logs;
+pub mod traces;

@@ -79,6 +79,12 @@
 {{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled -}}
 {{- $wrong = append $wrong "monitoring: a PodMonitor and a ServiceMonitor would count everything twice: enable one" -}}
 {{- end -}}
+{{- if and (not .Values.traces.endpoint) (or .Values.traces.headers.secretName .Values.traces.ca.configMap) -}}
+{{- $wrong = append $wrong "traces.headers and traces.ca count only with traces.endpoint" -}}
+{{- end -}}
+{{- if and .Values.traces.ca.configMap (not (hasPrefix "https://" .Values.traces.endpoint)) .Values.traces.endpoint -}}
+{{- $wrong = append $wrong "traces.ca is for an endpoint of https" -}}
+{{- end -}}
 {{- if $wrong -}}
 {{- fail (printf "these values do not fit together:\n  - %s" (join "\n  - " $wrong)) -}}
 {{- end -}}

@@ -18,13 +18,17 @@ capabilities:
 
 {{/*
 The pod template of a role: "root", "role"; "env" (a list of variables, as YAML), "ports" (a list, as YAML), "server" (whether the
-server certificate is mounted), "store" (whether it uses Redis), "mounts" (further ones, as YAML), "startup" (tries of two seconds).
+server certificate is mounted), "store" (whether it uses Redis), "calls" (whether it calls functions or rule actions' targets), "mounts"
+and "volumes" (further ones, as YAML), "startup" (tries of two seconds).
 */}}
 {{- define "fleethaven.pod" -}}
 {{- $root := .root -}}
 {{- $values := index $root.Values (include "fleethaven.key" .role) -}}
 {{- $labels := dict "root" $root "role" .role -}}
 {{- $store := $root.Values.redis -}}
+{{- $outbound := and .calls $root.Values.outbound.ca.configMap -}}
+{{- $traces := $root.Values.traces -}}
+{{- $tracesCa := and $traces.endpoint $traces.ca.configMap -}}
 {{- $storeTls := and .store (not $store.bundled.enabled) $store.external.tlsSecretName -}}
 metadata:
   # Without versions: a new chart that changes nothing about a pod leaves it alone.
@@ -105,6 +109,23 @@ spec:
         - name: FLEETHAVEN_SERVER_KEY
           value: /etc/fleethaven/server/tls.key
         {{- end }}
+        {{- if $outbound }}
+        - name: FLEETHAVEN_OUTBOUND_CA
+          value: /etc/fleethaven/outbound/{{ $root.Values.outbound.ca.key }}
+        {{- end }}
+        {{- if $traces.endpoint }}
+        - name: POD_NAME
+          valueFrom:
+            fieldRef:
+              fieldPath: metadata.name
+        - name: OTEL_RESOURCE_ATTRIBUTES
+          value: k8s.namespace.name={{ $root.Release.Namespace }},k8s.pod.name=$(POD_NAME)
+        {{- if $traces.headers.secretName }}
+        - name: OTEL_EXPORTER_OTLP_HEADERS
+          valueFrom:
+            secretKeyRef: {name: {{ $traces.headers.secretName }}, key: {{ $traces.headers.key }}}
+        {{- end }}
+        {{- end }}
         {{- with .env }}
         {{- . | nindent 8 }}
         {{- end }}
@@ -148,6 +169,16 @@ spec:
           mountPath: /etc/fleethaven/redis
           readOnly: true
         {{- end }}
+        {{- if $outbound }}
+        - name: outbound
+          mountPath: /etc/fleethaven/outbound
+          readOnly: true
+        {{- end }}
+        {{- if $tracesCa }}
+        - name: traces
+          mountPath: /etc/fleethaven/traces
+          readOnly: true
+        {{- end }}
         {{- with .mounts }}
         {{- . | nindent 8 }}
         {{- end }}
@@ -172,6 +203,19 @@ spec:
       secret:
         secretName: {{ $store.external.tlsSecretName }}
         defaultMode: 0440
+    {{- end }}
+    {{- if $outbound }}
+    - name: outbound
+      configMap:
+        name: {{ $root.Values.outbound.ca.configMap }}
+    {{- end }}
+    {{- if $tracesCa }}
+    - name: traces
+      configMap:
+        name: {{ $traces.ca.configMap }}
+    {{- end }}
+    {{- with .volumes }}
+    {{- . | nindent 4 }}
     {{- end }}
   {{- with $values.nodeSelector }}
   nodeSelector: {{- toYaml . | nindent 4 }}

@@ -73,6 +73,10 @@ pub struct Broker {
     pub authorizers: Arc<Authorizers>,
 }
 
+/// What was asked: the operation's name in AWS's models, `unknown` outside of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OperationName(pub &'static str);
+
 /// The AWS-shaped front. Cloning is cheap: all clones are one.
 #[derive(Clone)]
 pub struct Api {
@@ -136,7 +140,9 @@ impl Api {
         &self.state
     }
 
-    /// Answers one request. Every answer carries `x-amzn-RequestId`, errors `x-amzn-ErrorType` too.
+    /// Answers one request. Every answer carries `x-amzn-RequestId`, errors `x-amzn-ErrorType` too; its extensions hold the
+    /// [`OperationName`]. What the request publishes goes on with the
+    /// [`RequestTrace`](fleethaven_fabric::traces::RequestTrace) of its extensions.
     pub async fn handle<B>(&self, peer: &Peer, request: Request<B>) -> Response<Full<Bytes>>
     where
         B: Body<Data = Bytes>,
@@ -158,12 +164,13 @@ impl Api {
         let operation = trail.operation.map_or("unknown", |operation| operation.name);
         self.state.metrics.count(operation, status, started.elapsed());
         log(&trail, peer, request_id, status, refusal);
-        let mut answer = respond(outcome, status, &trail, request_id);
+        let mut response = respond(outcome, status, &trail, request_id);
         let of_others = matches!(trail.services, [Service::Control | Service::Sts]);
         if !of_others && of_devices(head.method.as_str()) {
-            self.state.config.origins.mark(&head.headers, answer.headers_mut());
+            self.state.config.origins.mark(&head.headers, response.headers_mut());
         }
-        answer
+        response.extensions_mut().insert(OperationName(operation));
+        response
     }
 
     async fn answer<B>(
@@ -219,6 +226,7 @@ impl Api {
             request_id,
             now,
             key,
+            trace: head.extensions.get().copied(),
             input,
         };
         permissions::check(&operation, &call).await?;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use fleethaven_fabric::metadata::{Error as CallError, Executed};
+use fleethaven_fabric::traces::RequestTrace;
 use fleethaven_quotas::account::admits;
 use fleethaven_quotas::{Account, SharedMeter};
 use fleethaven_registry::{Action, Command, IdempotencyKey, Placement, Query, QueryKind, QueryReply, Reply};
@@ -27,6 +28,8 @@ pub(crate) struct Call<'a> {
     pub(crate) now: Timestamp,
     /// The same for all attempts of an SDK at one request.
     pub(crate) key: IdempotencyKey,
+    /// The trace of the request.
+    pub(crate) trace: Option<RequestTrace>,
     pub(crate) input: Input,
 }
 

@@ -47,7 +47,7 @@ mod sts;
 mod testing;
 mod websocket;
 
-pub use api::{Api, Broker};
+pub use api::{Api, Broker, OperationName};
 pub use challenge::Challenges;
 pub use config::{ApiConfig, Endpoints, HostPort};
 pub use cors::{NoOrigin, Origin, Origins};

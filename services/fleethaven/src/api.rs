@@ -20,6 +20,7 @@ use crate::operators::operator;
 use crate::process::{self, Process};
 use crate::ready::{host, host_port};
 use crate::reload::Reload;
+use crate::traces::traced;
 use crate::wiring::{Naming, Shared};
 use crate::{housekeeping, metrics};
 
@@ -34,7 +35,7 @@ struct Ready {
 
 /// Runs until it is told to stop.
 pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Result<()> {
-    let mut process = Process::start(&arguments.process).await?;
+    let mut process = Process::start(&arguments.process, "api").await?;
     let listener = process::bind("--https", arguments.web.https).await?;
     let https = listener.local_addr()?;
     let serving = process.admin.readiness("serving");
@@ -45,7 +46,7 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     let kept = vec![keys::functions_prefix()];
     let cluster =
         Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, kept).await?;
-    let shared = Shared::new(&arguments.scope, settings, &process.registry);
+    let shared = Shared::new(&arguments.scope, settings, &process);
     let stores = cluster.stores();
     process.admin.operate(operator(stores.metadata.clone()));
     housekeeping::rotate_keys(&*stores.metadata, shared.scope).await?;
@@ -71,7 +72,8 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
         None => at.clone(),
     };
     let naming = Naming { base_domain: arguments.server.base_domain.clone(), data: at, credentials };
-    let publish = shared.door(&stores, Arc::new(cluster.publisher()))?;
+    let publish = traced(Arc::new(cluster.publisher()), &process.traces);
+    let publish = shared.door(&stores, publish)?;
     let functions = shared.functions(&stores, &arguments.outbound)?;
     let authorizers = shared.authorizers(&stores, functions);
     let api = shared.api(
@@ -81,7 +83,8 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
         (authorizers, &arguments.outbound),
     )?;
     let door = Door::new(Endpoint::Https, &arguments.web.https_proxy);
-    let served = Arc::new(Https { api, tls, devices: None, credentials: None }).serve(
+    let traces = process.traces.clone();
+    let served = Arc::new(Https { api, tls, traces, devices: None, credentials: None }).serve(
         listener,
         door,
         process.stopping.clone(),

@@ -11,7 +11,7 @@ use fleethaven_telemetry::logs;
 
 use crate::cli::{Command, IdentityArgs, ListenerArgs, OutboundArgs, ProcessArgs, ServerArgs, StoreArgs};
 use crate::wiring::http_client;
-use crate::{certificates, cluster_tls};
+use crate::{certificates, cluster_tls, traces};
 
 /// What cannot work.
 #[derive(Default)]
@@ -105,6 +105,7 @@ impl Problems {
             arguments.log_format.as_ref().map_or(Ok(()), |format| format.parse::<logs::Format>().map(drop));
         let log = logs::check_filter(&arguments.log).and(format);
         self.note("--log, --log-format", log.map_err(anyhow::Error::from));
+        self.note("traces", traces::check(&arguments.traces));
     }
 
     fn outbound(&mut self, arguments: &OutboundArgs) {

@@ -36,7 +36,7 @@ pub(crate) use operators::{
     UserCommand, UserPolicyCommand,
 };
 pub(crate) use pki::{CaArgs, InitArgs, IssueArgs, KubernetesArgs, PkiCommand, ServerCertificateArgs};
-pub(crate) use process::{ProcessArgs, ScopeArgs};
+pub(crate) use process::{ProcessArgs, ScopeArgs, TracesArgs};
 pub(crate) use roles::{
     ApiArgs, CoresArgs, GatewayArgs, ObjectsArgs, OutboundArgs, PodArgs, RouterArgs, RulesWorkerArgs,
 };

@@ -31,11 +31,12 @@ use crate::operators::operator;
 use crate::process::Process;
 use crate::ready::Ready;
 use crate::reload::Reload;
+use crate::traces::traced;
 use crate::wiring::{Clients, Naming, Shared, Stores, caught_up, router_metrics, warm_up};
 
 /// Runs until it is told to stop.
 pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Result<()> {
-    let mut process = Process::start(&arguments.process).await?;
+    let mut process = Process::start(&arguments.process, "dev").await?;
     let cores = arguments.cores.count();
     let sockets = Sockets::bind(&arguments.listeners, cores).await?;
     let mut bound = sockets.addresses(process.admin_address)?;
@@ -48,7 +49,7 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     let readiness = process.admin.readiness("services");
 
     let disk = Disk::open(&data.path(""), arguments.scope.profile).await?;
-    let shared = Shared::new(&arguments.scope, settings, &registry);
+    let shared = Shared::new(&arguments.scope, settings, &process);
     let credentials = account::bootstrap(&*disk.metastore, shared.scope).await?;
     housekeeping::rotate_keys(&*disk.metastore, shared.scope).await?;
     tokio::spawn(housekeeping::keep_keys(disk.metastore.clone(), shared.scope));
@@ -186,7 +187,8 @@ impl Services {
         // Held back, a republish could wait for the very queue that it is emptying.
         let republish: Arc<dyn Publish> = Arc::new(Publisher::start(router.clone(), Backpressure::Exempt));
         let functions = shared.functions(stores, &arguments.outbound)?;
-        let desk = shared.desk(stores, republish.clone(), Some(functions.clone()))?;
+        let answers = traced(republish.clone(), &shared.traces);
+        let desk = shared.desk(stores, answers, Some(functions.clone()))?;
         let door = Arc::new(DeskDoor::new(republish, desk.clone()));
         let given = (&arguments.outbound, &arguments.objects);
         let worker = shared.worker(stores, door, functions.clone(), given)?;
@@ -194,7 +196,8 @@ impl Services {
         // Before anything waits for its publishes: a full rules queue holds them back until it is emptied.
         let worker = tokio::spawn(worker.run()).abort_handle();
         let publisher = Publisher::start(router.clone(), Backpressure::Held);
-        disk.metastore.publish_through(Arc::new(publisher.clone()));
+        let traced_publisher = traced(Arc::new(publisher.clone()), &shared.traces);
+        disk.metastore.publish_through(traced_publisher.clone());
         let incarnation = uuid::Uuid::new_v4().as_u64_pair().0;
         let store = stores.sessions.clone();
         let identity = &clients.identity;
@@ -203,7 +206,7 @@ impl Services {
         tokio::spawn(housekeeping::publish_wills(store.clone(), broker.clone()));
         tokio::spawn(housekeeping::expire_sessions(store, broker));
         tracing::info!(sessions, orphans, "services wired");
-        let publish = Arc::new(DeskDoor::new(Arc::new(publisher), desk.clone()));
+        let publish = Arc::new(DeskDoor::new(traced_publisher, desk.clone()));
         Ok(Self { clients, router, publish, desk, functions, incarnation, worker })
     }
 }

@@ -111,6 +111,7 @@ impl Web {
         let https = Arc::new(Https {
             api,
             tls,
+            traces: shared.traces.clone(),
             devices: Some(devices),
             credentials: base_domain.map(|base| format!(".credentials.{base}")),
         });

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
-use fleethaven_fabric::Publish;
 use fleethaven_fabric::membership::Role;
 use fleethaven_fabric_grpc::connections::{self, ConnectionsClient, NeighboursClient};
 use fleethaven_fabric_grpc::routing::{ClientOptions as LaneOptions, RoutingClient};
@@ -26,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::process::{Process, bind};
 use crate::ready::host_port;
 use crate::reload::Reload;
+use crate::traces::traced;
 use crate::wiring::{Clients, Naming, Shared};
 
 /// Where the gateway is; a listener that is off is null.
@@ -44,7 +44,7 @@ struct Ready {
 
 /// Runs until it is told to stop, or the others go on without it.
 pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> Result<()> {
-    let mut process = Process::start(&arguments.process).await?;
+    let mut process = Process::start(&arguments.process, "gateway").await?;
     let cores = arguments.cores.count();
     let serving_check = process.admin.readiness("serving");
     let sockets = Sockets::bind(&arguments.listeners, cores).await?;
@@ -56,7 +56,7 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     let (role, all) = (ServiceRole::Gateway, vec![Bytes::new()]);
     let cluster =
         Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, all).await?;
-    let shared = Shared::new(&arguments.scope, settings, &process.registry);
+    let shared = Shared::new(&arguments.scope, settings, &process);
     let stores = cluster.stores();
     let staleness = Duration::from_secs(arguments.auth_max_staleness.into());
     let clients = Clients::follow(&shared, &stores.metadata, cores, Some(staleness))?;
@@ -77,7 +77,7 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     let on_cores = (listeners, pulse(&process.admin, cores));
     let (incarnation, gateways) = (seat.incarnation, cluster.services(ServiceRole::Gateway));
     let neighbours = Arc::new(NeighboursClient::new(cluster.tables.stream(), gateways.clone()));
-    let publish: Arc<dyn Publish> = Arc::new(cluster.publisher());
+    let publish = traced(Arc::new(cluster.publisher()), &process.traces);
     let desk = shared.desk(&stores, publish.clone(), Some(functions))?;
     let routing = lanes(&cluster, &seat, (&clients, cores), desk.clone());
     let gateway = clients.gateway(
@@ -91,7 +91,9 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     let displaced = Arc::new(move |address| displaced.taken_over(address));
     let routes = connections::add_service(Routes::default(), incarnation, gateway.clone(), displaced);
     let mut stopping = process.stopping.clone();
-    let served = services::serve(listener, cluster.tls.clone(), routes, async move { stopping.wait().await });
+    let traces = process.traces.clone();
+    let served =
+        services::serve(listener, cluster.tls.clone(), routes, traces, async move { stopping.wait().await });
     let served = tokio::spawn(served);
     seat.serve().await?;
 

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fleethaven_api::{Api, ClientCertificate, Peer, Remembered};
+use fleethaven_api::{Api, ClientCertificate, OperationName, Peer, Remembered};
 use fleethaven_authorizers::{Attempt, Authorizers, Credentials, HttpRequest, Protocol};
 use fleethaven_daemon::clock;
 use fleethaven_daemon::shutdown::Shutdown;
+use fleethaven_fabric::Traces;
+use fleethaven_fabric::traces::{Begun, TRACEPARENT};
 use fleethaven_fabric_grpc::trace;
 use fleethaven_gateway::identity::{Admitted, on_behalf_of};
 use fleethaven_gateway::{Arrival, Gateway, IdentityCache, Principal};
@@ -45,6 +47,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub(crate) struct Https {
     pub(crate) api: Api,
     pub(crate) tls: Arc<ServerTls>,
+    /// What becomes of requests.
+    pub(crate) traces: Traces,
     /// Whoever connects as a device; without them only the API is served.
     pub(crate) devices: Option<Devices>,
     /// What the names of the credentials provider end in: whoever comes for it is asked for a certificate.
@@ -236,13 +240,18 @@ impl Https {
         watcher: hyper_util::server::graceful::Watcher,
     ) -> io::Result<()> {
         let activity = Arc::new(Activity::default());
-        let service = hyper::service::service_fn(|request| {
+        let service = hyper::service::service_fn(|mut request: Request<Incoming>| {
             let (this, peer, activity) = (self.clone(), peer.clone(), activity.clone());
             async move {
                 let _busy = activity.begin();
-                // What the request causes elsewhere is part of its caller's trace.
-                let trace = trace::of_header(request.headers().get(trace::TRACEPARENT));
-                let answer = trace.scope(this.request(&peer, request)).await;
+                let brought = trace::of_header(request.headers().get(TRACEPARENT));
+                let (trace, span) = this.traces.request(brought, trace::begin());
+                request.extensions_mut().insert(trace);
+                // What the request causes elsewhere is part of its trace.
+                let answer = trace::scope(trace.context, this.request(&peer, request)).await;
+                if let Some(span) = span {
+                    end(span, &answer);
+                }
                 Ok::<_, std::convert::Infallible>(identified(answer))
             }
         });
@@ -344,6 +353,19 @@ fn refused_upgrade(error: &websocket::Error) -> Response<Full<Bytes>> {
     headers.insert("x-amzn-errortype", HeaderValue::from_static("InvalidRequestException"));
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
+}
+
+/// The span of a request is named by its operation.
+fn end(mut span: Begun, answer: &Response<Full<Bytes>>) {
+    if let Some(OperationName(operation)) = answer.extensions().get() {
+        span.rename(*operation);
+    }
+    let status = answer.status();
+    span.set("http.response.status_code", usize::from(status.as_u16()));
+    if status.is_server_error() {
+        span.fail(status);
+    }
+    span.end();
 }
 
 /// Every answer carries a request id, those that the API does not give too.

@@ -59,6 +59,7 @@ mod router;
 mod rules_worker;
 mod sql;
 mod standing;
+mod traces;
 mod users;
 mod wiring;
 

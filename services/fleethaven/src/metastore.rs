@@ -20,6 +20,7 @@ use crate::data_dir::DataDir;
 use crate::metrics::{Metrics, NodeMetrics};
 use crate::process::{Process, bind};
 use crate::ready::host_port;
+use crate::traces::traced;
 use crate::{cluster_tls, join};
 
 /// How often readiness and metrics are brought up to date.
@@ -40,7 +41,7 @@ struct Ready {
 
 /// Runs until it is told to stop.
 pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
-    let mut process = Process::start(&arguments.process).await?;
+    let mut process = Process::start(&arguments.process, "metastore").await?;
     let listener = bind("--listen", arguments.listen.listen).await?;
     let listen = listener.local_addr()?;
     let certificate_metrics = Metrics::new(&process.registry)?;
@@ -64,13 +65,16 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
     };
     let opened = Metastore::open(config, Arc::new(peers)).await;
     let metastore = opened.context("cannot open the metadata store")?;
-    metastore.publish_through(Arc::new(publisher(&tls, &Tables::follow(&*metastore))));
+    let publisher = Arc::new(publisher(&tls, &Tables::follow(&*metastore)));
+    metastore.publish_through(traced(publisher, &process.traces));
     let routes = server::service(metastore.clone());
     let routes = raft::server::add_service(routes, same, metastore.clone());
     let routes = membership::add_service(routes, metastore.clone());
     let routes = admin::add_service(routes, metastore.clone());
     let mut stopping = process.stopping.clone();
-    let served = tokio::spawn(tls::serve(listener, tls, routes, async move { stopping.wait().await }));
+    let traces = process.traces.clone();
+    let served = tls::serve(listener, tls, routes, traces, async move { stopping.wait().await });
+    let served = tokio::spawn(served);
 
     let quorum = process.admin.readiness("quorum");
     let metrics = NodeMetrics::new(&process.registry)?;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fleethaven_fabric::admin::Status;
 use fleethaven_storage_embedded::{EmbeddedStore, Stats};
+use fleethaven_telemetry::traces::Counters as SpanCounters;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
@@ -40,6 +41,19 @@ impl Metrics {
         }
         Ok(metrics)
     }
+}
+
+/// Registers what becomes of spans, where traces are sent.
+pub(crate) fn span_counters(registry: &Registry) -> Result<SpanCounters, prometheus::Error> {
+    let spans = Opts::new(
+        "fleethaven_trace_spans_total",
+        "Spans that the receiver of traces has taken, that could not be sent, or that found no room",
+    );
+    let spans = IntCounterVec::new(spans, &["result"])?;
+    registry.register(Box::new(spans.clone()))?;
+    let [exported, failed, dropped] =
+        ["exported", "failed", "dropped"].map(|result| spans.with_label_values(&[result]));
+    Ok(SpanCounters { exported, dropped, failed })
 }
 
 /// What the session store counts, read when someone asks.

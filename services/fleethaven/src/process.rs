@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use fleethaven_daemon::shutdown::{Shutdown, Signals, Trigger};
+use fleethaven_fabric::Traces;
 use fleethaven_telemetry::admin::Admin;
 use fleethaven_telemetry::logs::{self, LogOptions};
+use fleethaven_telemetry::traces::Exporter;
 use prometheus::Registry;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::cli::ProcessArgs;
+use crate::traces;
 
 /// Runs a command to its end on a runtime of its own.
 pub(crate) fn main(arguments: &ProcessArgs, run: impl Future<Output = Result<()>>) -> Result<()> {
@@ -47,16 +50,19 @@ pub(crate) struct Process {
     pub(crate) registry: Registry,
     pub(crate) admin: Admin,
     pub(crate) admin_address: SocketAddr,
+    /// What becomes of messages and requests.
+    pub(crate) traces: Traces,
     /// For tasks that end with the process.
     pub(crate) stopping: Shutdown,
     signals: Signals,
     stop: Trigger,
     served: JoinHandle<()>,
+    exporter: Option<Exporter>,
 }
 
 impl Process {
-    /// Begins: from here on signals are waited for, and the admin port answers.
-    pub(crate) async fn start(arguments: &ProcessArgs) -> Result<Self> {
+    /// Begins: from here on signals are waited for, and the admin port answers. `role` is what traces name the process by.
+    pub(crate) async fn start(arguments: &ProcessArgs, role: &'static str) -> Result<Self> {
         let signals = Signals::new().context("cannot wait for signals")?;
         let listener = bind("--admin", arguments.admin).await?;
         let admin_address = listener.local_addr()?;
@@ -65,7 +71,9 @@ impl Process {
         let (stop, stopping) = Shutdown::new();
         let mut ended = stopping.clone();
         let served = admin.clone().serve(listener, async move { ended.wait().await });
-        Ok(Self { registry, admin, admin_address, stopping, signals, stop, served: tokio::spawn(served) })
+        let served = tokio::spawn(served);
+        let (traces, exporter) = traces::start(&arguments.traces, role, &registry)?;
+        Ok(Self { registry, admin, admin_address, traces, stopping, signals, stop, served, exporter })
     }
 
     /// Says that starting is over: prints the one line that standard output ever gets.
@@ -88,6 +96,9 @@ impl Process {
     /// Ends the process; last of all the admin port.
     pub(crate) async fn end(self) {
         self.stop.fire();
+        if let Some(exporter) = self.exporter {
+            exporter.close().await;
+        }
         let _ = self.served.await;
         tracing::info!("stopped");
     }

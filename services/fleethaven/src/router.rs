@@ -47,14 +47,14 @@ async fn alone(mut tables: TableStream, me: Incarnation) {
 
 /// Runs until it is told to stop, or the others go on without it.
 pub(crate) async fn run(arguments: RouterArgs, settings: config::Settings) -> Result<()> {
-    let mut process = Process::start(&arguments.process).await?;
+    let mut process = Process::start(&arguments.process, "router").await?;
     let listener = bind("--listen", arguments.member.listen.listen).await?;
     let listen = listener.local_addr()?;
     let serving = process.admin.readiness("slots");
     let (metrics, role, all) = (Metrics::new(&process.registry)?, ServiceRole::Router, vec![Bytes::new()]);
     let cluster =
         Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, all).await?;
-    let shared = Shared::new(&arguments.scope, settings, &process.registry);
+    let shared = Shared::new(&arguments.scope, settings, &process);
     let stores = cluster.stores();
     let metrics = router_metrics(&process.registry)?;
     let dropped = metrics.deliveries_dropped.clone();
@@ -78,7 +78,9 @@ pub(crate) async fn run(arguments: RouterArgs, settings: config::Settings) -> Re
     };
     let mut stopping = process.stopping.clone();
     let routes = server.add_service(Routes::default());
-    let served = tls::serve(listener, cluster.tls.clone(), routes, async move { stopping.wait().await });
+    let traces = process.traces.clone();
+    let served =
+        tls::serve(listener, cluster.tls.clone(), routes, traces, async move { stopping.wait().await });
     let served = tokio::spawn(served);
     let mut standing = keeper.standing();
     standing.wait_for(|standing| standing.ready || standing.out).await?;

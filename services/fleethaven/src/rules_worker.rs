@@ -25,12 +25,12 @@ struct Ready {
 
 /// Runs until it is told to stop.
 pub(crate) async fn run(arguments: RulesWorkerArgs, settings: config::Settings) -> Result<()> {
-    let mut process = Process::start(&arguments.process).await?;
+    let mut process = Process::start(&arguments.process, "rules-worker").await?;
     let role = ServiceRole::RulesWorker;
     let (metrics, all) = (Metrics::new(&process.registry)?, vec![Bytes::new()]);
     let cluster =
         Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, all).await?;
-    let shared = Shared::new(&arguments.scope, settings, &process.registry);
+    let shared = Shared::new(&arguments.scope, settings, &process);
     let stores = cluster.stores();
     let functions = shared.functions(&stores, &arguments.outbound)?;
     let door = shared.door(&stores, Arc::new(cluster.publisher()))?;

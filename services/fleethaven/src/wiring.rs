@@ -13,7 +13,7 @@ use fleethaven_authorizers::Authorizers;
 use fleethaven_daemon::clock;
 use fleethaven_fabric::connections::Neighbours;
 use fleethaven_fabric::metadata::BoxFuture;
-use fleethaven_fabric::{Connections, Delivery, Functions, Metadata, Publish};
+use fleethaven_fabric::{Connections, Delivery, Functions, Metadata, Publish, Traces};
 use fleethaven_gateway::gateway::RoutingFactory;
 use fleethaven_gateway::mailbox::Mailboxes;
 use fleethaven_gateway::{Config as GatewayConfig, Gateway, IdentityCache, Listener, Pulse};
@@ -35,6 +35,7 @@ use prometheus::Registry;
 
 use crate::cli::{ObjectsArgs, OutboundArgs, ScopeArgs};
 use crate::config;
+use crate::process::Process;
 use crate::ready::host;
 
 /// How long the owner of an address may take to answer that it was asked.
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     functions: Arc<Catalogue>,
     connections: Arc<fleethaven_rules_worker::Connections>,
     registry: Registry,
+    pub(crate) traces: Traces,
 }
 
 /// The seams behind which the state is.
@@ -62,7 +64,7 @@ pub(crate) struct Stores {
 }
 
 impl Shared {
-    pub(crate) fn new(arguments: &ScopeArgs, settings: config::Settings, registry: &Registry) -> Self {
+    pub(crate) fn new(arguments: &ScopeArgs, settings: config::Settings, process: &Process) -> Self {
         let config::Settings { limits, behaviour, connections, functions, .. } = settings;
         let scope = arguments.scope();
         Self {
@@ -73,7 +75,8 @@ impl Shared {
             accounts: Arc::new(Accounts::new(limits, now())),
             functions: Arc::new(Catalogue::new(functions)),
             connections: Arc::new(fleethaven_rules_worker::Connections::new(connections)),
-            registry: registry.clone(),
+            registry: process.registry.clone(),
+            traces: process.traces.clone(),
         }
     }
 
@@ -108,6 +111,7 @@ impl Shared {
             accounts: self.accounts.clone(),
             queue_rates: self.all_limits().any(|limits| limits.queued_per_sec_account.is_some()),
             clock: now,
+            traces: self.traces.clone(),
         };
         Arc::new(Router::new(options, stores.sessions.clone(), delivery, metrics))
     }
@@ -191,6 +195,7 @@ impl Shared {
             behaviour: self.settings.behaviour.clone(),
             limits: self.settings.limits.clone(),
             metrics,
+            traces: self.traces.clone(),
         })
     }
 
@@ -305,6 +310,7 @@ impl Clients {
             mailboxes: self.mailboxes.clone(),
             neighbours,
             metrics: self.metrics.clone(),
+            traces: shared.traces.clone(),
             pulse,
         };
         let gateway = Gateway::start(config, routing, listeners).context("cannot start the gateway")?;

@@ -25,6 +25,7 @@ use crate::gateway::{Arrival, Shared};
 use crate::mailbox::{Mailbox, Place};
 use crate::metrics::CoreMetrics;
 use crate::pending::Pending;
+use crate::spans::Spans;
 use crate::timer::Wheel;
 use crate::transport::{Farewell, Transport};
 
@@ -113,6 +114,8 @@ pub(crate) struct Core {
     generation: Cell<u32>,
     directs: Cell<u64>,
     now: Cell<Now>,
+    /// Empty where traces are off.
+    pub(crate) spans: RefCell<Spans>,
 }
 
 impl Core {
@@ -148,6 +151,7 @@ impl Core {
             generation: Cell::new(0),
             directs: Cell::new(0),
             now: Cell::new(now),
+            spans: RefCell::default(),
         })
     }
 

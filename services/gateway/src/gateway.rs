@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fleethaven_authorizers::{Attempt, Authorizers};
-use fleethaven_fabric::Routing;
 use fleethaven_fabric::connections::Neighbours;
 use fleethaven_fabric::delivery::Address;
+use fleethaven_fabric::{Routing, Traces};
 use fleethaven_quotas::Accounts;
 use fleethaven_session::Settings;
 use fleethaven_storage::{OwnerToken, RetainedStore, SessionStore, Wake};
@@ -53,6 +53,8 @@ pub struct Config {
     pub neighbours: Arc<dyn Neighbours>,
     /// Counters.
     pub metrics: Metrics,
+    /// What became of messages.
+    pub traces: Traces,
     /// Called by each event loop, with its number: the process watches that they turn.
     pub pulse: Pulse,
 }
@@ -83,6 +85,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) retained: Arc<dyn RetainedStore>,
+    pub(crate) traces: Traces,
     account_settings: FxHashMap<AccountId, Arc<Settings>>,
     pulse: Pulse,
     incarnation: u64,
@@ -159,6 +162,7 @@ impl Gateway {
             metrics: config.metrics,
             accounts: config.accounts,
             retained: config.retained,
+            traces: config.traces,
             account_settings,
             pulse: config.pulse,
             incarnation: config.incarnation,

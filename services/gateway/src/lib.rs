@@ -24,6 +24,7 @@
 //! | [`identity`] | the certificates, policies and things of connected clients, kept fresh by a watch |
 //! | [`ticket_keys`] | TLS ticket keys, kept fresh by a watch |
 //! | [`authorize`] | policy decisions of one connection |
+//! | [`spans`] | where traces are on: what becomes of the messages in a core's hands |
 //! | [`sweep`] | comparing queues with the store, so that no lost push strands a message |
 //! | [`timer`] | coarse timers for keep-alive |
 //! | [`metrics`] | counters |
@@ -50,6 +51,7 @@ mod pending;
 mod requests;
 mod retained;
 mod shares;
+mod spans;
 mod sweep;
 mod throttle;
 pub mod ticket_keys;

@@ -74,6 +74,7 @@ impl Turn {
         }
         self.tell_progress(core);
         flush(core, now);
+        core.trace_written();
         relieve(core);
         core.metrics.flush();
         core.end_turn()
@@ -86,7 +87,9 @@ impl Turn {
         drop(staging);
         let mut lanes = core.lanes.borrow_mut();
         if !self.routing.is_empty() {
+            core.trace_submitting(&self.routing);
             lanes.routing.submit(&mut self.routing);
+            core.trace_submitted();
         }
         if !self.store.is_empty() {
             lanes.store.submit(&mut self.store);
@@ -94,6 +97,7 @@ impl Turn {
     }
 
     fn deliver(&mut self, core: &Rc<Core>, now: Now) {
+        core.trace_pushes(&self.taken.pushes);
         for push in self.taken.pushes.drain(..) {
             match push {
                 Push::Direct { message, targets, from } => {
@@ -153,6 +157,7 @@ impl Turn {
         lanes.store.drain(&mut self.completions);
         core.congested.set(lanes.routing.is_congested() || lanes.store.is_congested());
         drop(lanes);
+        core.trace_answers(&self.events);
         for event in self.events.drain(..) {
             routed(core, event, now);
         }
@@ -423,6 +428,9 @@ fn go_on(core: &Rc<Core>, address: Address, now: Now, step: impl FnOnce(&mut Ses
 type QueueRead = Result<(Vec<QueuedMessage>, EntryId), Error>;
 
 fn queue_read(core: &Rc<Core>, address: Address, result: QueueRead, now: Now) {
+    if let Ok((entries, _)) = &result {
+        core.trace_queue(address, entries);
+    }
     let Some(connection) = core.at(address) else { return };
     let mut connection = connection.borrow_mut();
     let connection = &mut *connection;

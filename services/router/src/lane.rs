@@ -17,6 +17,7 @@ use rustc_hash::FxHashSet;
 use crate::plan::{Plan, QueueTarget};
 use crate::plans::Plans;
 use crate::router::{Installed, Router};
+use crate::spans::{Reach, Routing as RoutingSpan, Spans};
 use crate::staged::Staged;
 
 mod sharing;
@@ -40,6 +41,7 @@ pub struct Lane {
     next_open: u64,
     /// Shares of what happens once, in the order in which the store was asked.
     withheld: VecDeque<Withheld>,
+    spans: Spans,
 }
 
 impl Lane {
@@ -56,6 +58,7 @@ impl Lane {
             opening: Vec::new(),
             next_open: 0,
             withheld: VecDeque::new(),
+            spans: Spans::default(),
         }
     }
 
@@ -108,6 +111,7 @@ impl Lane {
         (once, owned): (Option<Once>, Option<Owned>),
     ) {
         let Self { router, plans, staged, .. } = self;
+        let mut span = RoutingSpan::of(&router.options.traces, &message);
         let plan = plans.plan(router, &message);
         if plan.rule_not_found {
             router.metrics.rule_not_found.inc();
@@ -140,6 +144,10 @@ impl Lane {
         staged.rule_matches += u64::from(!plan.rules.is_empty());
         let matched = plan.matches_anyone();
         let rules = plan.rules.clone();
+        if let Some(span) = &mut span {
+            let receivers = plan.receivers(acknowledged).iter().map(|(_, targets)| targets.len()).sum();
+            span.reaches(&Reach { receivers, queues: queues.len(), rules: rules.len() });
+        }
         if once.is_none() {
             self.share(&message, placements);
         } else if !placements.is_empty() || !charged.is_empty() {
@@ -148,10 +156,16 @@ impl Lane {
         let sure = owned.is_none_or(|owned| !owned.doubtful) || ticket.is_none();
         let nothing = queues.is_empty() && rules.is_empty() && retained == RetainedChange::Keep;
         if nothing && once.is_none() && sure {
+            if let Some(span) = span {
+                span.end();
+            }
             if let Some(ticket) = ticket {
                 self.staged.events.push(RoutingEvent::Published { ticket, matched, result: Ok(()) });
             }
             return;
+        }
+        if let Some(span) = span {
+            self.spans.wait(span);
         }
         let ticket = ticket.unwrap_or(NOBODY);
         let fence = owned.map(|owned| owned.fence);
@@ -179,6 +193,10 @@ impl Lane {
             // This lane asks for nothing else.
             _ => return,
         };
+        let traces = &self.router.options.traces;
+        if traces.is_on() {
+            self.spans.done(traces, &message, result.as_ref().err());
+        }
         if let Some(once) = once {
             let withheld = self.take_withheld(&message);
             if result.is_ok() {

@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use fleethaven_fabric::Delivery;
 use fleethaven_fabric::delivery::{Address, Credit};
+use fleethaven_fabric::{Delivery, Traces};
 use fleethaven_quotas::Accounts;
 use fleethaven_storage::{Append, EntryId, RuleRef, SessionId, SessionStore, Subscription};
 use fleethaven_topics::split_shared;
@@ -32,6 +32,8 @@ pub struct Options {
     pub queue_rates: bool,
     /// Tells the time, for rates.
     pub clock: fn() -> Instant,
+    /// What became of messages.
+    pub traces: Traces,
 }
 
 /// The router of one process: all slots.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use fleethaven_fabric::delivery::{Address, Credit, Delivery, Push};
-use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
+use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest, Traces};
 use fleethaven_quotas::Accounts;
 use fleethaven_storage::request::{DueWill, Orphan};
 use fleethaven_storage::{
@@ -190,7 +190,7 @@ fn options(behaviour: Behaviour, limits: Limits) -> Options {
     let clock = || tokio::time::Instant::now().into_std();
     let queue_rates = limits.queued_per_sec_account.is_some();
     let accounts = Arc::new(Accounts::new(limits.into(), clock()));
-    Options { behaviour, accounts, queue_rates, clock }
+    Options { behaviour, accounts, queue_rates, clock, traces: Traces::off() }
 }
 
 /// A router with its surroundings and one lane.

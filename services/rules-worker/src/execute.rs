@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fleethaven_fabric::Publish;
+use fleethaven_fabric::traces::{Begun, Kind};
+use fleethaven_fabric::{Publish, Traces};
 use fleethaven_rulesql::{
     Failure, Fired, Input, MqttProperties, NoExternal, Outcome, Payload, Random, Variables,
 };
@@ -32,6 +33,8 @@ pub struct Engine<'a> {
     pub behaviour: &'a Behaviour,
     /// How large a republished message may be.
     pub limits: &'a Limits,
+    /// What became of messages.
+    pub traces: &'a Traces,
     /// The time.
     pub clock: fn() -> Timestamp,
 }
@@ -70,6 +73,9 @@ impl MessageContext {
 /// What every action of a rule is run with: message, context, payload, variables, and the payload of the actions.
 type Given<'a> = (&'a Message, &'a Input<'a>, &'a Payload, &'a Variables, &'a Bytes);
 
+/// The span of what runs actions, where the message's trace is recorded.
+type Below<'a> = Option<&'a Begun>;
+
 fn random() -> [u8; 16] {
     *uuid::Uuid::new_v4().as_bytes()
 }
@@ -88,6 +94,11 @@ impl Engine<'_> {
         if rule.statement.needs_document() && payload.is_unreadable() {
             self.metrics.parse_error.with_label_values(&labels).inc();
         }
+        let mut span = self.traces.of(message).and_then(|trace| trace.routed("rule", Kind::Consumer));
+        if let Some(span) = &mut span {
+            span.set("fleethaven.rule", rule.name.as_str());
+            span.set("messaging.destination.name", message.topic.as_str());
+        }
         let replay = rule.statement.uses_external().then(|| Replay::of(random));
         let drawn: &dyn Random = replay.as_ref().map_or(&random, |replay| replay);
         let input = input(rule, message, context, drawn);
@@ -96,7 +107,7 @@ impl Engine<'_> {
             None => rule.statement.evaluate(&input, payload, &mut NoExternal),
         };
         match outcome {
-            Outcome::Fired(fired) => self.fire(rule, message, &input, payload, fired).await,
+            Outcome::Fired(fired) => self.fire(rule, (message, &input, payload), fired, span.as_ref()).await,
             Outcome::NotFired { condition_is_boolean: true } => {}
             Outcome::NotFired { condition_is_boolean: false } => {
                 tracing::debug!(
@@ -106,10 +117,18 @@ impl Engine<'_> {
                     "WHERE is no Boolean"
                 );
             }
-            Outcome::Failed(failure) => tracing::warn!(
-                account = labels[0], rule = labels[1], trace_id = context.trace_id, topic = input.topic,
-                event = "FunctionExecution", reason = %failure, "the rule ended"
-            ),
+            Outcome::Failed(failure) => {
+                tracing::warn!(
+                    account = labels[0], rule = labels[1], trace_id = context.trace_id, topic = input.topic,
+                    event = "FunctionExecution", reason = %failure, "the rule ended"
+                );
+                if let Some(span) = &mut span {
+                    span.fail(failure);
+                }
+            }
+        }
+        if let Some(span) = span {
+            span.end();
         }
     }
 
@@ -158,19 +177,18 @@ impl Engine<'_> {
     async fn fire(
         &self,
         rule: &CompiledRule,
-        message: &Message,
-        input: &Input<'_>,
-        original: &Payload,
+        (message, input, original): (&Message, &Input<'_>, &Payload),
         fired: Fired,
+        below: Below<'_>,
     ) {
         let variables = &fired.variables;
         let payload = fired.output.into_bytes();
         let given = (message, input, original, variables, &payload);
         let outcomes =
-            join_all(rule.actions.iter().map(|action| self.run(rule, action.as_ref(), given))).await;
+            join_all(rule.actions.iter().map(|action| self.run(rule, action.as_ref(), given, below))).await;
         let failures: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
         if !failures.is_empty() {
-            self.fail(rule, message, input, original, variables, &failures).await;
+            self.fail(rule, (message, input, original, variables), &failures, below).await;
         }
     }
 
@@ -179,6 +197,7 @@ impl Engine<'_> {
         rule: &CompiledRule,
         given: Given<'a>,
         answers: &'a Answers,
+        span: Below<'a>,
     ) -> Invocation<'a> {
         let Self { publish, outside, behaviour, limits, clock, .. } = *self;
         let (message, input, original, variables, payload) = given;
@@ -194,6 +213,7 @@ impl Engine<'_> {
             outside,
             behaviour,
             limits,
+            span,
             now: clock(),
         }
     }
@@ -203,9 +223,11 @@ impl Engine<'_> {
         rule: &CompiledRule,
         action: &'r dyn Action,
         given: Given<'_>,
+        below: Below<'_>,
     ) -> Result<(), (&'r dyn Action, Error)> {
         let answers = Answers::default();
-        let invocation = &self.invocation(rule, given, &answers);
+        let span = action_span(below, action);
+        let invocation = &self.invocation(rule, given, &answers, span.as_ref());
         let result = self.retried(rule, action, invocation).await;
         let (account, name) = (invocation.input.account_id, action.name());
         let outcome = if result.is_ok() { "success" } else { "failure" };
@@ -223,6 +245,7 @@ impl Engine<'_> {
                 "action failed"
             );
         }
+        end(span, &result);
         result.map_err(|error| (action, error))
     }
 
@@ -230,20 +253,21 @@ impl Engine<'_> {
     async fn fail(
         &self,
         rule: &CompiledRule,
-        message: &Message,
-        input: &Input<'_>,
-        original: &Payload,
-        variables: &Variables,
+        (message, input, original, variables): (&Message, &Input<'_>, &Payload, &Variables),
         failures: &[(&dyn Action, Error)],
+        below: Below<'_>,
     ) {
         let Some(action) = &rule.error_action else { return };
         let payload = error_action::payload(&rule.name, input.topic, message, failures).into();
         let answers = Answers::default();
-        let invocation = self.invocation(rule, (message, input, original, variables, &payload), &answers);
+        let span = action_span(below, action.as_ref());
+        let given = (message, input, original, variables, &payload);
+        let invocation = self.invocation(rule, given, &answers, span.as_ref());
         let result = self.retried(rule, action.as_ref(), &invocation).await;
         let outcome = if result.is_ok() { "success" } else { "failure" };
         let labels = [input.account_id, &rule.name, action.name(), outcome];
         self.metrics.error_action.with_label_values(&labels).inc();
+        end(span, &result);
         if let Err(error) = result {
             tracing::error!(
                 account = input.account_id,
@@ -310,6 +334,22 @@ impl Engine<'_> {
             }
         }
     }
+}
+
+/// The span of an action, below that of its rule.
+fn action_span(below: Below<'_>, action: &dyn Action) -> Option<Begun> {
+    let mut span = below?.child("action", Kind::Client)?;
+    span.set("fleethaven.action", action.name());
+    Some(span)
+}
+
+fn end(span: Option<Begun>, result: &Result<(), Error>) {
+    let Some(mut span) = span else { return };
+    if let Err(error) = result {
+        span.set("fleethaven.resource", error.resource.as_str());
+        span.fail(&error.message);
+    }
+    span.end();
 }
 
 /// A number, any of which is as likely as the others.

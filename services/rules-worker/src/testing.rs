@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fleethaven_fabric::metadata::BoxFuture;
-use fleethaven_fabric::{FunctionError, Invocation, Publish, RuleChange};
+use fleethaven_fabric::{FunctionError, Invocation, Publish, RuleChange, Traces};
 use fleethaven_outbound::{HttpClient, OutboundSettings};
 use fleethaven_registry::shapes::{RuleDescription, TopicRulePayload};
 use fleethaven_rulesql::Payload;
@@ -187,6 +187,7 @@ pub(crate) async fn execute_with(
         metrics: &metrics,
         behaviour: &Behaviour::of(Profile::Standard),
         limits: &Limits::of(Profile::Standard),
+        traces: &Traces::off(),
         clock: || NOW,
     };
     let payload = Payload::new(message.payload.clone());

@@ -4,8 +4,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleethaven_fabric::Publish;
 use fleethaven_fabric::metadata::BoxFuture;
+use fleethaven_fabric::{Publish, Traces};
 use fleethaven_rulesql::Payload;
 use fleethaven_storage::{Error, RuleEntry, RuleEntryId, RuleQueue};
 use fleethaven_types::{Behaviour, Limits};
@@ -50,6 +50,8 @@ pub struct Worker {
     pub limits: Limits,
     /// Counters.
     pub metrics: Metrics,
+    /// What became of messages.
+    pub traces: Traces,
 }
 
 impl Worker {
@@ -141,6 +143,7 @@ impl Worker {
             metrics: &self.metrics,
             behaviour: &self.behaviour,
             limits: &self.limits,
+            traces: &self.traces,
             clock: fleethaven_daemon::clock::now,
         };
         join_all(rules.iter().map(|rule| engine.execute(rule, message, &context, &payload))).await;

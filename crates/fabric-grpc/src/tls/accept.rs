@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use fleethaven_fabric::Traces;
 use fleethaven_pki::Certificate;
 use futures_util::stream;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -37,7 +38,7 @@ const GIVEN_UP: usize = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `routes` on `listener` to the services that may call them, until `shutdown` ends; calls under way are then let
-/// finish.
+/// finish. Calls whose trace is recorded are recorded in `traces`.
 ///
 /// # Errors
 ///
@@ -46,6 +47,7 @@ pub async fn serve(
     listener: TcpListener,
     tls: Arc<Tls>,
     routes: Routes,
+    traces: Traces,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let (connections, mut accepted) = mpsc::channel(1);
@@ -64,7 +66,7 @@ pub async fn serve(
         .http2_max_local_error_reset_streams(Some(GIVEN_UP))
         .initial_stream_window_size(stream)
         .initial_connection_window_size(connection)
-        .layer(IncomingLayer)
+        .layer(IncomingLayer(traces))
         .layer(AccessLayer)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, shutdown)

@@ -88,7 +88,7 @@ where
             return Box::pin(self.0.call(request));
         }
         let caller = peer.map(|peer| (peer.identity.to_string(), peer.address));
-        let trace_id = trace::current().map(|context| context.trace_id());
+        let trace_id = trace::current_id();
         tracing::warn!(path, ?caller, trace_id, "a service called what its role may not");
         let refused = Status::permission_denied("the role of the certificate may not call this");
         Box::pin(std::future::ready(Ok(refused.into_http())))

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fleethaven_fabric::Metadata;
+use fleethaven_fabric::Traces;
 use fleethaven_fabric::metadata::Error as CallError;
 use fleethaven_pki::{Attribute, Authority, Issued, Name, Serial, ServiceIdentity, ServiceRole, Validity};
 use fleethaven_registry::shapes::CreateThing;
@@ -97,7 +98,13 @@ impl Service {
 async fn metastore(tls: &Arc<Tls>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, tls.clone(), server::service(Fake::new()), std::future::pending()));
+    tokio::spawn(serve(
+        listener,
+        tls.clone(),
+        server::service(Fake::new()),
+        Traces::off(),
+        std::future::pending(),
+    ));
     address
 }
 

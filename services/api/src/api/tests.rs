@@ -277,6 +277,7 @@ async fn a_change_whose_outcome_is_unknown_is_asked_for_again_under_its_key() {
         now: clock::now(),
         request_id: uuid::Uuid::new_v4(),
         key,
+        trace: None,
         input,
     };
     assert!(call.execute(command).await.is_err());

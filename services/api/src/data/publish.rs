@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fleethaven_fabric::traces::TRACEPARENT;
 use fleethaven_policy::Action;
 use fleethaven_topics::{name, reserved};
 use fleethaven_types::{Message, Publisher, QoS};
@@ -45,11 +46,14 @@ async fn authorize_publish(call: &Call<'_>, topic: &str, retain: bool) -> Result
     authorize(call, &Asked::new(actions, On::Topic(topic))).await
 }
 
-/// The message of a request: its body, its MQTT 5 parameters, its caller as the publisher.
+/// The message of a request: its body, its MQTT 5 parameters, its caller as the publisher. Where the request goes on with its
+/// client's trace, so does the message.
 pub(super) fn message(call: &Call<'_>, topic: &str, qos: QoS, retain: bool) -> Result<Message, Error> {
     let limits = call.limits();
     let payload = call.input.body.clone();
-    let (trace, _) = Uuid::new_v4().as_u64_pair();
+    // The message is part of the request's trace: it has the same id.
+    let trace_id = call.trace.map_or_else(|| Uuid::new_v4().as_u128(), |trace| trace.context.trace_id());
+    let (trace, sequence) = Uuid::from_u128(trace_id).as_u64_pair();
     let principal = match &call.principal {
         Principal::Operator(signed) => signed.principal_id(),
         Principal::Certificate(id) => id.clone(),
@@ -62,15 +66,22 @@ pub(super) fn message(call: &Call<'_>, topic: &str, qos: QoS, retain: bool) -> R
         source_ip: Some(call.source_ip),
         trace,
     };
+    let mut properties = parameters::properties(&call.input, &payload, limits)?;
+    if let Some(trace) = call.trace.filter(|trace| trace.continued) {
+        let of_message = &mut properties.get_or_insert_default().user_properties;
+        if of_message.iter().all(|(name, _)| &**name != TRACEPARENT) {
+            of_message.push((TRACEPARENT.into(), trace.context.to_string().into()));
+        }
+    }
     Ok(Message {
         topic: topic.into(),
         qos,
         retain,
-        properties: parameters::properties(&call.input, &payload, limits)?,
+        properties,
         payload,
         received_at: call.now,
         expires_at: parameters::expires_at(&call.input, call.now, limits)?,
-        sequence: 0,
+        sequence,
         hops: 0,
         publisher: Arc::new(publisher),
     })

@@ -41,6 +41,36 @@ pub(crate) struct ProcessArgs {
     /// `json` or `text`; text when standard error is a terminal.
     #[arg(long, value_name = "FORMAT", env = "FLEETHAVEN_LOG_FORMAT")]
     pub(crate) log_format: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) traces: TracesArgs,
+}
+
+/// Traces over OTLP. All roles of a cluster are given the same.
+#[derive(Args, Clone)]
+pub(crate) struct TracesArgs {
+    /// Send traces to this OpenTelemetry receiver (OTLP over HTTP with protobuf), such as http://collector:4318; without a path,
+    /// /v1/traces is meant. Otherwise the variables OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and OTEL_EXPORTER_OTLP_ENDPOINT count.
+    #[arg(long, value_name = "URL", env = "FLEETHAVEN_TRACES_ENDPOINT")]
+    pub(crate) traces_endpoint: Option<String>,
+
+    /// The part of all messages and requests that is traced, 0 to 1.
+    #[arg(long, value_name = "RATIO", env = "FLEETHAVEN_TRACES_RATIO", default_value_t = 0.01, value_parser = ratio)]
+    pub(crate) traces_ratio: f64,
+
+    /// Go on with the traces that clients bring (`traceparent`: a user property of MQTT 5, a header of HTTPS), and record them
+    /// where they say so.
+    #[arg(long, env = "FLEETHAVEN_TRACES_CONTINUE")]
+    pub(crate) traces_continue: bool,
+
+    /// Certificates (PEM) of authorities that may certify the receiver, beside the system's. May be repeated.
+    #[arg(long, value_name = "FILE", env = "FLEETHAVEN_TRACES_CA", value_delimiter = ',')]
+    pub(crate) traces_ca: Vec<PathBuf>,
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio: f64 = text.parse().map_err(|_| format!("'{text}' is no number"))?;
+    if (0.0..=1.0).contains(&ratio) { Ok(ratio) } else { Err("it is between 0 and 1".to_owned()) }
 }
 
 /// Accounts and what they are held to.

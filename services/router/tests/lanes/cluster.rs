@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleethaven_fabric::delivery::{Address, Credit, Push};
 use fleethaven_fabric::membership::{Incarnation, Phase, Role, TableStream};
 use fleethaven_fabric::metadata::{BoxFuture, Error};
-use fleethaven_fabric::{Delivery, Membership, Routing, RoutingEvent, RoutingRequest, RoutingTable};
+use fleethaven_fabric::{Delivery, Membership, Routing, RoutingEvent, RoutingRequest, RoutingTable, Traces};
 use fleethaven_fabric_grpc::channel::traced;
 use fleethaven_fabric_grpc::routing::{ClientOptions, Deliveries, RoutingClient, RoutingServer};
 use fleethaven_lanes::gateway;
@@ -127,7 +127,8 @@ impl Cluster {
         let clock = || tokio::time::Instant::now().into_std();
         let accounts = Arc::new(Accounts::new(Limits::of(Profile::Standard).into(), clock()));
         let behaviour = Behaviour::of(Profile::Standard);
-        let options = Options { behaviour, accounts, queue_rates: false, clock };
+        let traces = Traces::off();
+        let options = Options { behaviour, accounts, queue_rates: false, clock, traces };
         let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
         let deliveries = Arc::new(Deliveries::new(|_| ()));
         let router = Arc::new(Router::new(options, self.store.clone(), deliveries.clone(), metrics));

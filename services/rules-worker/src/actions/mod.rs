@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use fleethaven_fabric::Publish;
 use fleethaven_fabric::metadata::BoxFuture;
+use fleethaven_fabric::traces::Begun;
 use fleethaven_rulesql::{Failure, Input, Payload, Statement, Template, Variables};
 use fleethaven_types::{Behaviour, Limits, Message, Scope, Timestamp};
 use serde_json::Value;
@@ -52,6 +53,8 @@ pub struct Invocation<'a> {
     pub behaviour: &'a Behaviour,
     /// How large a published message may be.
     pub limits: &'a Limits,
+    /// The action's part in the trace of the message, where that is recorded.
+    pub span: Option<&'a Begun>,
     /// The time.
     pub now: Timestamp,
 }

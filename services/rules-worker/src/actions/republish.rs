@@ -169,7 +169,14 @@ impl Action for Republish {
         Box::pin(async move {
             let message = self.message(invocation)?;
             let topic = message.topic.clone();
+            let span = invocation.span.and_then(|action| action.publish(&message));
             let published = invocation.publish.publish(Arc::new(message)).await;
+            if let Some(mut span) = span {
+                if let Err(error) = &published {
+                    span.fail(error);
+                }
+                span.end();
+            }
             published.map(|_matched| ()).map_err(|error| {
                 Error::transient(&*topic, format!("Failed to republish to {topic}: {error}"))
             })

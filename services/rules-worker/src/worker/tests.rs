@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use fleethaven_fabric::RuleChange;
+use fleethaven_fabric::{RuleChange, Traces};
 use fleethaven_storage::RuleRef;
 use fleethaven_types::{Message, Profile};
 use parking_lot::Mutex;
@@ -103,6 +103,7 @@ impl Bench {
             behaviour: Behaviour::of(Profile::Standard),
             limits: Limits::of(Profile::Standard),
             metrics,
+            traces: Traces::off(),
         };
         let worker = tokio::spawn(worker.run());
         Self { queue, broker, rules, worker }

@@ -84,6 +84,13 @@ async fn router(tls: &Arc<Tls>, store: &Arc<Store>) -> SocketAddr {
         gathering: Arc::new(Nobody),
     };
     tokio::spawn(serve(listener, tls.clone(), server.add_service(Routes::default()), std::future::pending()));
+    tokio::spawn(serve(
+        listener,
+        tls.clone(),
+        server.add_service(Routes::default()),
+        Traces::off(),
+        std::future::pending(),
+    ));
     address
 }
 
