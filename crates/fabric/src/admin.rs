@@ -38,6 +38,8 @@ pub struct Node {
 pub struct Status {
     /// This node.
     pub node: u64,
+    /// The release that it runs; empty from releases that do not say so.
+    pub version: String,
     /// Bytes on disk, of all groups together.
     pub disk_bytes: u64,
     /// The control group, whose nodes are the metastore's.

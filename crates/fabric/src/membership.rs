@@ -21,8 +21,9 @@ pub type TableStream = Pin<Box<dyn Stream<Item = Arc<RoutingTable>> + Send>>;
 
 /// The cluster as its members see it.
 pub trait Membership: Send + Sync + 'static {
-    /// Joins, [`Loading`](Phase::Loading), under a new incarnation.
-    fn join(&self, role: Role, address: String) -> BoxFuture<'_, Result<Incarnation, Error>>;
+    /// Joins, [`Loading`](Phase::Loading), under a new incarnation; `version` is the release that the process runs.
+    fn join(&self, role: Role, address: String, version: String)
+    -> BoxFuture<'_, Result<Incarnation, Error>>;
 
     /// Renews the lease: it lasts for [`LEASE`] from when this was called, if it is answered. `Refused` says that the
     /// incarnation is out: it must stop, and may join again as another. The only other error is `Unavailable`.

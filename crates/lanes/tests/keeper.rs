@@ -41,7 +41,13 @@ impl Bench {
         self.version += 1;
         let mut slots = vec![SlotOwner::default(); Slot::all().count()];
         slots[usize::from(self.slot.index())] = at;
-        let member = |incarnation, role, phase| Member { incarnation, role, address: String::new(), phase };
+        let member = |incarnation, role, phase| Member {
+            incarnation,
+            role,
+            address: String::new(),
+            phase,
+            version: String::new(),
+        };
         let members = Arc::new([
             member(ME, Role::Router, phase),
             member(OTHER, Role::Router, Phase::Serving),

@@ -205,6 +205,7 @@ impl World {
             role: Role::Router,
             address: String::new(),
             phase: Phase::Serving,
+            version: String::new(),
         };
         let table = RoutingTable {
             version: self.version,

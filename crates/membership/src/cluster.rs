@@ -14,6 +14,8 @@ use crate::table::{RoutingTable, SlotOwner};
 pub const MEMBERS_MAX: usize = 4096;
 /// Longest address, in bytes: a DNS name, a colon and a port fit.
 const ADDRESS_MAX: usize = 261;
+/// Characters of a member's version that are kept.
+const VERSION_MAX: usize = 64;
 
 /// Where a cluster that begins, or begins again from a backup, at `now_seconds` since 1970 starts to count: above all that
 /// another one counted which began at least a second before, so that what the session store remembers of that one (fences,
@@ -31,6 +33,9 @@ pub enum Command {
         role: Role,
         /// Where the others reach it: `host:port`.
         address: String,
+        /// The release that it runs.
+        #[serde(default)]
+        version: String,
     },
     /// A member says how far it is.
     SetPhase {
@@ -126,7 +131,7 @@ impl Cluster {
     pub fn apply(&mut self, command: &Command) -> Result<Option<Incarnation>, Refusal> {
         let mut changed = self.clone();
         let joined = match command {
-            Command::Join { role, address } => Some(changed.join(*role, address)?),
+            Command::Join { role, address, version } => Some(changed.join(*role, address, version)?),
             Command::SetPhase { incarnation, phase } => {
                 changed.set_phase(*incarnation, *phase)?;
                 None
@@ -158,7 +163,7 @@ impl Cluster {
         }
     }
 
-    fn join(&mut self, role: Role, address: &str) -> Result<Incarnation, Refusal> {
+    fn join(&mut self, role: Role, address: &str, version: &str) -> Result<Incarnation, Refusal> {
         if address.is_empty() || address.len() > ADDRESS_MAX {
             return Err(Refusal::Address(address.len()));
         }
@@ -167,7 +172,9 @@ impl Cluster {
         }
         self.last = Incarnation(self.last.0 + 1);
         let (incarnation, address) = (self.last, address.to_owned());
-        self.members.insert(incarnation, Member { incarnation, role, address, phase: Phase::Loading });
+        let version = version.chars().take(VERSION_MAX).collect();
+        let member = Member { incarnation, role, address, phase: Phase::Loading, version };
+        self.members.insert(incarnation, member);
         Ok(incarnation)
     }
 

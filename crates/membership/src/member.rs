@@ -47,4 +47,6 @@ pub struct Member {
     pub address: String,
     /// How far it is.
     pub phase: Phase,
+    /// The release that it runs; empty for one that did not say so yet.
+    pub version: String,
 }

@@ -50,7 +50,9 @@ fn due(cluster: &Cluster, member: Incarnation) -> Vec<(u16, u64)> {
 
 fn command(cluster: &Cluster, step: &Step) -> Option<Command> {
     Some(match step {
-        Step::Join(role) => Command::Join { role: *role, address: "10.0.0.1:7000".to_owned() },
+        Step::Join(role) => {
+            Command::Join { role: *role, address: "10.0.0.1:7000".to_owned(), version: "1".to_owned() }
+        }
         Step::Phase(member, phase) => {
             Command::SetPhase { incarnation: chosen(cluster, member)?, phase: *phase }
         }
@@ -169,7 +171,7 @@ proptest! {
 }
 
 fn join(cluster: &mut Cluster, phase: Phase) -> Incarnation {
-    let join = Command::Join { role: Role::Router, address: "r:1".to_owned() };
+    let join = Command::Join { role: Role::Router, address: "r:1".to_owned(), version: "1".to_owned() };
     let incarnation = cluster.apply(&join).unwrap().unwrap();
     cluster.apply(&Command::SetPhase { incarnation, phase }).unwrap();
     incarnation
@@ -239,7 +241,11 @@ fn strangers_and_bad_addresses_are_refused() {
         assert_eq!(cluster.apply(&command), Err(Refusal::Gone(gone)));
     }
     for address in [String::new(), "a".repeat(262)] {
-        let refused = cluster.apply(&Command::Join { role: Role::Gateway, address: address.clone() });
+        let refused = cluster.apply(&Command::Join {
+            role: Role::Gateway,
+            address: address.clone(),
+            version: "1".to_owned(),
+        });
         assert_eq!(refused, Err(Refusal::Address(address.len())));
     }
     assert_eq!(cluster.apply(&Command::Remove { incarnation: gone }), Ok(None));

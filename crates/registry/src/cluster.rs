@@ -152,7 +152,7 @@ fn member(key: &Bytes, value: &Bytes) -> Result<Member, Error> {
     let (Some(incarnation), Some(role), Some(phase)) = (incarnation_of(key), role, phase) else {
         return Err(unreadable("member"));
     };
-    Ok(Member { incarnation, role, address: record.address, phase })
+    Ok(Member { incarnation, role, address: record.address, phase, version: record.version })
 }
 
 fn member_record(member: &Member) -> ClusterMember {
@@ -166,7 +166,7 @@ fn member_record(member: &Member) -> ClusterMember {
         Phase::Serving => 2,
         Phase::Leaving => 3,
     };
-    ClusterMember { role, address: member.address.clone(), phase }
+    ClusterMember { role, address: member.address.clone(), phase, version: member.version.clone() }
 }
 
 fn unreadable(what: &str) -> Error {
@@ -182,7 +182,7 @@ mod tests {
     use crate::testing::Registry;
 
     fn join(registry: &mut Registry, role: Role) -> Incarnation {
-        let command = Command::Join { role, address: "10.0.0.1:7000".to_owned() };
+        let command = Command::Join { role, address: "10.0.0.1:7000".to_owned(), version: "1".to_owned() };
         match registry.run(Action::Membership(command)).unwrap() {
             Reply::Joined(incarnation) => incarnation,
             other => panic!("{other:?}"),
@@ -202,7 +202,9 @@ mod tests {
         for role in [Role::Router, Role::Gateway, Role::Router, Role::RulesWorker, Role::Router] {
             let joined = join(&mut registry, role);
             serve(&mut registry, joined);
-            model.apply(&Command::Join { role, address: "10.0.0.1:7000".to_owned() }).unwrap();
+            model
+                .apply(&Command::Join { role, address: "10.0.0.1:7000".to_owned(), version: "1".to_owned() })
+                .unwrap();
             model.apply(&Command::SetPhase { incarnation: joined, phase: Phase::Serving }).unwrap();
             assert_eq!(load(&registry.view).unwrap().as_ref(), Some(&model));
         }
@@ -236,7 +238,11 @@ mod tests {
         join(&mut registry, Role::Router);
         let context = Context { now: registry.now, random: [0; 32], limits: registry.limits.clone() };
         let store = Store { view: &registry.view, scope: Scope::CLUSTER };
-        let command = Command::Join { role: Role::Gateway, address: "10.0.0.1:7000".to_owned() };
+        let command = Command::Join {
+            role: Role::Gateway,
+            address: "10.0.0.1:7000".to_owned(),
+            version: "1".to_owned(),
+        };
         let (_, effects) = change(&store, &context, &command).unwrap();
         assert!(effects.writes.iter().all(|write| *write.key() != keys::cluster_slots()));
         assert_eq!(effects.writes.len(), 2);

@@ -106,7 +106,8 @@ impl World {
 
     fn join_gateway(&mut self, gateway: usize, life: u64) {
         let node = Node::Gateway(gateway);
-        let join = Command::Join { role: Role::Gateway, address: format!("{gateway}:2") };
+        let join =
+            Command::Join { role: Role::Gateway, address: format!("{gateway}:2"), version: "1".to_owned() };
         self.call(node, Call::Change(join), CALL_WITHIN, move |world, answer| {
             let Some(process) = world.gateway_of(gateway, life) else { return };
             let Ok(Some(me)) = answer else {

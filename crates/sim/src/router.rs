@@ -153,7 +153,8 @@ impl World {
 
     fn join_router(&mut self, router: usize, life: u64) {
         let node = Node::Router(router);
-        let join = Command::Join { role: Role::Router, address: format!("{router}:1") };
+        let join =
+            Command::Join { role: Role::Router, address: format!("{router}:1"), version: "1".to_owned() };
         self.call(node, Call::Change(join), CALL_WITHIN, move |world, answer| {
             let endless = (world.bug == Some(Bug::EndlessLease)).then(|| world.base() + ENDLESS);
             let Some(process) = world.router_of(router, life) else { return };

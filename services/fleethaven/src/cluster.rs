@@ -250,7 +250,9 @@ pub(crate) async fn join(
     role: Role,
     address: String,
 ) -> Result<Incarnation> {
-    eventually(|| membership.join(role, address.clone())).await.context("cannot join the cluster")
+    eventually(|| membership.join(role, address.clone(), env!("CARGO_PKG_VERSION").to_owned()))
+        .await
+        .context("cannot join the cluster")
 }
 
 /// A member's seat: its lease is renewed until it leaves.

@@ -39,6 +39,9 @@ pub(crate) enum Line {
     Standing {
         address: String,
         node_id: u64,
+        /// The release that it runs.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        version: String,
         #[serde(flatten)]
         control: Group,
         disk_bytes: u64,
@@ -248,6 +251,7 @@ pub(crate) fn line(address: String, status: Result<Status>) -> Line {
         address,
         node_id: status.node,
         control: group(None, &status.control),
+        version: status.version,
         disk_bytes: status.disk_bytes,
         state_groups: (1..).zip(&status.state).map(|(number, status)| group(Some(number), status)).collect(),
     }

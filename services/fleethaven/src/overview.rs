@@ -17,6 +17,7 @@ use crate::cluster_tls;
 use crate::columns::aligned;
 use crate::operate::{Line, Store, line};
 use crate::process::{print_line, print_text};
+use crate::standing::or_dash;
 
 /// How long the table of members may take.
 const TABLE_WITHIN: Duration = Duration::from_secs(5);
@@ -41,6 +42,9 @@ struct MemberLine {
     role: &'static str,
     address: String,
     phase: &'static str,
+    /// The release that it runs.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    version: String,
     incarnation: String,
     /// Slots that a router owns.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,10 +117,11 @@ impl Overview {
     fn text(&self) -> String {
         let mut text = crate::standing::table(&self.nodes);
         text.push('\n');
-        let mut rows = vec![["MEMBER", "ADDRESS", "PHASE", "SLOTS"].map(str::to_owned)];
+        let mut rows = vec![["MEMBER", "ADDRESS", "VERSION", "PHASE", "SLOTS"].map(str::to_owned)];
         rows.extend(self.members().into_iter().map(|member| {
             let slots = member.slots.map_or_else(|| "-".to_owned(), |slots| slots.to_string());
-            [member.role.to_owned(), member.address, member.phase.to_owned(), slots]
+            let version = or_dash(&member.version);
+            [member.role.to_owned(), member.address, version, member.phase.to_owned(), slots]
         }));
         text += &aligned(&rows);
         text += &match self.slots() {
@@ -139,6 +144,7 @@ fn member_line(table: &RoutingTable, member: &Member) -> MemberLine {
             Phase::Serving => "serving",
             Phase::Leaving => "leaving",
         },
+        version: member.version.clone(),
         incarnation: format!("{:016x}", member.incarnation.0),
         slots: (member.role == Role::Router).then(owns),
     }

@@ -5,8 +5,8 @@ use fleethaven_fabric::admin::{GroupStatus, NodeRole, Status};
 
 use crate::columns::aligned;
 
-const HEADINGS: [&str; 9] =
-    ["NODE", "ADDRESS", "ROLE", "TERM", "APPLIED", "BEHIND", "LEADS", "DISK", "STANDING"];
+const HEADINGS: [&str; 10] =
+    ["NODE", "ADDRESS", "VERSION", "ROLE", "TERM", "APPLIED", "BEHIND", "LEADS", "DISK", "STANDING"];
 
 /// One row for each node. BEHIND is by how many entries a node's log is shorter than the leader's in the group where it is
 /// most, as far as leaders tell; LEADS lists the state groups that it leads.
@@ -18,7 +18,7 @@ pub(crate) fn table(nodes: &[(String, Result<Status>)]) -> String {
             Ok(status) => row(address, status, &all),
             Err(error) => {
                 let unknown = || "-".to_owned();
-                let mut row: [String; 9] = std::array::from_fn(|_| unknown());
+                let mut row: [String; 10] = std::array::from_fn(|_| unknown());
                 let [_, named, .., standing] = &mut row;
                 named.clone_from(address);
                 *standing = format!("{error:#}");
@@ -29,7 +29,7 @@ pub(crate) fn table(nodes: &[(String, Result<Status>)]) -> String {
     aligned(&rows)
 }
 
-fn row(address: &str, status: &Status, all: &[&Status]) -> [String; 9] {
+fn row(address: &str, status: &Status, all: &[&Status]) -> [String; 10] {
     let leads = (1..).zip(&status.state).filter(|(_, group)| group.role == NodeRole::Leader);
     let leads: Vec<String> = leads.map(|(number, _): (u32, _)| number.to_string()).collect();
     let behind = all.iter().flat_map(|node| node.groups()).filter_map(|group| lag(group, status.node)).max();
@@ -43,6 +43,7 @@ fn row(address: &str, status: &Status, all: &[&Status]) -> [String; 9] {
     [
         status.node.to_string(),
         address.to_owned(),
+        or_dash(&status.version),
         role.to_owned(),
         status.control.term.to_string(),
         status.control.applied.to_string(),
@@ -54,6 +55,11 @@ fn row(address: &str, status: &Status, all: &[&Status]) -> [String; 9] {
             groups => format!("out of touch in {groups} groups"),
         },
     ]
+}
+
+/// A version, where one was told.
+pub(crate) fn or_dash(version: &str) -> String {
+    if version.is_empty() { "-".to_owned() } else { version.to_owned() }
 }
 
 /// By how much `node` is behind, if this is the leader's view of the group.
@@ -92,6 +98,7 @@ mod tests {
     fn each_node_has_a_row_also_one_that_is_silent() {
         let leader = Status {
             node: 1,
+            version: "0.2.0".to_owned(),
             disk_bytes: 3 << 19,
             control: group(NodeRole::Leader, 120, &[(1, 120), (2, 118)]),
             state: vec![group(NodeRole::Follower, 7, &[]), group(NodeRole::Leader, 9, &[(2, 4)])],
@@ -100,6 +107,7 @@ mod tests {
         lost.confirmed = false;
         let follower = Status {
             node: 2,
+            version: String::new(),
             disk_bytes: 0,
             control: group(NodeRole::Follower, 118, &[]),
             state: vec![lost, group(NodeRole::Follower, 4, &[])],
@@ -110,10 +118,10 @@ mod tests {
             ("10.0.0.3:7400".to_owned(), Err(anyhow::anyhow!("it does not answer"))),
         ];
         let expected = "\
-NODE  ADDRESS         ROLE      TERM  APPLIED  BEHIND  LEADS  DISK     STANDING
-1     10.0.0.1:7400   leader    3     120      0       2      1.5 MiB  in touch
-2     10.0.0.12:7400  follower  3     118      5       -      0.0 MiB  out of touch in 1 groups
--     10.0.0.3:7400   -         -     -        -       -      -        it does not answer
+NODE  ADDRESS         VERSION  ROLE      TERM  APPLIED  BEHIND  LEADS  DISK     STANDING
+1     10.0.0.1:7400   0.2.0    leader    3     120      0       2      1.5 MiB  in touch
+2     10.0.0.12:7400  -        follower  3     118      5       -      0.0 MiB  out of touch in 1 groups
+-     10.0.0.3:7400   -        -         -     -        -       -      -        it does not answer
 ";
         assert_eq!(table(&nodes), expected);
     }

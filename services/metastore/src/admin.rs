@@ -65,6 +65,7 @@ impl Metastore {
     pub fn status_now(&self) -> Status {
         Status {
             node: self.control.node,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             disk_bytes: self.disk.bytes(),
             control: self.control.status(),
             state: self.states.iter().map(Group::status).collect(),

@@ -46,9 +46,14 @@ impl Metastore {
 }
 
 impl Membership for Metastore {
-    fn join(&self, role: Role, address: String) -> BoxFuture<'_, Result<Incarnation, Error>> {
+    fn join(
+        &self,
+        role: Role,
+        address: String,
+        version: String,
+    ) -> BoxFuture<'_, Result<Incarnation, Error>> {
         async move {
-            match self.change(membership::Command::Join { role, address }).await? {
+            match self.change(membership::Command::Join { role, address, version }).await? {
                 Reply::Joined(incarnation) => Ok(incarnation),
                 other => {
                     tracing::error!(?other, "a join was answered with something else");

@@ -52,7 +52,13 @@ fn told() -> Status {
         nodes: vec![node(2, None)],
         ..control.clone()
     };
-    Status { node: 1, disk_bytes: 5 << 30, state: vec![state(Some(2)), state(None)], control }
+    Status {
+        node: 1,
+        version: "1.2".to_owned(),
+        disk_bytes: 5 << 30,
+        state: vec![state(Some(2)), state(None)],
+        control,
+    }
 }
 
 impl Admin for Fake {

@@ -163,7 +163,7 @@ async fn serve(incarnation: Incarnation, gateway: Arc<Gateway>) -> Member {
     });
     let routes = add_service(Routes::default(), incarnation, gateway, displaced);
     tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(TcpListenerStream::new(listener)));
-    Member { incarnation, role: Role::Gateway, address, phase: Phase::Serving }
+    Member { incarnation, role: Role::Gateway, address, phase: Phase::Serving, version: String::new() }
 }
 
 /// Two gateways, and the table that names them.

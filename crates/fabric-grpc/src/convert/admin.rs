@@ -66,6 +66,7 @@ pub(crate) fn status_out(status: Status) -> wire::StatusResponse {
     let control = status.control;
     wire::StatusResponse {
         node: status.node,
+        version: status.version,
         role: role_out(control.role).into(),
         leader: control.leader,
         term: control.term,
@@ -83,6 +84,7 @@ pub(crate) fn status_out(status: Status) -> wire::StatusResponse {
 pub(crate) fn status(response: wire::StatusResponse) -> Result<Status, Error> {
     Ok(Status {
         node: response.node,
+        version: response.version.clone(),
         disk_bytes: response.disk_bytes,
         control: GroupStatus {
             role: role(response.role())?,

@@ -110,6 +110,7 @@ pub(crate) fn table_out(table: &RoutingTable) -> wire::TableResponse {
         role: role_out(member.role).into(),
         address: member.address.clone(),
         phase: phase_out(member.phase).into(),
+        version: member.version.clone(),
     });
     wire::TableResponse {
         version: table.version,
@@ -142,5 +143,6 @@ fn member(member: wire::Member) -> Result<Member, Error> {
         role: role(member.role())?,
         phase: phase(member.phase())?,
         address: member.address,
+        version: member.version,
     })
 }

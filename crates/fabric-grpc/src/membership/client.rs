@@ -89,9 +89,14 @@ impl MembershipClient {
 }
 
 impl Membership for MembershipClient {
-    fn join(&self, role: Role, address: String) -> BoxFuture<'_, Result<Incarnation, Error>> {
+    fn join(
+        &self,
+        role: Role,
+        address: String,
+        version: String,
+    ) -> BoxFuture<'_, Result<Incarnation, Error>> {
         Box::pin(async move {
-            let message = wire::JoinRequest { role: convert::role_out(role).into(), address };
+            let message = wire::JoinRequest { role: convert::role_out(role).into(), address, version };
             let ask = |mut stub: Stub<Channel>| {
                 let request = self.request(message.clone(), self.timeout);
                 async move { stub.join(request).await }

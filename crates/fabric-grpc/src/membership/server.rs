@@ -35,7 +35,8 @@ impl membership_server::Membership for Service {
         request: Request<wire::JoinRequest>,
     ) -> Result<Response<wire::JoinResponse>, Status> {
         let request = request.into_inner();
-        let joined = self.membership.join(convert::role(request.role())?, request.address).await;
+        let role = convert::role(request.role())?;
+        let joined = self.membership.join(role, request.address, request.version).await;
         Ok(Response::new(convert::joined_out(joined)))
     }
 

@@ -59,8 +59,13 @@ impl Fake {
 }
 
 impl Membership for Fake {
-    fn join(&self, role: Role, address: String) -> BoxFuture<'_, Result<Incarnation, Error>> {
-        let joined = self.run(&Command::Join { role, address });
+    fn join(
+        &self,
+        role: Role,
+        address: String,
+        version: String,
+    ) -> BoxFuture<'_, Result<Incarnation, Error>> {
+        let joined = self.run(&Command::Join { role, address, version });
         Box::pin(ready(joined.map(|incarnation| incarnation.unwrap())))
     }
 
@@ -143,7 +148,8 @@ async fn everything_travels() {
     assert!(table(&mut tables, |_| true).await.members.is_empty());
     let mut joined = Vec::new();
     for role in [Role::Router, Role::Gateway, Role::RulesWorker, Role::Router] {
-        let incarnation = client.join(role, format!("10.0.0.{}:7000", joined.len())).await.unwrap();
+        let incarnation =
+            client.join(role, format!("10.0.0.{}:7000", joined.len()), "1".to_owned()).await.unwrap();
         client.set_phase(incarnation, Phase::Serving).await.unwrap();
         client.renew(incarnation).await.unwrap();
         joined.push(incarnation);
@@ -168,13 +174,13 @@ async fn failures_keep_their_kind() {
     for refused in [client.renew(gone).await, client.set_phase(gone, Phase::Serving).await] {
         assert!(matches!(&refused, Err(Error::Refused(e)) if e.code == ErrorCode::ResourceNotFoundException));
     }
-    let refused = client.join(Role::Gateway, String::new()).await;
+    let refused = client.join(Role::Gateway, String::new(), String::new()).await;
     assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
     *fake.fails.lock() = Some(Error::Unavailable("no leader".to_owned()));
     let failed = client.release(gone, Vec::new()).await;
     assert!(matches!(&failed, Err(Error::Unavailable(reason)) if reason == "no leader"), "{failed:?}");
     *fake.fails.lock() = Some(Error::Unknown);
-    assert!(matches!(client.join(Role::Router, "r:1".to_owned()).await, Err(Error::Unknown)));
+    assert!(matches!(client.join(Role::Router, "r:1".to_owned(), "1".to_owned()).await, Err(Error::Unknown)));
     assert!(matches!(client.renew(gone).await, Err(Error::Unavailable(_))), "nobody is out for that");
 }
 
@@ -185,7 +191,10 @@ async fn without_a_metastore_nobody_is_out() {
     drop(listener);
     let client = client(&[address]);
     assert!(matches!(client.renew(Incarnation(1)).await, Err(Error::Unavailable(_))));
-    assert!(matches!(client.join(Role::Router, "r:1".to_owned()).await, Err(Error::Unavailable(_))));
+    assert!(matches!(
+        client.join(Role::Router, "r:1".to_owned(), "1".to_owned()).await,
+        Err(Error::Unavailable(_))
+    ));
 }
 
 #[tokio::test]
@@ -197,7 +206,10 @@ async fn a_node_that_is_cut_off_leaves_a_lease_time_to_be_renewed_elsewhere() {
         fails: Mutex::default(),
         told: Mutex::default(),
     });
-    let member = fake.run(&Command::Join { role: Role::Router, address: "r:1".to_owned() }).unwrap().unwrap();
+    let member = fake
+        .run(&Command::Join { role: Role::Router, address: "r:1".to_owned(), version: "1".to_owned() })
+        .unwrap()
+        .unwrap();
     let client = client(&[serve(&silent).await, serve(&fake).await]);
     client.renew(member).await.expect("another node is asked before the lease is over");
     client.renew(member).await.expect("that node goes on being asked");

@@ -205,7 +205,7 @@ impl World {
     fn join(&mut self) {
         let clock = self.clock();
         let asked = clock.at(self.now);
-        let join = Command::Join { role: Role::Router, address: "r:1".to_owned() };
+        let join = Command::Join { role: Role::Router, address: "r:1".to_owned(), version: "1".to_owned() };
         let incarnation = self.apply(&join).unwrap();
         self.apply(&Command::SetPhase { incarnation, phase: Phase::Serving });
         let (lease, serving) = (asked + LEASE, BTreeMap::new());

@@ -50,6 +50,9 @@ pub struct ClusterMember {
     /// 1: loading, 2: serving, 3: leaving.
     #[prost(uint32, tag = "3")]
     pub phase: u32,
+    /// The release that it runs; empty when it has not said so.
+    #[prost(string, tag = "4")]
+    pub version: String,
 }
 
 /// The owners of all slots, column by column in the order of the slots: `fleethaven_membership::CompactSlots`.

@@ -46,12 +46,14 @@ def test_status_shows_nodes_members_and_slots(cluster, reach):
     assert sorted(node["node_id"] for node in told["metastore"]) == [1, 2, 3]
     members = [(member["role"], member["phase"]) for member in told["members"]]
     assert members == [("gateway", "serving")] * len(cluster.gateways) + [("router", "serving")] * len(cluster.routers)
+    (version,) = {line["version"] for line in (*told["metastore"], *told["members"])}
+    assert version == run("--version")[1].split()[-1]
     routers = [member for member in told["members"] if member["role"] == "router"]
     assert sum(router["slots"] for router in routers) == told["slots"]["all"] == told["slots"]["owned"] == 1024
 
     code, out, _ = run("status", *reach)
     assert code == 0
-    for word in (*cluster.metastore.split(","), "leader", "follower", "gateway", "serving", "1024 of 1024 slots"):
+    for word in (*cluster.metastore.split(","), "leader", "follower", "gateway", "serving", "VERSION", version, "1024 of 1024 slots"):
         assert word in out
 
 

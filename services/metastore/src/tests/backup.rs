@@ -83,7 +83,7 @@ async fn a_backup_under_load_holds_what_was_acknowledged_before_and_no_gap() {
 async fn a_restored_node_is_a_new_cluster_that_others_join() {
     let files = tempfile::tempdir().unwrap();
     let old = open(config(&files.path().join("old"))).await;
-    let router = old.join(Role::Router, "10.0.0.1:7000".to_owned()).await.unwrap();
+    let router = old.join(Role::Router, "10.0.0.1:7000".to_owned(), "1".to_owned()).await.unwrap();
     old.set_phase(router, Phase::Serving).await.unwrap();
     old.execute(create("kept")).await.unwrap();
     let before = old.table().next().await.unwrap();
@@ -114,7 +114,7 @@ async fn a_restored_node_is_a_new_cluster_that_others_join() {
     }
     let table = node.table().next().await.unwrap();
     assert!(table.members.is_empty() && table.version > before.version);
-    let next = node.join(Role::Router, "10.0.0.1:7000".to_owned()).await.unwrap();
+    let next = node.join(Role::Router, "10.0.0.1:7000".to_owned(), "1".to_owned()).await.unwrap();
     assert!(next > router);
     node.set_phase(next, Phase::Serving).await.unwrap();
     let after = node.table().next().await.unwrap();

@@ -45,7 +45,7 @@ async fn renew(nodes: Vec<Arc<Metastore>>, incarnation: Incarnation) {
 
 async fn join(nodes: &[&Arc<Metastore>], role: Role) -> Process {
     let nodes: Vec<_> = nodes.iter().map(|node| Arc::clone(node)).collect();
-    let incarnation = nodes[0].join(role, "10.0.0.1:7000".to_owned()).await.unwrap();
+    let incarnation = nodes[0].join(role, "10.0.0.1:7000".to_owned(), "1".to_owned()).await.unwrap();
     let renewing = tokio::spawn(renew(nodes.clone(), incarnation)).abort_handle();
     nodes[0].set_phase(incarnation, Phase::Serving).await.unwrap();
     Process { incarnation, renewing }
@@ -123,7 +123,8 @@ async fn a_leader_that_dies_takes_nobody_along() {
         let router = join(&rest, Role::Router).await;
         let gateway = join(&rest, Role::Gateway).await;
         // Renews never: a new leader gives it one more lease, from its beginning.
-        let silent = rest[0].join(Role::RulesWorker, "10.0.0.9:7000".to_owned()).await.unwrap();
+        let silent =
+            rest[0].join(Role::RulesWorker, "10.0.0.9:7000".to_owned(), "1".to_owned()).await.unwrap();
         let mut tables = rest[0].table();
         let there = table(&mut tables, |table| table.member(silent).is_some()).await;
         assert_eq!(owners(&there), BTreeSet::from([Some(router.incarnation)]));
@@ -195,7 +196,7 @@ async fn a_router_that_leaves_hands_over() {
 async fn members_and_epochs_outlive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let node = open(config(dir.path())).await;
-    let incarnation = node.join(Role::Router, "10.0.0.1:7000".to_owned()).await.unwrap();
+    let incarnation = node.join(Role::Router, "10.0.0.1:7000".to_owned(), "1".to_owned()).await.unwrap();
     node.set_phase(incarnation, Phase::Serving).await.unwrap();
     let before = table(&mut node.table(), |table| table.slots[0].owner.is_some()).await;
     node.shutdown().await.unwrap();
@@ -204,5 +205,5 @@ async fn members_and_epochs_outlive_a_restart() {
     node.renew(incarnation).await.unwrap();
     let after = table(&mut node.table(), |_| true).await;
     assert_eq!(after, before);
-    assert!(node.join(Role::Router, "10.0.0.2:7000".to_owned()).await.unwrap() > incarnation);
+    assert!(node.join(Role::Router, "10.0.0.2:7000".to_owned(), "1".to_owned()).await.unwrap() > incarnation);
 }

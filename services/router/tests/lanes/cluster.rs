@@ -63,7 +63,7 @@ impl Metastore {
     }
 
     fn join(&self, role: Role, address: String) -> Incarnation {
-        self.apply(&Command::Join { role, address }).unwrap().unwrap()
+        self.apply(&Command::Join { role, address, version: "1".to_owned() }).unwrap().unwrap()
     }
 
     fn remove(&self, incarnation: Incarnation) {
@@ -72,7 +72,7 @@ impl Metastore {
 }
 
 impl Membership for Metastore {
-    fn join(&self, role: Role, address: String) -> BoxFuture<'_, Result<Incarnation, Error>> {
+    fn join(&self, role: Role, address: String, _: String) -> BoxFuture<'_, Result<Incarnation, Error>> {
         Box::pin(std::future::ready(Ok(self.join(role, address))))
     }
 
