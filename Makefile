@@ -5,6 +5,7 @@
 #   TESTS                                   for e2e: pytest's own arguments, such as TESTS="test_lab.py -k rule"
 #   SEEDS, SEED                             for sim: how many clusters, or the one to be replayed
 #   FAULTS, SEED                            for chaos: how many faults, and what draws them
+#   UPGRADE                                 for upgrade: arguments of scaling.py, such as UPGRADE='--clients 200 --next ./fleethaven'
 #   FUZZ_SECONDS, FUZZ                      for fuzz: seconds for each target; names of targets (default: all)
 #   LOAD                                    for load: arguments of loadtest/compare.py; for profile: a scenario
 #   VENV                                    where the Python environment is; CARGO_TARGET_DIR: where cargo builds
@@ -25,6 +26,7 @@ FUZZ_SECONDS ?= 5
 SEEDS ?= 1000
 SEED ?=
 FAULTS ?= 50
+UPGRADE ?=
 FUZZ ?=
 LOAD ?=
 VENV ?= .venv
@@ -113,6 +115,12 @@ chaos: tools ## FAULTS in a row on a cluster under load, drawn by SEED: what cli
 	@cargo build $(LOCKED) --bin fleethaven
 	@FLEETHAVEN_BIN='$(TARGET)/debug/fleethaven' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) $(E2E)/chaos.py \
 	  --faults '$(FAULTS)' $(if $(SEED),--seed '$(SEED)')
+
+.PHONY: upgrade
+upgrade: tools ## a cluster under load: gateways from 1 to 4 to 2, then every process replaced; nothing may be lost
+	@.ci/debian redis-server=redis-server
+	@cargo build $(LOCKED) --bin fleethaven
+	@FLEETHAVEN_BIN='$(TARGET)/debug/fleethaven' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) $(E2E)/scaling.py $(UPGRADE)
 
 .PHONY: lint
 lint: ## formatting, clippy, licences

@@ -171,10 +171,10 @@ async fn run(
 ) {
     let (mut batch, mut failing) = (Vec::with_capacity(BATCH), false);
     loop {
-        let room = BATCH - batch.len();
+        let held = batch.len();
         // A batch waits from its first span on.
         let full = async {
-            match batch.len() {
+            match held {
                 0 => pending().await,
                 BATCH => {}
                 _ => time::sleep(EVERY).await,
@@ -184,7 +184,7 @@ async fn run(
             biased;
             () = full => false,
             _ = &mut ending => true,
-            count = spans.recv_many(&mut batch, room), if room > 0 => {
+            count = spans.recv_many(&mut batch, BATCH - held), if held < BATCH => {
                 if count > 0 {
                     continue;
                 }

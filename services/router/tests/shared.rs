@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use fleethaven_fabric::delivery::{Address, Credit, Delivery, Push};
 use fleethaven_fabric::routing::SharedDelivery;
-use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
+use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest, Traces};
 use fleethaven_quotas::Accounts;
 use fleethaven_router::metrics::Metrics;
 use fleethaven_router::{Lane, Options, Router};
@@ -100,6 +100,7 @@ fn open(dir: &Path) -> (Arc<EmbeddedStore>, Lane, Arc<Mailbox>) {
         clock,
         traces: Traces::off(),
     };
+        Options { behaviour: Behaviour::of(Profile::Standard), accounts, queue_rates: false, clock, traces: Traces::off() };
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
     let delivery = Arc::new(ToMailbox(mailbox.clone()));
     let router = Arc::new(Router::new(options, store.clone(), delivery, metrics));

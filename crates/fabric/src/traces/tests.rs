@@ -96,14 +96,15 @@ fn a_part_is_recorded_and_a_larger_part_holds_it() {
 #[test]
 fn a_client_s_trace_goes_on_where_that_is_wanted() {
     let sampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let message_of = |text| message(1, Some(text));
+    let message_of = |text: &str| message(1, Some(text));
     let (on, ended) = traces(0.0, true, 0);
     let traced = message_of(sampled);
     on.of(&traced).unwrap().publish(&traced, None).unwrap().end();
     let [span] = <[Span; 1]>::try_from(ended.take()).unwrap();
     let brought: TraceContext = sampled.parse().unwrap();
     assert_eq!((span.context.trace_id(), span.parent), (brought.trace_id(), Some(brought.span_id())));
-    assert!(on.of(&message_of(&sampled.replace("-01", "-00"))).is_none(), "its sender does not record it");
+    let unrecorded = sampled.replace("-01", "-00");
+    assert!(on.of(&message_of(&unrecorded)).is_none(), "its sender does not record it");
     assert!(traces(1.0, true, 0).0.of(&message_of("nonsense")).is_some(), "as if there were none");
     let (own, _) = traces(0.0, false, 0);
     assert!(own.of(&traced).is_none(), "clients do not decide");

@@ -16,6 +16,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 from instance import (
@@ -111,10 +112,15 @@ class Process(Pausable):
         self.name, self.role, self.arguments = name, role, arguments
         self.journal = journal or Journal()
         self.ready: dict = {}
+        # Told to stop: a load balancer sends nobody here any more.
+        self.leaving = False
+        # What it runs from its next start on, when that is another release.
+        self.binary = binary()
 
     def launch(self) -> Process:
+        self.leaving = False
         self.process = subprocess.Popen(
-            [binary(), self.role, *self.arguments],
+            [self.binary, self.role, *self.arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -236,11 +242,12 @@ class Metastores:
         """Starts a process."""
         return self.launch(name, role, arguments).until_ready()
 
-    def launch(self, name: str, role: str, arguments: list[str]) -> Process:
+    def launch(self, name: str, role: str, arguments: list[str], release: Path | None = None) -> Process:
         """Starts a process, which becomes ready when it likes."""
         certificates = self.issue(name, role)
         arguments = [*arguments, "--cluster-tls", str(certificates), "--admin", ANY_PORT]
         process = self.processes[name] = Process(name, role, arguments, self.journal)
+        process.binary = release or process.binary
         return process.launch()
 
     def listening(self, name: str) -> list[str]:
@@ -293,25 +300,30 @@ class Metastores:
 
 
 class Spread(dict):
-    """A ready line in which some values are another process's each time: clients are spread as by a load balancer."""
+    """A ready line in which some values are another process's each time: clients are spread as by a load balancer, over what serves
+    now."""
 
-    def __init__(self, line: dict, **spread: list[Process]):
+    def __init__(self, line: dict, **spread: Callable[[], list[Process]]):
         super().__init__(line)
-        self.turns = {key: itertools.cycle(processes) for key, processes in spread.items()}
+        self.turns = {key: (itertools.count(), processes) for key, processes in spread.items()}
 
     def __getitem__(self, key: str):
         if key not in self.turns:
             return super().__getitem__(key)
-        alive = (process for process in self.turns[key] if process.is_alive())
-        return next(alive).ready[key]
+        turn, processes = self.turns[key]
+        serving = [process for process in processes() if process.is_alive() and process.ready and not process.leaving]
+        if not serving:
+            raise ConnectionRefusedError(f"nobody serves {key}")
+        return serving[next(turn) % len(serving)].ready[key]
 
 
 class Cluster(Fleethaven):
     """Processes of every role and a Redis: to its clients, what one process is to them."""
 
-    def __init__(self, folder: Path, *gateway: str, faulty: bool = False):
+    def __init__(self, folder: Path, *gateway: str, faulty: bool = False, gateways: int | None = None):
         super().__init__(Path(folder))
         self.gateway_settings = list(gateway)
+        self.first_gateways = GATEWAYS if gateways is None else gateways
         self.nodes = Metastores(self.data_dir, faulty)
         self.redis = Redis(self.data_dir / "redis")
 
@@ -339,10 +351,9 @@ class Cluster(Fleethaven):
             self.nodes.launch(name, "router", [*reach, *self.nodes.listening(name)])
         for number in range(1, WORKERS + 1):
             self.nodes.launch(f"rules-worker-{number}", "rules-worker", reach)
-        for number in range(1, GATEWAYS + 1):
-            name = f"gateway-{number}"
-            listeners = [*self.nodes.listening(name), "--mqtt-tls", ANY_PORT, *web, *self.gateway_settings, *more]
-            self.nodes.launch(name, "gateway", [*reach, *shown, *listeners])
+        self.of_gateways = [*reach, *shown, "--mqtt-tls", ANY_PORT, *web, *self.gateway_settings, *more]
+        for number in range(1, self.first_gateways + 1):
+            self.launch_gateway(f"gateway-{number}")
         self.nodes.until_ready([*self.routers, *self.workers, *self.gateways])
         data_endpoint = self.gateways[0].ready["data_endpoint"]
         at = ["--data-endpoint", data_endpoint.removeprefix("https://")]
@@ -350,10 +361,14 @@ class Cluster(Fleethaven):
             self.nodes.launch(f"api-{number}", "api", [*reach, *shown, *web, *at])
         self.nodes.until_ready(self.apis)
         described = self.described(account, server["ca_file"])
-        gateways, apis = self.gateways, self.apis
+        gateways, apis = lambda: self.gateways, lambda: self.apis
         self.ready = Spread(described, mqtt_tls=gateways, data_endpoint=gateways, iot_endpoint=apis)
-        self.process = gateways[0].process
+        self.process = self.gateways[0].process
         return self
+
+    def launch_gateway(self, name: str, release: Path | None = None) -> Process:
+        """Starts a gateway, of another release if one is given; it serves when it likes."""
+        return self.nodes.launch(name, "gateway", [*self.of_gateways, *self.nodes.listening(name)], release)
 
     def account_key(self) -> dict:
         """Makes the account, and returns its access key."""
@@ -382,6 +397,10 @@ class Cluster(Fleethaven):
     @property
     def network(self) -> Network:
         return self.nodes.network
+
+    @property
+    def metastores(self) -> list[Process]:
+        return self.nodes.metastores
 
     @property
     def routers(self) -> list[Process]:

@@ -83,17 +83,17 @@ class Receiver:
                     )
                     self.spans.append(taken)
 
-    def find(self, service: str, name: str, **attributes: str | int) -> Span:
+    def find(self, service: str, span_name: str, /, **attributes: str | int) -> Span:
         """Waits for a span; attributes are named without their prefix, such as `name` of `messaging.destination.name`."""
 
         def fits(span: Span) -> bool:
             short = {key.rsplit(".", 1)[-1]: value for key, value in span.attributes.items()}
-            return (span.service, span.name) == (f"fleethaven-{service}", name) and attributes.items() <= short.items()
+            return (span.service, span.name) == (f"fleethaven-{service}", span_name) and attributes.items() <= short.items()
 
         def found():
             return next((span for span in list(self.spans) if fits(span)), None)
 
-        return eventually(found, f"a span {name} of the {service} with {attributes}", 30)
+        return eventually(found, f"a span {span_name} of the {service} with {attributes}", 30)
 
     def close(self):
         self.server.shutdown()

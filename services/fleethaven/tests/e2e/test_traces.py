@@ -7,6 +7,7 @@ import pytest
 from cluster import Cluster, free_port
 from device import make_device
 from instance import eventually
+from lab import ROLE
 from mqtt_client import V3, Client
 from otlp import Receiver
 
@@ -87,7 +88,7 @@ def test_what_waits_in_a_queue_is_traced_when_it_is_read(client, receiver):
 
 
 def test_a_message_is_followed_through_a_rule_its_action_and_the_republished_message(fleet, client, receiver):
-    republish = {"republish": {"topic": "traced/alert", "qos": 1, "roleArn": fleet.arn("role/r")}}
+    republish = {"republish": {"topic": "traced/alert", "qos": 1, "roleArn": ROLE}}
     rule = {"sql": "SELECT * FROM 'traced/hot'", "actions": [republish]}
     fleet.iot.create_topic_rule(ruleName="traced", topicRulePayload=rule)
     reader, writer = client("alerted"), client("thermometer")
@@ -107,7 +108,7 @@ def test_a_message_is_followed_through_a_rule_its_action_and_the_republished_mes
 
 
 def test_an_action_that_fails_says_so(fleet, client, receiver):
-    republish = {"republish": {"topic": "$forbidden", "roleArn": fleet.arn("role/r")}}
+    republish = {"republish": {"topic": "$forbidden", "roleArn": ROLE}}
     rule = {"sql": "SELECT * FROM 'traced/fails'", "actions": [republish]}
     fleet.iot.create_topic_rule(ruleName="fails", topicRulePayload=rule)
     client("failing").publish("traced/fails", b"{}")
@@ -122,12 +123,12 @@ def test_a_request_is_followed_into_the_metadata_store(fleet, receiver):
     request = receiver.find("api", "CreateThing", status_code=200)
     assert request.parent == ""
 
-    def called():
-        below = (span for span in list(receiver.spans) if span.parent == request.id)
-        return [span for span in below if span.service == "fleethaven-metastore"]
+    def executed():
+        below = [span for span in list(receiver.spans) if span.parent == request.id]
+        return [span for span in below if span.name == "fleethaven.metadata.v1.Metadata/Execute"]
 
-    (call,) = eventually(called, "the call of the metadata store", 30)
-    assert call.name == "fleethaven.metadata.v1.Metadata/Execute" and call.trace == request.trace
+    (call,) = eventually(executed, "the call of the metadata store", 30)
+    assert (call.service, call.trace) == ("fleethaven-metastore", request.trace)
 
 
 def test_a_client_s_trace_goes_on_from_its_user_property(client, receiver):

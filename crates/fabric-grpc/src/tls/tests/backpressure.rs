@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fleethaven_fabric::membership::Incarnation;
-use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
+use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest, Traces};
 use fleethaven_lanes::router::{Gathering, LaneId, Slots};
 use fleethaven_storage::Wake;
 use fleethaven_types::Scope;
@@ -91,6 +91,7 @@ async fn router(tls: &Arc<Tls>, store: &Arc<Store>) -> SocketAddr {
         Traces::off(),
         std::future::pending(),
     ));
+    tokio::spawn(serve(listener, tls.clone(), server.add_service(Routes::default()), Traces::off(), std::future::pending()));
     address
 }
 
