@@ -91,8 +91,6 @@ fn open(dir: &Path) -> (Arc<EmbeddedStore>, Lane, Arc<Mailbox>) {
     let limits = Limits::of(Profile::Standard);
     let clock = || tokio::time::Instant::now().into_std();
     let accounts = Arc::new(Accounts::new(limits.into(), clock()));
-    let options =
-        Options { behaviour: Behaviour::of(Profile::Standard), accounts, queue_rates: false, clock };
     let options = Options {
         behaviour: Behaviour::of(Profile::Standard),
         accounts,
@@ -100,7 +98,6 @@ fn open(dir: &Path) -> (Arc<EmbeddedStore>, Lane, Arc<Mailbox>) {
         clock,
         traces: Traces::off(),
     };
-        Options { behaviour: Behaviour::of(Profile::Standard), accounts, queue_rates: false, clock, traces: Traces::off() };
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
     let delivery = Arc::new(ToMailbox(mailbox.clone()));
     let router = Arc::new(Router::new(options, store.clone(), delivery, metrics));

@@ -83,7 +83,6 @@ async fn router(tls: &Arc<Tls>, store: &Arc<Store>) -> SocketAddr {
         deliveries: Arc::new(Deliveries::new(|_| ())),
         gathering: Arc::new(Nobody),
     };
-    tokio::spawn(serve(listener, tls.clone(), server.add_service(Routes::default()), std::future::pending()));
     tokio::spawn(serve(
         listener,
         tls.clone(),
@@ -91,7 +90,6 @@ async fn router(tls: &Arc<Tls>, store: &Arc<Store>) -> SocketAddr {
         Traces::off(),
         std::future::pending(),
     ));
-    tokio::spawn(serve(listener, tls.clone(), server.add_service(Routes::default()), Traces::off(), std::future::pending()));
     address
 }
 
