@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::answer::{Answer, Outcome};
+use crate::audit::{Audit, Called};
 use crate::authentication::{self, Candidate, Claim, Principal, source_ip};
 use crate::body;
 use crate::call::Call;
@@ -50,6 +51,7 @@ pub(crate) struct State {
     pub(crate) connections: Arc<dyn Connections>,
     pub(crate) challenges: Arc<dyn Challenges>,
     pub(crate) authorizers: Arc<Authorizers>,
+    audit: Option<Audit>,
     /// Rates of requests.
     pub(crate) accounts: Accounts,
     pub(crate) policies: PolicyCache,
@@ -71,6 +73,8 @@ pub struct Broker {
     pub challenges: Arc<dyn Challenges>,
     /// Who decides about clients without certificate or signature.
     pub authorizers: Arc<Authorizers>,
+    /// Where calls are recorded.
+    pub audit: Option<Audit>,
 }
 
 /// What was asked: the operation's name in AWS's models, `unknown` outside of them.
@@ -85,21 +89,25 @@ pub struct Api {
 
 /// What is known of a request as it goes on: for the log, the metrics and the shape of errors.
 #[derive(Debug, Default)]
-struct Trail {
-    operation: Option<Operation>,
+pub(crate) struct Trail {
+    pub(crate) operation: Option<Operation>,
     services: &'static [Service],
-    account: Option<AccountId>,
-    scope: Option<Scope>,
+    pub(crate) account: Option<AccountId>,
+    pub(crate) scope: Option<Scope>,
+    /// The access key that signed, or was claimed to.
+    pub(crate) access_key_id: Option<String>,
+    /// Who it was, once that is believed: an ARN or the id of a certificate.
+    pub(crate) principal: Option<String>,
 }
 
 impl Trail {
-    fn service(&self) -> Service {
+    pub(crate) fn service(&self) -> Service {
         let claimed = || self.services.first().copied().unwrap_or(Service::Control);
         self.operation.map_or_else(claimed, |operation| operation.service)
     }
 
     /// The exception's name, as the service of the request calls it.
-    fn code(&self, error: &Error) -> &'static str {
+    pub(crate) fn code(&self, error: &Error) -> &'static str {
         let code = error.code(self.operation.as_ref());
         if self.service() == Service::Sts { sts::error_code(code) } else { code }
     }
@@ -128,6 +136,7 @@ impl Api {
             connections: broker.connections,
             challenges: broker.challenges,
             authorizers: broker.authorizers,
+            audit: broker.audit,
             policies: PolicyCache::new(),
             key_makers: Arc::new(Semaphore::new(cores.div_ceil(2))),
             router: Router::new(),
@@ -148,7 +157,7 @@ impl Api {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let started = Instant::now();
+        let (started, at) = (Instant::now(), clock::now());
         let request_id = Uuid::new_v4();
         let (head, body) = request.into_parts();
         let of_devices = |method: &str| self.state.router.is_of_devices(method, head.uri.path());
@@ -164,6 +173,10 @@ impl Api {
         let operation = trail.operation.map_or("unknown", |operation| operation.name);
         self.state.metrics.count(operation, status, started.elapsed());
         log(&trail, peer, request_id, status, refusal);
+        if let Some(audit) = &self.state.audit {
+            let (trail, head) = (&trail, &head);
+            audit.call(&Called { trail, peer, head, request_id, at, status, refusal }).await;
+        }
         let mut response = respond(outcome, status, &trail, request_id);
         let of_others = matches!(trail.services, [Service::Control | Service::Sts]);
         if !of_others && of_devices(head.method.as_str()) {
@@ -192,6 +205,7 @@ impl Api {
         let claim = Claim::read(&self.state, head, peer, &endpoint)?;
         claim.check(&endpoint, Protocol::Https)?;
         trail.services = claim.services();
+        trail.access_key_id = claim.access_key_id().map(str::to_owned);
         let route = self.route(trail.services, head);
         trail.operation = route.as_ref().ok().map(|(operation, _)| *operation);
         let candidate = authentication::look_up(&self.state, claim, peer).await?;
@@ -204,6 +218,7 @@ impl Api {
         let body = body::read(waits_to_send(head), body, most, self.state.config.body_timeout).await?;
         let (scope, principal) = authentication::verify(&self.state, &candidate, head, &body, now)?;
         trail.scope = Some(scope);
+        trail.principal = Some(principal.name());
         if trail.service() == Service::Data {
             authentication::check_account(&endpoint, scope)?;
         }

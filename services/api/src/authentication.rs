@@ -33,6 +33,15 @@ pub(crate) enum Principal {
 }
 
 impl Principal {
+    /// As audit records tell it.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Operator(signed) => signed.operator.identity.arn(),
+            Self::Certificate(id) => id.clone(),
+            Self::Authorized(granted) => granted.principal_id.clone(),
+        }
+    }
+
     /// Custom authorizers decide about publishes only [custom-auth.md].
     pub(crate) fn may_ask_for(&self, operation: &Operation) -> Result<(), Error> {
         match self {
@@ -93,6 +102,14 @@ impl<'a> Claim<'a> {
                 }
             }
             (Err(error), _) => Err(error.into()),
+        }
+    }
+
+    /// The access key that is said to have signed.
+    pub(crate) fn access_key_id(&self) -> Option<&str> {
+        match self {
+            Self::Signed(presented) => Some(&presented.access_key_id),
+            Self::Certificate(_) | Self::Authorizer { .. } => None,
         }
     }
 

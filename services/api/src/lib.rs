@@ -7,6 +7,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `api` | the way of a request: authenticate, read, route, answer, log, count |
+//! | `audit` | what is recorded of a call, and when its answer waits for that |
 //! | [`config`] | [`ApiConfig`], [`Endpoints`] |
 //! | [`peer`] | [`Peer`], what the listener knows of the other side |
 //! | `authentication` | SigV4, temporary credentials and client certificates: whose request it is |
@@ -26,6 +27,7 @@
 
 mod answer;
 mod api;
+mod audit;
 mod authentication;
 mod body;
 mod call;
@@ -48,6 +50,7 @@ mod testing;
 mod websocket;
 
 pub use api::{Api, Broker, OperationName};
+pub use audit::Audit;
 pub use challenge::Challenges;
 pub use config::{ApiConfig, Endpoints, HostPort};
 pub use cors::{NoOrigin, Origin, Origins};

@@ -47,6 +47,17 @@ impl Service {
         }
     }
 
+    /// What it is called in records: the signing name, where there is one.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Control => "iot",
+            Self::Data => "iotdata",
+            Self::Jobs => "iot-jobs-data",
+            Self::Sts => "sts",
+            Self::Credentials => "credentials",
+        }
+    }
+
     /// The service with this signing name.
     pub fn signed_as(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|service| service.signing_names().contains(&name))

@@ -331,6 +331,7 @@ impl House {
             connections: broker.clone(),
             challenges: broker.clone(),
             authorizers,
+            audit: None,
         };
         let api = Api::new(config, metadata.clone(), doors, &registry).unwrap();
         Self { api, metadata, published, broker, functions, registry }

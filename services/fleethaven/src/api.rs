@@ -11,6 +11,7 @@ use fleethaven_pki::ServiceRole;
 use fleethaven_registry::keys;
 use serde::Serialize;
 
+use crate::audit;
 use crate::certificates;
 use crate::cli::ApiArgs;
 use crate::cluster::Cluster;
@@ -48,7 +49,8 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
         Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, kept).await?;
     let shared = Shared::new(&arguments.scope, settings, &process);
     let stores = cluster.stores();
-    process.admin.operate(operator(stores.metadata.clone()));
+    let journal = audit::open(&arguments.audit, None, &process.registry)?;
+    process.admin.operate(operator(stores.metadata.clone(), journal.clone()));
     housekeeping::rotate_keys(&*stores.metadata, shared.scope).await?;
     tokio::spawn(housekeeping::keep_keys(stores.metadata.clone(), shared.scope));
     tokio::spawn(housekeeping::end_expired_enrolments(stores.metadata.clone(), shared.scope));
@@ -76,11 +78,13 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     let publish = shared.door(&stores, publish)?;
     let functions = shared.functions(&stores, &arguments.outbound)?;
     let authorizers = shared.authorizers(&stores, functions);
+    let audit = audit::of_api(&arguments.audit, journal.as_ref());
     let api = shared.api(
         &stores,
         (naming, &arguments.web.cors_origin),
         (publish, connections),
         (authorizers, &arguments.outbound),
+        audit,
     )?;
     let door = Door::new(Endpoint::Https, &arguments.web.https_proxy);
     let traces = process.traces.clone();

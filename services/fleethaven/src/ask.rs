@@ -13,6 +13,7 @@ use fleethaven_registry::Limits;
 use fleethaven_types::Profile;
 use serde_json::{Map, Value};
 
+use crate::audit;
 use crate::cli::{DEFAULT_DATA_DIR, PlaceArgs};
 use crate::cluster;
 use crate::data_dir::{ADMIN_FILE, DataDir};
@@ -36,12 +37,23 @@ pub(crate) async fn operate(place: &PlaceArgs, request: Request) -> Result<()> {
             ask_directory(&DataDir::open(dir)?, request).await?
         }
     };
-    let answer = if place.json { answer } else { readable(&answer)? };
-    std::io::stdout().lock().write_all(answer.as_bytes()).context("cannot write to standard output")
+    print(&answer, place.json)
+}
+
+/// Prints an answer: as it is, or for people.
+pub(crate) fn print(answer: &str, json: bool) -> Result<()> {
+    let readable = if json { answer.to_owned() } else { readable(answer)? };
+    std::io::stdout().lock().write_all(readable.as_bytes()).context("cannot write to standard output")
 }
 
 /// The process that runs on a data directory is asked; when there is none, the directory is opened here.
 async fn ask_directory(data: &DataDir, request: Request) -> Result<String> {
+    if let Request::Audit { filter } = &request {
+        let dir = data.path("audit");
+        let records = fleethaven_audit::read(&dir, filter);
+        let records = records.with_context(|| format!("cannot read the journal in {}", dir.display()))?;
+        return operators::lines(&audit::told(records));
+    }
     let limits = Limits::of(Profile::default());
     let config = MetastoreConfig::new(data.path("metastore"), clock::now, limits);
     let store = match Metastore::open(config, Arc::new(NoPeers)).await {

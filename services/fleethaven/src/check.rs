@@ -85,6 +85,7 @@ pub(crate) fn check(command: &Command) -> Result<()> {
         | Command::AccessKey(_)
         | Command::User(_)
         | Command::Role(_)
+        | Command::Audit(_)
         | Command::Connection(_)
         | Command::Function(_)
         | Command::Check(_)

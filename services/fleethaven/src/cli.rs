@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use fleethaven_types::{AccountId, Profile};
 
 mod accounts;
+mod audit;
 mod check;
 mod cluster;
 mod connections;
@@ -24,6 +25,7 @@ mod sql;
 mod store;
 
 pub(crate) use accounts::{AccessKeyCommand, AccountArgs, AccountCommand, PlaceArgs};
+pub(crate) use audit::{AuditArgs, AuditQueryArgs, AuditedArg, OutcomeArg};
 pub(crate) use check::{CheckArgs, Place};
 pub(crate) use cluster::{ClusterArgs, IdentityArgs, StoreArgs, advertised};
 pub(crate) use connections::{ConnectionCommand, PutConnectionArgs};
@@ -80,6 +82,8 @@ pub(crate) enum Command {
     /// Make, list and delete the roles of an account, and say who may assume them and what they may do then.
     #[command(subcommand)]
     Role(RoleCommand),
+    /// Show who called what, from where, with what outcome: the audit journal of a process.
+    Audit(Box<AuditQueryArgs>),
     /// Say where rule actions go: put, list and delete the connections of an account.
     #[command(subcommand)]
     Connection(ConnectionCommand),
@@ -120,6 +124,7 @@ impl Command {
             | Self::AccessKey(_)
             | Self::User(_)
             | Self::Role(_)
+            | Self::Audit(_)
             | Self::Connection(_)
             | Self::Function(_)
             | Self::Check(_)
@@ -143,6 +148,7 @@ impl Command {
             | Self::AccessKey(_)
             | Self::User(_)
             | Self::Role(_)
+            | Self::Audit(_)
             | Self::Connection(_)
             | Self::Function(_)
             | Self::Check(_)
@@ -178,6 +184,7 @@ impl Command {
             | Self::AccessKey(_)
             | Self::User(_)
             | Self::Role(_)
+            | Self::Audit(_)
             | Self::Connection(_)
             | Self::Function(_)
             | Self::Check(_)
@@ -216,6 +223,9 @@ pub(crate) struct DevArgs {
 
     #[command(flatten)]
     pub(crate) objects: ObjectsArgs,
+
+    #[command(flatten)]
+    pub(crate) audit: AuditArgs,
 
     #[command(flatten)]
     pub(crate) cores: CoresArgs,

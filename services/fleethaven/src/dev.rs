@@ -20,6 +20,7 @@ use prometheus::Registry;
 use tokio::task::AbortHandle;
 
 use crate::account;
+use crate::audit;
 use crate::certificates;
 use crate::cli::DevArgs;
 use crate::config;
@@ -55,7 +56,8 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     tokio::spawn(housekeeping::keep_keys(disk.metastore.clone(), shared.scope));
     tokio::spawn(housekeeping::end_expired_enrolments(disk.metastore.clone(), shared.scope));
     let stores = disk.stores();
-    process.admin.operate(operator(stores.metadata.clone()));
+    let journal = audit::open(&arguments.audit, Some(data.path("audit")), &registry)?;
+    process.admin.operate(operator(stores.metadata.clone(), journal.clone()));
     // For commands on the directory: they ask this process while it has the store open.
     data.write(ADMIN_FILE, &process.admin_address.to_string())?;
     let services = Services::start(&disk, &stores, (&shared, &arguments), cores, &registry).await?;
@@ -86,11 +88,13 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     let base_domain = arguments.server.base_domain.clone();
     let naming = Naming::of_listeners(base_domain.clone(), bound.https, bound.https_mtls);
     let broker = (publish.clone(), gateway.clone() as Arc<dyn Connections>);
+    let audit = audit::of_api(&arguments.audit, journal.as_ref());
     let api = shared.api(
         &stores,
         (naming, &arguments.listeners.web.cors_origin),
         broker,
         (authorizers.clone(), &arguments.outbound),
+        audit,
     )?;
     let answering = Answering {
         api,

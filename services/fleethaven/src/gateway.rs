@@ -16,6 +16,7 @@ use fleethaven_pki::ServiceRole;
 use fleethaven_things::{Desk, DeskDoor, DeskLane};
 use serde::Serialize;
 
+use crate::audit;
 use crate::certificates;
 use crate::cli::GatewayArgs;
 use crate::cluster::{Cluster, Seat};
@@ -102,11 +103,14 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     let publish = Arc::new(DeskDoor::new(publish, desk));
     let connections =
         Arc::new(ConnectionsClient::new(stores.sessions.clone(), cluster.tables.stream(), gateways));
+    let journal = audit::open(&arguments.audit, None, &process.registry)?;
+    let audit = audit::of_api(&arguments.audit, journal.as_ref());
     let api = shared.api(
         &stores,
         (naming, &arguments.listeners.web.cors_origin),
         (publish, connections),
         (authorizers.clone(), &arguments.outbound),
+        audit,
     )?;
     let answering = Answering {
         api,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use fleethaven_audit::{Filter, Journal, Record};
 use fleethaven_daemon::clock;
 use fleethaven_fabric::Metadata;
 use fleethaven_registry::shapes::{
@@ -20,6 +21,7 @@ use fleethaven_telemetry::admin::Operator;
 use fleethaven_types::{AccountId, Region, Scope};
 use serde::{Deserialize, Serialize};
 
+use crate::audit;
 use crate::certificates;
 
 /// What an operator wants.
@@ -90,6 +92,9 @@ pub(crate) enum Request {
         account: Option<AccountId>,
         holder: PolicyHolder,
         policy_name: String,
+    },
+    Audit {
+        filter: Filter,
     },
     PutConnection {
         account: Option<AccountId>,
@@ -165,6 +170,11 @@ pub(crate) enum Line {
         policy_name: String,
         policy_document: String,
     },
+    Audit {
+        time: String,
+        #[serde(flatten)]
+        record: Box<Record>,
+    },
     Connection {
         account_id: String,
         name: String,
@@ -190,18 +200,43 @@ pub(crate) enum Line {
     },
 }
 
-/// Carries out requests that come as JSON, for the admin port.
-pub(crate) fn operator(metadata: Arc<dyn Metadata>) -> Operator {
+/// Carries out requests that come as JSON, for the admin port. Changes are recorded in the audit journal, where there is one.
+pub(crate) fn operator(metadata: Arc<dyn Metadata>, journal: Option<Arc<Journal>>) -> Operator {
     Arc::new(move |body: Bytes| {
-        let metadata = metadata.clone();
+        let (metadata, journal) = (metadata.clone(), journal.clone());
         Box::pin(async move {
-            let answered = async {
-                let request = serde_json::from_slice(&body).context("not a request")?;
-                lines(&answer(&*metadata, request).await?)
+            let request = serde_json::from_slice(&body).map_err(|error| format!("not a request: {error}"))?;
+            let (name, journal) = (name_of(&body), journal.as_deref());
+            let answered = match (request, journal) {
+                (Request::Audit { filter }, Some(journal)) => records(journal, filter).await,
+                (request, _) => answer(&*metadata, request).await,
             };
-            answered.await.map_err(|error| format!("{error:#}"))
+            let answered = answered.and_then(|answer| lines(&answer)).map_err(|error| format!("{error:#}"));
+            if let Some(journal) = journal.filter(|_| !name.starts_with("List") && name != "Audit") {
+                journal.record_durably(audit::command(&name, answered.as_ref().err().cloned())).await;
+            }
+            answered
         })
     })
+}
+
+/// What a request is called: `CreateUser`.
+fn name_of(body: &Bytes) -> String {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let words = body.get("request").and_then(serde_json::Value::as_str).unwrap_or("unknown").split('_');
+    let capital = |word: &str| {
+        let mut letters = word.chars();
+        let first = letters.next().map(|first| first.to_ascii_uppercase());
+        first.into_iter().chain(letters).collect::<String>()
+    };
+    words.map(capital).collect()
+}
+
+/// Reads the journal beside the event loops.
+async fn records(journal: &Journal, filter: Filter) -> Result<Vec<Line>> {
+    let dir = journal.dir().to_owned();
+    let records = tokio::task::spawn_blocking(move || fleethaven_audit::read(&dir, &filter)).await?;
+    Ok(audit::told(records.context("the journal cannot be read")?))
 }
 
 /// One JSON object a line.
@@ -291,6 +326,7 @@ pub(crate) async fn answer(metadata: &dyn Metadata, request: Request) -> Result<
             execute(metadata, account, Action::DeleteOperatorPolicy(Box::new(name))).await?;
             Ok(Vec::new())
         }
+        Request::Audit { .. } => bail!("this process keeps no audit journal: see --audit-dir"),
         Request::PutConnection { account, name, connection } => {
             let account = meant(metadata, account).await?;
             let action = Action::PutConnection(Box::new(PutConnection { name, connection }));

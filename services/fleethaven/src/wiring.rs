@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use fleethaven_api::data::Error as DataError;
-use fleethaven_api::{Api, ApiConfig, Broker, Challenges, DataPlane, Endpoints, HostPort, Origin};
+use fleethaven_api::{
+    Api, ApiConfig, Audit, Broker, Challenges, DataPlane, Endpoints, HostPort, Origin,
+};
 use fleethaven_authorizers::Authorizers;
 use fleethaven_daemon::clock;
 use fleethaven_fabric::connections::Neighbours;
@@ -211,6 +213,7 @@ impl Shared {
         (naming, origins): (Naming, &[Origin]),
         (publish, connections): (Arc<dyn Publish>, Arc<dyn Connections>),
         (authorizers, outbound): (Arc<Authorizers>, &OutboundArgs),
+        audit: Option<Audit>,
     ) -> Result<Api> {
         let Naming { base_domain, data, credentials } = naming;
         let endpoints = Endpoints { base_domain, jobs: data.clone(), data, credentials };
@@ -224,7 +227,7 @@ impl Shared {
         let door = Door { publish, accounts: self.accounts.clone(), retained: stores.retained.clone() };
         let (data_plane, retained) = (Arc::new(door), stores.retained.clone());
         let challenges = Arc::new(Asking(http_client(outbound).context("--outbound-ca")?));
-        let broker = Broker { data_plane, retained, connections, authorizers, challenges };
+        let broker = Broker { data_plane, retained, connections, authorizers, challenges, audit };
         Ok(Api::new(config, stores.metadata.clone(), broker, &self.registry)?)
     }
 }

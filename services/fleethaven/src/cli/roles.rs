@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use ipnet::IpNet;
 
+use super::audit::AuditArgs;
 use super::cluster::{ClusterArgs, MemberArgs, StoreArgs};
 use super::front::{DrainArgs, ListenerArgs, ServerArgs, WebArgs};
 use super::process::{ProcessArgs, ScopeArgs};
@@ -36,6 +37,9 @@ pub(crate) struct ApiArgs {
 
     #[command(flatten)]
     pub(crate) outbound: OutboundArgs,
+
+    #[command(flatten)]
+    pub(crate) audit: AuditArgs,
 
     /// Where devices reach the gateways' --https, as HOST:PORT: what DescribeEndpoint answers unless there is a
     /// --base-domain.
@@ -85,6 +89,9 @@ pub(crate) struct GatewayArgs {
     /// refused, and connections end.
     #[arg(long, value_name = "SECONDS", env = "FLEETHAVEN_AUTH_MAX_STALENESS", default_value_t = 60)]
     pub(crate) auth_max_staleness: u32,
+
+    #[command(flatten)]
+    pub(crate) audit: AuditArgs,
 }
 
 /// Event loops.

@@ -25,7 +25,7 @@ enum Layer {
 }
 
 /// Every package of `crates/` and its layer. A new crate is entered here, and so its place is decided.
-const LIBRARIES: [(&str, Layer); 29] = [
+const LIBRARIES: [(&str, Layer); 30] = [
     ("types", Layer::Types),
     ("jobs", Layer::Pure),
     ("membership", Layer::Pure),
@@ -45,6 +45,7 @@ const LIBRARIES: [(&str, Layer); 29] = [
     ("authorizers", Layer::Seam),
     ("lanes", Layer::Seam),
     ("storage", Layer::Seam),
+    ("audit", Layer::Adapter),
     ("daemon", Layer::Adapter),
     ("fabric-grpc", Layer::Adapter),
     ("net", Layer::Adapter),
