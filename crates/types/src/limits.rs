@@ -130,6 +130,9 @@ pub struct Limits {
     pub shadow_requests_in_flight: usize,
     /// Requests a second to each operation of fleet provisioning over MQTT, in an account and region.
     pub provisioning_requests_per_sec: Option<u32>,
+    /// Requests a second to each operation of the control plane, `sts` and the credentials provider, per account and region: so
+    /// many hundredths of what AWS allows.
+    pub api_rate_percent: Option<u32>,
     /// Seconds' worth of a rate that may come at once.
     pub rate_burst_secs: u32,
     /// Unacknowledged inbound QoS ≥ 1 PUBLISH packets per connection (the broker's Receive Maximum).
@@ -311,6 +314,7 @@ impl Limits {
             shadow_requests_per_sec_thing: None,
             shadow_requests_in_flight: 1000,
             provisioning_requests_per_sec: None,
+            api_rate_percent: None,
             rate_burst_secs: 1,
             inflight_in: 1000,
             inflight_out: 1000,
@@ -373,6 +377,7 @@ impl Limits {
             shadow_requests_per_sec_thing: Some(20),
             shadow_requests_in_flight: 10,
             provisioning_requests_per_sec: Some(10),
+            api_rate_percent: Some(100),
             rate_burst_secs: 1,
             inflight_in: 100,
             inflight_out: 100,

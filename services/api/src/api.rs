@@ -38,6 +38,7 @@ use crate::operations::{Labels, Mismatch, Operation, Router, Service};
 use crate::peer::Peer;
 use crate::permissions;
 use crate::sts;
+use crate::throttles::Throttles;
 
 /// The header in which AWS's SDKs name a call; it is the same in all attempts at it.
 const INVOCATION_ID: &str = "amz-sdk-invocation-id";
@@ -54,6 +55,7 @@ pub(crate) struct State {
     audit: Option<Audit>,
     /// Rates of requests.
     pub(crate) accounts: Accounts,
+    throttles: Throttles,
     pub(crate) policies: PolicyCache,
     /// Bounds how many RSA keys are made at once: each takes a core for a while.
     pub(crate) key_makers: Arc<Semaphore>,
@@ -137,6 +139,7 @@ impl Api {
             challenges: broker.challenges,
             authorizers: broker.authorizers,
             audit: broker.audit,
+            throttles: Throttles::new(Instant::now().into_std()),
             policies: PolicyCache::new(),
             key_makers: Arc::new(Semaphore::new(cores.div_ceil(2))),
             router: Router::new(),
@@ -228,6 +231,8 @@ impl Api {
             trail.operation = Some(operation);
         }
         principal.may_ask_for(&operation)?;
+        let limits = self.state.config.limits.of(scope.account);
+        self.state.throttles.admit(scope, &operation, limits, Instant::now().into_std())?;
         let input = Input::new(labels, head.uri.query().unwrap_or_default(), head.headers.clone(), body)?;
         let source_ip = source_ip(peer);
         let server_name = peer.server_name.as_deref();

@@ -21,6 +21,7 @@
 //! | `sts` | who the caller is: what Terraform and its kin ask first; assuming roles |
 //! | `permissions` | whether an operator's policies allow an operation of the control plane, and on what |
 //! | [`data`] | the data plane: publishing, retained messages, connections; and [`DataPlane`] |
+//! | `throttles` | how often an account may call each operation |
 //! | `websocket` | who signed a WebSocket upgrade |
 //! | `metrics` | counters and latencies |
 #![warn(missing_docs)]
@@ -47,6 +48,7 @@ mod permissions;
 mod sts;
 #[cfg(test)]
 mod testing;
+mod throttles;
 mod websocket;
 
 pub use api::{Api, Broker, OperationName};

@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use fleethaven_api::data::Error as DataError;
-use fleethaven_api::{
-    Api, ApiConfig, Audit, Broker, Challenges, DataPlane, Endpoints, HostPort, Origin,
-};
+use fleethaven_api::{Api, ApiConfig, Audit, Broker, Challenges, DataPlane, Endpoints, HostPort, Origin};
 use fleethaven_authorizers::Authorizers;
 use fleethaven_daemon::clock;
 use fleethaven_fabric::connections::Neighbours;

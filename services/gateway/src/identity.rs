@@ -171,6 +171,8 @@ pub(crate) struct Snapshot {
     pub(crate) keys: CustomKeys,
     /// When the temporary credentials end that the client signed with.
     pub(crate) credentials_end: Option<Timestamp>,
+    /// Its policies speak of the time, so that they are looked at again as it goes on.
+    timed: bool,
 }
 
 impl Entry {
@@ -461,6 +463,7 @@ impl Snapshot {
             boundary: None,
             keys: CustomKeys::new(),
             credentials_end: None,
+            timed: false,
         }
     }
 

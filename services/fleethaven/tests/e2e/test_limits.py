@@ -4,6 +4,8 @@ import re
 import threading
 
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from control_plane import refused
 from instance import eventually
@@ -329,3 +331,22 @@ def out(fleet, result: str) -> float:
     if result == "dropped":
         return counted(fleet, "fleethaven_mqtt_publish_out_dropped")
     return counted(fleet, "fleethaven_mqtt_publish_out", result=result)
+
+
+def test_boto3_tries_again_what_the_api_throttles(limited):
+    """A rate of one a second to each operation: SDKs wait, and in the end nothing is lost."""
+    fleet = limited(api_rate_percent=1)
+    once, patient = fleet.client(), fleet.client(config=Config(retries={"mode": "standard", "max_attempts": 10}))
+
+    def throttled():
+        try:
+            once.list_things()
+        except ClientError as error:
+            answer = error.response
+            assert answer["ResponseMetadata"]["HTTPStatusCode"] == 400
+            return answer["Error"]["Code"]
+
+    assert eventually(throttled, "a throttled request", pause=0.001) == "ThrottlingException"
+    things = [patient.create_thing(thingName=f"thing-{n}")["thingName"] for n in range(3)]
+    assert things == ["thing-0", "thing-1", "thing-2"]
+    once.list_policies()

@@ -85,11 +85,13 @@ impl IdentityCache {
         let request = RequestKeys { now, region: scope.region.as_str(), user_agent: None, referer: None };
         request.add_to(&mut keys);
         let shared = |set: &PolicySet| Arc::new(set.clone());
+        let sets = || operator.policies().into_iter().chain(operator.boundary());
         Snapshot {
             status: CertificateStatus::Active,
             policies: operator.policies().map_or_else(|| self.anonymous.snapshot().policies.clone(), shared),
             boundary: operator.boundary().map(shared),
             keys,
+            timed: OF_THE_CLOCK.iter().any(|key| mentions(sets(), key)),
             credentials_end: operator.expires_at().map(|at| Timestamp(at.saturating_mul(1000))),
             ..Snapshot::deleted()
         }
@@ -114,9 +116,7 @@ impl IdentityCache {
         let mut compiled = Compiled::default();
         for connected in self.operators.all() {
             let Some(entry) = connected.entry.upgrade() else { continue };
-            let snapshot = entry.snapshot();
-            let sets = || std::iter::once(&*snapshot.policies).chain(snapshot.boundary.as_deref());
-            if OF_THE_CLOCK.iter().any(|key| mentions(sets(), key)) {
+            if entry.snapshot().timed {
                 self.read_again(&connected, &mut compiled);
             }
         }
