@@ -18,6 +18,7 @@ use rustls_pki_types::pem::PemObject;
 
 use crate::address::AddressGuard;
 use crate::connect::{ConnectError, Connector};
+use crate::dial::Dialer;
 
 /// Idle connections that are kept for each host.
 const IDLE_PER_HOST: usize = 16;
@@ -73,8 +74,7 @@ impl OutboundError {
 /// no proxy of the environment is asked.
 #[derive(Clone)]
 pub struct HttpClient {
-    guard: Arc<AddressGuard>,
-    tls: Arc<ClientConfig>,
+    dialer: Dialer,
     client: Client<HttpsConnector<Connector>, Full<Bytes>>,
 }
 
@@ -103,22 +103,12 @@ impl HttpClient {
             .pool_idle_timeout(IDLE_FOR)
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .build(connector);
-        Ok(Self { guard, tls: Arc::new(tls), client })
+        Ok(Self { dialer: Dialer::new(Connector::new(guard), Arc::new(tls)), client })
     }
 
-    /// Which addresses may be called: for what speaks no HTTP.
-    pub fn guard(&self) -> &Arc<AddressGuard> {
-        &self.guard
-    }
-
-    /// The certificate authorities that count, for what speaks no HTTP.
-    pub fn tls(&self) -> &Arc<ClientConfig> {
-        &self.tls
-    }
-
-    /// Connections that pass the guard, for what speaks no HTTP.
-    pub fn connector(&self) -> Connector {
-        Connector::new(self.guard.clone())
+    /// Connections with the same guard and the same certificate authorities, for what speaks no HTTP.
+    pub fn dialer(&self) -> Dialer {
+        self.dialer.clone()
     }
 
     /// Sends a request with an absolute address and reads the answer whole, whatever its status.
@@ -142,6 +132,19 @@ impl HttpClient {
             Ok(Response::from_parts(head, body.to_bytes()))
         };
         tokio::time::timeout(limits.deadline, exchange).await.unwrap_or(Err(OutboundError::TimedOut))
+    }
+}
+
+impl From<&ConnectError> for OutboundError {
+    fn from(error: &ConnectError) -> Self {
+        match error {
+            ConnectError::Refused(_) | ConnectError::InTheClear(_) | ConnectError::NoHost(_) => {
+                Self::Refused(error.to_string())
+            }
+            ConnectError::Unresolved(..) | ConnectError::Unreachable(..) => {
+                Self::Unreachable(error.to_string())
+            }
+        }
     }
 }
 
@@ -179,15 +182,7 @@ fn failure(error: &hyper_util::client::legacy::Error) -> OutboundError {
     let mut last = error.to_string();
     while let Some(inner) = cause {
         if let Some(connect) = inner.downcast_ref::<ConnectError>() {
-            let text = connect.to_string();
-            return match connect {
-                ConnectError::Refused(_) | ConnectError::InTheClear(_) | ConnectError::NoHost(_) => {
-                    OutboundError::Refused(text)
-                }
-                ConnectError::Unresolved(..) | ConnectError::Unreachable(..) => {
-                    OutboundError::Unreachable(text)
-                }
-            };
+            return OutboundError::from(connect);
         }
         last = inner.to_string();
         cause = inner.source();

@@ -53,29 +53,39 @@ impl Connector {
         Self { guard }
     }
 
-    /// A connection to `host`, a name or an address (IPv6 in brackets or without).
-    ///
-    /// # Errors
-    /// [`ConnectError`].
-    pub async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
-        self.connect_to(host, port, true).await
-    }
-
-    async fn connect_to(&self, host: &str, port: u16, secured: bool) -> Result<TcpStream, ConnectError> {
+    /// The addresses that `host`, a name or an address (IPv6 in brackets or without), stands for and that may be called.
+    pub(crate) async fn resolve(
+        &self,
+        host: &str,
+        port: u16,
+        secured: bool,
+    ) -> Result<Vec<SocketAddr>, ConnectError> {
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let unresolved = |error| ConnectError::Unresolved(bare.to_owned(), error);
         let resolved = tokio::time::timeout(CONNECT_WITHIN, tokio::net::lookup_host((bare, port)));
         let resolved = resolved.await.unwrap_or_else(|elapsed| Err(elapsed.into())).map_err(unresolved)?;
-        let mut failure = ConnectError::NoHost(bare.to_owned());
+        let (mut addresses, mut failure) = (Vec::new(), ConnectError::NoHost(bare.to_owned()));
         for address in resolved.take(TRIES) {
             if let Err(refused) = self.guard.check(address.ip()) {
                 failure = refused.into();
-                continue;
-            }
-            if !secured && !self.guard.is_named(address.ip()) {
+            } else if !secured && !self.guard.is_named(address.ip()) {
                 failure = ConnectError::InTheClear(address.ip());
-                continue;
+            } else {
+                addresses.push(address);
             }
+        }
+        if addresses.is_empty() { Err(failure) } else { Ok(addresses) }
+    }
+
+    /// A connection to `host`. Unless it will be `secured`, only to an address that the operator has named.
+    pub(crate) async fn connect_to(
+        &self,
+        host: &str,
+        port: u16,
+        secured: bool,
+    ) -> Result<TcpStream, ConnectError> {
+        let mut failure = ConnectError::NoHost(host.to_owned());
+        for address in self.resolve(host, port, secured).await? {
             let connected = tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(address)).await;
             match connected.unwrap_or_else(|elapsed| Err(elapsed.into())) {
                 Ok(stream) => {

@@ -5,6 +5,7 @@
 //!
 //! - [`address`]: [`AddressGuard`]: which addresses may be called
 //! - [`connect`]: TCP connections to addresses that passed the guard
+//! - [`dial`]: [`Dialer`]: connections, perhaps by TLS, for what speaks no HTTP
 //! - [`client`]: [`HttpClient`]: one request with a deadline and a bounded answer
 //! - [`breaker`]: [`Breaker`]: leaves alone for a moment what fails again and again
 //! - [`backoff`]: pauses between tries
@@ -17,6 +18,7 @@ pub mod backoff;
 pub mod breaker;
 pub mod client;
 pub mod connect;
+pub mod dial;
 pub mod functions;
 pub mod metrics;
 
@@ -24,4 +26,5 @@ pub use address::AddressGuard;
 pub use backoff::Backoff;
 pub use breaker::Breaker;
 pub use client::{HttpClient, Limits, OutboundError, OutboundSettings};
+pub use dial::Dialer;
 pub use functions::{Catalogue, MappedFunctions};

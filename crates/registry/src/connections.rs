@@ -18,21 +18,88 @@ use crate::store::{Outcome, Store, done};
 use crate::syntax;
 use crate::view::Effects;
 
-/// Types of action that a connection is for. `aws` is for all of AWS's services that have no connection of their own.
-pub const KINDS: &[&str] = &[
-    "aws",
-    "cloudwatchAlarm",
-    "cloudwatchLogs",
-    "cloudwatchMetric",
-    "dynamoDB",
-    "firehose",
-    "http",
-    "kinesis",
-    "s3",
-    "sns",
-    "sqs",
-    "stepFunctions",
+/// A kind of connection.
+struct Kind {
+    name: &'static str,
+    /// How its address begins.
+    schemes: &'static [&'static str],
+    /// Rules name the connection itself, and no role that stands for it; there is no address that it has without one.
+    named: bool,
+    /// What else it can be told.
+    options: &'static [&'static str],
+}
+
+const WEB: &[&str] = &["https", "http"];
+
+/// One that is for a type of action as rules name it, by roles.
+const fn by_role(name: &'static str) -> Kind {
+    Kind { name, schemes: WEB, named: false, options: &[] }
+}
+
+/// One that is for [actions of ours](crate::own_actions).
+const fn named(
+    name: &'static str,
+    schemes: &'static [&'static str],
+    options: &'static [&'static str],
+) -> Kind {
+    Kind { name, schemes, named: true, options }
+}
+
+/// All kinds. `aws` is for all of AWS's services that have no connection of their own.
+const KINDS: &[Kind] = &[
+    by_role("aws"),
+    by_role("cloudwatchAlarm"),
+    by_role("cloudwatchLogs"),
+    by_role("cloudwatchMetric"),
+    by_role("dynamoDB"),
+    by_role("firehose"),
+    by_role("http"),
+    by_role("kinesis"),
+    named("loki", WEB, &["tenant"]),
+    named("mqtt", &["mqtts", "mqtt"], &[]),
+    named("nats", &["tls", "nats"], &[]),
+    named("postgres", &["postgres"], &[]),
+    named("prometheus", WEB, &["tenant"]),
+    named("redis", &["rediss", "redis"], &[]),
+    by_role("s3"),
+    by_role("sns"),
+    by_role("sqs"),
+    by_role("stepFunctions"),
 ];
+
+impl Kind {
+    /// What differs between the kinds.
+    fn check(&self, connection: &Connection) -> Result<(), Error> {
+        let Self { name, schemes, named, options } = self;
+        match &connection.endpoint {
+            Some(endpoint) => syntax::address(endpoint, schemes)?,
+            None if *named => {
+                let scheme = schemes.first().unwrap_or(&"https");
+                return Err(Error::invalid(format!(
+                    "a connection of kind {name} has an endpoint: {scheme}://<host>"
+                )));
+            }
+            None => {}
+        }
+        if connection.rules.is_empty() || connection.roles.is_empty() && !*named {
+            return Err(Error::invalid(
+                "name the roles that stand for the connection and the rules that may use it",
+            ));
+        }
+        if *named && !connection.roles.is_empty() {
+            return Err(Error::invalid(format!(
+                "no role stands for a connection of kind {name}: rules name it"
+            )));
+        }
+        match connection.options.keys().find(|option| !options.contains(&option.as_str())) {
+            Some(option) => {
+                let option = syntax::shortened(option);
+                Err(Error::invalid(format!("a connection of kind {name} has no option '{option}'")))
+            }
+            None => Ok(()),
+        }
+    }
+}
 
 /// Most patterns of roles or rules, and most options.
 const MAX_ENTRIES: usize = 64;
@@ -45,13 +112,12 @@ const MAX_TEXT: usize = 4096;
 /// `InvalidRequestException`, with what is expected.
 pub fn check(name: &str, connection: &Connection) -> Result<(), Error> {
     syntax::registry_name("connection name", name)?;
-    if !KINDS.contains(&connection.kind.as_str()) {
+    let kind = KINDS.iter().find(|kind| kind.name == connection.kind).ok_or_else(|| {
+        let all: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
         let kind = syntax::shortened(&connection.kind);
-        return Err(Error::invalid(format!("'{kind}' is no kind of connection: {}", KINDS.join(", "))));
-    }
-    if let Some(endpoint) = &connection.endpoint {
-        syntax::function_url(endpoint)?;
-    }
+        Error::invalid(format!("'{kind}' is no kind of connection: {}", all.join(", ")))
+    })?;
+    kind.check(connection)?;
     let region = connection.region.as_deref();
     if region.is_some_and(|region| region.parse::<fleethaven_types::Region>().is_err()) {
         return Err(Error::invalid("the region of a connection is a name such as eu-west-1"));
@@ -60,11 +126,6 @@ pub fn check(name: &str, connection: &Connection) -> Result<(), Error> {
         && (id.is_empty() || secret.0.is_empty())
     {
         return Err(Error::invalid("credentials have an id and a secret"));
-    }
-    if connection.roles.is_empty() || connection.rules.is_empty() {
-        return Err(Error::invalid(
-            "name the roles that stand for the connection and the rules that may use it",
-        ));
     }
     let counts = [connection.roles.len(), connection.rules.len(), connection.options.len()];
     if counts.into_iter().any(|count| count > MAX_ENTRIES) {

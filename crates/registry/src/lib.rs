@@ -16,6 +16,7 @@
 //! - [`cluster`]: members and slots as they are stored (what happens to them: `fleethaven-membership`)
 //! - [`ticket_keys`]: the keys of TLS session tickets, and when they change
 //! - [`connections`]: where rule actions go
+//! - [`own_actions`]: actions of rules that AWS has not
 //! - [`rule_destinations`]: addresses that rules may call
 //! - [`functions`]: what is called where AWS would run Lambda functions
 //! - [`template`]: provisioning templates, resolved before a command provisions by them
@@ -35,6 +36,7 @@ pub mod functions;
 pub mod idempotency;
 pub mod keys;
 pub mod limits;
+pub mod own_actions;
 pub mod placement;
 pub mod query;
 pub mod record;

@@ -153,15 +153,21 @@ pub(crate) fn function_arn(text: &str) -> Result<(), Error> {
 
 /// Addresses of webhooks and endpoints.
 pub(crate) fn function_url(text: &str) -> Result<(), Error> {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    address(text, &["https", "http"])
+}
+
+/// An address with one of these schemes, of which the first is told.
+pub(crate) fn address(text: &str, schemes: &[&str]) -> Result<(), Error> {
+    let after = |scheme: &&str| text.strip_prefix(*scheme)?.strip_prefix("://");
+    let rest = schemes.iter().find_map(after);
     let authority = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
     let plain = text.len() <= 2048 && text.bytes().all(|b| b.is_ascii_graphic()) && !text.contains('#');
     if plain && authority.is_some_and(|authority| !authority.is_empty() && !authority.contains('@')) {
         return Ok(());
     }
-    let shown = shortened(text);
+    let (shown, scheme) = (shortened(text), schemes.first().unwrap_or(&"https"));
     Err(Error::invalid(format!(
-        "'{shown}' is no address: https://<host>[:<port>][/<path>], without user or fragment"
+        "'{shown}' is no address: {scheme}://<host>[:<port>][/<path>], without user or fragment"
     )))
 }
 

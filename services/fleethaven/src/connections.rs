@@ -1,7 +1,5 @@
 //! `fleethaven connection`.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 use fleethaven_registry::shapes::{Connection, ConnectionCredentials, Secret};
 
@@ -38,6 +36,6 @@ fn connection(put: &PutConnectionArgs) -> Result<Connection> {
         credentials: credentials.map(|(id, secret)| ConnectionCredentials { id, secret: Secret(secret) }),
         roles: put.role.clone(),
         rules: put.rule.clone(),
-        options: BTreeMap::new(),
+        options: put.option.iter().cloned().collect(),
     })
 }

@@ -3,6 +3,7 @@
 //! The same request is answered in the command's own process, on a data directory or through a cluster's metadata store,
 //! or in the process that runs, which gets it at its admin port.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -187,6 +188,8 @@ pub(crate) enum Line {
         credentials_id: Option<String>,
         roles: Vec<String>,
         rules: Vec<String>,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        options: BTreeMap<String, String>,
     },
     Function {
         account_id: String,
@@ -591,6 +594,7 @@ fn connection(account: AccountId, listed: ConnectionDescription) -> Line {
         credentials_id: connection.credentials.map(|credentials| credentials.id),
         roles: connection.roles,
         rules: connection.rules,
+        options: connection.options,
     }
 }
 

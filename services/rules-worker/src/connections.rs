@@ -77,6 +77,17 @@ impl Connections {
         })
     }
 
+    /// The connection of a kind that an account's rule names.
+    pub fn named(&self, account: AccountId, kind: &str, name: &str, rule: &str) -> Option<Arc<Connected>> {
+        let serves = |one: &Arc<Connected>| one.connection.kind == kind && one.connection.lets_in(rule);
+        let of_settings = self.settings.iter().find(|(whose, one)| *whose == account && one.name == name);
+        let found = match of_settings {
+            Some((_, one)) => Some(one.clone()),
+            None => self.stored.read().get(&(account, name.to_owned())).cloned(),
+        };
+        found.filter(serves)
+    }
+
     fn put(&self, account: AccountId, described: ConnectionDescription) -> Key {
         let key = (account, described.name.clone());
         self.stored.write().insert(key.clone(), Connected::new(described));
@@ -156,6 +167,19 @@ mod tests {
         assert_eq!(find(&["s3"], ROLE, "other"), None, "the rule is not let in");
         assert_eq!(find(&["aws"], "arn:aws:iam::123456789012:role/x", "other"), None);
         assert!(connections.find(account("210987654321"), &["aws"], ROLE, "other").is_none());
+    }
+
+    #[test]
+    fn a_rule_that_is_let_in_may_name_a_connection() {
+        let home = account("123456789012");
+        let connections = Connections::new([(home, described("a", "redis", "r"))]);
+        connections.put(home, described("a", "redis", "*"));
+        connections.put(home, described("b", "redis", "*"));
+        let named = |kind, name, rule| connections.named(home, kind, name, rule).is_some();
+        assert!(named("redis", "a", "r") && named("redis", "b", "other"));
+        assert!(!named("redis", "a", "other"), "the settings go first");
+        assert!(!named("postgres", "b", "r") && !named("redis", "c", "r"));
+        assert!(connections.named(account("210987654321"), "redis", "b", "r").is_none());
     }
 
     #[test]

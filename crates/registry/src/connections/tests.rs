@@ -69,7 +69,38 @@ fn what_cannot_be_a_connection_is_refused() {
     assert_eq!(with(|c| c.rules = vec!["r".to_owned(); 65]), invalid);
     assert_eq!(with(|c| c.rules = vec!["r".repeat(5000)]), invalid);
     assert_eq!(with(|c| c.credentials.iter_mut().for_each(|key| key.secret.0.clear())), invalid);
+    assert_eq!(with(|c| _ = c.options.insert("tenant".to_owned(), "a".to_owned())), invalid);
     assert_eq!(refusal(registry().run(put("a b", connection()))), invalid);
+}
+
+#[test]
+fn what_rules_name_has_an_address_and_no_roles() {
+    let redis = || Connection {
+        kind: "redis".to_owned(),
+        endpoint: Some("rediss://cache.example.com:6380/2".to_owned()),
+        region: None,
+        roles: Vec::new(),
+        ..connection()
+    };
+    registry().run(put("cache", redis())).unwrap();
+    let with = |change: fn(&mut Connection)| {
+        let mut changed = redis();
+        change(&mut changed);
+        refusal(registry().run(put("cache", changed)))
+    };
+    let invalid = (InvalidRequestException, 400);
+    assert_eq!(with(|c| c.endpoint = None), invalid);
+    assert_eq!(with(|c| c.endpoint = Some("https://cache.example.com".to_owned())), invalid);
+    assert_eq!(with(|c| c.endpoint = Some("redis://user@cache.example.com".to_owned())), invalid);
+    assert_eq!(with(|c| c.roles = vec!["*".to_owned()]), invalid);
+    assert_eq!(with(|c| c.rules.clear()), invalid);
+    let loki = Connection {
+        kind: "loki".to_owned(),
+        endpoint: Some("https://loki.example.com".to_owned()),
+        ..redis()
+    };
+    let tenant = Connection { options: [("tenant".to_owned(), "a".to_owned())].into(), ..loki };
+    registry().run(put("logs", tenant)).unwrap();
 }
 
 #[test]

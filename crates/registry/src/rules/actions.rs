@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::catalogue::{ACTIONS, Member, Shape};
 use super::sql_error;
 use crate::error::Error;
+use crate::own_actions;
 use crate::syntax;
 
 /// What an action is checked with.
@@ -34,7 +35,11 @@ pub(super) fn check(
         return Err(Error::invalid(format!("{path}: '{}' is no type of action", syntax::shortened(name))));
     };
     let check = Check { statement, error_action };
-    check.object(value, members, &format!("{path}.{name}"))
+    let path = format!("{path}.{name}");
+    if *name == "http" && own_actions::is_own(value) {
+        return check.own(value, &path);
+    }
+    check.object(value, members, &path)
 }
 
 fn wrong(path: &str, expected: &str) -> Error {
@@ -42,6 +47,13 @@ fn wrong(path: &str, expected: &str) -> Error {
 }
 
 impl Check<'_> {
+    /// An action of ours, in the clothes of an `http` action.
+    fn own(&self, http: &Value, path: &str) -> Result<(), Error> {
+        let action = own_actions::checked(http, path)?;
+        let mut templates = action.templates();
+        templates.try_for_each(|(name, text)| self.template(text, &format!("{path}: {name}")))
+    }
+
     fn object(&self, value: &Value, members: &[Member], path: &str) -> Result<(), Error> {
         let object = value.as_object().ok_or_else(|| wrong(path, "an object"))?;
         for member in members {

@@ -19,7 +19,7 @@ pub struct PutConnection {
 /// A system that rule actions of an account may use, and which of them may.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
-    /// One of [`KINDS`](crate::connections::KINDS): the type of action that it is for, or `aws` for all of AWS's services.
+    /// The type of action that it is for, `aws` for all of AWS's services, or what speaks its protocol, such as `redis`.
     pub kind: String,
     /// Where it is: an address. `None`: AWS's own endpoint of the region.
     pub endpoint: Option<String>,
@@ -27,7 +27,8 @@ pub struct Connection {
     pub region: Option<String>,
     /// Who the actions are there. `None`: nobody, as far as the system lets nobody in.
     pub credentials: Option<ConnectionCredentials>,
-    /// The `roleArn`s (or `destinationArn`s) that stand for it in rules: whole, or the beginning and `*`.
+    /// The `roleArn`s (or `destinationArn`s) that stand for it in rules: whole, or the beginning and `*`. None where rules name
+    /// the connection itself.
     pub roles: Vec<String>,
     /// The rules that may use it: a name, or the beginning and `*`. None but these may.
     pub rules: Vec<String>,
@@ -59,8 +60,12 @@ pub struct ConnectionDescription {
 impl Connection {
     /// Whether a rule may use it under a role or destination.
     pub fn serves(&self, role: &str, rule: &str) -> bool {
+        self.lets_in(rule) && self.roles.iter().any(|pattern| covers(pattern, role))
+    }
+
+    /// Whether a rule that names it may use it.
+    pub fn lets_in(&self, rule: &str) -> bool {
         self.rules.iter().any(|pattern| covers(pattern, rule))
-            && self.roles.iter().any(|pattern| covers(pattern, role))
     }
 }
 

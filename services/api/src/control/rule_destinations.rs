@@ -1,7 +1,7 @@
 //! Topic rule destinations (rules-actions.md 5.9): addresses that `http` actions may call once their owners have confirmed it.
 
 use fleethaven_registry::shapes::{DestinationStatus, RuleDestination, Secret, UpdateRuleDestination};
-use fleethaven_registry::{Action, Command, QueryKind, QueryReply, Reply, rule_destinations};
+use fleethaven_registry::{Action, Command, QueryKind, QueryReply, Reply, own_actions, rule_destinations};
 use fleethaven_types::Timestamp;
 use serde_json::{Value, json};
 
@@ -71,7 +71,7 @@ pub(super) async fn make_named(call: &Call<'_>, actions: &[Value]) {
     for http in actions.iter().filter_map(|action| action.get("http")) {
         let member = |name: &str| http.get(name).and_then(Value::as_str);
         let named = member("confirmationUrl").or_else(|| member("url"));
-        let fixed = |url: &&str| !url.contains("${") && !url.starts_with("x-action:");
+        let fixed = |url: &&str| !url.contains("${") && !own_actions::is_own(http);
         let Some(url) = named.filter(fixed).filter(|url| url.len() <= URL_CHARACTERS) else { continue };
         let command = Command::new(call.scope, Action::CreateTopicRuleDestination(url.to_owned()));
         match call.state.metadata.execute(command).await.map(|executed| executed.reply) {

@@ -35,11 +35,11 @@ pub(crate) struct PutConnectionArgs {
     pub(crate) connection: NamedConnectionArgs,
 
     /// The type of action that it is for, as rules name it (s3, sqs, dynamoDB, …; http: for its signatures), or aws: all of AWS's
-    /// services that have no connection of their own.
+    /// services that have no connection of their own; for actions that AWS has not: redis, postgres, nats, mqtt, loki or prometheus.
     #[arg(long)]
     pub(crate) kind: String,
 
-    /// Where it is; otherwise AWS's own endpoint of the region.
+    /// Where it is, such as https://minio:9000 or rediss://cache:6380/0; otherwise AWS's own endpoint of the region.
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
 
@@ -55,11 +55,21 @@ pub(crate) struct PutConnectionArgs {
     #[arg(long, value_name = "FILE", requires = "credentials_id")]
     pub(crate) secret_file: Option<PathBuf>,
 
-    /// A roleArn that stands for it in rules: whole, or the beginning and `*`. May be repeated.
-    #[arg(long, value_name = "ARN", required = true)]
+    /// A roleArn that stands for it in rules: whole, or the beginning and `*`. May be repeated. Not for kinds that rules name by
+    /// the connection itself.
+    #[arg(long, value_name = "ARN")]
     pub(crate) role: Vec<String>,
 
     /// A rule that may use it: its name, or the beginning and `*`. May be repeated.
     #[arg(long, value_name = "NAME", required = true)]
     pub(crate) rule: Vec<String>,
+
+    /// What else the system is told: tenant=<name> for loki and prometheus. May be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = option)]
+    pub(crate) option: Vec<(String, String)>,
+}
+
+fn option(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("this is no NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }

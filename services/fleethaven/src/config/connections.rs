@@ -1,5 +1,6 @@
 //! `[[connections]]` of the settings file: where rule actions of this process go, before what the accounts say.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -27,8 +28,11 @@ struct Written {
     credentials_id: Option<String>,
     secret: Option<String>,
     secret_file: Option<PathBuf>,
+    #[serde(default)]
     roles: Vec<String>,
     rules: Vec<String>,
+    #[serde(default)]
+    options: BTreeMap<String, String>,
 }
 
 /// The connections of the file.
@@ -61,7 +65,7 @@ fn entry(written: Written, home: Option<AccountId>) -> Result<Entry> {
         credentials,
         roles: written.roles,
         rules: written.rules,
-        options: std::collections::BTreeMap::new(),
+        options: written.options,
     };
     connections::check(&written.name, &connection)?;
     Ok((account, ConnectionDescription { name: written.name, connection, created_at: Timestamp(0) }))
@@ -86,6 +90,17 @@ mod tests {
         assert_eq!(entry.connection.credentials, Some(key));
         let (account, _) = read_one(&format!("{lines}\naccount = \"210987654321\"")).unwrap();
         assert_eq!(account.to_string(), "210987654321");
+    }
+
+    #[test]
+    fn what_rules_name_needs_no_roles_and_may_have_options() {
+        let lines =
+            "name = \"logs\"\nkind = \"loki\"\nrules = [\"*\"]\nendpoint = \"https://loki.example.com\"";
+        let file = format!("[[connections]]\n{lines}\noptions = {{ tenant = \"a\" }}");
+        let read = read(&file.parse().unwrap(), Some("123456789012".parse().unwrap())).unwrap();
+        let connection = &read[0].1.connection;
+        assert!(connection.roles.is_empty());
+        assert_eq!(connection.options.get("tenant").map(String::as_str), Some("a"));
     }
 
     #[test]

@@ -49,9 +49,6 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(fields: &Fields<'_>) -> Result<Self, String> {
-        if fields.text("url")?.starts_with("x-action://") {
-            return Err("this action of ours is not available yet".to_owned());
-        }
         let headers = fields.settings.get("headers").and_then(Value::as_array);
         let header = |header: &Value| {
             let header = Fields { settings: header, statement: fields.statement };

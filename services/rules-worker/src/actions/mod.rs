@@ -2,12 +2,14 @@
 //!
 //! - `fields`: reading an action's settings
 //! - `aws`: AWS's services, by AWS's own clients
+//! - `own`: systems that AWS has no action for
 
 #[cfg(feature = "aws")]
 mod aws;
 mod fields;
 mod http;
 mod lambda;
+mod own;
 mod republish;
 mod unavailable;
 
@@ -16,6 +18,7 @@ use std::sync::Arc;
 use fleethaven_fabric::Publish;
 use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_fabric::traces::Begun;
+use fleethaven_registry::own_actions;
 use fleethaven_rulesql::{Failure, Input, Payload, Statement, Template, Variables};
 use fleethaven_types::{Behaviour, Limits, Message, Scope, Timestamp};
 use serde_json::Value;
@@ -149,6 +152,7 @@ pub fn build(action: &Value, statement: &Statement) -> Box<dyn Action> {
     let fields = Fields { settings, statement };
     let built: Result<Box<dyn Action>, String> = match kind.as_str() {
         "republish" => Republish::new(settings, statement).map(|action| Box::new(action) as _),
+        "http" if own_actions::is_own(settings) => own::build(&fields),
         "http" => http::Http::new(&fields).map(|action| Box::new(action) as _),
         "lambda" => lambda::Lambda::new(&fields).map(|action| Box::new(action) as _),
         #[cfg(feature = "aws")]

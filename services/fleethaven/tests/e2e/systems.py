@@ -1,0 +1,295 @@
+"""Systems that rule actions go to, as real servers from Debian: each in a folder of its own, on a free port, with TLS where asked."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from cluster import free_port
+from device import key_pem, name, new_key, pem
+from instance import eventually
+
+USER, PASSWORD = "fleet", "hush-hush"
+
+
+def program(name: str, package: str) -> str:
+    """Where a server's program is; Debian keeps PostgreSQL's out of the way."""
+    found = shutil.which(name) or next(map(str, sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))), None)
+    assert found, f"there is no {name}: `.ci/debian {name}={package}` installs it"
+    return found
+
+
+class Authority:
+    """A certificate authority and one certificate for localhost."""
+
+    def __init__(self, folder: Path):
+        self.ca, self.certificate, self.key = (folder / f for f in ("ca.pem", "server.pem", "server.key"))
+        ca_key, key = new_key(), new_key()
+        ca = self.signed("systems", ca_key, ca_key, None)
+        self.ca.write_text(pem(ca))
+        self.certificate.write_text(pem(self.signed("systems", key, ca_key, "localhost")))
+        self.key.write_text(key_pem(key))
+
+    @staticmethod
+    def signed(issuer: str, key: ec.EllipticCurvePrivateKey, ca_key, host: str | None) -> x509.Certificate:
+        now = datetime.now(timezone.utc)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name(host or issuer))
+            .issuer_name(name(issuer))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=host is None, path_length=None), critical=True)
+        )
+        if host:
+            names = [x509.DNSName(host), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        return builder.sign(ca_key, hashes.SHA256())
+
+
+class System:
+    """A server that runs until it is closed."""
+
+    #: the scheme of its endpoint: in the clear, by TLS
+    schemes = ("http", "https")
+    path = ""
+
+    def __init__(self, folder: Path, authority: Authority | None = None):
+        self.folder, self.authority, self.port = folder, authority, free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.process = None
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.schemes[self.authority is not None]}://localhost:{self.port}{self.path}"
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def start(self):
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            eventually(self.answers, f"{type(self).__name__} answers", 30)
+        except AssertionError:
+            raise AssertionError((self.folder / "log").read_text(errors="replace")[-2000:]) from None
+        return self
+
+    def answers(self) -> bool:
+        assert self.process.poll() is None, (self.folder / "log").read_text(errors="replace")[-2000:]
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            return True
+        except OSError:
+            return False
+
+    def close(self):
+        if self.process:
+            self.process.terminate()
+            self.process.wait(30)
+            self.process = None
+
+
+class RedisServer(System):
+    schemes = ("redis", "rediss")
+    path = "/1"
+
+    def command(self):
+        settings = ["--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "", "--appendonly", "no"]
+        settings += ["--user", "default off", "--user", f"{USER} on >{PASSWORD} ~* &* +@all"]
+        if self.authority:
+            tls = ["--tls-port", str(self.port), "--port", "0", "--tls-auth-clients", "no"]
+            tls += ["--tls-cert-file", str(self.authority.certificate), "--tls-key-file", str(self.authority.key)]
+            return [program("redis-server", "redis-server"), *settings, *tls]
+        return [program("redis-server", "redis-server"), *settings, "--port", str(self.port)]
+
+    def cli(self, *arguments: str) -> str:
+        tls = ["--tls", "--cacert", str(self.authority.ca), "-h", "localhost"] if self.authority else []
+        who = ["-p", str(self.port), "-n", "1", "--user", USER, "--pass", PASSWORD, "--no-auth-warning"]
+        done = subprocess.run([program("redis-cli", "redis-tools"), *tls, *who, *arguments], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+
+class PostgresServer(System):
+    schemes = ("postgres", "postgres")
+
+    @property
+    def path(self):
+        return "/fleet" + ("" if self.authority else "?sslmode=disable")
+
+    def as_nobody(self, *command: str) -> list[str]:
+        """PostgreSQL does not run as root."""
+        if os.geteuid() != 0:
+            return list(command)
+        return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--", *command]
+
+    def start(self):
+        data = self.folder / "data"
+        if data.exists():
+            return super().start()
+        password = self.folder / "password"
+        password.write_text(PASSWORD)
+        if self.authority:
+            for file in (self.authority.certificate, self.authority.key):
+                shutil.copy(file, self.folder)
+            (self.folder / "server.key").chmod(0o600)
+        if os.geteuid() == 0:
+            # pytest's folders are its user's alone.
+            for parent in self.folder.parents:
+                if parent.stat().st_uid == 0 and parent.is_relative_to("/tmp") and parent != Path("/tmp"):
+                    parent.chmod(0o711)
+            for file in (self.folder, *self.folder.iterdir()):
+                shutil.chown(file, "postgres", "postgres")
+        initdb = ["-D", str(data), "-U", USER, f"--pwfile={password}", "-A", "scram-sha-256", "-N", "-E", "UTF8"]
+        done = subprocess.run(
+            self.as_nobody(program("initdb", "postgresql"), *initdb, "--locale=C"), capture_output=True, text=True, cwd="/"
+        )
+        assert done.returncode == 0, done.stderr
+        super().start()
+        self.psql("CREATE DATABASE fleet", database="postgres")
+        return self
+
+    def command(self):
+        settings = {"port": self.port, "listen_addresses": "localhost", "fsync": "off"}
+        settings["unix_socket_directories"] = self.folder
+        if self.authority:
+            files = {"ssl_cert_file": self.folder / "server.pem", "ssl_key_file": self.folder / "server.key"}
+            settings |= {"ssl": "on"} | files
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return self.as_nobody(program("postgres", "postgresql"), "-D", str(self.folder / "data"), *options)
+
+    def answers(self):
+        return super().answers() and self.run("SELECT 1", "postgres").returncode == 0
+
+    def run(self, sql: str, database: str):
+        environment = os.environ | {"PGPASSWORD": PASSWORD, "PGSSLMODE": "require" if self.authority else "disable"}
+        where = ["-h", "localhost", "-p", str(self.port), "-U", USER, "-d", database]
+        command = [program("psql", "postgresql"), *where, "-AtX", "-v", "ON_ERROR_STOP=1", "-c", sql]
+        return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+    def psql(self, sql: str, database: str = "fleet") -> list[list[str]]:
+        done = self.run(sql, database)
+        assert done.returncode == 0, done.stderr
+        return [line.split("|") for line in done.stdout.splitlines()]
+
+
+class Mosquitto(System):
+    schemes = ("mqtt", "mqtts")
+
+    def command(self):
+        passwords = self.folder / "passwords"
+        making = [program("mosquitto_passwd", "mosquitto"), "-b", "-c", str(passwords), USER, PASSWORD]
+        subprocess.run(making, check=True, capture_output=True)
+        passwords.chmod(0o644)
+        lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous false", f"password_file {passwords}", "persistence false"]
+        lines.append(f"acl_file {self.folder}/acl")
+        if self.authority:
+            lines += [f"certfile {self.authority.certificate}", f"keyfile {self.authority.key}"]
+        if os.geteuid() == 0:
+            lines.append("user root")
+        (self.folder / "acl").write_text(f"user {USER}\ntopic readwrite allowed/#\n")
+        (self.folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
+        return [program("mosquitto", "mosquitto"), "-c", str(self.folder / "mosquitto.conf")]
+
+
+class NatsServer(System):
+    schemes = ("nats", "tls")
+
+    def command(self):
+        user = {"user": USER, "password": PASSWORD}
+        settings = {"listen": f"127.0.0.1:{self.port}", "authorization": user}
+        settings["jetstream"] = {"store_dir": str(self.folder / "jetstream")}
+        if self.authority:
+            settings["tls"] = {"cert_file": str(self.authority.certificate), "key_file": str(self.authority.key)}
+        (self.folder / "nats.conf").write_text(json.dumps(settings))
+        return [program("nats-server", "nats-server"), "-c", str(self.folder / "nats.conf")]
+
+
+class Nats:
+    """A client of NATS that speaks its text protocol: enough to subscribe and to ask."""
+
+    def __init__(self, server: NatsServer):
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        self.file = self.socket.makefile("rb")
+        assert self.file.readline().startswith(b"INFO ")
+        options = {"user": USER, "pass": PASSWORD, "verbose": False, "headers": True, "no_responders": True}
+        self.send(b"CONNECT " + json.dumps(options).encode())
+        self.send(b"PING")
+        assert self.file.readline() == b"PONG\r\n"
+
+    def send(self, line: bytes):
+        self.socket.sendall(line + b"\r\n")
+
+    def subscribe(self, subject: str):
+        self.send(f"SUB {subject} 1".encode())
+        self.send(b"PING")
+        assert self.file.readline() == b"PONG\r\n"
+
+    def next(self) -> tuple[str, bytes, bytes]:
+        """Subject, headers and payload of the next message."""
+        while True:
+            words = self.file.readline().split()
+            assert words, "the server closed the connection"
+            if words[0] == b"PING":
+                self.send(b"PONG")
+                continue
+            assert words[0] in (b"MSG", b"HMSG"), words
+            size = int(words[-1])
+            headers = int(words[-2]) if words[0] == b"HMSG" else 0
+            body = self.file.read(size + 2)[:size]
+            return words[1].decode(), body[:headers], body[headers:]
+
+    def ask(self, subject: str, body) -> dict:
+        """A request with a JSON answer."""
+        self.subscribe("answers")
+        payload = json.dumps(body).encode()
+        self.send(f"PUB {subject} answers {len(payload)}".encode())
+        self.send(payload)
+        return json.loads(self.next()[2])
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+class Prometheus(System):
+    path = "/api/v1/write"
+
+    def command(self):
+        (self.folder / "prometheus.yml").write_text("{}")
+        files = [f"--config.file={self.folder}/prometheus.yml", f"--storage.tsdb.path={self.folder}/data"]
+        listen = f"--web.listen-address=127.0.0.1:{self.port}"
+        return [program("prometheus", "prometheus"), *files, listen, "--web.enable-remote-write-receiver"]
+
+    def answers(self):
+        if not super().answers():
+            return False
+        try:
+            return urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=5).status == 200
+        except OSError:
+            return False
+
+    def samples(self, selector: str) -> dict[str, list[tuple[float, float]]]:
+        """All samples of the last hour, by their labels as JSON."""
+        query = urllib.parse.urlencode({"query": f"{selector}[1h]", "time": time.time() + 60})
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/query?{query}", timeout=10) as answer:
+            result = json.load(answer)["data"]["result"]
+        return {
+            json.dumps(one["metric"], sort_keys=True): [(at, float(value)) for at, value in one["values"]] for one in result
+        }
