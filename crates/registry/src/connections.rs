@@ -23,27 +23,28 @@ struct Kind {
     name: &'static str,
     /// How its address begins.
     schemes: &'static [&'static str],
-    /// Rules name the connection itself, and no role that stands for it; there is no address that it has without one.
+    /// Rules name the connection itself, and no role that stands for it.
     named: bool,
-    /// What else it can be told.
-    options: &'static [&'static str],
+    /// There is no address that it has without one.
+    endpoint: bool,
+    /// What else it can be told: names, and the values that will do (none: all).
+    options: &'static [(&'static str, &'static [&'static str])],
 }
 
 const WEB: &[&str] = &["https", "http"];
 
 /// One that is for a type of action as rules name it, by roles.
 const fn by_role(name: &'static str) -> Kind {
-    Kind { name, schemes: WEB, named: false, options: &[] }
+    Kind { name, schemes: WEB, named: false, endpoint: false, options: &[] }
 }
 
 /// One that is for [actions of ours](crate::own_actions).
-const fn named(
-    name: &'static str,
-    schemes: &'static [&'static str],
-    options: &'static [&'static str],
-) -> Kind {
-    Kind { name, schemes, named: true, options }
+const fn named(name: &'static str, schemes: &'static [&'static str]) -> Kind {
+    Kind { name, schemes, named: true, endpoint: true, options: &[] }
 }
+
+/// Whose logs or samples they are.
+const TENANT: &[(&str, &[&str])] = &[("tenant", &[])];
 
 /// All kinds. `aws` is for all of AWS's services that have no connection of their own.
 const KINDS: &[Kind] = &[
@@ -54,26 +55,34 @@ const KINDS: &[Kind] = &[
     by_role("dynamoDB"),
     by_role("firehose"),
     by_role("http"),
+    Kind { endpoint: true, options: &[("version", &["V1", "V2", "V3"])], ..by_role("influxDB") },
+    by_role("iotAnalytics"),
+    by_role("iotEvents"),
+    by_role("iotSiteWise"),
     by_role("kinesis"),
-    named("loki", WEB, &["tenant"]),
-    named("mqtt", &["mqtts", "mqtt"], &[]),
-    named("nats", &["tls", "nats"], &[]),
-    named("postgres", &["postgres"], &[]),
-    named("prometheus", WEB, &["tenant"]),
-    named("redis", &["rediss", "redis"], &[]),
+    by_role("location"),
+    Kind { options: TENANT, ..named("loki", WEB) },
+    named("mqtt", &["mqtts", "mqtt"]),
+    named("nats", &["tls", "nats"]),
+    Kind { options: &[("auth", &["basic", "sigv4"])], ..by_role("openSearch") },
+    named("postgres", &["postgres"]),
+    Kind { options: TENANT, ..named("prometheus", WEB) },
+    named("redis", &["rediss", "redis"]),
     by_role("s3"),
+    by_role("secretsManager"),
     by_role("sns"),
     by_role("sqs"),
     by_role("stepFunctions"),
+    by_role("timestream"),
 ];
 
 impl Kind {
     /// What differs between the kinds.
     fn check(&self, connection: &Connection) -> Result<(), Error> {
-        let Self { name, schemes, named, options } = self;
+        let Self { name, schemes, named, endpoint, options } = self;
         match &connection.endpoint {
             Some(endpoint) => syntax::address(endpoint, schemes)?,
-            None if *named => {
+            None if *endpoint => {
                 let scheme = schemes.first().unwrap_or(&"https");
                 return Err(Error::invalid(format!(
                     "a connection of kind {name} has an endpoint: {scheme}://<host>"
@@ -91,13 +100,18 @@ impl Kind {
                 "no role stands for a connection of kind {name}: rules name it"
             )));
         }
-        match connection.options.keys().find(|option| !options.contains(&option.as_str())) {
-            Some(option) => {
+        for (option, value) in &connection.options {
+            let known = options.iter().find(|(known, _)| known == option);
+            let Some((_, choices)) = known else {
                 let option = syntax::shortened(option);
-                Err(Error::invalid(format!("a connection of kind {name} has no option '{option}'")))
+                return Err(Error::invalid(format!("a connection of kind {name} has no option '{option}'")));
+            };
+            if !choices.is_empty() && !choices.contains(&value.as_str()) {
+                let choices = choices.join(", ");
+                return Err(Error::invalid(format!("the option {option} must be one of {choices}")));
             }
-            None => Ok(()),
         }
+        Ok(())
     }
 }
 

@@ -171,7 +171,7 @@ impl Shared {
             destinations.clone(),
             stores.metadata.clone(),
         ));
-        let outside = Outside {
+        let outside = Arc::new(Outside {
             http: http_client(outbound).context("--outbound-ca")?,
             lambda: functions.clone(),
             connections,
@@ -179,17 +179,18 @@ impl Shared {
             lanes: Lanes::new(metrics.clone()),
             http_results: metrics.http.clone(),
             clock: clock::now,
-        };
+        });
         let rules = Arc::new(Rules::default());
         tokio::spawn(fleethaven_rules_worker::rules::follow(rules.clone(), stores.metadata.clone()));
         Ok(Worker {
             rules,
             queue: stores.rules.clone(),
             publish,
-            outside: Arc::new(outside),
+            outside: outside.clone(),
             functions: Arc::new(SqlFunctions {
                 metadata: stores.metadata.clone(),
                 lambda: functions,
+                outside,
                 objects,
             }),
             behaviour: self.settings.behaviour.clone(),

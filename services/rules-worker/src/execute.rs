@@ -209,6 +209,7 @@ impl Engine<'_> {
             variables,
             answers,
             payload: payload.clone(),
+            of_error: false,
             publish,
             outside,
             behaviour,
@@ -262,7 +263,8 @@ impl Engine<'_> {
         let answers = Answers::default();
         let span = action_span(below, action.as_ref());
         let given = (message, input, original, variables, &payload);
-        let invocation = self.invocation(rule, given, &answers, span.as_ref());
+        let invocation =
+            Invocation { of_error: true, ..self.invocation(rule, given, &answers, span.as_ref()) };
         let result = self.retried(rule, action.as_ref(), &invocation).await;
         let outcome = if result.is_ok() { "success" } else { "failure" };
         let labels = [input.account_id, &rule.name, action.name(), outcome];

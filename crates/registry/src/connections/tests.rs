@@ -101,6 +101,15 @@ fn what_rules_name_has_an_address_and_no_roles() {
     };
     let tenant = Connection { options: [("tenant".to_owned(), "a".to_owned())].into(), ..loki };
     registry().run(put("logs", tenant)).unwrap();
+    let influx = |version: &str| Connection {
+        kind: "influxDB".to_owned(),
+        options: [("version".to_owned(), version.to_owned())].into(),
+        ..connection()
+    };
+    registry().run(put("series", influx("V3"))).unwrap();
+    assert_eq!(refusal(registry().run(put("series", influx("V4")))), invalid);
+    let nowhere = Connection { endpoint: None, ..influx("V2") };
+    assert_eq!(refusal(registry().run(put("series", nowhere))), invalid);
 }
 
 #[test]

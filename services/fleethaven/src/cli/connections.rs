@@ -64,7 +64,8 @@ pub(crate) struct PutConnectionArgs {
     #[arg(long, value_name = "NAME", required = true)]
     pub(crate) rule: Vec<String>,
 
-    /// What else the system is told: tenant=<name> for loki and prometheus. May be repeated.
+    /// What else the system is told: tenant=<name> for loki and prometheus, version=V1, V2 or V3 for influxDB,
+    /// auth=basic for openSearch. May be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = option)]
     pub(crate) option: Vec<(String, String)>,
 }

@@ -293,3 +293,22 @@ class Prometheus(System):
         return {
             json.dumps(one["metric"], sort_keys=True): [(at, float(value)) for at, value in one["values"]] for one in result
         }
+
+
+class InfluxServer(System):
+    """InfluxDB 1, whose users are not asked for."""
+
+    def command(self):
+        lines = ["reporting-disabled = true", f'bind-address = "127.0.0.1:{free_port()}"']
+        lines += ["[meta]", f'dir = "{self.folder}/meta"', "[data]", f'dir = "{self.folder}/data"']
+        lines += [f'wal-dir = "{self.folder}/wal"', "[http]", f'bind-address = "127.0.0.1:{self.port}"']
+        lines += ["[monitor]", "store-enabled = false"]
+        (self.folder / "influxdb.conf").write_text("\n".join(lines) + "\n")
+        return [program("influxd", "influxdb"), "-config", str(self.folder / "influxdb.conf")]
+
+    def query(self, statement: str, database: str = "") -> list[dict]:
+        """The series of an answer, with times in milliseconds."""
+        query = urllib.parse.urlencode({"q": statement, "db": database, "epoch": "ms"})
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/query?{query}", method="POST")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)["results"][0].get("series", [])

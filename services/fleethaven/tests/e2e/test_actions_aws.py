@@ -291,3 +291,27 @@ def test_a_connection_lets_in_whom_it_names(fleet, send, cloud, name, tmp_path):
     connection("delete", name, "--admin", admin)
     listed = [one["name"] for one in connection("list", "--admin", admin)]
     assert listed == ["cloud"]
+
+
+def test_statements_ask_dynamodb_and_secrets(send, cloud, name):
+    cloud("dynamodb").create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "d", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "d", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    item = {"d": {"S": "d1"}, "limits": {"M": {"high": {"N": "30"}, "low": {"N": "-0.5"}}}, "tags": {"SS": ["a"]}}
+    cloud("dynamodb").put_item(TableName=name, Item=item)
+    cloud("secretsmanager").create_secret(Name=name, SecretString='{"token": "hush-1"}')
+    queue = cloud("sqs").create_queue(QueueName=name)["QueueUrl"]
+    sql = f"SELECT get_dynamodb('{name}', 'd', d, '{ROLE}') AS row, get_secret('{name}', 'SecretString', 'token', '{ROLE}') AS t"
+    send("sqs", '{"d": "d1"}', sql=sql, queueUrl=queue)
+    received = lambda: cloud("sqs").receive_message(QueueUrl=queue).get("Messages")  # noqa: E731
+    [message] = eventually(received, "the message")
+    row = {"d": "d1", "limits": {"high": 30, "low": -0.5}, "tags": ["a"]}
+    assert json.loads(message["Body"]) == {"row": row, "t": "hush-1"}
+    cloud("sqs").purge_queue(QueueUrl=queue)
+    # A row that is not there is Undefined, and so has no member.
+    send("sqs", '{"d": "d2"}', sql=f"SELECT d, get_dynamodb('{name}', 'd', d, '{ROLE}') AS row", queueUrl=queue)
+    [message] = eventually(received, "the second message")
+    assert json.loads(message["Body"]) == {"d": "d2"}

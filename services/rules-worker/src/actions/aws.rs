@@ -2,20 +2,28 @@
 //! connection brings endpoint, region and credentials.
 //!
 //! - `connector`: the clients' way out
-//! - `query`: an older protocol of theirs, for what their clients do not speak it
+//! - `signed`: requests that none of their clients makes, in two protocols of theirs: `query` and `json`
 //! - `dynamodb`, `firehose`, …: one file per service
 
 mod cloudwatch;
 mod connector;
 mod dynamodb;
+mod events;
 mod firehose;
+pub(crate) mod functions;
+mod json;
 mod kinesis;
+mod location;
 mod logs;
 mod query;
 mod s3;
+mod search;
+mod signed;
+mod site_wise;
 mod sns;
 mod sqs;
 mod step_functions;
+mod timestream;
 
 use std::sync::Arc;
 
@@ -23,10 +31,13 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use fleethaven_types::AccountId;
 
 use super::{Action, Error, Fields, Invocation};
 use crate::connections::Connected;
+use crate::external::Asker;
 use crate::lanes::Key;
+use crate::outside::Outside;
 
 pub(super) use connector::Guarded;
 
@@ -44,12 +55,19 @@ const KINDS: &[&str] = &[
     "cloudwatchMetric",
     "dynamoDB",
     "dynamoDBv2",
+    "elasticsearch",
     "firehose",
+    "iotAnalytics",
+    "iotEvents",
+    "iotSiteWise",
     "kinesis",
+    "location",
+    "openSearch",
     "s3",
     "sns",
     "sqs",
     "stepFunctions",
+    "timestream",
 ];
 
 /// The action of a type that [`serves`] knows.
@@ -60,20 +78,28 @@ pub(super) fn build(kind: &str, fields: &Fields<'_>) -> Result<Box<dyn Action>, 
         "cloudwatchMetric" => Box::new(cloudwatch::Metric::new(fields)?),
         "dynamoDB" => Box::new(dynamodb::Row::new(fields)?),
         "dynamoDBv2" => Box::new(dynamodb::Item::new(fields)?),
+        "elasticsearch" => Box::new(search::Search::new("elasticsearch", fields)?),
         "firehose" => Box::new(firehose::Firehose::new(fields)?),
+        "iotAnalytics" => Box::new(events::Analytics::new(fields)?),
+        "iotEvents" => Box::new(events::Events::new(fields)?),
+        "iotSiteWise" => Box::new(site_wise::SiteWise::new(fields)?),
         "kinesis" => Box::new(kinesis::Kinesis::new(fields)?),
+        "location" => Box::new(location::Location::new(fields)?),
+        "openSearch" => Box::new(search::Search::new("openSearch", fields)?),
         "s3" => Box::new(s3::S3::new(fields)?),
         "sns" => Box::new(sns::Sns::new(fields)?),
         "sqs" => Box::new(sqs::Sqs::new(fields)?),
         "stepFunctions" => Box::new(step_functions::StepFunctions::new(fields)?),
+        "timestream" => Box::new(timestream::Timestream::new(fields)?),
         other => return Err(format!("'{other}' is no service of AWS")),
     })
 }
 
-/// A service of AWS as one action of one rule may use it.
+/// A service of AWS as one rule may use it.
 struct Service<'a> {
-    invocation: &'a Invocation<'a>,
+    outside: &'a Arc<Outside>,
     connected: Arc<Connected>,
+    account: AccountId,
     kind: &'static str,
     region: String,
 }
@@ -86,18 +112,27 @@ impl<'a> Service<'a> {
         role: &str,
         resource: &str,
     ) -> Result<Self, Error> {
-        let account = invocation.scope.account;
-        let rule = invocation.input.rule_name;
-        let connections = &invocation.outside.connections;
-        let connected = connections.find(account, &[kind, ANY], role, rule).ok_or_else(|| {
-            let reason = format!(
+        let asker = Asker { scope: invocation.scope, rule: invocation.input.rule_name };
+        Self::for_function(invocation.outside, asker, kind, role)
+            .map_err(|reason| Error::permanent(resource, reason))
+    }
+
+    /// The same, for what a statement asks.
+    fn for_function(
+        outside: &'a Arc<Outside>,
+        asker: Asker<'_>,
+        kind: &'static str,
+        role: &str,
+    ) -> Result<Self, String> {
+        let (account, rule) = (asker.scope.account, asker.rule);
+        let connected = outside.connections.find(account, &[kind, ANY], role, rule).ok_or_else(|| {
+            format!(
                 "AccessDenied: no connection of kind {kind} or {ANY} lets rule {rule} in under {role} (`fleethaven connection put`)"
-            );
-            Error::permanent(resource, reason)
+            )
         })?;
         let region = connected.connection.region.clone();
-        let region = region.unwrap_or_else(|| invocation.scope.region.to_string());
-        Ok(Self { invocation, connected, kind, region })
+        let region = region.unwrap_or_else(|| asker.scope.region.to_string());
+        Ok(Self { outside, connected, account, kind, region })
     }
 
     /// Sends a request in the lane of the connection. `doing` begins the error message: `Failed to put S3 object`.
@@ -117,9 +152,8 @@ impl<'a> Service<'a> {
         resource: &str,
         sent: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let (account, target) = (self.invocation.scope.account, self.connected.name.clone());
-        let key = Key { account, kind: self.kind, target };
-        self.invocation.outside.lanes.through(&key, resource, sent).await
+        let key = Key { account: self.account, kind: self.kind, target: self.connected.name.clone() };
+        self.outside.lanes.through(&key, resource, sent).await
     }
 }
 
@@ -186,7 +220,7 @@ macro_rules! client {
 
             let mut config = $sdk::Config::builder()
                 .behavior_version(BehaviorVersion::latest())
-                .http_client($crate::actions::aws::Guarded(service.invocation.outside.http.clone()))
+                .http_client($crate::actions::aws::Guarded(service.outside.http.clone()))
                 .region($sdk::config::Region::new(service.region.clone()))
                 .sleep_impl(TokioSleep::new())
                 .stalled_stream_protection(StalledStreamProtectionConfig::disabled())

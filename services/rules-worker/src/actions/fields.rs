@@ -17,6 +17,13 @@ impl<'a> Fields<'a> {
         Ok(Fields { settings, statement: self.statement })
     }
 
+    /// The settings of each object of a list that must be there.
+    pub(crate) fn list(&self, name: &str) -> Result<Vec<Fields<'a>>, String> {
+        let items = self.settings.get(name).and_then(Value::as_array).filter(|items| !items.is_empty());
+        let items = items.ok_or_else(|| format!("{name} is required"))?;
+        Ok(items.iter().map(|settings| Fields { settings, statement: self.statement }).collect())
+    }
+
     /// A text that must be there.
     pub(crate) fn text(&self, name: &str) -> Result<&'a str, String> {
         self.text_if_given(name).ok_or_else(|| format!("{name} is required"))
@@ -42,7 +49,8 @@ impl<'a> Fields<'a> {
         self.settings.get(name).and_then(Value::as_bool).unwrap_or(false)
     }
 
-    fn parse(&self, text: &str) -> Result<Template, String> {
+    /// A text with templates.
+    pub(crate) fn parse(&self, text: &str) -> Result<Template, String> {
         self.statement.template(text).map_err(|error| format!("{text}: {error}"))
     }
 }

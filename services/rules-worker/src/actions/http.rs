@@ -1,9 +1,7 @@
 //! `http`: each message, or each batch of messages, is a POST to an address whose owner has confirmed it (rules-actions.md 5.9).
 //!
-//! - `batches`: messages that wait for each other
 //! - `request`: what is sent, and signed
 
-mod batches;
 mod request;
 
 use std::sync::Arc;
@@ -18,12 +16,12 @@ use http::{Response, StatusCode, Uri};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use super::batches::{Batches, Defaults};
 use super::{Action, Error, Fields, Invocation};
 use crate::lanes::Key;
 use crate::outside::Outside;
 use crate::retry::Policy;
 
-use batches::Batches;
 use request::{Message, Signer};
 
 /// Longest address in characters.
@@ -38,13 +36,16 @@ const WITHIN: Duration = Duration::from_secs(3);
 const POLICY: Policy =
     Policy { tries: 3, backoff: Backoff { first: Duration::from_millis(100), most: WITHIN }, budget: WITHIN };
 
+/// AWS's defaults of batches.
+const DEFAULTS: Defaults = Defaults { open: 20, size: 10, bytes: 5120 };
+
 /// An http action with its templates parsed.
 pub(super) struct Http {
     url: Template,
     confirmation_url: Option<Template>,
     headers: Vec<(String, Template)>,
     signer: Option<Signer>,
-    batches: Option<Batches>,
+    batches: Option<Batches<Message>>,
 }
 
 impl Http {
@@ -59,7 +60,7 @@ impl Http {
             confirmation_url: fields.template_if_given("confirmationUrl")?,
             headers: headers.into_iter().flatten().map(header).collect::<Result<_, String>>()?,
             signer: Signer::new(fields)?,
-            batches: fields.flag("enableBatching").then(|| Batches::new(fields.settings)),
+            batches: fields.flag("enableBatching").then(|| Batches::new(fields.settings, &DEFAULTS)),
         })
     }
 
@@ -132,7 +133,8 @@ impl Action for Http {
                 Some(batches) => {
                     let kind = batches.kind(&call.url, invocation.input.topic);
                     let outside = invocation.outside.clone();
-                    batches.join(kind, message, move |message| call.repeated(outside, message)).await
+                    let send = move |batch| call.repeated(outside, Message::of_all(batch));
+                    batches.join(kind, message, send).await
                 }
                 None => call.once(invocation.outside, &message, WITHIN).await,
             }

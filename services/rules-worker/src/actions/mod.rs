@@ -1,16 +1,20 @@
 //! The seam between the engine and what rules do: one file per action type.
 //!
-//! - `fields`: reading an action's settings
+//! - `fields`: reading an action's settings; `batches`: messages that wait for each other; `times`: times as targets read them
 //! - `aws`: AWS's services, by AWS's own clients
 //! - `own`: systems that AWS has no action for
 
 #[cfg(feature = "aws")]
-mod aws;
+pub(crate) mod aws;
+mod batches;
 mod fields;
 mod http;
+mod influx;
 mod lambda;
 mod own;
 mod republish;
+mod salesforce;
+mod times;
 mod unavailable;
 
 use std::sync::Arc;
@@ -48,6 +52,8 @@ pub struct Invocation<'a> {
     pub answers: &'a Answers,
     /// The payload of the action: the SELECT result, or the error message of an error action.
     pub payload: bytes::Bytes,
+    /// Whether it is an error action.
+    pub of_error: bool,
     /// The way into the broker.
     pub publish: &'a dyn Publish,
     /// The way out of it.
@@ -154,6 +160,8 @@ pub fn build(action: &Value, statement: &Statement) -> Box<dyn Action> {
         "republish" => Republish::new(settings, statement).map(|action| Box::new(action) as _),
         "http" if own_actions::is_own(settings) => own::build(&fields),
         "http" => http::Http::new(&fields).map(|action| Box::new(action) as _),
+        "influxDB" => influx::Influx::new(&fields).map(|action| Box::new(action) as _),
+        "salesforce" => salesforce::Salesforce::new(&fields).map(|action| Box::new(action) as _),
         "lambda" => lambda::Lambda::new(&fields).map(|action| Box::new(action) as _),
         #[cfg(feature = "aws")]
         kind if aws::serves(kind) => aws::build(kind, &fields),

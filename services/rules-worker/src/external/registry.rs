@@ -11,14 +11,19 @@ use fleethaven_types::Scope;
 use fleethaven_types::arn::is_role_arn;
 
 use super::{Asker, Call, Functions, Objects, lambda};
+#[cfg(feature = "aws")]
+use crate::actions::aws::functions::{get_dynamodb, get_secret};
+use crate::outside::Outside;
 
-/// Answers `get_registry_data` and `get_thing_shadow` from the metadata store `aws_lambda` by what the account maps its
-/// function to, and `decode(…, 'proto', …)` by descriptor sets among the objects; the others are not available.
+/// Answers `get_registry_data` and `get_thing_shadow` from the metadata store, `aws_lambda` by what the account maps its
+/// function to, `get_dynamodb` and `get_secret` by the account's connections, and `decode(…, 'proto', …)` by descriptor sets among the objects; the others are not available.
 pub struct SqlFunctions {
     /// Things, groups and shadows.
     pub metadata: Arc<dyn Metadata>,
     /// What stands for Lambda functions.
     pub lambda: Arc<dyn fleethaven_fabric::Functions>,
+    /// The way to other systems.
+    pub outside: Arc<Outside>,
     /// Where descriptor sets of protobuf are.
     pub objects: Option<Objects>,
 }
@@ -35,7 +40,11 @@ impl Functions for SqlFunctions {
                     Some(objects) => objects.decode(&call.arguments).await,
                     None => Err("there are no objects here: name their folder with --objects".to_owned()),
                 },
-                _ => Err("this function is not available yet".to_owned()),
+                #[cfg(feature = "aws")]
+                "get_dynamodb" => get_dynamodb(&self.outside, asker, call).await,
+                #[cfg(feature = "aws")]
+                "get_secret" => get_secret(&self.outside, asker, call).await,
+                _ => Err("this function is not available".to_owned()),
             }
         })
     }

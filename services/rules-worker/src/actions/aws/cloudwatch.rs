@@ -5,6 +5,7 @@ use fleethaven_rulesql::Template;
 
 use super::query::{self, Operation};
 use super::{Action, Error, Fields, Invocation, Service};
+use crate::actions::times::iso_8601;
 
 const PUT_METRIC_DATA: Operation = operation("PutMetricData");
 const SET_ALARM_STATE: Operation = operation("SetAlarmState");
@@ -44,28 +45,22 @@ impl Metric {
         if value.trim().parse::<f64>().ok().is_none_or(|number| !number.is_finite()) {
             return Err(Error::permanent(name, format!("metricValue '{value}' is no number")));
         }
-        let seconds = match invocation.optional(self.timestamp.as_ref(), name)? {
+        let seconds: u64 = match invocation.optional(self.timestamp.as_ref(), name)? {
             Some(text) => text.trim().parse().map_err(|_| {
                 Error::permanent(name, format!("metricTimestamp '{text}' is not a number of seconds"))
             })?,
             None => invocation.now.as_secs(),
         };
+        let timestamp = iso_8601(i128::from(seconds) * 1000);
+        let timestamp = timestamp.ok_or_else(|| Error::permanent(name, "metricTimestamp is out of range"))?;
         Ok([
             ("Namespace", invocation.text(&self.namespace, "metricNamespace", name)?),
             ("MetricData.member.1.MetricName", name.to_owned()),
             ("MetricData.member.1.Value", value.trim().to_owned()),
             ("MetricData.member.1.Unit", invocation.text(&self.unit, "metricUnit", name)?),
-            ("MetricData.member.1.Timestamp", iso_8601(seconds)),
+            ("MetricData.member.1.Timestamp", timestamp),
         ])
     }
-}
-
-/// `2026-11-28T06:35:00Z`.
-fn iso_8601(seconds: u64) -> String {
-    let basic = fleethaven_sigv4::date::format(seconds);
-    let part = |range: std::ops::Range<usize>| basic.get(range).unwrap_or_default();
-    let (date, time) = ([0..4, 4..6, 6..8].map(part).join("-"), [9..11, 11..13, 13..15].map(part).join(":"));
-    format!("{date}T{time}Z")
 }
 
 impl Action for Metric {
@@ -130,16 +125,5 @@ impl Action for Alarm {
             let told = (name.as_str(), "Failed to set CloudWatch alarm state");
             query::call(&service, &SET_ALARM_STATE, &parameters, told).await
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_as_cloudwatch_reads_them() {
-        assert_eq!(iso_8601(0), "1970-01-01T00:00:00Z");
-        assert_eq!(iso_8601(1_795_847_705), "2026-11-28T06:35:05Z");
     }
 }

@@ -1,18 +1,15 @@
 //! AWS's Query protocol, for CloudWatch: AWS's own client speaks nothing but CBOR there, which other servers do not.
 
 use bytes::Bytes;
-use fleethaven_outbound::OutboundError;
-use fleethaven_sigv4::{Credentials, PathEncoding, PayloadHash, RequestParts, Target, sign};
-use http::header::{CONTENT_TYPE, HOST};
-use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http::{Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::connector::LIMITS;
+use super::signed::{self, Outgoing};
 use super::{Error, Service, is_transient};
 
-const FORM: &str = "application/x-www-form-urlencoded";
-/// What needs no encoding in a form (RFC 3986: unreserved).
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// What needs no encoding in a form or a path (RFC 3986: unreserved).
+pub(super) const UNRESERVED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// An operation of a service.
 pub(super) struct Operation {
@@ -28,66 +25,18 @@ pub(super) async fn call(
     service: &Service<'_>,
     operation: &Operation,
     parameters: &[(&str, String)],
-    (resource, doing): (&str, &str),
+    told: (&str, &str),
 ) -> Result<(), Error> {
-    let failed = |reason: String, transient| {
-        let message = format!("{doing}. The error received was {reason}");
-        Error { transient, ..Error::permanent(resource, message) }
-    };
-    service
-        .in_lane(resource, async {
-            let request = request(service, operation, parameters).map_err(|reason| failed(reason, false))?;
-            match service.invocation.outside.http.send(request, LIMITS).await {
-                Ok(answer) => {
-                    judge(answer.status(), answer.body()).map_err(|(why, again)| failed(why, again))
-                }
-                Err(error) => {
-                    let transient = error.is_transient() && !matches!(error, OutboundError::Refused(_));
-                    Err(failed(error.to_string(), transient))
-                }
-            }
-        })
-        .await
-}
-
-fn request(
-    service: &Service<'_>,
-    operation: &Operation,
-    parameters: &[(&str, String)],
-) -> Result<Request<Bytes>, String> {
-    let connection = &service.connected.connection;
     let own = || format!("https://{}.{}.amazonaws.com/", operation.service, service.region);
-    let address = connection.endpoint.clone().unwrap_or_else(own);
-    let address: Uri = address.parse().map_err(|_| format!("'{address}' is no address"))?;
-    let host = address.authority().ok_or("the endpoint names no host")?;
-    let host = HeaderValue::try_from(host.as_str()).map_err(|error| error.to_string())?;
-    let mut request = Request::new(form(operation, parameters));
-    *request.method_mut() = Method::POST;
-    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
-    request.headers_mut().insert(HOST, host);
-    if let Some(key) = &connection.credentials {
-        let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let parts = RequestParts {
-            method: "POST",
-            path: address.path(),
-            query: address.query().unwrap_or_default(),
-            headers: headers.collect(),
-        };
-        let credentials =
-            Credentials { access_key_id: &key.id, secret_access_key: &key.secret.0, session_token: None };
-        let target = Target {
-            region: &service.region,
-            service: operation.service,
-            path_encoding: PathEncoding::Twice,
-        };
-        let hash = PayloadHash::of(request.body());
-        for (name, value) in sign(&parts, &credentials, &target, hash, service.invocation.now.as_secs()) {
-            let value = HeaderValue::try_from(value).map_err(|error| error.to_string())?;
-            request.headers_mut().insert(name, value);
-        }
-    }
-    *request.uri_mut() = address;
-    Ok(request)
+    let outgoing = Outgoing {
+        method: Method::POST,
+        url: service.connected.connection.endpoint.clone().unwrap_or_else(own),
+        service: Some(operation.service),
+        content_type: "application/x-www-form-urlencoded",
+        headers: Vec::new(),
+        body: form(operation, parameters),
+    };
+    signed::send(service, outgoing, told, |answer| judge(answer.status(), answer.body())).await
 }
 
 fn form(operation: &Operation, parameters: &[(&str, String)]) -> Bytes {

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use fleethaven_sigv4::{Credentials, PathEncoding, PayloadHash, RequestParts, Target, sign};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
 use serde_json::Value;
 
+use crate::actions::batches::Item;
 use crate::actions::{Error, Fields, Invocation};
 use crate::connections::Connected;
 
@@ -23,6 +24,28 @@ pub(super) struct Message {
     pub(super) json: bool,
     /// Names as in the rule, values for the message.
     pub(super) headers: Vec<(String, String)>,
+}
+
+impl Item for Message {
+    fn bytes(&self) -> usize {
+        self.payload.len()
+    }
+}
+
+impl Message {
+    /// One message: an array of the payloads, with the headers of the last. Whatever the messages say, an array is JSON.
+    pub(super) fn of_all(mut messages: Vec<Self>) -> Self {
+        let bytes: usize = messages.iter().map(|message| message.payload.len() + 1).sum();
+        let mut array = BytesMut::with_capacity(bytes + 1);
+        for message in &messages {
+            array.put_u8(if array.is_empty() { b'[' } else { b',' });
+            array.put_slice(&message.payload);
+        }
+        array.put_u8(b']');
+        let mut headers = messages.pop().map(|last| last.headers).unwrap_or_default();
+        headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
+        Self { payload: array.freeze(), json: true, headers }
+    }
 }
 
 /// How a rule wants its requests signed.
@@ -132,6 +155,16 @@ mod tests {
     fn message(headers: &[(&str, &str)]) -> Message {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Message { payload: Bytes::from_static(b"{}"), json: true, headers }
+    }
+
+    #[test]
+    fn a_batch_is_an_array_with_the_headers_of_the_last_message() {
+        let of = |payload: &'static str| Message {
+            payload: Bytes::from_static(payload.as_bytes()),
+            ..message(&[("x", payload), ("Content-Type", "a/b")])
+        };
+        let all = Message::of_all(vec![of("1"), of("[2]")]);
+        assert_eq!(all, Message { payload: Bytes::from_static(b"[1,[2]]"), ..message(&[("x", "[2]")]) });
     }
 
     #[test]
