@@ -7,6 +7,7 @@
 #   FAULTS, SEED                            for chaos: how many faults, and what draws them
 #   UPGRADE                                 for upgrade: arguments of scaling.py, such as UPGRADE='--clients 200 --next ./fleethaven'
 #   FUZZ_SECONDS, FUZZ                      for fuzz: seconds for each target; names of targets (default: all)
+#   LAB                                     for lab: which page, such as LAB=temperature-pipeline
 #   LOAD                                    for load: arguments of loadtest/compare.py; for profile: a scenario
 #   VENV                                    where the Python environment is; CARGO_TARGET_DIR: where cargo builds
 
@@ -29,6 +30,7 @@ FAULTS ?= 50
 UPGRADE ?=
 FUZZ ?=
 LOAD ?=
+LAB ?=
 VENV ?= .venv
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -100,6 +102,11 @@ e2e-built: tools
 	@.ci/debian redis-server=redis-server prometheus=prometheus chromium=chromium chromedriver=chromium-driver \
 	  mosquitto=mosquitto influxd=influxdb nats-server=nats-server pg_createcluster=postgresql
 	@cd $(E2E) && FLEETHAVEN_BIN='$(TARGET)/debug/fleethaven' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest $(TESTS)
+
+.PHONY: lab
+lab: ## run a page below docs/labs/ from top to bottom: LAB=temperature-pipeline
+	@cargo build $(LOCKED) --workspace --bin fleethaven
+	@$(MAKE) e2e-built TESTS="test_labs.py -k '$(LAB)'"
 
 .PHONY: fuzz
 fuzz: ## libFuzzer on every target for FUZZ_SECONDS each; stable Rust, needs a C++ compiler

@@ -49,7 +49,6 @@ mod wills;
 mod witness;
 
 pub use options::{Clock, Options};
-pub use rules::DeadLetter;
 pub use stats::Stats;
 pub use store::EmbeddedStore;
 pub use witness::Witness;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fjall::Keyspace;
-use fleethaven_storage::{Error, RuleEntry, RuleEntryId, RuleRef};
+use fleethaven_storage::{DeadLetter, Error, RuleEntry, RuleEntryId, RuleRef};
 use fleethaven_types::{Message, Timestamp};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -26,23 +26,6 @@ pub(crate) struct Waiting {
     pub(crate) durable: bool,
     /// What it holds; `None` when it is to be read from disk.
     pub(crate) content: Option<Content>,
-}
-
-/// A poison entry that was taken out of the rules queue.
-#[derive(Debug, Clone)]
-pub struct DeadLetter {
-    /// Its id; redrive with it.
-    pub id: RuleEntryId,
-    /// Why the worker gave up.
-    pub reason: String,
-    /// When it was put here.
-    pub at: Timestamp,
-    /// The message.
-    pub message: Arc<Message>,
-    /// The rules that matched.
-    pub rules: Vec<RuleRef>,
-    /// How often it had been claimed before the claim that failed last.
-    pub deliveries: u32,
 }
 
 /// The part of the rules queue that workers and the commit thread share.
@@ -280,14 +263,24 @@ impl Engine {
         self.staged.push(Waiting { id: self.last_rule, durable: true, content: None });
         true
     }
+
+    /// Forgets a dead letter; false when there is none of this id.
+    pub(crate) fn discard(&mut self, id: u64) -> bool {
+        let before = self.dead_letters.len();
+        self.dead_letters.retain(|kept| *kept != id);
+        let there = self.dead_letters.len() < before;
+        if there {
+            self.batch.remove(&self.disk.dead_letters, keys::number(id));
+            self.durable = true;
+        }
+        there
+    }
 }
 
-impl DeadLetter {
-    /// Reads a dead letter as [`Engine::bury`] wrote it.
-    pub(crate) fn from_row(id: u64, row: DeadLetterRow) -> Result<Self, crate::record::Error> {
-        let entry = row.entry.ok_or(crate::record::Error::Field("entry"))?;
-        let (message, rules) = entry.into_parts()?;
-        let (id, at, deliveries) = (RuleEntryId(id), Timestamp(row.at), row.deliveries);
-        Ok(Self { id, reason: row.reason, at, message: Arc::new(message), rules, deliveries })
-    }
+/// Reads a dead letter as [`Engine::bury`] wrote it.
+pub(crate) fn letter(id: u64, row: DeadLetterRow) -> Result<DeadLetter, crate::record::Error> {
+    let entry = row.entry.ok_or(crate::record::Error::Field("entry"))?;
+    let (message, rules) = entry.into_parts()?;
+    let (id, at, deliveries) = (RuleEntryId(id), Timestamp(row.at), row.deliveries);
+    Ok(DeadLetter { id, reason: row.reason, at, message: Arc::new(message), rules, deliveries })
 }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use fleethaven_storage::request::{DueWill, Orphan};
 use fleethaven_storage::rule_queue::BoxFuture;
 use fleethaven_storage::{
-    ClientRecord, Dead, Departure, Error, GroupId, GroupRecord, Lane, OpenGroup, RetainedStore,
+    ClientRecord, Dead, DeadLetter, Departure, Error, GroupId, GroupRecord, Lane, OpenGroup, RetainedStore,
     RetainedTopic, RuleEntry, RuleEntryId, RuleQueue, SessionRecord, SessionStore, Wake,
 };
 use fleethaven_types::{Message, Scope, Timestamp};
@@ -22,11 +22,11 @@ use crate::record::{DeadLetterRow, decode};
 use crate::retained::Retained;
 use crate::rules::Rules;
 use crate::sessions::{Client, Session};
-use crate::{DeadLetter, Options, Stats, keys};
+use crate::{Options, Stats, keys, rules};
 
 /// Sessions, queues, retained messages and the rules queue in one directory.
 ///
-/// The methods of [`SessionStore`] other than `lane`, and `dead_letters` and `redrive`, wait for the commit thread, for
+/// The methods of [`SessionStore`] other than `lane`, and those for dead letters, wait for the commit thread, for
 /// as long as one fsync or two: do not call them on an event loop. Everything else returns at once.
 pub struct EmbeddedStore {
     door: Arc<Door>,
@@ -75,26 +75,6 @@ impl EmbeddedStore {
     /// Counters since the store was opened.
     pub fn stats(&self) -> &Stats {
         &self.stats
-    }
-
-    /// At most `limit` dead letters, oldest first.
-    pub fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        self.door.ask(|_| ())?;
-        let unavailable = |reason: String| Error::Unavailable(format!("dead letters: {reason}"));
-        let letter = |guard: fjall::Guard| {
-            let (key, value) = guard.into_inner().map_err(|error| unavailable(error.to_string()))?;
-            let row = decode::<DeadLetterRow>(&value);
-            let letter = row.and_then(|row| DeadLetter::from_row(keys::split_number(&key).unwrap_or(0), row));
-            letter.map_err(|error| unavailable(error.to_string()))
-        };
-        self.disk.dead_letters.iter().take(limit).map(letter).collect()
-    }
-
-    /// Puts a dead letter back at the end of the rules queue, as if it had never been claimed; false when there is none
-    /// of this id.
-    pub fn redrive(&self, id: RuleEntryId) -> Result<bool, Error> {
-        self.door.ask(|_| ())?;
-        self.door.ask(move |engine| engine.redrive(id.0))
     }
 }
 
@@ -199,6 +179,27 @@ impl RuleQueue for EmbeddedStore {
 
     fn dead_letter(&self, entry: RuleEntryId, reason: &str) -> Result<(), Error> {
         self.rules.dead_letter(entry, reason)
+    }
+
+    fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        self.door.ask(|_| ())?;
+        let unavailable = |reason: String| Error::Unavailable(format!("dead letters: {reason}"));
+        let letter = |guard: fjall::Guard| {
+            let (key, value) = guard.into_inner().map_err(|error| unavailable(error.to_string()))?;
+            let row = decode::<DeadLetterRow>(&value);
+            let letter = row.and_then(|row| rules::letter(keys::split_number(&key).unwrap_or(0), row));
+            letter.map_err(|error| unavailable(error.to_string()))
+        };
+        self.disk.dead_letters.iter().take(limit).map(letter).collect()
+    }
+
+    fn redrive(&self, entry: RuleEntryId) -> Result<bool, Error> {
+        self.door.ask(|_| ())?;
+        self.door.ask(move |engine| engine.redrive(entry.0))
+    }
+
+    fn discard(&self, entry: RuleEntryId) -> Result<bool, Error> {
+        self.door.ask(move |engine| engine.discard(entry.0))
     }
 
     fn depth(&self) -> u64 {

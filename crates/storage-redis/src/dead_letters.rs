@@ -3,31 +3,14 @@
 use std::sync::Arc;
 
 use fleethaven_storage::record::RuleRow;
-use fleethaven_storage::{Error, RuleEntryId, RuleRef};
-use fleethaven_types::{Message, Timestamp};
+use fleethaven_storage::{DeadLetter, Error, RuleEntryId};
+use fleethaven_types::Timestamp;
 use redis::Value;
 
 use crate::client::{Batch, Client};
 use crate::keys::{self, Keys};
 use crate::reply;
 use crate::script::{Call, Op};
-
-/// A poison entry that was taken out of the rules queue.
-#[derive(Debug, Clone)]
-pub struct DeadLetter {
-    /// Its id; redrive with it.
-    pub id: RuleEntryId,
-    /// Why the worker gave up.
-    pub reason: String,
-    /// When it was put here.
-    pub at: Timestamp,
-    /// The message.
-    pub message: Arc<Message>,
-    /// The rules that matched.
-    pub rules: Vec<RuleRef>,
-    /// How often it had been claimed before the claim that failed last.
-    pub deliveries: u32,
-}
 
 /// At most `limit` dead letters, oldest first.
 pub(crate) fn list(client: &mut Client, keys: &Keys, limit: usize) -> Result<Vec<DeadLetter>, Error> {
@@ -49,6 +32,14 @@ pub(crate) fn list(client: &mut Client, keys: &Keys, limit: usize) -> Result<Vec
 pub(crate) fn redrive(client: &mut Client, id: RuleEntryId) -> Result<bool, Error> {
     let (partition, entry) = keys::rule_entry(id);
     let call = Call::of(partition, Op::Redrive, &[entry.as_bytes()]);
+    let mut replies = client.call(&Batch::of(call).durable())?;
+    Ok(reply::number(reply::next(&mut replies)?)? == 1)
+}
+
+/// Forgets a dead letter; false when there is none of this id.
+pub(crate) fn discard(client: &mut Client, id: RuleEntryId) -> Result<bool, Error> {
+    let (partition, entry) = keys::rule_entry(id);
+    let call = Call::of(partition, Op::DiscardLetter, &[entry.as_bytes()]);
     let mut replies = client.call(&Batch::of(call).durable())?;
     Ok(reply::number(reply::next(&mut replies)?)? == 1)
 }

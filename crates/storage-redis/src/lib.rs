@@ -54,7 +54,6 @@ mod sessions;
 pub mod stats;
 pub mod store;
 
-pub use dead_letters::DeadLetter;
 pub use options::{Clock, Durability, Options, Server, Tls};
 pub use stats::Stats;
 pub use store::RedisStore;

@@ -72,6 +72,7 @@ pub(crate) enum Op {
     Bury,
     DeadLetters,
     Redrive,
+    DiscardLetter,
 }
 
 /// What an operation is when its answer is lost.
@@ -151,6 +152,7 @@ impl Op {
             Self::Bury => ("D", Once),
             Self::DeadLetters => ("B", Again),
             Self::Redrive => ("Z", Once),
+            Self::DiscardLetter => ("letter", Once),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use fleethaven_storage::request::{DueWill, Orphan};
 use fleethaven_storage::rule_queue::BoxFuture;
 use fleethaven_storage::{
-    ClientRecord, Dead, Departure, Error, GroupId, GroupRecord, Lane, OpenGroup, RetainedStore,
+    ClientRecord, Dead, DeadLetter, Departure, Error, GroupId, GroupRecord, Lane, OpenGroup, RetainedStore,
     RetainedTopic, RuleEntry, RuleEntryId, RuleQueue, SessionRecord, SessionStore, Wake,
 };
 use fleethaven_types::{Message, Scope, Timestamp};
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use crate::client::{Client, Pool, Shared};
 use crate::connection::Failure;
-use crate::dead_letters::{self, DeadLetter};
+use crate::dead_letters;
 use crate::door::{Port, RedisLane};
 use crate::errands::Settled;
 use crate::lane::Worker;
@@ -88,18 +88,6 @@ impl RedisStore {
     /// Counters since the store was opened.
     pub fn stats(&self) -> &Stats {
         &self.shared.stats
-    }
-
-    /// At most `limit` dead letters, oldest first.
-    pub fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        self.shared.errands.wait(self.shared.options.patience);
-        self.pool.with(|client| dead_letters::list(client, &self.shared.keys, limit))
-    }
-
-    /// Puts a dead letter back at the end of the rules queue, as if it had never been claimed; false when there is
-    /// none of this id.
-    pub fn redrive(&self, id: RuleEntryId) -> Result<bool, Error> {
-        self.pool.with(|client| dead_letters::redrive(client, id))
     }
 }
 
@@ -244,6 +232,21 @@ impl RuleQueue for RedisStore {
         let buried = Some(reason.to_owned());
         self.rules.finish(std::iter::once(Settled { id: entry, buried }));
         Ok(())
+    }
+
+    fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        self.shared.errands.wait(self.shared.options.patience);
+        self.pool.with(|client| dead_letters::list(client, &self.shared.keys, limit))
+    }
+
+    fn redrive(&self, entry: RuleEntryId) -> Result<bool, Error> {
+        self.shared.errands.wait(self.shared.options.patience);
+        self.pool.with(|client| dead_letters::redrive(client, entry))
+    }
+
+    fn discard(&self, entry: RuleEntryId) -> Result<bool, Error> {
+        self.shared.errands.wait(self.shared.options.patience);
+        self.pool.with(|client| dead_letters::discard(client, entry))
     }
 
     fn depth(&self) -> u64 {

@@ -36,7 +36,7 @@ pub use request::{
     SessionRecord, StoredWill, Subscription,
 };
 pub use retained::{RetainedStore, RetainedTopic};
-pub use rule_queue::{RuleEntry, RuleEntryId, RuleQueue};
+pub use rule_queue::{DeadLetter, RuleEntry, RuleEntryId, RuleQueue};
 
 /// Why the store could not do what was asked. What was asked may or may not have happened unless the variant says so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use fleethaven_types::Message;
+use fleethaven_types::{Message, Timestamp};
 
 use crate::{Error, RuleRef};
 
@@ -26,6 +26,23 @@ pub struct RuleEntry {
     pub deliveries: u32,
 }
 
+/// A poison entry that was taken out of the rules queue.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// Its id; redrive or discard with it.
+    pub id: RuleEntryId,
+    /// Why the worker gave up.
+    pub reason: String,
+    /// When it was put here.
+    pub at: Timestamp,
+    /// The message.
+    pub message: Arc<Message>,
+    /// The rules that matched.
+    pub rules: Vec<RuleRef>,
+    /// How often it had been claimed before the claim that failed last.
+    pub deliveries: u32,
+}
+
 /// A future that a seam returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -40,6 +57,16 @@ pub trait RuleQueue: Send + Sync + 'static {
 
     /// Moves a poison entry to the dead-letter list, with the reason.
     fn dead_letter(&self, entry: RuleEntryId, reason: &str) -> Result<(), Error>;
+
+    /// At most `limit` dead letters, oldest first. Waits for the store.
+    fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error>;
+
+    /// Puts a dead letter back at the end of the rules queue, as if it had never been claimed; false when there is none of
+    /// this id. Waits for the store.
+    fn redrive(&self, entry: RuleEntryId) -> Result<bool, Error>;
+
+    /// Forgets a dead letter; false when there is none of this id. Waits for the store.
+    fn discard(&self, entry: RuleEntryId) -> Result<bool, Error>;
 
     /// Entries that wait or are claimed.
     fn depth(&self) -> u64;

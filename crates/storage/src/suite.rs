@@ -22,7 +22,7 @@ mod wills;
 
 use fleethaven_types::Timestamp;
 
-use crate::{RetainedStore, RuleEntryId, RuleQueue, SessionStore};
+use crate::{RetainedStore, RuleQueue, SessionStore};
 
 /// Makes stores to test.
 pub trait Harness {
@@ -46,9 +46,6 @@ pub trait Instance {
 
     /// Sets the store's clock.
     fn set_time(&self, now: Timestamp);
-
-    /// Its dead letters with their reasons, oldest first.
-    fn dead_letters(&self) -> Vec<(RuleEntryId, String)>;
 }
 
 /// The time at which a fresh store stands.

@@ -94,7 +94,7 @@ impl Test {
             "net" => format!("crates/net/src/{file}.rs"),
             "store" => format!("crates/storage/src/suite/{file}.rs"),
             "router" => format!("services/router/src/{file}.rs"),
-            "live" => format!("services/fleethaven/tests/{file}.rs"),
+            "live" => format!("services/fleethaven/tests/live/{file}.rs"),
             "e2e" => format!("services/fleethaven/tests/e2e/{file}.py"),
             _ => return None,
         })

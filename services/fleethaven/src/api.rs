@@ -50,7 +50,7 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     let shared = Shared::new(&arguments.scope, settings, &process);
     let stores = cluster.stores();
     let journal = audit::open(&arguments.audit, None, &process.registry)?;
-    process.admin.operate(operator(stores.metadata.clone(), journal.clone()));
+    process.admin.operate(operator(stores.metadata.clone(), stores.rules.clone(), journal.clone()));
     housekeeping::rotate_keys(&*stores.metadata, shared.scope).await?;
     tokio::spawn(housekeeping::keep_keys(stores.metadata.clone(), shared.scope));
     tokio::spawn(housekeeping::end_expired_enrolments(stores.metadata.clone(), shared.scope));

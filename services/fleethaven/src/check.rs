@@ -87,6 +87,7 @@ pub(crate) fn check(command: &Command) -> Result<()> {
         | Command::Role(_)
         | Command::Audit(_)
         | Command::Connection(_)
+        | Command::DeadLetter(_)
         | Command::Function(_)
         | Command::Check(_)
         | Command::Status(_)

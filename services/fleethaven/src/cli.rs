@@ -13,6 +13,7 @@ mod audit;
 mod check;
 mod cluster;
 mod connections;
+mod dead_letters;
 mod diagnosis;
 mod front;
 mod functions;
@@ -29,6 +30,7 @@ pub(crate) use audit::{AuditArgs, AuditQueryArgs, AuditedArg, OutcomeArg};
 pub(crate) use check::{CheckArgs, Place};
 pub(crate) use cluster::{ClusterArgs, IdentityArgs, StoreArgs, advertised};
 pub(crate) use connections::{ConnectionCommand, PutConnectionArgs};
+pub(crate) use dead_letters::{DeadLetterCommand, RunningArgs};
 pub(crate) use diagnosis::{DoctorArgs, StatusArgs};
 pub(crate) use front::{DrainArgs, ListenerArgs, ServerArgs, SniCertificate};
 pub(crate) use functions::{FunctionCommand, FunctionKindArg, PutFunctionArgs};
@@ -87,6 +89,9 @@ pub(crate) enum Command {
     /// Say where rule actions go: put, list and delete the connections of an account.
     #[command(subcommand)]
     Connection(ConnectionCommand),
+    /// List, redrive and delete messages that no rules worker could finish.
+    #[command(subcommand)]
+    DeadLetter(DeadLetterCommand),
     /// Say what is called where AWS would run Lambda functions: webhooks, or endpoints that speak Lambda's Invoke API.
     #[command(subcommand)]
     Function(FunctionCommand),
@@ -126,6 +131,7 @@ impl Command {
             | Self::Role(_)
             | Self::Audit(_)
             | Self::Connection(_)
+            | Self::DeadLetter(_)
             | Self::Function(_)
             | Self::Check(_)
             | Self::Status(_)
@@ -150,6 +156,7 @@ impl Command {
             | Self::Role(_)
             | Self::Audit(_)
             | Self::Connection(_)
+            | Self::DeadLetter(_)
             | Self::Function(_)
             | Self::Check(_)
             | Self::Status(_)
@@ -186,6 +193,7 @@ impl Command {
             | Self::Role(_)
             | Self::Audit(_)
             | Self::Connection(_)
+            | Self::DeadLetter(_)
             | Self::Function(_)
             | Self::Check(_)
             | Self::Status(_)

@@ -57,7 +57,7 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     tokio::spawn(housekeeping::end_expired_enrolments(disk.metastore.clone(), shared.scope));
     let stores = disk.stores();
     let journal = audit::open(&arguments.audit, Some(data.path("audit")), &registry)?;
-    process.admin.operate(operator(stores.metadata.clone(), journal.clone()));
+    process.admin.operate(operator(stores.metadata.clone(), stores.rules.clone(), journal.clone()));
     // For commands on the directory: they ask this process while it has the store open.
     data.write(ADMIN_FILE, &process.admin_address.to_string())?;
     let services = Services::start(&disk, &stores, (&shared, &arguments), cores, &registry).await?;

@@ -35,6 +35,7 @@ mod columns;
 mod config;
 mod connections;
 mod data_dir;
+mod dead_letters;
 mod dev;
 mod doctor;
 mod front;
@@ -118,6 +119,7 @@ fn run(command: Command, settings: config::Settings) -> Result<ExitCode> {
         Command::Role(command) => process::brief(users::run_role(command)),
         Command::Audit(arguments) => process::brief(audit::run(*arguments)),
         Command::Connection(command) => process::brief(connections::run(command)),
+        Command::DeadLetter(command) => process::brief(dead_letters::run(command)),
         Command::Function(command) => process::brief(functions::run(command)),
         Command::Check(arguments) => process::brief(lab::run(*arguments)),
         Command::Status(arguments) => process::brief(overview::run(arguments)),

@@ -18,12 +18,14 @@ use fleethaven_registry::shapes::{
     PutOperatorPolicy, RoleDescription, Secret, UpdateAccessKey, UpdateRole, UserDescription,
 };
 use fleethaven_registry::{Action, Command, Query, QueryKind, QueryReply, Reply};
+use fleethaven_storage::RuleQueue;
 use fleethaven_telemetry::admin::Operator;
 use fleethaven_types::{AccountId, Region, Scope};
 use serde::{Deserialize, Serialize};
 
 use crate::audit;
 use crate::certificates;
+use crate::dead_letters::{self, DeadLetterLine};
 
 /// What an operator wants.
 #[derive(Debug, Serialize, Deserialize)]
@@ -121,6 +123,16 @@ pub(crate) enum Request {
         account: Option<AccountId>,
         function_arn: String,
     },
+    ListDeadLetters {
+        account: Option<AccountId>,
+        limit: usize,
+    },
+    RedriveDeadLetters {
+        ids: Vec<u64>,
+    },
+    DeleteDeadLetters {
+        ids: Vec<u64>,
+    },
 }
 
 /// A line of an answer. Keys are only ever added: programs depend on them.
@@ -201,18 +213,26 @@ pub(crate) enum Line {
         #[serde(skip_serializing_if = "Option::is_none")]
         access_key_id: Option<String>,
     },
+    DeadLetter(DeadLetterLine),
 }
 
 /// Carries out requests that come as JSON, for the admin port. Changes are recorded in the audit journal, where there is one.
-pub(crate) fn operator(metadata: Arc<dyn Metadata>, journal: Option<Arc<Journal>>) -> Operator {
+pub(crate) fn operator(
+    metadata: Arc<dyn Metadata>,
+    rules: Arc<dyn RuleQueue>,
+    journal: Option<Arc<Journal>>,
+) -> Operator {
     Arc::new(move |body: Bytes| {
-        let (metadata, journal) = (metadata.clone(), journal.clone());
+        let (metadata, rules, journal) = (metadata.clone(), rules.clone(), journal.clone());
         Box::pin(async move {
             let request = serde_json::from_slice(&body).map_err(|error| format!("not a request: {error}"))?;
             let (name, journal) = (name_of(&body), journal.as_deref());
             let answered = match (request, journal) {
                 (Request::Audit { filter }, Some(journal)) => records(journal, filter).await,
-                (request, _) => answer(&*metadata, request).await,
+                (request, _) => match dead_letters::answer(rules, request).await {
+                    Ok(answered) => answered,
+                    Err(request) => answer(&*metadata, request).await,
+                },
             };
             let answered = answered.and_then(|answer| lines(&answer)).map_err(|error| format!("{error:#}"));
             if let Some(journal) = journal.filter(|_| !name.starts_with("List") && name != "Audit") {
@@ -262,6 +282,13 @@ pub(crate) async fn answer(metadata: &dyn Metadata, request: Request) -> Result<
             Ok(vec![credentials(account, key)])
         }
         Request::ListAccounts => accounts(metadata).await,
+        Request::ListDeadLetters { .. }
+        | Request::RedriveDeadLetters { .. }
+        | Request::DeleteDeadLetters { .. } => {
+            bail!(
+                "dead letters are where messages are: ask a `fleethaven dev` that runs, or the --admin of a `rules-worker`"
+            )
+        }
         Request::CreateAccessKey { account, user_name } => {
             let key = AccessKey { user_name, ..new_access_key() };
             execute(metadata, account, Action::CreateAccessKey(Box::new(key.clone()))).await?;

@@ -11,6 +11,7 @@ use crate::cli::RulesWorkerArgs;
 use crate::cluster::Cluster;
 use crate::config;
 use crate::metrics::Metrics;
+use crate::operators::operator;
 use crate::process::Process;
 use crate::ready::host_port;
 use crate::wiring::Shared;
@@ -32,6 +33,7 @@ pub(crate) async fn run(arguments: RulesWorkerArgs, settings: config::Settings) 
         Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, all).await?;
     let shared = Shared::new(&arguments.scope, settings, &process);
     let stores = cluster.stores();
+    process.admin.operate(operator(stores.metadata.clone(), stores.rules.clone(), None));
     let functions = shared.functions(&stores, &arguments.outbound)?;
     let door = shared.door(&stores, Arc::new(cluster.publisher()))?;
     let worker = shared.worker(&stores, door, functions, (&arguments.outbound, &arguments.objects))?;

@@ -146,3 +146,10 @@ function ops.Z()
   enqueue(cmsgpack.unpack(letter)[4])
   return 1
 end
+
+-- Forget a dead letter: entry. Answers whether there was one.
+function ops.letter()
+  local id = take()
+  call('ZREM', root .. ':dead', id)
+  return call('HDEL', root .. ':letters', id)
+end

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fleethaven_storage::suite::{self, Harness, Instance, START};
-use fleethaven_storage::{RetainedStore, RuleEntryId, RuleQueue, SessionStore};
+use fleethaven_storage::{RetainedStore, RuleQueue, SessionStore};
 use fleethaven_storage_redis::{Durability, Options, RedisStore};
 use fleethaven_types::Timestamp;
 
@@ -82,11 +82,6 @@ impl Instance for Opened {
 
     fn set_time(&self, now: Timestamp) {
         self.time.store(now.0, Ordering::Relaxed);
-    }
-
-    fn dead_letters(&self) -> Vec<(RuleEntryId, String)> {
-        let letters = self.store().dead_letters(100).unwrap();
-        letters.into_iter().map(|letter| (letter.id, letter.reason)).collect()
     }
 }
 

@@ -11,6 +11,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("a claim waits for entries", claim_waits),
     ("what was not acknowledged comes again after a crash", reclaimed),
     ("a dead letter leaves the queue", dead_letters),
+    ("a dead letter is driven again, or discarded", redriven),
     ("QoS 0 entries are worked on too", volatile),
     ("a publish is in queues, rules and retained store, or nowhere", one_publish),
 ];
@@ -96,10 +97,38 @@ fn dead_letters(store: &mut dyn Instance) {
     store.rules().dead_letter(claimed[0].id, "cannot be parsed").unwrap();
     assert_eq!(store.rules().depth(), 1);
     let expected = [(claimed[0].id, "cannot be parsed".to_owned())];
-    assert_eq!(store.dead_letters(), expected);
+    assert_eq!(buried(store), expected);
     store.crash();
-    assert_eq!(store.dead_letters(), expected);
+    assert_eq!(buried(store), expected);
     assert_eq!(seen(&claim_all(store, 1)), [("good".to_owned(), 1)]);
+    assert!(nothing_waits(store));
+}
+
+/// Dead letters with their reasons, oldest first.
+fn buried(store: &dyn Instance) -> Vec<(RuleEntryId, String)> {
+    let letters = store.rules().dead_letters(100).unwrap();
+    letters.into_iter().map(|letter| (letter.id, letter.reason)).collect()
+}
+
+fn redriven(store: &mut dyn Instance) {
+    publish(store, &["again", "gone"]);
+    let claimed = claim_all(store, 2);
+    let (again, gone) = (claimed[0].id, claimed[1].id);
+    store.rules().dead_letter(again, "once").unwrap();
+    store.rules().dead_letter(gone, "once").unwrap();
+    let letters = store.rules().dead_letters(1).unwrap();
+    assert_eq!(
+        (letters.len(), payload(&letters[0].message).as_str(), letters[0].rules[0].name.as_ref()),
+        (1, "again", "one")
+    );
+    assert_eq!(store.rules().redrive(again), Ok(true));
+    assert_eq!(store.rules().redrive(again), Ok(false));
+    assert_eq!(store.rules().discard(again), Ok(false));
+    assert_eq!(store.rules().discard(gone), Ok(true));
+    assert_eq!(store.rules().redrive(gone), Ok(false));
+    store.crash();
+    assert_eq!(buried(store), []);
+    assert_eq!(seen(&claim_all(store, 1))[0].0, "again");
     assert!(nothing_waits(store));
 }
 
@@ -109,7 +138,7 @@ fn volatile(store: &mut dyn Instance) {
     let claimed = claim_all(store, 1);
     assert_eq!(seen(&claimed), [("quick".to_owned(), 0)]);
     store.rules().dead_letter(claimed[0].id, "why").unwrap();
-    assert_eq!(store.dead_letters().len(), 1);
+    assert_eq!(buried(store).len(), 1);
     assert_eq!(store.rules().depth(), 0);
 }
 

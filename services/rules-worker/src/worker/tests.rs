@@ -57,6 +57,18 @@ impl RuleQueue for FakeQueue {
         Ok(())
     }
 
+    fn dead_letters(&self, _: usize) -> Result<Vec<fleethaven_storage::DeadLetter>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn redrive(&self, _: RuleEntryId) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    fn discard(&self, _: RuleEntryId) -> Result<bool, Error> {
+        Ok(false)
+    }
+
     fn depth(&self) -> u64 {
         self.waiting.lock().len() as u64
     }
