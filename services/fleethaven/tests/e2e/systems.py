@@ -6,6 +6,7 @@ import ipaddress
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -98,9 +99,12 @@ class System:
         except OSError:
             return False
 
+    #: what ends it at once, its clients' connections with it
+    ending = signal.SIGTERM
+
     def close(self):
         if self.process:
-            self.process.terminate()
+            self.process.send_signal(self.ending)
             self.process.wait(30)
             self.process = None
 
@@ -111,7 +115,7 @@ class RedisServer(System):
 
     def command(self):
         settings = ["--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "", "--appendonly", "no"]
-        settings += ["--user", "default off", "--user", f"{USER} on >{PASSWORD} ~* &* +@all"]
+        settings += ["--user", "default", "off", "--user", USER, "on", f">{PASSWORD}", "~*", "&*", "+@all"]
         if self.authority:
             tls = ["--tls-port", str(self.port), "--port", "0", "--tls-auth-clients", "no"]
             tls += ["--tls-cert-file", str(self.authority.certificate), "--tls-key-file", str(self.authority.key)]
@@ -121,13 +125,19 @@ class RedisServer(System):
     def cli(self, *arguments: str) -> str:
         tls = ["--tls", "--cacert", str(self.authority.ca), "-h", "localhost"] if self.authority else []
         who = ["-p", str(self.port), "-n", "1", "--user", USER, "--pass", PASSWORD, "--no-auth-warning"]
-        done = subprocess.run([program("redis-cli", "redis-tools"), *tls, *who, *arguments], capture_output=True, text=True)
+        done = subprocess.run(
+            [program("redis-cli", "redis-tools"), *tls, *who, *arguments],
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
 
 class PostgresServer(System):
     schemes = ("postgres", "postgres")
+    ending = signal.SIGINT
 
     @property
     def path(self):
@@ -226,6 +236,7 @@ class Nats:
 
     def __init__(self, server: NatsServer):
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        self.subscribed: list[str] = []
         self.file = self.socket.makefile("rb")
         assert self.file.readline().startswith(b"INFO ")
         options = {"user": USER, "pass": PASSWORD, "verbose": False, "headers": True, "no_responders": True}
@@ -237,7 +248,10 @@ class Nats:
         self.socket.sendall(line + b"\r\n")
 
     def subscribe(self, subject: str):
-        self.send(f"SUB {subject} 1".encode())
+        if subject in self.subscribed:
+            return
+        self.subscribed.append(subject)
+        self.send(f"SUB {subject} {len(self.subscribed)}".encode())
         self.send(b"PING")
         assert self.file.readline() == b"PONG\r\n"
 

@@ -46,7 +46,8 @@ def test_a_lab(fleethaven, tmp_path, page):
         "FLEETHAVEN_HOST": host,
         "FLEETHAVEN_PORT": str(port),
     }
-    script, shown = ["set -e -o pipefail"], []
+    # What a page leaves in the background when it fails would keep its output open.
+    script, shown = ["set -e -o pipefail; trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"], []
     for kind, text in blocks(page):
         if kind == "sh":
             script += [text, f"echo '{MARK}'"]
