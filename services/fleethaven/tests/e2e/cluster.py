@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import shutil
 import signal
 import socket
@@ -34,11 +35,24 @@ from network import Network
 METASTORES, ROUTERS, GATEWAYS, WORKERS, APIS = 3, 2, 2, 2, 2
 
 
+# Below those that systems give to whoever asks for any port, so that nobody else is given one before it is used.
+PORTS = range(12_000, 32_000)
+GIVEN: set[int] = set()
+
+
 def free_port() -> int:
     """A port that nobody listens on now; for those that must know each other's before they start."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+    while True:
+        port = random.choice(PORTS)
+        if port in GIVEN:
+            continue
+        GIVEN.add(port)
+        with socket.socket() as taken:
+            try:
+                taken.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def fleethaven(*arguments: object) -> dict:

@@ -156,11 +156,9 @@ def test_a_caller_that_nobody_knows_is_refused(fleet):
     refused("SignatureDoesNotMatch", 403, sts.get_caller_identity)
 
 
-def test_a_role_cannot_be_assumed(fleet):
+def test_an_accounts_own_key_assumes_no_role(fleet):
     role = "arn:aws:iam::123456789012:role/any"
-    refused(
-        "NotImplemented", 501, fleet.client("sts").assume_role, RoleArn=role, RoleSessionName="session"
-    )
+    refused("AccessDenied", 403, fleet.client("sts").assume_role, RoleArn=role, RoleSessionName="session")
 
 
 @pytest.mark.parametrize("megabytes", [1.5, 5, 40])
