@@ -17,13 +17,14 @@ use crate::shapes::{
     CreatedTemplateVersion, CreatedThing, CreatedThingGroup, CreatedThingType, DeleteCertificate,
     DeleteGroup, DeleteRole, DeleteThing, DeleteThingShadow, DeleteUser, DeprecateThingType,
     DetachThingPrincipal, DomainConfigurationSummary, FirstConnect, FirstConnected, FunctionDescription,
-    IssuedFor, OperatorPolicyName, PolicyTarget, PolicyVersionName, Provision, ProvisionDevice, Provisioned,
-    ProvisionedDevice, PutConnection, PutFunction, PutOperatorPolicy, RegisterCaCertificate,
-    RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate,
-    RejectCertificateTransfer, RoleAliasNameAndArn, RoleDescription, RuleDestination, Secret, TagResource,
-    TemplateVersionName, ThingAndGroup, TopicRule, TransferCertificate, UnreachableRuleDestination,
-    UntagResource, UpdateAccessKey, UpdateAuthorizer, UpdateBillingGroup, UpdateCaCertificate,
-    UpdateCertificate, UpdateCertificateProvider, UpdateDomainConfiguration, UpdateEventConfigurations,
+    IssuedFor, LogTarget, LogTargetConfiguration, LoggingOptions, OperatorPolicyName, PolicyTarget,
+    PolicyVersionName, Provision, ProvisionDevice, Provisioned, ProvisionedDevice, PutConnection,
+    PutFunction, PutOperatorPolicy, RegisterCaCertificate, RegisterCertificate, RegisterCertificateWithoutCa,
+    RegisterIssuedCertificate, RegisteredCertificate, RejectCertificateTransfer, RoleAliasNameAndArn,
+    RoleDescription, RuleDestination, Secret, SetV2LoggingOptions, TagResource, TemplateVersionName,
+    ThingAndGroup, TopicRule, TransferCertificate, UnreachableRuleDestination, UntagResource,
+    UpdateAccessKey, UpdateAuthorizer, UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate,
+    UpdateCertificateProvider, UpdateDomainConfiguration, UpdateEventConfigurations,
     UpdateProvisioningTemplate, UpdateRole, UpdateRoleAlias, UpdateRuleDestination, UpdateThing,
     UpdateThingGroup, UpdateThingGroupsForThing, UpdateThingShadow, UpdateThingType, UserDescription,
 };
@@ -31,9 +32,9 @@ use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
 use crate::{
     accounts, authorizers, billing_groups, ca_certificates, certificate_providers, certificates, cluster,
-    connections, domain_configurations, enrolment, events, first_connect, functions, operators, policies,
-    principals, provisioning, provisioning_templates, role_aliases, rule_destinations, rules, session_keys,
-    shadows, tags, thing_groups, thing_types, things, ticket_keys, transfers,
+    connections, domain_configurations, enrolment, events, first_connect, functions, logging, operators,
+    policies, principals, provisioning, provisioning_templates, role_aliases, rule_destinations, rules,
+    session_keys, shadows, tags, thing_groups, thing_types, things, ticket_keys, transfers,
 };
 
 /// One change, asked for by an operator, a device or a service, in one account and region.
@@ -169,6 +170,14 @@ pub enum Action {
     DetachThingPrincipal(Box<DetachThingPrincipal>),
     /// → [`Reply::Done`]
     UpdateEventConfigurations(Box<UpdateEventConfigurations>),
+    /// → [`Reply::Done`]
+    SetV2LoggingOptions(Box<SetV2LoggingOptions>),
+    /// → [`Reply::Done`]
+    SetV2LoggingLevel(Box<LogTargetConfiguration>),
+    /// → [`Reply::Done`]
+    DeleteV2LoggingLevel(Box<LogTarget>),
+    /// → [`Reply::Done`]
+    SetLoggingOptions(Box<LoggingOptions>),
     /// → [`Reply::CertificateProvider`]
     CreateCertificateProvider(Box<CreateCertificateProvider>),
     /// → [`Reply::CertificateProvider`]
@@ -441,6 +450,10 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::AttachThingPrincipal(args) => principals::attach(store, context, args),
         Action::DetachThingPrincipal(args) => principals::detach(store, args),
         Action::UpdateEventConfigurations(args) => events::update(store, context, args),
+        Action::SetV2LoggingOptions(args) => logging::set_options(store, args),
+        Action::SetV2LoggingLevel(args) => logging::set_level(store, args),
+        Action::DeleteV2LoggingLevel(target) => logging::delete_level(store, target),
+        Action::SetLoggingOptions(args) => logging::set_first_options(store, args),
         Action::CreateCertificateProvider(args) => certificate_providers::create(store, context, args),
         Action::UpdateCertificateProvider(args) => certificate_providers::update(store, context, args),
         Action::DeleteCertificateProvider(name) => certificate_providers::delete(store, name),

@@ -11,6 +11,8 @@ pub enum ErrorCode {
     InvalidRequestException,
     /// A named resource does not exist: 404.
     ResourceNotFoundException,
+    /// What is asked about was never set: 404.
+    NotConfiguredException,
     /// The name is taken by something else: 409, with the id and ARN of what exists.
     ResourceAlreadyExistsException,
     /// The resource is still in use: 409.
@@ -72,7 +74,7 @@ impl ErrorCode {
             | Self::InvalidResponseException
             | Self::ThrottlingException => 400,
             Self::UnauthorizedException => 401,
-            Self::ResourceNotFoundException => 404,
+            Self::ResourceNotFoundException | Self::NotConfiguredException => 404,
             Self::CertificateStateException => 406,
             Self::ResourceAlreadyExistsException
             | Self::DeleteConflictException
@@ -95,6 +97,7 @@ impl ErrorCode {
         match self {
             Self::InvalidRequestException => "InvalidRequestException",
             Self::ResourceNotFoundException => "ResourceNotFoundException",
+            Self::NotConfiguredException => "NotConfiguredException",
             Self::ResourceAlreadyExistsException => "ResourceAlreadyExistsException",
             Self::DeleteConflictException => "DeleteConflictException",
             Self::VersionConflictException => "VersionConflictException",

@@ -63,6 +63,9 @@
 //! | `global/_/connection/<account>·<name>` | [`Connection`](crate::record::Connection) |
 //! | `global/_/rule-destination/<account>·<region>·<id>` | [`RuleDestination`](crate::record::RuleDestination) |
 //! | `global/_/function/<account>·<ARN>` | [`Function`](crate::record::Function) |
+//! | `global/_/logging/<account>·<region>·options` | [`LoggingOptions`](crate::record::LoggingOptions) |
+//! | `global/_/logging/<account>·<region>·level·<type>·<name>` | [`LoggingLevel`](crate::record::LoggingLevel) |
+//! | `global/_/logging/<account>·<region>·first` | [`FirstLoggingOptions`](crate::record::FirstLoggingOptions) |
 //! | `global/_/user/<account>·<user>` | [`User`](crate::record::User) |
 //! | `global/_/user-policy/<account>·<user>·<policy>` | [`OperatorPolicy`](crate::record::OperatorPolicy) |
 //! | `global/_/role/<account>·<role>` | [`Role`](crate::record::Role) |
@@ -89,7 +92,7 @@ use fleethaven_shadow::ShadowName;
 use fleethaven_types::{AccountId, Region, Scope, Timestamp};
 
 use crate::idempotency::IdempotencyKey;
-use crate::shapes::PolicyHolder;
+use crate::shapes::{LogTargetType, PolicyHolder};
 
 pub(crate) const SEPARATOR: char = '\0';
 
@@ -563,6 +566,53 @@ pub(crate) fn rule_destinations_of_scope(scope: Scope) -> Bytes {
 
 pub(crate) fn rule_destination(scope: Scope, id: &str) -> Bytes {
     global("rule-destination", &[&scope.account.to_string(), scope.region.as_str(), id])
+}
+
+/// Which log entries are written, of all accounts and regions: [`logging::decode`](crate::logging::decode) reads it.
+pub fn logging_prefix() -> Bytes {
+    global("logging", &[])
+}
+
+fn logging(scope: Scope, parts: &[&str]) -> Bytes {
+    let (account, region) = (scope.account.to_string(), scope.region);
+    global("logging", &[&[account.as_str(), region.as_str()], parts].concat())
+}
+
+pub(crate) fn logging_options(scope: Scope) -> Bytes {
+    logging(scope, &["options"])
+}
+
+pub(crate) fn first_logging_options(scope: Scope) -> Bytes {
+    logging(scope, &["first"])
+}
+
+pub(crate) fn logging_levels(scope: Scope) -> Bytes {
+    logging(scope, &["level", ""])
+}
+
+/// The level of a target; without a name all keys of the type, which of DEFAULT is the one there is.
+pub(crate) fn logging_level(scope: Scope, kind: LogTargetType, name: &str) -> Bytes {
+    logging(scope, &["level", kind.as_str(), name])
+}
+
+/// What a key below [`logging_prefix`] is of.
+pub(crate) enum LoggingKey {
+    Options,
+    FirstOptions,
+    Level(LogTargetType, String),
+}
+
+pub(crate) fn parse_logging(key: &[u8]) -> Option<(Scope, LoggingKey)> {
+    let parsed = parse(key).filter(|parsed| parsed.collection == "logging")?;
+    let [account, region, rest @ ..] = parsed.parts.as_slice() else { return None };
+    let scope = Scope { account: account.parse().ok()?, region: region.parse().ok()? };
+    let key = match rest {
+        ["options"] => LoggingKey::Options,
+        ["first"] => LoggingKey::FirstOptions,
+        ["level", kind, name] => LoggingKey::Level(LogTargetType::named(kind)?, (*name).to_owned()),
+        _ => return None,
+    };
+    Some((scope, key))
 }
 
 /// Where rule actions go, of all accounts: [`record::Connection`](crate::record::Connection).

@@ -14,6 +14,7 @@
 //! - [`idempotency`]: what a command that comes again is answered
 //! - [`placement`]: which raft group of the metastore holds what
 //! - [`cluster`]: members and slots as they are stored (what happens to them: `fleethaven-membership`)
+//! - [`logging`]: which log entries are written
 //! - [`ticket_keys`]: the keys of TLS session tickets, and when they change
 //! - [`connections`]: where rule actions go
 //! - [`own_actions`]: actions of rules that AWS has not
@@ -36,6 +37,7 @@ pub mod functions;
 pub mod idempotency;
 pub mod keys;
 pub mod limits;
+pub mod logging;
 pub mod own_actions;
 pub mod placement;
 pub mod query;

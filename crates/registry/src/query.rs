@@ -10,20 +10,21 @@ use crate::shapes::{
     CertificateDescription, CertificateProviderDescription, CertificateSummary, ConnectionDescription,
     Domain, DomainConfigurationDescription, DomainConfigurationSummary, EffectivePolicy,
     EventConfigurationsDescription, FunctionDescription, GroupNameAndArn, IssuingAuthority, IssuingCa,
-    ListThingGroups, ListThings, Listed, OutgoingCertificate, OwnedCertificate, OwnershipToken, PageRequest,
-    PolicyDescription, PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing,
-    PrincipalView, ProvisioningTemplateDescription, RoleAliasDescription, RoleDescription, RuleDescription,
-    RuleDestination, RuleSummary, ServiceType, SessionKey, StandingThing, Tag, TemplateVersionDescription,
-    ThingDescription, ThingGroupDescription, ThingPrincipal, ThingPrincipalType, ThingSummary,
-    ThingTypeDescription, UserDescription,
+    ListThingGroups, ListThings, Listed, LogTargetConfiguration, LogTargetType, LoggingOptions,
+    OutgoingCertificate, OwnedCertificate, OwnershipToken, PageRequest, PolicyDescription, PolicySummary,
+    PolicyVersionDescription, PolicyVersionSummary, PrincipalThing, PrincipalView,
+    ProvisioningTemplateDescription, RoleAliasDescription, RoleDescription, RuleDescription, RuleDestination,
+    RuleSummary, ServiceType, SessionKey, StandingThing, Tag, TemplateVersionDescription, ThingDescription,
+    ThingGroupDescription, ThingPrincipal, ThingPrincipalType, ThingSummary, ThingTypeDescription,
+    UserDescription, V2LoggingOptions,
 };
 use crate::store::Store;
 use crate::view::View;
 use crate::{
     accounts, authorizers, billing_groups, ca_certificates, certificate_providers, certificates, connections,
-    domain_configurations, enrolment, events, first_connect, functions, gateway, operators, policies,
-    principals, provisioning_templates, role_aliases, rule_destinations, rules, session_keys, shadows, tags,
-    thing_groups, thing_types, things, transfers,
+    domain_configurations, enrolment, events, first_connect, functions, gateway, logging, operators,
+    policies, principals, provisioning_templates, role_aliases, rule_destinations, rules, session_keys,
+    shadows, tags, thing_groups, thing_types, things, transfers,
 };
 
 /// One question, in one account and region.
@@ -274,6 +275,20 @@ pub enum QueryKind {
     },
     /// → [`QueryReply::EventConfigurations`]
     DescribeEventConfigurations,
+    /// → [`QueryReply::V2LoggingOptions`]
+    GetV2LoggingOptions {
+        /// With every event there is, and what holds for it.
+        verbose: bool,
+    },
+    /// → [`QueryReply::V2LoggingLevels`]
+    ListV2LoggingLevels {
+        /// Only of targets of this type.
+        target_type: Option<LogTargetType>,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// → [`QueryReply::LoggingOptions`]
+    GetLoggingOptions,
     /// The name. → [`QueryReply::Rule`]
     GetTopicRule(String),
     /// → [`QueryReply::RuleSummaries`]
@@ -433,6 +448,12 @@ pub enum QueryReply {
     RoleAliases(Listed<String>),
     /// Which registry events are published.
     EventConfigurations(Box<EventConfigurationsDescription>),
+    /// Version 2 of logging.
+    V2LoggingOptions(Box<V2LoggingOptions>),
+    /// Levels of logging.
+    V2LoggingLevels(Listed<LogTargetConfiguration>),
+    /// Version 1 of logging.
+    LoggingOptions(Box<LoggingOptions>),
     /// A rule.
     Rule(Box<RuleDescription>),
     /// Rules as ListTopicRules tells them.
@@ -536,6 +557,9 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::DescribeRoleAlias(name) => role_aliases::describe(store, name),
         Q::ListRoleAliases { ascending, page } => role_aliases::list(store, *ascending, page, now),
         Q::DescribeEventConfigurations => events::describe(store),
+        Q::GetV2LoggingOptions { verbose } => logging::options(store, *verbose),
+        Q::ListV2LoggingLevels { target_type, page } => logging::levels(store, *target_type, page, now),
+        Q::GetLoggingOptions => logging::first_options(store),
         Q::GetTopicRule(name) => rules::get(store, name),
         Q::ListTopicRules { topic, rule_disabled, page } => {
             rules::list(store, topic.as_deref(), *rule_disabled, page, now)

@@ -11,6 +11,7 @@ mod domain_configurations;
 mod events;
 mod functions;
 mod groups;
+mod logging;
 mod operators;
 mod paging;
 mod policies;
@@ -56,6 +57,10 @@ pub use groups::{
     BillingGroupDescription, CreateBillingGroup, CreateThingGroup, CreatedBillingGroup, CreatedThingGroup,
     DeleteGroup, GroupNameAndArn, ListThingGroups, ThingAndGroup, ThingGroupDescription,
     ThingGroupProperties, UpdateBillingGroup, UpdateThingGroup, UpdateThingGroupsForThing,
+};
+pub use logging::{
+    LogEvent, LogEventConfiguration, LogLevel, LogTarget, LogTargetConfiguration, LogTargetType,
+    LoggingOptions, SetV2LoggingOptions, V2LoggingOptions,
 };
 pub use operators::{
     CreateRole, DeleteRole, DeleteUser, OperatorPolicy, OperatorPolicyName, PolicyHolder, PutOperatorPolicy,

@@ -126,6 +126,7 @@ impl World {
             #[expect(clippy::disallowed_methods, reason = "asked for rates only, of which there are none")]
             clock: std::time::Instant::now,
             traces: Traces::off(),
+            logs: fleethaven_logging::Logs::off(),
         };
         let Ok(metrics) = Metrics::new(&prometheus::Registry::new()) else { return };
         let handle = Arc::new(Handle { state: store, owner: (router, life) });

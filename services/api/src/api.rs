@@ -8,6 +8,7 @@ use fleethaven_authorizers::{Authorizers, Endpoint, Protocol};
 use fleethaven_daemon::clock;
 use fleethaven_fabric::Connections;
 use fleethaven_fabric::metadata::Metadata;
+use fleethaven_logging::Logs;
 use fleethaven_quotas::Accounts;
 use fleethaven_registry::IdempotencyKey;
 use fleethaven_storage::RetainedStore;
@@ -33,6 +34,7 @@ use crate::credentials;
 use crate::data::{self, DataPlane, PolicyCache};
 use crate::error::Error;
 use crate::input::Input;
+use crate::logging;
 use crate::metrics::Metrics;
 use crate::operations::{Labels, Mismatch, Operation, Router, Service};
 use crate::peer::Peer;
@@ -53,6 +55,7 @@ pub(crate) struct State {
     pub(crate) challenges: Arc<dyn Challenges>,
     pub(crate) authorizers: Arc<Authorizers>,
     audit: Option<Audit>,
+    pub(crate) logs: Logs,
     /// Rates of requests.
     pub(crate) accounts: Accounts,
     throttles: Throttles,
@@ -77,6 +80,8 @@ pub struct Broker {
     pub authorizers: Arc<Authorizers>,
     /// Where calls are recorded.
     pub audit: Option<Audit>,
+    /// AWS's log entries.
+    pub logs: Logs,
 }
 
 /// What was asked: the operation's name in AWS's models, `unknown` outside of them.
@@ -139,6 +144,7 @@ impl Api {
             challenges: broker.challenges,
             authorizers: broker.authorizers,
             audit: broker.audit,
+            logs: broker.logs,
             throttles: Throttles::new(Instant::now().into_std()),
             policies: PolicyCache::new(),
             key_makers: Arc::new(Semaphore::new(cores.div_ceil(2))),
@@ -250,7 +256,9 @@ impl Api {
             input,
         };
         permissions::check(&operation, &call).await?;
-        dispatch(&operation, &call).await
+        let outcome = dispatch(&operation, &call).await;
+        logging::tell(&call, &operation, peer.address, &outcome);
+        outcome
     }
 
     /// The endpoint that the peer came to.

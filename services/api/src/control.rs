@@ -13,6 +13,7 @@ mod domain_configurations;
 mod effective_policies;
 pub(crate) mod endpoint;
 mod event_configurations;
+mod logging;
 mod policies;
 mod policy_targets;
 mod principals;
@@ -167,6 +168,13 @@ built! {
     "DeleteRoleAlias" => role_aliases::delete,
     "DescribeEventConfigurations" => event_configurations::describe,
     "UpdateEventConfigurations" => event_configurations::update,
+    "SetV2LoggingOptions" => logging::set_options,
+    "GetV2LoggingOptions" => logging::get_options,
+    "SetV2LoggingLevel" => logging::set_level,
+    "ListV2LoggingLevels" => logging::list_levels,
+    "DeleteV2LoggingLevel" => logging::delete_level,
+    "SetLoggingOptions" => logging::set_first_options,
+    "GetLoggingOptions" => logging::get_first_options,
     "CreateTopicRuleDestination" => rule_destinations::create,
     "UpdateTopicRuleDestination" => rule_destinations::update,
     "ConfirmTopicRuleDestination" => rule_destinations::confirm,

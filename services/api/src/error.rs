@@ -153,10 +153,12 @@ impl Error {
     }
 }
 
-/// The model's name of our own failure: rule operations have one of their own.
+/// The model's name of our own failure: operations of rules and of logging have one of their own.
 fn internal_name(operation: Option<&Operation>) -> &'static str {
     match operation {
-        Some(operation) if operation.name.contains("TopicRule") => "InternalException",
+        Some(operation) if operation.name.contains("TopicRule") || operation.name.contains("Logging") => {
+            "InternalException"
+        }
         _ => "InternalFailureException",
     }
 }

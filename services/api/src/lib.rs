@@ -7,6 +7,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `api` | the way of a request: authenticate, read, route, answer, log, count |
+//! | `logging` | AWS's log entries about requests |
 //! | `audit` | what is recorded of a call, and when its answer waits for that |
 //! | [`config`] | [`ApiConfig`], [`Endpoints`] |
 //! | [`peer`] | [`Peer`], what the listener knows of the other side |
@@ -40,6 +41,7 @@ mod credentials;
 pub mod data;
 mod error;
 mod input;
+mod logging;
 mod members;
 mod metrics;
 pub mod operations;

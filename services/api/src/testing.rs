@@ -332,6 +332,7 @@ impl House {
             challenges: broker.clone(),
             authorizers,
             audit: None,
+            logs: fleethaven_logging::Logs::off(),
         };
         let api = Api::new(config, metadata.clone(), doors, &registry).unwrap();
         Self { api, metadata, published, broker, functions, registry }

@@ -17,7 +17,8 @@ use crate::cli::ApiArgs;
 use crate::cluster::Cluster;
 use crate::config;
 use crate::https::{Door, Https};
-use crate::operators::operator;
+use crate::logs;
+use crate::operators::{Kept, operator};
 use crate::process::{self, Process};
 use crate::ready::{host, host_port};
 use crate::reload::Reload;
@@ -43,14 +44,17 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     let role = ServiceRole::Api;
     let metrics = metrics::Metrics::new(&process.registry)?;
     let reload = Reload::start(certificates::given(&arguments.server)?, metrics.clone())?;
-    // Of what there is, only functions are kept here: testing an authorizer calls them.
-    let kept = vec![keys::functions_prefix()];
+    // Of what there is, only functions are kept here, as testing an authorizer calls them, and what is logged.
+    let kept = vec![keys::functions_prefix(), keys::logging_prefix()];
     let cluster =
         Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, kept).await?;
-    let shared = Shared::new(&arguments.scope, settings, &process);
+    let logs = logs::open(&arguments.iot_log, None, &process.registry)?;
+    let shared = Shared::new(&arguments.scope, settings, &process, logs.clone());
     let stores = cluster.stores();
+    shared.follow_logging(&stores.metadata);
     let journal = audit::open(&arguments.audit, None, &process.registry)?;
-    process.admin.operate(operator(stores.metadata.clone(), stores.rules.clone(), journal.clone()));
+    let kept = Kept { journal: journal.clone(), logs };
+    process.admin.operate(operator(stores.metadata.clone(), stores.rules.clone(), kept));
     housekeeping::rotate_keys(&*stores.metadata, shared.scope).await?;
     tokio::spawn(housekeeping::keep_keys(stores.metadata.clone(), shared.scope));
     tokio::spawn(housekeeping::end_expired_enrolments(stores.metadata.clone(), shared.scope));

@@ -17,6 +17,7 @@ use crate::audit;
 use crate::cli::{DEFAULT_DATA_DIR, PlaceArgs};
 use crate::cluster;
 use crate::data_dir::{ADMIN_FILE, DataDir};
+use crate::logs;
 use crate::operators::{self, Request};
 
 /// How long the process behind an admin port may take.
@@ -26,18 +27,22 @@ const MAX_ANSWER: u64 = 64 << 20;
 
 /// Has a request carried out where the accounts are, and prints the answer.
 pub(crate) async fn operate(place: &PlaceArgs, request: Request) -> Result<()> {
-    let answer = match (&place.admin, &place.cluster_tls) {
-        (Some(admin), _) => ask_process(admin, &request)?,
+    print(&answer(place, request).await?, place.json)
+}
+
+/// Has a request carried out where the accounts are.
+pub(crate) async fn answer(place: &PlaceArgs, request: Request) -> Result<String> {
+    match (&place.admin, &place.cluster_tls) {
+        (Some(admin), _) => ask_process(admin, &request),
         (None, Some(folder)) => {
             let metadata = cluster::ask_nodes(folder, &place.metastore)?;
-            operators::lines(&operators::answer(&metadata, request).await?)?
+            operators::lines(&operators::answer(&metadata, request).await?)
         }
         (None, None) => {
             let dir = place.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DATA_DIR));
-            ask_directory(&DataDir::open(dir)?, request).await?
+            ask_directory(&DataDir::open(dir)?, request).await
         }
-    };
-    print(&answer, place.json)
+    }
 }
 
 /// Prints an answer: as it is, or for people.
@@ -53,6 +58,12 @@ async fn ask_directory(data: &DataDir, request: Request) -> Result<String> {
         let records = fleethaven_audit::read(&dir, filter);
         let records = records.with_context(|| format!("cannot read the journal in {}", dir.display()))?;
         return operators::lines(&audit::told(records));
+    }
+    if let Request::Logs { filter } = &request {
+        let dir = data.path("logs");
+        let found = fleethaven_logging::read(&dir, filter);
+        let found = found.with_context(|| format!("cannot read the log entries in {}", dir.display()))?;
+        return operators::lines(&logs::told(found));
     }
     let limits = Limits::of(Profile::default());
     let config = MetastoreConfig::new(data.path("metastore"), clock::now, limits);
@@ -90,7 +101,7 @@ fn ask_process(admin: &str, request: &Request) -> Result<String> {
     match head.split_whitespace().nth(1) {
         Some("200") => Ok(body.to_owned()),
         Some("404" | "405") => {
-            bail!("the process at {admin} keeps no accounts: ask `fleethaven dev` or `api`")
+            bail!("the process at {admin} answers no operators: ask `fleethaven dev` or `api`")
         }
         Some(_) => bail!("{}", body.trim()),
         None => bail!(failed()),

@@ -100,7 +100,7 @@ fn filter(arguments: &AuditQueryArgs) -> Result<Filter> {
 }
 
 /// Milliseconds since the epoch of `2026-01-31T12:00:00Z`, or of so long ago.
-fn moment(text: &str) -> Result<u64> {
+pub(crate) fn moment(text: &str) -> Result<u64> {
     let unit = |unit: char| match unit {
         's' => Some(1),
         'm' => Some(60),

@@ -17,6 +17,7 @@ mod dead_letters;
 mod diagnosis;
 mod front;
 mod functions;
+mod logs;
 mod metastore;
 mod operators;
 mod pki;
@@ -34,6 +35,7 @@ pub(crate) use dead_letters::{DeadLetterCommand, RunningArgs};
 pub(crate) use diagnosis::{DoctorArgs, StatusArgs};
 pub(crate) use front::{DrainArgs, ListenerArgs, ServerArgs, SniCertificate};
 pub(crate) use functions::{FunctionCommand, FunctionKindArg, PutFunctionArgs};
+pub(crate) use logs::{IotLogArg, IotLogArgs, LevelArg, LogsArgs};
 pub(crate) use metastore::MetastoreArgs;
 pub(crate) use operators::{
     CreateRoleArgs, DocumentArgs, OfRoleArgs, OfUserArgs, RoleCommand, RolePolicyCommand, UpdateRoleArgs,
@@ -86,6 +88,8 @@ pub(crate) enum Command {
     Role(RoleCommand),
     /// Show who called what, from where, with what outcome: the audit journal of a process.
     Audit(Box<AuditQueryArgs>),
+    /// Show what happened to clients, messages and rules, as far as their account has asked for it: the log entries of a process.
+    Logs(Box<LogsArgs>),
     /// Say where rule actions go: put, list and delete the connections of an account.
     #[command(subcommand)]
     Connection(ConnectionCommand),
@@ -130,6 +134,7 @@ impl Command {
             | Self::User(_)
             | Self::Role(_)
             | Self::Audit(_)
+            | Self::Logs(_)
             | Self::Connection(_)
             | Self::DeadLetter(_)
             | Self::Function(_)
@@ -155,6 +160,7 @@ impl Command {
             | Self::User(_)
             | Self::Role(_)
             | Self::Audit(_)
+            | Self::Logs(_)
             | Self::Connection(_)
             | Self::DeadLetter(_)
             | Self::Function(_)
@@ -192,6 +198,7 @@ impl Command {
             | Self::User(_)
             | Self::Role(_)
             | Self::Audit(_)
+            | Self::Logs(_)
             | Self::Connection(_)
             | Self::DeadLetter(_)
             | Self::Function(_)
@@ -234,6 +241,9 @@ pub(crate) struct DevArgs {
 
     #[command(flatten)]
     pub(crate) audit: AuditArgs,
+
+    #[command(flatten)]
+    pub(crate) iot_log: IotLogArgs,
 
     #[command(flatten)]
     pub(crate) cores: CoresArgs,

@@ -27,8 +27,9 @@ use crate::config;
 use crate::data_dir::{ADMIN_FILE, DataDir};
 use crate::front::{Answering, Sockets, pulse};
 use crate::housekeeping::{self, Here};
+use crate::logs;
 use crate::metrics::{Metrics, StoreMetrics};
-use crate::operators::operator;
+use crate::operators::{Kept, operator};
 use crate::process::Process;
 use crate::ready::Ready;
 use crate::reload::Reload;
@@ -50,14 +51,17 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     let readiness = process.admin.readiness("services");
 
     let disk = Disk::open(&data.path(""), arguments.scope.profile).await?;
-    let shared = Shared::new(&arguments.scope, settings, &process);
+    let logs = logs::open(&arguments.iot_log, Some(data.path("logs")), &registry)?;
+    let shared = Shared::new(&arguments.scope, settings, &process, logs.clone());
     let credentials = account::bootstrap(&*disk.metastore, shared.scope).await?;
     housekeeping::rotate_keys(&*disk.metastore, shared.scope).await?;
     tokio::spawn(housekeeping::keep_keys(disk.metastore.clone(), shared.scope));
     tokio::spawn(housekeeping::end_expired_enrolments(disk.metastore.clone(), shared.scope));
     let stores = disk.stores();
+    shared.follow_logging(&stores.metadata);
     let journal = audit::open(&arguments.audit, Some(data.path("audit")), &registry)?;
-    process.admin.operate(operator(stores.metadata.clone(), stores.rules.clone(), journal.clone()));
+    let kept = Kept { journal: journal.clone(), logs };
+    process.admin.operate(operator(stores.metadata.clone(), stores.rules.clone(), kept));
     // For commands on the directory: they ask this process while it has the store open.
     data.write(ADMIN_FILE, &process.admin_address.to_string())?;
     let services = Services::start(&disk, &stores, (&shared, &arguments), cores, &registry).await?;

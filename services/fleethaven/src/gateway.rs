@@ -22,7 +22,9 @@ use crate::cli::GatewayArgs;
 use crate::cluster::{Cluster, Seat};
 use crate::config;
 use crate::front::{Answering, Sockets, pulse};
+use crate::logs;
 use crate::metrics::Metrics;
+use crate::operators::{Kept, reader};
 use crate::process::{Process, bind};
 use crate::ready::host_port;
 use crate::reload::Reload;
@@ -57,8 +59,12 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     let (role, all) = (ServiceRole::Gateway, vec![Bytes::new()]);
     let cluster =
         Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, all).await?;
-    let shared = Shared::new(&arguments.scope, settings, &process);
+    let logs = logs::open(&arguments.iot_log, None, &process.registry)?;
+    let journal = audit::open(&arguments.audit, None, &process.registry)?;
+    process.admin.operate(reader(Kept { journal: journal.clone(), logs: logs.clone() }));
+    let shared = Shared::new(&arguments.scope, settings, &process, logs);
     let stores = cluster.stores();
+    shared.follow_logging(&stores.metadata);
     let staleness = Duration::from_secs(arguments.auth_max_staleness.into());
     let clients = Clients::follow(&shared, &stores.metadata, cores, Some(staleness))?;
     cluster.caught_up().await?;
@@ -103,7 +109,6 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     let publish = Arc::new(DeskDoor::new(publish, desk));
     let connections =
         Arc::new(ConnectionsClient::new(stores.sessions.clone(), cluster.tables.stream(), gateways));
-    let journal = audit::open(&arguments.audit, None, &process.registry)?;
     let audit = audit::of_api(&arguments.audit, journal.as_ref());
     let api = shared.api(
         &stores,

@@ -5,7 +5,7 @@
 //! - [`process`]: the life of every long-running command around its services
 //! - [`dev`], [`metastore`], [`api`], [`gateway`], [`router`], [`rules_worker`]: one command each: start, ready, drain
 //! - [`cluster`]: what the processes of a cluster have in common
-//! - [`operators`]: what operators do with accounts and access keys; [`users`], [`audit`]: their commands
+//! - [`operators`]: what operators do with accounts and access keys; [`users`], [`audit`], [`logs`]: their commands
 //! - [`operate`]: backups, restores and changes of the metadata store's nodes; [`join`]: a node that asks to be one
 //! - [`pki`]: the certificates of a cluster's processes; [`cluster_tls`]: using them
 //! - [`kubernetes`]: secrets of the namespace that a process runs in; [`call`]: single HTTPS requests
@@ -47,6 +47,7 @@ mod idle;
 mod join;
 mod kubernetes;
 mod lab;
+mod logs;
 mod metastore;
 mod metrics;
 mod operate;
@@ -117,6 +118,7 @@ fn run(command: Command, settings: config::Settings) -> Result<ExitCode> {
         Command::AccessKey(command) => process::brief(account::run_access_key(command)),
         Command::User(command) => process::brief(users::run(command)),
         Command::Role(command) => process::brief(users::run_role(command)),
+        Command::Logs(arguments) => process::brief(logs::run(*arguments)),
         Command::Audit(arguments) => process::brief(audit::run(*arguments)),
         Command::Connection(command) => process::brief(connections::run(command)),
         Command::DeadLetter(command) => process::brief(dead_letters::run(command)),

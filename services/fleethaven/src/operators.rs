@@ -4,6 +4,7 @@
 //! or in the process that runs, which gets it at its admin port.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use fleethaven_audit::{Filter, Journal, Record};
 use fleethaven_daemon::clock;
 use fleethaven_fabric::Metadata;
+use fleethaven_logging::{Entry, Logs};
 use fleethaven_registry::shapes::{
     AccessKey, AccessKeyDescription, AccountDescription, Connection, ConnectionDescription, CreateAccount,
     CreateRole, DeleteRole, DeleteUser, FunctionDescription, FunctionKind, FunctionTarget, IssuingCa,
@@ -26,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit;
 use crate::certificates;
 use crate::dead_letters::{self, DeadLetterLine};
+use crate::logs;
 
 /// What an operator wants.
 #[derive(Debug, Serialize, Deserialize)]
@@ -98,6 +101,9 @@ pub(crate) enum Request {
     },
     Audit {
         filter: Filter,
+    },
+    Logs {
+        filter: Box<fleethaven_logging::Filter>,
     },
     PutConnection {
         account: Option<AccountId>,
@@ -188,6 +194,11 @@ pub(crate) enum Line {
         #[serde(flatten)]
         record: Box<Record>,
     },
+    Log {
+        id: String,
+        #[serde(flatten)]
+        entry: Box<Entry>,
+    },
     Connection {
         account_id: String,
         name: String,
@@ -216,31 +227,80 @@ pub(crate) enum Line {
     DeadLetter(DeadLetterLine),
 }
 
-/// Carries out requests that come as JSON, for the admin port. Changes are recorded in the audit journal, where there is one.
-pub(crate) fn operator(
-    metadata: Arc<dyn Metadata>,
-    rules: Arc<dyn RuleQueue>,
-    journal: Option<Arc<Journal>>,
-) -> Operator {
+/// What a process keeps in folders of its own.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    pub(crate) journal: Option<Arc<Journal>>,
+    pub(crate) logs: Logs,
+}
+
+impl Kept {
+    /// Answers a request for what is kept here; another one is given back. What this process does not keep is said.
+    async fn answer(&self, request: Request) -> Result<Result<Vec<Line>>, Request> {
+        match (request, &self.journal, self.logs.dir()) {
+            (Request::Audit { filter }, Some(journal), _) => Ok(records(journal, filter).await),
+            (Request::Logs { filter }, _, Some(dir)) => Ok(entries(dir, filter).await),
+            (request, _, _) => Err(request),
+        }
+    }
+}
+
+/// The request of an operator that came to the admin port.
+fn read(body: &Bytes) -> Result<Request, String> {
+    serde_json::from_slice(body).map_err(|error| format!("not a request: {error}"))
+}
+
+fn answered(answer: Result<Vec<Line>>) -> Result<String, String> {
+    answer.and_then(|answer| lines(&answer)).map_err(|error| format!("{error:#}"))
+}
+
+/// Answers only what is asked of the folders of a process that has no accounts.
+pub(crate) fn reader(kept: Kept) -> Operator {
     Arc::new(move |body: Bytes| {
-        let (metadata, rules, journal) = (metadata.clone(), rules.clone(), journal.clone());
+        let kept = kept.clone();
         Box::pin(async move {
-            let request = serde_json::from_slice(&body).map_err(|error| format!("not a request: {error}"))?;
-            let (name, journal) = (name_of(&body), journal.as_deref());
-            let answered = match (request, journal) {
-                (Request::Audit { filter }, Some(journal)) => records(journal, filter).await,
-                (request, _) => match dead_letters::answer(rules, request).await {
-                    Ok(answered) => answered,
+            match kept.answer(read(&body)?).await {
+                Ok(answer) => answered(answer),
+                Err(request) => answered(not_kept(&request)),
+            }
+        })
+    })
+}
+
+/// Why a process cannot answer.
+fn not_kept(request: &Request) -> Result<Vec<Line>> {
+    match request {
+        Request::Audit { .. } => bail!("this process keeps no audit journal: see --audit-dir"),
+        Request::Logs { .. } => bail!("this process keeps no log entries in a folder: see --iot-log-dir"),
+        _ => bail!("this process keeps no accounts: ask `fleethaven dev` or `api`"),
+    }
+}
+
+/// Carries out requests that come as JSON, for the admin port. Changes are recorded in the audit journal, where there is one.
+pub(crate) fn operator(metadata: Arc<dyn Metadata>, rules: Arc<dyn RuleQueue>, kept: Kept) -> Operator {
+    Arc::new(move |body: Bytes| {
+        let (metadata, rules, kept) = (metadata.clone(), rules.clone(), kept.clone());
+        Box::pin(async move {
+            let (name, journal) = (name_of(&body), kept.journal.as_deref());
+            let answer = match kept.answer(read(&body)?).await {
+                Ok(answer) => answer,
+                Err(request) => match dead_letters::answer(rules, request).await {
+                    Ok(answer) => answer,
                     Err(request) => answer(&*metadata, request).await,
                 },
             };
-            let answered = answered.and_then(|answer| lines(&answer)).map_err(|error| format!("{error:#}"));
-            if let Some(journal) = journal.filter(|_| !name.starts_with("List") && name != "Audit") {
+            let answered = answered(answer);
+            if let Some(journal) = journal.filter(|_| changes(&name)) {
                 journal.record_durably(audit::command(&name, answered.as_ref().err().cloned())).await;
             }
             answered
         })
     })
+}
+
+/// Whether a request of this name changes anything.
+fn changes(name: &str) -> bool {
+    !name.starts_with("List") && name != "Audit" && name != "Logs"
 }
 
 /// What a request is called: `CreateUser`.
@@ -260,6 +320,11 @@ async fn records(journal: &Journal, filter: Filter) -> Result<Vec<Line>> {
     let dir = journal.dir().to_owned();
     let records = tokio::task::spawn_blocking(move || fleethaven_audit::read(&dir, &filter)).await?;
     Ok(audit::told(records.context("the journal cannot be read")?))
+}
+
+async fn entries(dir: PathBuf, filter: Box<fleethaven_logging::Filter>) -> Result<Vec<Line>> {
+    let found = tokio::task::spawn_blocking(move || fleethaven_logging::read(&dir, &filter)).await?;
+    Ok(logs::told(found.context("the log entries cannot be read")?))
 }
 
 /// One JSON object a line.
@@ -356,7 +421,7 @@ pub(crate) async fn answer(metadata: &dyn Metadata, request: Request) -> Result<
             execute(metadata, account, Action::DeleteOperatorPolicy(Box::new(name))).await?;
             Ok(Vec::new())
         }
-        Request::Audit { .. } => bail!("this process keeps no audit journal: see --audit-dir"),
+        Request::Audit { .. } | Request::Logs { .. } => not_kept(&request),
         Request::PutConnection { account, name, connection } => {
             let account = meant(metadata, account).await?;
             let action = Action::PutConnection(Box::new(PutConnection { name, connection }));

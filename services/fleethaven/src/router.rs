@@ -21,7 +21,9 @@ use crate::cli::RouterArgs;
 use crate::cluster::{Cluster, join};
 use crate::config;
 use crate::housekeeping;
+use crate::logs;
 use crate::metrics::Metrics;
+use crate::operators::{Kept, reader};
 use crate::process::{Process, bind};
 use crate::ready::host_port;
 use crate::wiring::{Shared, router_metrics};
@@ -54,8 +56,11 @@ pub(crate) async fn run(arguments: RouterArgs, settings: config::Settings) -> Re
     let (metrics, role, all) = (Metrics::new(&process.registry)?, ServiceRole::Router, vec![Bytes::new()]);
     let cluster =
         Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, all).await?;
-    let shared = Shared::new(&arguments.scope, settings, &process);
+    let logs = logs::open(&arguments.iot_log, None, &process.registry)?;
+    process.admin.operate(reader(Kept { journal: None, logs: logs.clone() }));
+    let shared = Shared::new(&arguments.scope, settings, &process, logs);
     let stores = cluster.stores();
+    shared.follow_logging(&stores.metadata);
     let metrics = router_metrics(&process.registry)?;
     let dropped = metrics.deliveries_dropped.clone();
     let deliveries = Arc::new(Deliveries::new(move |count| dropped.inc_by(count)));

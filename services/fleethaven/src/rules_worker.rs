@@ -10,8 +10,9 @@ use serde::Serialize;
 use crate::cli::RulesWorkerArgs;
 use crate::cluster::Cluster;
 use crate::config;
+use crate::logs;
 use crate::metrics::Metrics;
-use crate::operators::operator;
+use crate::operators::{Kept, operator};
 use crate::process::Process;
 use crate::ready::host_port;
 use crate::wiring::Shared;
@@ -31,9 +32,12 @@ pub(crate) async fn run(arguments: RulesWorkerArgs, settings: config::Settings) 
     let (metrics, all) = (Metrics::new(&process.registry)?, vec![Bytes::new()]);
     let cluster =
         Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, all).await?;
-    let shared = Shared::new(&arguments.scope, settings, &process);
+    let logs = logs::open(&arguments.iot_log, None, &process.registry)?;
+    let shared = Shared::new(&arguments.scope, settings, &process, logs.clone());
     let stores = cluster.stores();
-    process.admin.operate(operator(stores.metadata.clone(), stores.rules.clone(), None));
+    shared.follow_logging(&stores.metadata);
+    let kept = Kept { journal: None, logs };
+    process.admin.operate(operator(stores.metadata.clone(), stores.rules.clone(), kept));
     let functions = shared.functions(&stores, &arguments.outbound)?;
     let door = shared.door(&stores, Arc::new(cluster.publisher()))?;
     let worker = shared.worker(&stores, door, functions, (&arguments.outbound, &arguments.objects))?;

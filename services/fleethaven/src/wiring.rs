@@ -17,6 +17,7 @@ use fleethaven_fabric::{Connections, Delivery, Functions, Metadata, Publish, Tra
 use fleethaven_gateway::gateway::RoutingFactory;
 use fleethaven_gateway::mailbox::Mailboxes;
 use fleethaven_gateway::{Config as GatewayConfig, Gateway, IdentityCache, Listener, Pulse};
+use fleethaven_logging::Logs;
 use fleethaven_net::TicketKeys;
 use fleethaven_outbound::functions::catalogue;
 use fleethaven_outbound::{Catalogue, HttpClient, MappedFunctions, OutboundSettings};
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     connections: Arc<fleethaven_rules_worker::Connections>,
     registry: Registry,
     pub(crate) traces: Traces,
+    pub(crate) logs: Logs,
 }
 
 /// The seams behind which the state is.
@@ -64,7 +66,12 @@ pub(crate) struct Stores {
 }
 
 impl Shared {
-    pub(crate) fn new(arguments: &ScopeArgs, settings: config::Settings, process: &Process) -> Self {
+    pub(crate) fn new(
+        arguments: &ScopeArgs,
+        settings: config::Settings,
+        process: &Process,
+        logs: Logs,
+    ) -> Self {
         let config::Settings { limits, behaviour, connections, functions, .. } = settings;
         let scope = arguments.scope();
         Self {
@@ -77,6 +84,14 @@ impl Shared {
             connections: Arc::new(fleethaven_rules_worker::Connections::new(connections)),
             registry: process.registry.clone(),
             traces: process.traces.clone(),
+            logs,
+        }
+    }
+
+    /// Begins to learn which log entries accounts ask for, where any are kept.
+    pub(crate) fn follow_logging(&self, metadata: &Arc<dyn Metadata>) {
+        if self.logs.are_kept() {
+            tokio::spawn(fleethaven_logging::follow(self.logs.clone(), metadata.clone()));
         }
     }
 
@@ -112,6 +127,7 @@ impl Shared {
             queue_rates: self.all_limits().any(|limits| limits.queued_per_sec_account.is_some()),
             clock: now,
             traces: self.traces.clone(),
+            logs: self.logs.clone(),
         };
         Arc::new(Router::new(options, stores.sessions.clone(), delivery, metrics))
     }
@@ -132,6 +148,7 @@ impl Shared {
             clock: clock::now,
             instant: now,
             metrics: fleethaven_things::metrics::Metrics::new(&self.registry)?,
+            logs: self.logs.clone(),
             runtime: tokio::runtime::Handle::current(),
         }))
     }
@@ -197,6 +214,7 @@ impl Shared {
             limits: self.settings.limits.clone(),
             metrics,
             traces: self.traces.clone(),
+            logs: self.logs.clone(),
         })
     }
 
@@ -226,7 +244,8 @@ impl Shared {
         let door = Door { publish, accounts: self.accounts.clone(), retained: stores.retained.clone() };
         let (data_plane, retained) = (Arc::new(door), stores.retained.clone());
         let challenges = Arc::new(Asking(http_client(outbound).context("--outbound-ca")?));
-        let broker = Broker { data_plane, retained, connections, authorizers, challenges, audit };
+        let logs = self.logs.clone();
+        let broker = Broker { data_plane, retained, connections, authorizers, challenges, audit, logs };
         Ok(Api::new(config, stores.metadata.clone(), broker, &self.registry)?)
     }
 }
@@ -275,6 +294,7 @@ impl Clients {
         let metrics = fleethaven_gateway::metrics::Metrics::new(&shared.registry)?;
         let mailboxes = Arc::new(Mailboxes::new(cores, metrics.clone()));
         let identity = IdentityCache::new(metadata.clone(), shared.scope)
+            .with_logs(shared.logs.clone())
             .with_names_required(shared.settings.behaviour.sni_only_needs_name);
         let identity = Arc::new(match max_staleness {
             Some(max) => identity.with_max_staleness(max),
@@ -313,6 +333,7 @@ impl Clients {
             neighbours,
             metrics: self.metrics.clone(),
             traces: shared.traces.clone(),
+            logs: shared.logs.clone(),
             pulse,
         };
         let gateway = Gateway::start(config, routing, listeners).context("cannot start the gateway")?;

@@ -199,6 +199,9 @@ async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &Serv
         Err(error) => {
             count("not_authenticated");
             let certificate_id = fleethaven_pki::CertificateId::of_der(certificate);
+            let identity = &core.shared.identity;
+            let (scope, of) = (identity.endpoint(name).scope, certificate_id.to_string());
+            identity.log_certificate_refused(scope, (&of, name), Some(peer), &error.to_string());
             tracing::warn!(
                 source_ip = %peer.ip(), principal_id = %certificate_id,
                 event = "Connection.AuthNError", reason = %error, "not authenticated"

@@ -150,6 +150,7 @@ impl Core {
     }
 
     fn log_not_authenticated(&self, connection: &Connection, refusal: &Refusal) {
+        self.log_authorizer_refused(connection, &refusal.to_string());
         tracing::warn!(
             account = %connection.principal.scope.account,
             client_id = %connection.session.client_id(),

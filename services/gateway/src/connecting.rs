@@ -15,6 +15,7 @@ use crate::connection::{Connection, Phase};
 use crate::core::Core;
 use crate::cut_off;
 use crate::lifecycle::Happened;
+use crate::logging::{FORBIDDEN, THROTTLED};
 use crate::pending::{Pending, PendingClaim};
 
 impl Connection {
@@ -127,6 +128,7 @@ impl Core {
     }
 
     fn deny(&self, connection: &mut Connection, client_id: &str, denied: &Denied) {
+        self.log_connect_refused(connection, client_id, FORBIDDEN, &denied.because);
         tracing::warn!(
             account = %connection.principal.scope.account,
             client_id,
@@ -162,6 +164,9 @@ impl Core {
                 _ => "client_error",
             };
             self.shared.metrics.connect.with_label_values(&[result]).inc();
+            let reason =
+                if connection.over_quota { THROTTLED.to_owned() } else { result.to_ascii_uppercase() };
+            self.log_connect_refused(connection, connection.session.client_id(), &reason, detail);
             tracing::info!(
                 account = %connection.principal.scope.account, client_id = %connection.session.client_id(),
                 source_ip = %connection.peer.ip(), event = "Connect", reason = result.to_ascii_uppercase(),
@@ -294,6 +299,7 @@ impl Core {
         self.tell_of(connection, &Happened::Connected { ip_address, version_number });
         self.shared.metrics.connections.inc();
         self.shared.metrics.connect.with_label_values(&["success"]).inc();
+        self.log_connected(connection);
         tracing::info!(
             account = %scope.account, client_id = %connection.session.client_id(),
             principal_id = connection.principal.identifier().map(tracing::field::display),

@@ -117,6 +117,8 @@ pub(crate) struct Connection {
     ends_at: Option<Instant>,
     /// PUBLISH packets, against the rate per connection.
     pub(crate) published: Meter,
+    /// The last PINGREQ whose answer is not written yet, where that is logged.
+    pinged: Option<Now>,
     /// When a refused delivery was last logged.
     pub(crate) receive_denied: Option<Instant>,
     /// When CONNECT was accepted.
@@ -181,6 +183,7 @@ impl Connection {
             lifetime: Lifetime::default(),
             ends_at: None,
             published: Meter::default(),
+            pinged: None,
             receive_denied: None,
             connected_at: Timestamp(0),
             version_number: 0,
@@ -294,6 +297,9 @@ impl Connection {
             match self.decoder.decode(&mut self.received) {
                 Ok(Some(packet)) => {
                     *budget = budget.saturating_sub(weight(&packet));
+                    if matches!(packet, Packet::Pingreq) && core.shared.logs.is_on() {
+                        self.pinged = Some(now);
+                    }
                     self.session.handle_packet(packet, now);
                     self.act(core, now);
                 }
@@ -427,6 +433,9 @@ impl Connection {
     /// The socket took everything that waited.
     fn unblocked(&mut self, core: &Rc<Core>, now: Now) {
         self.blocked = None;
+        if let Some(asked) = self.pinged.take() {
+            core.log_ping(self, asked, Some(now));
+        }
         self.session.output().shrink();
         if self.phase == Phase::Closing {
             return self.gone(core);
@@ -575,6 +584,9 @@ impl Connection {
     }
 
     fn gone(&mut self, core: &Rc<Core>) {
+        if let Some(asked) = self.pinged.take() {
+            core.log_ping(self, asked, None);
+        }
         self.custom = None;
         if let Some(farewell) = self.transport.close(self.lingers) {
             core.shut_down(farewell);

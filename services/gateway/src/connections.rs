@@ -345,7 +345,7 @@ impl Connection {
         message: Arc<Message>,
         now: Now,
     ) -> Result<Option<DirectTicket>, Error> {
-        if !self.may_receive(core, &message.topic, now) {
+        if !self.may_receive(core, &message, now) {
             return Err(Error::ReceiverDenied);
         }
         let over_rate =
@@ -353,6 +353,7 @@ impl Connection {
         if over_rate || self.account.outbound.as_ref().is_some_and(|rate| rate.wait(now.instant).is_some()) {
             return Err(Error::Busy);
         }
+        core.log_publish_out(self, &message, None);
         let ticket = (message.qos != QoS::AtMostOnce).then(|| core.next_direct());
         let sent = self.session.deliver_direct(&mut Encoded::new(message, now.wall), ticket, now);
         sent.map(|()| ticket).map_err(|refused| match refused {

@@ -120,6 +120,7 @@ impl Core {
         connection.lingers = !by_client && close.reason != DisconnectReason::ConnectionLost;
         self.shared.metrics.connections.dec();
         self.shared.metrics.disconnect.with_label_values(&[close.reason.as_str()]).inc();
+        self.log_disconnected(connection, close);
         tracing::info!(
             account = %connection.principal.scope.account, client_id = %connection.session.client_id(),
             principal_id = connection.principal.identifier().map(tracing::field::display),

@@ -11,6 +11,7 @@ use fleethaven_authorizers::{Attempt, Authorizers};
 use fleethaven_fabric::connections::Neighbours;
 use fleethaven_fabric::delivery::Address;
 use fleethaven_fabric::{Routing, Traces};
+use fleethaven_logging::Logs;
 use fleethaven_quotas::Accounts;
 use fleethaven_session::Settings;
 use fleethaven_storage::{OwnerToken, RetainedStore, SessionStore, Wake};
@@ -55,6 +56,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// What became of messages.
     pub traces: Traces,
+    /// AWS's log entries.
+    pub logs: Logs,
     /// Called by each event loop, with its number: the process watches that they turn.
     pub pulse: Pulse,
 }
@@ -86,6 +89,7 @@ pub(crate) struct Shared {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) retained: Arc<dyn RetainedStore>,
     pub(crate) traces: Traces,
+    pub(crate) logs: Logs,
     account_settings: FxHashMap<AccountId, Arc<Settings>>,
     pulse: Pulse,
     incarnation: u64,
@@ -163,6 +167,7 @@ impl Gateway {
             accounts: config.accounts,
             retained: config.retained,
             traces: config.traces,
+            logs: config.logs,
             account_settings,
             pulse: config.pulse,
             incarnation: config.incarnation,

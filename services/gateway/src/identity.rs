@@ -12,6 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use fleethaven_authorizers::NotTaken;
 use fleethaven_fabric::Metadata;
+use fleethaven_logging::Logs;
 use fleethaven_pki::{Certificate, CertificateId};
 use fleethaven_policy::{
     CertificateAttributes, CustomKeys, Policy, PolicyDocument, PolicySet, Settings as PolicySettings,
@@ -217,6 +218,7 @@ pub struct IdentityCache {
     max_staleness: Option<Duration>,
     names_required: bool,
     operators: operators::Live,
+    logs: Logs,
     /// Bounds the first connections that are seen to at a time.
     first_connects: Semaphore,
 }
@@ -251,6 +253,7 @@ impl IdentityCache {
             max_staleness: None,
             names_required: false,
             operators: operators::Live::default(),
+            logs: Logs::off(),
             first_connects: Semaphore::new(first_connect::AT_A_TIME),
         }
     }
@@ -263,6 +266,15 @@ impl IdentityCache {
     /// The same cache, which is not to be relied upon when the metastore has not confirmed it for longer than this.
     pub fn with_max_staleness(self, max: Duration) -> Self {
         Self { max_staleness: Some(max), ..self }
+    }
+
+    /// The same cache, which keeps AWS's log entries about clients that are not let in.
+    pub fn with_logs(self, logs: Logs) -> Self {
+        Self { logs, ..self }
+    }
+
+    pub(crate) fn logs(&self) -> &Logs {
+        &self.logs
     }
 
     /// Whether the metastore has not confirmed what is here for longer than is allowed: clients are refused, and connections

@@ -12,6 +12,7 @@
 //! | [`accept`] | listeners, TLS handshakes, who is connected |
 //! | [`connecting`] | CONNECT: decision, claim, CONNACK |
 //! | [`lifecycle`] | the events of clients that come, go and subscribe |
+//! | [`logging`] | AWS's log entries about clients and their messages |
 //! | [`connections`] | the connections API: who is connected, ending a connection, direct messages |
 //! | [`cut_off`] | ending connections when the metastore has been out of reach for too long |
 //! | [`ending`] | the end of a connection: takeover, what is recorded, the will |
@@ -45,6 +46,7 @@ pub mod gateway;
 pub mod identity;
 pub mod lifecycle;
 mod lifetime;
+mod logging;
 pub mod mailbox;
 pub mod metrics;
 mod pending;

@@ -17,6 +17,7 @@ use fleethaven_types::{Message, Scope, Utf8Bytes};
 use crate::authorize::{self, Who};
 use crate::connection::{Connection, Phase};
 use crate::core::Core;
+use crate::logging::{FORBIDDEN, THROTTLED};
 use crate::pending::Pending;
 
 /// Subscriptions installed at a time.
@@ -56,7 +57,7 @@ impl Connection {
         let by_connection =
             self.account.publish_rate.as_ref().is_none_or(|rate| self.published.take(rate, now));
         if !by_connection || !admits(self.account.inbound.as_ref(), 1, now) {
-            return self.refuse_over_rate(core, ack);
+            return self.refuse_over_rate(core, &message, ack);
         }
         let Some(authorizer) = &mut self.authorizer else { return };
         let who = Who {
@@ -67,13 +68,15 @@ impl Connection {
         if let Err(denied) = authorizer.publish(&who, &message.topic, message.retain) {
             core.metrics.publish_in_denied.inc();
             core.log_denied(self, "Publish-In", &denied);
+            core.log_publish_in(self, &message, Some((FORBIDDEN, &denied.because)));
             return self.session.publish_denied(ack, &denied.because);
         }
         authorizer.enrich(&who, &mut message);
         if message.retain && !message.payload.is_empty() && !self.may_retain(core, &message) {
-            return self.refuse_over_rate(core, ack);
+            return self.refuse_over_rate(core, &message, ack);
         }
         core.metrics.publish_in.inc();
+        core.log_publish_in(self, &message, None);
         let asks = ack.is_none() && reserved::asks_for_answer(&message.topic);
         let ack = ack.or_else(|| asks.then(|| self.session.unowed_ticket()));
         let ticket = ack.map(|AckTicket(number)| core.ticket(self.address, number));
@@ -94,8 +97,9 @@ impl Connection {
     }
 
     /// MQTT 5 is told at QoS 1 and 2; otherwise the message is just not taken, nor acknowledged.
-    fn refuse_over_rate(&mut self, core: &Core, ack: Option<AckTicket>) {
+    fn refuse_over_rate(&mut self, core: &Core, message: &Message, ack: Option<AckTicket>) {
         core.metrics.publish_in_throttled.inc();
+        core.log_publish_in(self, message, Some((THROTTLED, "above a rate or quota of the account")));
         if let Some(ack) = ack {
             self.session.publish_done(ack, ReasonCode::QuotaExceeded);
         }
@@ -118,10 +122,12 @@ impl Connection {
             source_ip: self.peer.ip(),
         };
         let (mut outcomes, mut granted, mut refused) = (Vec::new(), Vec::new(), None);
+        let mut forbidden = Vec::new();
         let mut quota = SubscribeQuota::new(core, &self.account, self.principal.scope);
         for requested in request.filters {
             let verdict = requested.verdict.and_then(|()| {
                 authorizer.subscribe(&who, &requested.filter).map_err(|denied| {
+                    forbidden.push((outcomes.len(), denied.because.clone()));
                     refused.get_or_insert(denied);
                     ReasonCode::NotAuthorized
                 })
@@ -142,6 +148,7 @@ impl Connection {
             core.metrics.subscribe(code);
             outcomes.push((requested.filter, code));
         }
+        self.log_subscribe(core, request.packet_id, &outcomes, &forbidden);
         if let Some(denied) = refused {
             core.log_denied(self, "Subscribe", &denied);
             if self.session.version() == Version::V311 && core.settings.behaviour.denied_v3_subscribe_closes {
@@ -158,6 +165,30 @@ impl Connection {
         subscribing.parts = granted.chunks(PART).map(|part| (packet_id, part.to_vec())).collect();
         self.install_part(core);
         self.wake();
+    }
+
+    /// An entry for each filter; `forbidden` says of some, by their place, why policies forbid them.
+    fn log_subscribe(
+        &self,
+        core: &Core,
+        packet_id: PacketId,
+        outcomes: &[(Utf8Bytes, ReasonCode)],
+        forbidden: &[(usize, String)],
+    ) {
+        if !core.shared.logs.is_on() {
+            return;
+        }
+        for (place, (filter, code)) in outcomes.iter().enumerate() {
+            let because = forbidden.iter().find(|(at, _)| *at == place).map(|(_, because)| because.as_str());
+            let refused = match (because, code) {
+                (Some(because), _) => Some((FORBIDDEN, because)),
+                (None, ReasonCode::QuotaExceeded) => {
+                    Some((THROTTLED, "above a rate or quota of the account"))
+                }
+                (None, code) => code.is_error().then(|| ("CLIENT_ERROR", code.name())),
+            };
+            core.log_subscribe(self, packet_id, filter, refused);
+        }
     }
 
     /// Installs the next part of a large SUBSCRIBE.
@@ -222,6 +253,7 @@ impl Connection {
             // Counted only: UNSUBACK has no code for it.
             self.account.admit_share_request(shared, core.now().instant);
         }
+        core.log_unsubscribe(self, request.packet_id, &filters);
         let packet_id = request.packet_id.get();
         let pending = Pending::Unsubscribe { session, packet_id, filters: request.filters };
         let ticket = core.expect(self.address, pending);
@@ -234,7 +266,8 @@ impl Connection {
     }
 
     /// `iot:Receive`, asked at every delivery. Denials are logged once a second at most: a busy topic would flood the log.
-    pub(crate) fn may_receive(&mut self, core: &Core, topic: &str, now: Now) -> bool {
+    pub(crate) fn may_receive(&mut self, core: &Core, message: &Message, now: Now) -> bool {
+        let topic = message.topic.as_str();
         let who = Who {
             principal: &self.principal,
             client_id: self.session.client_id(),
@@ -244,6 +277,7 @@ impl Connection {
             return true;
         }
         core.metrics.publish_out_denied.inc();
+        core.log_publish_out(self, message, Some((FORBIDDEN, "no policy allows iot:Receive on this topic")));
         let quiet = self.receive_denied.is_some_and(|last| now.instant - last < Duration::from_secs(1));
         if !quiet {
             self.receive_denied = Some(now.instant);

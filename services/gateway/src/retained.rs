@@ -106,7 +106,7 @@ impl Core {
         message: Arc<Message>,
         now: Now,
     ) -> bool {
-        if !connection.may_receive(self, &message.topic, now) {
+        if !connection.may_receive(self, &message, now) {
             return true;
         }
         let qos = subscription.qos.min(message.qos);
@@ -136,10 +136,11 @@ impl Core {
             })));
             return true;
         }
-        let in_flight = connection.session.in_flight();
+        let (in_flight, dropped) = (connection.session.in_flight(), connection.session.dropped());
         let mut encoded = Encoded::new(message, now.wall);
         let delivery = Delivery { qos, retain: true, identifiers: &identifiers };
         connection.session.deliver(&mut encoded, &delivery, now);
+        self.log_delivery(connection, encoded.message(), dropped);
         qos == QoS::AtMostOnce || connection.session.in_flight() > in_flight
     }
 
@@ -159,7 +160,11 @@ impl Core {
             let mut encoded = Encoded::new(message.clone(), now.wall);
             let delivery =
                 Delivery { qos: append.qos, retain: append.retain, identifiers: &append.identifiers };
+            let delivered = connection.session.delivered();
             connection.session.deliver_queued(&mut encoded, &delivery, (entry, previous), now);
+            if connection.session.delivered() > delivered {
+                self.log_publish_out(&connection, encoded.message(), None);
+            }
         }
         connection.act(self, now);
         connection.settle(self, now);

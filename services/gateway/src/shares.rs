@@ -30,12 +30,14 @@ impl Core {
         connection.shares_received += i32::from(delivery.qos != QoS::AtMostOnce);
         if !connection.session.is_connected() {
             self.return_shares(session, vec![shared], false);
-        } else if !connection.may_receive(self, &encoded.message().topic, now) {
+        } else if !connection.may_receive(self, encoded.message(), now) {
             self.return_shares(session, vec![shared], true);
         } else if !connection.may_deliver(self, delivery.qos, now) {
             // QoS 0, above the account's rate: dropped and counted there.
         } else if let Err(shared) = connection.session.deliver_shared(encoded, delivery, shared, now) {
             self.return_shares(session, vec![shared], false);
+        } else {
+            self.log_publish_out(&connection, encoded.message(), None);
         }
         connection.act(self, now);
         connection.settle(self, now);

@@ -243,12 +243,13 @@ fn deliver_direct(
     let message = encoded.message();
     let retain = message.retain && target.retain_as_published;
     let qos = target.qos.min(message.qos);
-    if !connection.may_receive(core, &encoded.message().topic, now) || !connection.may_deliver(core, qos, now)
-    {
+    if !connection.may_receive(core, encoded.message(), now) || !connection.may_deliver(core, qos, now) {
         return;
     }
     let delivery = Delivery { qos, retain, identifiers: &target.identifiers };
+    let dropped = connection.session.dropped();
     connection.session.deliver(encoded, &delivery, now);
+    core.log_delivery(&connection, encoded.message(), dropped);
     connection.mark_dirty(core);
 }
 
@@ -262,9 +263,14 @@ fn deliver_queued(
     share: Option<Share>,
     now: Now,
 ) {
-    if connection.may_receive(core, &encoded.message().topic, now) {
+    if connection.may_receive(core, encoded.message(), now) {
         connection.may_deliver(core, delivery.qos.max(QoS::AtLeastOnce), now);
+        let delivered = connection.session.delivered();
         connection.session.deliver_queued(encoded, delivery, position, now);
+        // Otherwise it is read from the queue.
+        if connection.session.delivered() > delivered {
+            core.log_publish_out(connection, encoded.message(), None);
+        }
     } else if share.is_some() {
         let Delivery { qos, retain, identifiers } = delivery;
         let (message, identifiers) = (encoded.message().clone(), identifiers.to_vec());
@@ -323,15 +329,15 @@ fn routed(core: &Rc<Core>, event: RoutingEvent, now: Now) {
 fn answered(core: &Rc<Core>, ticket: Ticket, answer: Arc<Message>, now: Now) {
     let Some(connection) = core.ticket_owner(ticket) else { return };
     let mut connection = connection.borrow_mut();
-    let (topic, qos) = (answer.topic.clone(), answer.qos);
     if !matches!(connection.phase, Phase::Owned(_))
-        || !connection.may_receive(core, &topic, now)
-        || !connection.may_deliver(core, qos, now)
+        || !connection.may_receive(core, &answer, now)
+        || !connection.may_deliver(core, answer.qos, now)
     {
         return;
     }
-    let mut encoded = Encoded::new(answer, now.wall);
+    let (mut encoded, dropped) = (Encoded::new(answer, now.wall), connection.session.dropped());
     connection.session.deliver_answer(&mut encoded, core.next_direct(), now);
+    core.log_delivery(&connection, encoded.message(), dropped);
     connection.act(core, now);
     connection.mark_dirty(core);
 }
@@ -440,7 +446,7 @@ fn queue_read(core: &Rc<Core>, address: Address, result: QueueRead, now: Now) {
         Err(error) => return connection.close(core, Close::server_error(error.to_string()), now),
     };
     // What the client may no longer receive is taken out of its queue.
-    let may_receive = |entry: &QueuedMessage| connection.may_receive(core, &entry.message.topic, now);
+    let may_receive = |entry: &QueuedMessage| connection.may_receive(core, &entry.message, now);
     let (entries, forbidden): (Vec<_>, Vec<_>) = entries.into_iter().partition(may_receive);
     let deliveries = entries.iter().map(|queued| {
         let delivery = Delivery { qos: queued.qos, retain: queued.retain, identifiers: &queued.identifiers };
@@ -448,7 +454,13 @@ fn queue_read(core: &Rc<Core>, address: Address, result: QueueRead, now: Now) {
     });
     // When nothing of what was read may be delivered, what was read is all that is known to be behind the session.
     let read_to = forbidden.last().filter(|_| entries.is_empty()).map_or(tail, |last| last.entry);
+    let delivered = connection.session.delivered();
     connection.session.queue_read(deliveries, read_to, now);
+    // In order, as far as there was room; the rest is read again.
+    let fresh = usize::try_from(connection.session.delivered() - delivered).unwrap_or(usize::MAX);
+    for entry in entries.iter().take(fresh) {
+        core.log_publish_out(connection, &entry.message, None);
+    }
     connection.session.queue_tail(tail);
     let (shares, forbidden): (Vec<_>, Vec<_>) =
         forbidden.into_iter().partition(|queued| queued.share.is_some());

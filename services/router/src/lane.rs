@@ -7,6 +7,7 @@ use std::time::Instant;
 use fleethaven_fabric::delivery::{Address, Push};
 use fleethaven_fabric::routing::{Owned, QueuePosition};
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
+use fleethaven_logging::{LogEvent, LogLevel};
 use fleethaven_storage::{
     Append, Appended, Completion, DurablePublish, EntryId, Error, Lane as StoreLane, Once, Request,
     RetainedChange, SessionId, Ticket, Wake,
@@ -120,6 +121,12 @@ impl Lane {
                 client_id = message.publisher.client_id.as_deref(),
                 trace_id = format_args!("{:032x}", message.trace_id()), event = "RuleNotFound", "no such rule"
             );
+            let event = (LogEvent::RuleNotFound, LogLevel::Error);
+            if let Some(entry) = router.options.logs.about(&message.publisher, event, message.trace_id()) {
+                let (name, _) = fleethaven_topics::name::basic_ingest(&message.topic).unwrap_or_default();
+                let entry = entry.on(&message.topic).with("ruleName", name);
+                router.options.logs.write(entry.because("RuleNotFound", "no rule of this name is enabled"));
+            }
         }
         let acknowledged = message.qos != QoS::AtMostOnce;
         // What happens once is pushed when the store has made sure that it does.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use fleethaven_fabric::delivery::{Address, Credit};
 use fleethaven_fabric::{Delivery, Traces};
+use fleethaven_logging::Logs;
 use fleethaven_quotas::Accounts;
 use fleethaven_storage::{Append, EntryId, RuleRef, SessionId, SessionStore, Subscription};
 use fleethaven_topics::split_shared;
@@ -34,6 +35,8 @@ pub struct Options {
     pub clock: fn() -> Instant,
     /// What became of messages.
     pub traces: Traces,
+    /// AWS's log entries.
+    pub logs: Logs,
 }
 
 /// The router of one process: all slots.

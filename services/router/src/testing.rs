@@ -190,7 +190,14 @@ fn options(behaviour: Behaviour, limits: Limits) -> Options {
     let clock = || tokio::time::Instant::now().into_std();
     let queue_rates = limits.queued_per_sec_account.is_some();
     let accounts = Arc::new(Accounts::new(limits.into(), clock()));
-    Options { behaviour, accounts, queue_rates, clock, traces: Traces::off() }
+    Options {
+        behaviour,
+        accounts,
+        queue_rates,
+        clock,
+        traces: Traces::off(),
+        logs: fleethaven_logging::Logs::off(),
+    }
 }
 
 /// A router with its surroundings and one lane.

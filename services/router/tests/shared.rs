@@ -97,6 +97,7 @@ fn open(dir: &Path) -> (Arc<EmbeddedStore>, Lane, Arc<Mailbox>) {
         queue_rates: false,
         clock,
         traces: Traces::off(),
+        logs: fleethaven_logging::Logs::off(),
     };
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
     let delivery = Arc::new(ToMailbox(mailbox.clone()));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fleethaven_fabric::traces::{Begun, Kind};
 use fleethaven_fabric::{Publish, Traces};
+use fleethaven_logging::Logs;
 use fleethaven_rulesql::{
     Failure, Fired, Input, MqttProperties, NoExternal, Outcome, Payload, Random, Variables,
 };
@@ -35,6 +36,8 @@ pub struct Engine<'a> {
     pub limits: &'a Limits,
     /// What became of messages.
     pub traces: &'a Traces,
+    /// AWS's log entries.
+    pub logs: &'a Logs,
     /// The time.
     pub clock: fn() -> Timestamp,
 }
@@ -91,6 +94,7 @@ impl Engine<'_> {
     ) {
         let labels = [context.account.as_str(), rule.name.as_str()];
         self.metrics.executed.with_label_values(&labels).inc();
+        self.log_match(rule, message);
         if rule.statement.needs_document() && payload.is_unreadable() {
             self.metrics.parse_error.with_label_values(&labels).inc();
         }
@@ -103,7 +107,7 @@ impl Engine<'_> {
         let drawn: &dyn Random = replay.as_ref().map_or(&random, |replay| replay);
         let input = input(rule, message, context, drawn);
         let outcome = match &replay {
-            Some(replay) => self.asked(rule, &input, payload, replay).await,
+            Some(replay) => self.asked(rule, message, (&input, payload), replay).await,
             None => rule.statement.evaluate(&input, payload, &mut NoExternal),
         };
         match outcome {
@@ -122,6 +126,7 @@ impl Engine<'_> {
                     account = labels[0], rule = labels[1], trace_id = context.trace_id, topic = input.topic,
                     event = "FunctionExecution", reason = %failure, "the rule ended"
                 );
+                self.log_function(rule, message, None, Some(&failure.to_string()));
                 if let Some(span) = &mut span {
                     span.fail(failure);
                 }
@@ -136,8 +141,8 @@ impl Engine<'_> {
     async fn asked(
         &self,
         rule: &CompiledRule,
-        input: &Input<'_>,
-        payload: &Payload,
+        message: &Message,
+        (input, payload): (&Input<'_>, &Payload),
         replay: &Replay,
     ) -> Outcome {
         let answers = Answers::default();
@@ -145,14 +150,14 @@ impl Engine<'_> {
             replay.rewind();
             let outcome = rule.statement.evaluate(input, payload, &mut answers.external());
             let deferred = matches!(outcome, Outcome::Failed(Failure::Deferred(_)));
-            if !deferred || !self.settle(rule, &answers).await {
+            if !deferred || !self.settle(rule, message, &answers).await {
                 return outcome;
             }
         }
     }
 
     /// Makes the call that was deferred; false if there is none to be made any more.
-    async fn settle(&self, rule: &CompiledRule, answers: &Answers) -> bool {
+    async fn settle(&self, rule: &CompiledRule, message: &Message, answers: &Answers) -> bool {
         let Some(settled) =
             answers.settle(self.functions, Asker { scope: rule.scope, rule: &rule.name }).await
         else {
@@ -161,6 +166,7 @@ impl Engine<'_> {
         let (account, function) = (rule.scope.account.to_string(), settled.function.as_str());
         let result = if settled.failure.is_none() { "success" } else { "failure" };
         self.metrics.function.with_label_values(&[&account, &rule.name, function, result]).inc();
+        self.log_function(rule, message, Some(function), settled.failure.as_deref());
         if let Some(reason) = settled.failure {
             tracing::warn!(
                 account,
@@ -229,7 +235,9 @@ impl Engine<'_> {
         let answers = Answers::default();
         let span = action_span(below, action);
         let invocation = &self.invocation(rule, given, &answers, span.as_ref());
+        self.log_start(rule, invocation.message, action);
         let result = self.retried(rule, action, invocation).await;
+        self.log_action(rule, invocation.message, action, result.as_ref().err());
         let (account, name) = (invocation.input.account_id, action.name());
         let outcome = if result.is_ok() { "success" } else { "failure" };
         self.metrics.action.with_label_values(&[account, &rule.name, name, outcome]).inc();
@@ -265,7 +273,9 @@ impl Engine<'_> {
         let given = (message, input, original, variables, &payload);
         let invocation =
             Invocation { of_error: true, ..self.invocation(rule, given, &answers, span.as_ref()) };
+        self.log_start(rule, message, action.as_ref());
         let result = self.retried(rule, action.as_ref(), &invocation).await;
+        self.log_action(rule, message, action.as_ref(), result.as_ref().err());
         let outcome = if result.is_ok() { "success" } else { "failure" };
         let labels = [input.account_id, &rule.name, action.name(), outcome];
         self.metrics.error_action.with_label_values(&labels).inc();
@@ -331,7 +341,7 @@ impl Engine<'_> {
     ) -> Result<(), Error> {
         loop {
             let result = action.run(invocation).await;
-            if result.is_ok() || !self.settle(rule, invocation.answers).await {
+            if result.is_ok() || !self.settle(rule, invocation.message, invocation.answers).await {
                 return result;
             }
         }

@@ -8,7 +8,7 @@
 //! - [`retry`]: when an action that failed is tried again
 //! - [`outside`]: the way out of the broker: [`connections`], [`destinations`], and [`lanes`], which keep slow targets apart
 //! - [`external`]: functions of the SQL that ask others
-//! - [`error_action`]: the payload of error actions
+//! - [`error_action`]: the payload of error actions; `logging`: AWS's log entries about rules
 //! - [`metrics`]: what is counted
 
 pub mod actions;
@@ -18,6 +18,7 @@ pub mod error_action;
 pub mod execute;
 pub mod external;
 pub mod lanes;
+mod logging;
 pub mod metrics;
 pub mod outside;
 pub mod retry;

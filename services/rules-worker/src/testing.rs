@@ -188,6 +188,7 @@ pub(crate) async fn execute_with(
         behaviour: &Behaviour::of(Profile::Standard),
         limits: &Limits::of(Profile::Standard),
         traces: &Traces::off(),
+        logs: &fleethaven_logging::Logs::off(),
         clock: || NOW,
     };
     let payload = Payload::new(message.payload.clone());

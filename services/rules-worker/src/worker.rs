@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_fabric::{Publish, Traces};
+use fleethaven_logging::Logs;
 use fleethaven_rulesql::Payload;
 use fleethaven_storage::{Error, RuleEntry, RuleEntryId, RuleQueue};
 use fleethaven_types::{Behaviour, Limits};
@@ -52,6 +53,8 @@ pub struct Worker {
     pub metrics: Metrics,
     /// What became of messages.
     pub traces: Traces,
+    /// AWS's log entries.
+    pub logs: Logs,
 }
 
 impl Worker {
@@ -144,6 +147,7 @@ impl Worker {
             behaviour: &self.behaviour,
             limits: &self.limits,
             traces: &self.traces,
+            logs: &self.logs,
             clock: fleethaven_daemon::clock::now,
         };
         join_all(rules.iter().map(|rule| engine.execute(rule, message, &context, &payload))).await;

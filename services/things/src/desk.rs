@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use fleethaven_fabric::{Functions, Metadata, Publish};
+use fleethaven_logging::Logs;
 use fleethaven_quotas::Accounts;
 use fleethaven_shadow::ShadowName;
 use fleethaven_shadow::topic::{self, Operation};
@@ -44,6 +45,8 @@ pub struct Settings {
     pub instant: fn() -> Instant,
     /// Counters.
     pub metrics: Metrics,
+    /// AWS's log entries.
+    pub logs: Logs,
     /// Where requests are carried out: not on event loops.
     pub runtime: Handle,
 }
@@ -98,6 +101,10 @@ pub(crate) struct Request {
     pub(crate) payload: Bytes,
     /// Not to be carried out, as too much is asked.
     pub(crate) over_rate: bool,
+    /// Who asks.
+    pub(crate) publisher: Arc<Publisher>,
+    /// The trace of the message by which it was asked.
+    pub(crate) trace: u128,
 }
 
 impl Desk {
@@ -127,8 +134,15 @@ impl Desk {
             return false;
         }
         let Some((name, operation)) = topic::request(&message.topic) else { return false };
-        let scope = message.publisher.scope;
-        let request = Request { scope, name, operation, payload: message.payload.clone(), over_rate: false };
+        let request = Request {
+            scope: message.publisher.scope,
+            name,
+            operation,
+            payload: message.payload.clone(),
+            over_rate: false,
+            publisher: message.publisher.clone(),
+            trace: message.trace_id(),
+        };
         self.hand_in(Job { request, from, done: done() });
         true
     }

@@ -23,10 +23,12 @@ use fleethaven_storage::{Error, SessionId};
 use fleethaven_types::{Message, Publisher, QoS, Scope};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::desk::Settings;
+use crate::logging;
 use operations::{Outcome, Refusal};
 pub(crate) use topic::Call;
 use wire::Format;
@@ -143,6 +145,7 @@ impl Enrolments {
             Outcome::Unknown => "unknown",
         };
         self.settings.metrics.provisioning_requests.with_label_values(&[request.call.name(), told]).inc();
+        self.log(request, &outcome);
         let payload = match outcome {
             Outcome::Unknown => {
                 let error = "the metadata store did not answer in time".to_owned();
@@ -171,6 +174,23 @@ impl Enrolments {
             publisher: self.publisher(request.scope()),
         };
         answer(Some(Arc::new(message)), Ok(()));
+    }
+
+    fn log(&self, request: &Request, outcome: &Outcome) {
+        let logs = &self.settings.logs;
+        if !logs.is_on() {
+            return;
+        }
+        let template = match &request.call {
+            Call::RegisterThing { template_name } => Some(template_name.as_str()),
+            Call::CreateKeysAndCertificate | Call::CreateCertificateFromCsr => None,
+        };
+        let (certificate, refused) = match outcome {
+            Outcome::Accepted(payload) => (payload.get("certificateId").and_then(Value::as_str), None),
+            Outcome::Rejected(refusal) => (None, Some((refusal.status, refusal.message.as_str()))),
+            Outcome::Unknown => (None, Some((504, "the metadata store did not answer in time"))),
+        };
+        logging::of_provisioning(logs, &request.message, (template, certificate), refused);
     }
 
     fn number(&self) -> u64 {

@@ -10,7 +10,7 @@
 //! - [`door`]: [`DeskDoor`] around [`Publish`](fleethaven_fabric::Publish): HTTPS publish, republish actions
 //! - [`metrics`]: what is counted
 //!
-//! Inside, `shadows` carries out one request to a shadow, `enrolment` is fleet provisioning. Wills are never requests (shadow.md section 3).
+//! Inside, `logging` has AWS's log entries, `shadows` carries out one request to a shadow, `enrolment` is fleet provisioning. Wills are never requests (shadow.md section 3).
 #![warn(missing_docs)]
 
 pub mod desk;
@@ -19,6 +19,7 @@ pub mod lane;
 pub mod metrics;
 
 mod enrolment;
+mod logging;
 mod patience;
 mod shadows;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use fleethaven_storage::Error;
 use fleethaven_types::{Message, QoS};
 
 use crate::desk::{Desk, Request};
+use crate::logging;
 use crate::patience::patiently;
 
 /// Why a request is not carried out.
@@ -46,6 +47,7 @@ pub(crate) async fn carry_out(desk: &Desk, asked: &Request) -> Result<(), Error>
         Outcome::Unknown => "unknown",
     };
     desk.settings.metrics.shadow_requests.with_label_values(&[asked.operation.as_str(), told]).inc();
+    logging::of_shadow(&desk.settings.logs, asked, refusal_of(&outcome));
     match outcome {
         Outcome::Accepted(None) => Ok(()),
         Outcome::Accepted(Some(payload)) => {
@@ -60,6 +62,15 @@ pub(crate) async fn carry_out(desk: &Desk, asked: &Request) -> Result<(), Error>
             tell(desk, asked, topic::rejected(&asked.name, asked.operation), payload).await
         }
         Outcome::Unknown => Err(Error::Unavailable("the metadata store did not answer in time".to_owned())),
+    }
+}
+
+/// Why a request was not carried out, with its code.
+fn refusal_of(outcome: &Outcome) -> Option<(u16, &str)> {
+    match outcome {
+        Outcome::Accepted(_) => None,
+        Outcome::Rejected(Refusal { code, message }) => Some((*code, message)),
+        Outcome::Unknown => Some((504, "the metadata store did not answer in time")),
     }
 }
 

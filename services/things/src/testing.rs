@@ -74,6 +74,7 @@ impl Bench {
             clock: || fleethaven_types::Timestamp(1_700_000_000_000),
             instant,
             metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
+            logs: fleethaven_logging::Logs::off(),
             runtime: Handle::current(),
         });
         Self { desk, metadata, broker, functions, scope }

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::audit::AuditArgs;
 use super::cluster::{ClusterArgs, MemberArgs, StoreArgs};
 use super::front::{DrainArgs, ListenerArgs, ServerArgs, WebArgs};
+use super::logs::IotLogArgs;
 use super::process::{ProcessArgs, ScopeArgs};
 
 /// Arguments of `fleethaven api`.
@@ -40,6 +41,9 @@ pub(crate) struct ApiArgs {
 
     #[command(flatten)]
     pub(crate) audit: AuditArgs,
+
+    #[command(flatten)]
+    pub(crate) iot_log: IotLogArgs,
 
     /// Where devices reach the gateways' --https, as HOST:PORT: what DescribeEndpoint answers unless there is a
     /// --base-domain.
@@ -92,6 +96,9 @@ pub(crate) struct GatewayArgs {
 
     #[command(flatten)]
     pub(crate) audit: AuditArgs,
+
+    #[command(flatten)]
+    pub(crate) iot_log: IotLogArgs,
 }
 
 /// Event loops.
@@ -135,6 +142,9 @@ pub(crate) struct RouterArgs {
 
     #[command(flatten)]
     pub(crate) scope: ScopeArgs,
+
+    #[command(flatten)]
+    pub(crate) iot_log: IotLogArgs,
 }
 
 /// A network, or an address alone.
@@ -184,6 +194,9 @@ pub(crate) struct RulesWorkerArgs {
 
     #[command(flatten)]
     pub(crate) objects: ObjectsArgs,
+
+    #[command(flatten)]
+    pub(crate) iot_log: IotLogArgs,
 }
 
 /// What a pod is known by to Kubernetes' API, which the variables KUBERNETES_SERVICE_HOST and _PORT tell the place of.

@@ -37,7 +37,6 @@ def test_an_unknown_endpoint_type_is_refused(iot):
         ("list_streams", {}),
         ("list_jobs", {}),
         ("describe_account_audit_configuration", {}),
-        ("get_v2_logging_options", {}),
         ("list_custom_metrics", {}),
         ("list_packages", {}),
     ],

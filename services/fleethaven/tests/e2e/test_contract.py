@@ -198,6 +198,7 @@ FAMILIES = (
     "rules",
     "rule_destinations",
     "events_and_endpoints",
+    "logging",
     "shadows",
     "messages",
     "connections",
@@ -644,6 +645,25 @@ class Scenario:
         iot.update_event_configurations(eventConfigurations={"THING": {"Enabled": True}})
         iot.describe_event_configurations()
         iot.update_event_configurations(eventConfigurations={"THING": {"Enabled": False}})
+
+    def logging(self):
+        iot = self.iot
+        target = {"targetType": "CLIENT_ID", "targetName": "lamp-1"}
+        self.fails("NotConfiguredException", "get_v2_logging_options", "iot", {})
+        iot.set_logging_options(loggingOptionsPayload={"roleArn": ROLE, "logLevel": "ERROR"})
+        iot.get_logging_options()
+        events = [{"eventType": "Connect", "logLevel": "INFO", "logDestination": "/connects"}]
+        options = {"roleArn": ROLE, "defaultLogLevel": "ERROR", "disableAllLogs": False, "eventConfigurations": events}
+        iot.set_v2_logging_options(**options)
+        # Its model has no error for what is not asked rightly.
+        assert iot.client.get_v2_logging_options(verbose=True)["eventConfigurations"]
+        told = iot.client.get_v2_logging_options()
+        assert {name: told[name] for name in options} == options
+        iot.set_v2_logging_level(logTarget=target, logLevel="DEBUG")
+        iot.walk("list_v2_logging_levels")
+        assert len(iot.walk("list_v2_logging_levels", least=1, targetType="CLIENT_ID")) == 1
+        iot.delete_v2_logging_level(**target)
+        iot.set_v2_logging_options(disableAllLogs=True)
 
     def shadows(self):
         data = self.data

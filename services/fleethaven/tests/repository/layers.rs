@@ -25,7 +25,7 @@ enum Layer {
 }
 
 /// Every package of `crates/` and its layer. A new crate is entered here, and so its place is decided.
-const LIBRARIES: [(&str, Layer); 30] = [
+const LIBRARIES: [(&str, Layer); 32] = [
     ("types", Layer::Types),
     ("jobs", Layer::Pure),
     ("membership", Layer::Pure),
@@ -43,11 +43,14 @@ const LIBRARIES: [(&str, Layer); 30] = [
     ("fabric", Layer::Seam),
     // Logic in the words of the seams; without a runtime all the same.
     ("authorizers", Layer::Seam),
+    // Files and a thread, and no runtime: two adapters keep their records in it.
+    ("journal", Layer::Seam),
     ("lanes", Layer::Seam),
     ("storage", Layer::Seam),
     ("audit", Layer::Adapter),
     ("daemon", Layer::Adapter),
     ("fabric-grpc", Layer::Adapter),
+    ("logging", Layer::Adapter),
     ("net", Layer::Adapter),
     ("outbound", Layer::Adapter),
     ("storage-embedded", Layer::Adapter),

@@ -41,10 +41,14 @@ impl CertificateGate for IdentityCache {
             }
             Known::Nowhere => (Gate::Unknown, Error::NotRegistered),
         };
-        let source_ip = PEER.try_with(SocketAddr::ip).ok().map(tracing::field::display);
+        let peer = PEER.try_with(|peer| *peer).ok();
         tracing::warn!(
-            source_ip, principal_id = %id, event = "Connection.AuthNError", %reason, "TLS handshake refused"
+            source_ip = peer.map(|peer| tracing::field::display(peer.ip())),
+            principal_id = %id, event = "Connection.AuthNError", %reason, "TLS handshake refused"
         );
+        // Which name the client asked for is not known here: it counts as the default account's.
+        let certificate_id = id.to_string();
+        self.log_certificate_refused(self.default_scope, (&certificate_id, None), peer, &reason.to_string());
         gate
     }
 }

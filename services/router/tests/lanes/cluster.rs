@@ -128,7 +128,8 @@ impl Cluster {
         let accounts = Arc::new(Accounts::new(Limits::of(Profile::Standard).into(), clock()));
         let behaviour = Behaviour::of(Profile::Standard);
         let traces = Traces::off();
-        let options = Options { behaviour, accounts, queue_rates: false, clock, traces };
+        let logs = fleethaven_logging::Logs::off();
+        let options = Options { behaviour, accounts, queue_rates: false, clock, traces, logs };
         let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
         let deliveries = Arc::new(Deliveries::new(|_| ()));
         let router = Arc::new(Router::new(options, self.store.clone(), deliveries.clone(), metrics));

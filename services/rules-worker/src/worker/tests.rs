@@ -116,6 +116,7 @@ impl Bench {
             limits: Limits::of(Profile::Standard),
             metrics,
             traces: Traces::off(),
+            logs: fleethaven_logging::Logs::off(),
         };
         let worker = tokio::spawn(worker.run());
         Self { queue, broker, rules, worker }

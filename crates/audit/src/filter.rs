@@ -1,19 +1,12 @@
-//! What is asked of a journal's folder.
+//! What is asked of the journal.
 
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io;
 use std::path::Path;
 
+use fleethaven_journal::Span;
 use serde::{Deserialize, Serialize};
 
 use crate::record::{Outcome, Record};
-use crate::segment;
-
-/// Most records of an answer.
-pub const MOST: usize = 10_000;
-/// Longest line that is read.
-const LINE_BYTES: u64 = 64 << 10;
 
 /// Which records are wanted. What is absent does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +30,7 @@ pub struct Filter {
     pub since: Option<u64>,
     /// Before: milliseconds since the epoch.
     pub until: Option<u64>,
-    /// The last so many; [`MOST`] at most, which is meant where nothing is said.
+    /// The last so many; [`MOST`](fleethaven_journal::MOST) at most, which is meant where nothing is said.
     pub limit: Option<usize>,
 }
 
@@ -66,34 +59,11 @@ impl Filter {
 ///
 /// # Errors
 ///
-/// When the folder or a segment cannot be read. A segment that is deleted meanwhile is passed over, and so is a line that is
-/// no record: the last one before a crash.
+/// When the folder or a segment cannot be read.
 pub fn read(dir: &Path, filter: &Filter) -> io::Result<Vec<Record>> {
-    let limit = filter.limit.unwrap_or(MOST).min(MOST);
-    let mut last = VecDeque::new();
-    for segment in segment::all(dir)? {
-        let file = match File::open(&segment.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            file => file?,
-        };
-        let mut lines = BufReader::new(file);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let read = io::Read::take(&mut lines, LINE_BYTES).read_until(b'\n', &mut line)?;
-            if read == 0 {
-                break;
-            }
-            let Ok(record) = serde_json::from_slice::<Record>(&line) else { continue };
-            if limit > 0 && filter.takes(&record) {
-                if last.len() == limit {
-                    last.pop_front();
-                }
-                last.push_back(record);
-            }
-        }
-    }
-    Ok(last.into())
+    let span = Span { after: None, since: filter.since, limit: filter.limit };
+    let found = fleethaven_journal::read(dir, &span, |record| filter.takes(record))?;
+    Ok(found.into_iter().map(|(_, record)| record).collect())
 }
 
 #[cfg(test)]

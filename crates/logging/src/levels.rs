@@ -1,0 +1,309 @@
+//! Which entries of an account and region are wanted (operations.md section 6).
+//!
+//! Of an event as much is logged as the account says of it, and as it says of everything else where it says nothing. Where a
+//! level is set for whom the event is about, that level counts instead: the client, its address, its principal or a group of
+//! its thing; of several the most verbose, though a group's own level goes before those of groups above it.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use fleethaven_fabric::Metadata;
+use fleethaven_registry::logging::Stored;
+use fleethaven_registry::shapes::{LogEvent, LogLevel, LogTargetType};
+use fleethaven_registry::{Query, QueryKind, QueryReply};
+use fleethaven_types::Publisher;
+use rustc_hash::FxHashMap;
+
+/// Whom an event is about. Asked only for what levels are set for.
+pub trait Subject {
+    /// The client.
+    fn client_id(&self) -> Option<&str>;
+
+    /// Its certificate, or the user of its requests.
+    fn principal(&self) -> Option<Cow<'_, str>>;
+
+    /// Its address.
+    fn source_ip(&self) -> Option<IpAddr>;
+
+    /// The groups that its thing is in, and those above them.
+    fn thing_groups(&self) -> Vec<String>;
+}
+
+/// What is said of one event: how much is logged of it, and where.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct OfEvent {
+    level: Option<LogLevel>,
+    log_group: Option<Arc<str>>,
+}
+
+/// The level of a thing group, and the groups above it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct OfGroup {
+    level: LogLevel,
+    ancestors: Vec<String>,
+}
+
+/// What an account asks for in a region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Levels {
+    disabled: bool,
+    default: LogLevel,
+    events: FxHashMap<LogEvent, OfEvent>,
+    clients: FxHashMap<String, LogLevel>,
+    addresses: FxHashMap<IpAddr, LogLevel>,
+    principals: FxHashMap<String, LogLevel>,
+    groups: FxHashMap<String, OfGroup>,
+}
+
+impl Levels {
+    /// Of what the metadata store holds of an account and region. Version 1 counts as long as version 2 is not configured.
+    pub(crate) fn of<'a>(stored: impl IntoIterator<Item = &'a Stored>) -> Self {
+        let mut levels = Self {
+            disabled: true,
+            default: LogLevel::Disabled,
+            events: FxHashMap::default(),
+            clients: FxHashMap::default(),
+            addresses: FxHashMap::default(),
+            principals: FxHashMap::default(),
+            groups: FxHashMap::default(),
+        };
+        let (mut first, mut configured) = (None, false);
+        for stored in stored {
+            match stored {
+                Stored::First(level) => first = Some(*level),
+                Stored::Options { disabled, events } => {
+                    (levels.disabled, configured) = (*disabled, true);
+                    levels.events = events.iter().filter_map(of_event).collect();
+                }
+                Stored::Level { target, level, ancestors } => {
+                    let name = target.target_name.clone().unwrap_or_default();
+                    levels.set(target.target_type, name, *level, ancestors);
+                }
+            }
+        }
+        if let Some(level) = first.filter(|_| !configured) {
+            (levels.disabled, levels.default) = (false, level);
+        }
+        levels
+    }
+
+    fn set(&mut self, kind: LogTargetType, name: String, level: LogLevel, ancestors: &[String]) {
+        match kind {
+            LogTargetType::Default => self.default = level,
+            LogTargetType::ClientId => _ = self.clients.insert(name, level),
+            LogTargetType::PrincipalId => _ = self.principals.insert(name, level),
+            LogTargetType::ThingGroup => {
+                self.groups.insert(name, OfGroup { level, ancestors: ancestors.to_vec() });
+            }
+            LogTargetType::SourceIp => {
+                self.addresses.extend(name.parse().map(|address: IpAddr| (address, level)));
+            }
+        }
+    }
+
+    /// Whether anything may be logged at all.
+    pub(crate) fn is_on(&self) -> bool {
+        let of_events = self.events.values().filter_map(|event| event.level);
+        let of_targets = self.clients.values().chain(self.addresses.values()).chain(self.principals.values());
+        let of_groups = self.groups.values().map(|group| group.level);
+        let mut all = of_events.chain(of_targets.copied()).chain(of_groups).chain([self.default]);
+        !self.disabled && all.any(|level| level > LogLevel::Disabled)
+    }
+
+    /// Whether an entry of `level` is wanted.
+    pub(crate) fn wants(&self, event: LogEvent, level: LogLevel, subject: &dyn Subject) -> bool {
+        if self.disabled {
+            return false;
+        }
+        let said = self.events.get(&event).and_then(|event| event.level);
+        if event.is_opt_in() && said.is_none() {
+            return false;
+        }
+        let threshold = self.of_subject(subject).unwrap_or_else(|| said.unwrap_or(self.default));
+        level <= threshold
+    }
+
+    /// Where entries of the event go, if not where all others do.
+    pub(crate) fn log_group(&self, event: LogEvent) -> Option<&str> {
+        self.events.get(&event)?.log_group.as_deref()
+    }
+
+    /// The level that is set for whom an event is about.
+    fn of_subject(&self, subject: &dyn Subject) -> Option<LogLevel> {
+        let client = || self.clients.get(subject.client_id()?);
+        let address = || self.addresses.get(&subject.source_ip()?);
+        let principal = || self.principals.get(&*subject.principal()?);
+        let is_set = |set: bool, level: &dyn Fn() -> Option<LogLevel>| set.then(level).flatten();
+        [
+            is_set(!self.clients.is_empty(), &|| client().copied()),
+            is_set(!self.addresses.is_empty(), &|| address().copied()),
+            is_set(!self.principals.is_empty(), &|| principal().copied()),
+            is_set(!self.groups.is_empty(), &|| self.of_groups(&subject.thing_groups())),
+        ]
+        .into_iter()
+        .flatten()
+        .max()
+    }
+
+    /// The most verbose level of the groups that have none of their groups below them.
+    fn of_groups(&self, groups: &[String]) -> Option<LogLevel> {
+        let found: Vec<_> = groups.iter().filter_map(|name| self.groups.get_key_value(name)).collect();
+        let is_overridden = |name: &String| found.iter().any(|(_, group)| group.ancestors.contains(name));
+        found.iter().filter(|(name, _)| !is_overridden(name)).map(|(_, group)| group.level).max()
+    }
+}
+
+fn of_event(said: &fleethaven_registry::shapes::LogEventConfiguration) -> Option<(LogEvent, OfEvent)> {
+    let log_group = said.log_destination.as_deref().map(Arc::from);
+    Some((LogEvent::named(&said.event_type)?, OfEvent { level: said.log_level, log_group }))
+}
+
+/// Who published a message, where its connection is not at hand.
+pub(crate) struct Published<'a> {
+    /// Who.
+    pub(crate) publisher: &'a Publisher,
+    /// What knows the things of certificates; where this process keeps no copy of that, none is in a group.
+    pub(crate) metadata: Option<&'a dyn Metadata>,
+}
+
+impl Subject for Published<'_> {
+    fn client_id(&self) -> Option<&str> {
+        self.publisher.client_id.as_deref()
+    }
+
+    fn principal(&self) -> Option<Cow<'_, str>> {
+        self.publisher.principal.as_deref().map(Cow::Borrowed)
+    }
+
+    fn source_ip(&self) -> Option<IpAddr> {
+        self.publisher.source_ip
+    }
+
+    fn thing_groups(&self) -> Vec<String> {
+        let (Some(metadata), Some(principal)) = (self.metadata, &self.publisher.principal) else {
+            return Vec::new();
+        };
+        let kind = QueryKind::Principal { certificate_id: principal.to_string() };
+        let query = Query::new(self.publisher.scope, kind);
+        let Ok(QueryReply::Principal(Some(view))) = metadata.query_local(query) else { return Vec::new() };
+        let named = |name: &str| Some(name) == self.publisher.client_id.as_deref();
+        let exclusive = view.things.iter().find(|thing| thing.exclusive);
+        let thing = exclusive.or_else(|| view.things.iter().find(|thing| named(&thing.thing_name)));
+        thing.map(|thing| thing.thing_groups.clone()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleethaven_registry::shapes::{LogEventConfiguration, LogTarget};
+
+    use super::*;
+
+    struct Client {
+        id: &'static str,
+        groups: &'static [&'static str],
+    }
+
+    impl Subject for Client {
+        fn client_id(&self) -> Option<&str> {
+            Some(self.id)
+        }
+
+        fn principal(&self) -> Option<Cow<'_, str>> {
+            Some(format!("principal of {}", self.id).into())
+        }
+
+        fn source_ip(&self) -> Option<IpAddr> {
+            Some("192.0.2.7".parse().unwrap())
+        }
+
+        fn thing_groups(&self) -> Vec<String> {
+            self.groups.iter().map(|name| (*name).to_owned()).collect()
+        }
+    }
+
+    const SENSOR: Client = Client { id: "sensor", groups: &["child", "parent", "top"] };
+    const OTHER: Client = Client { id: "other", groups: &["parent", "top"] };
+
+    fn target(target_type: LogTargetType, name: &str, level: LogLevel, above: &[&str]) -> Stored {
+        let target_name = Some(name.to_owned()).filter(|name| !name.is_empty());
+        let ancestors = above.iter().map(|name| (*name).to_owned()).collect();
+        Stored::Level { target: LogTarget { target_type, target_name }, level, ancestors }
+    }
+
+    fn options(disabled: bool, events: &[(&str, Option<LogLevel>)]) -> Stored {
+        let event = |(name, log_level): &(&str, Option<LogLevel>)| LogEventConfiguration {
+            event_type: (*name).to_owned(),
+            log_level: *log_level,
+            log_destination: Some("mine".to_owned()),
+        };
+        Stored::Options { disabled, events: events.iter().map(event).collect() }
+    }
+
+    fn default(level: LogLevel) -> Stored {
+        target(LogTargetType::Default, "", level, &[])
+    }
+
+    use LogEvent::{AuthNError, Connect, Ping, PublishIn};
+    use LogLevel::{Debug, Disabled, Error, Info, Warn};
+
+    #[test]
+    fn a_client_can_be_more_verbose_than_others() {
+        let client = target(LogTargetType::ClientId, "sensor", Debug, &[]);
+        let levels = Levels::of(&[options(false, &[]), default(Error), client]);
+        assert!(levels.wants(PublishIn, Debug, &SENSOR) && levels.wants(PublishIn, Error, &OTHER));
+        assert!(!levels.wants(PublishIn, Warn, &OTHER));
+    }
+
+    #[test]
+    fn an_event_overrides_the_default_and_a_target_overrides_both() {
+        let client = target(LogTargetType::ClientId, "sensor", Debug, &[]);
+        let events = options(false, &[("Publish-In", Some(Disabled)), ("Connect", None)]);
+        let levels = Levels::of(&[events, default(Info), client]);
+        assert!(levels.wants(PublishIn, Info, &SENSOR) && levels.wants(Connect, Info, &OTHER));
+        assert!(!levels.wants(PublishIn, Error, &OTHER));
+        assert_eq!((levels.log_group(Connect), levels.log_group(Ping)), (Some("mine"), None));
+    }
+
+    #[test]
+    fn nothing_at_all_is_logged_where_everything_is_disabled_or_never_was_asked_for() {
+        let levels = [default(Debug), target(LogTargetType::ClientId, "sensor", Debug, &[])];
+        for stored in [levels.to_vec(), [vec![options(true, &[])], levels.to_vec()].concat()] {
+            let levels = Levels::of(&stored);
+            assert!(!levels.wants(PublishIn, Error, &SENSOR) && !levels.is_on());
+        }
+        assert!(!Levels::of(&[options(false, &[]), default(Disabled)]).is_on());
+        let address = target(LogTargetType::SourceIp, "192.0.2.7", Error, &[]);
+        assert!(Levels::of(&[options(false, &[]), address]).is_on());
+    }
+
+    #[test]
+    fn a_group_overrides_those_above_it_and_of_others_the_most_verbose_counts() {
+        let parent = target(LogTargetType::ThingGroup, "parent", Info, &["top"]);
+        let child = target(LogTargetType::ThingGroup, "child", Error, &["top", "parent"]);
+        let levels = Levels::of(&[options(false, &[]), default(Disabled), parent, child.clone()]);
+        assert!(levels.wants(PublishIn, Info, &OTHER) && levels.wants(PublishIn, Error, &SENSOR));
+        assert!(!levels.wants(PublishIn, Info, &SENSOR), "the child's own level");
+        let principal = target(LogTargetType::PrincipalId, "principal of sensor", Warn, &[]);
+        let levels = Levels::of(&[options(false, &[]), default(Disabled), child, principal]);
+        assert!(levels.wants(PublishIn, Warn, &SENSOR));
+        assert!(!levels.wants(PublishIn, Error, &OTHER));
+    }
+
+    #[test]
+    fn pings_and_failures_to_authenticate_are_logged_only_where_that_is_said() {
+        let levels = Levels::of(&[options(false, &[]), default(Debug)]);
+        assert!(!levels.wants(Ping, Debug, &SENSOR) && !levels.wants(AuthNError, Error, &SENSOR));
+        let said = [("Ping", Some(Debug)), ("Connection.AuthNError", Some(Error))];
+        let levels = Levels::of(&[options(false, &said), default(Disabled)]);
+        assert!(levels.wants(Ping, Debug, &SENSOR) && levels.wants(AuthNError, Error, &SENSOR));
+    }
+
+    #[test]
+    fn version_1_counts_until_version_2_is_configured() {
+        assert!(Levels::of(&[Stored::First(Info)]).wants(PublishIn, Info, &OTHER));
+        let both = [Stored::First(Debug), options(false, &[]), default(Error)];
+        assert!(!Levels::of(&both).wants(PublishIn, Info, &OTHER));
+    }
+}

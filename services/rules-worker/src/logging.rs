@@ -1,0 +1,73 @@
+//! AWS's log entries about rules, as far as accounts ask for them (operations.md section 4).
+
+use fleethaven_logging::{Entry, LogEvent, LogLevel};
+use fleethaven_types::Message;
+use serde_json::json;
+
+use crate::actions::{Action, Error};
+use crate::execute::Engine;
+use crate::rules::CompiledRule;
+
+/// Each does nothing but one relaxed load where nobody wants entries.
+impl Engine<'_> {
+    fn entry(&self, rule: &CompiledRule, message: &Message, event: (LogEvent, LogLevel)) -> Option<Entry> {
+        if !self.logs.is_on() {
+            return None;
+        }
+        let entry = self.logs.about(&message.publisher, event, message.trace_id())?;
+        Some(entry.on(&message.topic).with("ruleName", rule.name.as_str()))
+    }
+
+    /// A message is one that the rule is for.
+    pub(crate) fn log_match(&self, rule: &CompiledRule, message: &Message) {
+        if let Some(entry) = self.entry(rule, message, (LogEvent::RuleMatch, LogLevel::Info)) {
+            self.logs.write(entry);
+        }
+    }
+
+    /// An action begins.
+    pub(crate) fn log_start(&self, rule: &CompiledRule, message: &Message, action: &dyn Action) {
+        if let Some(entry) = self.entry(rule, message, (LogEvent::StartingRuleExecution, LogLevel::Debug)) {
+            self.logs.write(entry.with("ruleAction", action.name()));
+        }
+    }
+
+    /// An action has ended, all its tries told as one.
+    pub(crate) fn log_action(
+        &self,
+        rule: &CompiledRule,
+        message: &Message,
+        action: &dyn Action,
+        error: Option<&Error>,
+    ) {
+        let level = if error.is_some() { LogLevel::Error } else { LogLevel::Info };
+        let Some(entry) = self.entry(rule, message, (LogEvent::RuleExecution, level)) else { return };
+        let entry = entry.with("ruleAction", action.name());
+        self.logs.write(match error {
+            Some(error) => {
+                let entry = entry.with("resources", json!({"resource": error.resource}));
+                entry.because("RuleExecutionFailure", &error.message)
+            }
+            None => entry,
+        });
+    }
+
+    /// A function of the SQL has asked somebody, or the statement as a whole has failed.
+    pub(crate) fn log_function(
+        &self,
+        rule: &CompiledRule,
+        message: &Message,
+        function: Option<&str>,
+        failure: Option<&str>,
+    ) {
+        let level = if failure.is_some() { LogLevel::Error } else { LogLevel::Debug };
+        let Some(mut entry) = self.entry(rule, message, (LogEvent::FunctionExecution, level)) else { return };
+        if let Some(function) = function {
+            entry = entry.with("resources", json!({"function": function}));
+        }
+        self.logs.write(match failure {
+            Some(failure) => entry.because("FunctionExecutionFailure", failure),
+            None => entry,
+        });
+    }
+}
