@@ -19,6 +19,7 @@ use fleethaven_fabric::metadata::{Error, Executed};
 use fleethaven_registry::{self as registry, Command, Context, Effects, Limits, Reply, View, idempotency};
 use fleethaven_types::Timestamp;
 use openraft::ReadPolicy;
+use openraft::async_runtime::WatchReceiver;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::outbox::Outbox;
@@ -230,9 +231,28 @@ impl Evaluator {
         Ok(())
     }
 
+    /// Whether the term is still the one that leadership was confirmed in. A node may lead again in a later one without any
+    /// proposal of its own having failed in between: what has no effect would then be unconfirmed for ever.
+    fn is_in_its_term(&self) -> bool {
+        self.raft.server_metrics().borrow_watched().vote.leader_id.term == self.term
+    }
+
+    /// Leads no more in the term it did: what is in flight ends first, then leadership is confirmed anew.
+    fn give_up_the_term(&mut self) {
+        self.leading = false;
+        self.overlay.clear();
+        self.broken = !self.in_flight.is_empty();
+    }
+
     async fn evaluate(&mut self, mut request: Request) {
         if request.answer.is_closed() {
             return;
+        }
+        if self.leading && !self.is_in_its_term() {
+            self.give_up_the_term();
+        }
+        if self.broken {
+            return self.again.push_back(request);
         }
         if let Err(error) = self.lead().await {
             return request.answer(Err(error));

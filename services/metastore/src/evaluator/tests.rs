@@ -62,10 +62,22 @@ async fn commands_that_depend_on_each_other_are_carried_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn proposals_of_a_leader_that_is_none_are_evaluated_again() {
-    // It believes to lead in a term that is over: openraft rejects what is bound to it.
+async fn leadership_of_another_term_is_confirmed_anew() {
     let (answers, _dir) = run(|evaluator| (evaluator.leading, evaluator.term) = (true, 77)).await;
     assert_all_carried_out(&answers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proposals_of_a_leader_that_is_none_are_evaluated_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut evaluator, requests, _group) = evaluator(dir.path()).await;
+    // It learns too late that its term is over: openraft rejects what is bound to it.
+    (evaluator.leading, evaluator.term) = (true, 77);
+    let (request, answer) = Request::new(create("first"));
+    let Ok(Ok(Evaluated::Effects(reply, effects))) = evaluator.outcome(&request.work) else { panic!() };
+    evaluator.propose(request, reply, effects).await;
+    assert_all_carried_out(&versions(evaluator, requests).await);
+    answer.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,8 +14,9 @@ use futures_util::StreamExt;
 use openraft::BasicNode;
 use parking_lot::Mutex;
 
-use super::fixture::{DEADLINE, create, read, read_local};
+use super::fixture::{DEADLINE, create, read, read_local, update};
 use super::mesh::{Cluster, until};
+use crate::group::CONTROL;
 use crate::{Config, Metastore, Start};
 
 fn quick(config: &mut Config) {
@@ -275,6 +276,22 @@ async fn leadership_is_handed_over() {
     cluster.nodes[&old].hand_over().await.unwrap();
     let new = until(|| cluster.nodes[&old].status_now().control.leader.filter(|leader| *leader != old)).await;
     cluster.nodes[&new].execute(create("t")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_leads_again_answers_what_has_no_effect() {
+    let cluster = Cluster::start(3, quick).await;
+    let first = cluster.leader(&[1, 2, 3]).await;
+    // It proposes in its first term, and nothing of that fails when the term ends.
+    cluster.nodes[&first].execute(create("t")).await.unwrap();
+    cluster.nodes[&first].hand_over().await.unwrap();
+    let second =
+        until(|| cluster.nodes[&first].status_now().control.leader.filter(|leader| *leader != first)).await;
+    let control = cluster.nodes[&second].group(CONTROL).unwrap();
+    control.raft.trigger().transfer_leader(first).await.unwrap();
+    until(|| cluster.agreed(CONTROL, &[1, 2, 3]).filter(|leader| *leader == first)).await;
+    let refused = cluster.nodes[&first].execute(update("t", 7)).await;
+    assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
