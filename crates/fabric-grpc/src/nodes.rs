@@ -1,11 +1,18 @@
 //! The nodes of a metastore, any of which will do, and the one that is asked at present.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tonic::Status;
 
 use crate::status::was_not_sent;
+
+/// An answer that takes longer is asked for elsewhere as well, where that does no harm. Longer than any command takes but at an
+/// election.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// One client stub for each node. Clones share which one is asked.
 #[derive(Debug)]
@@ -77,27 +84,43 @@ impl<S: Clone> Nodes<S> {
         Err(last)
     }
 
-    /// The same for what may be carried out twice: a node that others have left meanwhile, such as one that leads and hears
-    /// nobody, is not waited for either.
+    /// The same for what may be carried out twice: where a node does not answer in time, because it leads and hears nobody or does
+    /// not reach the leader, or where others have left it meanwhile, the next is asked as well, and the first answer counts.
     pub(crate) async fn call_again<T, F: Future<Output = Result<T, Status>>>(
         &self,
         ask: impl Fn(S) -> F,
     ) -> Result<T, Status> {
-        let last = self.stubs.len().saturating_sub(1);
-        for _ in 0..last {
-            let Some((number, stub)) = self.present() else { break };
+        let mut calls = FuturesUnordered::new();
+        let mut nodes = self.in_turn().into_iter();
+        let mut first = None;
+        let mut last = Status::unavailable("there is no metastore");
+        loop {
+            let asked = nodes.next().map(|(number, stub)| {
+                let call = ask(stub);
+                calls.push(async move { (number, call.await) });
+                number
+            });
+            first = first.or(asked);
+            let are_more = nodes.len() > 0;
+            let present = *self.present.borrow();
             tokio::select! {
                 biased;
-                answer = ask(stub) => match answer {
-                    Err(status) if was_not_sent(&status) => self.leave(number),
-                    answer => return answer,
+                answer = calls.next() => match answer {
+                    None => return Err(last),
+                    Some((number, Err(status))) if was_not_sent(&status) => {
+                        self.leave(number);
+                        last = status;
+                    }
+                    Some((number, answer)) => {
+                        if answer.is_ok() && first != Some(number) {
+                            self.turn_to(number);
+                        }
+                        return answer;
+                    }
                 },
-                () = self.left(number) => {}
+                () = self.left(present), if are_more => {}
+                () = tokio::time::sleep(SLOW), if are_more => {}
             }
-        }
-        match self.present() {
-            Some((_, stub)) => ask(stub).await,
-            None => Err(Status::unavailable("there is no metastore")),
         }
     }
 }
@@ -124,6 +147,36 @@ mod tests {
         let (answer, ()) = tokio::join!(call, async { nodes.leave(0) });
         assert_eq!(answer.unwrap(), 1);
         assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_is_asked_where_one_does_not_answer() {
+        let nodes = Nodes::new([0, 1, 2].into_iter(), 1);
+        let began = tokio::time::Instant::now();
+        let call = nodes.call_again(|node| async move {
+            match node {
+                0 => Ok::<_, Status>(node),
+                _ => std::future::pending().await,
+            }
+        });
+        assert_eq!(call.await.unwrap(), 0);
+        assert!((2 * SLOW..3 * SLOW).contains(&began.elapsed()), "{:?}", began.elapsed());
+        assert_eq!(nodes.present(), Some((0, 0)), "who comes next does not wait");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_answer_counts_where_the_others_give_none() {
+        let nodes = Nodes::new([0, 1].into_iter(), 0);
+        let call = nodes.call_again(|node| async move {
+            match node {
+                0 => {
+                    tokio::time::sleep(3 * SLOW).await;
+                    Ok::<_, Status>(node)
+                }
+                _ => std::future::pending().await,
+            }
+        });
+        assert_eq!(call.await.unwrap(), 0);
     }
 
     #[tokio::test]
