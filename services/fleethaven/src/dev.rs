@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use fleethaven_daemon::clock;
 use fleethaven_fabric::{Connections, Functions, Metadata, Publish};
 use fleethaven_gateway::gateway::RoutingFactory;
@@ -113,8 +113,14 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     readiness.set(true);
     process.ready(&Ready::new(shared.scope, &bound, credentials, ca_file, &data)?)?;
 
-    process.told_to_stop().await;
+    let failure = tokio::select! {
+        () = process.told_to_stop() => None,
+        failure = disk.metastore.failed() => Some(failure),
+    };
     readiness.set(false);
+    if let Some(failure) = failure {
+        bail!("the metadata store cannot go on, and is to be started again: {failure}");
+    }
     arguments.drain.delay().await;
     gateway.drain(Duration::from_secs(u64::from(arguments.process.grace_period))).await;
     process.stop();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use fleethaven_daemon::clock;
 use fleethaven_fabric::Admin;
 use fleethaven_fabric_grpc::raft::peers::GrpcPeers;
@@ -95,9 +95,15 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
         tokio::spawn(join::join(asking, peers, node, address));
     }
 
-    process.told_to_stop().await;
+    let failure = tokio::select! {
+        () = process.told_to_stop() => None,
+        failure = metastore.failed() => Some(failure),
+    };
     looking.abort();
     quorum.set(false);
+    if let Some(failure) = failure {
+        bail!("the metadata store cannot go on, and is to be started again: {failure}");
+    }
     if let Err(error) = metastore.hand_over().await {
         tracing::warn!(%error, "leadership could not be handed over");
     }

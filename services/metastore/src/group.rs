@@ -21,7 +21,7 @@ use crate::log::LogStore;
 use crate::machine::StateMachine;
 use crate::network::Network;
 use crate::outbox::Outbox;
-use crate::quorum::{ELECTION, Quorum, SILENCE};
+use crate::quorum::{ELECTION, HEARTBEAT, Quorum, SILENCE};
 use crate::state::State;
 use crate::types::Raft;
 
@@ -32,6 +32,9 @@ pub(crate) const CONTROL: u32 = 0;
 /// The first members of a group.
 pub(crate) type Founders = BTreeMap<u64, BasicNode>;
 
+/// How long a snapshot may take, its installation included; a node that is gone is noticed sooner, by its connection. What is given
+/// up begins from the start again: in less time than the largest state needs, a node would never be level.
+const SNAPSHOT_WITHIN: Duration = Duration::from_secs(3600);
 /// How long a starting group may take to elect itself and apply what the log holds.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long what is in flight may take to end when the group stops.
@@ -131,6 +134,13 @@ impl Group {
         members.filter(|(id, _)| **id != metrics.id).map(|(_, node)| node.addr.clone()).collect()
     }
 
+    /// Why the group can go on no longer, if it cannot: its store failed.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let metrics = self.raft.metrics();
+        let state = metrics.borrow_watched().running_state.clone();
+        state.err().map(|fatal| format!("group {}: {fatal}", self.id))
+    }
+
     /// Refuses new commands, answers those accepted, ends watches and stops raft.
     pub(crate) async fn stop(&self) -> Result<(), Error> {
         drop(self.requests.lock().take());
@@ -150,13 +160,14 @@ impl Group {
 fn raft_config(config: &Config) -> Result<openraft::Config, Error> {
     let raft = openraft::Config {
         cluster_name: "fleethaven".into(),
-        heartbeat_interval: 100,
+        heartbeat_interval: millis(HEARTBEAT),
         election_timeout_min: 400,
         election_timeout_max: millis(ELECTION),
         quorum_loss_probe_interval: Some(millis(SILENCE)),
         // With a round before the election a follower that is cut off would believe in its leader for ever; that it has none
         // is how it knows that what it has may be old (`Compass::is_confirmed`).
         enable_pre_vote: Some(false),
+        install_snapshot_timeout: millis(SNAPSHOT_WITHIN),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_every),
         max_in_snapshot_log_to_keep: config.keep_log,
         purge_batch_size: (config.keep_log / 4).max(1),

@@ -16,8 +16,8 @@ use crate::types::{Raft, Types};
 
 /// How long handing over leadership may take.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
-/// A follower that has answered within so long is there: a heartbeat is sent every tenth of a second.
-const THERE: Duration = Duration::from_millis(500);
+/// A follower that has answered within so long is there: two heartbeats, and a little.
+const THERE: Duration = Duration::from_millis(600);
 /// A follower that lacks no more entries than this is level.
 const LEVEL: u64 = 1024;
 

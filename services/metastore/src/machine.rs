@@ -200,14 +200,20 @@ impl RaftStateMachine<Types> for StateMachine {
         self.outbox.reload(&self.state)?;
         self.changes.reset(applied.revision());
         self.applied = applied;
-        snapshot::remove_others(disk.dir(), group, &file.path)?;
-        *self.newest.lock() = Some(file);
+        snapshot::keep(disk.dir(), group, &self.newest, file)?;
         disk.drop_other_states(group, generation)
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        let Some(file) = self.newest.lock().clone() else { return Ok(None) };
-        Ok(Some(Snapshot { meta: snapshot::meta(&file.applied()?), snapshot: file }))
+        loop {
+            let Some(file) = self.newest.lock().clone() else { return Ok(None) };
+            match file.applied() {
+                Ok(applied) => return Ok(Some(Snapshot { meta: snapshot::meta(&applied), snapshot: file })),
+                // One that was built meanwhile has taken its place.
+                Err(_) if self.newest.lock().as_ref() != Some(&file) => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
@@ -237,8 +243,7 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
         let view = self.view.take().unwrap_or_else(|| state.now());
         let built = tokio::task::spawn_blocking(move || build(&state, &view, &applied)).await;
         let file = built.map_err(io::Error::other)??;
-        *self.newest.lock() = Some(file.clone());
-        snapshot::remove_others(self.state.disk.dir(), self.state.group, &file.path)?;
+        snapshot::keep(self.state.disk.dir(), self.state.group, &self.newest, file.clone())?;
         Ok(Snapshot { meta: snapshot::meta(&self.applied), snapshot: file })
     }
 }

@@ -35,6 +35,9 @@ use crate::leases::LeaseKeeper;
 use crate::markers::Markers;
 use crate::{backup, restore, watch};
 
+/// How often it is looked whether all groups go on.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// A running metastore node.
 pub struct Metastore {
     pub(crate) disk: Arc<Disk>,
@@ -135,6 +138,18 @@ impl Metastore {
     /// Until then that waits, within bounds.
     pub fn publish_through(&self, door: Arc<dyn Publish>) {
         self.door.send_replace(Some(door));
+    }
+
+    /// Waits until a group can go on no longer and says why. The process is of no use then and keeps others from replacing it: it
+    /// should end. What it acknowledged is on disk, and the next start continues from there.
+    pub async fn failed(&self) -> String {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        loop {
+            ticks.tick().await;
+            if let Some(failure) = self.groups().find_map(Group::failure) {
+                return failure;
+            }
+        }
     }
 
     /// Answers what was accepted, ends all watches and makes everything written durable. Later commands and

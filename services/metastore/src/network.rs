@@ -14,7 +14,7 @@ use openraft::raft::{
 };
 use openraft::{BasicNode, RaftNetworkFactory, RaftNetworkV2};
 
-use crate::quorum::Quorum;
+use crate::quorum::{ELECTION, Quorum};
 use crate::snapshot::{self, SnapshotFile};
 use crate::types::{Snapshot, Types, Vote};
 
@@ -96,14 +96,18 @@ impl RaftNetworkV2<Types> for Link {
         request: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        if !request.entries.is_empty() && self.quorum.is_left_to_others() {
+        // openraft would wait for entries as long as for a heartbeat: a follower whose disk is slower than that would be sent them
+        // again and again.
+        let has_entries = !request.entries.is_empty();
+        if has_entries && self.quorum.is_left_to_others() {
             let cause = io::Error::other("this leader has no quorum and lets the others elect another");
             return Err(RPCError::Unreachable(Unreachable::new(&cause)));
         }
         let request =
             convert::append_request(&request).map_err(|e| RPCError::Network(NetworkError::new(&e)))?;
+        let limit = if has_entries { ELECTION } else { option.hard_ttl() };
         let answer = self.peer.append(self.group, request);
-        let answer = self.within(option.hard_ttl(), RPCTypes::AppendEntries, answer).await?;
+        let answer = self.within(limit, RPCTypes::AppendEntries, answer).await?;
         Ok(match answer {
             Appended::All => AppendEntriesResponse::Success,
             Appended::UpTo(last) => AppendEntriesResponse::PartialSuccess(last.map(convert::log_id_in)),

@@ -14,6 +14,9 @@ use openraft::type_config::alias::WatchReceiverOf;
 
 use crate::types::{Raft, Types};
 
+/// How often a leader says that it leads, and how long it waits for the answer: a quorum that is a tenth of a second away, and back
+/// again, is still in time, and each is heard three times before an election.
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(250);
 /// How long the others wait for a leader at most before they elect another, and how long one may lead without a quorum.
 pub(crate) const ELECTION: Duration = Duration::from_millis(800);
 /// How long a leader without a quorum is silent, and then tries again: long enough for what it sent last to lapse, and for an

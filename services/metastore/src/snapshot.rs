@@ -8,11 +8,13 @@
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use fleethaven_fabric::raft::SnapshotStream;
 use futures_util::{TryStreamExt, stream};
+use parking_lot::Mutex;
 use prost::Message;
 use tokio::io::AsyncWriteExt;
 
@@ -32,6 +34,8 @@ const PIECE: usize = 256 << 10;
 /// A finished snapshot file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SnapshotFile {
+    /// The last entry that it covers.
+    revision: u64,
     /// Where it lies.
     pub(crate) path: PathBuf,
 }
@@ -62,17 +66,38 @@ pub(crate) fn newest(dir: &Path, group: u32) -> io::Result<Option<SnapshotFile>>
             Some(revision) => found = found.max(Some((revision, path))),
         }
     }
-    Ok(found.map(|(_, path)| SnapshotFile { path }))
+    Ok(found.map(|(revision, path)| SnapshotFile { revision, path }))
 }
 
-/// Removes all snapshot files of `group` but `keep`.
-pub(crate) fn remove_others(dir: &Path, group: u32, keep: &Path) -> io::Result<()> {
+/// Makes `file` the newest of `group` unless there is a newer one, and removes those before it. A newer file may wait to be installed:
+/// it stays.
+pub(crate) fn keep(
+    dir: &Path,
+    group: u32,
+    newest: &Mutex<Option<SnapshotFile>>,
+    file: SnapshotFile,
+) -> io::Result<()> {
+    let kept = {
+        let mut newest = newest.lock();
+        match &*newest {
+            Some(newer) if newer.revision > file.revision => newer.revision,
+            _ => newest.insert(file).revision,
+        }
+    };
     for (revision, path) in list(dir, group)? {
-        if revision.is_some() && path != keep {
-            fs::remove_file(path)?;
+        if revision.is_some_and(|revision| revision < kept) {
+            remove(&path)?;
         }
     }
     Ok(())
+}
+
+/// Removes a file, if another has not done so.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Files of `group` with their revision; without one when unfinished.
@@ -107,13 +132,13 @@ pub(crate) fn pieces(path: &Path) -> io::Result<SnapshotStream> {
     })))
 }
 
-/// Writes a snapshot that another node sends; whole and checked on return. A second transfer of the same group replaces the
-/// first: raft sends one at a time.
+/// Writes a snapshot that another node sends; whole and checked on return. The sender may give a transfer up and begin another while
+/// the first still has its effect here: each has a file of its own until it is whole.
 pub(crate) async fn receive(dir: &Path, group: u32, mut file: SnapshotStream) -> io::Result<SnapshotFile> {
     let folder = folder(dir);
     fs::create_dir_all(&folder)?;
-    let unfinished = folder.join(format!("{group}-received.unfinished"));
-    let mut out = tokio::fs::File::create(&unfinished).await?;
+    let unfinished = Unfinished::of(&folder, group);
+    let mut out = tokio::fs::File::create(&unfinished.0).await?;
     while let Some(piece) = file.try_next().await? {
         out.write_all(&piece).await?;
     }
@@ -124,14 +149,34 @@ pub(crate) async fn receive(dir: &Path, group: u32, mut file: SnapshotStream) ->
         .map_err(io::Error::other)?
 }
 
+/// The file of a transfer that is under way; removed when that comes to nothing.
+struct Unfinished(PathBuf);
+
+impl Unfinished {
+    fn of(folder: &Path, group: u32) -> Self {
+        static TRANSFERS: AtomicU64 = AtomicU64::new(0);
+        let transfer = TRANSFERS.fetch_add(1, Ordering::Relaxed);
+        Self(folder.join(format!("{group}-received-{transfer}.unfinished")))
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.0) {
+            tracing::warn!(path = %self.0.display(), %error, "what was left of a snapshot could not be removed");
+        }
+    }
+}
+
 /// Gives a received file its name once it was read from end to end.
-fn keep_received(folder: &Path, group: u32, unfinished: &Path) -> io::Result<SnapshotFile> {
-    let mut reader = SnapshotReader::open(unfinished)?;
+fn keep_received(folder: &Path, group: u32, unfinished: &Unfinished) -> io::Result<SnapshotFile> {
+    let mut reader = SnapshotReader::open(&unfinished.0)?;
     while reader.next()?.is_some() {}
-    let path = folder.join(format!("{group}-{:020}.snapshot", reader.applied.revision()));
-    fs::rename(unfinished, &path)?;
+    let revision = reader.applied.revision();
+    let path = folder.join(format!("{group}-{revision:020}.snapshot"));
+    fs::rename(&unfinished.0, &path)?;
     File::open(folder)?.sync_all()?;
-    Ok(SnapshotFile { path })
+    Ok(SnapshotFile { revision, path })
 }
 
 /// Writes a snapshot file.
@@ -139,6 +184,7 @@ pub(crate) struct SnapshotWriter {
     out: BufWriter<File>,
     digest: digest::Context,
     pairs: u64,
+    revision: u64,
     unfinished: PathBuf,
     path: PathBuf,
 }
@@ -155,8 +201,8 @@ impl SnapshotWriter {
     pub(crate) fn at(path: PathBuf, applied: &Applied) -> io::Result<Self> {
         let unfinished = path.with_extension("unfinished");
         let out = BufWriter::with_capacity(BUFFER, File::create(&unfinished)?);
-        let mut writer =
-            Self { out, digest: digest::Context::new(&digest::SHA256), pairs: 0, unfinished, path };
+        let digest = digest::Context::new(&digest::SHA256);
+        let mut writer = Self { out, digest, pairs: 0, revision: applied.revision(), unfinished, path };
         let header = applied.to_record()?.encode_to_vec();
         writer.write(MAGIC)?;
         writer.write_length(header.len())?;
@@ -185,7 +231,7 @@ impl SnapshotWriter {
         if let Some(folder) = self.path.parent() {
             File::open(folder)?.sync_all()?;
         }
-        Ok(SnapshotFile { path: self.path })
+        Ok(SnapshotFile { revision: self.revision, path: self.path })
     }
 
     fn write_length(&mut self, length: usize) -> io::Result<()> {
@@ -326,6 +372,40 @@ mod tests {
         assert_eq!(file.applied().unwrap().revision(), 17);
         assert_eq!(newest(dir.path(), 0).unwrap(), Some(file));
         assert_eq!(newest(dir.path(), 1).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_newer_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let written = |index| {
+            let applied = Applied { last: Some(log_id(2, index)), ..Applied::default() };
+            SnapshotWriter::create(dir.path(), 0, &applied).unwrap().finish().unwrap()
+        };
+        let [old, present, waiting] = [3, 5, 9].map(written);
+        let newest = Mutex::new(None);
+        keep(dir.path(), 0, &newest, present.clone()).unwrap();
+        assert!(!old.path.exists() && present.path.exists() && waiting.path.exists());
+        keep(dir.path(), 0, &newest, waiting.clone()).unwrap();
+        // One that was begun before and is done later.
+        keep(dir.path(), 0, &newest, written(7)).unwrap();
+        assert_eq!(*newest.lock(), Some(waiting.clone()));
+        assert_eq!(list(dir.path(), 0).unwrap(), [(Some(9), waiting.path)]);
+    }
+
+    #[tokio::test]
+    async fn transfers_under_way_do_not_touch_each_other() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let file = write(from.path());
+        let given_up: SnapshotStream = Box::pin(stream::pending());
+        {
+            let first = receive(to.path(), 0, given_up);
+            tokio::pin!(first);
+            assert!(futures_util::poll!(&mut first).is_pending());
+            let second = receive(to.path(), 0, pieces(&file.path).unwrap()).await.unwrap();
+            assert_eq!(read(&second.path).unwrap(), 100);
+        }
+        let names: Vec<_> = list(to.path(), 0).unwrap().into_iter().map(|(revision, _)| revision).collect();
+        assert_eq!(names, [Some(17)], "nothing is left of what was given up");
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::fixture::{config, create, open, read, run_all};
+use fleethaven_fabric::Metadata;
+
+use super::fixture::{DEADLINE, config, create, open, read, run_all};
 use super::groups::has;
 use crate::disk::Disk;
 use crate::{Config, Error, Metastore, NoPeers};
@@ -113,4 +115,17 @@ async fn no_damage_in_the_journal_goes_unnoticed() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_store_fails_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = open(config(dir.path())).await;
+    node.execute(create("t")).await.unwrap();
+    assert!(futures_util::poll!(std::pin::pin!(node.failed())).is_pending());
+    // As a disk that takes nothing more.
+    node.disk.committer.close();
+    assert!(node.execute(create("u")).await.is_err());
+    let failure = tokio::time::timeout(DEADLINE, node.failed()).await.unwrap();
+    assert!(failure.starts_with("group 0: "), "{failure}");
 }
