@@ -211,6 +211,8 @@ async fn a_new_node_catches_up_by_snapshot_and_takes_the_place_of_a_dead_one() {
         cluster.nodes[&1].execute(create(&format!("t{number}"))).await.unwrap();
     }
     cluster.leader(&[1, 2, 3]).await;
+    // Longer than raft waits for anything else.
+    *cluster.mesh.transfer.lock() = Duration::from_secs(1);
     cluster.stop(3).await;
     cluster.open(4, Start::Join).await;
     let leader = cluster.leader(&[1, 2]).await;

@@ -26,6 +26,8 @@ pub(crate) struct Mesh {
     nodes: Mutex<BTreeMap<u64, Weak<Metastore>>>,
     cut: Mutex<BTreeSet<(u64, u64)>>,
     hung: Mutex<BTreeSet<u64>>,
+    /// How long a snapshot is on its way.
+    pub(crate) transfer: Mutex<Duration>,
 }
 
 /// One direction of a link.
@@ -83,7 +85,11 @@ impl Peer for Link {
         vote: Vote,
         file: SnapshotStream,
     ) -> BoxFuture<'_, Result<Vote, PeerError>> {
-        Box::pin(async move { self.back(self.node().await?.install(group, vote, file).await)? })
+        Box::pin(async move {
+            let (node, transfer) = (self.node().await?, *self.mesh.transfer.lock());
+            tokio::time::sleep(transfer).await;
+            self.back(node.install(group, vote, file).await)?
+        })
     }
 
     fn transfer(&self, group: u32, request: TransferLeader) -> BoxFuture<'_, Result<(), PeerError>> {
