@@ -10,6 +10,8 @@ use fleethaven_types::Scope;
 pub struct Endpoint {
     /// Account and region.
     pub scope: Scope,
+    /// Whether the name says whose it is: then it takes nobody of another account.
+    pub named: bool,
     /// The domain configuration of the name.
     pub domain: Option<Box<Domain>>,
 }
@@ -57,11 +59,21 @@ impl Endpoint {
         let asked =
             |name: &str| metadata.query_local(Query::new(default, QueryKind::Domain(name.to_owned())));
         if let Some(Ok(QueryReply::Domain(Some(domain)))) = server_name.map(asked) {
-            return Self { scope: domain.scope, domain: Some(domain) };
+            return Self { scope: domain.scope, named: true, domain: Some(domain) };
         }
         let label = server_name.and_then(|name| name.split('.').next());
-        let account = label.and_then(|label| label.parse().ok()).unwrap_or(default.account);
-        Self { scope: Scope { account, ..default }, domain: None }
+        let account = label.and_then(|label| label.parse().ok());
+        let scope = Scope { account: account.unwrap_or(default.account), ..default };
+        Self { scope, named: account.is_some(), domain: None }
+    }
+
+    /// Whether who or what belongs to this scope may come here: of a domain account and region count, of an account's own
+    /// endpoints the account.
+    pub fn is_of(&self, scope: Scope) -> bool {
+        match &self.domain {
+            Some(domain) => domain.scope == scope,
+            None => !self.named || self.scope.account == scope.account,
+        }
     }
 
     /// Whether the endpoint takes a client that comes so.
@@ -117,7 +129,7 @@ mod tests {
             allow_authorizer_override: true,
             security_policy: String::new(),
         };
-        Endpoint { scope, domain: Some(Box::new(domain)) }
+        Endpoint { scope, named: true, domain: Some(Box::new(domain)) }
     }
 
     #[test]
@@ -140,5 +152,18 @@ mod tests {
         assert_eq!(disabled.take(Credentials::Certificate, Protocol::Mqtt), Err(NotTaken::Disabled));
         let none = Endpoint { domain: None, ..disabled };
         assert_eq!(none.take(Credentials::Neither, Protocol::Mqtt), Ok(()));
+    }
+
+    #[test]
+    fn a_name_tells_whose_it_is() {
+        let domain = endpoint(AuthenticationType::Default, ApplicationProtocol::Default, true);
+        let here = domain.scope;
+        let region = Scope { region: "ap-south-1".parse().unwrap(), ..here };
+        let account = Scope { account: "210987654321".parse().unwrap(), ..here };
+        assert!(domain.is_of(here) && !domain.is_of(region) && !domain.is_of(account));
+        let own = Endpoint { domain: None, ..domain };
+        assert!(own.is_of(here) && own.is_of(region) && !own.is_of(account));
+        let any = Endpoint { named: false, ..own };
+        assert!(any.is_of(account));
     }
 }

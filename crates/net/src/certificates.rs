@@ -52,6 +52,20 @@ pub enum Error {
     },
 }
 
+/// Why a chain and a key from the metadata cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum PemError {
+    /// One of them is no PEM of the expected kind.
+    #[error("cannot read {0}: {1}")]
+    Pem(&'static str, rustls_pki_types::pem::Error),
+    /// There is no certificate.
+    #[error("there is no certificate")]
+    Empty,
+    /// The key's kind is not supported, or the key is another certificate's.
+    #[error("the key cannot be used: {0}")]
+    Key(rustls::Error),
+}
+
 /// A server certificate chain with its key.
 #[derive(Clone)]
 pub struct Identity {
@@ -99,6 +113,28 @@ impl Identity {
         Ok(identity.for_names(names.unwrap_or_default()))
     }
 
+    /// Reads a PEM chain (server certificate first) and its PEM key, which were checked when they were handed in.
+    ///
+    /// # Errors
+    /// When they cannot be used after all.
+    pub fn from_pem(chain: &str, key: &str, provider: &CryptoProvider) -> Result<Self, PemError> {
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|error| PemError::Pem("the chain", error))?;
+        if chain.is_empty() {
+            return Err(PemError::Empty);
+        }
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes());
+        let key = key.map_err(|error| PemError::Pem("the key", error))?;
+        let signing = provider.key_provider.load_private_key(key).map_err(PemError::Key)?;
+        let certified = CertifiedKey::new(chain, signing);
+        match certified.keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+            Err(error) => return Err(PemError::Key(error)),
+        }
+        Ok(Self { certified: Arc::new(certified), names: Vec::new(), not_after: None })
+    }
+
     /// The same for other names: exact ones, or with `*` as the first label.
     #[must_use]
     pub fn for_names(self, names: impl IntoIterator<Item = String>) -> Self {
@@ -127,9 +163,13 @@ fn normal(name: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// All certificates of a server. Cloned handles share it through an `Arc`; [`replace`](Self::replace) counts from the next
-/// handshake on.
-pub struct ServerCertificates(ArcSwap<Choice>);
+/// All certificates of a server. Cloned handles share it through an `Arc`; [`replace`](Self::replace) and
+/// [`replace_domains`](Self::replace_domains) count from the next handshake on.
+pub struct ServerCertificates {
+    files: ArcSwap<Choice>,
+    /// Those of domain configurations, by their names.
+    domains: ArcSwap<HashMap<String, Arc<CertifiedKey>>>,
+}
 
 /// What there is to choose from. Each list has cheap signatures first.
 struct Choice {
@@ -141,12 +181,25 @@ impl ServerCertificates {
     /// `default` is shown where no name is asked for or none fits; `others` by their names, at which `default` is one of
     /// them.
     pub fn new(default: &Identity, others: &[Identity]) -> Self {
-        Self(ArcSwap::from_pointee(Choice::new(default, others)))
+        let files = ArcSwap::from_pointee(Choice::new(default, others));
+        Self { files, domains: ArcSwap::default() }
     }
 
     /// Shows these instead from now on.
     pub fn replace(&self, default: &Identity, others: &[Identity]) {
-        self.0.store(Arc::new(Choice::new(default, others)));
+        self.files.store(Arc::new(Choice::new(default, others)));
+    }
+
+    /// Shows these from now on to clients that ask for exactly one of the names, whatever else there is for it.
+    pub fn replace_domains<'a>(&self, domains: impl IntoIterator<Item = (&'a str, &'a Identity)>) {
+        let shown = domains.into_iter().map(|(name, identity)| (normal(name), identity.certified.clone()));
+        self.domains.store(Arc::new(shown.collect()));
+    }
+
+    fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let own = name.and_then(|name| self.domains.load().get(&normal(name)).cloned());
+        // A client that cannot check it is told so by the handshake: no other certificate is for the name.
+        own.or_else(|| self.files.load().choose(name, schemes))
     }
 }
 
@@ -187,7 +240,7 @@ fn cheap_first(certified: &mut [Arc<CertifiedKey>]) {
 
 impl ResolvesServerCert for ServerCertificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.load().choose(hello.server_name(), hello.signature_schemes())
+        self.choose(hello.server_name(), hello.signature_schemes())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Listeners and TLS, and the transports that carry MQTT: each ends as a plain byte stream.
 //!
 //! - [`listen`]: TCP listeners that several cores can share (SO_REUSEPORT), UDP sockets
-//! - [`tls`]: the server configurations: whether the client is asked for a certificate, ALPN, versions
+//! - [`tls`]: the server configurations: whether the client is asked for a certificate, ALPN, versions, domains' policies
 //! - [`certificates`]: the server's certificates: chosen by name, replaced while running
 //! - [`tickets`]: session tickets under keys that all cores and gateways share
 //! - [`proxy`]: the PROXY protocol: for whom a load balancer carries a connection

@@ -95,8 +95,11 @@ pub enum Error {
     /// The verification certificate's CN is not the registration code.
     #[error("the verification certificate's common name is not the registration code")]
     RegistrationCode,
-    /// The certificate to load as a CA and the private key do not belong together.
-    #[error("the private key does not belong to CA certificate {0}")]
+    /// What AWS IoT asks of the certificates of servers, and is not so.
+    #[error("the server certificate cannot be used: {0}")]
+    ServerChain(String),
+    /// The certificate and the private key do not belong together.
+    #[error("the private key does not belong to certificate {0}")]
     KeyMismatch(CertificateId),
     /// A name, a validity period or a subject that cannot be written into a certificate.
     #[error("cannot issue: {0}")]

@@ -14,12 +14,13 @@
 //! | [`device_key`] | [`DeviceKey`]: the key pair of `CreateKeysAndCertificate` |
 //! | [`registration`] | [`check_ca`] and [`verify_registration`]: the checks of `RegisterCACertificate` |
 //! | [`token_key`] | [`TokenKey`]: what custom authorizers' tokens are signed with |
-//! | [`pem`] | strict PEM: one block of the expected label |
+//! | [`server_chain`] | [`ServerChain`]: what an owner may hand in for a domain of its own |
+//! | [`pem`] | strict PEM: one block of the expected label, or a chain |
 //! | [`error`] | [`Error`], with the exception name AWS answers |
 //! | `policy_attributes` | a certificate as policies see it |
 //! | `der`, `tbs` | writing DER, and the part of a certificate that is signed |
 //!
-//! Certificate status, chains to several levels, revocation lists and storage are not here. Times are
+//! Certificate status, chains of devices to several levels, revocation lists and storage are not here. Times are
 //! arguments, in unix seconds, and so are serial numbers. The exception to "no random source": keys and ECDSA
 //! nonces come from the crypto library's own generator, because a caller's random bytes would be no safer and
 //! easily worse.
@@ -38,6 +39,7 @@ pub mod pem;
 mod policy_attributes;
 pub mod public_key;
 pub mod registration;
+pub mod server_chain;
 pub mod service_identity;
 pub mod signing_request;
 mod tbs;
@@ -53,6 +55,7 @@ pub use error::Error;
 pub use name::{Attribute, Name};
 pub use public_key::{KeyKind, PublicKey};
 pub use registration::{check_ca, verify_registration};
+pub use server_chain::ServerChain;
 pub use service_identity::{ServiceIdentity, ServiceRole};
 pub use signing_request::SigningRequest;
 pub use token_key::TokenKey;

@@ -1,4 +1,4 @@
-//! Strict PEM (RFC 7468): one block, of the label expected, of bounded size.
+//! Strict PEM (RFC 7468): one block, or a chain of them, of the label expected, of bounded size.
 //!
 //! Text before and after the block is let through, since `openssl ca` and `openssl x509 -text` write some.
 
@@ -43,6 +43,28 @@ pub fn decode(text: &str, labels: &[&'static str]) -> Result<Vec<u8>, Error> {
     STANDARD.decode(&body).map_err(|_| Error::PemBase64(shown()))
 }
 
+/// Decodes all PEM blocks in `text`, each of which must have this label; at least one.
+///
+/// # Errors
+///
+/// Those of [`decode`] but for [`Error::SeveralPemBlocks`].
+pub fn decode_all(text: &str, label: &'static str) -> Result<Vec<Vec<u8>>, Error> {
+    if text.len() > MAX_LEN {
+        return Err(Error::TooLong(text.len()));
+    }
+    let mut blocks = Vec::new();
+    let mut rest = text;
+    while let Some(begin) = rest.find("-----BEGIN ") {
+        let (_, from) = rest.split_at(begin);
+        // The next block begins after this one's first line.
+        let next = from.get(1..).and_then(|after| after.find("-----BEGIN ")).map_or(from.len(), |at| at + 1);
+        let (block, after) = from.split_at(next);
+        blocks.push(decode(block, &[label])?);
+        rest = after;
+    }
+    if blocks.is_empty() { Err(Error::NoPemBlock(label)) } else { Ok(blocks) }
+}
+
 fn begin_label(line: &str) -> Option<&str> {
     line.strip_prefix("-----BEGIN ")?.strip_suffix("-----")
 }
@@ -72,6 +94,17 @@ mod tests {
         }
         let windows = encode("X", b"abc").replace('\n', "\r\n");
         assert_eq!(decode(&format!("Certificate:\n  Data\n{windows}\n"), &["Y", "X"]).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn several_blocks() {
+        let text = format!("about\n{}between\n{}", encode("X", b"abc"), encode("X", &[7; 100]));
+        assert_eq!(decode_all(&text, "X").unwrap(), [b"abc".to_vec(), vec![7; 100]]);
+        assert_eq!(decode_all("none", "X"), Err(Error::NoPemBlock("X")));
+        let other = format!("{}{}", encode("X", b"abc"), encode("Y", b"abc"));
+        assert_eq!(decode_all(&other, "X"), Err(Error::PemLabel { found: "Y".into(), expected: "X" }));
+        let open = encode("X", b"abc").replace("-----END X-----", "");
+        assert_eq!(decode_all(&open, "X"), Err(Error::PemNotClosed("X".into())));
     }
 
     #[test]

@@ -19,14 +19,15 @@ use crate::shapes::{
     DetachThingPrincipal, DomainConfigurationSummary, FirstConnect, FirstConnected, FunctionDescription,
     IssuedFor, LogTarget, LogTargetConfiguration, LoggingOptions, OperatorPolicyName, PolicyTarget,
     PolicyVersionName, Provision, ProvisionDevice, Provisioned, ProvisionedDevice, PutConnection,
-    PutFunction, PutOperatorPolicy, RegisterCaCertificate, RegisterCertificate, RegisterCertificateWithoutCa,
-    RegisterIssuedCertificate, RegisteredCertificate, RejectCertificateTransfer, RoleAliasNameAndArn,
-    RoleDescription, RuleDestination, Secret, SetV2LoggingOptions, TagResource, TemplateVersionName,
-    ThingAndGroup, TopicRule, TransferCertificate, UnreachableRuleDestination, UntagResource,
-    UpdateAccessKey, UpdateAuthorizer, UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate,
-    UpdateCertificateProvider, UpdateDomainConfiguration, UpdateEventConfigurations,
-    UpdateProvisioningTemplate, UpdateRole, UpdateRoleAlias, UpdateRuleDestination, UpdateThing,
-    UpdateThingGroup, UpdateThingGroupsForThing, UpdateThingShadow, UpdateThingType, UserDescription,
+    PutFunction, PutOperatorPolicy, PutServerCertificate, RegisterCaCertificate, RegisterCertificate,
+    RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate,
+    RejectCertificateTransfer, RoleAliasNameAndArn, RoleDescription, RuleDestination, Secret,
+    ServerCertificateDescription, SetV2LoggingOptions, TagResource, TemplateVersionName, ThingAndGroup,
+    TopicRule, TransferCertificate, UnreachableRuleDestination, UntagResource, UpdateAccessKey,
+    UpdateAuthorizer, UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate, UpdateCertificateProvider,
+    UpdateDomainConfiguration, UpdateEventConfigurations, UpdateProvisioningTemplate, UpdateRole,
+    UpdateRoleAlias, UpdateRuleDestination, UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing,
+    UpdateThingShadow, UpdateThingType, UserDescription,
 };
 use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
@@ -34,7 +35,8 @@ use crate::{
     accounts, authorizers, billing_groups, ca_certificates, certificate_providers, certificates, cluster,
     connections, domain_configurations, enrolment, events, first_connect, functions, logging, operators,
     policies, principals, provisioning, provisioning_templates, role_aliases, rule_destinations, rules,
-    session_keys, shadows, tags, thing_groups, thing_types, things, ticket_keys, transfers,
+    server_certificates, session_keys, shadows, tags, thing_groups, thing_types, things, ticket_keys,
+    transfers,
 };
 
 /// One change, asked for by an operator, a device or a service, in one account and region.
@@ -288,6 +290,10 @@ pub enum Action {
     PutFunction(Box<PutFunction>),
     /// Ours: takes a function out of the scope's account, by its ARN. → [`Reply::Done`]
     DeleteFunction(String),
+    /// Ours: says what domains of the scope's account show for an ARN. → [`Reply::ServerCertificate`]
+    PutServerCertificate(Box<PutServerCertificate>),
+    /// Ours: removes a server certificate of the scope's account, by its ARN. → [`Reply::Done`]
+    DeleteServerCertificate(String),
     /// Ours: makes new TLS ticket keys when it is time, whatever the scope. → [`Reply::Done`]
     RotateTicketKeys,
     /// Ours: changes the members of the cluster or the owners of slots, whatever the scope. → [`Reply::Joined`] or
@@ -342,6 +348,8 @@ pub enum Reply {
     RuleDestination(Box<RuleDestination>),
     /// A function was put.
     Function(Box<FunctionDescription>),
+    /// A server certificate was put.
+    ServerCertificate(Box<ServerCertificateDescription>),
     /// A user was made.
     User(Box<UserDescription>),
     /// A role was made or changed.
@@ -387,6 +395,8 @@ impl Action {
                 | Self::DeleteConnection(_)
                 | Self::PutFunction(_)
                 | Self::DeleteFunction(_)
+                | Self::PutServerCertificate(_)
+                | Self::DeleteServerCertificate(_)
                 | Self::RotateTicketKeys
                 | Self::EndExpiredEnrolments
                 | Self::Membership(_)
@@ -512,6 +522,8 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::DeleteConnection(name) => connections::delete(store, name),
         Action::PutFunction(args) => functions::put(store, context, args),
         Action::DeleteFunction(arn) => functions::delete(store, arn),
+        Action::PutServerCertificate(args) => server_certificates::put(store, context, args),
+        Action::DeleteServerCertificate(arn) => server_certificates::delete(store, arn),
         Action::RotateTicketKeys => ticket_keys::rotate(store, context),
         Action::Membership(command) => cluster::change(store, context, command),
     }

@@ -11,6 +11,7 @@ use crate::keys;
 use crate::page::{self, Listing};
 use crate::query::QueryReply;
 use crate::record;
+use crate::server_certificates;
 use crate::shapes::{
     ApplicationProtocol, AuthenticationType, AuthorizerConfig, CreateDomainConfiguration, Domain,
     DomainConfigurationDescription, DomainConfigurationStatus, DomainConfigurationSummary, Listed,
@@ -22,14 +23,14 @@ use crate::tags;
 use crate::view::Effects;
 
 const KIND: &str = "domainconfiguration";
-/// AWS's policies; the first is the default one.
-const SECURITY_POLICIES: [&str; 5] = [
-    "IoTSecurityPolicy_TLS13_1_2_2022_10",
-    "IoTSecurityPolicy_TLS13_1_3_2022_10",
-    "IoTSecurityPolicy_TLS12_1_2_2022_10",
-    "IoTSecurityPolicy_TLS12_1_0_2016_01",
-    "IoTSecurityPolicy_TLS12_1_0_2015_01",
-];
+/// AWS's default policy.
+pub const DEFAULT_POLICY: &str = "IoTSecurityPolicy_TLS13_1_2_2022_10";
+/// AWS's policies that are meant by their names.
+const SECURITY_POLICIES: [&str; 3] =
+    [DEFAULT_POLICY, "IoTSecurityPolicy_TLS13_1_3_2022_10", "IoTSecurityPolicy_TLS12_1_2_2022_10"];
+/// AWS's policies for devices that need cipher suites which are not here.
+const LEGACY_POLICIES: [&str; 2] =
+    ["IoTSecurityPolicy_TLS12_1_0_2016_01", "IoTSecurityPolicy_TLS12_1_0_2015_01"];
 
 /// CreateDomainConfiguration.
 pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateDomainConfiguration) -> Outcome {
@@ -46,9 +47,17 @@ pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateDomainCo
     if args.server_certificate_arns.len() > 1 {
         return Err(Error::invalid("serverCertificateArns may have one ARN"));
     }
-    let mut arns = args.server_certificate_arns.iter().chain(&args.validation_certificate_arn);
-    arns.try_for_each(|arn| check_arn(arn))?;
+    if args.managed && !args.server_certificate_arns.is_empty() {
+        return Err(Error::invalid("serverCertificateArns needs a domainName"));
+    }
     let domain_name = syntax::domain_name(&args.domain_name)?;
+    if let Some(arn) = &args.validation_certificate_arn {
+        syntax::server_certificate_arn(arn)?;
+    }
+    for arn in &args.server_certificate_arns {
+        syntax::server_certificate_arn(arn)?;
+        server_certificates::check_for(store, arn, &domain_name, context.now)?;
+    }
     let configuration = record::DomainConfiguration {
         id: ids::uuid(&context.random).split('-').next().unwrap_or_default().to_owned(),
         domain_name: domain_name.clone(),
@@ -58,10 +67,12 @@ pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateDomainCo
         service_type: args.service_type.into(),
         authentication_type: args.authentication_type.into(),
         application_protocol: args.application_protocol.into(),
-        security_policy: args.security_policy.clone().unwrap_or_else(|| SECURITY_POLICIES[0].to_owned()),
+        security_policy: args.security_policy.clone().unwrap_or_else(|| DEFAULT_POLICY.to_owned()),
         status: DomainConfigurationStatus::Enabled.into(),
         status_changed_at: context.now.as_millis(),
+        managed: args.managed,
     };
+    check_policy(&configuration.security_policy)?;
     check(store, &configuration)?;
     let most = context.limits.domain_configurations;
     if store.count(&keys::domain_configurations_prefix(store.scope), most) >= most {
@@ -77,6 +88,7 @@ pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateDomainCo
         account: store.scope.account.as_u64(),
         region: store.scope.region.to_string(),
         configuration: name.clone(),
+        server_certificate_arn: args.server_certificate_arns.first().cloned(),
     };
     let mut effects = Effects::default();
     effects.put(key, configuration.encode_to_vec());
@@ -91,13 +103,6 @@ fn stored(config: &AuthorizerConfig) -> record::DomainAuthorizer {
         default_name: config.default_authorizer_name.clone(),
         allow_override: config.allow_authorizer_override,
     }
-}
-
-fn check_arn(arn: &str) -> Result<(), Error> {
-    if arn.len() <= 2048 && arn.starts_with("arn:") {
-        return Ok(());
-    }
-    Err(Error::invalid(format!("'{}' is not the ARN of a certificate", syntax::shortened(arn))))
 }
 
 /// What holds of every configuration, whatever was changed.
@@ -116,16 +121,27 @@ fn check(store: &Store<'_>, configuration: &record::DomainConfiguration) -> Resu
             return Err(Error::invalid("allowAuthorizerOverride is required beside defaultAuthorizerName"));
         }
     }
-    if !SECURITY_POLICIES.contains(&configuration.security_policy.as_str()) {
-        let shown = syntax::shortened(&configuration.security_policy);
-        let known = SECURITY_POLICIES.join(", ");
-        return Err(Error::invalid(format!("securityPolicy '{shown}' is not one of {known}")));
-    }
     let (kind, protocol) = (configuration.authentication_type(), configuration.application_protocol());
     if is_possible(kind, protocol) {
         return Ok(());
     }
     Err(Error::invalid("authenticationType and applicationProtocol do not go together"))
+}
+
+/// A policy that is asked for now.
+fn check_policy(name: &str) -> Result<(), Error> {
+    if SECURITY_POLICIES.contains(&name) {
+        return Ok(());
+    }
+    if LEGACY_POLICIES.contains(&name) {
+        return Err(Error::invalid(format!(
+            "securityPolicy '{name}' is for devices that need CBC, DHE or RSA key exchange, which are not offered: {} is the \
+             same without them",
+            "IoTSecurityPolicy_TLS12_1_2_2022_10"
+        )));
+    }
+    let (shown, known) = (syntax::shortened(name), SECURITY_POLICIES.join(", "));
+    Err(Error::invalid(format!("securityPolicy '{shown}' is not one of {known}")))
 }
 
 /// security.md section 5.2.
@@ -158,7 +174,10 @@ pub(crate) fn update(store: &Store<'_>, context: &Context, args: &UpdateDomainCo
         args.authentication_type.map_or(configuration.authentication_type, i32::from);
     configuration.application_protocol =
         args.application_protocol.map_or(configuration.application_protocol, i32::from);
-    configuration.security_policy = args.security_policy.clone().unwrap_or(configuration.security_policy);
+    if let Some(policy) = &args.security_policy {
+        check_policy(policy)?;
+        configuration.security_policy.clone_from(policy);
+    }
     check(store, &configuration)?;
     let mut effects = Effects::default();
     effects.put(keys::domain_configuration(store.scope, name), configuration.encode_to_vec());
@@ -179,15 +198,20 @@ pub(crate) fn delete(store: &Store<'_>, name: &str) -> Outcome {
 }
 
 /// DescribeDomainConfiguration.
-pub(crate) fn describe(store: &Store<'_>, name: &str) -> Result<QueryReply, Error> {
+pub(crate) fn describe(store: &Store<'_>, name: &str, now: Timestamp) -> Result<QueryReply, Error> {
     let configuration = required(store, name)?;
+    let domain = &configuration.domain_name;
+    let arns = configuration.server_certificate_arns.iter();
+    let server_certificates =
+        arns.map(|arn| server_certificates::standing(store, arn, domain, now)).collect::<Result<_, _>>()?;
     let (kind, protocol) = (configuration.authentication_type(), configuration.application_protocol());
     let authorizer = configuration.authorizer.clone();
     Ok(QueryReply::DomainConfiguration(Box::new(DomainConfigurationDescription {
         summary: summary(store, name, &configuration),
         status: configuration.status(),
         domain_name: configuration.domain_name,
-        server_certificate_arns: configuration.server_certificate_arns,
+        managed: configuration.managed,
+        server_certificates,
         authorizer_config: authorizer.map(|authorizer| AuthorizerConfig {
             default_authorizer_name: authorizer.default_name,
             allow_authorizer_override: authorizer.allow_override,

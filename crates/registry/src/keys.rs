@@ -77,6 +77,7 @@
 //! | `global/_/auto-registration/<SHA-256 of the subject>·<account>·<region>·<id>`: a CA certificate that lets devices register themselves | – |
 //! | `global/_/enrolment-end/<order>·<account>·<region>·token·<SHA-256>`, `…·claim·<id>`: when it is over | the certificate's id |
 //! | `global/_/domain/<domain name>` | [`DomainOwner`](crate::record::DomainOwner) |
+//! | `global/_/server-certificate/<account>·<ARN>` | [`ServerCertificate`](crate::record::ServerCertificate) |
 //! | `global/_/ticket-keys/` | [`TicketKeys`](crate::record::TicketKeys) |
 //! | `global/_/first-reply/<idempotency key, hexadecimal>` | [`FirstReply`](crate::record::FirstReply) |
 //! | `global/_/first-reply-slot/<16 hexadecimal digits>` | the key of the record in this slot |
@@ -450,6 +451,24 @@ pub(crate) fn principals_of_thing(scope: Scope, thing: &str) -> Bytes {
 /// The owner of a domain name.
 pub(crate) fn domain_owner(name: &str) -> Bytes {
     global("domain", &[name])
+}
+
+/// The owners of all domain names: [`record::DomainOwner`](crate::record::DomainOwner).
+pub fn domain_owners_prefix() -> Bytes {
+    global("domain", &[])
+}
+
+/// What servers show for ARNs, of all accounts: [`record::ServerCertificate`](crate::record::ServerCertificate).
+pub fn server_certificates_prefix() -> Bytes {
+    global("server-certificate", &[])
+}
+
+pub(crate) fn server_certificates_of_account(account: AccountId) -> Bytes {
+    global("server-certificate", &[&account.to_string(), ""])
+}
+
+pub(crate) fn server_certificate(account: AccountId, arn: &str) -> Bytes {
+    global("server-certificate", &[&account.to_string(), arn])
 }
 
 pub(crate) fn default_authorizer(scope: Scope) -> Bytes {

@@ -20,6 +20,7 @@
 //! - [`own_actions`]: actions of rules that AWS has not
 //! - [`rule_destinations`]: addresses that rules may call
 //! - [`functions`]: what is called where AWS would run Lambda functions
+//! - [`server_certificates`]: what is shown where AWS would take a certificate of its certificate manager
 //! - [`template`]: provisioning templates, resolved before a command provisions by them
 //! - [`testing`]: a [`View`] in memory
 //!
@@ -43,6 +44,7 @@ pub mod placement;
 pub mod query;
 pub mod record;
 pub mod rule_destinations;
+pub mod server_certificates;
 pub mod shapes;
 pub mod template;
 pub mod testing;
@@ -87,6 +89,7 @@ mod view;
 
 pub use change::{Change, classify};
 pub use command::{Action, Command, Context, Reply, evaluate};
+pub use domain_configurations::DEFAULT_POLICY;
 pub use enrolment::ENDED_AT_ONCE;
 pub use error::{Error, ErrorCode};
 pub use idempotency::IdempotencyKey;

@@ -12,6 +12,9 @@ pub(crate) const FUNCTIONS: usize = 1000;
 /// Targets of an account and region that have a logging level of their own.
 pub(crate) const LOGGING_LEVELS: usize = 1000;
 
+/// Server certificates of an account.
+pub(crate) const SERVER_CERTIFICATES: usize = 1000;
+
 /// Access keys of a user: one, and the one that takes its place.
 pub(crate) const ACCESS_KEYS_PER_USER: usize = 2;
 /// Users of an account.

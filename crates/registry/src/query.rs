@@ -14,17 +14,17 @@ use crate::shapes::{
     OutgoingCertificate, OwnedCertificate, OwnershipToken, PageRequest, PolicyDescription, PolicySummary,
     PolicyVersionDescription, PolicyVersionSummary, PrincipalThing, PrincipalView,
     ProvisioningTemplateDescription, RoleAliasDescription, RoleDescription, RuleDescription, RuleDestination,
-    RuleSummary, ServiceType, SessionKey, StandingThing, Tag, TemplateVersionDescription, ThingDescription,
-    ThingGroupDescription, ThingPrincipal, ThingPrincipalType, ThingSummary, ThingTypeDescription,
-    UserDescription, V2LoggingOptions,
+    RuleSummary, ServerCertificateDescription, ServiceType, SessionKey, StandingThing, Tag,
+    TemplateVersionDescription, ThingDescription, ThingGroupDescription, ThingPrincipal, ThingPrincipalType,
+    ThingSummary, ThingTypeDescription, UserDescription, V2LoggingOptions,
 };
 use crate::store::Store;
 use crate::view::View;
 use crate::{
     accounts, authorizers, billing_groups, ca_certificates, certificate_providers, certificates, connections,
     domain_configurations, enrolment, events, first_connect, functions, gateway, logging, operators,
-    policies, principals, provisioning_templates, role_aliases, rule_destinations, rules, session_keys,
-    shadows, tags, thing_groups, thing_types, things, transfers,
+    policies, principals, provisioning_templates, role_aliases, rule_destinations, rules,
+    server_certificates, session_keys, shadows, tags, thing_groups, thing_types, things, transfers,
 };
 
 /// One question, in one account and region.
@@ -363,6 +363,8 @@ pub enum QueryKind {
     ListConnections(PageRequest),
     /// What is called in the scope's account where AWS would run Lambda functions. → [`QueryReply::Functions`]
     ListFunctions(PageRequest),
+    /// What domains of the scope's account show for ARNs. → [`QueryReply::ServerCertificates`]
+    ListServerCertificates(PageRequest),
     /// The CA that issues certificates for the scope's account. → [`QueryReply::IssuingCa`]
     IssuingCa,
     /// Every account. → [`QueryReply::Accounts`]
@@ -490,6 +492,8 @@ pub enum QueryReply {
     Connections(Listed<ConnectionDescription>),
     /// What stands for Lambda functions.
     Functions(Listed<FunctionDescription>),
+    /// Server certificates, without their keys.
+    ServerCertificates(Listed<ServerCertificateDescription>),
     /// `None`: no such account.
     IssuingCa(Option<Box<IssuingCa>>),
     /// Accounts in the order of their ids.
@@ -549,7 +553,7 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::ListAuthorizers { status, ascending, page } => {
             authorizers::list(store, *status, *ascending, page, now)
         }
-        Q::DescribeDomainConfiguration(name) => domain_configurations::describe(store, name),
+        Q::DescribeDomainConfiguration(name) => domain_configurations::describe(store, name, now),
         Q::ListDomainConfigurations { service_type, page } => {
             domain_configurations::list(store, *service_type, page, now)
         }
@@ -587,6 +591,7 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::SessionKeys => session_keys::all(store),
         Q::ListConnections(page) => connections::list(store, page, now),
         Q::ListFunctions(page) => functions::list(store, page, now),
+        Q::ListServerCertificates(page) => server_certificates::list(store, page, now),
         Q::IssuingCa => accounts::issuing_ca(store),
         Q::Accounts => accounts::list(store),
         Q::Scopes => Ok(accounts::scopes(store)),

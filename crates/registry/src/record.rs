@@ -17,6 +17,7 @@ mod policies;
 mod provisioning;
 mod rule_destinations;
 mod rules;
+mod server_certificates;
 mod shadows;
 mod things;
 mod ticket_keys;
@@ -43,6 +44,7 @@ pub use policies::{Policy, PolicyAttachment, PolicyVersion};
 pub use provisioning::{Hook, OwnershipToken, ProvisioningTemplate, ProvisioningTemplateVersion};
 pub use rule_destinations::RuleDestination;
 pub use rules::{Count, Rule, Tag};
+pub use server_certificates::ServerCertificate;
 pub use shadows::{Shadow, ShadowSection};
 pub use things::{
     Mqtt5Configuration, PropagatingAttribute, PropagatingValue, Thing, ThingPrincipal, ThingType,

@@ -21,6 +21,7 @@ mod role_aliases;
 mod rule_destinations;
 mod rules;
 mod secret;
+mod server_certificates;
 mod shadows;
 mod tags;
 mod thing_types;
@@ -88,6 +89,7 @@ pub use rule_destinations::{
 };
 pub use rules::{RuleDescription, RuleSummary, TopicRule, TopicRulePayload};
 pub use secret::Secret;
+pub use server_certificates::{PutServerCertificate, ServerCertificateDescription, ServerCertificateSummary};
 pub use shadows::{DeleteThingShadow, UpdateThingShadow};
 pub use tags::{Tag, TagResource, UntagResource};
 pub use thing_types::{

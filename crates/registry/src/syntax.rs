@@ -151,6 +151,31 @@ pub(crate) fn function_arn(text: &str) -> Result<(), Error> {
     )))
 }
 
+/// ARNs of AWS's certificate manager, of any region and account.
+pub(crate) fn server_certificate_arn(text: &str) -> Result<(), Error> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let region = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    let named = match parts.as_slice() {
+        ["arn", partition, "acm", place, account, name] => {
+            let id = name.strip_prefix("certificate/").unwrap_or_default();
+            partition.starts_with("aws")
+                && region(place)
+                && account.len() == 12
+                && account.bytes().all(|b| b.is_ascii_digit())
+                && !id.is_empty()
+                && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-".contains(&b))
+        }
+        _ => false,
+    };
+    if named && text.len() <= 2048 {
+        return Ok(());
+    }
+    let shown = shortened(text);
+    Err(Error::invalid(format!("'{shown}' is not arn:aws:acm:<region>:<account>:certificate/<id>")))
+}
+
 /// Addresses of webhooks and endpoints.
 pub(crate) fn function_url(text: &str) -> Result<(), Error> {
     address(text, &["https", "http"])

@@ -348,11 +348,9 @@ pub(crate) fn is_signed(head: &Parts) -> bool {
 
 /// A domain configuration's name is for its own account.
 pub(crate) fn check_account(endpoint: &Endpoint, scope: Scope) -> Result<(), Error> {
-    match &endpoint.domain {
-        Some(domain) if domain.scope.account != scope.account => {
-            Err(Error::Forbidden("the domain is another account's".to_owned()))
-        }
-        _ => Ok(()),
+    match endpoint.named && endpoint.scope.account != scope.account {
+        true => Err(Error::Forbidden("the endpoint is another account's".to_owned())),
+        false => Ok(()),
     }
 }
 

@@ -90,6 +90,7 @@ pub(crate) fn check(command: &Command) -> Result<()> {
         | Command::Connection(_)
         | Command::DeadLetter(_)
         | Command::Function(_)
+        | Command::ServerCertificate(_)
         | Command::Check(_)
         | Command::Status(_)
         | Command::Doctor(_)

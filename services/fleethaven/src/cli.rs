@@ -23,6 +23,7 @@ mod operators;
 mod pki;
 mod process;
 mod roles;
+mod server_certificates;
 mod sql;
 mod store;
 
@@ -46,6 +47,7 @@ pub(crate) use process::{ProcessArgs, ScopeArgs, TracesArgs};
 pub(crate) use roles::{
     ApiArgs, CoresArgs, GatewayArgs, ObjectsArgs, OutboundArgs, PodArgs, RouterArgs, RulesWorkerArgs,
 };
+pub(crate) use server_certificates::ServerCertificateCommand;
 pub(crate) use sql::{SqlCheckArgs, SqlCommand, SqlTestArgs};
 pub(crate) use store::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StoreCommand, StoreStatusArgs};
 
@@ -99,6 +101,9 @@ pub(crate) enum Command {
     /// Say what is called where AWS would run Lambda functions: webhooks, or endpoints that speak Lambda's Invoke API.
     #[command(subcommand)]
     Function(FunctionCommand),
+    /// Say what domain configurations show where they name certificates of AWS's certificate manager: chains and their keys.
+    #[command(subcommand)]
+    ServerCertificate(ServerCertificateCommand),
     /// Try a running instance or cluster as an operator and a device would: a thing, its certificate, a rule, telemetry, the rule's
     /// alert. Everything is deleted again.
     Check(Box<CheckArgs>),
@@ -138,6 +143,7 @@ impl Command {
             | Self::Connection(_)
             | Self::DeadLetter(_)
             | Self::Function(_)
+            | Self::ServerCertificate(_)
             | Self::Check(_)
             | Self::Status(_)
             | Self::Doctor(_)
@@ -164,6 +170,7 @@ impl Command {
             | Self::Connection(_)
             | Self::DeadLetter(_)
             | Self::Function(_)
+            | Self::ServerCertificate(_)
             | Self::Check(_)
             | Self::Status(_)
             | Self::Doctor(_)
@@ -202,6 +209,7 @@ impl Command {
             | Self::Connection(_)
             | Self::DeadLetter(_)
             | Self::Function(_)
+            | Self::ServerCertificate(_)
             | Self::Check(_)
             | Self::Status(_)
             | Self::Doctor(_)

@@ -9,7 +9,7 @@ use fleethaven_daemon::clock;
 use fleethaven_fabric::{Connections, Functions, Metadata, Publish};
 use fleethaven_gateway::gateway::RoutingFactory;
 use fleethaven_metastore::{Config as MetastoreConfig, Metastore, NoPeers};
-use fleethaven_net::{CertificateGate, ServerTls, tls};
+use fleethaven_net::{CertificateGate, ServerCertificates, ServerTls, tls};
 use fleethaven_router::publisher::Backpressure;
 use fleethaven_router::{Lane, Publisher, Router};
 use fleethaven_storage::Dead;
@@ -64,7 +64,8 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     process.admin.operate(operator(stores.metadata.clone(), stores.rules.clone(), kept));
     // For commands on the directory: they ask this process while it has the store open.
     data.write(ADMIN_FILE, &process.admin_address.to_string())?;
-    let services = Services::start(&disk, &stores, (&shared, &arguments), cores, &registry).await?;
+    let front = (reload.certificates(), cores);
+    let services = Services::start(&disk, &stores, (&shared, &arguments), front, &registry).await?;
     let Services { clients, router, publish, desk, incarnation, .. } = &services;
     let gate: Arc<dyn CertificateGate> = clients.identity.clone();
     let tls = Arc::new(ServerTls::new(&tls::Settings {
@@ -189,12 +190,12 @@ impl Services {
         disk: &Disk,
         stores: &Stores,
         (shared, arguments): (&Shared, &DevArgs),
-        cores: u8,
+        front: (Arc<ServerCertificates>, u8),
         registry: &Registry,
     ) -> Result<Self> {
         StoreMetrics::register(disk.sessions.clone(), registry)?;
         let metadata: &Arc<dyn Metadata> = &stores.metadata;
-        let clients = Clients::follow(shared, metadata, cores, None)?;
+        let clients = Clients::follow(shared, metadata, front, None)?;
         let router = shared.router(stores, router_metrics(registry)?, clients.mailboxes.clone());
         let sessions = warm_up(&router).await?;
         tokio::spawn(fleethaven_router::rules::follow(router.clone(), metadata.clone()));

@@ -103,7 +103,7 @@ impl Web {
         (bound, stopping): (&mut Bound, &Shutdown),
     ) -> Result<Vec<JoinHandle<()>>> {
         let Answering { api, tls, identity, authorizers, gateway, base_domain } = answering;
-        let quic_tls = tls.fixed(Endpoint::Quic);
+        let quic_tls = tls.quic();
         let frame = shared.packet_bytes();
         let websocket_limits = websocket::Limits { max_frame: frame, max_message: frame };
         let (identity_of, gateway_of) = (identity.clone(), gateway.clone());

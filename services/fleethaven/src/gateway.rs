@@ -66,7 +66,8 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     let stores = cluster.stores();
     shared.follow_logging(&stores.metadata);
     let staleness = Duration::from_secs(arguments.auth_max_staleness.into());
-    let clients = Clients::follow(&shared, &stores.metadata, cores, Some(staleness))?;
+    let clients =
+        Clients::follow(&shared, &stores.metadata, (reload.certificates(), cores), Some(staleness))?;
     cluster.caught_up().await?;
     let seat = Seat::take(&cluster.membership, Role::Gateway, arguments.member.address(listen)).await?;
 

@@ -18,7 +18,7 @@ use fleethaven_gateway::identity::{Admitted, on_behalf_of};
 use fleethaven_gateway::{Arrival, Gateway, IdentityCache, Principal};
 use fleethaven_net::ServerTls;
 use fleethaven_net::proxy::{Network, Trusted};
-use fleethaven_net::tls::{ALPN_HTTP_CA, ALPN_MQTT, ALPN_MQTT_CA, Endpoint};
+use fleethaven_net::tls::{Carries, Endpoint};
 use fleethaven_net::websocket::{self, MqttStream};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
@@ -131,19 +131,17 @@ impl Https {
         watcher: hyper_util::server::graceful::Watcher,
     ) -> io::Result<()> {
         let opened = tokio::time::timeout(OPEN_TIMEOUT, self.open(tcp, peer, door)).await;
-        let (stream, peer, endpoint) = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let (stream, peer, carries) = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let (tcp, session) = stream.get_ref();
         let local = tcp.local_addr().ok();
-        match session.alpn_protocol() {
-            Some(ALPN_MQTT_CA) => return self.hand_over(stream, peer).await,
-            Some(ALPN_MQTT) => return self.hand_over_stranger(stream, peer),
-            _ => {}
-        }
-        let certificate =
-            match endpoint == Endpoint::HttpsMutual || session.alpn_protocol() == Some(ALPN_HTTP_CA) {
-                true => Some(self.client(&stream, peer, Protocol::Https).await?.principal),
-                false => None,
-            };
+        let certificate = match carries {
+            Carries::MqttWithCertificate => return self.hand_over(stream, peer).await,
+            Carries::Mqtt => return self.hand_over_stranger(stream, peer),
+            Carries::HttpWithCertificate => {
+                Some(self.client(&stream, peer, Protocol::Https).await?.principal)
+            }
+            Carries::Http => None,
+        };
         let peer = Peer {
             address: peer,
             local,
@@ -164,13 +162,16 @@ impl Https {
         mut tcp: TcpStream,
         peer: SocketAddr,
         door: &Door,
-    ) -> io::Result<(TlsStream<TcpStream>, SocketAddr, Endpoint)> {
+    ) -> io::Result<(TlsStream<TcpStream>, SocketAddr, Carries)> {
         let peer = door.proxies.client(&mut tcp, peer).await?;
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await?;
-        let endpoint = self.endpoint(door, start.client_hello().server_name());
-        let config = self.tls.select(endpoint, &start.client_hello());
+        let hello = start.client_hello();
+        let endpoint = self.endpoint(door, hello.server_name());
+        let devices = self.devices.as_ref();
+        let domain = devices.and_then(|devices| devices.identity.domain_tls(hello.server_name()));
+        let (config, carries) = self.tls.select(endpoint, &hello, domain);
         let stream = on_behalf_of(peer, start.into_stream(config)).await?;
-        Ok((stream, peer, endpoint))
+        Ok((stream, peer, carries))
     }
 
     /// The listener's own, or for a name of the credentials provider the one that asks for a certificate.
@@ -219,16 +220,15 @@ impl Https {
     fn hand_over_stranger(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) -> io::Result<()> {
         let (tcp, tls) = stream.into_inner();
         if let Some(devices) = &self.devices {
-            let (principal, stranger) = devices.stranger(tls.server_name(), None);
-            if let Err(reason) = stranger.endpoint.take(Credentials::Neither, Protocol::Mqtt) {
-                tracing::warn!(
+            match devices.identity.admit_stranger(tls.server_name()) {
+                Ok(Admitted { principal, stranger }) => {
+                    let arrival = Arrival { peer, local: None, principal, websocket: false, stranger };
+                    devices.gateway.adopt(tcp.into_std()?, tls, arrival);
+                }
+                Err(reason) => tracing::warn!(
                     source_ip = %peer.ip(), event = "Connection.AuthNError", %reason, "not authenticated"
-                );
-                return Ok(());
+                ),
             }
-            let stranger = Some(Box::new(stranger));
-            let arrival = Arrival { peer, local: None, principal, websocket: false, stranger };
-            devices.gateway.adopt(tcp.into_std()?, tls, arrival);
         }
         Ok(())
     }
@@ -292,14 +292,14 @@ impl Https {
 
 impl Devices {
     /// Who comes without certificate or signature: may do nothing before a custom authorizer has decided.
-    fn stranger(&self, server_name: Option<&str>, http: Option<HttpRequest>) -> (Principal, Attempt) {
+    fn stranger(&self, server_name: Option<&str>, http: HttpRequest) -> (Principal, Attempt) {
         let endpoint = self.identity.endpoint(server_name);
         let principal = self.identity.stranger(endpoint.scope);
         let attempt = Attempt {
             endpoint,
             connection_id: uuid::Uuid::new_v4().to_string(),
             server_name: server_name.map(Into::into),
-            http,
+            http: Some(http),
             mqtt: None,
             certificate: None,
         };
@@ -314,7 +314,7 @@ impl Devices {
         }
         let http = HttpRequest::of(head);
         let named = http.names_authorizer();
-        let (principal, stranger) = self.stranger(peer.server_name.as_deref(), Some(http));
+        let (principal, stranger) = self.stranger(peer.server_name.as_deref(), http);
         let taken = stranger.endpoint.take(Credentials::Neither, Protocol::WebSocket).is_ok();
         if !taken || !named && !self.authorizers.are_there(principal.scope) {
             return None;

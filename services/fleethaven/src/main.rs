@@ -60,6 +60,7 @@ mod ready;
 mod reload;
 mod router;
 mod rules_worker;
+mod server_certificates;
 mod sql;
 mod standing;
 mod traces;
@@ -123,6 +124,7 @@ fn run(command: Command, settings: config::Settings) -> Result<ExitCode> {
         Command::Connection(command) => process::brief(connections::run(command)),
         Command::DeadLetter(command) => process::brief(dead_letters::run(command)),
         Command::Function(command) => process::brief(functions::run(command)),
+        Command::ServerCertificate(command) => process::brief(server_certificates::run(command)),
         Command::Check(arguments) => process::brief(lab::run(*arguments)),
         Command::Status(arguments) => process::brief(overview::run(arguments)),
         Command::Doctor(arguments) => process::brief(doctor::run(*arguments)),

@@ -1,4 +1,4 @@
-//! What operators do with accounts, access keys, users, roles, connections and functions: the request, and how it is answered from the metadata.
+//! What operators do with accounts, access keys, users, roles, connections, functions and server certificates: the request, and how it is answered from the metadata.
 //!
 //! The same request is answered in the command's own process, on a data directory or through a cluster's metadata store,
 //! or in the process that runs, which gets it at its admin port.
@@ -17,7 +17,8 @@ use fleethaven_registry::shapes::{
     AccessKey, AccessKeyDescription, AccountDescription, Connection, ConnectionDescription, CreateAccount,
     CreateRole, DeleteRole, DeleteUser, FunctionDescription, FunctionKind, FunctionTarget, IssuingCa,
     OperatorPolicy, OperatorPolicyName, PageRequest, PolicyHolder, PutConnection, PutFunction,
-    PutOperatorPolicy, RoleDescription, Secret, UpdateAccessKey, UpdateRole, UserDescription,
+    PutOperatorPolicy, RoleDescription, Secret, ServerCertificateDescription, UpdateAccessKey, UpdateRole,
+    UserDescription,
 };
 use fleethaven_registry::{Action, Command, Query, QueryKind, QueryReply, Reply};
 use fleethaven_storage::RuleQueue;
@@ -29,6 +30,7 @@ use crate::audit;
 use crate::certificates;
 use crate::dead_letters::{self, DeadLetterLine};
 use crate::logs;
+use crate::server_certificates::checked;
 
 /// What an operator wants.
 #[derive(Debug, Serialize, Deserialize)]
@@ -129,6 +131,19 @@ pub(crate) enum Request {
         account: Option<AccountId>,
         function_arn: String,
     },
+    PutServerCertificate {
+        account: Option<AccountId>,
+        server_certificate_arn: String,
+        certificate_chain: String,
+        private_key: Secret,
+    },
+    ListServerCertificates {
+        account: Option<AccountId>,
+    },
+    DeleteServerCertificate {
+        account: Option<AccountId>,
+        server_certificate_arn: String,
+    },
     ListDeadLetters {
         account: Option<AccountId>,
         limit: usize,
@@ -223,6 +238,14 @@ pub(crate) enum Line {
         signing_secret: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         access_key_id: Option<String>,
+    },
+    ServerCertificate {
+        account_id: String,
+        server_certificate_arn: String,
+        names: Vec<String>,
+        not_after: u64,
+        put_at: u64,
+        domains: Vec<String>,
     },
     DeadLetter(DeadLetterLine),
 }
@@ -455,6 +478,42 @@ pub(crate) async fn answer(metadata: &dyn Metadata, request: Request) -> Result<
             let account = meant(metadata, account).await?;
             execute(metadata, account, Action::DeleteFunction(function_arn)).await?;
             Ok(Vec::new())
+        }
+        Request::PutServerCertificate { account, server_certificate_arn, certificate_chain, private_key } => {
+            let account = meant(metadata, account).await?;
+            let put = checked(server_certificate_arn, certificate_chain, private_key)?;
+            match execute(metadata, account, Action::PutServerCertificate(Box::new(put))).await? {
+                Reply::ServerCertificate(put) => Ok(vec![server_certificate(account, *put)]),
+                _ => bail!("an answer of another kind"),
+            }
+        }
+        Request::ListServerCertificates { account } => {
+            let account = meant(metadata, account).await?;
+            let found = server_certificates(metadata, scope(account)?).await?;
+            Ok(found.into_iter().map(|listed| server_certificate(account, listed)).collect())
+        }
+        Request::DeleteServerCertificate { account, server_certificate_arn } => {
+            let account = meant(metadata, account).await?;
+            execute(metadata, account, Action::DeleteServerCertificate(server_certificate_arn)).await?;
+            Ok(Vec::new())
+        }
+    }
+}
+
+/// Every server certificate of the scope's account.
+async fn server_certificates(
+    metadata: &dyn Metadata,
+    scope: Scope,
+) -> Result<Vec<ServerCertificateDescription>> {
+    let (mut found, mut token) = (Vec::new(), None);
+    loop {
+        let page = PageRequest { token, limit: None };
+        let reply = metadata.query(Query::new(scope, QueryKind::ListServerCertificates(page))).await?;
+        let QueryReply::ServerCertificates(page) = reply else { bail!("an answer of another kind") };
+        found.extend(page.items);
+        token = page.next;
+        if token.is_none() {
+            return Ok(found);
         }
     }
 }
@@ -702,6 +761,17 @@ fn function(account: AccountId, function: FunctionDescription) -> Line {
         url: function.target.url,
         signing_secret,
         access_key_id,
+    }
+}
+
+fn server_certificate(account: AccountId, listed: ServerCertificateDescription) -> Line {
+    Line::ServerCertificate {
+        account_id: account.to_string(),
+        server_certificate_arn: listed.server_certificate_arn,
+        names: listed.names,
+        not_after: listed.not_after.as_secs(),
+        put_at: listed.put_at.as_secs(),
+        domains: listed.domains,
     }
 }
 

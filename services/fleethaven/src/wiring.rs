@@ -18,7 +18,7 @@ use fleethaven_gateway::gateway::RoutingFactory;
 use fleethaven_gateway::mailbox::Mailboxes;
 use fleethaven_gateway::{Config as GatewayConfig, Gateway, IdentityCache, Listener, Pulse};
 use fleethaven_logging::Logs;
-use fleethaven_net::TicketKeys;
+use fleethaven_net::{ServerCertificates, TicketKeys};
 use fleethaven_outbound::functions::catalogue;
 use fleethaven_outbound::{Catalogue, HttpClient, MappedFunctions, OutboundSettings};
 use fleethaven_quotas::Accounts;
@@ -285,10 +285,11 @@ pub(crate) struct Clients {
 
 impl Clients {
     /// Begins to follow the metastore. What is known may be at most `max_staleness` old, where that is bounded.
+    /// `shown` gets the certificates of domains.
     pub(crate) fn follow(
         shared: &Shared,
         metadata: &Arc<dyn Metadata>,
-        cores: u8,
+        (shown, cores): (Arc<ServerCertificates>, u8),
         max_staleness: Option<Duration>,
     ) -> Result<Self> {
         let metrics = fleethaven_gateway::metrics::Metrics::new(&shared.registry)?;
@@ -303,6 +304,7 @@ impl Clients {
         tokio::spawn(fleethaven_gateway::identity::follow(identity.clone(), mailboxes.clone()));
         let tickets = Arc::new(TicketKeys::default());
         tokio::spawn(fleethaven_gateway::ticket_keys::follow(tickets.clone(), metadata.clone()));
+        tokio::spawn(fleethaven_gateway::server_certificates::follow(shown, metadata.clone()));
         Ok(Self { identity, tickets, mailboxes, metrics })
     }
 

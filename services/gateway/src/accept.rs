@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,10 +13,11 @@ use fleethaven_authorizers::Protocol as Spoken;
 use fleethaven_net::ServerTls;
 use fleethaven_net::possession::is_refusal;
 use fleethaven_net::proxy::Trusted;
-use fleethaven_net::tls::Endpoint;
+use fleethaven_net::tls::{Carries, Endpoint};
+use rustls::server::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 
 use crate::budget;
 use crate::core::Core;
@@ -160,19 +161,27 @@ async fn admit(core: &Rc<Core>, mut tcp: TcpStream, peer: SocketAddr, kind: &Lis
 
 async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &ServerTls, place: Place) {
     let count = |result: &str| core.shared.metrics.handshakes.with_label_values(&[result]).inc();
-    let mut accepting = TlsAcceptor::from(tls.fixed(Endpoint::Mqtt)).accept(tcp);
+    let identity = &core.shared.identity;
+    // The name in the hello says by which configuration the handshake goes on.
+    let mut accepting = pin!(async {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+        let hello = start.client_hello();
+        let domain = identity.domain_tls(hello.server_name());
+        let (config, carries) = tls.select(Endpoint::Mqtt, &hello, domain);
+        Ok::<_, std::io::Error>((start.into_stream(config).await?, carries))
+    });
     let mut line = budget::Place::default();
     let step = |cx: &mut Context<'_>| {
         if !core.budget.admit(&mut line, cx.waker()) {
             return Poll::Pending;
         }
         let before = core.tick().instant;
-        let polled = Pin::new(&mut accepting).poll(cx);
+        let polled = accepting.as_mut().poll(cx);
         core.budget.charge(core.tick().instant.saturating_duration_since(before));
         polled
     };
-    let stream = match poll_fn(step).await {
-        Ok(stream) => stream,
+    let (stream, carries) = match poll_fn(step).await {
+        Ok(done) => done,
         Err(error) => {
             count("failed");
             // Then the gate has logged it, with the certificate.
@@ -185,12 +194,14 @@ async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &Serv
     };
     let (tcp, connection) = stream.into_inner();
     let now = fleethaven_daemon::clock::now().as_secs();
-    let Some(certificate) = connection.peer_certificates().and_then(<[_]>::first) else {
-        count("no_certificate");
-        return;
-    };
+    let certificate = connection.peer_certificates().and_then(<[_]>::first);
     let name = connection.server_name();
-    match core.shared.identity.admit(certificate, name, Spoken::Mqtt, now).await {
+    let admitted = match (certificate, carries) {
+        (Some(certificate), _) => identity.admit(certificate, name, Spoken::Mqtt, now).await,
+        (None, Carries::Mqtt) => identity.admit_stranger(name),
+        (None, _) => return count("no_certificate"),
+    };
+    match admitted {
         Ok(Admitted { principal, stranger }) => {
             count("success");
             let arrival = Arrival { peer, local: None, principal, websocket: false, stranger };
@@ -198,12 +209,13 @@ async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &Serv
         }
         Err(error) => {
             count("not_authenticated");
-            let certificate_id = fleethaven_pki::CertificateId::of_der(certificate);
-            let identity = &core.shared.identity;
-            let (scope, of) = (identity.endpoint(name).scope, certificate_id.to_string());
-            identity.log_certificate_refused(scope, (&of, name), Some(peer), &error.to_string());
+            let certificate_id = certificate.map(|der| fleethaven_pki::CertificateId::of_der(der));
+            if let Some(of) = certificate_id.map(|id| id.to_string()) {
+                let scope = identity.endpoint(name).scope;
+                identity.log_certificate_refused(scope, (&of, name), Some(peer), &error.to_string());
+            }
             tracing::warn!(
-                source_ip = %peer.ip(), principal_id = %certificate_id,
+                source_ip = %peer.ip(), principal_id = certificate_id.map(tracing::field::display),
                 event = "Connection.AuthNError", reason = %error, "not authenticated"
             );
             // As AWS does: the connection just ends, without CONNACK.

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use fleethaven_authorizers::NotTaken;
+use fleethaven_authorizers::{Endpoint, NotTaken};
 use fleethaven_fabric::Metadata;
 use fleethaven_logging::Logs;
 use fleethaven_pki::{Certificate, CertificateId};
@@ -299,21 +299,33 @@ impl IdentityCache {
         }
     }
 
-    /// The principal of a client that proved to hold this certificate (DER), at `now` (seconds since the epoch). `named`: it
-    /// asked for a server name (SNI). One that nobody knows, and whose CA lets devices register themselves, is registered or
+    /// The principal of a client that proved to hold this certificate (DER), at `now` (seconds since the epoch), and came to
+    /// `endpoint`. `named`: it asked for a server name (SNI). One that nobody knows, and whose CA lets devices register themselves, is registered or
     /// provisioned; this connection is refused all the same.
-    pub async fn certificate(&self, der: &[u8], named: bool, now: u64) -> Result<Principal, Error> {
-        match self.admitted(der, named, now).await {
+    pub async fn certificate(
+        &self,
+        der: &[u8],
+        endpoint: &Endpoint,
+        named: bool,
+        now: u64,
+    ) -> Result<Principal, Error> {
+        match self.admitted(der, endpoint, named, now).await {
             Err(refused @ (Error::NotRegistered | Error::Inactive)) => {
-                Err(self.first_connect(der, now, refused).await)
+                Err(self.first_connect(der, endpoint, now, refused).await)
             }
             admitted => admitted,
         }
     }
 
-    async fn admitted(&self, der: &[u8], named: bool, now: u64) -> Result<Principal, Error> {
+    async fn admitted(
+        &self,
+        der: &[u8],
+        endpoint: &Endpoint,
+        named: bool,
+        now: u64,
+    ) -> Result<Principal, Error> {
         let id = CertificateId::of_der(der);
-        let scope = self.owner(id).await?;
+        let scope = self.owner(id, endpoint).await?;
         let key = (scope, id);
         let entry = match self.cached(&key) {
             Some(entry) => entry,
@@ -340,19 +352,20 @@ impl IdentityCache {
         Ok(())
     }
 
-    /// The account and region that a certificate belongs to: the default one if it is registered there, otherwise the only
-    /// one that has it.
-    async fn owner(&self, id: CertificateId) -> Result<Scope, Error> {
-        let default = (self.default_scope, id);
-        if self.registered(&default).is_some() {
-            return Ok(self.default_scope);
+    /// The account and region that a certificate belongs to, of those whose endpoint it is: the endpoint's own if it is
+    /// registered there, otherwise the only one that has it.
+    async fn owner(&self, id: CertificateId, endpoint: &Endpoint) -> Result<Scope, Error> {
+        let preferred = if endpoint.named { endpoint.scope } else { self.default_scope };
+        if self.registered(&(preferred, id)).is_some() {
+            return Ok(preferred);
         }
         let query =
             Query::new(self.default_scope, QueryKind::CertificateOwners { certificate_id: id.to_string() });
         let owner = |reply| {
             let QueryReply::Scopes(scopes) = reply else { return Err(unexpected()) };
+            let scopes: Vec<Scope> = scopes.into_iter().filter(|scope| endpoint.is_of(*scope)).collect();
             match scopes.as_slice() {
-                scopes if scopes.contains(&self.default_scope) => Ok(self.default_scope),
+                scopes if scopes.contains(&preferred) => Ok(preferred),
                 [only] => Ok(*only),
                 _ => Err(Error::NotRegistered),
             }

@@ -23,6 +23,7 @@
 //! | [`transport`] | plain TCP, TLS, and streams (WebSocket, QUIC) |
 //! | [`mailbox`] | what other threads send to a core |
 //! | [`identity`] | the certificates, policies and things of connected clients, kept fresh by a watch |
+//! | [`server_certificates`] | what listeners show for domains, kept fresh by a watch |
 //! | [`ticket_keys`] | TLS ticket keys, kept fresh by a watch |
 //! | [`authorize`] | policy decisions of one connection |
 //! | [`spans`] | where traces are on: what becomes of the messages in a core's hands |
@@ -52,6 +53,7 @@ pub mod metrics;
 mod pending;
 mod requests;
 mod retained;
+pub mod server_certificates;
 mod shares;
 mod spans;
 mod sweep;

@@ -25,7 +25,7 @@ const FUNCTION: &str = "arn:aws:lambda:eu-west-1:123456789012:function:decide";
 pub(crate) fn attempt() -> Attempt {
     let scope = Scope { account: "123456789012".parse().unwrap(), region: "eu-west-1".parse().unwrap() };
     Attempt {
-        endpoint: Endpoint { scope, domain: None },
+        endpoint: Endpoint { scope, named: false, domain: None },
         connection_id: "id".to_owned(),
         server_name: Some("iot.example".into()),
         http: None,
@@ -276,6 +276,7 @@ async fn a_domain_has_a_default_authorizer_of_its_own() {
     let house = House::new(false);
     let configure = |default: &str, allow| {
         Action::CreateDomainConfiguration(Box::new(CreateDomainConfiguration {
+            managed: false,
             domain_configuration_name: default.to_owned(),
             domain_name: format!("{default}.example"),
             server_certificate_arns: Vec::new(),

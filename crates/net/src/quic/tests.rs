@@ -9,7 +9,7 @@ use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::tls::{self, ALPN_MQTT};
+use crate::tls::ALPN_MQTT;
 
 mod scene;
 
@@ -254,7 +254,7 @@ async fn streams_outlive_the_endpoint() {
 async fn early_data_is_not_served() {
     let scene = scene(Settings::default());
     let tls = server_tls(&scene.server, Arc::new(AllBut(None)));
-    let mut config = tls.fixed(tls::Endpoint::Quic).as_ref().clone();
+    let mut config = tls.quic().as_ref().clone();
     config.max_early_data_size = u32::MAX;
     assert!(matches!(
         listen(LOCALHOST, Arc::new(config), Settings::default()),

@@ -13,6 +13,7 @@ fn configuration(name: &str) -> CreateDomainConfiguration {
     CreateDomainConfiguration {
         domain_configuration_name: name.to_owned(),
         domain_name: format!("{name}.iot.example"),
+        managed: false,
         server_certificate_arns: Vec::new(),
         validation_certificate_arn: None,
         authorizer_config: None,
@@ -139,8 +140,13 @@ fn what_goes_together() {
             assert_eq!(updated.is_ok(), possible.contains(&(kind, protocol)), "{kind:?} {protocol:?}");
         }
     }
-    let unknown = update(&mut registry, |args| args.security_policy = Some("none".to_owned()));
-    assert_eq!(refusal(unknown), (InvalidRequestException, 400));
+    for unknown in ["none", "IoTSecurityPolicy_TLS12_1_0_2016_01"] {
+        let updated = update(&mut registry, |args| args.security_policy = Some(unknown.to_owned()));
+        assert_eq!(refusal(updated), (InvalidRequestException, 400), "{unknown}");
+    }
+    let newer = "IoTSecurityPolicy_TLS13_1_3_2022_10";
+    update(&mut registry, |args| args.security_policy = Some(newer.to_owned())).unwrap();
+    assert_eq!(domain(&registry, "d.iot.example").unwrap().security_policy, newer);
 }
 
 #[test]

@@ -40,6 +40,9 @@ pub struct DomainConfiguration {
     /// When that last changed.
     #[prost(uint64, tag = "11")]
     pub status_changed_at: u64,
+    /// Whether its name was made, not chosen.
+    #[prost(bool, tag = "12")]
+    pub managed: bool,
 }
 
 /// `authorizerConfig`.
@@ -65,4 +68,7 @@ pub struct DomainOwner {
     /// Name of the domain configuration.
     #[prost(string, tag = "3")]
     pub configuration: String,
+    /// ARN of its server certificate.
+    #[prost(string, optional, tag = "4")]
+    pub server_certificate_arn: Option<String>,
 }

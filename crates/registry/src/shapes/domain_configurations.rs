@@ -3,7 +3,7 @@
 use fleethaven_types::{Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Tag, timestamp};
+use super::{ServerCertificateSummary, Tag, timestamp};
 
 /// What a domain's endpoint is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, prost::Enumeration)]
@@ -80,7 +80,9 @@ pub struct CreateDomainConfiguration {
     pub domain_configuration_name: String,
     /// The name that clients ask for (SNI), fully qualified.
     pub domain_name: String,
-    /// At most one ARN.
+    /// Whether the name was made for it, as none was given.
+    pub managed: bool,
+    /// At most one ARN, of a server certificate that is there; none beside a name that was made.
     pub server_certificate_arns: Vec<String>,
     /// ARN of the certificate that proves ownership.
     pub validation_certificate_arn: Option<String>,
@@ -135,8 +137,10 @@ pub struct DomainConfigurationDescription {
     pub summary: DomainConfigurationSummary,
     /// The name that clients ask for.
     pub domain_name: String,
-    /// ARNs of server certificates.
-    pub server_certificate_arns: Vec<String>,
+    /// Whether that was made for it.
+    pub managed: bool,
+    /// Server certificates.
+    pub server_certificates: Vec<ServerCertificateSummary>,
     /// Authorizer.
     pub authorizer_config: Option<AuthorizerConfig>,
     /// Whether it is served.

@@ -137,7 +137,7 @@ pub(super) async fn test_invoke(call: &Call<'_>) -> Outcome {
     let token = bounded(&body, "token", 6144)?;
     let signature = bounded(&body, "tokenSignature", 2560)?;
     let attempt = Attempt {
-        endpoint: Endpoint { scope: call.scope, domain: None },
+        endpoint: Endpoint { scope: call.scope, named: false, domain: None },
         connection_id: call.request_id.to_string(),
         server_name: server_name(&body)?,
         http: http_context(&body)?,

@@ -2,11 +2,12 @@
 
 use fleethaven_registry::shapes::{
     ApplicationProtocol, AuthenticationType, AuthorizerConfig, CreateDomainConfiguration,
-    DomainConfigurationSummary, ServiceType, UpdateDomainConfiguration,
+    DomainConfigurationSummary, ServerCertificateSummary, ServiceType, UpdateDomainConfiguration,
 };
 use fleethaven_registry::{Action, QueryKind, QueryReply, Reply};
 use serde_json::{Value, json};
 
+use self::defaults::Beginning;
 use super::expect_reply;
 use super::tags::body_tags;
 use crate::answer::{self, Answer, Outcome, members_of, seconds, word};
@@ -14,19 +15,19 @@ use crate::call::Call;
 use crate::error::Error;
 use crate::members::Members;
 
-/// Members that would have to change what happens in the handshake: nothing is pretended.
-const NOT_BUILT: [&str; 2] = ["serverCertificateConfig", "clientCertificateConfig"];
+mod defaults;
 
 pub(super) async fn create(call: &Call<'_>) -> Outcome {
     let object = call.input.json()?;
     let body = Members::of_body(&object);
     check_built(&body)?;
-    let named = body.string("domainName")?;
-    let nameless =
-        || Error::invalid("'domainName' is required: there are no domain names of the service's own");
+    let given = body.string("domainName")?;
+    let managed = given.is_none();
+    let domain_name = given.map_or_else(|| name_below(call), Ok)?;
     let action = Action::CreateDomainConfiguration(Box::new(CreateDomainConfiguration {
         domain_configuration_name: call.input.label("domainConfigurationName")?,
-        domain_name: named.ok_or_else(nameless)?,
+        domain_name,
+        managed,
         server_certificate_arns: body.strings("serverCertificateArns")?.unwrap_or_default(),
         validation_certificate_arn: body.string("validationCertificateArn")?,
         authorizer_config: authorizer_config(&body)?,
@@ -41,10 +42,37 @@ pub(super) async fn create(call: &Call<'_>) -> Outcome {
     told(call, action).await
 }
 
+/// A name of the service's own, for a domain configuration without one.
+fn name_below(call: &Call<'_>) -> Result<String, Error> {
+    let Some(base) = &call.state.config.endpoints.base_domain else {
+        return Err(Error::invalid(
+            "'domainName' is required: there are names of the service's own only below a --base-domain",
+        ));
+    };
+    let digits = uuid::Uuid::new_v4().simple().to_string();
+    Ok(format!("d{}.iot.{base}", digits.get(..16).unwrap_or(&digits)))
+}
+
+/// Members that would have to change what happens in the handshake: nothing is pretended.
 fn check_built(body: &Members<'_>) -> Result<(), Error> {
-    match NOT_BUILT.into_iter().find(|name| body.value(name).is_some()) {
-        Some(name) => Err(Error::invalid(format!("'{name}' is not built yet"))),
-        None => Ok(()),
+    if body.value("clientCertificateConfig").is_some() {
+        return Err(Error::invalid("'clientCertificateConfig' is not built yet"));
+    }
+    let Some(config) = body.object("serverCertificateConfig")? else { return Ok(()) };
+    let stapling = config.value("enableOCSPCheck").is_some() && config.boolean("enableOCSPCheck")?;
+    let wanted = ["ocspLambdaArn", "ocspAuthorizedResponderArn"];
+    match stapling || wanted.into_iter().any(|name| config.value(name).is_some()) {
+        true => Err(Error::invalid("serverCertificateConfig: OCSP stapling is not built yet")),
+        false => Ok(()),
+    }
+}
+
+/// Those of default endpoints are as they are.
+fn changeable(call: &Call<'_>) -> Result<String, Error> {
+    let name = call.input.label("domainConfigurationName")?;
+    match defaults::named(&name) {
+        Some(_) => Err(Error::invalid(format!("'{name}' is a default endpoint, which cannot be changed"))),
+        None => Ok(name),
     }
 }
 
@@ -66,7 +94,7 @@ pub(super) async fn update(call: &Call<'_>) -> Outcome {
     let body = Members::of_body(&object);
     check_built(&body)?;
     let action = Action::UpdateDomainConfiguration(Box::new(UpdateDomainConfiguration {
-        domain_configuration_name: call.input.label("domainConfigurationName")?,
+        domain_configuration_name: changeable(call)?,
         authorizer_config: authorizer_config(&body)?,
         remove_authorizer_config: body.boolean("removeAuthorizerConfig")?,
         status: body.enumeration("domainConfigurationStatus")?,
@@ -86,15 +114,18 @@ async fn told(call: &Call<'_>, action: Action) -> Outcome {
 }
 
 pub(super) async fn delete(call: &Call<'_>) -> Outcome {
-    call.carry_out(Action::DeleteDomainConfiguration(call.input.label("domainConfigurationName")?)).await?;
+    call.carry_out(Action::DeleteDomainConfiguration(changeable(call)?)).await?;
     Ok(Answer::object())
 }
 
 pub(super) async fn describe(call: &Call<'_>) -> Outcome {
-    let query = QueryKind::DescribeDomainConfiguration(call.input.label("domainConfigurationName")?);
+    let name = call.input.label("domainConfigurationName")?;
+    if let Some(default) = defaults::named(&name) {
+        return Ok(default.describe(call));
+    }
+    let query = QueryKind::DescribeDomainConfiguration(name);
     let found = expect_reply!(call.query(query).await?, QueryReply::DomainConfiguration(found) => *found);
-    let certificates =
-        answer::list(found.server_certificate_arns, |arn| json!({"serverCertificateArn": arn}));
+    let certificates = answer::list(found.server_certificates, certificate);
     let authorizer = found.authorizer_config.map(|config| {
         members_of([
             ("defaultAuthorizerName", config.default_authorizer_name.into()),
@@ -109,22 +140,37 @@ pub(super) async fn describe(call: &Call<'_>) -> Outcome {
         ("authorizerConfig", authorizer.unwrap_or_default()),
         ("domainConfigurationStatus", word(found.status)),
         ("serviceType", word(found.summary.service_type)),
-        ("domainType", "CUSTOMER_MANAGED".into()),
+        ("domainType", if found.managed { "AWS_MANAGED" } else { "CUSTOMER_MANAGED" }.into()),
         ("lastStatusChangeDate", seconds(found.status_changed_at)),
         ("tlsConfig", json!({"securityPolicy": found.security_policy})),
+        ("serverCertificateConfig", json!({"enableOCSPCheck": false})),
         ("authenticationType", word(found.authentication_type)),
         ("applicationProtocol", word(found.application_protocol)),
     ]))
 }
 
 pub(super) async fn list(call: &Call<'_>) -> Outcome {
-    let query = QueryKind::ListDomainConfigurations {
-        service_type: call.input.query_enumeration("serviceType")?,
-        page: call.input.marker_page()?,
+    let service_type = call.input.query_enumeration("serviceType")?;
+    let Beginning { mut items, rest } = defaults::begin(call, call.input.marker_page()?, service_type);
+    let next = match rest {
+        Ok(page) => {
+            let query = QueryKind::ListDomainConfigurations { service_type, page };
+            let reply = call.query(query).await?;
+            let page = expect_reply!(reply, QueryReply::DomainConfigurations(page) => page);
+            items.extend(page.items.into_iter().map(summary));
+            page.next
+        }
+        Err(marker) => Some(marker),
     };
-    let page = expect_reply!(call.query(query).await?, QueryReply::DomainConfigurations(page) => page);
-    let items = answer::list(page.items, summary);
-    Ok(Answer::of([("domainConfigurations", items), ("nextMarker", page.next.into())]))
+    Ok(Answer::of([("domainConfigurations", items.into()), ("nextMarker", next.into())]))
+}
+
+fn certificate(standing: ServerCertificateSummary) -> Value {
+    members_of([
+        ("serverCertificateArn", standing.server_certificate_arn.into()),
+        ("serverCertificateStatus", if standing.fault.is_none() { "VALID" } else { "INVALID" }.into()),
+        ("serverCertificateStatusDetail", standing.fault.into()),
+    ])
 }
 
 fn summary(item: DomainConfigurationSummary) -> Value {

@@ -496,9 +496,15 @@ def test_a_certificate_is_known_in_its_account_only(fleet, stranger, theirs, nam
     fleet.log.having("Connection.AuthNError", "DEVICE_CERTIFICATE_NOT_REGISTERED", stranger.id)
 
 
-def test_the_name_of_another_account_s_endpoint_changes_nothing(fleet, stranger, connect, name):
-    """The certificate says whose device it is, whatever name it asks for."""
-    context = asking_for(stranger.tls(fleet.ca_file), f"{fleet.account}.data.example")
+def test_another_account_s_endpoint_takes_nobody(fleet, stranger, connect, name):
+    """By the name of another account's endpoint a certificate is as unknown; by its own, and by any other name, it is its own
+    account's."""
+    theirs = asking_for(stranger.tls(fleet.ca_file), f"{fleet.account}.data.example")
+    with pytest.raises(Refused) as refused:
+        Client(fleet, stranger, name, context=theirs).connect()
+    assert refused.value.value is None
+    fleet.log.having("Connection.AuthNError", "DEVICE_CERTIFICATE_NOT_REGISTERED", stranger.id)
+    context = asking_for(stranger.tls(fleet.ca_file), f"{OTHER}.data.example")
     client = Client(fleet, stranger, name, context=context).connect()
     own = connect(f"{name}-own")
     for one in (client, own):

@@ -523,10 +523,12 @@ class Scenario:
                 serviceType="DATA",
                 tags=TAGS,
                 tlsConfig=security,
+                serverCertificateConfig={"enableOCSPCheck": False},
                 authenticationType="CUSTOM_AUTH",
                 applicationProtocol="SECURE_MQTT",
             )
         iot.describe_domain_configuration(domainConfigurationName="domain-0")
+        iot.describe_domain_configuration(domainConfigurationName="iot:Data-ATS")
         iot.walk("list_domain_configurations", serviceType="DATA")
         iot.update_domain_configuration(
             domainConfigurationName="domain-0",

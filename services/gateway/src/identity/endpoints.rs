@@ -1,7 +1,9 @@
 //! Who a client with a certificate is at the endpoint that it came to: domain configurations may ask for more, or refuse it.
 
 use fleethaven_authorizers::{Attempt, Certificate, Credentials, Endpoint, NotTaken, Protocol};
+use fleethaven_net::tls::{Carries, DomainTls, SecurityPolicy};
 use fleethaven_pki::CertificateId;
+use fleethaven_registry::shapes::{ApplicationProtocol, AuthenticationType, Domain};
 
 use super::{Error, IdentityCache, Principal};
 
@@ -14,6 +16,31 @@ pub struct Admitted {
 }
 
 impl IdentityCache {
+    /// What the domain configuration of a server name says of the TLS handshake, where the name has one.
+    pub fn domain_tls(&self, server_name: Option<&str>) -> Option<DomainTls> {
+        let domain = self.endpoint(server_name).domain?;
+        // The metadata has only names that there are.
+        let policy = SecurityPolicy::of_name(&domain.security_policy).unwrap_or(SecurityPolicy::Tls13And12);
+        Some(DomainTls { policy, carries: carries(&domain) })
+    }
+
+    /// Who comes without certificate or signature to an endpoint that takes such clients: may do nothing before a custom
+    /// authorizer has decided.
+    pub fn admit_stranger(&self, server_name: Option<&str>) -> Result<Admitted, Error> {
+        let endpoint = self.endpoint(server_name);
+        endpoint.take(Credentials::Neither, Protocol::Mqtt)?;
+        let principal = self.stranger(endpoint.scope);
+        let stranger = Attempt {
+            endpoint,
+            connection_id: uuid::Uuid::new_v4().to_string(),
+            server_name: server_name.map(Into::into),
+            http: None,
+            mqtt: None,
+            certificate: None,
+        };
+        Ok(Admitted { principal, stranger: Some(Box::new(stranger)) })
+    }
+
     /// The endpoint that a server name means.
     pub fn endpoint(&self, server_name: Option<&str>) -> Endpoint {
         Endpoint::of(&*self.metadata, server_name, self.default_scope)
@@ -30,11 +57,7 @@ impl IdentityCache {
     ) -> Result<Admitted, Error> {
         let endpoint = self.endpoint(server_name);
         endpoint.take(Credentials::Certificate, protocol)?;
-        let principal = self.certificate(der, server_name.is_some(), now).await?;
-        let Some(domain) = &endpoint.domain else { return Ok(Admitted { principal, stranger: None }) };
-        if domain.scope != principal.scope {
-            return Err(Error::NotRegistered);
-        }
+        let principal = self.certificate(der, &endpoint, server_name.is_some(), now).await?;
         if !endpoint.asks_about_certificates() {
             return Ok(Admitted { principal, stranger: None });
         }
@@ -54,5 +77,24 @@ impl IdentityCache {
             }),
         };
         Ok(Admitted { principal, stranger: Some(Box::new(stranger)) })
+    }
+}
+
+/// What connections to a domain are for; `None` where the listener and ALPN decide.
+fn carries(domain: &Domain) -> Option<Carries> {
+    use AuthenticationType::{AwsSigv4, AwsX509, CustomAuth, CustomAuthX509, Default};
+    let certificate = match domain.authentication_type {
+        Default => return None,
+        AwsX509 | CustomAuthX509 => true,
+        CustomAuth | AwsSigv4 => false,
+    };
+    match (domain.application_protocol, certificate) {
+        (ApplicationProtocol::Default, _) => None,
+        (ApplicationProtocol::SecureMqtt, true) => Some(Carries::MqttWithCertificate),
+        (ApplicationProtocol::SecureMqtt, false) => Some(Carries::Mqtt),
+        (ApplicationProtocol::MqttWss | ApplicationProtocol::Https, true) => {
+            Some(Carries::HttpWithCertificate)
+        }
+        (ApplicationProtocol::MqttWss | ApplicationProtocol::Https, false) => Some(Carries::Http),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use fleethaven_authorizers::Endpoint;
 use fleethaven_pki::{Attribute, Certificate};
 use fleethaven_registry::shapes::{
     CertificateStatus, FirstConnect, FirstConnected, IssuingAuthority, RegisterCertificate, Validity,
@@ -44,9 +45,16 @@ impl IdentityCache {
 
     /// Sees to a client that was refused because nobody has activated its certificate, or nobody knows it; why it is refused
     /// all the same.
-    pub(super) async fn first_connect(&self, der: &[u8], now: u64, refused: Error) -> Error {
+    pub(super) async fn first_connect(
+        &self,
+        der: &[u8],
+        endpoint: &Endpoint,
+        now: u64,
+        refused: Error,
+    ) -> Error {
         let Ok(certificate) = Certificate::parse_der(der) else { return refused };
-        let authorities = self.authorities(&certificate);
+        let mut authorities = self.authorities(&certificate);
+        authorities.retain(|authority| endpoint.is_of(authority.scope));
         if authorities.is_empty() || certificate.check_validity(now).is_err() {
             return refused;
         }

@@ -57,7 +57,7 @@ impl CertificateGate for IdentityCache {
 enum Known {
     /// Its status in the default scope.
     Status(CertificateStatus),
-    /// It is registered in another scope, or this node cannot tell.
+    /// It is registered in another scope or in several, or this node cannot tell.
     Elsewhere,
     /// No account knows it.
     Nowhere,
@@ -66,17 +66,20 @@ enum Known {
 impl IdentityCache {
     fn known_status(&self, id: CertificateId) -> Known {
         let scope = self.default_scope;
-        if let Some(entry) = self.registered(&(scope, id)) {
-            return Known::Status(entry.snapshot().status);
+        let here = self.registered(&(scope, id)).map(|entry| entry.snapshot().status);
+        if here == Some(CertificateStatus::Active) {
+            return Known::Status(CertificateStatus::Active);
         }
         let certificate_id = id.to_string();
         let owners = QueryKind::CertificateOwners { certificate_id: certificate_id.clone() };
-        let owners = match self.metadata.query_local(Query::new(scope, owners)) {
-            Ok(QueryReply::Scopes(owners)) => owners,
+        match self.metadata.query_local(Query::new(scope, owners)) {
+            Ok(QueryReply::Scopes(owners)) if owners.is_empty() => return Known::Nowhere,
+            // Of several, the server name decides which counts.
+            Ok(QueryReply::Scopes(owners)) if owners.len() == 1 => {}
             _ => return Known::Elsewhere,
-        };
-        if owners.is_empty() {
-            return Known::Nowhere;
+        }
+        if let Some(status) = here {
+            return Known::Status(status);
         }
         let principal = Query::new(scope, QueryKind::Principal { certificate_id });
         match self.metadata.query_local(principal) {

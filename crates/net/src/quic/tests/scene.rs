@@ -61,7 +61,7 @@ pub(super) fn scene(settings: Settings) -> Scene {
 pub(super) fn scene_at(address: SocketAddr, settings: Settings, gate: Arc<dyn CertificateGate>) -> Scene {
     let server = certificate("localhost");
     let tls = server_tls(&server, gate);
-    let endpoint = listen(address, tls.fixed(tls::Endpoint::Quic), settings).unwrap();
+    let endpoint = listen(address, tls.quic(), settings).unwrap();
     Scene { endpoint, server, device: certificate("device") }
 }
 
