@@ -10,19 +10,20 @@ use crate::keys;
 use crate::limits::Limits;
 use crate::placement::Placement;
 use crate::shapes::{
-    AcceptCertificateTransfer, AccessKey, AttachThingPrincipal, AuthorizerSummary, CreateAccount,
-    CreateAuthorizer, CreateBillingGroup, CreateCertificateProvider, CreateDomainConfiguration, CreatePolicy,
-    CreatePolicyVersion, CreateProvisioningTemplate, CreateRole, CreateRoleAlias, CreateTemplateVersion,
-    CreateThing, CreateThingGroup, CreateThingType, CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion,
-    CreatedTemplateVersion, CreatedThing, CreatedThingGroup, CreatedThingType, DeleteCertificate,
-    DeleteGroup, DeleteRole, DeleteThing, DeleteThingShadow, DeleteUser, DeprecateThingType,
-    DetachThingPrincipal, DomainConfigurationSummary, FirstConnect, FirstConnected, FunctionDescription,
-    IssuedFor, LogTarget, LogTargetConfiguration, LoggingOptions, OperatorPolicyName, PolicyTarget,
-    PolicyVersionName, Provision, ProvisionDevice, Provisioned, ProvisionedDevice, PutConnection,
-    PutFunction, PutOperatorPolicy, PutServerCertificate, RegisterCaCertificate, RegisterCertificate,
-    RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate,
-    RejectCertificateTransfer, RoleAliasNameAndArn, RoleDescription, RuleDestination, Secret,
-    ServerCertificateDescription, SetV2LoggingOptions, TagResource, TemplateVersionName, ThingAndGroup,
+    AcceptCertificateTransfer, AccessKey, AdvanceRegistrationTask, AttachThingPrincipal, AuthorizerSummary,
+    ClaimRegistrationTask, CreateAccount, CreateAuthorizer, CreateBillingGroup, CreateCertificateProvider,
+    CreateDomainConfiguration, CreatePolicy, CreatePolicyVersion, CreateProvisioningTemplate, CreateRole,
+    CreateRoleAlias, CreateTemplateVersion, CreateThing, CreateThingGroup, CreateThingType,
+    CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion, CreatedTemplateVersion, CreatedThing,
+    CreatedThingGroup, CreatedThingType, DeleteCertificate, DeleteGroup, DeleteRole, DeleteThing,
+    DeleteThingShadow, DeleteUser, DeprecateThingType, DetachThingPrincipal, DomainConfigurationSummary,
+    FailRegistrationTask, FirstConnect, FirstConnected, FunctionDescription, IssuedFor, LogTarget,
+    LogTargetConfiguration, LoggingOptions, OperatorPolicyName, PolicyTarget, PolicyVersionName, Provision,
+    ProvisionDevice, Provisioned, ProvisionedDevice, PutConnection, PutFunction, PutOperatorPolicy,
+    PutServerCertificate, RegisterCaCertificate, RegisterCertificate, RegisterCertificateWithoutCa,
+    RegisterIssuedCertificate, RegisteredCertificate, RegistrationWork, RejectCertificateTransfer,
+    RoleAliasNameAndArn, RoleDescription, RuleDestination, Secret, ServerCertificateDescription,
+    SetV2LoggingOptions, StartThingRegistrationTask, TagResource, TemplateVersionName, ThingAndGroup,
     TopicRule, TransferCertificate, UnreachableRuleDestination, UntagResource, UpdateAccessKey,
     UpdateAuthorizer, UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate, UpdateCertificateProvider,
     UpdateDomainConfiguration, UpdateEventConfigurations, UpdateProvisioningTemplate, UpdateRole,
@@ -35,8 +36,8 @@ use crate::{
     accounts, authorizers, billing_groups, ca_certificates, certificate_providers, certificates, cluster,
     connections, domain_configurations, enrolment, events, first_connect, functions, logging, operators,
     policies, principals, provisioning, provisioning_templates, role_aliases, rule_destinations, rules,
-    server_certificates, session_keys, shadows, tags, thing_groups, thing_types, things, ticket_keys,
-    transfers,
+    server_certificates, session_keys, shadows, tags, thing_groups, thing_registration_tasks, thing_types,
+    things, ticket_keys, transfers,
 };
 
 /// One change, asked for by an operator, a device or a service, in one account and region.
@@ -193,6 +194,18 @@ pub enum Action {
     /// Ours: what a device's first connection with a certificate of a registered CA leads to: just-in-time registration and
     /// provisioning. Emits that it is registered, unless it is provisioned. → [`Reply::FirstConnected`]
     FirstConnect(Box<FirstConnect>),
+    /// → [`Reply::RegistrationTask`]
+    StartThingRegistrationTask(Box<StartThingRegistrationTask>),
+    /// The id of the task. → [`Reply::Done`]
+    StopThingRegistrationTask(String),
+    /// Ours: a process takes a bulk registration task for a while. → [`Reply::RegistrationWork`]
+    ClaimRegistrationTask(Box<ClaimRegistrationTask>),
+    /// Ours: carries out some lines of a bulk registration task, and moves it on. → [`Reply::RegistrationWork`]
+    AdvanceRegistrationTask(Box<AdvanceRegistrationTask>),
+    /// Ours: a bulk registration task cannot go on. → [`Reply::Done`]
+    FailRegistrationTask(Box<FailRegistrationTask>),
+    /// Ours: forgets a bulk registration task that ended long ago, by its id, piece by piece. → [`Reply::Ended`]
+    ForgetRegistrationTask(String),
     /// Ours: ends ownership tokens and claims whose time is over, whatever the scope. → [`Reply::Ended`]
     EndExpiredEnrolments,
     /// → [`Reply::TemplateVersion`]
@@ -326,6 +339,10 @@ pub enum Reply {
     FirstConnected(Box<FirstConnected>),
     /// How many have ended; at [`ENDED_AT_ONCE`](crate::ENDED_AT_ONCE) there may be more.
     Ended(usize),
+    /// A bulk registration task was started: its id.
+    RegistrationTask(String),
+    /// What is left of a bulk registration task, for the process that has it; `None`: nothing, or it has not.
+    RegistrationWork(Option<Box<RegistrationWork>>),
     /// A version of a provisioning template was created.
     TemplateVersion(Box<CreatedTemplateVersion>),
     /// An authorizer was created or changed, or is the default one now.
@@ -470,6 +487,12 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::Provision(args) => provisioning::provision(store, context, args),
         Action::ProvisionDevice(args) => enrolment::provision(store, context, args),
         Action::FirstConnect(args) => first_connect::first_connect(store, context, args),
+        Action::StartThingRegistrationTask(args) => thing_registration_tasks::start(store, context, args),
+        Action::StopThingRegistrationTask(id) => thing_registration_tasks::stop(store, context, id),
+        Action::ClaimRegistrationTask(args) => thing_registration_tasks::claim(store, context, args),
+        Action::AdvanceRegistrationTask(args) => thing_registration_tasks::advance(store, context, args),
+        Action::FailRegistrationTask(args) => thing_registration_tasks::fail(store, context, args),
+        Action::ForgetRegistrationTask(id) => thing_registration_tasks::forget(store, context, id),
         Action::EndExpiredEnrolments => enrolment::end_expired(store, context),
         Action::CreateProvisioningTemplate(args) => provisioning_templates::create(store, context, args),
         Action::UpdateProvisioningTemplate(args) => provisioning_templates::update(store, context, args),

@@ -45,6 +45,9 @@
 //! | `provisioning-template/<template>` | [`ProvisioningTemplate`](crate::record::ProvisioningTemplate) |
 //! | `provisioning-template-version/<template>·<16 hexadecimal digits>` | [`ProvisioningTemplateVersion`](crate::record::ProvisioningTemplateVersion) |
 //! | `ownership-token/<SHA-256 of the token>` | [`OwnershipToken`](crate::record::OwnershipToken) |
+//! | `registration-task/<task>` | [`RegistrationTask`](crate::record::RegistrationTask) |
+//! | `running-registration-task/` | the id of the one that has not ended |
+//! | `registration-report/<task>·<report>·<16 hexadecimal digits>` | [`RegistrationReportPart`](crate::record::RegistrationReportPart) |
 //! | `event-configurations/` | [`EventConfigurations`](crate::record::EventConfigurations) |
 //! | `rule/<rule>` | [`Rule`](crate::record::Rule) |
 //! | `shadow/<thing>·<shadow>`, nothing for the classic one | [`Shadow`](crate::record::Shadow) |
@@ -76,6 +79,7 @@
 //! | `global/_/ca-certificate/<id>·<region>·<account>`: registered in DEFAULT mode | – |
 //! | `global/_/auto-registration/<SHA-256 of the subject>·<account>·<region>·<id>`: a CA certificate that lets devices register themselves | – |
 //! | `global/_/enrolment-end/<order>·<account>·<region>·token·<SHA-256>`, `…·claim·<id>`: when it is over | the certificate's id |
+//! | `global/_/due-registration-task/<order>·<account>·<region>·<task>`: one to work on, or when one that has ended is forgotten | – |
 //! | `global/_/domain/<domain name>` | [`DomainOwner`](crate::record::DomainOwner) |
 //! | `global/_/server-certificate/<account>·<ARN>` | [`ServerCertificate`](crate::record::ServerCertificate) |
 //! | `global/_/ticket-keys/` | [`TicketKeys`](crate::record::TicketKeys) |
@@ -193,6 +197,8 @@ named_collections! {
     role_alias, role_aliases_prefix, "role-alias";
     /// A provisioning template, by name.
     provisioning_template, provisioning_templates_prefix, "provisioning-template";
+    /// A bulk registration task, by id.
+    registration_task, registration_tasks_prefix, "registration-task";
     /// A rule, by name.
     rule, rules_prefix, "rule";
 }
@@ -523,6 +529,40 @@ pub(crate) fn parse_enrolment_end(key: &[u8]) -> Option<(Timestamp, Scope, Strin
     let at = Timestamp(u64::from_str_radix(at, 16).ok()?);
     let scope = Scope { account: account.parse().ok()?, region: region.parse().ok()? };
     Some((at, scope, (*kind).to_owned(), (*id).to_owned()))
+}
+
+/// The bulk registration task that has not ended.
+pub(crate) fn running_registration_task(scope: Scope) -> Bytes {
+    scoped(scope, "running-registration-task", &[])
+}
+
+/// A part of a report of a bulk registration task.
+pub(crate) fn registration_report(scope: Scope, task: &str, report: &str, part: u64) -> Bytes {
+    scoped(scope, "registration-report", &[task, report, &format!("{part:016x}")])
+}
+
+pub(crate) fn registration_reports(scope: Scope, task: &str) -> Bytes {
+    below(scope, "registration-report", &[task])
+}
+
+/// A bulk registration task that something is to be done about from `at` on.
+pub(crate) fn due_registration_task(at: Timestamp, scope: Scope, task: &str) -> Bytes {
+    let Scope { account, region } = scope;
+    let parts = [&Order::Oldest.part(at), &account.to_string(), region.as_str(), task];
+    global("due-registration-task", &parts)
+}
+
+pub(crate) fn due_registration_tasks() -> Bytes {
+    global("due-registration-task", &[])
+}
+
+/// What [`due_registration_task`] made this key of.
+pub(crate) fn parse_due_registration_task(key: &[u8]) -> Option<(Timestamp, Scope, String)> {
+    let parts = parse(key)?.parts;
+    let [at, account, region, task] = parts.as_slice() else { return None };
+    let at = Timestamp(u64::from_str_radix(at, 16).ok()?);
+    let scope = Scope { account: account.parse().ok()?, region: region.parse().ok()? };
+    Some((at, scope, (*task).to_owned()))
 }
 
 pub(crate) fn event_configurations(scope: Scope) -> Bytes {

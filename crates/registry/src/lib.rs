@@ -21,6 +21,7 @@
 //! - [`rule_destinations`]: addresses that rules may call
 //! - [`functions`]: what is called where AWS would run Lambda functions
 //! - [`server_certificates`]: what is shown where AWS would take a certificate of its certificate manager
+//! - [`thing_registration_tasks`]: bulk registration: what a process that works on a task needs
 //! - [`template`]: provisioning templates, resolved before a command provisions by them
 //! - [`testing`]: a [`View`] in memory
 //!
@@ -48,6 +49,7 @@ pub mod server_certificates;
 pub mod shapes;
 pub mod template;
 pub mod testing;
+pub mod thing_registration_tasks;
 pub mod ticket_keys;
 
 mod accounts;

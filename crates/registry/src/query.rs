@@ -8,15 +8,16 @@ use crate::shapes::{
     AccessKeyDescription, AccessKeyOwner, AccountDescription, AuthorizerDescription, AuthorizerStatus,
     AuthorizerSummary, BillingGroupDescription, CaCertificateDescription, CaCertificateSummary,
     CertificateDescription, CertificateProviderDescription, CertificateSummary, ConnectionDescription,
-    Domain, DomainConfigurationDescription, DomainConfigurationSummary, EffectivePolicy,
+    Domain, DomainConfigurationDescription, DomainConfigurationSummary, DueRegistrationTask, EffectivePolicy,
     EventConfigurationsDescription, FunctionDescription, GroupNameAndArn, IssuingAuthority, IssuingCa,
     ListThingGroups, ListThings, Listed, LogTargetConfiguration, LogTargetType, LoggingOptions,
     OutgoingCertificate, OwnedCertificate, OwnershipToken, PageRequest, PolicyDescription, PolicySummary,
     PolicyVersionDescription, PolicyVersionSummary, PrincipalThing, PrincipalView,
-    ProvisioningTemplateDescription, RoleAliasDescription, RoleDescription, RuleDescription, RuleDestination,
-    RuleSummary, ServerCertificateDescription, ServiceType, SessionKey, StandingThing, Tag,
-    TemplateVersionDescription, ThingDescription, ThingGroupDescription, ThingPrincipal, ThingPrincipalType,
-    ThingSummary, ThingTypeDescription, UserDescription, V2LoggingOptions,
+    ProvisioningTemplateDescription, RegistrationTaskDescription, RegistrationTaskStatus, ReportLink,
+    ReportType, RoleAliasDescription, RoleDescription, RuleDescription, RuleDestination, RuleSummary,
+    ServerCertificateDescription, ServiceType, SessionKey, StandingThing, Tag, TemplateVersionDescription,
+    ThingDescription, ThingGroupDescription, ThingPrincipal, ThingPrincipalType, ThingSummary,
+    ThingTypeDescription, UserDescription, V2LoggingOptions,
 };
 use crate::store::Store;
 use crate::view::View;
@@ -24,7 +25,8 @@ use crate::{
     accounts, authorizers, billing_groups, ca_certificates, certificate_providers, certificates, connections,
     domain_configurations, enrolment, events, first_connect, functions, gateway, logging, operators,
     policies, principals, provisioning_templates, role_aliases, rule_destinations, rules,
-    server_certificates, session_keys, shadows, tags, thing_groups, thing_types, things, transfers,
+    server_certificates, session_keys, shadows, tags, thing_groups, thing_registration_tasks, thing_types,
+    things, transfers,
 };
 
 /// One question, in one account and region.
@@ -240,6 +242,28 @@ pub enum QueryKind {
     /// Ours: the registered CA certificates with a subject that let devices register themselves, of all accounts.
     /// → [`QueryReply::IssuingAuthorities`]
     IssuingAuthorities(String),
+    /// The id of the task. → [`QueryReply::RegistrationTask`]
+    DescribeThingRegistrationTask(String),
+    /// Ids. → [`QueryReply::Names`]
+    ListThingRegistrationTasks {
+        /// Only those that stand so.
+        status: Option<RegistrationTaskStatus>,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// → [`QueryReply::RegistrationReports`]
+    ListThingRegistrationTaskReports {
+        /// The task.
+        task_id: String,
+        /// Which report.
+        report_type: ReportType,
+        /// Which page.
+        page: PageRequest,
+    },
+    /// What a link leads to. → [`QueryReply::RegistrationReport`]
+    RegistrationReport(Box<ReportLink>),
+    /// Bulk registration tasks of all scopes that something is to be done about. → [`QueryReply::DueRegistrationTasks`]
+    DueRegistrationTasks,
     /// The name. → [`QueryReply::Authorizer`]
     DescribeAuthorizer(String),
     /// → [`QueryReply::Authorizer`]
@@ -434,6 +458,14 @@ pub enum QueryReply {
     OwnedCertificate(Option<Box<OwnedCertificate>>),
     /// CA certificates by whose certificates devices may register themselves.
     IssuingAuthorities(Vec<IssuingAuthority>),
+    /// A bulk registration task.
+    RegistrationTask(Box<RegistrationTaskDescription>),
+    /// Links to the pieces of a report.
+    RegistrationReports(Listed<ReportLink>),
+    /// A piece of a report, a JSON object a line; `None`: no such link, or not any more.
+    RegistrationReport(Option<String>),
+    /// Bulk registration tasks.
+    DueRegistrationTasks(Vec<DueRegistrationTask>),
     /// An authorizer.
     Authorizer(Box<AuthorizerDescription>),
     /// Authorizers.
@@ -548,6 +580,15 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::CertificateProviderInUse => certificate_providers::in_use(store),
         Q::OwnedCertificate(token) => enrolment::owned_certificate(store, token, now),
         Q::IssuingAuthorities(subject) => first_connect::authorities(store, subject),
+        Q::DescribeThingRegistrationTask(id) => thing_registration_tasks::describe(store, id),
+        Q::ListThingRegistrationTasks { status, page } => {
+            thing_registration_tasks::list(store, *status, page, now)
+        }
+        Q::ListThingRegistrationTaskReports { task_id, report_type, page } => {
+            thing_registration_tasks::reports(store, (task_id, *report_type), page, now)
+        }
+        Q::RegistrationReport(link) => thing_registration_tasks::piece(store, link, now),
+        Q::DueRegistrationTasks => thing_registration_tasks::due(store, now),
         Q::DescribeAuthorizer(name) => authorizers::describe(store, name),
         Q::DescribeDefaultAuthorizer => authorizers::describe_default(store),
         Q::ListAuthorizers { status, ascending, page } => {

@@ -19,6 +19,7 @@ mod rule_destinations;
 mod rules;
 mod server_certificates;
 mod shadows;
+mod thing_registration_tasks;
 mod things;
 mod ticket_keys;
 
@@ -46,6 +47,7 @@ pub use rule_destinations::RuleDestination;
 pub use rules::{Count, Rule, Tag};
 pub use server_certificates::ServerCertificate;
 pub use shadows::{Shadow, ShadowSection};
+pub use thing_registration_tasks::{RegistrationReportPart, RegistrationTask, ReportedLine};
 pub use things::{
     Mqtt5Configuration, PropagatingAttribute, PropagatingValue, Thing, ThingPrincipal, ThingType,
 };

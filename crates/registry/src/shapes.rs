@@ -24,6 +24,7 @@ mod secret;
 mod server_certificates;
 mod shadows;
 mod tags;
+mod thing_registration_tasks;
 mod thing_types;
 mod things;
 mod timestamp;
@@ -92,6 +93,11 @@ pub use secret::Secret;
 pub use server_certificates::{PutServerCertificate, ServerCertificateDescription, ServerCertificateSummary};
 pub use shadows::{DeleteThingShadow, UpdateThingShadow};
 pub use tags::{Tag, TagResource, UntagResource};
+pub use thing_registration_tasks::{
+    AdvanceRegistrationTask, ClaimRegistrationTask, DueRegistrationTask, FailRegistrationTask,
+    RegistrationLine, RegistrationTaskDescription, RegistrationTaskStatus, RegistrationWork, ReportLink,
+    ReportType, StartThingRegistrationTask, WantedLine,
+};
 pub use thing_types::{
     CreateThingType, CreatedThingType, DeprecateThingType, PropagatedValue, PropagatingAttribute,
     ThingTypeDescription, ThingTypeProperties, UpdateThingType,

@@ -196,6 +196,37 @@ pub(crate) fn address(text: &str, schemes: &[&str]) -> Result<(), Error> {
     )))
 }
 
+/// Names of S3's buckets, as bulk registration takes them.
+pub(crate) fn bucket(text: &str) -> Result<(), Error> {
+    let fits = (3..=256).contains(&text.len());
+    if fits && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+        return Ok(());
+    }
+    let shown = shortened(text);
+    Err(Error::invalid(format!("inputFileBucket '{shown}' must be 3 to 256 characters of a-zA-Z0-9._-")))
+}
+
+/// Names of S3's objects, as bulk registration takes them.
+pub(crate) fn object_key(text: &str) -> Result<(), Error> {
+    let fits = (1..=1024).contains(&text.len());
+    if fits && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!_.*'()+,-/".contains(&b)) {
+        return Ok(());
+    }
+    let shown = shortened(text);
+    Err(Error::invalid(format!(
+        "inputFileKey '{shown}' must be 1 to 1024 characters of a-zA-Z0-9!_.*'()+,-/"
+    )))
+}
+
+/// Ids of bulk registration tasks.
+pub(crate) fn task_id(text: &str) -> Result<(), Error> {
+    let fits = (1..=40).contains(&text.len());
+    if fits && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("taskId '{}' must be 1 to 40 characters of a-zA-Z0-9-", shortened(text))))
+}
+
 /// A certificate id: 64 hexadecimal digits, with or without `0x`; the answer is in lower case without it.
 pub(crate) fn certificate_id(text: &str) -> Result<String, Error> {
     let digits = text.strip_prefix("0x").unwrap_or(text);

@@ -16,6 +16,8 @@ pub(crate) enum Answer {
     Json(Value),
     /// A JSON document, written elsewhere.
     Document(String),
+    /// JSON objects, one a line.
+    Lines(String),
     /// An XML document: the query protocol's answers.
     Xml(String),
 }
@@ -36,6 +38,7 @@ impl Answer {
         match self {
             Self::Empty => None,
             Self::Json(_) | Self::Document(_) => Some("application/json"),
+            Self::Lines(_) => Some("application/x-ndjson"),
             Self::Xml(_) => Some("text/xml"),
         }
     }
@@ -44,7 +47,7 @@ impl Answer {
         match self {
             Self::Empty => Bytes::new(),
             Self::Json(value) => Bytes::from(value.to_string()),
-            Self::Document(text) | Self::Xml(text) => Bytes::from(text),
+            Self::Document(text) | Self::Lines(text) | Self::Xml(text) => Bytes::from(text),
         }
     }
 }

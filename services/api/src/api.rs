@@ -26,6 +26,7 @@ use crate::answer::{Answer, Outcome};
 use crate::audit::{Audit, Called};
 use crate::authentication::{self, Candidate, Claim, Principal, source_ip};
 use crate::body;
+use crate::bulk::{self, Buckets};
 use crate::call::Call;
 use crate::challenge::{self, Challenges};
 use crate::config::ApiConfig;
@@ -158,6 +159,12 @@ impl Api {
         &self.state
     }
 
+    /// Works on bulk registration tasks, of all accounts, for as long as the process runs. Of several processes each works on
+    /// tasks of its own.
+    pub async fn work_on_tasks(self, buckets: Arc<dyn Buckets>) {
+        bulk::run(self.state, buckets).await;
+    }
+
     /// Answers one request. Every answer carries `x-amzn-RequestId`, errors `x-amzn-ErrorType` too; its extensions hold the
     /// [`OperationName`]. What the request publishes goes on with the
     /// [`RequestTrace`](fleethaven_fabric::traces::RequestTrace) of its extensions.
@@ -209,6 +216,9 @@ impl Api {
         let now = clock::now();
         if let Some(token) = confirmation(head) {
             return control::rule_destinations::confirm_by_token(&self.state, token).await;
+        }
+        if let Some((scope, link)) = control::thing_registration_tasks::link(head) {
+            return control::thing_registration_tasks::follow(&self.state, scope, link).await;
         }
         let endpoint = self.endpoint(peer);
         let claim = Claim::read(&self.state, head, peer, &endpoint)?;

@@ -15,6 +15,21 @@ use crate::authentication::Principal;
 use crate::error::Error;
 use crate::input::Input;
 
+/// Whose metadata is asked, and when: for a request, or for a task that goes on by itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) scope: Scope,
+    /// The time.
+    pub(crate) now: Timestamp,
+}
+
+impl Place<'_> {
+    pub(crate) async fn query(&self, kind: QueryKind) -> Result<QueryReply, Error> {
+        Ok(self.state.metadata.query(Query::new(self.scope, kind)).await?)
+    }
+}
+
 /// One authenticated request for one operation.
 pub(crate) struct Call<'a> {
     pub(crate) state: &'a State,
@@ -34,6 +49,11 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// Whose metadata the request is about.
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place { state: self.state, scope: self.scope, now: self.now }
+    }
+
     /// What the caller's account may use.
     pub(crate) fn limits(&self) -> &Limits {
         self.state.config.limits.of(self.scope.account)
@@ -70,6 +90,6 @@ impl Call<'_> {
     }
 
     pub(crate) async fn query(&self, kind: QueryKind) -> Result<QueryReply, Error> {
-        Ok(self.state.metadata.query(Query::new(self.scope, kind)).await?)
+        self.place().query(kind).await
     }
 }

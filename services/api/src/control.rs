@@ -8,7 +8,7 @@ mod authorizers;
 mod billing_groups;
 mod ca_certificates;
 mod certificate_providers;
-mod certificates;
+pub(crate) mod certificates;
 mod domain_configurations;
 mod effective_policies;
 pub(crate) mod endpoint;
@@ -18,13 +18,14 @@ mod policies;
 mod policy_targets;
 mod principals;
 mod provisioning_templates;
-mod registration;
+pub(crate) mod registration;
 mod role_aliases;
 pub(crate) mod rule_destinations;
 mod rules;
 mod tags;
 mod test_authorization;
 mod thing_groups;
+pub(crate) mod thing_registration_tasks;
 mod thing_types;
 mod things;
 mod transfers;
@@ -156,6 +157,11 @@ built! {
     "DescribeDefaultAuthorizer" => authorizers::describe_default,
     "ClearDefaultAuthorizer" => authorizers::clear_default,
     "TestInvokeAuthorizer" => authorizers::test_invoke,
+    "StartThingRegistrationTask" => thing_registration_tasks::start,
+    "StopThingRegistrationTask" => thing_registration_tasks::stop,
+    "DescribeThingRegistrationTask" => thing_registration_tasks::describe,
+    "ListThingRegistrationTasks" => thing_registration_tasks::list,
+    "ListThingRegistrationTaskReports" => thing_registration_tasks::reports,
     "CreateDomainConfiguration" => domain_configurations::create,
     "UpdateDomainConfiguration" => domain_configurations::update,
     "DescribeDomainConfiguration" => domain_configurations::describe,

@@ -17,6 +17,7 @@
 //! | `call`, `answer` | what a handler works with and what it gives back |
 //! | `error` | every refusal with AWS's exception name and status |
 //! | `cors` | [`Origin`]: which web pages may ask, and open a WebSocket |
+//! | [`bulk`] | bulk registration tasks: reading their files, a step at a time |
 //! | `control` | one file per resource of the control plane |
 //! | `credentials` | the credentials provider: temporary credentials for devices |
 //! | `sts` | who the caller is: what Terraform and its kin ask first; assuming roles |
@@ -32,6 +33,7 @@ mod api;
 mod audit;
 mod authentication;
 mod body;
+pub mod bulk;
 mod call;
 pub mod challenge;
 pub mod config;
@@ -55,6 +57,7 @@ mod websocket;
 
 pub use api::{Api, Broker, OperationName};
 pub use audit::Audit;
+pub use bulk::Buckets;
 pub use challenge::Challenges;
 pub use config::{ApiConfig, Endpoints, HostPort};
 pub use cors::{NoOrigin, Origin, Origins};

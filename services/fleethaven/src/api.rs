@@ -44,8 +44,14 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     let role = ServiceRole::Api;
     let metrics = metrics::Metrics::new(&process.registry)?;
     let reload = Reload::start(certificates::given(&arguments.server)?, metrics.clone())?;
-    // Of what there is, only functions are kept here, as testing an authorizer calls them, and what is logged.
-    let kept = vec![keys::functions_prefix(), keys::logging_prefix()];
+    // Of what there is, only functions are kept here, as testing an authorizer calls them, what is logged, and where rule actions go, by
+    // which bulk registration reads files.
+    let kept = vec![
+        keys::functions_prefix(),
+        keys::logging_prefix(),
+        keys::connections_prefix(),
+        keys::rule_destinations_prefix(),
+    ];
     let cluster =
         Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, kept).await?;
     let logs = logs::open(&arguments.iot_log, None, &process.registry)?;
@@ -81,6 +87,7 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     let publish = traced(Arc::new(cluster.publisher()), &process.traces);
     let publish = shared.door(&stores, publish)?;
     let functions = shared.functions(&stores, &arguments.outbound)?;
+    let out = shared.outside(&stores, functions.clone(), &arguments.outbound)?;
     let authorizers = shared.authorizers(&stores, functions);
     let audit = audit::of_api(&arguments.audit, journal.as_ref());
     let api = shared.api(
@@ -90,6 +97,7 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
         (authorizers, &arguments.outbound),
         audit,
     )?;
+    let tasks = tokio::spawn(api.clone().work_on_tasks(out.buckets())).abort_handle();
     let door = Door::new(Endpoint::Https, &arguments.web.https_proxy);
     let traces = process.traces.clone();
     let served = Arc::new(Https { api, tls, traces, devices: None, credentials: None }).serve(
@@ -113,6 +121,7 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     arguments.drain.delay().await;
     process.stop();
     let _ = served.await;
+    tasks.abort();
     drop(stores);
     cluster.close().await?;
     process.end().await;

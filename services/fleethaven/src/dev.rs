@@ -34,7 +34,7 @@ use crate::process::Process;
 use crate::ready::Ready;
 use crate::reload::Reload;
 use crate::traces::traced;
-use crate::wiring::{Clients, Naming, Shared, Stores, caught_up, router_metrics, warm_up};
+use crate::wiring::{Clients, Naming, Out, Shared, Stores, caught_up, router_metrics, warm_up};
 
 /// Runs until it is told to stop.
 pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Result<()> {
@@ -101,6 +101,7 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
         (authorizers.clone(), &arguments.outbound),
         audit,
     )?;
+    let tasks = tokio::spawn(api.clone().work_on_tasks(services.out.buckets())).abort_handle();
     let answering = Answering {
         api,
         tls,
@@ -130,6 +131,7 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     }
     // What is queued for rules is executed after the next start.
     services.worker.abort();
+    tasks.abort();
     data.remove(ADMIN_FILE);
     disk.close().await?;
     process.end().await;
@@ -180,6 +182,7 @@ struct Services {
     publish: Arc<dyn Publish>,
     desk: Arc<Desk>,
     functions: Arc<dyn Functions>,
+    out: Out,
     incarnation: u64,
     worker: AbortHandle,
 }
@@ -205,8 +208,8 @@ impl Services {
         let answers = traced(republish.clone(), &shared.traces);
         let desk = shared.desk(stores, answers, Some(functions.clone()))?;
         let door = Arc::new(DeskDoor::new(republish, desk.clone()));
-        let given = (&arguments.outbound, &arguments.objects);
-        let worker = shared.worker(stores, door, functions.clone(), given)?;
+        let out = shared.outside(stores, functions.clone(), &arguments.outbound)?;
+        let worker = shared.worker(stores, door, (functions.clone(), &out), &arguments.objects)?;
         caught_up(&**metadata).await?;
         // Before anything waits for its publishes: a full rules queue holds them back until it is emptied.
         let worker = tokio::spawn(worker.run()).abort_handle();
@@ -222,6 +225,6 @@ impl Services {
         tokio::spawn(housekeeping::expire_sessions(store, broker));
         tracing::info!(sessions, orphans, "services wired");
         let publish = Arc::new(DeskDoor::new(traced_publisher, desk.clone()));
-        Ok(Self { clients, router, publish, desk, functions, incarnation, worker })
+        Ok(Self { clients, router, publish, desk, functions, out, incarnation, worker })
     }
 }

@@ -40,7 +40,8 @@ pub(crate) async fn run(arguments: RulesWorkerArgs, settings: config::Settings) 
     process.admin.operate(operator(stores.metadata.clone(), stores.rules.clone(), kept));
     let functions = shared.functions(&stores, &arguments.outbound)?;
     let door = shared.door(&stores, Arc::new(cluster.publisher()))?;
-    let worker = shared.worker(&stores, door, functions, (&arguments.outbound, &arguments.objects))?;
+    let out = shared.outside(&stores, functions.clone(), &arguments.outbound)?;
+    let worker = shared.worker(&stores, door, (functions, &out), &arguments.objects)?;
     cluster.caught_up().await?;
     let worker = tokio::spawn(worker.run());
     let looking = cluster.watch_readiness(&process, cluster.in_touch());

@@ -2,11 +2,13 @@
 //! client in a cluster. The services cannot tell.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use fleethaven_api::bulk::{BucketError, InputFile};
 use fleethaven_api::data::Error as DataError;
 use fleethaven_api::{Api, ApiConfig, Audit, Broker, Challenges, DataPlane, Endpoints, HostPort, Origin};
 use fleethaven_authorizers::Authorizers;
@@ -27,7 +29,7 @@ use fleethaven_router::metrics::Metrics as RouterMetrics;
 use fleethaven_router::{Options as RouterOptions, Router};
 use fleethaven_rules_worker::external::{Objects, SqlFunctions};
 use fleethaven_rules_worker::lanes::Lanes;
-use fleethaven_rules_worker::{Destinations, Outside, Rules, Worker};
+use fleethaven_rules_worker::{Buckets, Destinations, Object, Outside, Rules, Worker};
 use fleethaven_session::Settings;
 use fleethaven_storage::{RetainedStore, RuleQueue, SessionStore};
 use fleethaven_things::{Desk, DeskDoor};
@@ -168,15 +170,13 @@ impl Shared {
         Ok(Arc::new(functions))
     }
 
-    /// What executes rules; it begins to learn them.
-    pub(crate) fn worker(
+    /// The way out of actions and of bulk registration; it begins to learn the accounts' connections and destinations.
+    pub(crate) fn outside(
         &self,
         stores: &Stores,
-        publish: Arc<dyn Publish>,
         functions: Arc<dyn Functions>,
-        (outbound, objects): (&OutboundArgs, &ObjectsArgs),
-    ) -> Result<Worker> {
-        let objects = objects.objects.clone().map(Objects::of);
+        outbound: &OutboundArgs,
+    ) -> Result<Out> {
         let metrics = fleethaven_rules_worker::metrics::Metrics::new(&self.registry)?;
         let connections = self.connections.clone();
         tokio::spawn(fleethaven_rules_worker::connections::follow(
@@ -190,13 +190,27 @@ impl Shared {
         ));
         let outside = Arc::new(Outside {
             http: http_client(outbound).context("--outbound-ca")?,
-            lambda: functions.clone(),
+            lambda: functions,
             connections,
             destinations,
             lanes: Lanes::new(metrics.clone()),
             http_results: metrics.http.clone(),
             clock: clock::now,
         });
+        Ok(Out { outside, metrics })
+    }
+
+    /// What executes rules; it begins to learn them.
+    pub(crate) fn worker(
+        &self,
+        stores: &Stores,
+        publish: Arc<dyn Publish>,
+        (functions, out): (Arc<dyn Functions>, &Out),
+        objects: &ObjectsArgs,
+    ) -> Result<Worker> {
+        let objects = objects.objects.clone().map(Objects::of);
+        let Out { outside, metrics } = out;
+        let (outside, metrics) = (outside.clone(), metrics.clone());
         let rules = Arc::new(Rules::default());
         tokio::spawn(fleethaven_rules_worker::rules::follow(rules.clone(), stores.metadata.clone()));
         Ok(Worker {
@@ -341,6 +355,50 @@ impl Clients {
         let gateway = Gateway::start(config, routing, listeners).context("cannot start the gateway")?;
         Ok(Arc::new(gateway))
     }
+}
+
+/// The way out of actions and of bulk registration, and what is counted of it.
+pub(crate) struct Out {
+    outside: Arc<Outside>,
+    metrics: fleethaven_rules_worker::metrics::Metrics,
+}
+
+impl Out {
+    /// The stores that bulk registration reads from.
+    pub(crate) fn buckets(&self) -> Arc<dyn fleethaven_api::Buckets> {
+        Arc::new(Files(Buckets::new(self.outside.clone())))
+    }
+}
+
+/// The stores of actions, as bulk registration sees them.
+struct Files(Buckets);
+
+impl fleethaven_api::Buckets for Files {
+    fn look<'a>(&'a self, file: &'a InputFile) -> BoxFuture<'a, Result<(u64, String), BucketError>> {
+        Box::pin(async move { self.0.look(&object(file)).await.map_err(unread) })
+    }
+
+    fn read<'a>(
+        &'a self,
+        file: &'a InputFile,
+        version: &'a str,
+        range: Range<u64>,
+    ) -> BoxFuture<'a, Result<Bytes, BucketError>> {
+        Box::pin(async move { self.0.read(&object(file), version, range).await.map_err(unread) })
+    }
+}
+
+fn object(file: &InputFile) -> Object<'_> {
+    let InputFile { scope, role_arn, bucket, key } = file;
+    Object { scope: *scope, role_arn, bucket, key }
+}
+
+fn unread(error: fleethaven_rules_worker::actions::Error) -> BucketError {
+    let reason = match error.details.is_empty() {
+        true => error.message,
+        false => format!("{} ({})", error.message, error.details),
+    };
+    BucketError { reason, transient: error.transient }
 }
 
 /// Asks the owners of addresses by the client for calls to the outside.

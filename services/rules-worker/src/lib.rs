@@ -28,6 +28,7 @@ pub mod worker;
 #[cfg(test)]
 mod testing;
 
+pub use actions::aws::buckets::{Buckets, Object};
 pub use connections::Connections;
 pub use destinations::Destinations;
 pub use outside::Outside;

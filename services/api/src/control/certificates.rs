@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::ca_certificates::subject_text;
 use super::expect_reply;
 use crate::answer::{self, Answer, Outcome, members_of, seconds, word};
-use crate::call::Call;
+use crate::call::{Call, Place};
 use crate::error::Error;
 use crate::members::{Members, missing};
 
@@ -54,7 +54,7 @@ pub(super) async fn create_provisioning_claim(call: &Call<'_>) -> Outcome {
 
 /// A new key with a certificate of the account's CA for it, which is not registered yet.
 async fn keys_and_certificate(call: &Call<'_>, not_after: u64) -> Result<(DeviceKey, Certificate), Error> {
-    let ca = issuing_ca(call).await?;
+    let ca = issuing_ca(call.place()).await?;
     let now = call.now;
     // The permit goes along, so that it is held until the work ends even when the caller goes away.
     let Ok(permit) = call.state.key_makers.clone().acquire_owned().await else {
@@ -79,7 +79,7 @@ pub(super) async fn create_from_csr(call: &Call<'_>) -> Outcome {
     }
     // The model of this operation has no other exception for what the caller sends.
     let request = SigningRequest::parse_pem(&text).map_err(|error| Error::invalid(error.to_string()))?;
-    let certificate = issue_for(call, request).await?;
+    let certificate = issue_for(call.place(), request).await?;
     let registered = register_issued(call, &certificate, active, IssuedFor::Caller).await?;
     Ok(Answer::of([
         ("certificateArn", registered.certificate_arn.into()),
@@ -89,15 +89,15 @@ pub(super) async fn create_from_csr(call: &Call<'_>) -> Outcome {
 }
 
 /// A certificate that the account's CA issues for a request. It is not registered yet.
-pub(super) async fn issue_for(call: &Call<'_>, request: SigningRequest) -> Result<Certificate, Error> {
-    let ca = issuing_ca(call).await?;
-    let now = call.now;
+pub(crate) async fn issue_for(place: Place<'_>, request: SigningRequest) -> Result<Certificate, Error> {
+    let ca = issuing_ca(place).await?;
+    let now = place.now;
     blocking(move || issue(&ca, &request, (now, DEVICE_NOT_AFTER))).await
 }
 
-async fn issuing_ca(call: &Call<'_>) -> Result<Box<IssuingCa>, Error> {
-    let ca = expect_reply!(call.query(QueryKind::IssuingCa).await?, QueryReply::IssuingCa(ca) => ca);
-    ca.ok_or_else(|| Error::Internal(format!("account {} has no issuing CA", call.scope.account)))
+async fn issuing_ca(place: Place<'_>) -> Result<Box<IssuingCa>, Error> {
+    let ca = expect_reply!(place.query(QueryKind::IssuingCa).await?, QueryReply::IssuingCa(ca) => ca);
+    ca.ok_or_else(|| Error::Internal(format!("account {} has no issuing CA", place.scope.account)))
 }
 
 fn issue(
@@ -136,7 +136,7 @@ async fn register_issued(
 }
 
 /// A certificate's validity in the registry's words.
-pub(super) fn validity(certificate: &Certificate) -> Validity {
+pub(crate) fn validity(certificate: &Certificate) -> Validity {
     let at = |seconds: u64| Timestamp(seconds.saturating_mul(1000));
     Validity { not_before: at(certificate.not_before), not_after: at(certificate.not_after) }
 }
@@ -150,8 +150,8 @@ pub(super) async fn register(call: &Call<'_>) -> Outcome {
     let certificate = Certificate::parse_pem(&pem)?;
     let given = body.string("caCertificatePem")?;
     let ca_certificate_id = match &given {
-        Some(ca_pem) => given_issuer(call, &certificate, ca_pem).await?,
-        None => found_issuer(call, &certificate).await?,
+        Some(ca_pem) => given_issuer(call.place(), &certificate, ca_pem).await?,
+        None => found_issuer(call.place(), &certificate).await?,
     };
     let action = Action::RegisterCertificate(Box::new(RegisterCertificate {
         certificate_id: certificate.id.to_string(),
@@ -166,21 +166,21 @@ pub(super) async fn register(call: &Call<'_>) -> Outcome {
 }
 
 /// The id of the CA that the request names, which must have signed the certificate.
-pub(super) async fn given_issuer(
-    call: &Call<'_>,
+pub(crate) async fn given_issuer(
+    place: Place<'_>,
     certificate: &Certificate,
     ca_pem: &str,
 ) -> Result<String, Error> {
     let ca = Certificate::parse_pem(ca_pem)?;
     certificate.check_issued_by(&ca)?;
-    let known = candidates(call, certificate).await?;
+    let known = candidates(place, certificate).await?;
     let id = ca.id.to_string();
     if known.iter().any(|candidate| candidate.certificate_id == id) { Ok(id) } else { Err(no_issuer()) }
 }
 
 /// The id of the registered CA whose key verifies the certificate's signature.
-pub(super) async fn found_issuer(call: &Call<'_>, certificate: &Certificate) -> Result<String, Error> {
-    for candidate in candidates(call, certificate).await? {
+pub(crate) async fn found_issuer(place: Place<'_>, certificate: &Certificate) -> Result<String, Error> {
+    for candidate in candidates(place, certificate).await? {
         let ca = Certificate::parse_pem(&candidate.certificate_pem)?;
         if certificate.check_issued_by(&ca).is_ok() {
             return Ok(candidate.certificate_id);
@@ -190,11 +190,11 @@ pub(super) async fn found_issuer(call: &Call<'_>, certificate: &Certificate) -> 
 }
 
 async fn candidates(
-    call: &Call<'_>,
+    place: Place<'_>,
     certificate: &Certificate,
 ) -> Result<Vec<CaCertificateDescription>, Error> {
     let query = QueryKind::CaCertificatesBySubject(subject_text(&certificate.issuer));
-    Ok(expect_reply!(call.query(query).await?, QueryReply::CaCertificatesBySubject(found) => found))
+    Ok(expect_reply!(place.query(query).await?, QueryReply::CaCertificatesBySubject(found) => found))
 }
 
 fn no_issuer() -> Error {

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::certificates::{found_issuer, given_issuer, issue_for, validity};
 use super::expect_reply;
 use crate::answer::{Answer, Outcome};
-use crate::call::Call;
+use crate::call::{Call, Place};
 use crate::error::Error;
 use crate::members::Members;
 
@@ -28,23 +28,32 @@ const VALUE_CHARACTERS: usize = 4096;
 pub(super) async fn register_thing(call: &Call<'_>) -> Outcome {
     let object = call.input.json()?;
     let body = Members::of_body(&object);
-    let invalid = |error: template::Error| Error::invalid(error.to_string());
-    let template =
-        Template::parse(&body.required_string("templateBody")?, Purpose::Registration).map_err(invalid)?;
+    let template = Template::parse(&body.required_string("templateBody")?, Purpose::Registration);
+    let template = template.map_err(|error| Error::invalid(error.to_string()))?;
     let parameters = body.string_map("parameters")?.unwrap_or_default();
-    check(&parameters)?;
-    let plan = template.resolve(&parameters, &BTreeMap::new()).map_err(invalid)?;
-    let certificate = match &plan.certificate {
-        Some(planned) => Some(registration(call, planned).await?),
-        None => None,
-    };
-    let action = Action::Provision(Box::new(Provision { plan, certificate }));
-    let provisioned =
-        expect_reply!(call.execute(action).await?, Reply::Provisioned(provisioned) => *provisioned);
+    let provision = provision(call.place(), &template, &parameters).await?;
+    let reply = call.execute(Action::Provision(Box::new(provision))).await?;
+    let provisioned = expect_reply!(reply, Reply::Provisioned(provisioned) => *provisioned);
     Ok(Answer::of([
         ("certificatePem", provisioned.certificate_pem.into()),
         ("resourceArns", json!(provisioned.resource_arns)),
     ]))
+}
+
+/// What a template makes of parameters, with the certificate's signatures dealt with.
+pub(crate) async fn provision(
+    place: Place<'_>,
+    template: &Template,
+    parameters: &BTreeMap<String, String>,
+) -> Result<Provision, Error> {
+    check(parameters)?;
+    let plan = template.resolve(parameters, &BTreeMap::new());
+    let plan = plan.map_err(|error: template::Error| Error::invalid(error.to_string()))?;
+    let certificate = match &plan.certificate {
+        Some(planned) => Some(registration(place, planned).await?),
+        None => None,
+    };
+    Ok(Provision { plan, certificate })
 }
 
 /// What comes from the certificate comes from nobody else.
@@ -64,14 +73,14 @@ fn check(parameters: &BTreeMap<String, String>) -> Result<(), Error> {
 
 /// Deals with the certificate's signatures. What is wrong with it is a failure of the registration.
 async fn registration(
-    call: &Call<'_>,
+    place: Place<'_>,
     planned: &PlannedCertificate,
 ) -> Result<CertificateRegistration, Error> {
     match &planned.source {
         CertificateSource::Id(id) => Ok(CertificateRegistration::Existing(id.clone())),
         CertificateSource::SigningRequest(pem) => {
             let request = SigningRequest::parse_pem(pem).map_err(|error| failure(&error.to_string()))?;
-            let certificate = issue_for(call, request).await?;
+            let certificate = issue_for(place, request).await?;
             Ok(CertificateRegistration::Issued(RegisterIssuedCertificate {
                 certificate_id: certificate.id.to_string(),
                 certificate_pem: certificate.pem(),
@@ -83,8 +92,8 @@ async fn registration(
         CertificateSource::Pem { certificate: pem, ca_certificate } => {
             let certificate = Certificate::parse_pem(pem).map_err(|error| failure(&error.to_string()))?;
             let issuer = match ca_certificate {
-                Some(ca) => given_issuer(call, &certificate, ca).await,
-                None => found_issuer(call, &certificate).await,
+                Some(ca) => given_issuer(place, &certificate, ca).await,
+                None => found_issuer(place, &certificate).await,
             };
             let ca_certificate_id = issuer.map_err(|error| match error {
                 Error::Refused(refused) => failure(&refused.message),

@@ -171,7 +171,7 @@ mod tests {
     /// Every label of a path is known: one that was not would let an operation be asked for on `*` unnoticed.
     #[test]
     fn every_label_is_a_resource_or_known_to_be_none() {
-        const NONE: [&str; 4] = ["confirmationToken", "policyVersionId", "versionId", "target"];
+        const NONE: [&str; 5] = ["confirmationToken", "policyVersionId", "taskId", "versionId", "target"];
         for operation in Operation::all(Service::Control).filter(Operation::is_built) {
             let labels = operation.pattern.split('/').filter_map(|piece| piece.strip_prefix('{'));
             for label in labels.map(|label| label.trim_end_matches(['}', '+'])) {

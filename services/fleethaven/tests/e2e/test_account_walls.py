@@ -25,6 +25,9 @@ from test_accounts import OTHER, admin, other  # noqa: F401  (fixtures)
 from test_contract import BUILT
 from test_domain_configurations import asking_for
 
+REGISTRATION = json.dumps(
+    {"Resources": {"thing": {"Type": "AWS::IoT::Thing", "Properties": {"ThingName": "registered"}}}}
+)
 SHADOW = json.dumps({"state": {"desired": {"secret": "of the first"}}})
 
 
@@ -41,6 +44,7 @@ class Names:
     certificate: str
     authority: str
     destination: str
+    task: str
     account: str
     region: str
 
@@ -53,7 +57,7 @@ class Names:
 
     def hide(self, text: str) -> str:
         """Without what tells one from the other."""
-        for secret in (self.certificate, self.authority, self.destination, self.name, self.rule):
+        for secret in (self.certificate, self.authority, self.destination, self.task, self.name, self.rule):
             text = text.replace(secret, "…")
         return text
 
@@ -98,7 +102,11 @@ def theirs(fleet, tmp_path_factory) -> Names:
     data.publish(topic=f"{name}/kept", retain=True, qos=1, payload=b"kept")
     client = Client(fleet, device, name, expiry=3600).connect()
     client.subscribe(f"{name}/#", qos=1)
-    yield Names(name, device.id, authority["certificateId"], destination, fleet.account, fleet.region)
+    # It fails, as nothing lets it read: what is left of it is theirs all the same.
+    task = iot.start_thing_registration_task(
+        templateBody=REGISTRATION, inputFileBucket="fleets", inputFileKey=name, roleArn=ROLE
+    )["taskId"]
+    yield Names(name, device.id, authority["certificateId"], destination, task, fleet.account, fleet.region)
     client.close()
 
 
@@ -106,7 +114,7 @@ def theirs(fleet, tmp_path_factory) -> Names:
 def nobodys(theirs) -> Names:
     """What no account has; its names are as long as the others'."""
     name = f"none-{uuid.uuid4().hex[:8]}"
-    unknown = [uuid.uuid4().hex * 2, uuid.uuid4().hex * 2, str(uuid.uuid4())]
+    unknown = [uuid.uuid4().hex * 2, uuid.uuid4().hex * 2, str(uuid.uuid4()), str(uuid.uuid4())]
     return Names(name, *unknown, theirs.account, theirs.region)
 
 
@@ -186,6 +194,9 @@ PROBES = {
             "domainConfigurationStatus": "DISABLED",
         },
         "delete_domain_configuration": lambda n: {"domainConfigurationName": n.name},
+        "describe_thing_registration_task": lambda n: {"taskId": n.task},
+        "stop_thing_registration_task": lambda n: {"taskId": n.task},
+        "list_thing_registration_task_reports": lambda n: {"taskId": n.task, "reportType": "ERRORS"},
         "describe_role_alias": lambda n: {"roleAlias": n.name},
         "update_role_alias": lambda n: {"roleAlias": n.name, "credentialDurationSeconds": 900},
         "delete_role_alias": lambda n: {"roleAlias": n.name},
@@ -316,6 +327,7 @@ LISTINGS = {
     "list_authorizers": "authorizers",
     "list_certificate_providers": "certificateProviders",
     "list_domain_configurations": "domainConfigurations",
+    "list_thing_registration_tasks": "taskIds",
     "list_role_aliases": "roleAliases",
     "list_provisioning_templates": "templates",
     "list_topic_rules": "rules",
@@ -357,6 +369,7 @@ OF_ONES_OWN = {
         "SetLoggingOptions",
         "SetV2LoggingLevel",
         "SetV2LoggingOptions",
+        "StartThingRegistrationTask",
         "UpdateEventConfigurations",
     },
     "iot-data": {"ListRetainedMessages", "Publish", "UpdateThingShadow"},
@@ -375,7 +388,7 @@ def test_every_operation_is_tried(asking):
 @pytest.mark.parametrize("method", LISTINGS)
 def test_listings_show_nothing_of_another(asking, theirs, method):
     answer = json.dumps(getattr(asking["iot"], method)()[LISTINGS[method]], default=str)
-    for secret in (theirs.name, theirs.rule, theirs.certificate, theirs.authority, theirs.account):
+    for secret in (theirs.name, theirs.rule, theirs.certificate, theirs.authority, theirs.task, theirs.account):
         assert secret not in answer
 
 

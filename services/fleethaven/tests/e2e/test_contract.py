@@ -195,6 +195,7 @@ FAMILIES = (
     "domains",
     "role_aliases",
     "templates",
+    "registration_tasks",
     "rules",
     "rule_destinations",
     "events_and_endpoints",
@@ -640,6 +641,39 @@ class Scenario:
         iot.update_topic_rule_destination(arn=arns[0], status="DISABLED")
         iot.delete_topic_rule_destination(arn=arns[0])
         receiver.close()
+
+    def registration_tasks(self):
+        """Nothing lets them read their file, so that they fail by themselves; one is stopped before."""
+        iot = self.iot
+        thing = {"Type": "AWS::IoT::Thing", "Properties": {"ThingName": "registered"}}
+        start = {
+            "templateBody": json.dumps({"Resources": {"thing": thing}}),
+            "inputFileBucket": "fleets",
+            "inputFileKey": "a/file.json",
+            "roleArn": ROLE,
+        }
+
+        def stopped() -> bool:
+            task = iot.start_thing_registration_task(**start)["taskId"]
+            try:
+                iot.stop_thing_registration_task(taskId=task)
+            except ClientError:
+                return False  # It had failed by then.
+            finally:
+                eventually(lambda: self.standing(task) in ("Cancelled", "Failed"), "its end")
+            return True
+
+        eventually(stopped, "a task that could be stopped", seconds=60)
+        task = iot.start_thing_registration_task(**start)["taskId"]
+        eventually(lambda: self.standing(task) == "Failed", "the end of the task")
+        iot.walk("list_thing_registration_tasks")
+        iot.list_thing_registration_tasks(status="Failed")
+        iot.walk("list_thing_registration_task_reports", least=0, taskId=task, reportType="RESULTS")
+        self.absent("describe_thing_registration_task", taskId="none")
+        self.absent("stop_thing_registration_task", taskId="none")
+
+    def standing(self, task: str) -> str:
+        return self.iot.describe_thing_registration_task(taskId=task)["status"]
 
     def events_and_endpoints(self):
         iot = self.iot

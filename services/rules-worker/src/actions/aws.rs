@@ -4,7 +4,9 @@
 //! - `connector`: the clients' way out
 //! - `signed`: requests that none of their clients makes, in two protocols of theirs: `query` and `json`
 //! - `dynamodb`, `firehose`, …: one file per service
+//! - `buckets`: reading objects, for bulk registration
 
+pub(crate) mod buckets;
 mod cloudwatch;
 mod connector;
 mod dynamodb;
