@@ -12,7 +12,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use ipnet::IpNet;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
@@ -85,25 +85,20 @@ impl HttpClient {
     /// When a file with certificate authorities cannot be read; for people.
     pub fn new(settings: &OutboundSettings) -> Result<Self, String> {
         let guard = Arc::new(AddressGuard::new(settings.allow.clone()));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots(settings)?)
-            .with_no_client_auth();
+        let dialer = Dialer::new(Connector::new(guard.clone()), roots(settings)?)?;
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls.clone())
+            .with_tls_config(dialer.tls().as_ref().clone())
             .https_or_http()
             .enable_http1()
             .enable_http2()
-            .wrap_connector(Connector::new(guard.clone()));
+            .wrap_connector(Connector::new(guard));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_FOR)
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .build(connector);
-        Ok(Self { dialer: Dialer::new(Connector::new(guard), Arc::new(tls)), client })
+        Ok(Self { dialer, client })
     }
 
     /// Connections with the same guard and the same certificate authorities, for what speaks no HTTP.

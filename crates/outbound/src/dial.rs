@@ -4,8 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -18,16 +18,58 @@ use crate::connect::Connector;
 /// A connection in the clear, or by TLS.
 pub type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
+/// Whom connections by TLS trust, and who we are there, where that is not the same for all.
+#[derive(Default)]
+pub struct Trust {
+    /// The certificate authorities, instead of those of the system and the operator; none: those.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// What servers are shown that ask for a certificate.
+    pub identity: Option<Identity>,
+}
+
+/// A certificate with its chain, and its key.
+pub struct Identity {
+    /// The certificate first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its private key.
+    pub key: PrivateKeyDer<'static>,
+}
+
 /// Opens connections to what passes the [`AddressGuard`](crate::AddressGuard).
 #[derive(Clone)]
 pub struct Dialer {
     connector: Connector,
+    roots: Arc<RootCertStore>,
     tls: Arc<ClientConfig>,
 }
 
 impl Dialer {
-    pub(crate) fn new(connector: Connector, tls: Arc<ClientConfig>) -> Self {
-        Self { connector, tls }
+    pub(crate) fn new(connector: Connector, roots: RootCertStore) -> Result<Self, String> {
+        let roots = Arc::new(roots);
+        let tls = client_config(roots.clone(), None)?;
+        Ok(Self { connector, roots, tls: Arc::new(tls) })
+    }
+
+    /// Connections with the same guard, by TLS that trusts somebody else or shows a certificate.
+    ///
+    /// # Errors
+    /// When a certificate or the key cannot be used; for people.
+    pub fn trusting(&self, trust: &Trust) -> Result<Self, String> {
+        let Trust { authorities, identity } = trust;
+        if authorities.is_empty() && identity.is_none() {
+            return Ok(self.clone());
+        }
+        let mut roots = self.roots.clone();
+        if !authorities.is_empty() {
+            let mut own = RootCertStore::empty();
+            for authority in authorities {
+                let unusable = |error| format!("a certificate authority cannot be used: {error}");
+                own.add(authority.clone()).map_err(unusable)?;
+            }
+            roots = Arc::new(own);
+        }
+        let tls = client_config(roots.clone(), identity.as_ref())?;
+        Ok(Self { connector: self.connector.clone(), roots, tls: Arc::new(tls) })
     }
 
     /// A connection to `host`, a name or an address; `secured`: by TLS, with a certificate for that name.
@@ -81,5 +123,20 @@ impl Dialer {
     /// What [`secure`](Self::secure) uses, for a client that makes its own TLS.
     pub fn tls(&self) -> &Arc<ClientConfig> {
         &self.tls
+    }
+}
+
+/// TLS as all connections to the outside have it.
+fn client_config(roots: Arc<RootCertStore>, identity: Option<&Identity>) -> Result<ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots);
+    match identity {
+        None => Ok(builder.with_no_client_auth()),
+        Some(Identity { chain, key }) => builder
+            .with_client_auth_cert(chain.clone(), key.clone_key())
+            .map_err(|error| format!("the certificate and its key cannot be used: {error}")),
     }
 }

@@ -59,6 +59,7 @@ const KINDS: &[Kind] = &[
     by_role("iotAnalytics"),
     by_role("iotEvents"),
     by_role("iotSiteWise"),
+    Kind { schemes: &["kafka"], ..by_role("kafka") },
     by_role("kinesis"),
     by_role("location"),
     Kind { options: TENANT, ..named("loki", WEB) },

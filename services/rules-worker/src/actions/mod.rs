@@ -1,6 +1,8 @@
 //! The seam between the engine and what rules do: one file per action type.
 //!
-//! - `fields`: reading an action's settings; `batches`: messages that wait for each other; `times`: times as targets read them
+//! - `fields`: reading an action's settings; `times`: times as targets read them
+//! - `batches`: messages that wait for each other; `group`: those that go to a target while others are under way
+//! - `kept`: a connection that is opened when it is needed, and again when it broke
 //! - `aws`: AWS's services, by AWS's own clients
 //! - `own`: systems that AWS has no action for
 
@@ -8,8 +10,12 @@
 pub(crate) mod aws;
 mod batches;
 mod fields;
+mod group;
 mod http;
 mod influx;
+#[cfg(feature = "kafka")]
+mod kafka;
+mod kept;
 mod lambda;
 mod own;
 mod republish;
@@ -161,6 +167,8 @@ pub fn build(action: &Value, statement: &Statement) -> Box<dyn Action> {
         "http" if own_actions::is_own(settings) => own::build(&fields),
         "http" => http::Http::new(&fields).map(|action| Box::new(action) as _),
         "influxDB" => influx::Influx::new(&fields).map(|action| Box::new(action) as _),
+        #[cfg(feature = "kafka")]
+        "kafka" => kafka::Kafka::new(&fields).map(|action| Box::new(action) as _),
         "salesforce" => salesforce::Salesforce::new(&fields).map(|action| Box::new(action) as _),
         "lambda" => lambda::Lambda::new(&fields).map(|action| Box::new(action) as _),
         #[cfg(feature = "aws")]

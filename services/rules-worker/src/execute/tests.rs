@@ -80,7 +80,7 @@ async fn all_failures_of_a_message_make_one_error_document() {
                 "failedAction": "KafkaAction",
                 "failedResource": "kafka",
                 "errorMessage":
-                    "kafka: this action type is not available yet. Message arrived on: a/b, Action: kafka",
+                    "kafka: destinationArn is required. Message arrived on: a/b, Action: kafka",
             },
         ],
     });

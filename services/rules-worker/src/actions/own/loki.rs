@@ -8,9 +8,9 @@ use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_rulesql::Template;
 use serde_json::{Value, json};
 
-use super::group::Group;
 use super::target::Target;
 use super::{Action, Error, Invocation, Settings, rendered, web};
+use crate::actions::group::Group;
 
 const PUSH: &str = "/loki/api/v1/push";
 /// Most lines of one request.

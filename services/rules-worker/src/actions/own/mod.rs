@@ -1,12 +1,8 @@
 //! Actions that AWS has not (rules-actions.md section 7), each in the clothes of an `http` action.
 //!
 //! - `target`: the connection that a rule names, and its address
-//! - `kept`: a connection that is opened when it is needed, and again when it broke
-//! - `group`: calls that go to a target together
 //! - `redis`, `postgres`, …: one file per system
 
-mod group;
-mod kept;
 mod loki;
 mod mqtt;
 #[cfg(feature = "nats")]

@@ -11,9 +11,9 @@ use fleethaven_mqtt::Publish;
 use fleethaven_rulesql::Template;
 use fleethaven_types::QoS;
 
-use super::kept::Kept;
 use super::target::Target;
 use super::{Action, Error, Invocation, Settings};
+use crate::actions::kept::Kept;
 
 use session::Session;
 

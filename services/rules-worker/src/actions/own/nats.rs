@@ -13,9 +13,9 @@ use fleethaven_registry::shapes::Connection;
 use fleethaven_rulesql::Template;
 use serde::Deserialize;
 
-use super::kept::Kept;
 use super::target::{Address, Target, unreachable};
 use super::{Action, Error, Invocation, Settings, rendered};
+use crate::actions::kept::Kept;
 
 /// How long a server may take to answer.
 const WITHIN: Duration = Duration::from_secs(5);

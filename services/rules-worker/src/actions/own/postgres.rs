@@ -11,10 +11,10 @@ use std::sync::Arc;
 use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_rulesql::Template;
 
-use super::group::Group;
-use super::kept::Kept;
 use super::target::Target;
 use super::{Action, Error, Invocation, Settings};
+use crate::actions::group::Group;
+use crate::actions::kept::Kept;
 use crate::connections::Connected;
 
 use session::{Row, Session};

@@ -8,9 +8,9 @@ use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_rulesql::Template;
 use prost::Message;
 
-use super::group::Group;
 use super::target::Target;
 use super::{Action, Error, Invocation, Settings, rendered, web};
+use crate::actions::group::Group;
 use crate::connections::Connected;
 
 /// Most samples of one request.

@@ -9,9 +9,9 @@ use fleethaven_rulesql::Template;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisError, RetryMethod};
 
-use super::kept::Kept;
 use super::target::{Address, Target, unreachable};
 use super::{Action, Error, Invocation, Settings, rendered};
+use crate::actions::kept::Kept;
 
 /// One of the three, with its templates parsed.
 pub(super) struct Redis {
