@@ -334,9 +334,18 @@ class Spread(dict):
 class Cluster(Fleethaven):
     """Processes of every role and a Redis: to its clients, what one process is to them."""
 
-    def __init__(self, folder: Path, *gateway: str, faulty: bool = False, gateways: int | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        *gateway: str,
+        faulty: bool = False,
+        gateways: int | None = None,
+        outbound: str | None = None,
+    ):
+        """`outbound`: networks that rules may call."""
         super().__init__(Path(folder))
         self.gateway_settings = list(gateway)
+        self.outbound = ["--allow-outbound", outbound] if outbound else []
         self.first_gateways = GATEWAYS if gateways is None else gateways
         self.nodes = Metastores(self.data_dir, faulty)
         self.redis = Redis(self.data_dir / "redis")
@@ -364,7 +373,7 @@ class Cluster(Fleethaven):
             name = f"router-{number}"
             self.nodes.launch(name, "router", [*reach, *self.nodes.listening(name)])
         for number in range(1, WORKERS + 1):
-            self.nodes.launch(f"rules-worker-{number}", "rules-worker", reach)
+            self.nodes.launch(f"rules-worker-{number}", "rules-worker", [*reach, *self.outbound])
         self.of_gateways = [*reach, *shown, "--mqtt-tls", ANY_PORT, *web, *self.gateway_settings, *more]
         for number in range(1, self.first_gateways + 1):
             self.launch_gateway(f"gateway-{number}")
@@ -372,7 +381,7 @@ class Cluster(Fleethaven):
         data_endpoint = self.gateways[0].ready["data_endpoint"]
         at = ["--data-endpoint", data_endpoint.removeprefix("https://")]
         for number in range(1, APIS + 1):
-            self.nodes.launch(f"api-{number}", "api", [*reach, *shown, *web, *at])
+            self.nodes.launch(f"api-{number}", "api", [*reach, *shown, *web, *at, *self.outbound])
         self.nodes.until_ready(self.apis)
         described = self.described(account, server["ca_file"])
         gateways, apis = lambda: self.gateways, lambda: self.apis

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -14,6 +12,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from instance import eventually
+from receiving import HttpServer
 
 
 @dataclass(frozen=True)
@@ -33,36 +32,21 @@ def named(attributes: list[KeyValue]) -> dict[str, str | int]:
     return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in attributes}
 
 
-class Receiver:
+class Receiver(HttpServer):
     """`spans` holds what has come, in the order in which it came; `headers` those of the last request."""
 
     def __init__(self):
         self.spans: list[Span] = []
         self.headers: dict[str, str] = {}
-        receiver = self
+        super().__init__()
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
-                fits = self.path == "/v1/traces" and self.headers["content-type"] == "application/x-protobuf"
-                if fits:
-                    receiver.headers = {name.lower(): value for name, value in self.headers.items()}
-                    receiver.take(ExportTraceServiceRequest.FromString(body))
-                answer = ExportTraceServiceResponse().SerializeToString()
-                self.send_response(200 if fits else 404)
-                self.send_header("content-type", "application/x-protobuf")
-                self.send_header("content-length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    def answer(self, request):
+        fits = request.path == "/v1/traces" and request.headers["content-type"] == "application/x-protobuf"
+        if fits:
+            self.headers = request.headers
+            self.take(ExportTraceServiceRequest.FromString(request.body))
+        answer = ExportTraceServiceResponse().SerializeToString()
+        return 200 if fits else 404, answer, "application/x-protobuf"
 
     def take(self, request: ExportTraceServiceRequest):
         for resource in request.resource_spans:
@@ -94,7 +78,3 @@ class Receiver:
             return next((span for span in list(self.spans) if fits(span)), None)
 
         return eventually(found, f"a span {span_name} of the {service} with {attributes}", 30)
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 import subprocess
-import threading
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -15,38 +13,23 @@ import pytest
 from control_plane import invalid, pages, refused
 from instance import binary, eventually
 from lab import ROLE
+from receiving import HttpServer
 
 
-class Receiver:
-    """An HTTP server that records what it is sent: `statuses` are answered in turn, then 200."""
+class Receiver(HttpServer):
+    """Records what it is sent: `statuses` are answered in turn, then 200."""
 
     def __init__(self):
         self.seen: list[tuple[str, dict, bytes]] = []
         self.statuses: list[int] = []
         self.body = b"ok"
-        receiver = self
+        super().__init__()
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                receiver.seen.append((self.path, headers, body))
-                confirming = "x-amz-rules-engine-message-type" in headers
-                status = receiver.statuses.pop(0) if receiver.statuses and not confirming else 200
-                answer = b"" if confirming else receiver.body
-                self.send_response(status)
-                self.send_header("content-length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.origin = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    def answer(self, request):
+        self.seen.append(request[1:])
+        if "x-amz-rules-engine-message-type" in request.headers:
+            return 200, b""
+        return self.statuses.pop(0) if self.statuses else 200, self.body
 
     def challenges(self) -> list[dict]:
         kind = "x-amz-rules-engine-message-type"
@@ -55,10 +38,6 @@ class Receiver:
     def messages(self) -> list[tuple[str, dict, bytes]]:
         kind = "x-amz-rules-engine-message-type"
         return [seen for seen in list(self.seen) if kind not in seen[1]]
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import paho.mqtt.client as paho
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from control_plane import invalid
 from instance import eventually
 from lab import ROLE
+from receiving import HttpServer, Request
 from systems import (
     PASSWORD,
     USER,
@@ -277,33 +277,30 @@ def test_prometheus(put, send, system, name):
     assert "value is no number" in send.failure()["errorMessage"]
 
 
+class Loki(HttpServer):
+    """Records what is pushed."""
+
+    def __init__(self):
+        self.seen: list[Request] = []
+        super().__init__()
+
+    def answer(self, request):
+        self.seen.append(request)
+        return 204, b""
+
+
 def test_loki(put, send, name):
     """Against a recording server: Debian has no Loki."""
-    seen = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            seen.append((self.path, dict(self.headers), body))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    loki = Loki()
     try:
-        endpoint = f"http://127.0.0.1:{server.server_port}/"
-        put(name, "loki", endpoint, "--option", "tenant=fleet")
+        put(name, "loki", loki.origin + "/", "--option", "tenant=fleet")
         send(f"lokiPush/{name}", '{"t": 1}', **{"label.site": "${topic(2)}"})
-        [(path, headers, body)] = eventually(lambda: seen, "the push")
+        [(_, path, headers, body)] = eventually(lambda: loki.seen, "the push")
         assert path == "/loki/api/v1/push" and headers["x-scope-orgid"] == "fleet"
         assert headers["authorization"].startswith("Basic ")
-        [stream] = body["streams"]
+        [stream] = json.loads(body)["streams"]
         assert stream["stream"] == {"rule": f"{name}_0", "site": "0"}
         [[at, line]] = stream["values"]
         assert line == '{"t": 1}' and len(at) == 19
     finally:
-        server.shutdown()
-        server.server_close()
+        loki.close()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from botocore.auth import SigV4Auth
@@ -15,6 +13,7 @@ from botocore.credentials import Credentials
 
 from instance import eventually
 from lab import ROLE
+from receiving import HttpServer, Request
 from systems import InfluxServer
 from test_actions_aws import connection
 
@@ -22,44 +21,22 @@ KEY, SECRET, REGION = "AKIATEST", "hush", "us-east-1"
 DESTINATION = "arn:aws:iot:us-east-1:123456789012:ruledestination/influxdb/1"
 
 
-class Recorder:
+class Recorder(HttpServer):
     """Records requests; `answers` are the next ones, then 200 with an empty object."""
 
     def __init__(self):
-        self.seen: list[tuple[str, str, dict, bytes]] = []
+        self.seen: list[Request] = []
         self.answers: list[tuple[int, dict]] = []
-        recorder = self
+        super().__init__()
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+    def answer(self, request):
+        self.seen.append(request)
+        status, answer = self.answers.pop(0) if self.answers else (200, {})
+        return status, json.dumps(answer).encode()
 
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                recorder.seen.append((self.command, self.path, headers, body))
-                status, answer = recorder.answers.pop(0) if recorder.answers else (200, {})
-                text = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("content-length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_PUT = do_POST
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.origin = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def next(self) -> tuple[str, str, dict, bytes]:
+    def next(self) -> Request:
         eventually(lambda: self.seen, "a request")
         return self.seen.pop(0)
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture

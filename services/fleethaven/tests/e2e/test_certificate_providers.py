@@ -104,7 +104,7 @@ def test_a_provider_that_gives_something_else(iot, enrolling, provider, name):
         provider.change = change
         assert enrolling.rejected(enrolling.from_csr, request) == FAILED
     for answer in ({}, {"certificatePem": "no certificate"}, {"certificatePem": 7}, b"no JSON", (500, {})):
-        provider.hook.answer = lambda event, answer=answer: answer
+        provider.hook.reply = lambda event, answer=answer: answer
         assert enrolling.rejected(enrolling.from_csr, request) == FAILED
     assert len(iot.list_certificates(pageSize=250)["certificates"]) == before
 

@@ -6,12 +6,12 @@ import base64
 import json
 import subprocess
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from instance import binary, eventually
 from lab import ROLE
+from receiving import HttpServer
 from test_actions_aws import connection
 
 #: After so many starts a message is not tried any more.
@@ -19,41 +19,25 @@ DELIVERIES = 5
 MESSAGE = '{"n": 1}'
 
 
-class Slow:
+class Slow(HttpServer):
     """A queue service that answers nothing until it is told to: whoever calls it is in the middle of an action."""
 
     def __init__(self):
         self.calls: list[bytes] = []
         self.answering = threading.Event()
-        slow = self
+        super().__init__()
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                slow.calls.append(self.rfile.read(int(self.headers["content-length"])))
-                slow.answering.wait(60)
-                try:
-                    self.send_response(200)
-                    self.send_header("content-length", "2")
-                    self.end_headers()
-                    self.wfile.write(b"{}")
-                except OSError:
-                    pass  # whoever called is dead
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.origin = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    def answer(self, request):
+        self.calls.append(request.body)
+        self.answering.wait(60)
+        return 200, b"{}"
 
     def called(self, times: int) -> bool:
         return len(self.calls) >= times
 
     def close(self):
         self.answering.set()
-        self.server.shutdown()
-        self.server.server_close()
+        super().close()
 
 
 @pytest.fixture

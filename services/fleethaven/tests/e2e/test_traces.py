@@ -26,7 +26,7 @@ def receiver():
 def fleet(tmp_path_factory, receiver):
     """A cluster all of whose processes are told in the environment where traces go."""
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.origin)
         environment.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-scope=lab")
         environment.setenv("FLEETHAVEN_TRACES_RATIO", "1")
         environment.setenv("FLEETHAVEN_TRACES_CONTINUE", "true")

@@ -5,42 +5,27 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from receiving import HttpServer
 
 
-class Webhook:
-    """Answers every event with `answer(event)`, or with the status and body that it returns as a pair."""
+class Webhook(HttpServer):
+    """Answers every event with `reply(event)`, or with the status and body that it returns as a pair."""
 
-    def __init__(self, answer=lambda event: {}):
-        self.answer = answer
+    def __init__(self, reply=lambda event: {}):
+        self.reply = reply
         self.seen: list[tuple[dict, bytes]] = []
-        hook = self
+        super().__init__()
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+    @property
+    def url(self) -> str:
+        return f"{self.origin}/hook"
 
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
-                hook.seen.append(({name.lower(): value for name, value in self.headers.items()}, body))
-                answer = hook.answer(json.loads(body))
-                status, answer = answer if isinstance(answer, tuple) else (200, answer)
-                answer = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("content-length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+    def answer(self, request):
+        self.seen.append((request.headers, request.body))
+        reply = self.reply(json.loads(request.body))
+        status, reply = reply if isinstance(reply, tuple) else (200, reply)
+        return status, reply if isinstance(reply, bytes) else json.dumps(reply).encode()
 
 
 def signed_with(secret: str, headers: dict, body: bytes) -> bool:
