@@ -10,7 +10,7 @@ use fleethaven_storage::{
     ClientRecord, Dead, DeadLetter, Departure, Error, GroupId, GroupRecord, Lane, OpenGroup, RetainedStore,
     RetainedTopic, RuleEntry, RuleEntryId, RuleQueue, SessionRecord, SessionStore, Wake,
 };
-use fleethaven_types::{Message, Scope, Timestamp};
+use fleethaven_types::{AccountId, Message, Scope, Timestamp};
 use parking_lot::Mutex;
 
 use crate::disk::Disk;
@@ -181,7 +181,7 @@ impl RuleQueue for EmbeddedStore {
         self.rules.dead_letter(entry, reason)
     }
 
-    fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+    fn dead_letters(&self, account: Option<AccountId>, limit: usize) -> Result<Vec<DeadLetter>, Error> {
         self.door.ask(|_| ())?;
         let unavailable = |reason: String| Error::Unavailable(format!("dead letters: {reason}"));
         let letter = |guard: fjall::Guard| {
@@ -190,7 +190,11 @@ impl RuleQueue for EmbeddedStore {
             let letter = row.and_then(|row| rules::letter(keys::split_number(&key).unwrap_or(0), row));
             letter.map_err(|error| unavailable(error.to_string()))
         };
-        self.disk.dead_letters.iter().take(limit).map(letter).collect()
+        let meant = |letter: &Result<DeadLetter, Error>| {
+            let of = |letter: &DeadLetter| letter.message.publisher.scope.account;
+            account.is_none_or(|account| letter.as_ref().map_or(true, |letter| of(letter) == account))
+        };
+        self.disk.dead_letters.iter().map(letter).filter(meant).take(limit).collect()
     }
 
     fn redrive(&self, entry: RuleEntryId) -> Result<bool, Error> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fleethaven_storage::record::RuleRow;
 use fleethaven_storage::{DeadLetter, Error, RuleEntryId};
-use fleethaven_types::Timestamp;
+use fleethaven_types::{AccountId, Timestamp};
 use redis::Value;
 
 use crate::client::{Batch, Client};
@@ -12,19 +12,41 @@ use crate::keys::{self, Keys};
 use crate::reply;
 use crate::script::{Call, Op};
 
-/// At most `limit` dead letters, oldest first.
-pub(crate) fn list(client: &mut Client, keys: &Keys, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-    let most = limit.to_string();
-    let call = |partition| Call::of(partition, Op::DeadLetters, &[most.as_bytes()]);
-    let batch = Batch { calls: keys.partitions().map(call).collect(), durable: false };
-    let mut letters = Vec::new();
-    for (call, replies) in batch.calls.iter().zip(client.run(&batch)?) {
-        for value in reply::array(replies?.pop().unwrap_or_default())? {
-            letters.push(letter(call.partition, value)?);
+/// Dead letters of a partition that are read at a time.
+const PAGE: usize = 100;
+
+/// At most `limit` dead letters, oldest first, of an account or of all. One partition is read after the other, page by
+/// page. What is deleted meanwhile may hide another from this listing.
+pub(crate) fn list(
+    client: &mut Client,
+    keys: &Keys,
+    account: Option<AccountId>,
+    limit: usize,
+) -> Result<Vec<DeadLetter>, Error> {
+    let mut letters: Vec<DeadLetter> = Vec::new();
+    for partition in keys.partitions() {
+        let (mut from, mut found) = (0, 0);
+        while found < limit {
+            let (begin, end) = (from.to_string(), (from + PAGE - 1).to_string());
+            let call = Call::of(partition, Op::DeadLetters, &[begin.as_bytes(), end.as_bytes()]);
+            let mut replies = client.call(&Batch::of(call))?;
+            let page = reply::array(reply::next(&mut replies)?)?;
+            let (is_last, before) = (page.len() < PAGE, letters.len());
+            for value in page {
+                let letter = letter(partition, value)?;
+                if account.is_none_or(|account| letter.message.publisher.scope.account == account) {
+                    letters.push(letter);
+                }
+            }
+            found += letters.len() - before;
+            if is_last {
+                break;
+            }
+            from += PAGE;
         }
+        letters.sort_by_key(|letter| (letter.at, letter.id));
+        letters.truncate(limit);
     }
-    letters.sort_by_key(|letter| (letter.at, letter.id));
-    letters.truncate(limit);
     Ok(letters)
 }
 

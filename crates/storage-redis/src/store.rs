@@ -10,7 +10,7 @@ use fleethaven_storage::{
     ClientRecord, Dead, DeadLetter, Departure, Error, GroupId, GroupRecord, Lane, OpenGroup, RetainedStore,
     RetainedTopic, RuleEntry, RuleEntryId, RuleQueue, SessionRecord, SessionStore, Wake,
 };
-use fleethaven_types::{Message, Scope, Timestamp};
+use fleethaven_types::{AccountId, Message, Scope, Timestamp};
 use parking_lot::Mutex;
 
 use crate::client::{Client, Pool, Shared};
@@ -234,9 +234,9 @@ impl RuleQueue for RedisStore {
         Ok(())
     }
 
-    fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+    fn dead_letters(&self, account: Option<AccountId>, limit: usize) -> Result<Vec<DeadLetter>, Error> {
         self.shared.errands.wait(self.shared.options.patience);
-        self.pool.with(|client| dead_letters::list(client, &self.shared.keys, limit))
+        self.pool.with(|client| dead_letters::list(client, &self.shared.keys, account, limit))
     }
 
     fn redrive(&self, entry: RuleEntryId) -> Result<bool, Error> {

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use fleethaven_types::{Message, Timestamp};
+use fleethaven_types::{AccountId, Message, Timestamp};
 
 use crate::{Error, RuleRef};
 
@@ -58,8 +58,9 @@ pub trait RuleQueue: Send + Sync + 'static {
     /// Moves a poison entry to the dead-letter list, with the reason.
     fn dead_letter(&self, entry: RuleEntryId, reason: &str) -> Result<(), Error>;
 
-    /// At most `limit` dead letters, oldest first. Waits for the store.
-    fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error>;
+    /// At most `limit` dead letters, oldest first; only those of `account`, where one is named. Waits for the store, and holds no more
+    /// of them in memory than twice the limit.
+    fn dead_letters(&self, account: Option<AccountId>, limit: usize) -> Result<Vec<DeadLetter>, Error>;
 
     /// Puts a dead letter back at the end of the rules queue, as if it had never been claimed; false when there is none of
     /// this id. Waits for the store.

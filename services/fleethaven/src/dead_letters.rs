@@ -68,12 +68,8 @@ async fn blocking<T: Send + 'static>(ask: impl FnOnce() -> Result<T, Error> + Se
 }
 
 async fn list(rules: Arc<dyn RuleQueue>, account: Option<AccountId>, limit: usize) -> Result<Vec<Line>> {
-    // Those of one account are picked out here: there are few.
-    let letters =
-        blocking(move || rules.dead_letters(if account.is_some() { usize::MAX } else { limit })).await?;
-    let meant =
-        |letter: &DeadLetter| account.is_none_or(|account| letter.message.publisher.scope.account == account);
-    Ok(letters.into_iter().filter(meant).take(limit).map(line).collect())
+    let letters = blocking(move || rules.dead_letters(account, limit)).await?;
+    Ok(letters.into_iter().map(line).collect())
 }
 
 fn line(letter: DeadLetter) -> Line {

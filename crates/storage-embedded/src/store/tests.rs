@@ -240,7 +240,7 @@ fn a_dead_letter_can_be_driven_again() {
         lane.ask(publish(0, QoS::AtLeastOnce, true));
         store.dead_letter(claim_one().id, &format!("reason {n}")).unwrap();
     }
-    let letters = store.dead_letters(10).unwrap();
+    let letters = store.dead_letters(None, 10).unwrap();
     let reasons: Vec<_> = letters.iter().map(|letter| letter.reason.as_str()).collect();
     assert_eq!(reasons, ["reason 1", "reason 2"], "the oldest went");
     assert_eq!((letters[0].message.payload.as_ref(), letters[0].at), (&b"payload"[..], NOW));
@@ -249,7 +249,7 @@ fn a_dead_letter_can_be_driven_again() {
     let again = claim_one();
     assert!(again.id > letters[1].id && again.deliveries == 0);
     assert_eq!(again.rules[0].name, "rule");
-    assert_eq!(store.dead_letters(10).unwrap().len(), 1);
+    assert_eq!(store.dead_letters(None, 10).unwrap().len(), 1);
 }
 
 #[test]

@@ -126,10 +126,10 @@ function ops.D()
   return over
 end
 
--- Dead letters: at most.
+-- Dead letters: from and to which one, by time.
 function ops.B()
   local letters = {}
-  for i, id in ipairs(call('ZRANGE', root .. ':dead', 0, tonumber(take()) - 1)) do
+  for i, id in ipairs(call('ZRANGE', root .. ':dead', take(), take())) do
     local letter = cmsgpack.unpack(call('HGET', root .. ':letters', id))
     letters[i] = {id, letter[1], letter[2], letter[3], letter[4]}
   end

@@ -240,7 +240,7 @@ fn what_an_event_loop_asks_waits_for_nobody() {
     server.signal("-CONT");
     assert!(asking.answers(57).iter().all(is_published), "patience outlasts it");
     assert!(!asking.is_congested());
-    let letters = store.dead_letters(10).unwrap();
+    let letters = store.dead_letters(None, 10).unwrap();
     assert_eq!(letters.iter().map(|letter| letter.id).collect::<Vec<_>>(), [claimed[1].id]);
     // Neither of the two waits for what it asks: it is known when it is done.
     server.until("rid of what was acknowledged and buried", |_| store.depth() == 58);

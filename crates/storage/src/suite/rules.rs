@@ -12,6 +12,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("what was not acknowledged comes again after a crash", reclaimed),
     ("a dead letter leaves the queue", dead_letters),
     ("a dead letter is driven again, or discarded", redriven),
+    ("dead letters are listed by account", of_account),
     ("QoS 0 entries are worked on too", volatile),
     ("a publish is in queues, rules and retained store, or nowhere", one_publish),
 ];
@@ -106,7 +107,7 @@ fn dead_letters(store: &mut dyn Instance) {
 
 /// Dead letters with their reasons, oldest first.
 fn buried(store: &dyn Instance) -> Vec<(RuleEntryId, String)> {
-    let letters = store.rules().dead_letters(100).unwrap();
+    let letters = store.rules().dead_letters(None, 100).unwrap();
     letters.into_iter().map(|letter| (letter.id, letter.reason)).collect()
 }
 
@@ -116,7 +117,7 @@ fn redriven(store: &mut dyn Instance) {
     let (again, gone) = (claimed[0].id, claimed[1].id);
     store.rules().dead_letter(again, "once").unwrap();
     store.rules().dead_letter(gone, "once").unwrap();
-    let letters = store.rules().dead_letters(1).unwrap();
+    let letters = store.rules().dead_letters(None, 1).unwrap();
     assert_eq!(
         (letters.len(), payload(&letters[0].message).as_str(), letters[0].rules[0].name.as_ref()),
         (1, "again", "one")
@@ -130,6 +131,21 @@ fn redriven(store: &mut dyn Instance) {
     assert_eq!(buried(store), []);
     assert_eq!(seen(&claim_all(store, 1))[0].0, "again");
     assert!(nothing_waits(store));
+}
+
+fn of_account(store: &mut dyn Instance) {
+    let payloads: Vec<_> = (0..300).map(|n| n.to_string()).collect();
+    publish(store, &payloads.iter().map(String::as_str).collect::<Vec<_>>());
+    let claimed = claim_all(store, payloads.len());
+    let own = claimed[0].message.publisher.scope.account;
+    for entry in &claimed {
+        store.rules().dead_letter(entry.id, "all of them").unwrap();
+    }
+    let count = |account, limit| store.rules().dead_letters(account, limit).unwrap().len();
+    assert_eq!((count(Some(own), 10), count(Some(own), 1000), count(None, 299)), (10, 300, 299));
+    let other = "999999999999".parse().unwrap();
+    assert_ne!(own, other);
+    assert_eq!(count(Some(other), 1000), 0);
 }
 
 fn volatile(store: &mut dyn Instance) {

@@ -57,7 +57,11 @@ impl RuleQueue for FakeQueue {
         Ok(())
     }
 
-    fn dead_letters(&self, _: usize) -> Result<Vec<fleethaven_storage::DeadLetter>, Error> {
+    fn dead_letters(
+        &self,
+        _: Option<fleethaven_types::AccountId>,
+        _: usize,
+    ) -> Result<Vec<fleethaven_storage::DeadLetter>, Error> {
         Ok(Vec::new())
     }
 
