@@ -125,14 +125,17 @@ impl Cluster {
         self.known.lock().topics.remove(name);
     }
 
-    /// A topic as the cluster knows it.
-    pub(super) async fn topic(&self, name: &str) -> Result<Arc<Topic>, Error> {
+    /// A topic as the cluster knows it, or what the cluster says instead.
+    ///
+    /// # Errors
+    /// When no broker answers.
+    pub(super) async fn topic(&self, name: &str) -> Result<Result<Arc<Topic>, Error>, Error> {
         if let Some(topic) = self.known(name) {
-            return Ok(topic);
+            return Ok(Ok(topic));
         }
         let _turn = self.asking.lock().await;
         if let Some(topic) = self.known(name) {
-            return Ok(topic);
+            return Ok(Ok(topic));
         }
         let (number, link) = self.asked.get(name, Link::is_open, || self.any(name)).await?;
         let answer = match link.ask(messages::metadata(name), name).await {
@@ -146,7 +149,7 @@ impl Cluster {
         let found = read.map_err(|error| Error::permanent(name, error.to_string()))?;
         if found.error != 0 {
             let transient = matches!(verdict(found.error), Verdict::Again { .. });
-            return Err(Error { transient, ..Error::permanent(name, messages::named(found.error)) });
+            return Ok(Err(Error { transient, ..Error::permanent(name, messages::named(found.error)) }));
         }
         let topic = Arc::new(Topic::new(found.partitions));
         let mut known = self.known.lock();
@@ -155,7 +158,7 @@ impl Cluster {
             known.topics.clear();
         }
         known.topics.insert(name.to_owned(), topic.clone());
-        Ok(topic)
+        Ok(Ok(topic))
     }
 
     /// A connection to whichever broker answers: those of the settings, and then those that are known besides.
@@ -173,7 +176,7 @@ impl Cluster {
 
     /// A connection to the leader of a partition.
     pub(super) async fn leader(&self, topic: &str, partition: i32) -> Result<Led, Error> {
-        let leader = self.topic(topic).await?.leader(partition);
+        let leader = self.topic(topic).await??.leader(partition);
         let without = || Error::transient(topic, format!("partition {partition} has no leader"));
         let leader = leader.ok_or_else(|| {
             self.forget(topic);

@@ -81,7 +81,7 @@ impl Producer {
     ) -> Result<(), Error> {
         let known = match self.cluster.known(topic) {
             Some(known) => known,
-            None => road.lanes.through(&road.key, topic, self.cluster.topic(topic)).await?,
+            None => road.lanes.through(&road.key, topic, self.cluster.topic(topic)).await??,
         };
         let chosen = known.partition(named, record.key.as_deref());
         let index = match chosen {
