@@ -71,21 +71,27 @@ mod tests {
     use std::time::Duration;
 
     use futures_util::future::join_all;
+    use tokio::sync::Semaphore;
 
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_while_one_batch_is_under_way_is_the_next() {
-        let (group, batches) = (Group::default(), Mutex::new(Vec::new()));
+        let (group, batches, let_go) = (Group::default(), Mutex::new(Vec::new()), Semaphore::new(0));
         let carry = |batch: Vec<u32>| {
             batches.lock().push(batch.clone());
+            let let_go = &let_go;
             async move {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                let _ = let_go.acquire().await;
                 let outcome = |n| if n == 3 { Err(Error::permanent("r", "three")) } else { Ok(()) };
                 batch.into_iter().map(outcome).collect()
             }
         };
-        let outcomes = join_all((0..6).map(|n| group.join(n, 3, "r", carry))).await;
+        let mut all = Box::pin(join_all((0..6).map(|n| group.join(n, 3, "r", carry))));
+        assert!(futures_util::poll!(&mut all).is_pending(), "the first is under way, and the others wait");
+        assert_eq!(*batches.lock(), [vec![0]]);
+        let_go.add_permits(1);
+        let outcomes = all.await;
         let failed: Vec<_> = outcomes.iter().map(Result::is_err).collect();
         assert_eq!(failed, [false, false, false, true, false, false]);
         assert_eq!(*batches.lock(), [vec![0], vec![1, 2, 3], vec![4, 5]]);
