@@ -48,7 +48,7 @@ pub use self::{
     input::{Input, MqttProperties, Payload, Random},
     statement::{Fired, Outcome, Output, Statement},
     template::Template,
-    trial::Trial,
+    trial::{Report, Trial},
     value::{Object, Text, Value},
     version::{SqlVersion, UnknownVersion},
 };

@@ -63,6 +63,8 @@ pub(crate) struct State {
     pub(crate) policies: PolicyCache,
     /// Bounds how many RSA keys are made at once: each takes a core for a while.
     pub(crate) key_makers: Arc<Semaphore>,
+    /// Bounds how many statements are tried at once.
+    pub(crate) trials: Arc<Semaphore>,
     router: Router,
     metrics: Metrics,
 }
@@ -149,6 +151,7 @@ impl Api {
             throttles: Throttles::new(Instant::now().into_std()),
             policies: PolicyCache::new(),
             key_makers: Arc::new(Semaphore::new(cores.div_ceil(2))),
+            trials: Arc::new(Semaphore::new(cores)),
             router: Router::new(),
             metrics: Metrics::register(registry)?,
         };

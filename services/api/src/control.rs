@@ -22,6 +22,7 @@ pub(crate) mod registration;
 mod role_aliases;
 pub(crate) mod rule_destinations;
 mod rules;
+mod sql;
 mod tags;
 mod test_authorization;
 mod thing_groups;
@@ -121,6 +122,7 @@ built! {
     "ListPolicyPrincipals" => policy_targets::list_principals,
     "GetEffectivePolicies" => effective_policies::get,
     "TestAuthorization" => test_authorization::test,
+    "TestRuleSql" => sql::test,
     "AttachThingPrincipal" => principals::attach,
     "DetachThingPrincipal" => principals::detach,
     "ListThingPrincipals" => principals::list_of_thing,

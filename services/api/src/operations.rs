@@ -32,6 +32,9 @@ const CREDENTIALS: &[(&str, &str, &str)] =
 /// What is answered of `sts`. Its operations share one path; the form in the body names one.
 const STS: &[(&str, &str, &str)] = &[("GetCallerIdentity", "POST", "/")];
 
+/// What the control plane answers beside AWS's operations. Their paths begin with a word that no path of AWS's begins with.
+const OURS: &[(&str, &str, &str)] = &[("TestRuleSql", "POST", "/fleethaven/rules/test-sql")];
+
 impl Service {
     /// Every one.
     pub const ALL: [Self; 5] = [Self::Control, Self::Data, Self::Jobs, Self::Sts, Self::Credentials];
@@ -91,6 +94,11 @@ impl Operation {
     /// Every operation of `service`, by name.
     pub fn all(service: Service) -> impl Iterator<Item = Self> {
         service.rows().iter().map(move |(name, method, pattern)| Self { service, name, method, pattern })
+    }
+
+    /// What is answered beside them.
+    pub(crate) fn ours() -> impl Iterator<Item = Self> {
+        OURS.iter().map(|(name, method, pattern)| Self { service: Service::Control, name, method, pattern })
     }
 
     /// Whether Fleethaven answers it yet; otherwise the answer is an error that names it.
@@ -167,7 +175,7 @@ pub(crate) struct Router {
 impl Router {
     pub(crate) fn new() -> Self {
         let mut routes: HashMap<_, Vec<Route>> = HashMap::new();
-        for operation in Service::ALL.into_iter().flat_map(Operation::all) {
+        for operation in Service::ALL.into_iter().flat_map(Operation::all).chain(Operation::ours()) {
             let path = operation.pattern.trim_start_matches('/');
             let segments: Vec<Segment> = path.split('/').map(Segment::read).collect();
             let first = path.split('/').next().unwrap_or_default();

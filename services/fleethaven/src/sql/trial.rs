@@ -9,31 +9,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use fleethaven_daemon::clock;
-use fleethaven_rulesql::{
-    Error, Input, NoExternal, Object, Outcome, Payload, SqlVersion, Statement, Template, Trial, Value,
-    Variables, json,
-};
+use fleethaven_rulesql::{Error, Input, Payload, Report, SqlVersion, Statement, Template, Value, json};
 use fleethaven_topics::name;
 
 use super::{FAILED, print, random, unusable};
 use crate::cli::SqlTestArgs;
-
-/// What came of the message.
-#[derive(Default)]
-struct Report {
-    /// Whether FROM matches, or Basic Ingest reaches the rule.
-    matches: bool,
-    /// Whether the actions run.
-    fires: bool,
-    /// The parts of the statement.
-    trial: Trial,
-    /// The payload of the actions.
-    output: Option<Bytes>,
-    /// The field of an action.
-    template: Option<String>,
-    /// Why the rule ended.
-    failure: Option<String>,
-}
 
 pub(super) fn run(arguments: &SqlTestArgs) -> Result<ExitCode> {
     let version: SqlVersion = match arguments.sql_version.parse() {
@@ -56,7 +36,7 @@ pub(super) fn run(arguments: &SqlTestArgs) -> Result<ExitCode> {
         }
     };
     let report = evaluated(arguments, &statement, template.as_ref(), &payload);
-    let text = if arguments.json { json::write(&report.document(), false)? + "\n" } else { report.told() };
+    let text = if arguments.json { json::write(&report.document(), false)? + "\n" } else { told(&report) };
     print(&text)?;
     Ok(if report.failure.is_some() { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
@@ -77,16 +57,7 @@ fn payload(arguments: &SqlTestArgs) -> Result<Payload, String> {
 /// What CreateTopicRule would answer, with the place in the text.
 fn refused(text: &str, error: &Error, as_json: bool) -> Result<ExitCode> {
     if as_json {
-        let place = |number: u32| Value::Int(i128::from(number));
-        let error = object([
-            ("code", "SqlParseException".into()),
-            ("line", place(error.line)),
-            ("column", place(error.column)),
-            ("found", error.found.as_str().into()),
-            ("expected", error.expected.as_str().into()),
-            ("message", error.to_string().as_str().into()),
-        ]);
-        print(&(json::write(&object([("error", error)]), false)? + "\n"))?;
+        print(&(json::write(&error.document(), false)? + "\n"))?;
     } else {
         let line = text.lines().nth(place(error.line)).unwrap_or_default();
         let mark = " ".repeat(place(error.column));
@@ -120,108 +91,35 @@ fn evaluated(
         properties: None,
         random: &random,
     };
-    let mut report = Report { matches: statement.matches(topic), ..Report::default() };
-    report.matches &= ingest.is_some() || statement.topic_filter().is_some();
-    match statement.trial(&input, payload, &mut NoExternal) {
-        Ok(trial) => report.trial = trial,
-        Err(failure) => report.failure = Some(failure.to_string()),
-    }
-    if !report.matches {
-        return report;
-    }
-    match statement.evaluate(&input, payload, &mut NoExternal) {
-        Outcome::Fired(fired) => {
-            report.fires = true;
-            report.output = Some(fired.output.into_bytes());
-            if let Some(template) = template {
-                report.render(template, &input, payload, &fired.variables);
-            }
-        }
-        Outcome::NotFired { .. } => report.failure = None,
-        Outcome::Failed(failure) => report.failure = Some(failure.to_string()),
-    }
-    report
+    Report::of(statement, template, &input, payload, ingest.is_some())
 }
 
-fn object<const N: usize>(members: [(&'static str, Value); N]) -> Value {
-    Value::object(Object::from_iter(members.map(|(name, value)| (name.into(), value))))
-}
-
-/// A part with its name, its type and its value, which Undefined has not.
-fn part((name, value): (String, Value)) -> Value {
-    object([("name", name.as_str().into()), ("type", value.type_name().into()), ("value", value)])
-}
-
-impl Report {
-    fn render(&mut self, template: &Template, input: &Input<'_>, payload: &Payload, variables: &Variables) {
-        match template.render(input, payload, variables, &mut NoExternal) {
-            Ok(text) => self.template = Some(text),
-            Err(failure) => self.failure = Some(format!("the template: {failure}")),
+/// For people: a line for each part, then the decision.
+fn told(report: &Report) -> String {
+    let mut text = String::new();
+    let shown = |value: &Value| json::write(value, false).unwrap_or_else(|error| error.to_string());
+    for (name, value) in report.parts().into_iter().flatten() {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name:<16} {:<9} {}", value.type_name(), shown(&value));
+    }
+    let decision = match (&report.failure, report.matches, report.fires) {
+        (Some(failure), ..) => format!("fails: {failure}"),
+        (None, false, _) => "does not fire: the topic does not match".to_owned(),
+        (None, true, false) => "does not fire: WHERE is not true".to_owned(),
+        (None, true, true) => "fires".to_owned(),
+    };
+    let _ = writeln!(text, "the rule {decision}");
+    match report.shown() {
+        (Some(output), _) => {
+            let _ = writeln!(text, "{:<16} {}", "output", shown(&output));
         }
-    }
-
-    /// The parts of the statement: variables, condition, items.
-    fn parts(&self) -> [Vec<(String, Value)>; 3] {
-        let Trial { variables, condition, items } = self.trial.clone();
-        let variables = variables.into_iter().map(|(name, value)| (format!("@{name}"), value));
-        let condition = condition.into_iter().map(|value| ("WHERE".to_owned(), value));
-        [variables.collect(), condition.collect(), items]
-    }
-
-    /// The payload of the actions as a value where it is JSON, and else in base64.
-    fn output(&self) -> (Option<Value>, Option<String>) {
-        let Some(output) = &self.output else { return (None, None) };
-        let value = json::read(output);
-        let base64 = value.is_none().then(|| STANDARD.encode(output));
-        (value, base64)
-    }
-
-    /// For programs. What is Undefined is left out.
-    fn document(&self) -> Value {
-        let [variables, condition, items] = self.parts();
-        let parts = |parts: Vec<_>| Value::array(parts.into_iter().map(part).collect());
-        let text = |text: &Option<String>| text.as_deref().map(Value::from).unwrap_or_default();
-        let (output, base64) = self.output();
-        object([
-            ("matches", self.matches.into()),
-            ("fires", self.fires.into()),
-            ("variables", parts(variables)),
-            ("where", condition.into_iter().next().map(part).unwrap_or_default()),
-            ("items", parts(items)),
-            ("output", output.unwrap_or_default()),
-            ("outputBase64", text(&base64)),
-            ("template", text(&self.template)),
-            ("failure", text(&self.failure)),
-        ])
-    }
-
-    /// For people: a line for each part, then the decision.
-    fn told(&self) -> String {
-        let mut text = String::new();
-        let shown = |value: &Value| json::write(value, false).unwrap_or_else(|error| error.to_string());
-        for (name, value) in self.parts().into_iter().flatten() {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{name:<16} {:<9} {}", value.type_name(), shown(&value));
+        (None, Some(base64)) => {
+            let _ = writeln!(text, "{:<16} {base64}", "output (base64)");
         }
-        let decision = match (&self.failure, self.matches, self.fires) {
-            (Some(failure), ..) => format!("fails: {failure}"),
-            (None, false, _) => "does not fire: the topic does not match".to_owned(),
-            (None, true, false) => "does not fire: WHERE is not true".to_owned(),
-            (None, true, true) => "fires".to_owned(),
-        };
-        let _ = writeln!(text, "the rule {decision}");
-        match self.output() {
-            (Some(output), _) => {
-                let _ = writeln!(text, "{:<16} {}", "output", shown(&output));
-            }
-            (None, Some(base64)) => {
-                let _ = writeln!(text, "{:<16} {base64}", "output (base64)");
-            }
-            (None, None) => {}
-        }
-        if let Some(template) = &self.template {
-            let _ = writeln!(text, "{:<16} {template}", "template");
-        }
-        text
+        (None, None) => {}
     }
+    if let Some(template) = &report.template {
+        let _ = writeln!(text, "{:<16} {template}", "template");
+    }
+    text
 }

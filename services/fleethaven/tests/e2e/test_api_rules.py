@@ -1,9 +1,14 @@
 """Topic rules as resources; what they do with messages is in the lab."""
 
+import json
+import subprocess
+
 import pytest
 
 from control_plane import flat, invalid, pages, refused
+from instance import binary
 from lab import ROLE
+from signed import call
 
 
 def rule(sql: str = "SELECT * FROM 'a/b'", topic: str = "c", **more) -> dict:
@@ -77,3 +82,18 @@ def test_a_role_is_checked_for_syntax_only(iot):
         },
     )
     assert "s3" in iot.get_topic_rule(ruleName="foreign_role")["rule"]["actions"][0]
+
+
+def test_a_statement_is_tried_by_the_api_as_by_the_command(fleet):
+    """Signed for `iot`, on a path that no operation of AWS's has."""
+    tried = {"sql": "SELECT t * 2 AS twice FROM 'plant/+' WHERE t > 30", "topic": "plant/l1", "payload": '{"t": 31}'}
+    answer = call(fleet, "POST", "/fleethaven/rules/test-sql", json.dumps(tried).encode())
+    assert answer.status == 200 and answer.json["fires"] is True and answer.json["output"] == {"twice": 62}
+    command = [binary(), "sql", "test", "--json", *(part for name, value in tried.items() for part in (f"--{name}", value))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert json.loads(done.stdout) == answer.json
+    refused = call(fleet, "POST", "/fleethaven/rules/test-sql", json.dumps(tried | {"sql": "SELECT FROM 'a'"}).encode())
+    assert refused.status == 200 and refused.json["error"]["column"] == 8
+    unsigned = call(fleet, "POST", "/fleethaven/rules/test-sql", json.dumps(tried).encode(), secret="another")
+    assert unsigned.status == 403
+    assert call(fleet, "POST", "/fleethaven/rules/test-sql", b"{}").error == "InvalidRequestException"

@@ -85,3 +85,44 @@ async fn rules_that_are_refused() {
         assert_eq!(house.call(method, target, "").await.error(), (401, "UnauthorizedException"));
     }
 }
+
+const TRY: &str = "/fleethaven/rules/test-sql";
+
+#[tokio::test]
+async fn a_statement_is_tried() {
+    let house = House::new();
+    let tried = json!({
+        "sql": "SELECT t, topic(2) AS line FROM 'plant/+' WHERE t > 30", "topic": "plant/l1", "payload": "{\"t\": 31}",
+        "template": "${accountid()}/${topic(2)}",
+    });
+    let told = house.call("POST", TRY, &tried.to_string()).await.ok();
+    assert_eq!((&told["matches"], &told["fires"]), (&json!(true), &json!(true)));
+    assert_eq!(told["output"], json!({"t": 31, "line": "l1"}));
+    assert_eq!(told["where"], json!({"name": "WHERE", "type": "Boolean", "value": true}));
+    assert_eq!(told["items"][1], json!({"name": "line", "type": "String", "value": "l1"}));
+    assert_eq!(told["template"], "123456789012/l1");
+    let raw = json!({"sql": "SELECT * FROM 't'", "topic": "t", "payloadBase64": "/w=="});
+    assert_eq!(house.call("POST", TRY, &raw.to_string()).await.ok()["outputBase64"], "/w==");
+    let wrong = json!({"sql": "SELECT FROM 't'", "topic": "t"});
+    let error = &house.call("POST", TRY, &wrong.to_string()).await.ok()["error"];
+    assert_eq!((&error["code"], &error["column"]), (&json!("SqlParseException"), &json!(8)));
+}
+
+#[tokio::test]
+async fn what_is_no_trial_is_refused() {
+    let house = House::with(|config| config.body_bytes = 16 << 20);
+    let limits = fleethaven_types::Limits::of(fleethaven_types::Profile::Standard);
+    let long = "x".repeat(limits.payload_bytes + 1);
+    for wrong in [
+        json!({"sql": "SELECT 1"}),
+        json!({"topic": "t"}),
+        json!({"sql": "SELECT 1", "topic": "t", "payload": "1", "payloadBase64": "MQ=="}),
+        json!({"sql": "SELECT 1", "topic": "t", "payloadBase64": "?"}),
+        json!({"sql": "SELECT 1", "topic": "t", "payload": long}),
+        json!({"sql": "SELECT 1", "topic": "t", "awsIotSqlVersion": "1"}),
+    ] {
+        let error = house.call("POST", TRY, &wrong.to_string()).await;
+        assert_eq!(error.error(), (400, "InvalidRequestException"), "{}", wrong["topic"]);
+    }
+    assert_eq!(house.call("GET", TRY, "").await.error().0, 405);
+}
