@@ -177,6 +177,7 @@ impl Authorizers {
             source: Source::Authorizer,
             source_arn: authorizer.authorizer_arn.clone(),
             trace_id: Some(connection_id.to_owned()),
+            below: None,
             deadline: DEADLINE,
         };
         let answer = self.functions.invoke(call).await?;

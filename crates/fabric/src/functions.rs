@@ -7,6 +7,7 @@ use bytes::Bytes;
 use fleethaven_types::Scope;
 
 use crate::metadata::BoxFuture;
+use crate::traces::TraceContext;
 
 /// One call of a function.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct Invocation {
     pub source_arn: String,
     /// The trace that the call belongs to.
     pub trace_id: Option<String>,
+    /// The step that the call is below, where the trace is recorded: what is called may go on with it.
+    pub below: Option<TraceContext>,
     /// How long the whole call may take, tries included.
     pub deadline: Duration,
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use fleethaven_fabric::Invocation;
+use fleethaven_fabric::traces::TRACEPARENT;
 use fleethaven_registry::shapes::{FunctionCredentials, FunctionKind};
 use fleethaven_sigv4::{Credentials, PathEncoding, PayloadHash, RequestParts, Target as SigningTarget, sign};
 use fleethaven_types::Timestamp;
@@ -42,7 +43,7 @@ pub(super) fn build(
     id: Uuid,
     now: Timestamp,
 ) -> Result<Request<Bytes>, String> {
-    match &target.target.kind {
+    let mut request = match &target.target.kind {
         FunctionKind::Webhook { signing_secret } => {
             let secret = signing_secret.as_ref().map(|secret| secret.0.as_str()).unwrap_or_default();
             webhook(call, &target.target.url, kind, id, secret, now.as_secs())
@@ -50,7 +51,12 @@ pub(super) fn build(
         FunctionKind::Lambda { credentials } => {
             lambda(call, &target.target.url, kind, credentials.as_ref(), now.as_secs())
         }
+    }?;
+    // No part of a signature: what is between may go on with the trace.
+    if let Some(below) = call.below.and_then(|below| HeaderValue::try_from(below.to_string()).ok()) {
+        request.headers_mut().insert(TRACEPARENT, below);
     }
+    Ok(request)
 }
 
 /// A webhook gets the event, and beside it who calls, signed: HMAC-SHA256 of `<timestamp>.<body>`.

@@ -105,6 +105,7 @@ fn call(payload: &str) -> Invocation {
         source: Source::Authorizer,
         source_arn: "arn:aws:iot:eu-west-1:123456789012:authorizer/a".to_owned(),
         trace_id: Some("t-1".to_owned()),
+        below: None,
         deadline: Duration::from_secs(30),
     }
 }

@@ -10,6 +10,7 @@ from instance import eventually
 from lab import ROLE
 from mqtt_client import V3, Client
 from otlp import Receiver
+from test_actions_http import Receiver as Target
 
 TRACE, STEP = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{STEP}-01"
@@ -30,7 +31,7 @@ def fleet(tmp_path_factory, receiver):
         environment.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-scope=lab")
         environment.setenv("FLEETHAVEN_TRACES_RATIO", "1")
         environment.setenv("FLEETHAVEN_TRACES_CONTINUE", "true")
-        cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+        cluster = Cluster(tmp_path_factory.mktemp("cluster"), outbound="127.0.0.0/8")
         cluster.start()
     yield cluster
     cluster.close()
@@ -105,6 +106,22 @@ def test_a_message_is_followed_through_a_rule_its_action_and_the_republished_mes
     assert [step.parent for step in steps[1:]] == [step.id for step in steps[:-1]]
     assert {step.trace for step in steps} == {route.trace}
     fleet.iot.delete_topic_rule(ruleName="traced")
+
+
+def test_what_an_http_action_calls_can_go_on_with_the_trace(fleet, client, receiver):
+    target = Target()
+    try:
+        rule = {"sql": "SELECT * FROM 'traced/http'", "actions": [{"http": {"url": f"{target.origin}/hook"}}]}
+        fleet.iot.create_topic_rule(ruleName="calls", topicRulePayload=rule)
+        [challenge] = eventually(target.challenges, "the challenge", 30)
+        fleet.iot.confirm_topic_rule_destination(confirmationToken=challenge["confirmationToken"])
+        client("calling").publish("traced/http", b"{}")
+        [(_, headers, _)] = eventually(target.messages, "the request", 30)
+        action = receiver.find("rules-worker", "action", action="HttpAction")
+        assert headers["traceparent"] == f"00-{action.trace}-{action.id}-01"
+        fleet.iot.delete_topic_rule(ruleName="calls")
+    finally:
+        target.close()
 
 
 def test_an_action_that_fails_says_so(fleet, client, receiver):

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fleethaven_fabric::metadata::BoxFuture;
+use fleethaven_fabric::traces::Begun;
 use fleethaven_outbound::{Backoff, Limits, OutboundError};
 use fleethaven_registry::shapes::is_below;
 use fleethaven_rulesql::Template;
@@ -102,7 +103,7 @@ impl Http {
         for (name, value) in &self.headers {
             headers.push((name.clone(), invocation.possibly_empty(value, url)?));
         }
-        Ok(Message { payload, json, headers })
+        Ok(Message { payload, json, headers, below: invocation.span.map(Begun::context) })
     }
 }
 

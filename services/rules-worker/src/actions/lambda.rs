@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fleethaven_fabric::metadata::BoxFuture;
+use fleethaven_fabric::traces::Begun;
 use fleethaven_fabric::{Invocation as Call, Source};
 use fleethaven_rulesql::Template;
 use fleethaven_types::Arn;
@@ -54,6 +55,7 @@ impl Action for Lambda {
                 source: Source::Rule,
                 source_arn: rule.to_string(),
                 trace_id: invocation.input.trace_id.map(str::to_owned),
+                below: invocation.span.map(Begun::context),
                 deadline: DEADLINE,
             });
             sent.await.map_err(|error| Error {

@@ -23,6 +23,7 @@ pub(super) async fn invoke(
         source: Source::Rule,
         source_arn: rule.to_string(),
         trace_id: None,
+        below: None,
         deadline: DEADLINE,
     });
     let answer = answer.await.map_err(|error| error.to_string())?;

@@ -37,6 +37,7 @@ pub(super) async fn ask(
         source: Source::ProvisioningHook,
         source_arn: template.template_arn.clone(),
         trace_id: Some(Uuid::from_u128(request.message.trace_id()).to_string()),
+        below: None,
         deadline: DEADLINE,
     };
     let told = functions.invoke(call).await.map_err(|error| {

@@ -41,6 +41,7 @@ pub(super) async fn sign(
         source: Source::CertificateProvider,
         source_arn: provider.certificate_provider_arn.clone(),
         trace_id: Some(Uuid::from_u128(request.message.trace_id()).to_string()),
+        below: None,
         deadline: DEADLINE,
     };
     let told = functions.invoke(call).await.map_err(|error| error.to_string());

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use fleethaven_fabric::traces::{TRACEPARENT, TraceContext};
 use fleethaven_sigv4::{Credentials, PathEncoding, PayloadHash, RequestParts, Target, sign};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, Entry, HOST, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
 use serde_json::Value;
 
@@ -24,6 +25,8 @@ pub(super) struct Message {
     pub(super) json: bool,
     /// Names as in the rule, values for the message.
     pub(super) headers: Vec<(String, String)>,
+    /// The step that the request is below, where the message is traced.
+    pub(super) below: Option<TraceContext>,
 }
 
 impl Item for Message {
@@ -42,9 +45,11 @@ impl Message {
             array.put_slice(&message.payload);
         }
         array.put_u8(b']');
-        let mut headers = messages.pop().map(|last| last.headers).unwrap_or_default();
+        let last = messages.pop();
+        let below = last.as_ref().and_then(|last| last.below);
+        let mut headers = last.map(|last| last.headers).unwrap_or_default();
         headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
-        Self { payload: array.freeze(), json: true, headers }
+        Self { payload: array.freeze(), json: true, headers, below }
     }
 }
 
@@ -121,6 +126,13 @@ pub(super) fn build(
             request.headers_mut().insert(name, value);
         }
     }
+    // Unless the rule says another; no part of the signature, as what is between may go on with it.
+    if let Some(below) = message.below
+        && let Ok(value) = HeaderValue::try_from(below.to_string())
+        && let Entry::Vacant(vacant) = request.headers_mut().entry(TRACEPARENT)
+    {
+        vacant.insert(value);
+    }
     *request.uri_mut() = address;
     Ok(request)
 }
@@ -154,7 +166,20 @@ mod tests {
 
     fn message(headers: &[(&str, &str)]) -> Message {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Message { payload: Bytes::from_static(b"{}"), json: true, headers }
+        Message { payload: Bytes::from_static(b"{}"), json: true, headers, below: None }
+    }
+
+    #[test]
+    fn a_traced_message_names_its_step_unless_the_rule_names_another() {
+        const STEP: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let sent = |headers: &[(&str, &str)]| {
+            let message = Message { below: STEP.parse().ok(), ..message(headers) };
+            build("https://a.example/", &message, None, 0).unwrap().headers()["traceparent"].clone()
+        };
+        assert_eq!(sent(&[]), STEP);
+        assert_eq!(sent(&[("Traceparent", "own")]), "own");
+        let untraced = build("https://a.example/", &message(&[]), None, 0).unwrap();
+        assert!(!untraced.headers().contains_key("traceparent"));
     }
 
     #[test]
