@@ -250,7 +250,9 @@ def test_pings_and_failures_to_authenticate_are_asked_for_by_name(fleet, iot, co
         iot.set_v2_logging_options(eventConfigurations=asked)
         with pytest.raises(Refused):
             connect(name, one)
-        client = connect(f"{name}-pings", keep_alive=1)
+        client = connect(f"{name}-pings")
+        # As its own thread does when the keep-alive is due.
+        client.paho._send_pingreq()
         pings = of(until_events(fleet, f"{name}-pings", "Ping"), "Ping")
         client.close()
         certificate = one.arn.split("/")[1]
