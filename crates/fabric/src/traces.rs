@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fleethaven_types::Message;
 
 pub use context::{Malformed, TRACEPARENT, TraceContext};
-pub use span::{Begun, Kind, Span, Value};
+pub use span::{Begun, Exemplar, Kind, Span, Value};
 
 /// Where ended spans go. Neither call may wait.
 pub trait Sink: Send + Sync + 'static {
@@ -24,6 +24,9 @@ pub trait Sink: Send + Sync + 'static {
 
     /// Takes a span, or drops it when there is no room.
     fn end(&self, span: Span);
+
+    /// Takes note of an observation that belongs to a trace.
+    fn observed(&self, exemplar: Exemplar);
 }
 
 /// What is recorded.

@@ -19,8 +19,8 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -31,6 +31,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time;
+
+use crate::exemplars::{self, Exemplars};
 
 use health::Health;
 pub use health::{Check, Heartbeat, STALE_AFTER};
@@ -58,12 +60,13 @@ pub struct Admin {
     registry: Registry,
     health: Arc<Health>,
     operator: Arc<OnceLock<Operator>>,
+    exemplars: Arc<OnceLock<Exemplars>>,
 }
 
 impl Admin {
     /// Nothing started yet, no checks, no heartbeats.
     pub fn new(registry: Registry) -> Self {
-        Self { registry, health: Arc::default(), operator: Arc::default() }
+        Self { registry, health: Arc::default(), operator: Arc::default(), exemplars: Arc::default() }
     }
 
     /// Adds a check to `/readyz`, false until it is set.
@@ -84,6 +87,11 @@ impl Admin {
     /// Lets `operator` answer `POST /operator`, for this process's user on this machine; the first one counts.
     pub fn operate(&self, operator: Operator) {
         _ = self.operator.set(operator);
+    }
+
+    /// Shows exemplars in `/metrics` to those who ask for OpenMetrics; the first ones count.
+    pub fn show_exemplars(&self, exemplars: Exemplars) {
+        _ = self.exemplars.set(exemplars);
     }
 
     /// Answers on `listener` until `shutdown` ends, then lets answers under way finish for a second.
@@ -130,7 +138,7 @@ impl Admin {
         let service = service_fn(|request: Request<Incoming>| {
             let operator = self.operator.get().filter(|_| request.uri().path() == operator::PATH);
             let operator = operator.filter(|_| request.method() == Method::POST).cloned();
-            let answer = self.answer(request.method(), request.uri().path());
+            let answer = self.answer(request.method(), request.uri().path(), request.headers());
             async move {
                 Ok::<_, Infallible>(match operator {
                     Some(operator) => operator::answer(operator, request, ends).await,
@@ -151,7 +159,7 @@ impl Admin {
         }
     }
 
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -161,12 +169,20 @@ impl Admin {
             "/livez" => verdict(self.health.stale()),
             "/readyz" => verdict(self.health.failing()),
             "/startupz" => verdict(self.health.unstarted()),
-            "/metrics" => self.metrics(),
+            "/metrics" => self.metrics(headers),
             _ => text(StatusCode::NOT_FOUND, "no such page\n"),
         }
     }
 
-    fn metrics(&self) -> Response<Full<Bytes>> {
+    /// In OpenMetrics' form where there are exemplars to show and the client takes it, as Prometheus does.
+    fn metrics(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        let accepts = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        if let Some(exemplars) =
+            self.exemplars.get().filter(|_| accepts.contains("application/openmetrics-text"))
+        {
+            let metrics = exemplars::open_metrics(&self.registry.gather(), exemplars);
+            return page(StatusCode::OK, exemplars::OPEN_METRICS, metrics);
+        }
         match TextEncoder::new().encode_to_string(&self.registry.gather()) {
             Ok(metrics) => page(StatusCode::OK, TEXT_FORMAT, metrics),
             Err(error) => {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`logs`] | the log subscriber: standard error, JSON lines or text, the level filter |
 //! | [`traces`] | spans in batches to an OTLP receiver |
+//! | [`exemplars`] | traces beside the buckets of histograms |
 //! | [`admin`] | the admin port: `/livez`, `/readyz`, `/startupz`, `/metrics`, `/operator` |
 //!
 //! What it does not own: the metrics themselves (each service registers its own in the `prometheus::Registry`
@@ -11,5 +12,6 @@
 #![warn(missing_docs)]
 
 pub mod admin;
+pub mod exemplars;
 pub mod logs;
 pub mod traces;

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleethaven_fabric::traces::{Sampling, Sink, Span, Traces};
+use fleethaven_fabric::traces::{Exemplar, Sampling, Sink, Span, Traces};
 use http::{Request, Response};
 use hyper::body::Bytes;
 use opentelemetry::KeyValue;
@@ -25,6 +25,8 @@ use prometheus::IntCounter;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time;
+
+use crate::exemplars::Exemplars;
 
 /// Ended spans that may wait for a batch.
 const QUEUE: usize = 8192;
@@ -77,7 +79,8 @@ pub struct Exporter {
 }
 
 /// Begins to send spans to `settings.endpoint`; [`Traces`] is what records them. OpenTelemetry's variables for headers
-/// (`OTEL_EXPORTER_OTLP_HEADERS`) and for attributes of the process (`OTEL_RESOURCE_ATTRIBUTES`) count.
+/// (`OTEL_EXPORTER_OTLP_HEADERS`) and for attributes of the process (`OTEL_RESOURCE_ATTRIBUTES`) count. What is observed within a
+/// trace goes to `exemplars`.
 ///
 /// # Errors
 /// The address is none, or one of these variables is wrong.
@@ -85,6 +88,7 @@ pub fn start(
     settings: &Settings,
     send: Transport,
     counters: Counters,
+    exemplars: Exemplars,
 ) -> Result<(Traces, Exporter), ExporterBuildError> {
     let mut otlp = Otlp::builder()
         .with_http()
@@ -97,7 +101,7 @@ pub fn start(
     let (sender, spans) = mpsc::channel(QUEUE);
     let (last, ending) = oneshot::channel();
     let task = tokio::spawn(run(otlp, spans, ending, counters.clone()));
-    let sink = Arc::new(Queue { sender, dropped: counters.dropped });
+    let sink = Arc::new(Queue { sender, dropped: counters.dropped, exemplars });
     Ok((Traces::new(settings.sampling, settings.seed, sink), Exporter { last, task }))
 }
 
@@ -127,6 +131,7 @@ impl Exporter {
 struct Queue {
     sender: mpsc::Sender<Span>,
     dropped: IntCounter,
+    exemplars: Exemplars,
 }
 
 impl Sink for Queue {
@@ -138,6 +143,10 @@ impl Sink for Queue {
         if self.sender.try_send(span).is_err() {
             self.dropped.inc();
         }
+    }
+
+    fn observed(&self, exemplar: Exemplar) {
+        self.exemplars.add(exemplar);
     }
 }
 

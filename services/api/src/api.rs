@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fleethaven_authorizers::{Authorizers, Endpoint, Protocol};
@@ -36,7 +37,7 @@ use crate::data::{self, DataPlane, PolicyCache};
 use crate::error::Error;
 use crate::input::Input;
 use crate::logging;
-use crate::metrics::Metrics;
+use crate::metrics::{LATENCY, Metrics};
 use crate::operations::{Labels, Mismatch, Operation, Router, Service};
 use crate::peer::Peer;
 use crate::permissions;
@@ -87,9 +88,19 @@ pub struct Broker {
     pub logs: Logs,
 }
 
-/// What was asked: the operation's name in AWS's models, `unknown` outside of them.
+/// What was asked, and how long it took, as it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OperationName(pub &'static str);
+pub struct Counted {
+    /// The operation's name in AWS's models, `unknown` outside of them.
+    pub operation: &'static str,
+    /// From the request's head to its answer.
+    pub took: Duration,
+}
+
+impl Counted {
+    /// The histogram of how long requests take, by `operation`.
+    pub const HISTOGRAM: &'static str = LATENCY;
+}
 
 /// The AWS-shaped front. Cloning is cheap: all clones are one.
 #[derive(Clone)]
@@ -169,7 +180,7 @@ impl Api {
     }
 
     /// Answers one request. Every answer carries `x-amzn-RequestId`, errors `x-amzn-ErrorType` too; its extensions hold the
-    /// [`OperationName`]. What the request publishes goes on with the
+    /// [`Counted`]. What the request publishes goes on with the
     /// [`RequestTrace`](fleethaven_fabric::traces::RequestTrace) of its extensions.
     pub async fn handle<B>(&self, peer: &Peer, request: Request<B>) -> Response<Full<Bytes>>
     where
@@ -190,7 +201,8 @@ impl Api {
             Err(error) => (error.status(trail.service()), Some(error)),
         };
         let operation = trail.operation.map_or("unknown", |operation| operation.name);
-        self.state.metrics.count(operation, status, started.elapsed());
+        let took = started.elapsed();
+        self.state.metrics.count(operation, status, took);
         log(&trail, peer, request_id, status, refusal);
         if let Some(audit) = &self.state.audit {
             let (trail, head) = (&trail, &head);
@@ -201,7 +213,7 @@ impl Api {
         if !of_others && of_devices(head.method.as_str()) {
             self.state.config.origins.mark(&head.headers, response.headers_mut());
         }
-        response.extensions_mut().insert(OperationName(operation));
+        response.extensions_mut().insert(Counted { operation, took });
         response
     }
 

@@ -55,7 +55,7 @@ mod testing;
 mod throttles;
 mod websocket;
 
-pub use api::{Api, Broker, OperationName};
+pub use api::{Api, Broker, Counted};
 pub use audit::Audit;
 pub use bulk::Buckets;
 pub use challenge::Challenges;

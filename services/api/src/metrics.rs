@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
+/// The histogram of how long requests take.
+pub(crate) const LATENCY: &str = "fleethaven_api_request_duration_seconds";
+
 /// The API's metrics. Operations outside AWS's models count as `unknown`.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
@@ -14,10 +17,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let requests = Opts::new("fleethaven_api_requests_total", "Requests answered.");
-        let latency = HistogramOpts::new(
-            "fleethaven_api_request_duration_seconds",
-            "Time from a request's head to its answer.",
-        );
+        let latency = HistogramOpts::new(LATENCY, "Time from a request's head to its answer.");
         let metrics = Self {
             requests: IntCounterVec::new(requests, &["operation", "status"])?,
             latency: HistogramVec::new(latency, &["operation"])?,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fleethaven_api::{Api, ClientCertificate, OperationName, Peer, Remembered};
+use fleethaven_api::{Api, ClientCertificate, Counted, Peer, Remembered};
 use fleethaven_authorizers::{Attempt, Authorizers, Credentials, HttpRequest, Protocol};
 use fleethaven_daemon::clock;
 use fleethaven_daemon::shutdown::Shutdown;
@@ -357,8 +357,9 @@ fn refused_upgrade(error: &websocket::Error) -> Response<Full<Bytes>> {
 
 /// The span of a request is named by its operation.
 fn end(mut span: Begun, answer: &Response<Full<Bytes>>) {
-    if let Some(OperationName(operation)) = answer.extensions().get() {
+    if let Some(Counted { operation, took }) = answer.extensions().get() {
         span.rename(*operation);
+        span.observed(Counted::HISTOGRAM, &[("operation", operation)], took.as_secs_f64());
     }
     let status = answer.status();
     span.set("http.response.status_code", usize::from(status.as_u16()));

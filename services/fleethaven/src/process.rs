@@ -72,7 +72,7 @@ impl Process {
         let mut ended = stopping.clone();
         let served = admin.clone().serve(listener, async move { ended.wait().await });
         let served = tokio::spawn(served);
-        let (traces, exporter) = traces::start(&arguments.traces, role, &registry)?;
+        let (traces, exporter) = traces::start(&arguments.traces, role, &registry, &admin)?;
         Ok(Self { registry, admin, admin_address, traces, stopping, signals, stop, served, exporter })
     }
 

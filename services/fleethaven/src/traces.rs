@@ -12,6 +12,8 @@ use fleethaven_fabric_grpc::trace;
 use fleethaven_outbound::client::Limits;
 use fleethaven_outbound::{HttpClient, OutboundSettings};
 use fleethaven_storage::Error;
+use fleethaven_telemetry::admin::Admin;
+use fleethaven_telemetry::exemplars::Exemplars;
 use fleethaven_telemetry::traces::{self, Exporter, Settings, Transport};
 use fleethaven_types::Message;
 use http::Uri;
@@ -30,6 +32,7 @@ pub(crate) fn start(
     arguments: &TracesArgs,
     role: &'static str,
     registry: &Registry,
+    admin: &Admin,
 ) -> Result<(Traces, Option<Exporter>)> {
     let Some(endpoint) = endpoint(arguments)? else { return Ok((Traces::off(), None)) };
     let settings = Settings {
@@ -41,8 +44,10 @@ pub(crate) fn start(
         seed: uuid::Uuid::new_v4().as_u64_pair().0,
     };
     let transport = transport(&arguments.traces_ca).context("--traces-ca")?;
-    let counters = span_counters(registry)?;
-    let (traces, exporter) = traces::start(&settings, transport, counters).context("--traces-endpoint")?;
+    let (counters, exemplars) = (span_counters(registry)?, Exemplars::default());
+    let (traces, exporter) =
+        traces::start(&settings, transport, counters, exemplars.clone()).context("--traces-endpoint")?;
+    admin.show_exemplars(exemplars);
     tracing::info!(endpoint, ratio = arguments.traces_ratio, "traces are recorded");
     Ok((traces, Some(exporter)))
 }

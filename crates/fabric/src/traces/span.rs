@@ -70,6 +70,21 @@ impl From<usize> for Value {
     }
 }
 
+/// An observation of a histogram that belongs to a trace.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exemplar {
+    /// The histogram's name.
+    pub histogram: &'static str,
+    /// The labels of its series.
+    pub labels: Vec<(&'static str, String)>,
+    /// What was observed.
+    pub value: f64,
+    /// The trace.
+    pub trace_id: u128,
+    /// When, in nanoseconds since 1970.
+    pub at: u64,
+}
+
 /// A span that has begun. It is recorded when it [ends](Self::end), and not when it is dropped.
 pub struct Begun {
     on: Arc<On>,
@@ -117,6 +132,13 @@ impl Begun {
     /// Says why it failed.
     pub fn fail(&mut self, reason: impl ToString) {
         self.span.failure = Some(reason.to_string());
+    }
+
+    /// What was observed of `histogram` belongs to this trace.
+    pub fn observed(&self, histogram: &'static str, labels: &[(&'static str, &str)], value: f64) {
+        let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let (trace_id, at) = (self.span.context.trace_id(), self.on.sink.now());
+        self.on.sink.observed(Exemplar { histogram, labels, value, trace_id, at });
     }
 
     /// It is over.

@@ -53,7 +53,7 @@ fn holds(body: &[u8], part: &[u8]) -> bool {
 async fn spans_leave_in_batches_and_the_last_ones_at_the_end() {
     let (send, got) = receiver(StatusCode::OK);
     let counters = counters();
-    let (traces, exporter) = start(&settings(), send, counters.clone()).unwrap();
+    let (traces, exporter) = start(&settings(), send, counters.clone(), Exemplars::default()).unwrap();
     for _ in 0..BATCH + 1 {
         record(&traces);
     }
@@ -76,7 +76,7 @@ async fn spans_leave_in_batches_and_the_last_ones_at_the_end() {
 async fn a_span_waits_a_second_for_others() {
     let (send, _) = receiver(StatusCode::OK);
     let counters = counters();
-    let (traces, exporter) = start(&settings(), send, counters.clone()).unwrap();
+    let (traces, exporter) = start(&settings(), send, counters.clone(), Exemplars::default()).unwrap();
     let begun = time::Instant::now();
     record(&traces);
     while counters.exported.get() == 0 {
@@ -90,7 +90,7 @@ async fn a_span_waits_a_second_for_others() {
 async fn what_is_refused_is_counted() {
     let (send, got) = receiver(StatusCode::SERVICE_UNAVAILABLE);
     let counters = counters();
-    let (traces, exporter) = start(&settings(), send, counters.clone()).unwrap();
+    let (traces, exporter) = start(&settings(), send, counters.clone(), Exemplars::default()).unwrap();
     record(&traces);
     exporter.close().await;
     assert_eq!((counters.exported.get(), counters.failed.get()), (0, 1));
@@ -101,7 +101,7 @@ async fn what_is_refused_is_counted() {
 async fn a_receiver_that_never_answers_costs_the_spans_that_find_no_room() {
     let send: Transport = Arc::new(|_| Box::pin(pending()));
     let counters = counters();
-    let (traces, exporter) = start(&settings(), send, counters.clone()).unwrap();
+    let (traces, exporter) = start(&settings(), send, counters.clone(), Exemplars::default()).unwrap();
     for _ in 0..2 * QUEUE + BATCH {
         record(&traces);
         tokio::task::yield_now().await;
@@ -118,5 +118,5 @@ fn an_address_that_is_none_is_refused() {
     let settings = Settings { endpoint: "no address".to_owned(), ..settings() };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let _inside = runtime.enter();
-    assert!(start(&settings, receiver(StatusCode::OK).0, counters()).is_err());
+    assert!(start(&settings, receiver(StatusCode::OK).0, counters(), Exemplars::default()).is_err());
 }

@@ -3,6 +3,7 @@
 import urllib.request
 
 import pytest
+from prometheus_client.openmetrics import parser as openmetrics
 
 from cluster import Cluster, free_port
 from device import make_device
@@ -146,6 +147,22 @@ def test_a_request_is_followed_into_the_metadata_store(fleet, receiver):
 
     (call,) = eventually(executed, "the call of the metadata store", 30)
     assert (call.service, call.trace) == ("fleethaven-metastore", request.trace)
+
+
+def test_buckets_name_the_traces_that_fell_into_them(fleet, receiver):
+    fleet.iot.describe_thing(thingName="traced")
+    request = receiver.find("api", "DescribeThing", status_code=200)
+
+    def exemplars(api) -> list[str]:
+        asked = urllib.request.Request(f"http://{api.ready['admin']}/metrics", headers={"Accept": "application/openmetrics-text"})
+        with urllib.request.urlopen(asked) as answer:
+            assert answer.headers["content-type"].startswith("application/openmetrics-text")
+            families = list(openmetrics.text_string_to_metric_families(answer.read().decode()))
+        latency = [family for family in families if family.name == "fleethaven_api_request_duration_seconds"]
+        samples = [sample for family in latency for sample in family.samples if sample.labels["operation"] == "DescribeThing"]
+        return [sample.exemplar.labels["trace_id"] for sample in samples if sample.exemplar]
+
+    assert request.trace in [trace for api in fleet.apis for trace in exemplars(api)]
 
 
 def test_a_client_s_trace_goes_on_from_its_user_property(client, receiver):
