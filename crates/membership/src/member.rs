@@ -23,6 +23,8 @@ pub enum Role {
     Gateway,
     /// Executes rules.
     RulesWorker,
+    /// Answers AWS's REST.
+    Api,
 }
 
 /// How far a member has come. Phases only go forward.

@@ -24,7 +24,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let phase = prop_oneof![Just(Phase::Loading), Just(Phase::Serving), Just(Phase::Leaving)];
-    let role = prop_oneof![4 => Just(Role::Router), 1 => Just(Role::Gateway), 1 => Just(Role::RulesWorker)];
+    let role = prop_oneof![4 => Just(Role::Router), 1 => Just(Role::Gateway), 1 => Just(Role::RulesWorker), 1 => Just(Role::Api)];
     prop_oneof![
         3 => role.prop_map(Step::Join),
         4 => any::<Index>().prop_map(|member| Step::Phase(member, Phase::Serving)),

@@ -141,6 +141,7 @@ fn member(key: &Bytes, value: &Bytes) -> Result<Member, Error> {
         1 => Some(Role::Router),
         2 => Some(Role::Gateway),
         3 => Some(Role::RulesWorker),
+        4 => Some(Role::Api),
         _ => None,
     };
     let phase = match record.phase {
@@ -160,6 +161,7 @@ fn member_record(member: &Member) -> ClusterMember {
         Role::Router => 1,
         Role::Gateway => 2,
         Role::RulesWorker => 3,
+        Role::Api => 4,
     };
     let phase = match member.phase {
         Phase::Loading => 1,
@@ -199,7 +201,7 @@ mod tests {
         let mut registry = registry();
         assert_eq!(table(&registry.view).unwrap(), Cluster::new(0).table());
         let mut model = Cluster::new(floor(registry.now.as_secs()));
-        for role in [Role::Router, Role::Gateway, Role::Router, Role::RulesWorker, Role::Router] {
+        for role in [Role::Router, Role::Gateway, Role::Router, Role::RulesWorker, Role::Api] {
             let joined = join(&mut registry, role);
             serve(&mut registry, joined);
             model

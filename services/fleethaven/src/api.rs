@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use fleethaven_api::HostPort;
+use fleethaven_fabric::membership::Role;
 use fleethaven_fabric_grpc::connections::ConnectionsClient;
 use fleethaven_net::tls::{self, Endpoint};
 use fleethaven_net::{CertificateGate, Gate, ServerTls, TicketKeys};
@@ -19,6 +20,7 @@ use crate::config;
 use crate::https::{Door, Https};
 use crate::logs;
 use crate::operators::{Kept, operator};
+use crate::presence;
 use crate::process::{self, Process};
 use crate::ready::{host, host_port};
 use crate::reload::Reload;
@@ -107,6 +109,7 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     );
     let served = tokio::spawn(served);
     let looking = cluster.watch_readiness(&process, cluster.in_touch());
+    let shown = presence::show(cluster.membership.clone(), Role::Api, https, process.stopping.clone());
     serving.set(true);
     process.ready(&Ready {
         ready: true,
@@ -122,6 +125,7 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     process.stop();
     let _ = served.await;
     tasks.abort();
+    let _ = shown.await;
     drop(stores);
     cluster.close().await?;
     process.end().await;

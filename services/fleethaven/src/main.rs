@@ -4,7 +4,7 @@
 //! - [`cli`], [`config`]: what a user types, and what the settings file adds
 //! - [`process`]: the life of every long-running command around its services
 //! - [`dev`], [`metastore`], [`api`], [`gateway`], [`router`], [`rules_worker`]: one command each: start, ready, drain
-//! - [`cluster`]: what the processes of a cluster have in common
+//! - [`cluster`]: what the processes of a cluster have in common; [`presence`]: members that nobody has to find
 //! - [`operators`]: what operators do with accounts and access keys; [`users`], [`audit`], [`logs`]: their commands
 //! - [`operate`]: backups, restores and changes of the metadata store's nodes; [`join`]: a node that asks to be one
 //! - [`pki`]: the certificates of a cluster's processes; [`cluster_tls`]: using them
@@ -54,6 +54,7 @@ mod operate;
 mod operators;
 mod overview;
 mod pki;
+mod presence;
 mod process;
 mod quic;
 mod ready;

@@ -156,5 +156,6 @@ pub(crate) fn role(role: Role) -> &'static str {
         Role::Gateway => "gateway",
         Role::Router => "router",
         Role::RulesWorker => "rules-worker",
+        Role::Api => "api",
     }
 }

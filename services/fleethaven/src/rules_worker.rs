@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use bytes::Bytes;
+use fleethaven_fabric::membership::Role;
 use fleethaven_pki::ServiceRole;
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ use crate::config;
 use crate::logs;
 use crate::metrics::Metrics;
 use crate::operators::{Kept, operator};
+use crate::presence;
 use crate::process::Process;
 use crate::ready::host_port;
 use crate::wiring::Shared;
@@ -45,6 +47,8 @@ pub(crate) async fn run(arguments: RulesWorkerArgs, settings: config::Settings) 
     cluster.caught_up().await?;
     let worker = tokio::spawn(worker.run());
     let looking = cluster.watch_readiness(&process, cluster.in_touch());
+    let (members, admin) = (cluster.membership.clone(), process.admin_address);
+    let shown = presence::show(members, Role::RulesWorker, admin, process.stopping.clone());
     process.ready(&Ready { ready: true, role: role.as_str(), admin: host_port(process.admin_address) })?;
 
     process.told_to_stop().await;
@@ -52,6 +56,7 @@ pub(crate) async fn run(arguments: RulesWorkerArgs, settings: config::Settings) 
     // What it has claimed is given to others as the store closes, or executed again: at least once.
     worker.abort();
     process.stop();
+    let _ = shown.await;
     drop(stores);
     cluster.close().await?;
     process.end().await;

@@ -19,6 +19,7 @@ pub(crate) fn role_out(role: Role) -> wire::Role {
         Role::Router => wire::Role::Router,
         Role::Gateway => wire::Role::Gateway,
         Role::RulesWorker => wire::Role::RulesWorker,
+        Role::Api => wire::Role::Api,
     }
 }
 
@@ -27,6 +28,7 @@ pub(crate) fn role(role: wire::Role) -> Result<Role, Error> {
         wire::Role::Router => Ok(Role::Router),
         wire::Role::Gateway => Ok(Role::Gateway),
         wire::Role::RulesWorker => Ok(Role::RulesWorker),
+        wire::Role::Api => Ok(Role::Api),
         wire::Role::Unspecified => Err(Error::Missing("role")),
     }
 }
@@ -128,7 +130,9 @@ pub(crate) fn table(response: wire::TableResponse) -> Result<RoutingTable, Error
     let count = |depth: u64| usize::try_from(depth).unwrap_or(usize::MAX);
     let prefixes = depths.prefixes.into_iter().map(|rule| (rule.prefix, count(rule.depth)));
     let depth = DepthRules::new(count(depths.default_depth), prefixes.collect());
-    let members: Result<Arc<[Member]>, Error> = response.members.into_iter().map(member).collect();
+    // A role that only a later release knows has nothing to do with this one.
+    let known = response.members.into_iter().filter(|member| wire::Role::try_from(member.role).is_ok());
+    let members: Result<Arc<[Member]>, Error> = known.map(member).collect();
     Ok(RoutingTable {
         version: response.version,
         depth: depth.map_err(|_| Error::Invalid("depths"))?,

@@ -147,7 +147,7 @@ async fn everything_travels() {
     let mut tables = client.table();
     assert!(table(&mut tables, |_| true).await.members.is_empty());
     let mut joined = Vec::new();
-    for role in [Role::Router, Role::Gateway, Role::RulesWorker, Role::Router] {
+    for role in [Role::Router, Role::Gateway, Role::RulesWorker, Role::Api, Role::Router] {
         let incarnation =
             client.join(role, format!("10.0.0.{}:7000", joined.len()), "1".to_owned()).await.unwrap();
         client.set_phase(incarnation, Phase::Serving).await.unwrap();
@@ -162,7 +162,7 @@ async fn everything_travels() {
     assert_eq!(moved.slot(slot).owner, entry.next);
     client.set_phase(joined[0], Phase::Leaving).await.unwrap();
     client.leave(joined[0]).await.unwrap();
-    let left = table(&mut tables, |table| table.members.len() == 3).await;
+    let left = table(&mut tables, |table| table.members.len() == 4).await;
     assert_eq!(*left, fake.cluster.borrow().table());
 }
 

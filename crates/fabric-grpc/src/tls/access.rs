@@ -39,7 +39,7 @@ const RULES: [(&str, &[ServiceRole]); 13] = [
     ("/fleethaven.metadata.v1.Metadata/Execute", &[Api, Operator]),
     ("/fleethaven.metadata.v1.Metadata/", &[Api, Gateway, Router, RulesWorker, Operator]),
     ("/fleethaven.membership.v1.Membership/Table", &[Api, Gateway, Router, RulesWorker, Operator]),
-    ("/fleethaven.membership.v1.Membership/", &[Gateway, Router, RulesWorker]),
+    ("/fleethaven.membership.v1.Membership/", &[Api, Gateway, Router, RulesWorker]),
     ("/fleethaven.routing.v1.", &[Api, Gateway, Metastore, Router, RulesWorker]),
     ("/fleethaven.connections.v1.Connections/TakenOver", &[Gateway]),
     ("/fleethaven.connections.v1.", &[Api]),

@@ -42,10 +42,11 @@ def status(reach) -> dict:
 
 
 def test_status_shows_nodes_members_and_slots(cluster, reach):
-    told = status(reach)
+    here = {"api": cluster.apis, "gateway": cluster.gateways, "router": cluster.routers, "rules-worker": cluster.workers}
+    expected = [(role, "serving") for role, processes in here.items() for _ in processes]
+    in_service = lambda told: [(member["role"], member["phase"]) for member in told["members"]]
+    told = eventually(lambda: (told := status(reach)) and in_service(told) == expected and told, "all members in service", 30)
     assert sorted(node["node_id"] for node in told["metastore"]) == [1, 2, 3]
-    members = [(member["role"], member["phase"]) for member in told["members"]]
-    assert members == [("gateway", "serving")] * len(cluster.gateways) + [("router", "serving")] * len(cluster.routers)
     (version,) = {line["version"] for line in (*told["metastore"], *told["members"])}
     assert version == run("--version")[1].split()[-1]
     routers = [member for member in told["members"] if member["role"] == "router"]
