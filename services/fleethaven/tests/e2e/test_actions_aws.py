@@ -54,30 +54,12 @@ def connection(*arguments) -> list[dict]:
 
 
 @pytest.fixture
-def send(iot, connect, name):
-    """Makes a rule with an action, and sends it messages; errors come on the topic `<name>/errors`."""
-    made = []
-
+def send(rules):
     def make(kind: str, *payloads, sql: str = "SELECT *", role: str = ROLE, **settings):
-        rule, topic = f"{name}_{len(made)}", f"{name}/{len(made)}"
-        error = {"republish": {"roleArn": ROLE, "topic": f"{name}/errors", "qos": 1}}
-        payload = {
-            "sql": f"{sql} FROM '{topic}'",
-            "awsIotSqlVersion": "2016-03-23",
-            "actions": [{kind: {"roleArn": role} | settings}],
-            "errorAction": error,
-        }
-        iot.create_topic_rule(ruleName=rule, topicRulePayload=payload)
-        made.append(rule)
-        for message in payloads:
-            client.publish(topic, message, qos=1)
+        rules.send({kind: {"roleArn": role} | settings}, *payloads, sql=sql)
 
-    client = connect(name)
-    client.subscribe(f"{name}/errors")
-    make.failures = lambda n=1: [json.loads(m)["failures"] for m in client.expect(n)]
-    yield make
-    for rule in made:
-        iot.delete_topic_rule(ruleName=rule)
+    make.failures = rules.failures
+    return make
 
 
 def test_connections_are_listed_without_their_secret(fleet):

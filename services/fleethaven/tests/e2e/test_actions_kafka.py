@@ -62,34 +62,16 @@ def gated(tmp_path):
 
 
 @pytest.fixture
-def send(iot, connect, name):
-    """Makes a rule with a kafka action, and sends it messages; errors come on the topic `<name>/errors`."""
-    made = []
+def send(rules):
+    """With a kafka action."""
 
     def make(topic: str, servers: str, *payloads, properties=None, **settings):
-        rule, source = f"{name}_{len(made)}", f"{name}/{len(made)}"
         properties = {"bootstrap.servers": servers, "security.protocol": "PLAINTEXT"} | (properties or {})
         action = {"destinationArn": DESTINATION, "topic": topic, "clientProperties": properties} | settings
-        payload = {
-            "sql": f"SELECT * FROM '{source}'",
-            "awsIotSqlVersion": "2016-03-23",
-            "actions": [{"kafka": action}],
-            "errorAction": {"republish": {"roleArn": ROLE, "topic": f"{name}/errors", "qos": 1}},
-        }
-        iot.create_topic_rule(ruleName=rule, topicRulePayload=payload)
-        made.append(rule)
-        assert iot.get_topic_rule(ruleName=rule)["rule"]["actions"] == [{"kafka": action}]
-        for message in payloads:
-            client.publish(source, message, qos=1)
-        return source
+        return rules.send({"kafka": action}, *payloads)
 
-    client = connect(name)
-    client.subscribe(f"{name}/errors")
-    make.client = client
-    make.failure = lambda n=1: json.loads(client.expect(n)[n - 1])["failures"][0]
-    yield make
-    for rule in made:
-        iot.delete_topic_rule(ruleName=rule)
+    make.client, make.failure = rules.client, rules.failure
+    return make
 
 
 def test_a_record_has_what_the_rule_says(send, kafka, name):

@@ -10,7 +10,6 @@ import pytest
 
 from control_plane import invalid
 from instance import eventually
-from lab import ROLE
 from receiving import HttpServer, Request
 from systems import (
     PASSWORD,
@@ -51,35 +50,15 @@ def put(fleet, tmp_path):
 
 
 @pytest.fixture
-def send(iot, connect, name):
-    """Makes a rule with an action of ours, and sends it messages; errors come on the topic `<name>/errors`."""
-    made = []
+def send(rules):
+    """With an action of ours."""
 
     def make(url: str, *payloads, **fields):
-        rule, topic = f"{name}_{len(made)}", f"{name}/{len(made)}"
         headers = [{"key": key, "value": value} for key, value in fields.items()]
-        action = {"http": {"url": f"x-action://{url}", "headers": headers}}
-        error = {"republish": {"roleArn": ROLE, "topic": f"{name}/errors", "qos": 1}}
-        payload = {
-            "sql": f"SELECT * FROM '{topic}'",
-            "awsIotSqlVersion": "2016-03-23",
-            "actions": [action],
-            "errorAction": error,
-        }
-        iot.create_topic_rule(ruleName=rule, topicRulePayload=payload)
-        made.append(rule)
-        assert iot.get_topic_rule(ruleName=rule)["rule"]["actions"] == [action]
-        for message in payloads:
-            client.publish(topic, message, qos=1)
-        return topic
+        return rules.send({"http": {"url": f"x-action://{url}", "headers": headers}}, *payloads)
 
-    client = connect(name)
-    client.subscribe(f"{name}/errors")
-    make.client = client
-    make.failure = lambda n=1: json.loads(client.expect(n)[n - 1])["failures"][0]
-    yield make
-    for rule in made:
-        iot.delete_topic_rule(ruleName=rule)
+    make.client, make.failure = rules.client, rules.failure
+    return make
 
 
 @pytest.fixture

@@ -66,32 +66,12 @@ def put(fleet, tmp_path, name):
 
 
 @pytest.fixture
-def send(iot, connect, name):
-    """Makes a rule with an action, and sends it messages; errors come on the topic `<name>/errors`."""
-    made = []
-
+def send(rules):
     def make(kind: str, *payloads, sql: str = "SELECT *", of_errors: dict | None = None, **settings):
-        rule, topic = f"{name}_{len(made)}", f"{name}/{len(made)}"
-        error = {"republish": {"roleArn": ROLE, "topic": f"{name}/errors", "qos": 1}}
-        payload = {
-            "sql": f"{sql} FROM '{topic}'",
-            "awsIotSqlVersion": "2016-03-23",
-            "actions": [{kind: settings}],
-            "errorAction": of_errors or error,
-        }
-        iot.create_topic_rule(ruleName=rule, topicRulePayload=payload)
-        made.append(rule)
-        for message in payloads:
-            client.publish(topic, message, qos=1)
-        return topic
+        return rules.send({kind: settings}, *payloads, sql=sql, of_errors=of_errors)
 
-    client = connect(name)
-    client.subscribe(f"{name}/errors")
-    make.client = client
-    make.failure = lambda n=1: json.loads(client.expect(n)[n - 1])["failures"][0]
-    yield make
-    for rule in made:
-        iot.delete_topic_rule(ruleName=rule)
+    make.client, make.failure = rules.client, rules.failure
+    return make
 
 
 def signed_for(request, service: str, origin: str):
