@@ -29,8 +29,11 @@ DELIVERIES = 5
 
 
 class Target(HttpServer):
-    """Where `http` actions go. A call is answered after a second, or at once when the target is let go: whoever calls is in the middle
-    of an action until then."""
+    """Where actions go. A call is answered after `hold` seconds, or at once when the target is let go: whoever calls is in the middle of
+    an action until then."""
+
+    #: less than the three seconds that an `http` action has
+    hold = 1
 
     def __init__(self):
         self.bodies: list[bytes] = []
@@ -43,7 +46,7 @@ class Target(HttpServer):
             self.tokens.append(json.loads(request.body)["confirmationToken"])
             return 200, b""
         self.bodies.append(request.body)
-        self.answering.wait(1)
+        self.answering.wait(self.hold)
         return 200, b"ok"
 
     def close(self):
@@ -177,8 +180,9 @@ def test_a_message_that_kills_every_worker_is_a_dead_letter(cluster, connect, ta
         sensor.publish("poison", b'{"n": 1}')
         return at_work(cluster, "iotEvents")
 
-    target.answering.clear()
-    worker = eventually(first, "a worker in the middle of the action", TAKEN_OVER)
+    # Longer than an action may take: nobody who is called so finishes.
+    target.hold = 30
+    worker = eventually(first, "a worker in the middle of the action", TAKEN_OVER, 1)
     for _ in range(DELIVERIES):
         worker.kill()
         worker.start()
