@@ -113,9 +113,11 @@ fuzz: ## libFuzzer on every target for FUZZ_SECONDS each; stable Rust, needs a C
 	@CARGO_TARGET_DIR='$(TARGET)' crates/fuzz/run $(FUZZ_SECONDS) $(FUZZ)
 
 .PHONY: sim
-sim: ## SEEDS simulated clusters under random faults, or the one of SEED
+sim: ## SEEDS simulated clusters and metastores under random faults, or those of SEED
 	@SIM_SEEDS='$(SEEDS)' SIM_SEED='$(SEED)' cargo test $(LOCKED) --release -p fleethaven-sim --test simulation -- \
 	  --nocapture clusters_keep_their_promises
+	@SIM_SEEDS='$(SEEDS)' SIM_SEED='$(SEED)' cargo test $(LOCKED) --release -p fleethaven-metastore --lib -- \
+	  --nocapture simulation::clusters_keep_their_promises
 
 .PHONY: chaos
 chaos: tools ## FAULTS in a row on a cluster under load, drawn by SEED: what clients feel of each; nothing may be lost

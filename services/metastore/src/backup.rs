@@ -25,6 +25,7 @@ use futures_util::{TryStreamExt, stream};
 use prost::Message;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::blocking::blocking;
 use crate::error::damaged;
 use crate::evaluator::{confirmed, confirmed_term};
 use crate::group::Group;
@@ -90,8 +91,7 @@ impl Metastore {
             iter::once(Ok(control)).chain(states).collect::<io::Result<_>>().map_err(|e| failed(&e))?;
         let folder = folder(self.disk.dir());
         let (incarnation, made_at) = (self.incarnation, (self.clock)().as_millis());
-        let written =
-            tokio::task::spawn_blocking(move || write(&moments, folder, incarnation, made_at)).await;
+        let written = blocking(move || write(&moments, folder, incarnation, made_at)).await;
         let (head, parts) = written.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
         let sending = Sending {
             head: Some(head),

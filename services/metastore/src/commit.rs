@@ -4,13 +4,12 @@
 //! that was waiting. The raft core and the state machine never block on the disk.
 
 use std::io;
-use std::sync::mpsc;
-use std::thread;
+use std::{iter, thread};
 
 use fjall::{Database, Keyspace, PersistMode};
 use fleethaven_storage_embedded::Witness;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::error::store_io;
 
@@ -61,24 +60,30 @@ impl Commit {
 
 /// Hands commits to the writing thread, which ends when this is closed or dropped.
 pub(crate) struct Committer {
-    requests: Mutex<Option<mpsc::Sender<Commit>>>,
+    requests: Mutex<Option<mpsc::UnboundedSender<Commit>>>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 impl Committer {
     /// Starts the thread. Durable commits are numbered in `counter` from `last` on, and noted by `witness`.
     pub(crate) fn start(db: Database, counter: Keyspace, last: u64, witness: Witness) -> io::Result<Self> {
-        let (requests, queue) = mpsc::channel();
-        let mut writer = Writer { db, counter, number: last, witness, waiting: Vec::new() };
+        let (requests, queue) = mpsc::unbounded_channel();
+        let writer = Writer { db, counter, number: last, witness, waiting: Vec::new() };
+        #[cfg(test)]
+        if let Some(host) = crate::tests::simulation::here() {
+            host.has_opened(writer.db.clone());
+            tokio::spawn(writer.run_on(queue, host));
+            return Ok(Self { requests: Mutex::new(Some(requests)), thread: Mutex::default() });
+        }
         let thread =
-            thread::Builder::new().name("metastore-commit".into()).spawn(move || writer.run(&queue))?;
+            thread::Builder::new().name("metastore-commit".into()).spawn(move || writer.run(queue))?;
         Ok(Self { requests: Mutex::new(Some(requests)), thread: Mutex::new(Some(thread)) })
     }
 
     /// Queues a commit behind all earlier ones.
     pub(crate) fn submit(&self, commit: Commit) {
         let refused = match &*self.requests.lock() {
-            Some(requests) => requests.send(commit).err().map(|mpsc::SendError(commit)| commit),
+            Some(requests) => requests.send(commit).err().map(|mpsc::error::SendError(commit)| commit),
             None => Some(commit),
         };
         if let Some(commit) = refused {
@@ -125,18 +130,45 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(&mut self, queue: &mpsc::Receiver<Commit>) {
-        while let Ok(first) = queue.recv() {
+    fn run(mut self, mut queue: mpsc::UnboundedReceiver<Commit>) {
+        while let Some(first) = queue.blocking_recv() {
             self.write(first);
-            for next in queue.try_iter().take(MAX_GROUP) {
+            for next in iter::from_fn(|| queue.try_recv().ok()).take(MAX_GROUP) {
                 self.write(next);
             }
             if !self.waiting.is_empty() {
                 let result = self.sync();
-                for done in self.waiting.drain(..) {
-                    done(result.as_ref().copied().map_err(again));
+                self.synced(&result);
+            }
+        }
+    }
+
+    /// The same on a simulated node, whose disk takes its time, and may be full.
+    #[cfg(test)]
+    async fn run_on(
+        mut self,
+        mut queue: mpsc::UnboundedReceiver<Commit>,
+        host: std::sync::Arc<crate::tests::simulation::Host>,
+    ) {
+        while let Some(first) = queue.recv().await {
+            for next in iter::once(first).chain(iter::from_fn(|| queue.try_recv().ok()).take(MAX_GROUP)) {
+                match host.has_room() {
+                    Ok(()) => self.write(next),
+                    Err(full) => (next.done)(Err(full)),
                 }
             }
+            if !self.waiting.is_empty() {
+                let result = host.syncs(|| self.db.persist(PersistMode::Buffer).map_err(store_io)).await;
+                let result = result.and_then(|()| self.witness.note(self.number));
+                self.synced(&result);
+            }
+        }
+    }
+
+    /// Tells those who waited for an fsync what came of it.
+    fn synced(&mut self, result: &io::Result<()>) {
+        for done in self.waiting.drain(..) {
+            done(result.as_ref().copied().map_err(again));
         }
     }
 

@@ -164,7 +164,10 @@ impl Disk {
 
     /// Fsyncs all that was written so far.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.db.persist(PersistMode::SyncAll).map_err(store_io)
+        self.db.persist(PersistMode::SyncAll).map_err(store_io)?;
+        #[cfg(test)]
+        crate::tests::simulation::synced();
+        Ok(())
     }
 }
 

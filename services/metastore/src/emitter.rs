@@ -5,7 +5,7 @@
 //! the entry's index and the message's number in it. Messages about one thing are published one after the other, each when the
 //! one before is safe; those about different things side by side.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,6 +116,7 @@ impl Emitter {
                 let page = self.outbox.above(self.published, PAGE);
                 if !page.is_empty() {
                     tokio::select! {
+                        biased;
                         () = self.publish(&*door, &page) => {}
                         _ = stopping.wait_for(|stop| *stop) => break,
                     }
@@ -128,6 +129,7 @@ impl Emitter {
             let look = Instant::now() + LOOK_EVERY;
             let until = self.note_at.map_or(look, |at| at.min(look));
             tokio::select! {
+                biased;
                 _ = timeout_at(until, changes.changed()) => {}
                 _ = stopping.wait_for(|stop| *stop) => break,
             }
@@ -144,7 +146,7 @@ impl Emitter {
 
     /// Publishes the messages of these entries; returns early when leadership is lost.
     async fn publish(&mut self, door: &dyn Publish, page: &[u64]) {
-        let mut subjects: HashMap<(Scope, String), Vec<Arc<Message>>> = HashMap::new();
+        let mut subjects: BTreeMap<(Scope, String), Vec<Arc<Message>>> = BTreeMap::new();
         for index in page {
             for (number, emitted) in self.messages(*index).into_iter().enumerate() {
                 match self.message(&emitted, *index, number) {

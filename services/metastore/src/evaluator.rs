@@ -293,9 +293,7 @@ impl Evaluator {
     }
 
     fn context(&self) -> Result<Context, Error> {
-        let mut random = [0; 32];
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::Unavailable("no entropy".into()))?;
-        Ok(Context { now: (self.settings.clock)(), random, limits: self.settings.limits.clone() })
+        Ok(Context { now: (self.settings.clock)(), random: entropy()?, limits: self.settings.limits.clone() })
     }
 
     async fn propose(&mut self, request: Request, reply: Reply, effects: Effects) {
@@ -396,6 +394,16 @@ impl Evaluator {
             self.evaluate(request).await;
         }
     }
+}
+
+fn entropy() -> Result<[u8; 32], Error> {
+    #[cfg(test)]
+    if let Some(host) = crate::tests::simulation::here() {
+        return Ok(host.entropy());
+    }
+    let mut random = [0; 32];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::Unavailable("no entropy".into()))?;
+    Ok(random)
 }
 
 fn fate_of(result: Option<WriteResult>) -> Fate {

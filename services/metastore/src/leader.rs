@@ -117,6 +117,8 @@ impl Compass {
                         asked.store(before, Ordering::Relaxed)
                     }
                     Err(Error::Unknown) if repeatable && !self.has_stopped() => {}
+                    // This time nothing was done, but an earlier attempt may have been carried out.
+                    Err(Error::Unavailable(_)) if before => return Err(Error::Unknown),
                     answer => return answer,
                 }
             }

@@ -9,7 +9,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `config`, `error` | what a node is started with, why it did not start |
-//! | `disk`, `commit` | a node's one database, its layout, its writing thread |
+//! | `disk`, `commit`, `blocking` | a node's one database, its layout, its writing thread; work that waits for the disk |
 //! | `types`, `record` | openraft's type configuration; what is stored, as protobuf |
 //! | `log`, `machine`, `snapshot`, `network` | what openraft needs of us |
 //! | `state`, `overlay` | views: applied state, and what it will be when all in flight is applied |
@@ -35,6 +35,7 @@
 mod admin;
 mod backup;
 mod balance;
+mod blocking;
 mod changes;
 mod commit;
 mod config;

@@ -15,6 +15,7 @@ use openraft::{EntryPayload, RaftSnapshotBuilder, StoredMembership};
 use parking_lot::Mutex;
 use prost::Message;
 
+use crate::blocking::blocking;
 use crate::changes::{ChangeLog, Changed};
 use crate::disk::Meta;
 use crate::error::store_io;
@@ -181,9 +182,8 @@ impl RaftStateMachine<Types> for StateMachine {
         let generation = self.applied.generation + 1;
         let space = disk.state(group, generation)?;
         let (source, target) = (file.clone(), space.clone());
-        let read =
-            tokio::task::spawn_blocking(move || ingest(SnapshotReader::open(&source.path)?, &target)).await;
-        let mut applied = match read.map_err(io::Error::other)? {
+        let mut applied = match blocking(move || ingest(SnapshotReader::open(&source.path)?, &target)).await?
+        {
             Ok(applied) => applied,
             Err(error) => {
                 disk.db.delete_keyspace(space).map_err(store_io)?;
@@ -241,8 +241,7 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let (state, applied) = (self.state.clone(), self.applied.clone());
         let view = self.view.take().unwrap_or_else(|| state.now());
-        let built = tokio::task::spawn_blocking(move || build(&state, &view, &applied)).await;
-        let file = built.map_err(io::Error::other)??;
+        let file = blocking(move || build(&state, &view, &applied)).await??;
         snapshot::keep(self.state.disk.dir(), self.state.group, &self.newest, file.clone())?;
         Ok(Snapshot { meta: snapshot::meta(&self.applied), snapshot: file })
     }

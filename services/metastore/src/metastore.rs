@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, watch as watched};
 use uuid::Uuid;
 
 use crate::balance::Balancer;
+use crate::blocking::blocking;
 use crate::config::{Config, Start};
 use crate::disk::Disk;
 use crate::emitter::EmitterTask;
@@ -70,7 +71,7 @@ impl Metastore {
             return Err(Error::HalfRestored(config.dir));
         }
         let dir = config.dir.clone();
-        let opened = tokio::task::spawn_blocking(move || Disk::open(&dir)).await;
+        let opened = blocking(move || Disk::open(&dir)).await;
         // The store asserts some of what it reads: a panic on opening is damage too.
         let disk =
             opened.map_err(|e| Error::Corrupt { dir: config.dir.clone(), detail: e.to_string() })??;
@@ -163,7 +164,7 @@ impl Metastore {
         let stopped: Result<(), Error> = join_all(self.groups().map(Group::stop)).await.into_iter().collect();
         stopped?;
         let disk = self.disk.clone();
-        let closed = tokio::task::spawn_blocking(move || {
+        let closed = blocking(move || {
             disk.committer.close();
             disk.sync()
         });

@@ -148,6 +148,7 @@ impl RaftNetworkV2<Types> for Link {
         let sent = self.peer.install(self.group, convert::vote_out(&vote), file);
         let sent = self.within(option.hard_ttl(), RPCTypes::InstallSnapshot, sent);
         tokio::select! {
+            biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
             answer = sent => Ok(SnapshotResponse::new(convert::vote_in(answer?))),
         }

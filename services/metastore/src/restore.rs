@@ -20,6 +20,7 @@ use openraft::{BasicNode, StoredMembership};
 use prost::Message;
 
 use crate::backup::BackupFile;
+use crate::blocking::blocking;
 use crate::disk::{Disk, Meta};
 use crate::error::Error;
 use crate::group::CONTROL;
@@ -80,7 +81,7 @@ pub fn inspect(file: &Path) -> Result<BackupInfo, Error> {
 pub async fn restore(restore: Restore) -> Result<Restored, Error> {
     let refused = |detail: String| Error::Backup { path: restore.file.clone(), detail };
     let path = restore.file.clone();
-    let opened = blocking(move || BackupFile::open(&path)).await;
+    let opened = blocking(move || BackupFile::open(&path)).await.flatten();
     let backup = Arc::new(opened.map_err(|error| refused(error.to_string()))?);
     let state_groups = backup.state_groups().map_err(|error| refused(error.to_string()))?;
     let state_groups = state_groups.unwrap_or(restore.state_groups);
@@ -106,7 +107,7 @@ pub async fn restore(restore: Restore) -> Result<Restored, Error> {
         drop(disk);
         complete(&dir)
     });
-    closed.await.map_err(|e| Error::from_io(&restore.dir, e))?;
+    closed.await.flatten().map_err(|e| Error::from_io(&restore.dir, e))?;
     Ok(Restored { backup: backup.info(), state_groups })
 }
 
@@ -144,7 +145,7 @@ async fn restore_group(
     let mut applied = match backup.holds(group) {
         true => {
             let (source, target) = (backup.clone(), space.clone());
-            blocking(move || ingest(source.snapshot(group)?, &target)).await?
+            blocking(move || ingest(source.snapshot(group)?, &target)).await??
         }
         // As after a log with nothing but its first membership.
         false => Applied { last: Some(log_id(0, 0)), ..Applied::default() },
@@ -155,7 +156,7 @@ async fn restore_group(
         begin_again(disk, &space, restore.now).await?;
     }
     let (store, state, covered) = (disk.clone(), space.clone(), applied.clone());
-    blocking(move || write_snapshot(&store, group, state, &covered)).await?;
+    blocking(move || write_snapshot(&store, group, state, &covered)).await??;
     let Some(last) = applied.last else { return Err(io::Error::other("the backup is of an empty group")) };
     let vote = VoteRecord { term: last.leader_id.term, node: restore.node, committed: false };
     let record = applied.to_record()?;
@@ -201,8 +202,4 @@ fn write_snapshot(disk: &Arc<Disk>, group: u32, space: Keyspace, applied: &Appli
         writer.add(&key, &value)?;
     }
     writer.finish().map(drop)
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }

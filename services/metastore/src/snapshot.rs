@@ -16,8 +16,8 @@ use fleethaven_fabric::raft::SnapshotStream;
 use futures_util::{TryStreamExt, stream};
 use parking_lot::Mutex;
 use prost::Message;
-use tokio::io::AsyncWriteExt;
 
+use crate::blocking::blocking;
 use crate::error::damaged;
 use crate::record::{Applied, StateRecord};
 use crate::types::SnapshotMeta;
@@ -123,12 +123,12 @@ fn list(dir: &Path, group: u32) -> io::Result<Vec<(Option<u64>, PathBuf)>> {
 pub(crate) fn pieces(path: &Path) -> io::Result<SnapshotStream> {
     let file = File::open(path)?;
     Ok(Box::pin(stream::try_unfold(file, |file| async {
-        let read = tokio::task::spawn_blocking(move || {
+        let read = move || {
             let mut piece = Vec::with_capacity(PIECE);
             (&file).take(PIECE as u64).read_to_end(&mut piece)?;
             Ok((!piece.is_empty()).then(|| (Bytes::from(piece), file)))
-        });
-        read.await.map_err(io::Error::other)?
+        };
+        blocking(read).await?
     })))
 }
 
@@ -138,15 +138,16 @@ pub(crate) async fn receive(dir: &Path, group: u32, mut file: SnapshotStream) ->
     let folder = folder(dir);
     fs::create_dir_all(&folder)?;
     let unfinished = Unfinished::of(&folder, group);
-    let mut out = tokio::fs::File::create(&unfinished.0).await?;
+    let mut out = File::create(&unfinished.0)?;
     while let Some(piece) = file.try_next().await? {
-        out.write_all(&piece).await?;
+        let written = move || out.write_all(&piece).map(|()| out);
+        out = blocking(written).await??;
     }
-    out.sync_all().await?;
-    drop(out);
-    tokio::task::spawn_blocking(move || keep_received(&folder, group, &unfinished))
-        .await
-        .map_err(io::Error::other)?
+    let kept = move || {
+        out.sync_all()?;
+        keep_received(&folder, group, &unfinished)
+    };
+    blocking(kept).await?
 }
 
 /// The file of a transfer that is under way; removed when that comes to nothing.

@@ -13,5 +13,6 @@ mod install;
 mod membership;
 mod mesh;
 mod node;
+pub(crate) mod simulation;
 mod suite;
 mod watching;

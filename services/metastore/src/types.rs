@@ -25,7 +25,10 @@ impl RaftTypeConfig for Types {
     type Vote = openraft::Vote<Self::LeaderId>;
     type Payload = openraft::EntryPayload<Proposal, u64, BasicNode>;
     type Entry = openraft::Entry<<Self::LeaderId as openraft::vote::RaftLeaderId>::Committed, Self::Payload>;
+    #[cfg(not(test))]
     type AsyncRuntime = openraft::impls::TokioRuntime;
+    #[cfg(test)]
+    type AsyncRuntime = crate::tests::simulation::Runtime;
     type Responder<T>
         = Completion<T>
     where

@@ -122,3 +122,32 @@ fn links_between_pages_lead_somewhere() {
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
+
+/// The tests that the page on simulation names as holding a scenario, each with the file that has it.
+fn tests_of_scenarios(page: &str) -> Vec<(String, String)> {
+    let mut named = Vec::new();
+    for row in
+        section(page, "## Which scenarios are held by what").lines().filter(|line| line.starts_with("| "))
+    {
+        let mut file = String::new();
+        for code in row.split('`').skip(1).step_by(2) {
+            match code.contains('/') {
+                true => code.clone_into(&mut file),
+                false => named.push((file.clone(), code.to_owned())),
+            }
+        }
+    }
+    named
+}
+
+#[test]
+fn the_tests_that_hold_a_scenario_exist() {
+    let named = tests_of_scenarios(&read("docs/simulation.md"));
+    assert!(named.len() > 20, "{named:?}");
+    let is_there = |(file, test): &&(String, String)| {
+        let source = read(file);
+        ["fn", "def"].iter().any(|word| source.contains(&format!("{word} {test}(")))
+    };
+    let missing: Vec<_> = named.iter().filter(|named| !is_there(named)).collect();
+    assert!(missing.is_empty(), "docs/simulation.md names tests that are not there: {missing:?}");
+}
