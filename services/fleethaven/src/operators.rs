@@ -42,20 +42,20 @@ pub(crate) enum Request {
     },
     ListAccounts,
     CreateAccessKey {
-        account: AccountId,
+        account: Option<AccountId>,
         #[serde(default)]
         user_name: Option<String>,
     },
     ListAccessKeys {
-        account: AccountId,
+        account: Option<AccountId>,
     },
     UpdateAccessKey {
-        account: AccountId,
+        account: Option<AccountId>,
         access_key_id: String,
         active: bool,
     },
     DeleteAccessKey {
-        account: AccountId,
+        account: Option<AccountId>,
         access_key_id: String,
     },
     CreateUser {
@@ -378,20 +378,24 @@ pub(crate) async fn answer(metadata: &dyn Metadata, request: Request) -> Result<
             )
         }
         Request::CreateAccessKey { account, user_name } => {
+            let account = meant(metadata, account).await?;
             let key = AccessKey { user_name, ..new_access_key() };
             execute(metadata, account, Action::CreateAccessKey(Box::new(key.clone()))).await?;
             Ok(vec![credentials(account, key)])
         }
         Request::ListAccessKeys { account } => {
+            let account = meant(metadata, account).await?;
             let keys = access_keys(metadata, scope(account)?).await?.into_iter();
             Ok(keys.map(|key| access_key(account, key)).collect())
         }
         Request::UpdateAccessKey { account, access_key_id, active } => {
+            let account = meant(metadata, account).await?;
             let action = Action::UpdateAccessKey(Box::new(UpdateAccessKey { access_key_id, active }));
             execute(metadata, account, action).await?;
             Ok(Vec::new())
         }
         Request::DeleteAccessKey { account, access_key_id } => {
+            let account = meant(metadata, account).await?;
             execute(metadata, account, Action::DeleteAccessKey(access_key_id)).await?;
             Ok(Vec::new())
         }

@@ -77,15 +77,26 @@ pub(crate) enum AccessKeyCommand {
     Delete(NamedKeyArgs),
 }
 
-/// An account, and where it is.
+/// An account whose access keys are meant, and where it is.
 #[derive(Args, Clone)]
 pub(crate) struct OfAccountArgs {
-    /// The account: twelve digits.
+    /// The account; needed only where there are several.
     #[arg(long, value_name = "ID")]
-    pub(crate) account: AccountId,
+    pub(crate) account: Option<AccountId>,
 
     #[command(flatten)]
     pub(crate) target: TargetArgs,
+}
+
+/// An account, and where it is.
+#[derive(Args, Clone)]
+pub(crate) struct AccountPlaceArgs {
+    /// The account; needed only where there are several.
+    #[arg(long, value_name = "ID")]
+    pub(crate) account: Option<AccountId>,
+
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 }
 
 /// Arguments of `access-key create`.

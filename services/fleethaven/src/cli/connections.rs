@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::functions::OfAccountArgs;
+use super::accounts::AccountPlaceArgs;
 
 /// What is done to the connections of an account.
 #[derive(Subcommand, Clone)]
@@ -12,7 +12,7 @@ pub(crate) enum ConnectionCommand {
     /// Make a connection, or replace it: a system that rule actions may use, the roles that stand for it, and the rules that may.
     Put(PutConnectionArgs),
     /// Print every connection, without its secret.
-    List(OfAccountArgs),
+    List(AccountPlaceArgs),
     /// Remove a connection: actions that used it fail from then on.
     Delete(NamedConnectionArgs),
 }
@@ -25,7 +25,7 @@ pub(crate) struct NamedConnectionArgs {
     pub(crate) name: String,
 
     #[command(flatten)]
-    pub(crate) of: OfAccountArgs,
+    pub(crate) of: AccountPlaceArgs,
 }
 
 /// Arguments of `connection put`.

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use fleethaven_types::AccountId;
 
-use super::accounts::PlaceArgs;
+use super::accounts::AccountPlaceArgs;
 
 /// What is done to the functions of an account.
 #[derive(Subcommand, Clone)]
@@ -13,20 +12,9 @@ pub(crate) enum FunctionCommand {
     /// Say what is called where an ARN is named, and print it: of a webhook with the secret that signs what it is sent.
     Put(PutFunctionArgs),
     /// Print what every function ARN stands for.
-    List(OfAccountArgs),
+    List(AccountPlaceArgs),
     /// Let an ARN stand for nothing any more.
     Delete(NamedFunctionArgs),
-}
-
-/// An account, and where it is.
-#[derive(Args, Clone)]
-pub(crate) struct OfAccountArgs {
-    /// The account; needed only where there are several.
-    #[arg(long, value_name = "ID")]
-    pub(crate) account: Option<AccountId>,
-
-    #[command(flatten)]
-    pub(crate) place: PlaceArgs,
 }
 
 /// A function.
@@ -37,7 +25,7 @@ pub(crate) struct NamedFunctionArgs {
     pub(crate) function_arn: String,
 
     #[command(flatten)]
-    pub(crate) of: OfAccountArgs,
+    pub(crate) of: AccountPlaceArgs,
 }
 
 /// Arguments of `function put`.

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use fleethaven_types::AccountId;
 
-use super::accounts::PlaceArgs;
+use super::accounts::AccountPlaceArgs;
 
 /// What is done to the users of an account.
 #[derive(Subcommand, Clone)]
@@ -57,17 +56,6 @@ pub(crate) enum RolePolicyCommand {
     List(OfRoleArgs),
     /// Take a policy from a role.
     Delete(DeleteRolePolicyArgs),
-}
-
-/// An account, and where it is.
-#[derive(Args, Clone)]
-pub(crate) struct AccountPlaceArgs {
-    /// The account; needed only where there are several.
-    #[arg(long, value_name = "ID")]
-    pub(crate) account: Option<AccountId>,
-
-    #[command(flatten)]
-    pub(crate) place: PlaceArgs,
 }
 
 /// A user.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::functions::OfAccountArgs;
+use super::accounts::AccountPlaceArgs;
 
 /// What is done to the server certificates of an account.
 #[derive(Subcommand, Clone)]
@@ -12,7 +12,7 @@ pub(crate) enum ServerCertificateCommand {
     /// Say what domain configurations show that name an ARN; in place of an earlier one from the next handshake on.
     Put(PutServerCertificateArgs),
     /// Print every server certificate: its names, its end, the domains that show it.
-    List(OfAccountArgs),
+    List(AccountPlaceArgs),
     /// Remove a server certificate that no domain configuration names.
     Delete(NamedServerCertificateArgs),
 }
@@ -25,7 +25,7 @@ pub(crate) struct NamedServerCertificateArgs {
     pub(crate) server_certificate_arn: String,
 
     #[command(flatten)]
-    pub(crate) of: OfAccountArgs,
+    pub(crate) of: AccountPlaceArgs,
 }
 
 /// Arguments of `server-certificate put`.

@@ -62,6 +62,7 @@ def test_an_account_exists_once(other, admin):
     assert OTHER in failure("account", "create", OTHER, *admin)
     accounts = {line["account_id"]: line["name"] for line in fleethaven("account", "list", *admin)}
     assert accounts[OTHER] == "the other" and len(accounts) >= 2
+    assert "there are several accounts" in failure("access-key", "list", *admin)
 
 
 def test_the_life_of_an_access_key(fleet, admin):
