@@ -11,6 +11,8 @@ use openraft::Instant as _;
 use openraft::RaftMetrics;
 use openraft::async_runtime::WatchReceiver;
 use openraft::type_config::alias::WatchReceiverOf;
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::types::{Raft, Types};
 
@@ -25,19 +27,38 @@ pub(crate) const SILENCE: Duration = Duration::from_millis(2000);
 
 /// What a node knows of its quorum; [`Quorum::follow`] tells where to look.
 #[derive(Clone, Default)]
-pub(crate) struct Quorum(Arc<OnceLock<WatchReceiverOf<Types, RaftMetrics<Types>>>>);
+pub(crate) struct Quorum(Arc<Known>);
+
+#[derive(Default)]
+struct Known {
+    metrics: OnceLock<WatchReceiverOf<Types, RaftMetrics<Types>>>,
+    /// The last term in which something was to be replicated before a quorum was heard, and since when.
+    begun: Mutex<Option<(u64, Instant)>>,
+}
 
 impl Quorum {
     /// Looks at `raft` from here on. Holds no handle of it, which would keep it alive.
     pub(crate) fn follow(&self, raft: &Raft) {
-        drop(self.0.set(raft.metrics()));
+        drop(self.0.metrics.set(raft.metrics()));
     }
 
-    /// Whether this node leads, has lost its quorum, and leaves the others to themselves for now.
+    /// Whether this node leads, has no quorum, and leaves the others to themselves for now.
     pub(crate) fn is_left_to_others(&self) -> bool {
-        let Some(metrics) = self.0.get() else { return false };
-        let acked = metrics.borrow_watched().last_quorum_acked;
-        acked.is_some_and(|at| is_silent(at.elapsed()))
+        let Some(metrics) = self.0.metrics.get() else { return false };
+        let (term, acked) = {
+            let metrics = metrics.borrow_watched();
+            (metrics.current_term, metrics.last_quorum_acked)
+        };
+        is_silent(acked.map_or_else(|| self.begun(term).elapsed(), |at| at.elapsed()))
+    }
+
+    /// Since when it leads in `term`: one that was elected and is heard by nobody from then on has never heard from a quorum.
+    fn begun(&self, term: u64) -> Instant {
+        let mut begun = self.0.begun.lock();
+        match *begun {
+            Some((of, since)) if of == term => since,
+            _ => begun.insert((term, Instant::now())).1,
+        }
     }
 }
 
@@ -50,6 +71,15 @@ fn is_silent(unheard: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_term_begins_once() {
+        let quorum = Quorum::default();
+        let first = quorum.begun(2);
+        tokio::time::advance(ELECTION).await;
+        assert_eq!(quorum.begun(2), first);
+        assert_eq!(quorum.begun(3).duration_since(first), ELECTION);
+    }
 
     #[test]
     fn a_leader_without_a_quorum_is_silent_and_tries_again_in_turn() {
