@@ -186,6 +186,11 @@ mod tests {
             panic!("another command")
         };
         assert_eq!(key.access_key_id, "AKIAEXAMPLE");
-        assert!(parse("access-key create --data-dir d").is_err(), "without an account");
+        let Ok(Command::AccessKey(AccessKeyCommand::Create(made))) = parse("access-key create --data-dir d")
+        else {
+            panic!("another command")
+        };
+        assert_eq!(made.of.account, None, "the only one");
+        assert!(parse("access-key create --account 210987654321").is_err(), "without a place");
     }
 }
