@@ -132,20 +132,8 @@ impl Influx {
         Ok(Points { lines, count: elements.len() })
     }
 
-    fn connected(&self, invocation: &Invocation<'_>, table: &str) -> Result<Arc<Connected>, Error> {
-        let (account, rule, destination) =
-            (invocation.scope.account, invocation.input.rule_name, &self.destination);
-        let found = invocation.outside.connections.find(account, &[KIND], destination, rule);
-        found.ok_or_else(|| {
-            let reason = format!(
-                "AccessDenied: no connection of kind {KIND} lets rule {rule} in under {destination} (`fleethaven connection put`)"
-            );
-            Error::permanent(table, reason)
-        })
-    }
-
     fn call(&self, invocation: &Invocation<'_>, table: &str) -> Result<Call, Error> {
-        let connected = self.connected(invocation, table)?;
+        let connected = invocation.connected(KIND, &self.destination, table)?;
         let database = invocation.text(&self.database, "databaseName", table)?;
         let organization = invocation.optional(self.organization.as_ref(), table)?;
         let (version, connection) = (version(&connected.connection), &connected.connection);

@@ -98,18 +98,6 @@ impl Kafka {
         partition.map(number).transpose()
     }
 
-    fn connected(&self, invocation: &Invocation<'_>, topic: &str) -> Result<Arc<Connected>, Error> {
-        let (account, rule, destination) =
-            (invocation.scope.account, invocation.input.rule_name, &self.destination);
-        let found = invocation.outside.connections.find(account, &[KIND], destination, rule);
-        found.ok_or_else(|| {
-            let reason = format!(
-                "AccessDenied: no connection of kind {KIND} lets rule {rule} in under {destination} (`fleethaven connection put`)"
-            );
-            Error::permanent(topic, reason)
-        })
-    }
-
     /// The producer that all rules with the same properties share.
     fn producer(
         &self,
@@ -172,7 +160,7 @@ impl Action for Kafka {
             }
             let record = self.record(invocation, &topic)?;
             let named = self.named(invocation, &topic)?;
-            let connected = self.connected(invocation, &topic)?;
+            let connected = invocation.connected(KIND, &self.destination, &topic)?;
             let producer = self.producer(invocation, &connected, &topic)?;
             let key = Key { account: invocation.scope.account, kind: KIND, target: connected.name.clone() };
             let road = Road { lanes: &invocation.outside.lanes, key };

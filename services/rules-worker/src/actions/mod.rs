@@ -33,6 +33,7 @@ use fleethaven_rulesql::{Failure, Input, Payload, Statement, Template, Variables
 use fleethaven_types::{Behaviour, Limits, Message, Scope, Timestamp};
 use serde_json::Value;
 
+use crate::connections::Connected;
 use crate::external::Answers;
 use crate::outside::Outside;
 use crate::retry::Policy;
@@ -75,6 +76,18 @@ pub struct Invocation<'a> {
 }
 
 impl Invocation<'_> {
+    /// The connection of `kind` that stands for the destination ARN, if it lets the rule in.
+    fn connected(&self, kind: &str, destination: &str, resource: &str) -> Result<Arc<Connected>, Error> {
+        let rule = self.input.rule_name;
+        let found = self.outside.connections.find(self.scope.account, &[kind], destination, rule);
+        found.ok_or_else(|| {
+            let reason = format!(
+                "AccessDenied: no connection of kind {kind} lets rule {rule} in under {destination} (`fleethaven connection put`)"
+            );
+            Error::permanent(resource, reason)
+        })
+    }
+
     /// A field of the action for the message. A call that is not answered yet fails: it is made, and the action run again.
     pub fn render(&self, template: &Template) -> Result<String, Failure> {
         template.render(self.input, self.original, self.variables, &mut self.answers.external())
