@@ -18,7 +18,7 @@ use rustls_pki_types::pem::PemObject;
 
 use crate::address::AddressGuard;
 use crate::connect::{ConnectError, Connector};
-use crate::dial::Dialer;
+use crate::dial::{Dialer, Trust};
 
 /// Idle connections that are kept for each host.
 const IDLE_PER_HOST: usize = 16;
@@ -85,20 +85,32 @@ impl HttpClient {
     /// When a file with certificate authorities cannot be read; for people.
     pub fn new(settings: &OutboundSettings) -> Result<Self, String> {
         let guard = Arc::new(AddressGuard::new(settings.allow.clone()));
-        let dialer = Dialer::new(Connector::new(guard.clone()), roots(settings)?)?;
+        let dialer = Dialer::new(Connector::new(guard), roots(settings)?)?;
+        Ok(Self::over(dialer))
+    }
+
+    /// Requests with the same guard, by TLS that trusts somebody else or shows a certificate.
+    ///
+    /// # Errors
+    /// When a certificate or the key cannot be used; for people.
+    pub fn trusting(&self, trust: &Trust) -> Result<Self, String> {
+        Ok(Self::over(self.dialer.trusting(trust)?))
+    }
+
+    fn over(dialer: Dialer) -> Self {
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(dialer.tls().as_ref().clone())
             .https_or_http()
             .enable_http1()
             .enable_http2()
-            .wrap_connector(Connector::new(guard));
+            .wrap_connector(dialer.connector());
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_FOR)
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .build(connector);
-        Ok(Self { dialer, client })
+        Self { dialer, client }
     }
 
     /// Connections with the same guard and the same certificate authorities, for what speaks no HTTP.

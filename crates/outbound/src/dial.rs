@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -27,12 +28,52 @@ pub struct Trust {
     pub identity: Option<Identity>,
 }
 
+impl Trust {
+    /// Reads PEM: certificate authorities, and a certificate with its chain and with its key, which is not encrypted.
+    ///
+    /// # Errors
+    /// When there is no certificate or no key in it, or one that cannot be used; for people.
+    pub fn from_pem(authorities: Option<&str>, identity: Option<(&str, &str)>) -> Result<Self, String> {
+        let trust = Self {
+            authorities: authorities.map(certificates).transpose()?.unwrap_or_default(),
+            identity: identity.map(|(chain, key)| Identity::from_pem(chain, key)).transpose()?,
+        };
+        // What cannot be used is told here, and not when a connection is opened.
+        client_config(Arc::new(roots(&trust.authorities)?), trust.identity.as_ref())?;
+        Ok(trust)
+    }
+}
+
 /// A certificate with its chain, and its key.
 pub struct Identity {
     /// The certificate first.
     pub chain: Vec<CertificateDer<'static>>,
     /// Its private key.
     pub key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    fn from_pem(chain: &str, key: &str) -> Result<Self, String> {
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes());
+        let key = key.map_err(|_| "there is no PEM key that is not encrypted".to_owned())?;
+        Ok(Self { chain: certificates(chain)?, key })
+    }
+}
+
+/// The certificates in PEM, at least one.
+fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let read = read.map_err(|error| format!("certificates in PEM cannot be read: {error}"))?;
+    if read.is_empty() { Err("there is no certificate in PEM".to_owned()) } else { Ok(read) }
+}
+
+fn roots(authorities: &[CertificateDer<'static>]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        let unusable = |error| format!("a certificate authority cannot be used: {error}");
+        roots.add(authority.clone()).map_err(unusable)?;
+    }
+    Ok(roots)
 }
 
 /// Opens connections to what passes the [`AddressGuard`](crate::AddressGuard).
@@ -59,15 +100,10 @@ impl Dialer {
         if authorities.is_empty() && identity.is_none() {
             return Ok(self.clone());
         }
-        let mut roots = self.roots.clone();
-        if !authorities.is_empty() {
-            let mut own = RootCertStore::empty();
-            for authority in authorities {
-                let unusable = |error| format!("a certificate authority cannot be used: {error}");
-                own.add(authority.clone()).map_err(unusable)?;
-            }
-            roots = Arc::new(own);
-        }
+        let roots = match authorities.is_empty() {
+            true => self.roots.clone(),
+            false => Arc::new(roots(authorities)?),
+        };
         let tls = client_config(roots.clone(), identity.as_ref())?;
         Ok(Self { connector: self.connector.clone(), roots, tls: Arc::new(tls) })
     }
@@ -118,6 +154,11 @@ impl Dialer {
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let name = ServerName::try_from(bare.to_owned()).map_err(io::Error::other)?;
         TlsConnector::from(self.tls.clone()).connect(name, stream).await
+    }
+
+    /// Connections over TCP, for a client that makes its own TLS.
+    pub(crate) fn connector(&self) -> Connector {
+        self.connector.clone()
     }
 
     /// What [`secure`](Self::secure) uses, for a client that makes its own TLS.

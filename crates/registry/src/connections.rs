@@ -12,7 +12,8 @@ use crate::page::{self, Listing};
 use crate::query::QueryReply;
 use crate::record;
 use crate::shapes::{
-    Connection, ConnectionCredentials, ConnectionDescription, Listed, PageRequest, PutConnection, Secret,
+    Connection, ConnectionCredentials, ConnectionDescription, ConnectionIdentity, ConnectionTls, Listed,
+    PageRequest, PutConnection, Secret,
 };
 use crate::store::{Outcome, Store, done};
 use crate::syntax;
@@ -91,7 +92,8 @@ impl Kind {
             }
             None => {}
         }
-        if connection.rules.is_empty() || connection.roles.is_empty() && !*named {
+        let by_address = connection.kind == "http" && connection.endpoint.is_some();
+        if connection.rules.is_empty() || connection.roles.is_empty() && !*named && !by_address {
             return Err(Error::invalid(
                 "name the roles that stand for the connection and the rules that may use it",
             ));
@@ -120,6 +122,10 @@ impl Kind {
 const MAX_ENTRIES: usize = 64;
 /// Most bytes of any text of a connection.
 const MAX_TEXT: usize = 4096;
+/// Most bytes of certificates, or of a key, in PEM.
+const MAX_PEM: usize = 64 << 10;
+/// Schemes of addresses that are called in the clear.
+const IN_THE_CLEAR: &[&str] = &["http://", "mqtt://", "nats://", "redis://"];
 
 /// Checks a connection and its name.
 ///
@@ -137,10 +143,13 @@ pub fn check(name: &str, connection: &Connection) -> Result<(), Error> {
     if region.is_some_and(|region| region.parse::<fleethaven_types::Region>().is_err()) {
         return Err(Error::invalid("the region of a connection is a name such as eu-west-1"));
     }
+    check_tls(connection)?;
     if let Some(ConnectionCredentials { id, secret }) = &connection.credentials
-        && (id.is_empty() || secret.0.is_empty())
+        && (id.is_empty() || secret.0.is_empty() && connection.tls.identity.is_none())
     {
-        return Err(Error::invalid("credentials have an id and a secret"));
+        return Err(Error::invalid(
+            "credentials have an id and a secret, or a client certificate in its place",
+        ));
     }
     let counts = [connection.roles.len(), connection.rules.len(), connection.options.len()];
     if counts.into_iter().any(|count| count > MAX_ENTRIES) {
@@ -148,11 +157,33 @@ pub fn check(name: &str, connection: &Connection) -> Result<(), Error> {
             "a connection has at most {MAX_ENTRIES} roles, rules and options"
         )));
     }
-    let credentials = connection.credentials.iter().flat_map(|key| [&key.id, &key.secret.0]);
+    let credentials = connection.credentials.iter();
+    let credentials =
+        credentials.flat_map(|key| [Some(&key.id), Some(&key.secret.0).filter(|it| !it.is_empty())]);
     let options = connection.options.iter().flat_map(|(name, value)| [name, value]);
-    let mut texts = connection.roles.iter().chain(&connection.rules).chain(credentials).chain(options);
+    let mut texts =
+        connection.roles.iter().chain(&connection.rules).chain(credentials.flatten()).chain(options);
     if texts.any(|text| text.is_empty() || text.len() > MAX_TEXT) {
         return Err(Error::invalid(format!("texts of a connection have 1 to {MAX_TEXT} bytes")));
+    }
+    Ok(())
+}
+
+/// Whether certificates and keys are PEM and of use is for whoever sends the command to see.
+fn check_tls(connection: &Connection) -> Result<(), Error> {
+    let ConnectionTls { authorities, identity } = &connection.tls;
+    if connection.tls.is_default() {
+        return Ok(());
+    }
+    let endpoint = connection.endpoint.as_deref().unwrap_or_default();
+    if IN_THE_CLEAR.iter().any(|scheme| endpoint.starts_with(scheme)) {
+        return Err(Error::invalid("certificates are for TLS, and the endpoint is called in the clear"));
+    }
+    let identity = identity.iter().flat_map(|identity| [&identity.certificate, &identity.key.0]);
+    if authorities.iter().chain(identity).any(|pem| pem.is_empty() || pem.len() > MAX_PEM) {
+        return Err(Error::invalid(format!(
+            "certificates and keys of a connection have 1 to {MAX_PEM} bytes"
+        )));
     }
     Ok(())
 }
@@ -175,6 +206,10 @@ pub(crate) fn put(store: &Store<'_>, context: &Context, args: &PutConnection) ->
         Some(ConnectionCredentials { id, secret }) => (id, secret.0),
         None => (String::new(), String::new()),
     };
+    let (certificate, private_key) = match connection.tls.identity.clone() {
+        Some(ConnectionIdentity { certificate, key }) => (certificate, key.0),
+        None => (String::new(), String::new()),
+    };
     let record = record::Connection {
         kind: connection.kind.clone(),
         endpoint: connection.endpoint.clone().unwrap_or_default(),
@@ -185,6 +220,9 @@ pub(crate) fn put(store: &Store<'_>, context: &Context, args: &PutConnection) ->
         rules: connection.rules.clone(),
         options: connection.options.clone(),
         created_at: before.map_or(context.now.as_millis(), |before| before.created_at),
+        authorities: connection.tls.authorities.clone().unwrap_or_default(),
+        certificate,
+        key: private_key,
     };
     let mut effects = Effects::default();
     effects.put(key, record.encode_to_vec());
@@ -232,7 +270,7 @@ pub fn key_of(key: &[u8]) -> Option<(AccountId, String)> {
 
 fn describe(name: &str, record: record::Connection) -> ConnectionDescription {
     let given = |text: String| (!text.is_empty()).then_some(text);
-    let secret = Secret(record.secret);
+    let (secret, key) = (Secret(record.secret), Secret(record.key));
     ConnectionDescription {
         name: name.to_owned(),
         connection: Connection {
@@ -243,6 +281,11 @@ fn describe(name: &str, record: record::Connection) -> ConnectionDescription {
             roles: record.roles,
             rules: record.rules,
             options: record.options,
+            tls: ConnectionTls {
+                authorities: given(record.authorities),
+                identity: given(record.certificate)
+                    .map(|certificate| ConnectionIdentity { certificate, key }),
+            },
         },
         created_at: Timestamp(record.created_at),
     }

@@ -47,7 +47,10 @@ pub use certificates::{
     RegisterIssuedCertificate, RegisteredCertificate, RejectCertificateTransfer, TransferCertificate,
     TransferData, UpdateCertificate, UpdateCertificateProvider, Validity,
 };
-pub use connections::{Connection, ConnectionCredentials, ConnectionDescription, PutConnection};
+pub use connections::{
+    Connection, ConnectionCredentials, ConnectionDescription, ConnectionIdentity, ConnectionTls,
+    PutConnection,
+};
 pub use domain_configurations::{
     ApplicationProtocol, AuthenticationType, AuthorizerConfig, CreateDomainConfiguration, Domain,
     DomainConfigurationDescription, DomainConfigurationStatus, DomainConfigurationSummary, ServiceType,

@@ -24,7 +24,7 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 /// Sends a request to an address that an operator of the account has named.
 pub trait Challenges: Send + Sync + 'static {
     /// The status of the answer; the error is for people.
-    fn post(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<StatusCode, String>>;
+    fn post(&self, scope: Scope, request: Request<Bytes>) -> BoxFuture<'_, Result<StatusCode, String>>;
 }
 
 /// One owner to be asked.
@@ -50,7 +50,7 @@ impl Challenge {
         let mut pauses = PAUSES.into_iter();
         let reason = loop {
             let reason = match self.request() {
-                Ok(request) => match self.challenges.post(request).await {
+                Ok(request) => match self.challenges.post(self.scope, request).await {
                     Ok(status) if status.is_success() => return,
                     Ok(status) => format!("the address answered {}", status.as_u16()),
                     Err(reason) => reason,

@@ -169,7 +169,7 @@ impl RetainedStore for FakeBroker {
 }
 
 impl Challenges for FakeBroker {
-    fn post(&self, _: http::Request<Bytes>) -> BoxFuture<'_, Result<http::StatusCode, String>> {
+    fn post(&self, _: Scope, _: http::Request<Bytes>) -> BoxFuture<'_, Result<http::StatusCode, String>> {
         Box::pin(async { Ok(http::StatusCode::OK) })
     }
 }

@@ -1,7 +1,12 @@
 //! `fleethaven connection`.
 
-use anyhow::Result;
-use fleethaven_registry::shapes::{Connection, ConnectionCredentials, Secret};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use fleethaven_registry::shapes::{
+    Connection, ConnectionCredentials, ConnectionIdentity, ConnectionTls, Secret,
+};
+use fleethaven_rules_worker::connections::trust;
 
 use crate::ask::operate;
 use crate::cli::{ConnectionCommand, PutConnectionArgs};
@@ -28,14 +33,48 @@ pub(crate) async fn run(command: ConnectionCommand) -> Result<()> {
 
 fn connection(put: &PutConnectionArgs) -> Result<Connection> {
     let secret = put.secret_file.as_deref().map(from_file).transpose()?;
-    let credentials = put.credentials_id.clone().zip(secret);
+    let tls = tls(put.ca_file.as_deref(), put.certificate_file.as_deref().zip(put.key_file.as_deref()))?;
+    let credentials = credentials(put.credentials_id.clone(), secret, &tls)?;
     Ok(Connection {
         kind: put.kind.clone(),
         endpoint: put.endpoint.clone(),
         region: put.region.clone(),
-        credentials: credentials.map(|(id, secret)| ConnectionCredentials { id, secret: Secret(secret) }),
+        credentials,
         roles: put.role.clone(),
         rules: put.rule.clone(),
         options: put.option.iter().cloned().collect(),
+        tls,
     })
+}
+
+/// A user or an access key, with a secret or, where there is a client certificate, without.
+pub(crate) fn credentials(
+    id: Option<String>,
+    secret: Option<String>,
+    tls: &ConnectionTls,
+) -> Result<Option<ConnectionCredentials>> {
+    match (id, secret) {
+        (None, None) => Ok(None),
+        (Some(id), Some(secret)) => Ok(Some(ConnectionCredentials { id, secret: Secret(secret) })),
+        (Some(id), None) if tls.identity.is_some() => {
+            Ok(Some(ConnectionCredentials { id, secret: Secret(String::new()) }))
+        }
+        _ => bail!("the id and the secret of the credentials go together"),
+    }
+}
+
+/// Certificates from files, once it is seen that they can be used.
+pub(crate) fn tls(authorities: Option<&Path>, identity: Option<(&Path, &Path)>) -> Result<ConnectionTls> {
+    let read =
+        |file: &Path| std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()));
+    let identity = identity.map(|(certificate, key)| {
+        Ok::<_, anyhow::Error>(ConnectionIdentity {
+            certificate: read(certificate)?,
+            key: Secret(read(key)?),
+        })
+    });
+    let tls =
+        ConnectionTls { authorities: authorities.map(read).transpose()?, identity: identity.transpose()? };
+    trust(&tls).map_err(anyhow::Error::msg).context("the certificates of the connection")?;
+    Ok(tls)
 }

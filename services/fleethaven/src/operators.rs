@@ -14,9 +14,9 @@ use fleethaven_daemon::clock;
 use fleethaven_fabric::Metadata;
 use fleethaven_logging::{Entry, Logs};
 use fleethaven_registry::shapes::{
-    AccessKey, AccessKeyDescription, AccountDescription, Connection, ConnectionDescription, CreateAccount,
-    CreateRole, DeleteRole, DeleteUser, FunctionDescription, FunctionKind, FunctionTarget, IssuingCa,
-    OperatorPolicy, OperatorPolicyName, PageRequest, PolicyHolder, PutConnection, PutFunction,
+    AccessKey, AccessKeyDescription, AccountDescription, Connection, ConnectionDescription, ConnectionTls,
+    CreateAccount, CreateRole, DeleteRole, DeleteUser, FunctionDescription, FunctionKind, FunctionTarget,
+    IssuingCa, OperatorPolicy, OperatorPolicyName, PageRequest, PolicyHolder, PutConnection, PutFunction,
     PutOperatorPolicy, RoleDescription, Secret, ServerCertificateDescription, UpdateAccessKey, UpdateRole,
     UserDescription,
 };
@@ -228,6 +228,9 @@ pub(crate) enum Line {
         rules: Vec<String>,
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         options: BTreeMap<String, String>,
+        /// Of its certificates, which it has of its own.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        certificates: Vec<&'static str>,
     },
     Function {
         account_id: String,
@@ -558,7 +561,7 @@ async fn all_accounts(metadata: &dyn Metadata) -> Result<Vec<AccountDescription>
 }
 
 /// Every connection of the scope's account.
-async fn connections(metadata: &dyn Metadata, scope: Scope) -> Result<Vec<ConnectionDescription>> {
+pub(crate) async fn connections(metadata: &dyn Metadata, scope: Scope) -> Result<Vec<ConnectionDescription>> {
     let (mut connections, mut token) = (Vec::new(), None);
     loop {
         let page = PageRequest { token, limit: None };
@@ -740,6 +743,8 @@ fn names(policies: Vec<OperatorPolicy>) -> Vec<String> {
 
 fn connection(account: AccountId, listed: ConnectionDescription) -> Line {
     let ConnectionDescription { name, connection, .. } = listed;
+    let ConnectionTls { authorities, identity } = &connection.tls;
+    let certificates = [("authorities", authorities.is_some()), ("client", identity.is_some())];
     Line::Connection {
         account_id: account.to_string(),
         name,
@@ -750,6 +755,7 @@ fn connection(account: AccountId, listed: ConnectionDescription) -> Line {
         roles: connection.roles,
         rules: connection.rules,
         options: connection.options,
+        certificates: certificates.into_iter().filter_map(|(kind, own)| own.then_some(kind)).collect(),
     }
 }
 

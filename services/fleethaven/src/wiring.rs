@@ -38,6 +38,7 @@ use prometheus::Registry;
 
 use crate::cli::{ObjectsArgs, OutboundArgs, ScopeArgs};
 use crate::config;
+use crate::operators;
 use crate::process::Process;
 use crate::ready::host;
 
@@ -257,7 +258,8 @@ impl Shared {
         };
         let door = Door { publish, accounts: self.accounts.clone(), retained: stores.retained.clone() };
         let (data_plane, retained) = (Arc::new(door), stores.retained.clone());
-        let challenges = Arc::new(Asking(http_client(outbound).context("--outbound-ca")?));
+        let http = http_client(outbound).context("--outbound-ca")?;
+        let challenges = Arc::new(Asking { http, metadata: stores.metadata.clone() });
         let logs = self.logs.clone();
         let broker = Broker { data_plane, retained, connections, authorizers, challenges, audit, logs };
         Ok(Api::new(config, stores.metadata.clone(), broker, &self.registry)?)
@@ -401,14 +403,33 @@ fn unread(error: fleethaven_rules_worker::actions::Error) -> BucketError {
     BucketError { reason, transient: error.transient }
 }
 
-/// Asks the owners of addresses by the client for calls to the outside.
-struct Asking(HttpClient);
+/// Asks the owners of addresses by the client for calls to the outside, with the certificates of the account's connection to them.
+struct Asking {
+    http: HttpClient,
+    metadata: Arc<dyn Metadata>,
+}
 
 impl Challenges for Asking {
-    fn post(&self, request: http::Request<Bytes>) -> BoxFuture<'_, Result<http::StatusCode, String>> {
+    fn post(
+        &self,
+        scope: Scope,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'_, Result<http::StatusCode, String>> {
         let limits = fleethaven_outbound::Limits { deadline: ASK_WITHIN, max_response: 64 << 10 };
         Box::pin(async move {
-            let answer = self.0.send(request, limits).await;
+            let described = operators::connections(self.metadata.as_ref(), scope).await;
+            let described = described.map_err(|error| format!("{error:#}"))?;
+            let of_account = described.into_iter().map(|described| (scope.account, described));
+            let at = fleethaven_rules_worker::Connections::new(of_account).at(
+                scope.account,
+                &request.uri().to_string(),
+                None,
+            );
+            let http = match &at {
+                Some(connected) => connected.http(&self.http)?,
+                None => &self.http,
+            };
+            let answer = http.send(request, limits).await;
             answer.map(|answer| answer.status()).map_err(|error| error.to_string())
         })
     }

@@ -3,10 +3,12 @@
 
 use std::any::{Any, TypeId};
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fleethaven_fabric::{Metadata, WatchEvent};
-use fleethaven_registry::shapes::{Connection, ConnectionDescription};
+use fleethaven_outbound::dial::Trust;
+use fleethaven_outbound::{Dialer, HttpClient};
+use fleethaven_registry::shapes::{Connection, ConnectionDescription, ConnectionTls, is_below};
 use fleethaven_registry::{connections, keys};
 use fleethaven_types::AccountId;
 use parking_lot::{Mutex, RwLock};
@@ -24,12 +26,34 @@ pub struct Connected {
     /// What it is.
     pub connection: Connection,
     clients: Mutex<FxHashMap<(TypeId, String), Box<dyn Any + Send + Sync>>>,
+    /// Requests with its own TLS, or why there are none.
+    http: OnceLock<Result<HttpClient, String>>,
 }
 
 impl Connected {
     fn new(described: ConnectionDescription) -> Arc<Self> {
         let ConnectionDescription { name, connection, .. } = described;
-        Arc::new(Self { name, connection, clients: Mutex::default() })
+        Arc::new(Self { name, connection, clients: Mutex::default(), http: OnceLock::new() })
+    }
+
+    /// Requests to it: `shared`, or with the certificates that it has of its own.
+    ///
+    /// # Errors
+    /// When those cannot be used; for people.
+    pub fn http<'a>(&'a self, shared: &'a HttpClient) -> Result<&'a HttpClient, String> {
+        if self.connection.tls.is_default() {
+            return Ok(shared);
+        }
+        let own = self.http.get_or_init(|| shared.trusting(&trust(&self.connection.tls)?));
+        own.as_ref().map_err(|reason| format!("the certificates of connection {}: {reason}", self.name))
+    }
+
+    /// Connections to it, for what speaks no HTTP.
+    ///
+    /// # Errors
+    /// As [`http`](Self::http).
+    pub fn dialer(&self, shared: &HttpClient) -> Result<Dialer, String> {
+        self.http(shared).map(HttpClient::dialer)
     }
 
     /// The client of type `C` for a region, made by `make` when there is none yet.
@@ -46,6 +70,16 @@ impl Connected {
         clients.insert(key, Box::new(client.clone()));
         client
     }
+}
+
+/// Whom connections by TLS to a system trust, and what they show.
+///
+/// # Errors
+/// When its certificates or its key cannot be used; for people.
+pub fn trust(tls: &ConnectionTls) -> Result<Trust, String> {
+    let identity =
+        tls.identity.as_ref().map(|identity| (identity.certificate.as_str(), identity.key.0.as_str()));
+    Trust::from_pem(tls.authorities.as_deref(), identity)
 }
 
 /// All connections: those of this process's settings first, then those of the metadata store.
@@ -75,6 +109,24 @@ impl Connections {
                 |one: &&&Arc<Connected>| one.connection.kind == *kind && one.connection.serves(role, rule);
             all.iter().find(serves).map(|one| (*one).clone())
         })
+    }
+
+    /// The connection of kind `http` that an address is at or below, if it lets the rule in (`None`: whatever rule will ask); of
+    /// several the closest.
+    pub fn at(&self, account: AccountId, url: &str, rule: Option<&str>) -> Option<Arc<Connected>> {
+        let length = |one: &Arc<Connected>| {
+            let endpoint = one.connection.endpoint.as_deref().filter(|_| one.connection.kind == "http")?;
+            let lets_in = rule.is_none_or(|rule| one.connection.lets_in(rule));
+            (is_below(endpoint, url) && lets_in).then_some(endpoint.len())
+        };
+        let stored = self.stored.read();
+        let beginning = (account, String::new());
+        let of_account = stored.range(beginning..).take_while(|((whose, _), _)| *whose == account);
+        let of_settings = self.settings.iter().filter(|(whose, _)| *whose == account);
+        let all = of_settings.map(|(_, one)| one).chain(of_account.map(|(_, one)| one));
+        all.filter_map(|one| Some((length(one)?, one)))
+            .max_by_key(|(length, _)| *length)
+            .map(|(_, one)| one.clone())
     }
 
     /// The connection of a kind that an account's rule names.
@@ -145,6 +197,7 @@ mod tests {
             roles: vec![ROLE.to_owned()],
             rules: vec![rule.to_owned()],
             options: std::collections::BTreeMap::new(),
+            tls: ConnectionTls::default(),
         };
         ConnectionDescription { name: name.to_owned(), connection, created_at: Timestamp(0) }
     }
@@ -180,6 +233,26 @@ mod tests {
         assert!(!named("redis", "a", "other"), "the settings go first");
         assert!(!named("postgres", "b", "r") && !named("redis", "c", "r"));
         assert!(connections.named(account("210987654321"), "redis", "b", "r").is_none());
+    }
+
+    #[test]
+    fn an_address_has_the_closest_connection_above_it() {
+        let home = account("123456789012");
+        let connections = Connections::default();
+        for (name, endpoint, rule) in [
+            ("host", "https://a.example", "*"),
+            ("path", "https://a.example/x", "r"),
+            ("other", "https://b.example", "*"),
+        ] {
+            let mut described = described(name, "http", rule);
+            described.connection.endpoint = Some(endpoint.to_owned());
+            connections.put(home, described);
+        }
+        let at = |url, rule| connections.at(home, url, Some(rule)).map(|found| found.name.clone());
+        assert_eq!(at("https://a.example/x/y", "r").as_deref(), Some("path"));
+        assert_eq!(at("https://a.example/x/y", "other").as_deref(), Some("host"));
+        assert_eq!(at("https://a.example/xy", "r").as_deref(), Some("host"));
+        assert_eq!(at("https://a.example.evil/", "r"), None);
     }
 
     #[test]

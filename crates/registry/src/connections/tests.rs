@@ -22,6 +22,7 @@ fn connection() -> Connection {
         roles: vec!["arn:aws:iam::123456789012:role/iot*".to_owned()],
         rules: vec!["*".to_owned()],
         options: BTreeMap::new(),
+        tls: ConnectionTls::default(),
     }
 }
 
@@ -110,6 +111,34 @@ fn what_rules_name_has_an_address_and_no_roles() {
     assert_eq!(refusal(registry().run(put("series", influx("V4")))), invalid);
     let nowhere = Connection { endpoint: None, ..influx("V2") };
     assert_eq!(refusal(registry().run(put("series", nowhere))), invalid);
+}
+
+#[test]
+fn certificates_are_for_tls_and_may_stand_for_a_secret() {
+    let identity = ConnectionIdentity { certificate: "chain".to_owned(), key: Secret("hush-key".to_owned()) };
+    let with = |change: fn(&mut Connection)| {
+        let tls = ConnectionTls { authorities: Some("ca".to_owned()), identity: Some(identity.clone()) };
+        let mut changed = Connection { tls, ..connection() };
+        change(&mut changed);
+        registry().run(put("c", changed))
+    };
+    let mut registry_ = registry();
+    let tls = ConnectionTls { authorities: None, identity: Some(identity.clone()) };
+    let given = Connection { tls, ..connection() };
+    registry_.run(put("c", given.clone())).unwrap();
+    let listed = list(&registry_);
+    assert_eq!(listed[0].connection, given);
+    assert!(!format!("{listed:?}").contains("hush-key"));
+    with(|c| c.credentials.iter_mut().for_each(|key| key.secret.0.clear())).unwrap();
+    let invalid = (InvalidRequestException, 400);
+    assert_eq!(refusal(with(|c| c.endpoint = Some("http://s3.example.com".to_owned()))), invalid);
+    assert_eq!(refusal(with(|c| c.tls.authorities = Some(String::new()))), invalid);
+    let long = |c: &mut Connection| c.tls.authorities = Some("x".repeat(super::MAX_PEM + 1));
+    assert_eq!(refusal(with(long)), invalid);
+    let by_address = |c: &mut Connection| (c.kind, c.roles) = ("http".to_owned(), Vec::new());
+    with(by_address).unwrap();
+    let nowhere = |c: &mut Connection| (c.kind, c.roles, c.endpoint) = ("http".to_owned(), Vec::new(), None);
+    assert_eq!(refusal(with(nowhere)), invalid);
 }
 
 #[test]

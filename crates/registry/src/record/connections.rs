@@ -36,6 +36,15 @@ pub struct Connection {
     /// When it was put first.
     #[prost(uint64, tag = "9")]
     pub created_at: u64,
+    /// Certificate authorities in PEM; empty for the workers' own.
+    #[prost(string, tag = "10")]
+    pub authorities: String,
+    /// Client certificate in PEM; empty for none.
+    #[prost(string, tag = "11")]
+    pub certificate: String,
+    /// Its private key in PEM.
+    #[prost(string, tag = "12")]
+    pub key: String,
 }
 
 impl fmt::Debug for Connection {

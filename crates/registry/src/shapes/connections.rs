@@ -34,6 +34,27 @@ pub struct Connection {
     pub rules: Vec<String>,
     /// What else this kind of system is told.
     pub options: BTreeMap<String, String>,
+    /// Whom TLS to it trusts, and what it shows.
+    #[serde(default)]
+    pub tls: ConnectionTls,
+}
+
+/// TLS to a system, where it is not that of all systems. All of it is PEM.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionTls {
+    /// Certificate authorities, instead of those of the workers.
+    pub authorities: Option<String>,
+    /// What the system is shown when it asks for a certificate.
+    pub identity: Option<ConnectionIdentity>,
+}
+
+/// A client certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionIdentity {
+    /// The certificate, and then its chain.
+    pub certificate: String,
+    /// Its private key, not encrypted.
+    pub key: Secret,
 }
 
 /// An access key, or a user and a password.
@@ -41,7 +62,7 @@ pub struct Connection {
 pub struct ConnectionCredentials {
     /// The access key's id, or the user.
     pub id: String,
-    /// The secret, password or token.
+    /// The secret, password or token. Empty where a client certificate stands for it.
     pub secret: Secret,
 }
 
@@ -55,6 +76,13 @@ pub struct ConnectionDescription {
     /// When it was put first.
     #[serde(with = "timestamp")]
     pub created_at: Timestamp,
+}
+
+impl ConnectionTls {
+    /// Whether it is that of all systems.
+    pub fn is_default(&self) -> bool {
+        self.authorities.is_none() && self.identity.is_none()
+    }
 }
 
 impl Connection {
@@ -92,6 +120,7 @@ mod tests {
             roles: roles.iter().map(|name| role(name)).collect(),
             rules: rules.iter().map(|&name| name.to_owned()).collect(),
             options: BTreeMap::new(),
+            tls: ConnectionTls::default(),
         };
         let some = connection(&["iot", "team-*"], &["archive", "lab_*"]);
         assert!(some.serves(&role("iot"), "archive"));

@@ -10,7 +10,7 @@ use super::accounts::AccountPlaceArgs;
 #[derive(Subcommand, Clone)]
 pub(crate) enum ConnectionCommand {
     /// Make a connection, or replace it: a system that rule actions may use, the roles that stand for it, and the rules that may.
-    Put(PutConnectionArgs),
+    Put(Box<PutConnectionArgs>),
     /// Print every connection, without its secret.
     List(AccountPlaceArgs),
     /// Remove a connection: actions that used it fail from then on.
@@ -35,7 +35,8 @@ pub(crate) struct PutConnectionArgs {
     pub(crate) connection: NamedConnectionArgs,
 
     /// The type of action that it is for, as rules name it (s3, sqs, dynamoDB, …; http: for its signatures), or aws: all of AWS's
-    /// services that have no connection of their own; for actions that AWS has not: redis, postgres, nats, mqtt, loki or prometheus.
+    /// services that have no connection of their own; for actions that AWS has not: redis, postgres, nats, mqtt, loki or
+    /// prometheus.
     #[arg(long)]
     pub(crate) kind: String,
 
@@ -47,13 +48,25 @@ pub(crate) struct PutConnectionArgs {
     #[arg(long)]
     pub(crate) region: Option<String>,
 
-    /// The access key, or the user.
-    #[arg(long, value_name = "ID", requires = "secret_file")]
+    /// The access key, or the user. Without a secret only beside a client certificate.
+    #[arg(long, value_name = "ID")]
     pub(crate) credentials_id: Option<String>,
 
     /// A file with the secret access key, or the password.
     #[arg(long, value_name = "FILE", requires = "credentials_id")]
     pub(crate) secret_file: Option<PathBuf>,
+
+    /// PEM: the certificate authorities that TLS to it trusts, instead of the system's and those of --outbound-ca.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+
+    /// PEM: the certificate, followed by its chain, that it is shown when it asks for one.
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    pub(crate) certificate_file: Option<PathBuf>,
+
+    /// PEM: the key of that certificate, not encrypted.
+    #[arg(long, value_name = "FILE", requires = "certificate_file")]
+    pub(crate) key_file: Option<PathBuf>,
 
     /// A roleArn that stands for it in rules: whole, or the beginning and `*`. May be repeated. Not for kinds that rules name by
     /// the connection itself.

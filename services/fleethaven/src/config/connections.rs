@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use fleethaven_registry::connections;
-use fleethaven_registry::shapes::{Connection, ConnectionCredentials, ConnectionDescription, Secret};
+use fleethaven_registry::shapes::{Connection, ConnectionDescription};
 use fleethaven_types::{AccountId, Timestamp};
 use serde::Deserialize;
 use toml::Table;
 
 use super::{CONNECTIONS, functions};
+use crate::connections::{credentials, tls};
 
 /// An account's connection.
 pub(crate) type Entry = (AccountId, ConnectionDescription);
@@ -28,6 +29,9 @@ struct Written {
     credentials_id: Option<String>,
     secret: Option<String>,
     secret_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+    certificate_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
     #[serde(default)]
     roles: Vec<String>,
     rules: Vec<String>,
@@ -52,12 +56,14 @@ fn entry(written: Written, home: Option<AccountId>) -> Result<Entry> {
         Some(id) => id.parse().map_err(|error| anyhow::anyhow!("'{id}': {error}"))?,
         None => home.context("name its account")?,
     };
-    let credentials =
-        match (written.credentials_id, functions::secret("secret", written.secret, written.secret_file)?) {
-            (None, None) => None,
-            (Some(id), Some(secret)) => Some(ConnectionCredentials { id, secret: Secret(secret) }),
-            _ => bail!("credentials-id and secret (or its file) go together"),
-        };
+    let secret = functions::secret("secret", written.secret, written.secret_file)?;
+    let identity = match (written.certificate_file.as_deref(), written.key_file.as_deref()) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        _ => bail!("certificate-file and key-file go together"),
+    };
+    let tls = tls(written.ca_file.as_deref(), identity)?;
+    let credentials = credentials(written.credentials_id, secret, &tls)?;
     let connection = Connection {
         kind: written.kind,
         endpoint: written.endpoint,
@@ -66,6 +72,7 @@ fn entry(written: Written, home: Option<AccountId>) -> Result<Entry> {
         roles: written.roles,
         rules: written.rules,
         options: written.options,
+        tls,
     };
     connections::check(&written.name, &connection)?;
     Ok((account, ConnectionDescription { name: written.name, connection, created_at: Timestamp(0) }))
@@ -73,6 +80,8 @@ fn entry(written: Written, home: Option<AccountId>) -> Result<Entry> {
 
 #[cfg(test)]
 mod tests {
+    use fleethaven_registry::shapes::{ConnectionCredentials, Secret};
+
     use super::*;
 
     fn read_one(lines: &str) -> Result<Entry> {
@@ -112,6 +121,8 @@ mod tests {
             ("rules = [\"*\"]\nendpoint = \"smoke\"", "smoke"),
             ("rules = [\"*\"]\ncredentials-id = \"a\"", "go together"),
             ("rules = [\"*\"]\nsecret = \"a\"\nsecret-file = \"b\"", "either"),
+            ("rules = [\"*\"]\nkey-file = \"b\"", "certificate-file and key-file"),
+            ("rules = [\"*\"]\nca-file = \"/nowhere\"", "/nowhere"),
         ] {
             let error = format!("{:#}", read_one(lines).err().unwrap());
             assert!(error.contains(part), "{lines}: {error}");

@@ -62,7 +62,7 @@ class Kafka(System):
 class Gate:
     """Lets clients through to a broker once they have said who they are, by TLS where asked, and can lose the broker's answers."""
 
-    def __init__(self, authority: Authority | None = None, login: bool = True):
+    def __init__(self, authority: Authority | None = None, login: bool = True, mutual: bool = False):
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"localhost:{self.listener.getsockname()[1]}"
         self.broker: Kafka | None = None
@@ -70,10 +70,7 @@ class Gate:
         #: mechanisms that clients came in by, and the answers to Produce that are still to be lost
         self.mechanisms: set[str] = set()
         self.lose = 0
-        self.context = None
-        if authority:
-            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self.context.load_cert_chain(authority.certificate, authority.key)
+        self.context = authority.context(mutual) if authority else None
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
@@ -18,7 +19,7 @@ class Request(NamedTuple):
 class HttpServer:
     """Answers every POST and PUT with what `answer` makes of it: status, body, and perhaps its content type."""
 
-    def __init__(self):
+    def __init__(self, context: ssl.SSLContext | None = None):
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -45,6 +46,10 @@ class HttpServer:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.origin = f"http://127.0.0.1:{self.server.server_port}"
+        if context:
+            # The handshake is each connection's own thread's.
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+            self.origin = f"https://localhost:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def answer(self, request: Request) -> tuple:

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import urllib.parse
@@ -34,15 +35,26 @@ def program(name: str, package: str) -> str:
 
 
 class Authority:
-    """A certificate authority and one certificate for localhost."""
+    """A certificate authority, one certificate for localhost, and one for a client."""
 
     def __init__(self, folder: Path):
-        self.ca, self.certificate, self.key = (folder / f for f in ("ca.pem", "server.pem", "server.key"))
-        ca_key, key = new_key(), new_key()
-        ca = self.signed("systems", ca_key, ca_key, None)
-        self.ca.write_text(pem(ca))
-        self.certificate.write_text(pem(self.signed("systems", key, ca_key, "localhost")))
-        self.key.write_text(key_pem(key))
+        names = ("ca.pem", "server.pem", "server.key", "client.pem", "client.key")
+        self.ca, self.certificate, self.key, self.client, self.client_key = (folder / name for name in names)
+        ca_key = new_key()
+        self.ca.write_text(pem(self.signed("systems", ca_key, ca_key, None)))
+        for host, certificate, its_key in (("localhost", self.certificate, self.key), (USER, self.client, self.client_key)):
+            key = new_key()
+            certificate.write_text(pem(self.signed("systems", key, ca_key, host)))
+            its_key.write_text(key_pem(key))
+
+    def context(self, mutual: bool = False) -> ssl.SSLContext:
+        """A server's side of TLS; `mutual`: clients have to show a certificate of this authority."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, self.key)
+        if mutual:
+            context.load_verify_locations(self.ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
 
     @staticmethod
     def signed(issuer: str, key: ec.EllipticCurvePrivateKey, ca_key, host: str | None) -> x509.Certificate:
@@ -70,8 +82,10 @@ class System:
     schemes = ("http", "https")
     path = ""
 
-    def __init__(self, folder: Path, authority: Authority | None = None):
+    def __init__(self, folder: Path, authority: Authority | None = None, mutual: bool = False):
         self.folder, self.authority, self.port = folder, authority, free_port()
+        #: clients show a certificate of the authority, and it says who they are where the system can tell by that
+        self.mutual = mutual
         folder.mkdir(parents=True, exist_ok=True)
         self.process = None
 
@@ -117,13 +131,15 @@ class RedisServer(System):
         settings = ["--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "", "--appendonly", "no"]
         settings += ["--user", "default", "off", "--user", USER, "on", f">{PASSWORD}", "~*", "&*", "+@all"]
         if self.authority:
-            tls = ["--tls-port", str(self.port), "--port", "0", "--tls-auth-clients", "no"]
+            tls = ["--tls-port", str(self.port), "--port", "0", "--tls-auth-clients", "yes" if self.mutual else "no"]
+            tls += ["--tls-ca-cert-file", str(self.authority.ca)] if self.mutual else []
             tls += ["--tls-cert-file", str(self.authority.certificate), "--tls-key-file", str(self.authority.key)]
             return [program("redis-server", "redis-server"), *settings, *tls]
         return [program("redis-server", "redis-server"), *settings, "--port", str(self.port)]
 
     def cli(self, *arguments: str) -> str:
         tls = ["--tls", "--cacert", str(self.authority.ca), "-h", "localhost"] if self.authority else []
+        tls += ["--cert", str(self.authority.client), "--key", str(self.authority.client_key)] if self.mutual else []
         who = ["-p", str(self.port), "-n", "1", "--user", USER, "--pass", PASSWORD, "--no-auth-warning"]
         done = subprocess.run(
             [program("redis-cli", "redis-tools"), *tls, *who, *arguments],
@@ -156,7 +172,7 @@ class PostgresServer(System):
         password = self.folder / "password"
         password.write_text(PASSWORD)
         if self.authority:
-            for file in (self.authority.certificate, self.authority.key):
+            for file in (self.authority.certificate, self.authority.key, self.authority.ca):
                 shutil.copy(file, self.folder)
             (self.folder / "server.key").chmod(0o600)
         if os.geteuid() == 0:
@@ -171,6 +187,8 @@ class PostgresServer(System):
             self.as_nobody(program("initdb", "postgresql"), *initdb, "--locale=C"), capture_output=True, text=True, cwd="/"
         )
         assert done.returncode == 0, done.stderr
+        if self.mutual:
+            (data / "pg_hba.conf").write_text("hostssl all all all cert\n")
         super().start()
         self.psql("CREATE DATABASE fleet", database="postgres")
         return self
@@ -180,7 +198,7 @@ class PostgresServer(System):
         settings["unix_socket_directories"] = self.folder
         if self.authority:
             files = {"ssl_cert_file": self.folder / "server.pem", "ssl_key_file": self.folder / "server.key"}
-            settings |= {"ssl": "on"} | files
+            settings |= {"ssl": "on"} | files | ({"ssl_ca_file": self.folder / "ca.pem"} if self.mutual else {})
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return self.as_nobody(program("postgres", "postgresql"), "-D", str(self.folder / "data"), *options)
 
@@ -189,6 +207,9 @@ class PostgresServer(System):
 
     def run(self, sql: str, database: str):
         environment = os.environ | {"PGPASSWORD": PASSWORD, "PGSSLMODE": "require" if self.authority else "disable"}
+        if self.mutual:
+            environment |= {"PGSSLCERT": str(self.authority.client), "PGSSLKEY": str(self.authority.client_key)}
+            self.authority.client_key.chmod(0o600)
         where = ["-h", "localhost", "-p", str(self.port), "-U", USER, "-d", database]
         command = [program("psql", "postgresql"), *where, "-AtX", "-v", "ON_ERROR_STOP=1", "-c", sql]
         return subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -207,7 +228,11 @@ class Mosquitto(System):
         making = [program("mosquitto_passwd", "mosquitto"), "-b", "-c", str(passwords), USER, PASSWORD]
         subprocess.run(making, check=True, capture_output=True)
         passwords.chmod(0o644)
-        lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous false", f"password_file {passwords}", "persistence false"]
+        lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous false", "persistence false"]
+        if self.mutual:
+            lines += [f"cafile {self.authority.ca}", "require_certificate true", "use_identity_as_username true"]
+        else:
+            lines.append(f"password_file {passwords}")
         lines.append(f"acl_file {self.folder}/acl")
         if self.authority:
             lines += [f"certfile {self.authority.certificate}", f"keyfile {self.authority.key}"]
@@ -227,6 +252,7 @@ class NatsServer(System):
         settings["jetstream"] = {"store_dir": str(self.folder / "jetstream")}
         if self.authority:
             settings["tls"] = {"cert_file": str(self.authority.certificate), "key_file": str(self.authority.key)}
+            settings["tls"] |= {"ca_file": str(self.authority.ca), "verify": True} if self.mutual else {}
         (self.folder / "nats.conf").write_text(json.dumps(settings))
         return [program("nats-server", "nats-server"), "-c", str(self.folder / "nats.conf")]
 

@@ -33,6 +33,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use fleethaven_outbound::HttpClient;
 use fleethaven_types::AccountId;
 
 use super::{Action, Error, Fields, Invocation};
@@ -132,9 +133,15 @@ impl<'a> Service<'a> {
                 "AccessDenied: no connection of kind {kind} or {ANY} lets rule {rule} in under {role} (`fleethaven connection put`)"
             )
         })?;
+        connected.http(&outside.http)?;
         let region = connected.connection.region.clone();
         let region = region.unwrap_or_else(|| asker.scope.region.to_string());
         Ok(Self { outside, connected, account, kind, region })
+    }
+
+    /// What requests are sent by. That the connection's certificates are of use was seen before.
+    fn http(&self) -> &HttpClient {
+        self.connected.http(&self.outside.http).unwrap_or(&self.outside.http)
     }
 
     /// Sends a request in the lane of the connection. `doing` begins the error message: `Failed to put S3 object`.
@@ -222,7 +229,7 @@ macro_rules! client {
 
             let mut config = $sdk::Config::builder()
                 .behavior_version(BehaviorVersion::latest())
-                .http_client($crate::actions::aws::Guarded(service.outside.http.clone()))
+                .http_client($crate::actions::aws::Guarded(service.http().clone()))
                 .region($sdk::config::Region::new(service.region.clone()))
                 .sleep_impl(TokioSleep::new())
                 .stalled_stream_protection(StalledStreamProtectionConfig::disabled())

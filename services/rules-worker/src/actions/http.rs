@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use super::batches::{Batches, Defaults};
 use super::{Action, Error, Fields, Invocation};
+use crate::connections::Connected;
 use crate::lanes::Key;
 use crate::outside::Outside;
 use crate::retry::Policy;
@@ -129,7 +130,14 @@ impl Action for Http {
             let url = self.address(invocation)?;
             let message = self.message(invocation, &url)?;
             let signing = self.signer.as_ref().map(|signer| signer.of(invocation, &url)).transpose()?;
-            let call = Call { key: lane(invocation, &url), url, signing };
+            let connected = match &signing {
+                Some(signing) => Some(signing.connected.clone()),
+                None => {
+                    let (account, rule) = (invocation.scope.account, invocation.input.rule_name);
+                    invocation.outside.connections.at(account, &url, Some(rule))
+                }
+            };
+            let call = Call { key: lane(invocation, &url), url, signing, connected };
             match &self.batches {
                 Some(batches) => {
                     let kind = batches.kind(&call.url, invocation.input.topic);
@@ -165,6 +173,8 @@ struct Call {
     url: String,
     key: Key,
     signing: Option<request::Signing>,
+    /// Whose certificates count.
+    connected: Option<Arc<Connected>>,
 }
 
 impl Call {
@@ -172,9 +182,13 @@ impl Call {
     async fn once(&self, outside: &Outside, message: &Message, within: Duration) -> Result<(), Error> {
         let request = request::build(&self.url, message, self.signing.as_ref(), (outside.clock)().as_secs())
             .map_err(|reason| Error::permanent(self.url.as_str(), reason))?;
+        let http = match &self.connected {
+            Some(connected) => connected.http(&outside.http),
+            None => Ok(&outside.http),
+        };
+        let http = http.map_err(|reason| Error::permanent(self.url.as_str(), reason))?;
         let exchange = async {
-            let answer =
-                outside.http.send(request, Limits { deadline: within, max_response: MAX_READ }).await;
+            let answer = http.send(request, Limits { deadline: within, max_response: MAX_READ }).await;
             outside.http_results.with_label_values(&[counted(&answer)]).inc();
             judge(&self.url, answer)
         };

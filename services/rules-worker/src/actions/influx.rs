@@ -200,7 +200,8 @@ impl Call {
         let request = request(&self.url, &self.connected.connection, lines);
         let request = request.map_err(|reason| failed(reason, false))?;
         let exchange = async {
-            match outside.http.send(request, LIMITS).await {
+            let http = self.connected.http(&outside.http).map_err(|reason| failed(reason, false))?;
+            match http.send(request, LIMITS).await {
                 Ok(answer) if answer.status().is_success() => Ok(()),
                 Ok(answer) => {
                     let status = answer.status();
@@ -303,6 +304,7 @@ mod tests {
             roles: vec!["*".to_owned()],
             rules: vec!["*".to_owned()],
             options: [("version".to_owned(), version.to_owned())].into(),
+            tls: Default::default(),
         };
         let url = |name: &str| {
             let connection = connection(name);

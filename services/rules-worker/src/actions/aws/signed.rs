@@ -35,7 +35,7 @@ pub(super) async fn send<T>(
     service
         .in_lane(resource, async {
             let request = request(service, outgoing).map_err(|reason| failed(reason, false))?;
-            match service.outside.http.send(request, LIMITS).await {
+            match service.http().send(request, LIMITS).await {
                 Ok(answer) => judge(&answer).map_err(|(why, again)| failed(why, again)),
                 Err(error) => {
                     let transient = error.is_transient() && !matches!(error, OutboundError::Refused(_));

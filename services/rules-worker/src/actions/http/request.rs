@@ -90,7 +90,7 @@ impl Signer {
 /// Who signs, and for what.
 #[derive(Clone)]
 pub(super) struct Signing {
-    connected: Arc<Connected>,
+    pub(super) connected: Arc<Connected>,
     service: String,
     region: String,
 }

@@ -5,6 +5,7 @@ use fleethaven_registry::shapes::Connection;
 
 use super::records::Compression;
 use super::stores;
+use crate::connections;
 
 /// What a producer is told by.
 pub(super) struct Properties {
@@ -111,7 +112,8 @@ impl<'a> Given<'a> {
 }
 
 impl Properties {
-    /// Reads them. The connection's endpoint goes before `bootstrap.servers`, its credentials count where the properties have none.
+    /// Reads them. The connection's endpoint goes before `bootstrap.servers`; its credentials and certificates count where the
+    /// properties have none.
     ///
     /// # Errors
     /// What is wrong; for people, without any secret.
@@ -156,7 +158,7 @@ impl Properties {
                     ("zstd", Compression::Zstd),
                 ],
             )?,
-            trust: if secured { trust(&given)? } else { Trust::default() },
+            trust: if secured { trust(&given, connection)? } else { Trust::default() },
         })
     }
 }
@@ -203,7 +205,8 @@ fn login(given: &Given<'_>, connection: &Connection) -> Result<Login, String> {
     Ok(Login { mechanism, user: user.to_owned(), password: password.to_owned() })
 }
 
-fn trust(given: &Given<'_>) -> Result<Trust, String> {
+/// The stores of the properties go before the certificates of the connection.
+fn trust(given: &Given<'_>, connection: &Connection) -> Result<Trust, String> {
     let authorities = given.get("ssl.truststore");
     let authorities =
         authorities.map(|store| stores::authorities(store, given.get("ssl.truststore.password"))).transpose();
@@ -212,10 +215,12 @@ fn trust(given: &Given<'_>) -> Result<Trust, String> {
             (given.get("ssl.keystore.password"), given.get("ssl.key.password"));
         stores::identity(store, store_password, key_password.or(store_password))
     });
-    Ok(Trust {
-        authorities: authorities.map_err(|reason| format!("ssl.truststore: {reason}"))?.unwrap_or_default(),
-        identity: identity.transpose().map_err(|reason| format!("ssl.keystore: {reason}"))?,
-    })
+    let (authorities, identity) = (
+        authorities.map_err(|reason| format!("ssl.truststore: {reason}"))?,
+        identity.transpose().map_err(|reason| format!("ssl.keystore: {reason}"))?,
+    );
+    let own = connections::trust(&connection.tls)?;
+    Ok(Trust { authorities: authorities.unwrap_or(own.authorities), identity: identity.or(own.identity) })
 }
 
 #[cfg(test)]
@@ -234,6 +239,7 @@ mod tests {
             roles: Vec::new(),
             rules: Vec::new(),
             options: Default::default(),
+            tls: Default::default(),
         }
     }
 

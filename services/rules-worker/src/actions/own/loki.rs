@@ -69,11 +69,11 @@ impl Action for Push {
             let connected = self.target.connected(invocation, resource)?;
             let group = connected.client::<Arc<Group<Line>>>("", Arc::default);
             let send = |lines: Vec<Line>| {
-                let connection = &connected.connection;
+                let connected = &connected;
                 async move {
                     let count = lines.len();
                     let headers = [("content-type", "application/json")];
-                    let sent = web::post(invocation.outside, connection, PUSH, &headers, body(lines));
+                    let sent = web::post(invocation.outside, connected, PUSH, &headers, body(lines));
                     vec![self.target.in_lane(invocation, resource, sent).await; count]
                 }
             };

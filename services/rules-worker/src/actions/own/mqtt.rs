@@ -62,7 +62,7 @@ impl Action for Bridge {
             };
             let connected = self.target.connected(invocation, &topic)?;
             let kept = connected.client::<Arc<Kept<Session>>>("", Arc::default);
-            let dialer = invocation.outside.http.dialer();
+            let dialer = self.target.dialer(&connected, invocation, &topic)?;
             let open = || session::open(&dialer, &connected.connection, &topic);
             let call = async {
                 let (_, session) = kept.get(&topic, Session::is_open, open).await?;

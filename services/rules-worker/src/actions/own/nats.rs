@@ -108,7 +108,7 @@ impl Action for Nats {
             let headers = self.headers(invocation, &subject)?;
             let connected = self.target.connected(invocation, &subject)?;
             let kept = connected.client::<Arc<Kept<Client>>>("", Arc::default);
-            let dialer = invocation.outside.http.dialer();
+            let dialer = self.target.dialer(&connected, invocation, &subject)?;
             let alive = |client: &Client| client.connection_state() == State::Connected;
             let open = || open(&dialer, &connected.connection, &subject);
             let call = async {

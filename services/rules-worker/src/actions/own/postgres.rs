@@ -91,9 +91,9 @@ impl Postgres {
         rows: Vec<Row>,
     ) -> Vec<Result<(), Error>> {
         let resource = self.target.connection.as_str();
-        let dialer = invocation.outside.http.dialer();
-        let open = || session::open(&dialer, &connected.connection, resource);
         let call = async {
+            let dialer = self.target.dialer(connected, invocation, resource)?;
+            let open = || session::open(&dialer, &connected.connection, resource);
             let alive = |session: &Arc<Session>| session.is_open();
             let (_, session) = database.session.get(resource, alive, open).await?;
             session.carry_out(&rows, resource).await

@@ -115,7 +115,7 @@ impl RemoteWrite {
         let resource = self.target.connection.as_str();
         let post = |points: &[Point]| {
             let body = body(points);
-            let sent = web::post(invocation.outside, &connected.connection, "", &HEADERS, body);
+            let sent = web::post(invocation.outside, connected, "", &HEADERS, body);
             self.target.in_lane(invocation, resource, sent)
         };
         match post(&points).await {

@@ -87,7 +87,7 @@ impl Action for Redis {
             let command = self.command(invocation, &key)?;
             let connected = self.target.connected(invocation, &key)?;
             let kept = connected.client::<Arc<Kept<MultiplexedConnection>>>("", Arc::default);
-            let dialer = invocation.outside.http.dialer();
+            let dialer = self.target.dialer(&connected, invocation, &key)?;
             let open = || open(&dialer, &connected.connection, &key);
             let call = async {
                 let (number, mut connection) = kept.get(&key, |_| true, open).await?;
@@ -118,7 +118,11 @@ async fn open(
         info = info.set_db(number);
     }
     if let Some(key) = &connection.credentials {
-        info = info.set_username(&key.id).set_password(&key.secret.0);
+        info = info.set_username(&key.id);
+        // Without one, the certificate says who we are.
+        if !key.secret.0.is_empty() {
+            info = info.set_password(&key.secret.0);
+        }
     }
     let stream = dialer.open(&address.host, address.port, address.secured).await;
     let stream = stream.map_err(|error| unreachable(resource, &error))?;

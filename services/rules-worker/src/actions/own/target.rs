@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleethaven_outbound::OutboundError;
+use fleethaven_outbound::{Dialer, OutboundError};
 use fleethaven_registry::shapes::Connection;
 use http::Uri;
 
@@ -36,6 +36,16 @@ impl Target {
             );
             Error::permanent(resource, reason)
         })
+    }
+
+    /// How it is connected to.
+    pub(super) fn dialer(
+        &self,
+        connected: &Connected,
+        invocation: &Invocation<'_>,
+        resource: &str,
+    ) -> Result<Dialer, Error> {
+        connected.dialer(&invocation.outside.http).map_err(|reason| Error::permanent(resource, reason))
     }
 
     /// Makes a call in the lane of the connection.
@@ -101,6 +111,7 @@ mod tests {
                 roles: Vec::new(),
                 rules: vec!["*".to_owned()],
                 options: Default::default(),
+                tls: Default::default(),
             };
             Address::of(&connection, "rediss", (6379, 6380))
         };

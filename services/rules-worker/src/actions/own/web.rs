@@ -11,6 +11,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, Request, StatusCode};
 
 use super::Error;
+use crate::connections::Connected;
 use crate::outside::Outside;
 
 /// Bounds of one request.
@@ -21,16 +22,18 @@ const TOLD: usize = 300;
 /// Posts a body with the given headers to the connection's endpoint and `path` below it.
 pub(super) async fn post(
     outside: &Outside,
-    connection: &Connection,
+    connected: &Connected,
     path: &str,
     headers: &[(&'static str, &'static str)],
     body: Bytes,
 ) -> Result<(), Error> {
+    let connection = &connected.connection;
     let endpoint = connection.endpoint.as_deref().unwrap_or_default();
     let url = format!("{}{path}", if path.is_empty() { endpoint } else { endpoint.trim_end_matches('/') });
     let failed = |reason: String, transient| Error { transient, ..Error::permanent(url.as_str(), reason) };
     let request = request(connection, &url, headers, body).map_err(|reason| failed(reason, false))?;
-    match outside.http.send(request, LIMITS).await {
+    let http = connected.http(&outside.http).map_err(|reason| failed(reason, false))?;
+    match http.send(request, LIMITS).await {
         Ok(answer) if answer.status().is_success() => Ok(()),
         Ok(answer) => {
             let status = answer.status();

@@ -139,7 +139,11 @@ pub(super) async fn open(
         config.dbname(&address.path);
     }
     if let Some(key) = &connection.credentials {
-        config.user(&key.id).password(&key.secret.0);
+        config.user(&key.id);
+        // Without one, the certificate says who we are.
+        if !key.secret.0.is_empty() {
+            config.password(&key.secret.0);
+        }
     }
     config.ssl_mode(if secured { SslMode::Require } else { SslMode::Disable });
     let stream = dialer.tcp(&address.host, address.port, secured).await;
