@@ -11,7 +11,7 @@ use fleethaven_fabric::Metadata;
 use fleethaven_fabric::metadata::{
     AppliedMarker, BoxFuture, Error, Executed, Position, WatchEvent, WatchStream,
 };
-use fleethaven_registry::{self as registry, Command, Placement, Query, QueryReply};
+use fleethaven_registry::{self as registry, Action, Command, Placement, Query, QueryReply};
 use fleethaven_types::Timestamp;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::oneshot;
@@ -112,6 +112,7 @@ impl Client {
         let message = execute::request(&command).map_err(|error| Error::Unavailable(error.to_string()))?;
         let (for_thing, for_device) =
             (command.placement() != Placement::Control, command.action.is_enrolment());
+        let for_usage = matches!(command.action, Action::ReportUsage(_));
         let ask = |mut stub: MetadataClient<Channel>| {
             let message = message.clone();
             async move {
@@ -121,6 +122,9 @@ impl Client {
                 } else if for_device {
                     let message = wire::ExecuteForDeviceRequest { command: Some(message) };
                     stub.execute_for_device(self.request(message)).await?.into_inner().answer
+                } else if for_usage {
+                    let message = wire::ReportUsageRequest { command: Some(message) };
+                    stub.report_usage(self.request(message)).await?.into_inner().answer
                 } else {
                     Some(stub.execute(self.request(message)).await?.into_inner())
                 };

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use fleethaven_fabric::Metadata;
-use fleethaven_registry::Placement;
+use fleethaven_registry::{Action, Placement};
 use futures_util::{Stream, StreamExt};
 use tokio::task::AbortHandle;
 use tonic::service::Routes;
@@ -70,6 +70,19 @@ impl metadata_server::Metadata for Service {
         }
         let answer = Some(execute::response(self.metadata.execute(command).await)?);
         Ok(Response::new(wire::ExecuteForDeviceResponse { answer }))
+    }
+
+    async fn report_usage(
+        &self,
+        request: Request<wire::ReportUsageRequest>,
+    ) -> Result<Response<wire::ReportUsageResponse>, Status> {
+        let missing = || Status::invalid_argument("there is no command");
+        let command = execute::command(request.get_ref().command.as_ref().ok_or_else(missing)?)?;
+        if !matches!(command.action, Action::ReportUsage(_)) {
+            return Err(Status::permission_denied("the command is no report of what was used"));
+        }
+        let answer = Some(execute::response(self.metadata.execute(command).await)?);
+        Ok(Response::new(wire::ReportUsageResponse { answer }))
     }
 
     async fn query(

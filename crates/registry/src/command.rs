@@ -22,7 +22,7 @@ use crate::shapes::{
     ProvisionDevice, Provisioned, ProvisionedDevice, PutConnection, PutFunction, PutOperatorPolicy,
     PutServerCertificate, RegisterCaCertificate, RegisterCertificate, RegisterCertificateWithoutCa,
     RegisterIssuedCertificate, RegisteredCertificate, RegistrationWork, RejectCertificateTransfer,
-    RoleAliasNameAndArn, RoleDescription, RuleDestination, Secret, ServerCertificateDescription,
+    ReportUsage, RoleAliasNameAndArn, RoleDescription, RuleDestination, Secret, ServerCertificateDescription,
     SetV2LoggingOptions, StartThingRegistrationTask, TagResource, TemplateVersionName, ThingAndGroup,
     TopicRule, TransferCertificate, UnreachableRuleDestination, UntagResource, UpdateAccessKey,
     UpdateAuthorizer, UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate, UpdateCertificateProvider,
@@ -37,7 +37,7 @@ use crate::{
     connections, domain_configurations, enrolment, events, first_connect, functions, logging, operators,
     policies, principals, provisioning, provisioning_templates, role_aliases, rule_destinations, rules,
     server_certificates, session_keys, shadows, tags, thing_groups, thing_registration_tasks, thing_types,
-    things, ticket_keys, transfers,
+    things, ticket_keys, transfers, usage,
 };
 
 /// One change, asked for by an operator, a device or a service, in one account and region.
@@ -60,8 +60,12 @@ impl Command {
 
     /// Whether it may be asked for again when its outcome is unknown, and is carried out once.
     pub fn is_repeatable(&self) -> bool {
-        let by_itself = |command: &membership::Command| command.is_idempotent();
-        self.key.is_some() || matches!(&self.action, Action::Membership(command) if by_itself(command))
+        let by_itself = match &self.action {
+            Action::Membership(command) => command.is_idempotent(),
+            Action::ReportUsage(_) => true,
+            _ => false,
+        };
+        self.key.is_some() || by_itself
     }
 
     /// A change of the cluster itself.
@@ -309,6 +313,8 @@ pub enum Action {
     DeleteServerCertificate(String),
     /// Ours: makes new TLS ticket keys when it is time, whatever the scope. → [`Reply::Done`]
     RotateTicketKeys,
+    /// Ours: adds what a process has counted to what was used, whatever the scope. → [`Reply::Done`]
+    ReportUsage(Box<ReportUsage>),
     /// Ours: changes the members of the cluster or the owners of slots, whatever the scope. → [`Reply::Joined`] or
     /// [`Reply::Done`]
     Membership(membership::Command),
@@ -415,6 +421,7 @@ impl Action {
                 | Self::PutServerCertificate(_)
                 | Self::DeleteServerCertificate(_)
                 | Self::RotateTicketKeys
+                | Self::ReportUsage(_)
                 | Self::EndExpiredEnrolments
                 | Self::Membership(_)
         )
@@ -548,6 +555,7 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::PutServerCertificate(args) => server_certificates::put(store, context, args),
         Action::DeleteServerCertificate(arn) => server_certificates::delete(store, arn),
         Action::RotateTicketKeys => ticket_keys::rotate(store, context),
+        Action::ReportUsage(args) => usage::report(store, context, args),
         Action::Membership(command) => cluster::change(store, context, command),
     }
 }

@@ -55,6 +55,7 @@
 //! | `deleted-shadow/<order>·<thing>·<shadow>` | the key of what is remembered of it |
 //! | `rule-count/` | [`Count`](crate::record::Count) |
 //! | `tag/<resource ARN>·<tag key>` | [`Tag`](crate::record::Tag) |
+//! | `usage/<day, 8 digits>·<billing group, nothing for none>` | [`Usage`](crate::record::Usage) |
 //!
 //! | other keys | value |
 //! |---|---|
@@ -89,6 +90,7 @@
 //! | `global/_/cluster/member·<incarnation, 16 hexadecimal digits>` | [`ClusterMember`](crate::record::ClusterMember) |
 //! | `global/_/cluster/slots` | [`ClusterSlots`](crate::record::ClusterSlots) |
 //! | `global/_/outbox/<index of the log entry, 16 hexadecimal digits>` | messages that are to be published |
+//! | `global/_/usage-source/<process>` | [`UsageSource`](crate::record::UsageSource) |
 //! | `global/_/next-first-reply/` | [`Count`](crate::record::Count) |
 
 use bytes::Bytes;
@@ -579,6 +581,36 @@ pub(crate) fn tag(scope: Scope, arn: &str, key: &str) -> Bytes {
 
 pub(crate) fn tags_of(scope: Scope, arn: &str) -> Bytes {
     below(scope, "tag", &[arn])
+}
+
+/// What was used on one day, counted from 1970-01-01, by a billing group or, without a name, by none.
+pub(crate) fn usage(scope: Scope, day: u32, group: &str) -> Bytes {
+    scoped(scope, "usage", &[&format!("{day:08}"), group])
+}
+
+/// What is above all of one day and below the next.
+pub(crate) fn usage_after(scope: Scope, day: u32) -> Bytes {
+    scoped(scope, "usage", &[&format!("{day:08}"), "\u{7f}"])
+}
+
+pub(crate) fn usage_prefix(scope: Scope) -> Bytes {
+    below(scope, "usage", &[])
+}
+
+/// Day and billing group that [`usage`] made this key of.
+pub(crate) fn parse_usage(key: &[u8]) -> Option<(u32, String)> {
+    let parsed = parse(key).filter(|parsed| parsed.collection == "usage")?;
+    let [day, group] = parsed.parts.as_slice() else { return None };
+    Some((day.parse().ok()?, (*group).to_owned()))
+}
+
+/// How far a process has reported what was used.
+pub(crate) fn usage_source(source: &str) -> Bytes {
+    global("usage-source", &[source])
+}
+
+pub(crate) fn usage_sources() -> Bytes {
+    global("usage-source", &[])
 }
 
 pub(crate) fn shadow(scope: Scope, name: &ShadowName) -> Bytes {

@@ -22,6 +22,7 @@
 //! - [`functions`]: what is called where AWS would run Lambda functions
 //! - [`server_certificates`]: what is shown where AWS would take a certificate of its certificate manager
 //! - [`thing_registration_tasks`]: bulk registration: what a process that works on a task needs
+//! - [`usage`]: what was used, in AWS's units
 //! - [`template`]: provisioning templates, resolved before a command provisions by them
 //! - [`testing`]: a [`View`] in memory
 //!
@@ -51,6 +52,7 @@ pub mod template;
 pub mod testing;
 pub mod thing_registration_tasks;
 pub mod ticket_keys;
+pub mod usage;
 
 mod accounts;
 mod attributes;

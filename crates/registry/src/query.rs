@@ -17,7 +17,7 @@ use crate::shapes::{
     ReportType, RoleAliasDescription, RoleDescription, RuleDescription, RuleDestination, RuleSummary,
     ServerCertificateDescription, ServiceType, SessionKey, StandingThing, Tag, TemplateVersionDescription,
     ThingDescription, ThingGroupDescription, ThingPrincipal, ThingPrincipalType, ThingSummary,
-    ThingTypeDescription, UserDescription, V2LoggingOptions,
+    ThingTypeDescription, UsageQuery, UsageRow, UserDescription, V2LoggingOptions,
 };
 use crate::store::Store;
 use crate::view::View;
@@ -26,7 +26,7 @@ use crate::{
     domain_configurations, enrolment, events, first_connect, functions, gateway, logging, operators,
     policies, principals, provisioning_templates, role_aliases, rule_destinations, rules,
     server_certificates, session_keys, shadows, tags, thing_groups, thing_registration_tasks, thing_types,
-    things, transfers,
+    things, transfers, usage,
 };
 
 /// One question, in one account and region.
@@ -360,6 +360,16 @@ pub enum QueryKind {
         /// The client id.
         thing_name: String,
     },
+    /// Ours: the billing group that what an MQTT client uses counts for. → [`QueryReply::BillingGroupOfClient`]
+    BillingGroupOfClient {
+        /// Its certificate, or whatever else stands for it.
+        certificate_id: String,
+        /// Its client id.
+        client_id: String,
+    },
+    /// Ours: what the scope's account has used, by day and billing group; as many rows as [`PAGE`](crate::usage::PAGE) says that
+    /// more may follow. → [`QueryReply::Usage`]
+    Usage(Box<UsageQuery>),
     /// Every rule of the scope, in name order. → [`QueryReply::Rules`]
     Rules,
     /// The scopes in which a certificate is registered, of all accounts. → [`QueryReply::Scopes`]
@@ -504,6 +514,10 @@ pub enum QueryReply {
     PrincipalThing(Option<Box<StandingThing>>),
     /// Accounts and regions.
     Scopes(Vec<Scope>),
+    /// A billing group's name.
+    BillingGroupOfClient(Option<String>),
+    /// What was used.
+    Usage(Vec<UsageRow>),
     /// `None`: no such key.
     AccessKey(Option<Box<AccessKeyOwner>>),
     /// The access keys of an account.
@@ -620,6 +634,10 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::PrincipalThing { certificate_id, thing_name } => {
             gateway::principal_thing(store, certificate_id, thing_name)
         }
+        Q::BillingGroupOfClient { certificate_id, client_id } => {
+            usage::group_of_client(store, certificate_id, client_id)
+        }
+        Q::Usage(asked) => usage::list(store, asked),
         Q::Rules => rules::all(store),
         Q::CertificateOwners { certificate_id } => accounts::certificate_owners(store, certificate_id),
         Q::AccessKey(id) => accounts::access_key(store, id),

@@ -22,6 +22,7 @@ mod shadows;
 mod thing_registration_tasks;
 mod things;
 mod ticket_keys;
+mod usage;
 
 use prost::Message;
 
@@ -52,6 +53,7 @@ pub use things::{
     Mqtt5Configuration, PropagatingAttribute, PropagatingValue, Thing, ThingPrincipal, ThingType,
 };
 pub use ticket_keys::{TicketKey, TicketKeys};
+pub use usage::{Usage, UsageSource};
 
 /// Reads a stored value. A value that is no `R` is our own failure: `InternalFailureException`.
 pub fn decode<R: Message + Default>(value: &[u8]) -> Result<R, Error> {

@@ -28,6 +28,7 @@ mod thing_registration_tasks;
 mod thing_types;
 mod things;
 mod timestamp;
+mod usage;
 
 pub use accounts::{
     AccessKey, AccessKeyDescription, AccessKeyOwner, AccountDescription, CreateAccount, IssuingCa,
@@ -109,3 +110,4 @@ pub use things::{
     AttributePayload, Attributes, CreateThing, CreatedThing, DeleteThing, ListThings, ThingDescription,
     ThingSummary, UpdateThing,
 };
+pub use usage::{Amounts, ReportUsage, UsageQuery, UsageRow};

@@ -152,7 +152,7 @@ pub(crate) fn required(store: &Store<'_>, name: &str) -> Result<record::Thing, E
 }
 
 /// The stored thing, in no billing group when that is gone.
-fn stored(store: &Store<'_>, name: &str) -> Result<Option<record::Thing>, Error> {
+pub(crate) fn stored(store: &Store<'_>, name: &str) -> Result<Option<record::Thing>, Error> {
     let Some(mut thing) = store.record::<record::Thing>(&keys::thing(store.scope, name))? else {
         return Ok(None);
     };

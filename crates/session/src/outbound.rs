@@ -85,6 +85,7 @@ pub(crate) struct Outbound {
     /// The shell holds back what must be acknowledged.
     held: bool,
     pub(crate) written: u64,
+    pub(crate) pieces: u64,
     dropped: u64,
     last_drop: Option<DropCause>,
 }
@@ -130,6 +131,7 @@ impl Default for Outbound {
             retries: None,
             held: false,
             written: 0,
+            pieces: 0,
             dropped: 0,
             last_drop: None,
         }
@@ -362,6 +364,11 @@ impl Session {
     /// PUBLISH packets written so far.
     pub fn delivered(&self) -> u64 {
         self.outbound.written
+    }
+
+    /// What PUBLISH packets were written so far, as AWS counts messages: [`Message::pieces`].
+    pub fn delivered_pieces(&self) -> u64 {
+        self.outbound.pieces
     }
 
     /// How many more deliveries may wait for an acknowledgement.

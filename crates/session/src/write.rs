@@ -39,6 +39,7 @@ impl Session {
         }
         if written {
             self.outbound.written += 1;
+            self.outbound.pieces += encoded.message().pieces();
         } else {
             self.outbound.drop_one(DropCause::TooLarge);
         }

@@ -72,4 +72,58 @@ impl Message {
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }
+
+    /// How many messages AWS counts it as: pieces of 5 KB of topic, payload and what travels with it.
+    pub fn pieces(&self) -> u64 {
+        let carried = self.properties.as_deref().map_or(0, MessageProperties::bytes);
+        pieces(self.topic.len() + self.payload.len() + carried)
+    }
+}
+
+impl MessageProperties {
+    /// What AWS counts of them.
+    fn bytes(&self) -> usize {
+        let text = |text: &Option<Utf8Bytes>| text.as_ref().map_or(0, |text| text.len());
+        let user = self.user_properties.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let correlation = self.correlation_data.as_ref().map_or(0, Bytes::len);
+        user + correlation + text(&self.content_type) + text(&self.response_topic)
+    }
+}
+
+/// Bytes in a piece, as AWS counts messages.
+pub const PIECE: usize = 5 * 1024;
+
+/// How many messages AWS counts so many bytes as: one at least.
+pub fn pieces(bytes: usize) -> u64 {
+    bytes.div_ceil(PIECE).max(1) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_counted_in_pieces() {
+        assert_eq!([0, 1, PIECE, PIECE + 1, 128 << 10].map(pieces), [1, 1, 1, 2, 26]);
+        let publisher =
+            Publisher { scope: Scope::CLUSTER, client_id: None, principal: None, source_ip: None, trace: 0 };
+        let message = |payload: usize, user: usize| Message {
+            topic: "a/bc".into(),
+            payload: vec![0; payload].into(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: Some(Box::new(MessageProperties {
+                user_properties: vec![("k".into(), "v".repeat(user).as_str().into())],
+                correlation_data: Some(Bytes::from_static(b"xy")),
+                ..MessageProperties::default()
+            })),
+            received_at: Timestamp(0),
+            expires_at: None,
+            sequence: 0,
+            hops: 0,
+            publisher: Arc::new(publisher.clone()),
+        };
+        assert_eq!(message(PIECE - 4 - 3 - 10, 10).pieces(), 1);
+        assert_eq!(message(PIECE - 4 - 3 - 10, 11).pieces(), 2);
+    }
 }

@@ -14,6 +14,7 @@ use fleethaven_quotas::Accounts;
 use fleethaven_registry::IdempotencyKey;
 use fleethaven_storage::RetainedStore;
 use fleethaven_types::{AccountId, Scope};
+use fleethaven_usage::Usage;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -37,6 +38,7 @@ use crate::data::{self, DataPlane, PolicyCache};
 use crate::error::Error;
 use crate::input::Input;
 use crate::logging;
+use crate::metering;
 use crate::metrics::{LATENCY, Metrics};
 use crate::operations::{Labels, Mismatch, Operation, Router, Service};
 use crate::peer::Peer;
@@ -58,6 +60,7 @@ pub(crate) struct State {
     pub(crate) authorizers: Arc<Authorizers>,
     audit: Option<Audit>,
     pub(crate) logs: Logs,
+    pub(crate) usage: Arc<Usage>,
     /// Rates of requests.
     pub(crate) accounts: Accounts,
     throttles: Throttles,
@@ -86,6 +89,8 @@ pub struct Broker {
     pub audit: Option<Audit>,
     /// AWS's log entries.
     pub logs: Logs,
+    /// What is used.
+    pub usage: Arc<Usage>,
 }
 
 /// What was asked, and how long it took, as it is counted.
@@ -117,6 +122,8 @@ pub(crate) struct Trail {
     pub(crate) scope: Option<Scope>,
     /// The access key that signed, or was claimed to.
     pub(crate) access_key_id: Option<String>,
+    /// Bytes of the body, once it is read.
+    asked: usize,
     /// Who it was, once that is believed: an ARN or the id of a certificate.
     pub(crate) principal: Option<String>,
 }
@@ -159,6 +166,7 @@ impl Api {
             authorizers: broker.authorizers,
             audit: broker.audit,
             logs: broker.logs,
+            usage: broker.usage,
             throttles: Throttles::new(Instant::now().into_std()),
             policies: PolicyCache::new(),
             key_makers: Arc::new(Semaphore::new(cores.div_ceil(2))),
@@ -209,6 +217,11 @@ impl Api {
             audit.call(&Called { trail, peer, head, request_id, at, status, refusal }).await;
         }
         let mut response = respond(outcome, status, &trail, request_id);
+        if let (Some(operation), Some(scope)) = (&trail.operation, trail.scope) {
+            let answered = response.body().size_hint().exact().unwrap_or_default();
+            let sizes = (trail.asked, usize::try_from(answered).unwrap_or(usize::MAX));
+            metering::count(&self.state.usage, (operation, scope), sizes, status < 400);
+        }
         let of_others = matches!(trail.services, [Service::Control | Service::Sts]);
         if !of_others && of_devices(head.method.as_str()) {
             self.state.config.origins.mark(&head.headers, response.headers_mut());
@@ -250,6 +263,7 @@ impl Api {
         trail.account = Some(account);
         let most = self.body_limit(trail.service(), account);
         let body = body::read(waits_to_send(head), body, most, self.state.config.body_timeout).await?;
+        trail.asked = body.len();
         let (scope, principal) = authentication::verify(&self.state, &candidate, head, &body, now)?;
         trail.scope = Some(scope);
         trail.principal = Some(principal.name());

@@ -30,6 +30,7 @@ pub(crate) mod thing_registration_tasks;
 mod thing_types;
 mod things;
 mod transfers;
+mod usage;
 
 /// An operation being answered.
 pub(crate) type Answering<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
@@ -123,6 +124,7 @@ built! {
     "GetEffectivePolicies" => effective_policies::get,
     "TestAuthorization" => test_authorization::test,
     "TestRuleSql" => sql::test,
+    "GetUsage" => usage::get,
     "AttachThingPrincipal" => principals::attach,
     "DetachThingPrincipal" => principals::detach,
     "ListThingPrincipals" => principals::list_of_thing,

@@ -45,6 +45,7 @@ mod error;
 mod input;
 mod logging;
 mod members;
+mod metering;
 mod metrics;
 pub mod operations;
 pub mod peer;

@@ -33,7 +33,8 @@ const CREDENTIALS: &[(&str, &str, &str)] =
 const STS: &[(&str, &str, &str)] = &[("GetCallerIdentity", "POST", "/")];
 
 /// What the control plane answers beside AWS's operations. Their paths begin with a word that no path of AWS's begins with.
-const OURS: &[(&str, &str, &str)] = &[("TestRuleSql", "POST", "/fleethaven/rules/test-sql")];
+const OURS: &[(&str, &str, &str)] =
+    &[("GetUsage", "GET", "/fleethaven/usage"), ("TestRuleSql", "POST", "/fleethaven/rules/test-sql")];
 
 impl Service {
     /// Every one.

@@ -333,6 +333,7 @@ impl House {
             authorizers,
             audit: None,
             logs: fleethaven_logging::Logs::off(),
+            usage: fleethaven_usage::Usage::off(),
         };
         let api = Api::new(config, metadata.clone(), doors, &registry).unwrap();
         Self { api, metadata, published, broker, functions, registry }

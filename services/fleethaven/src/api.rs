@@ -57,9 +57,10 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     let cluster =
         Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, kept).await?;
     let logs = logs::open(&arguments.iot_log, None, &process.registry)?;
-    let shared = Shared::new(&arguments.scope, settings, &process, logs.clone());
+    let mut shared = Shared::new(&arguments.scope, settings, &process, logs.clone());
     let stores = cluster.stores();
     shared.follow_logging(&stores.metadata);
+    let usage = shared.count_usage(&stores.metadata, &arguments.usage);
     let journal = audit::open(&arguments.audit, None, &process.registry)?;
     let kept = Kept { journal: journal.clone(), logs };
     process.admin.operate(operator(stores.metadata.clone(), stores.rules.clone(), kept));
@@ -126,6 +127,9 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     let _ = served.await;
     tasks.abort();
     let _ = shown.await;
+    if let Some(usage) = usage {
+        usage.finish().await;
+    }
     drop(stores);
     cluster.close().await?;
     process.end().await;

@@ -86,6 +86,7 @@ pub(crate) fn check(command: &Command) -> Result<()> {
         | Command::User(_)
         | Command::Role(_)
         | Command::Audit(_)
+        | Command::Usage(_)
         | Command::Logs(_)
         | Command::Connection(_)
         | Command::DeadLetter(_)

@@ -26,6 +26,7 @@ mod roles;
 mod server_certificates;
 mod sql;
 mod store;
+mod usage;
 
 pub(crate) use accounts::{AccessKeyCommand, AccountArgs, AccountCommand, PlaceArgs};
 pub(crate) use audit::{AuditArgs, AuditQueryArgs, AuditedArg, OutcomeArg};
@@ -50,6 +51,7 @@ pub(crate) use roles::{
 pub(crate) use server_certificates::ServerCertificateCommand;
 pub(crate) use sql::{SqlCheckArgs, SqlCommand, SqlTestArgs};
 pub(crate) use store::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StoreCommand, StoreStatusArgs};
+pub(crate) use usage::{UsageArgs, UsageQueryArgs};
 
 /// Where `fleethaven dev` keeps everything unless it is told otherwise.
 pub(crate) const DEFAULT_DATA_DIR: &str = ".fleethaven";
@@ -90,6 +92,8 @@ pub(crate) enum Command {
     Role(RoleCommand),
     /// Show who called what, from where, with what outcome: the audit journal of a process.
     Audit(Box<AuditQueryArgs>),
+    /// Show what accounts and their billing groups have used of what AWS bills for.
+    Usage(Box<UsageQueryArgs>),
     /// Show what happened to clients, messages and rules, as far as their account has asked for it: the log entries of a process.
     Logs(Box<LogsArgs>),
     /// Say where rule actions go: put, list and delete the connections of an account.
@@ -139,6 +143,7 @@ impl Command {
             | Self::User(_)
             | Self::Role(_)
             | Self::Audit(_)
+            | Self::Usage(_)
             | Self::Logs(_)
             | Self::Connection(_)
             | Self::DeadLetter(_)
@@ -166,6 +171,7 @@ impl Command {
             | Self::User(_)
             | Self::Role(_)
             | Self::Audit(_)
+            | Self::Usage(_)
             | Self::Logs(_)
             | Self::Connection(_)
             | Self::DeadLetter(_)
@@ -205,6 +211,7 @@ impl Command {
             | Self::User(_)
             | Self::Role(_)
             | Self::Audit(_)
+            | Self::Usage(_)
             | Self::Logs(_)
             | Self::Connection(_)
             | Self::DeadLetter(_)
@@ -255,6 +262,9 @@ pub(crate) struct DevArgs {
 
     #[command(flatten)]
     pub(crate) cores: CoresArgs,
+
+    #[command(flatten)]
+    pub(crate) usage: UsageArgs,
 }
 
 impl DevArgs {

@@ -52,13 +52,14 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
 
     let disk = Disk::open(&data.path(""), arguments.scope.profile).await?;
     let logs = logs::open(&arguments.iot_log, Some(data.path("logs")), &registry)?;
-    let shared = Shared::new(&arguments.scope, settings, &process, logs.clone());
+    let mut shared = Shared::new(&arguments.scope, settings, &process, logs.clone());
     let credentials = account::bootstrap(&*disk.metastore, shared.scope).await?;
     housekeeping::rotate_keys(&*disk.metastore, shared.scope).await?;
     tokio::spawn(housekeeping::keep_keys(disk.metastore.clone(), shared.scope));
     tokio::spawn(housekeeping::end_expired_enrolments(disk.metastore.clone(), shared.scope));
     let stores = disk.stores();
     shared.follow_logging(&stores.metadata);
+    let usage = shared.count_usage(&stores.metadata, &arguments.usage);
     let journal = audit::open(&arguments.audit, Some(data.path("audit")), &registry)?;
     let kept = Kept { journal: journal.clone(), logs };
     process.admin.operate(operator(stores.metadata.clone(), stores.rules.clone(), kept));
@@ -132,6 +133,9 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     // What is queued for rules is executed after the next start.
     services.worker.abort();
     tasks.abort();
+    if let Some(usage) = usage {
+        usage.finish().await;
+    }
     data.remove(ADMIN_FILE);
     disk.close().await?;
     process.end().await;

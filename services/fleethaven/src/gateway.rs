@@ -62,9 +62,10 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     let logs = logs::open(&arguments.iot_log, None, &process.registry)?;
     let journal = audit::open(&arguments.audit, None, &process.registry)?;
     process.admin.operate(reader(Kept { journal: journal.clone(), logs: logs.clone() }));
-    let shared = Shared::new(&arguments.scope, settings, &process, logs);
+    let mut shared = Shared::new(&arguments.scope, settings, &process, logs);
     let stores = cluster.stores();
     shared.follow_logging(&stores.metadata);
+    let usage = shared.count_usage(&stores.metadata, &arguments.usage);
     let staleness = Duration::from_secs(arguments.auth_max_staleness.into());
     let clients =
         Clients::follow(&shared, &stores.metadata, (reload.certificates(), cores), Some(staleness))?;
@@ -159,6 +160,9 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
         let _ = task.await;
     }
     served.abort();
+    if let Some(usage) = usage {
+        usage.finish().await;
+    }
     seat.leave().await;
     drop(stores);
     cluster.close().await?;

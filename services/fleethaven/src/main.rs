@@ -65,6 +65,7 @@ mod server_certificates;
 mod sql;
 mod standing;
 mod traces;
+mod usage;
 mod users;
 mod wiring;
 
@@ -121,6 +122,7 @@ fn run(command: Command, settings: config::Settings) -> Result<ExitCode> {
         Command::User(command) => process::brief(users::run(command)),
         Command::Role(command) => process::brief(users::run_role(command)),
         Command::Logs(arguments) => process::brief(logs::run(*arguments)),
+        Command::Usage(arguments) => process::brief(usage::run(*arguments)),
         Command::Audit(arguments) => process::brief(audit::run(*arguments)),
         Command::Connection(command) => process::brief(connections::run(command)),
         Command::DeadLetter(command) => process::brief(dead_letters::run(command)),

@@ -24,6 +24,8 @@ use fleethaven_registry::{Action, Command, Query, QueryKind, QueryReply, Reply};
 use fleethaven_storage::RuleQueue;
 use fleethaven_telemetry::admin::Operator;
 use fleethaven_types::{AccountId, Region, Scope};
+use fleethaven_usage::summary::Sum;
+use fleethaven_usage::{By, Days};
 use serde::{Deserialize, Serialize};
 
 use crate::audit;
@@ -31,6 +33,7 @@ use crate::certificates;
 use crate::dead_letters::{self, DeadLetterLine};
 use crate::logs;
 use crate::server_certificates::checked;
+use crate::usage;
 
 /// What an operator wants.
 #[derive(Debug, Serialize, Deserialize)]
@@ -154,6 +157,12 @@ pub(crate) enum Request {
     DeleteDeadLetters {
         ids: Vec<u64>,
     },
+    Usage {
+        account: Option<AccountId>,
+        from: u32,
+        to: u32,
+        by: Vec<By>,
+    },
 }
 
 /// A line of an answer. Keys are only ever added: programs depend on them.
@@ -251,6 +260,7 @@ pub(crate) enum Line {
         domains: Vec<String>,
     },
     DeadLetter(DeadLetterLine),
+    Usage(Box<Sum>),
 }
 
 /// What a process keeps in folders of its own.
@@ -326,7 +336,7 @@ pub(crate) fn operator(metadata: Arc<dyn Metadata>, rules: Arc<dyn RuleQueue>, k
 
 /// Whether a request of this name changes anything.
 fn changes(name: &str) -> bool {
-    !name.starts_with("List") && name != "Audit" && name != "Logs"
+    !name.starts_with("List") && !matches!(name, "Audit" | "Logs" | "Usage")
 }
 
 /// What a request is called: `CreateUser`.
@@ -452,6 +462,9 @@ pub(crate) async fn answer(metadata: &dyn Metadata, request: Request) -> Result<
             Ok(Vec::new())
         }
         Request::Audit { .. } | Request::Logs { .. } => not_kept(&request),
+        Request::Usage { account, from, to, by } => {
+            usage::answer(metadata, account, Days { from, to }, &by).await
+        }
         Request::PutConnection { account, name, connection } => {
             let account = meant(metadata, account).await?;
             let action = Action::PutConnection(Box::new(PutConnection { name, connection }));

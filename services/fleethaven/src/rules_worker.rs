@@ -35,9 +35,10 @@ pub(crate) async fn run(arguments: RulesWorkerArgs, settings: config::Settings) 
     let cluster =
         Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, all).await?;
     let logs = logs::open(&arguments.iot_log, None, &process.registry)?;
-    let shared = Shared::new(&arguments.scope, settings, &process, logs.clone());
+    let mut shared = Shared::new(&arguments.scope, settings, &process, logs.clone());
     let stores = cluster.stores();
     shared.follow_logging(&stores.metadata);
+    let usage = shared.count_usage(&stores.metadata, &arguments.usage);
     let kept = Kept { journal: None, logs };
     process.admin.operate(operator(stores.metadata.clone(), stores.rules.clone(), kept));
     let functions = shared.functions(&stores, &arguments.outbound)?;
@@ -57,6 +58,9 @@ pub(crate) async fn run(arguments: RulesWorkerArgs, settings: config::Settings) 
     worker.abort();
     process.stop();
     let _ = shown.await;
+    if let Some(usage) = usage {
+        usage.finish().await;
+    }
     drop(stores);
     cluster.close().await?;
     process.end().await;

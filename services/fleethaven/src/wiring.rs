@@ -34,9 +34,10 @@ use fleethaven_session::Settings;
 use fleethaven_storage::{RetainedStore, RuleQueue, SessionStore};
 use fleethaven_things::{Desk, DeskDoor};
 use fleethaven_types::{AccountLimits, Limits, Message, Profile, Scope};
+use fleethaven_usage::{Reporter, Usage};
 use prometheus::Registry;
 
-use crate::cli::{ObjectsArgs, OutboundArgs, ScopeArgs};
+use crate::cli::{ObjectsArgs, OutboundArgs, ScopeArgs, UsageArgs};
 use crate::config;
 use crate::operators;
 use crate::process::Process;
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     registry: Registry,
     pub(crate) traces: Traces,
     pub(crate) logs: Logs,
+    pub(crate) usage: Arc<Usage>,
 }
 
 /// The seams behind which the state is.
@@ -88,7 +90,23 @@ impl Shared {
             registry: process.registry.clone(),
             traces: process.traces.clone(),
             logs,
+            usage: Usage::off(),
         }
+    }
+
+    /// Begins to count what is used, and to report it; `None` where nothing is counted. To be called before anything is made of
+    /// this.
+    pub(crate) fn count_usage(
+        &mut self,
+        metadata: &Arc<dyn Metadata>,
+        arguments: &UsageArgs,
+    ) -> Option<Reporter> {
+        let every = Duration::from_secs(u64::from(arguments.usage_interval));
+        if every.is_zero() {
+            return None;
+        }
+        self.usage = Usage::new(metadata.clone());
+        Some(fleethaven_usage::report(self.usage.clone(), metadata.clone(), clock::now, every))
     }
 
     /// Begins to learn which log entries accounts ask for, where any are kept.
@@ -152,6 +170,7 @@ impl Shared {
             instant: now,
             metrics: fleethaven_things::metrics::Metrics::new(&self.registry)?,
             logs: self.logs.clone(),
+            usage: self.usage.clone(),
             runtime: tokio::runtime::Handle::current(),
         }))
     }
@@ -230,6 +249,7 @@ impl Shared {
             metrics,
             traces: self.traces.clone(),
             logs: self.logs.clone(),
+            usage: self.usage.clone(),
         })
     }
 
@@ -260,8 +280,9 @@ impl Shared {
         let (data_plane, retained) = (Arc::new(door), stores.retained.clone());
         let http = http_client(outbound).context("--outbound-ca")?;
         let challenges = Arc::new(Asking { http, metadata: stores.metadata.clone() });
-        let logs = self.logs.clone();
-        let broker = Broker { data_plane, retained, connections, authorizers, challenges, audit, logs };
+        let (logs, usage) = (self.logs.clone(), self.usage.clone());
+        let broker =
+            Broker { data_plane, retained, connections, authorizers, challenges, audit, logs, usage };
         Ok(Api::new(config, stores.metadata.clone(), broker, &self.registry)?)
     }
 }
@@ -352,6 +373,7 @@ impl Clients {
             metrics: self.metrics.clone(),
             traces: shared.traces.clone(),
             logs: shared.logs.clone(),
+            usage: shared.usage.clone(),
             pulse,
         };
         let gateway = Gateway::start(config, routing, listeners).context("cannot start the gateway")?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::delivery::Address;
 use fleethaven_mqtt::{ReasonCode, Version};
-use fleethaven_session::{Accepted, ConnectRequest, Now, QueueState};
+use fleethaven_session::{Accepted, ConnectRequest, Now, QueueState, WillRequest};
 use fleethaven_storage::{Claim, Claimed, Error, QueueBounds, Request, StoredWill, Ticket};
 use fleethaven_types::{Publisher, Utf8Bytes};
 
@@ -16,6 +16,7 @@ use crate::core::Core;
 use crate::cut_off;
 use crate::lifecycle::Happened;
 use crate::logging::{FORBIDDEN, THROTTLED};
+use crate::metering::Metered;
 use crate::pending::{Pending, PendingClaim};
 
 impl Connection {
@@ -245,6 +246,17 @@ impl Core {
         }
     }
 
+    /// Where the usage of a client is counted that is let in. CONNECT is its first message, as large as its will.
+    fn metered(&self, publisher: &Arc<Publisher>, will: Option<&WillRequest>) -> Option<Metered> {
+        let usage = self.metering.usage();
+        if !usage.is_on() {
+            return None;
+        }
+        let metered = self.metering.begin(usage.owner_of(publisher))?;
+        metered.messages(will.map_or(1, |will| will.message(publisher).pieces()));
+        Some(metered)
+    }
+
     fn accept(
         self: &Rc<Self>,
         connection: &mut Connection,
@@ -263,6 +275,7 @@ impl Core {
             source_ip: connection.peer.ip(),
         }));
         connection.phase = Phase::Owned(token);
+        connection.metered = self.metered(&publisher, request.will.as_ref());
         connection.has_will = request.will.is_some();
         let credit = connection.credit.clone();
         self.route(RoutingRequest::Attach { session, scope, persistent, address, credit });

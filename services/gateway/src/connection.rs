@@ -25,6 +25,7 @@ use crate::core::Core;
 use crate::gateway::Arrival;
 use crate::identity::{Allowance, Principal};
 use crate::lifetime::Lifetime;
+use crate::metering::Metered;
 use crate::requests::Subscribing;
 use crate::retained::RetainedPage;
 use crate::throttle::Throttle;
@@ -111,6 +112,8 @@ pub(crate) struct Connection {
     /// Its place among the account's connections, from CONNECT to the end.
     pub(crate) place: Option<Held>,
     pub(crate) throttle: Throttle,
+    /// Where its usage is counted, from CONNECT on.
+    pub(crate) metered: Option<Metered>,
     websocket: bool,
     /// What ends the connection whatever happens, and when.
     lifetime: Lifetime,
@@ -179,6 +182,7 @@ impl Connection {
             account,
             place: None,
             throttle: Throttle::default(),
+            metered: None,
             websocket,
             lifetime: Lifetime::default(),
             ends_at: None,
@@ -297,6 +301,9 @@ impl Connection {
             match self.decoder.decode(&mut self.received) {
                 Ok(Some(packet)) => {
                     *budget = budget.saturating_sub(weight(&packet));
+                    if let (Packet::Puback(_) | Packet::Pubrec(_), Some(metered)) = (&packet, &self.metered) {
+                        metered.messages(1);
+                    }
                     if matches!(packet, Packet::Pingreq) && core.shared.logs.is_on() {
                         self.pinged = Some(now);
                     }

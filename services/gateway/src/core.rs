@@ -23,6 +23,7 @@ use crate::drain::Drain;
 use crate::ending::WITHDRAWN_KEPT;
 use crate::gateway::{Arrival, Shared};
 use crate::mailbox::{Mailbox, Place};
+use crate::metering::Metering;
 use crate::metrics::CoreMetrics;
 use crate::pending::Pending;
 use crate::spans::Spans;
@@ -77,6 +78,7 @@ pub(crate) struct Core {
     pub(crate) settings: Arc<Settings>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) metrics: CoreMetrics,
+    pub(crate) metering: Metering,
     /// Where sockets are read into.
     pub(crate) arena: RefCell<BytesMut>,
     pub(crate) lanes: RefCell<Lanes>,
@@ -125,6 +127,7 @@ impl Core {
             id,
             settings: shared.settings.clone(),
             metrics: CoreMetrics::new(&shared.metrics),
+            metering: Metering::new(shared.usage.clone(), now.instant),
             shared,
             mailbox,
             arena: RefCell::default(),
@@ -252,6 +255,7 @@ impl Core {
     pub(crate) fn fire_timers(self: &Rc<Self>, due: &mut Vec<(u32, u32)>) {
         let now = self.tick();
         self.lanes.borrow_mut().routing.tick(now.instant);
+        self.metering.tick(now.instant);
         self.wheel.borrow_mut().due(now.instant, due);
         self.look_later(due);
         self.withdrawn

@@ -20,6 +20,7 @@ use crate::connection::{Connection, Phase};
 use crate::core::Core;
 use crate::lifecycle::{Client, Happened};
 use crate::mailbox::{Control, TakenOver};
+use crate::metering::Metered;
 use crate::pending::{Ended, Pending, PendingClaim, PendingEnd};
 
 /// How long a connection that took a session over may take to ask about the will of the one before.
@@ -78,6 +79,7 @@ impl Core {
         let Some(ending) = connection.session.ended(now) else { return };
         let Phase::Owned(token) = owned else { return };
         connection.place = None;
+        connection.metered.iter().for_each(Metered::end);
         self.log_end(connection, &ending.close);
         let (session, address) = (connection.session_id(), connection.address);
         let acknowledged = std::mem::take(&mut connection.progress.acknowledged);

@@ -16,6 +16,7 @@ use fleethaven_quotas::Accounts;
 use fleethaven_session::Settings;
 use fleethaven_storage::{OwnerToken, RetainedStore, SessionStore, Wake};
 use fleethaven_types::{AccountId, Utf8Bytes};
+use fleethaven_usage::Usage;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tokio::net::TcpListener;
@@ -58,6 +59,8 @@ pub struct Config {
     pub traces: Traces,
     /// AWS's log entries.
     pub logs: Logs,
+    /// What clients use.
+    pub usage: Arc<Usage>,
     /// Called by each event loop, with its number: the process watches that they turn.
     pub pulse: Pulse,
 }
@@ -90,6 +93,7 @@ pub(crate) struct Shared {
     pub(crate) retained: Arc<dyn RetainedStore>,
     pub(crate) traces: Traces,
     pub(crate) logs: Logs,
+    pub(crate) usage: Arc<Usage>,
     account_settings: FxHashMap<AccountId, Arc<Settings>>,
     pulse: Pulse,
     incarnation: u64,
@@ -168,6 +172,7 @@ impl Gateway {
             retained: config.retained,
             traces: config.traces,
             logs: config.logs,
+            usage: config.usage,
             account_settings,
             pulse: config.pulse,
             incarnation: config.incarnation,
@@ -276,7 +281,7 @@ async fn serve(core: Rc<Core>, listeners: Vec<Listener>) {
             () = tokio::time::sleep(DRAIN_POLL), if core.draining.get() => core.drain_on(core.tick()),
         }
         if core.draining.get() && core.is_drained() {
-            return;
+            return core.metering.flush();
         }
     }
 }

@@ -30,6 +30,7 @@
 //! | [`sweep`] | comparing queues with the store, so that no lost push strands a message |
 //! | [`timer`] | coarse timers for keep-alive |
 //! | [`metrics`] | counters |
+//! | [`metering`] | what clients use of what AWS bills for |
 
 pub mod accept;
 pub mod authorize;
@@ -49,6 +50,7 @@ pub mod lifecycle;
 mod lifetime;
 mod logging;
 pub mod mailbox;
+mod metering;
 pub mod metrics;
 mod pending;
 mod requests;

@@ -12,7 +12,9 @@ use fleethaven_quotas::account::admits;
 use fleethaven_session::{AckTicket, Now, SubscribeRequest, UnsubscribeRequest};
 use fleethaven_storage::{EntryId, Once, Request, Subscription, Ticket};
 use fleethaven_topics::{reserved, split_shared};
+use fleethaven_types::message::pieces;
 use fleethaven_types::{Message, Scope, Utf8Bytes};
+use fleethaven_usage::messages;
 
 use crate::authorize::{self, Who};
 use crate::connection::{Connection, Phase};
@@ -71,6 +73,9 @@ impl Connection {
             core.log_publish_in(self, &message, Some((FORBIDDEN, &denied.because)));
             return self.session.publish_denied(ack, &denied.because);
         }
+        if let Some(metered) = &self.metered {
+            metered.messages(messages::published(&message));
+        }
         authorizer.enrich(&who, &mut message);
         if message.retain && !message.payload.is_empty() && !self.may_retain(core, &message) {
             return self.refuse_over_rate(core, &message, ack);
@@ -121,6 +126,9 @@ impl Connection {
             client_id: self.session.client_id(),
             source_ip: self.peer.ip(),
         };
+        if let Some(metered) = &self.metered {
+            metered.messages(pieces(request.filters.iter().map(|requested| requested.filter.len()).sum()));
+        }
         let (mut outcomes, mut granted, mut refused) = (Vec::new(), Vec::new(), None);
         let mut forbidden = Vec::new();
         let mut quota = SubscribeQuota::new(core, &self.account, self.principal.scope);

@@ -29,6 +29,7 @@ pub(crate) struct Throttle {
     output: Option<Pin<Box<Sleep>>>,
     /// Deliveries and drops that were counted already.
     delivered: u64,
+    pieces: u64,
     dropped: u64,
     /// Drops that a log line told of, and when.
     logged: (u64, Option<Instant>),
@@ -108,6 +109,11 @@ impl Connection {
         let more = delivered - self.throttle.delivered;
         if more > 0 {
             core.metrics.publish_out.inc_by(more);
+            let pieces = self.session.delivered_pieces();
+            if let Some(metered) = &self.metered {
+                metered.messages(pieces - self.throttle.pieces);
+            }
+            self.throttle.pieces = pieces;
             self.throttle.delivered = delivered;
             self.charge_account(more, now);
         }

@@ -84,14 +84,14 @@ fn random() -> [u8; 16] {
 }
 
 impl Engine<'_> {
-    /// Executes `rule` for `message`.
+    /// Executes `rule` for `message`; how many actions it ran.
     pub async fn execute(
         &self,
         rule: &CompiledRule,
         message: &Message,
         context: &MessageContext,
         payload: &Payload,
-    ) {
+    ) -> u64 {
         let labels = [context.account.as_str(), rule.name.as_str()];
         self.metrics.executed.with_label_values(&labels).inc();
         self.log_match(rule, message);
@@ -110,8 +110,11 @@ impl Engine<'_> {
             Some(replay) => self.asked(rule, message, (&input, payload), replay).await,
             None => rule.statement.evaluate(&input, payload, &mut NoExternal),
         };
+        let mut ran = 0;
         match outcome {
-            Outcome::Fired(fired) => self.fire(rule, (message, &input, payload), fired, span.as_ref()).await,
+            Outcome::Fired(fired) => {
+                ran = self.fire(rule, (message, &input, payload), fired, span.as_ref()).await
+            }
             Outcome::NotFired { condition_is_boolean: true } => {}
             Outcome::NotFired { condition_is_boolean: false } => {
                 tracing::debug!(
@@ -135,6 +138,7 @@ impl Engine<'_> {
         if let Some(span) = span {
             span.end();
         }
+        ran
     }
 
     /// Evaluates a statement that asks others, again for each answer.
@@ -180,22 +184,26 @@ impl Engine<'_> {
         true
     }
 
+    /// Runs a rule's actions, and its error action where one fails; how many.
     async fn fire(
         &self,
         rule: &CompiledRule,
         (message, input, original): (&Message, &Input<'_>, &Payload),
         fired: Fired,
         below: Below<'_>,
-    ) {
+    ) -> u64 {
         let variables = &fired.variables;
         let payload = fired.output.into_bytes();
         let given = (message, input, original, variables, &payload);
         let outcomes =
             join_all(rule.actions.iter().map(|action| self.run(rule, action.as_ref(), given, below))).await;
         let failures: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+        let mut ran = rule.actions.len();
         if !failures.is_empty() {
             self.fail(rule, (message, input, original, variables), &failures, below).await;
+            ran += usize::from(rule.error_action.is_some());
         }
+        ran as u64
     }
 
     fn invocation<'a>(

@@ -9,7 +9,8 @@ use fleethaven_fabric::{Publish, Traces};
 use fleethaven_logging::Logs;
 use fleethaven_rulesql::Payload;
 use fleethaven_storage::{Error, RuleEntry, RuleEntryId, RuleQueue};
-use fleethaven_types::{Behaviour, Limits};
+use fleethaven_types::{Behaviour, Limits, Message};
+use fleethaven_usage::{Amounts, Usage};
 use futures_util::future::{FutureExt, join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -55,6 +56,8 @@ pub struct Worker {
     pub traces: Traces,
     /// AWS's log entries.
     pub logs: Logs,
+    /// What is used.
+    pub usage: Arc<Usage>,
 }
 
 impl Worker {
@@ -150,7 +153,25 @@ impl Worker {
             logs: &self.logs,
             clock: fleethaven_daemon::clock::now,
         };
-        join_all(rules.iter().map(|rule| engine.execute(rule, message, &context, &payload))).await;
+        let actions =
+            join_all(rules.iter().map(|rule| engine.execute(rule, message, &context, &payload))).await;
+        self.count(message, &actions);
+    }
+
+    /// Counts rules that looked at a message, with how many actions each ran; one that ran none counts as if it had run one. Each
+    /// time that a message is given out counts.
+    fn count(&self, message: &Message, actions: &[u64]) {
+        if !self.usage.is_on() {
+            return;
+        }
+        let pieces = message.pieces();
+        let executed = actions.iter().map(|ran| (*ran).max(1)).sum::<u64>();
+        let amounts = Amounts {
+            rules_triggered: actions.len() as u64 * pieces,
+            actions_executed: executed * pieces,
+            ..Amounts::NONE
+        };
+        self.usage.add(self.usage.owner_of(&message.publisher), amounts);
     }
 
     /// The rules as they are now. One that is gone, disabled, or looks elsewhere by now does not run.

@@ -13,6 +13,7 @@ use fleethaven_shadow::ShadowName;
 use fleethaven_shadow::topic::{self, Operation};
 use fleethaven_storage::{Error, SessionId};
 use fleethaven_types::{Message, Publisher, Scope, Timestamp};
+use fleethaven_usage::Usage;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tokio::runtime::Handle;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub metrics: Metrics,
     /// AWS's log entries.
     pub logs: Logs,
+    /// What clients use.
+    pub usage: Arc<Usage>,
     /// Where requests are carried out: not on event loops.
     pub runtime: Handle,
 }

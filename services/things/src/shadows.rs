@@ -12,6 +12,7 @@ use fleethaven_shadow::topic::{self, Operation};
 use fleethaven_shadow::{self as shadow, Rejection, answer, request};
 use fleethaven_storage::Error;
 use fleethaven_types::{Message, QoS};
+use fleethaven_usage::operations::of_shadow;
 
 use crate::desk::{Desk, Request};
 use crate::logging;
@@ -48,6 +49,7 @@ pub(crate) async fn carry_out(desk: &Desk, asked: &Request) -> Result<(), Error>
     };
     desk.settings.metrics.shadow_requests.with_label_values(&[asked.operation.as_str(), told]).inc();
     logging::of_shadow(&desk.settings.logs, asked, refusal_of(&outcome));
+    count(desk, asked, &outcome);
     match outcome {
         Outcome::Accepted(None) => Ok(()),
         Outcome::Accepted(Some(payload)) => {
@@ -62,6 +64,17 @@ pub(crate) async fn carry_out(desk: &Desk, asked: &Request) -> Result<(), Error>
             tell(desk, asked, topic::rejected(&asked.name, asked.operation), payload).await
         }
         Outcome::Unknown => Err(Error::Unavailable("the metadata store did not answer in time".to_owned())),
+    }
+}
+
+/// Counts what was carried out as used by the client that asked, as large as what it sent or gets.
+fn count(desk: &Desk, asked: &Request, outcome: &Outcome) {
+    let usage = &desk.settings.usage;
+    if let Outcome::Accepted(answer) = outcome
+        && usage.is_on()
+    {
+        let bytes = answer.as_ref().map_or(0, String::len).max(asked.payload.len());
+        usage.add(usage.owner_of(&asked.publisher), of_shadow(bytes));
     }
 }
 

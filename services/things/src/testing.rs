@@ -75,6 +75,7 @@ impl Bench {
             instant,
             metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
             logs: fleethaven_logging::Logs::off(),
+            usage: fleethaven_usage::Usage::off(),
             runtime: Handle::current(),
         });
         Self { desk, metadata, broker, functions, scope }

@@ -25,7 +25,7 @@ pub struct Peer {
 use ServiceRole::{Api, Gateway, Metastore, Operator, Router, RulesWorker};
 
 /// What a path begins with, and who may call it: the first that fits counts.
-const RULES: [(&str, &[ServiceRole]); 13] = [
+const RULES: [(&str, &[ServiceRole]); 14] = [
     // A node that joins asks who leads, and to be added.
     ("/fleethaven.admin.v1.Admin/Status", &[Metastore, Operator]),
     ("/fleethaven.admin.v1.Admin/AddNode", &[Metastore, Operator]),
@@ -35,6 +35,8 @@ const RULES: [(&str, &[ServiceRole]); 13] = [
     ("/fleethaven.metadata.v1.Metadata/ExecuteForThing", &[Api, Gateway, RulesWorker, Operator]),
     // What a device asks for that wants a certificate of its own.
     ("/fleethaven.metadata.v1.Metadata/ExecuteForDevice", &[Api, Gateway, Operator]),
+    // What processes have counted.
+    ("/fleethaven.metadata.v1.Metadata/ReportUsage", &[Api, Gateway, RulesWorker]),
     // Commands change accounts, certificates and policies.
     ("/fleethaven.metadata.v1.Metadata/Execute", &[Api, Operator]),
     ("/fleethaven.metadata.v1.Metadata/", &[Api, Gateway, Router, RulesWorker, Operator]),
@@ -111,6 +113,8 @@ mod tests {
         assert!(for_thing.contains(&Gateway) && !for_thing.contains(&Router));
         let for_device = callers("/fleethaven.metadata.v1.Metadata/ExecuteForDevice");
         assert!(for_device.contains(&Gateway) && !for_device.contains(&RulesWorker));
+        let usage = callers("/fleethaven.metadata.v1.Metadata/ReportUsage");
+        assert!(usage.contains(&RulesWorker) && !usage.contains(&Router));
         assert!(callers("/fleethaven.metadata.v1.Metadata/Watch").contains(&Gateway));
         assert_eq!(callers("/fleethaven.connections.v1.ConnectionsService/Describe"), [Api]);
         for path in ["", "/", "/fleethaven.raft.v2.Raft/Append", "/grpc.reflection.v1.ServerReflection/x"] {

@@ -6,6 +6,7 @@ use fleethaven_fabric::traces::TRACEPARENT;
 use fleethaven_policy::Action;
 use fleethaven_topics::{name, reserved};
 use fleethaven_types::{Message, Publisher, QoS};
+use fleethaven_usage::{Owner, messages};
 use uuid::Uuid;
 
 use super::authorization::{Asked, On, authorize};
@@ -25,8 +26,9 @@ pub(super) async fn publish(call: &Call<'_>) -> Outcome {
     check_topic(call, &topic)?;
     authorize_publish(call, &topic, retain).await?;
     let message = message(call, &topic, qos, retain)?;
-    let trace_id = Uuid::from_u128(message.trace_id());
+    let (trace_id, counted) = (Uuid::from_u128(message.trace_id()), messages::published(&message));
     call.state.data_plane.publish(message).await?;
+    call.state.usage.add(Owner::account(call.scope), messages::amounts(counted));
     Ok(Answer::of([("message", "OK".into()), ("traceId", trace_id.to_string().into())]))
 }
 

@@ -11,6 +11,7 @@ use super::cluster::{ClusterArgs, MemberArgs, StoreArgs};
 use super::front::{DrainArgs, ListenerArgs, ServerArgs, WebArgs};
 use super::logs::IotLogArgs;
 use super::process::{ProcessArgs, ScopeArgs};
+use super::usage::UsageArgs;
 
 /// Arguments of `fleethaven api`.
 #[derive(Args, Clone)]
@@ -54,6 +55,9 @@ pub(crate) struct ApiArgs {
     /// only the port counts then) their --https.
     #[arg(long, value_name = "HOST:PORT", env = "FLEETHAVEN_CREDENTIALS_ENDPOINT")]
     pub(crate) credentials_endpoint: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) usage: UsageArgs,
 }
 
 /// Arguments of `fleethaven gateway`.
@@ -99,6 +103,9 @@ pub(crate) struct GatewayArgs {
 
     #[command(flatten)]
     pub(crate) iot_log: IotLogArgs,
+
+    #[command(flatten)]
+    pub(crate) usage: UsageArgs,
 }
 
 /// Event loops.
@@ -197,6 +204,9 @@ pub(crate) struct RulesWorkerArgs {
 
     #[command(flatten)]
     pub(crate) iot_log: IotLogArgs,
+
+    #[command(flatten)]
+    pub(crate) usage: UsageArgs,
 }
 
 /// What a pod is known by to Kubernetes' API, which the variables KUBERNETES_SERVICE_HOST and _PORT tell the place of.

@@ -25,7 +25,7 @@ enum Layer {
 }
 
 /// Every package of `crates/` and its layer. A new crate is entered here, and so its place is decided.
-const LIBRARIES: [(&str, Layer); 32] = [
+const LIBRARIES: [(&str, Layer); 33] = [
     ("types", Layer::Types),
     ("jobs", Layer::Pure),
     ("membership", Layer::Pure),
@@ -56,6 +56,7 @@ const LIBRARIES: [(&str, Layer); 32] = [
     ("storage-embedded", Layer::Adapter),
     ("storage-redis", Layer::Adapter),
     ("telemetry", Layer::Adapter),
+    ("usage", Layer::Adapter),
     // Tools beside the layers: test support above the adapters, fuzz targets above what they read with,
     // the load test above the pure crates, the simulation above the services that it runs.
     ("testkit", Layer::Adapter),

@@ -120,6 +120,7 @@ impl Bench {
             limits: Limits::of(Profile::Standard),
             metrics,
             traces: Traces::off(),
+            usage: Usage::off(),
             logs: fleethaven_logging::Logs::off(),
         };
         let worker = tokio::spawn(worker.run());
