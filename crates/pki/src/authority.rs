@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr};
 use rcgen::{KeyPair, PublicKeyData, SigningKey};
 
 use crate::{
-    Certificate, Error, Name, ServiceIdentity, SigningRequest, der,
+    Certificate, Error, KeyKind, Name, ServiceIdentity, SigningRequest, der,
     name::Attribute,
     pem,
     registration::check_may_issue,
@@ -97,26 +97,11 @@ impl Authority {
     ///
     /// [`Error::Unissuable`] for an empty subject or an impossible validity; [`Error::Crypto`].
     pub fn create(subject: &Name, serial: Serial, validity: Validity) -> Result<Self, Error> {
-        if subject.is_empty() {
-            return Err(Error::Unissuable("a CA needs a subject".into()));
-        }
         let key = KeyPair::generate().map_err(crypto)?;
-        let public_key = key.subject_public_key_info();
-        let identifier = tbs::key_identifier(&public_key);
-        let body = Tbs {
-            serial,
-            algorithm: &algorithm_identifier(&key)?,
-            issuer: subject.der(),
-            validity,
-            subject: subject.der(),
-            public_key: &public_key,
-            extensions: vec![
-                tbs::basic_constraints(true),
-                tbs::key_usage(KeyUsage::Ca),
-                tbs::subject_key_identifier(&identifier),
-            ],
-        };
-        Ok(Self { certificate: sign(&body, &key)?, private_key_pem: key.serialize_pem(), key })
+        let algorithm = algorithm_identifier(&key)?;
+        let body = authority_body(&algorithm, &key.subject_public_key_info(), subject, serial, validity)?;
+        let certificate = sign(&body, &algorithm, &key)?;
+        Ok(Self { certificate, private_key_pem: key.serialize_pem(), key })
     }
 
     /// Loads a CA from its certificate and its private key, both PEM; PKCS #8, PKCS #1 and SEC 1 are read.
@@ -171,11 +156,9 @@ impl Authority {
         serial: Serial,
         (now, not_after): (u64, u64),
     ) -> Result<Certificate, Error> {
-        let validity = Validity { not_before: now.saturating_sub(BACKDATED), not_after };
-        let unnamed = Name::new(&[(Attribute::CommonName, DEVICE_COMMON_NAME)])?;
-        let subject = if csr.subject.is_empty() { &unnamed } else { &csr.subject };
-        let extensions = vec![tbs::basic_constraints(false), tbs::key_usage(KeyUsage::EndEntity)];
-        self.issue(subject.der(), &csr.public_key_der, (serial, validity), extensions)
+        let algorithm = algorithm_identifier(&self.key)?;
+        let body = device_body((&self.certificate, &algorithm), csr, serial, (now, not_after))?;
+        sign(&body, &algorithm, &self.key)
     }
 
     /// Issues a certificate for a server reached under `names`, with a fresh P-256 key.
@@ -239,39 +222,79 @@ impl Authority {
         subject: &[u8],
         public_key: &[u8],
         (serial, validity): (Serial, Validity),
-        mut extensions: Vec<Vec<u8>>,
+        extensions: Vec<Vec<u8>>,
     ) -> Result<Certificate, Error> {
-        let ours = match &self.certificate.subject_key_identifier {
-            Some(identifier) => identifier.clone(),
-            None => tbs::key_identifier(&self.key.subject_public_key_info()),
-        };
-        extensions.push(tbs::subject_key_identifier(&tbs::key_identifier(public_key)));
-        extensions.push(tbs::authority_key_identifier(&ours));
-        let body = Tbs {
-            serial,
-            algorithm: &algorithm_identifier(&self.key)?,
-            issuer: self.certificate.subject.der(),
-            validity,
-            subject,
-            public_key,
-            extensions,
-        };
-        sign(&body, &self.key)
+        let algorithm = algorithm_identifier(&self.key)?;
+        let of = (self.certificate(), algorithm.as_slice());
+        sign(&body(of, subject, public_key, (serial, validity), extensions)?, &algorithm, &self.key)
     }
 }
 
-fn sign(body: &Tbs<'_>, key: &KeyPair) -> Result<Certificate, Error> {
-    let encoded = body.encode()?;
-    let signature = key.sign(&encoded).map_err(crypto)?;
-    Certificate::parse_der(&der::sequence(&[&encoded, body.algorithm, &der::bit_string(&signature)]))
+/// What a CA signs for itself.
+pub(crate) fn authority_body(
+    algorithm: &[u8],
+    public_key: &[u8],
+    subject: &Name,
+    serial: Serial,
+    validity: Validity,
+) -> Result<Vec<u8>, Error> {
+    if subject.is_empty() {
+        return Err(Error::Unissuable("a CA needs a subject".into()));
+    }
+    let extensions = vec![
+        tbs::basic_constraints(true),
+        tbs::key_usage(KeyUsage::Ca),
+        tbs::subject_key_identifier(&tbs::key_identifier(public_key)),
+    ];
+    let (issuer, subject) = (subject.der(), subject.der());
+    Tbs { serial, algorithm, issuer, validity, subject, public_key, extensions }.encode()
+}
+
+/// What a CA signs for a device: see [`Authority::issue_device_until`].
+pub(crate) fn device_body(
+    of: (&Certificate, &[u8]),
+    csr: &SigningRequest,
+    serial: Serial,
+    (now, not_after): (u64, u64),
+) -> Result<Vec<u8>, Error> {
+    let validity = Validity { not_before: now.saturating_sub(BACKDATED), not_after };
+    let unnamed = Name::new(&[(Attribute::CommonName, DEVICE_COMMON_NAME)])?;
+    let subject = if csr.subject.is_empty() { &unnamed } else { &csr.subject };
+    let extensions = vec![tbs::basic_constraints(false), tbs::key_usage(KeyUsage::EndEntity)];
+    body(of, subject.der(), &csr.public_key_der, (serial, validity), extensions)
+}
+
+/// What a CA signs, of which the certificate and the algorithm are given.
+fn body(
+    (ca, algorithm): (&Certificate, &[u8]),
+    subject: &[u8],
+    public_key: &[u8],
+    (serial, validity): (Serial, Validity),
+    mut extensions: Vec<Vec<u8>>,
+) -> Result<Vec<u8>, Error> {
+    let ours = match &ca.subject_key_identifier {
+        Some(identifier) => identifier.clone(),
+        None => tbs::key_identifier(&ca.public_key_der()?),
+    };
+    extensions.push(tbs::subject_key_identifier(&tbs::key_identifier(public_key)));
+    extensions.push(tbs::authority_key_identifier(&ours));
+    let issuer = ca.subject.der();
+    Tbs { serial, algorithm, issuer, validity, subject, public_key, extensions }.encode()
+}
+
+fn sign(body: &[u8], algorithm: &[u8], key: &KeyPair) -> Result<Certificate, Error> {
+    let signature = key.sign(body).map_err(crypto)?;
+    assembled(body, algorithm, &signature)
+}
+
+/// The certificate of a body and its signature.
+pub(crate) fn assembled(body: &[u8], algorithm: &[u8], signature: &[u8]) -> Result<Certificate, Error> {
+    Certificate::parse_der(&der::sequence(&[body, algorithm, &der::bit_string(signature)]))
 }
 
 /// The AlgorithmIdentifier under which `key` signs.
 fn algorithm_identifier(key: &KeyPair) -> Result<Vec<u8>, Error> {
-    const ECDSA_WITH: [u8; 7] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03];
-    const SHA256_WITH_RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b];
     let algorithm = key.algorithm();
-    let ecdsa = |hash: u8| der::sequence(&[&der::tlv(der::OID, &[ECDSA_WITH.as_slice(), &[hash]].concat())]);
     if *algorithm == rcgen::PKCS_ECDSA_P256_SHA256 {
         Ok(ecdsa(2))
     } else if *algorithm == rcgen::PKCS_ECDSA_P384_SHA384 {
@@ -279,10 +302,30 @@ fn algorithm_identifier(key: &KeyPair) -> Result<Vec<u8>, Error> {
     } else if *algorithm == rcgen::PKCS_ECDSA_P521_SHA512 {
         Ok(ecdsa(4))
     } else if *algorithm == rcgen::PKCS_RSA_SHA256 {
-        Ok(der::sequence(&[&der::tlv(der::OID, SHA256_WITH_RSA), &[0x05, 0x00]]))
+        Ok(sha256_with_rsa())
     } else {
         Err(Error::MalformedKey("a CA signs with RSA or a NIST curve".into()))
     }
+}
+
+/// The AlgorithmIdentifier under which a key of this kind signs a SHA-256 digest.
+pub(crate) fn sha256_with(kind: KeyKind) -> Result<Vec<u8>, Error> {
+    match kind {
+        KeyKind::P256 => Ok(ecdsa(2)),
+        KeyKind::Rsa => Ok(sha256_with_rsa()),
+        _ => Err(Error::MalformedKey("an external signer signs with RSA or on NIST P-256".into())),
+    }
+}
+
+/// ecdsa-with-SHA256 (2), -SHA384 (3) or -SHA512 (4).
+fn ecdsa(hash: u8) -> Vec<u8> {
+    const ECDSA_WITH: [u8; 7] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03];
+    der::sequence(&[&der::tlv(der::OID, &[ECDSA_WITH.as_slice(), &[hash]].concat())])
+}
+
+fn sha256_with_rsa() -> Vec<u8> {
+    const SHA256_WITH_RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b];
+    der::sequence(&[&der::tlv(der::OID, SHA256_WITH_RSA), &[0x05, 0x00]])
 }
 
 fn check_server_names(names: &[ServerName]) -> Result<(), Error> {

@@ -17,6 +17,7 @@
 //! | [`server_chain`] | [`ServerChain`]: what an owner may hand in for a domain of its own |
 //! | [`pem`] | strict PEM: one block of the expected label, or a chain |
 //! | [`error`] | [`Error`], with the exception name AWS answers |
+//! | [`external`] | a certificate authority whose key is elsewhere |
 //! | `policy_attributes` | a certificate as policies see it |
 //! | `der`, `tbs` | writing DER, and the part of a certificate that is signed |
 //!
@@ -34,6 +35,7 @@ pub mod certificate_id;
 mod der;
 pub mod device_key;
 pub mod error;
+pub mod external;
 pub mod name;
 pub mod pem;
 mod policy_attributes;
@@ -52,6 +54,7 @@ pub use certificate::Certificate;
 pub use certificate_id::CertificateId;
 pub use device_key::DeviceKey;
 pub use error::Error;
+pub use external::{ExternalAuthority, Unsigned};
 pub use name::{Attribute, Name};
 pub use public_key::{KeyKind, PublicKey};
 pub use registration::{check_ca, verify_registration};

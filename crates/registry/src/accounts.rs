@@ -12,8 +12,8 @@ use crate::page::{self, Listing};
 use crate::query::QueryReply;
 use crate::record;
 use crate::shapes::{
-    AccessKey, AccessKeyDescription, AccessKeyOwner, AccountDescription, CreateAccount, IssuingCa, Listed,
-    PageRequest, Secret, UpdateAccessKey,
+    AccessKey, AccessKeyDescription, AccessKeyOwner, AccountDescription, CreateAccount, IssuingCa,
+    IssuingKey, Listed, PageRequest, Secret, UpdateAccessKey,
 };
 use crate::store::{Outcome, Store, done};
 use crate::syntax;
@@ -47,12 +47,33 @@ pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateAccount)
     };
     effects.put(key, record.encode_to_vec());
     put_access_key(store, context, &mut effects, &args.access_key)?;
-    let ca = record::IssuingCa {
-        certificate_pem: args.issuing_ca.certificate_pem.clone(),
-        private_key_pem: args.issuing_ca.private_key_pem.0.clone(),
-    };
-    effects.put(keys::issuing_ca(account), ca.encode_to_vec());
+    put_ca(store, &mut effects, &args.issuing_ca)?;
     done(effects)
+}
+
+/// PutIssuingCa: certificates are issued by another CA from now on. Those that there are stay as they are.
+pub(crate) fn put_issuing_ca(store: &Store<'_>, args: &IssuingCa) -> Outcome {
+    let account = store.scope.account;
+    if !store.exists(&keys::account(account)) {
+        return Err(Error::not_found("Account", &account.to_string()));
+    }
+    let mut effects = Effects::default();
+    put_ca(store, &mut effects, args)?;
+    done(effects)
+}
+
+fn put_ca(store: &Store<'_>, effects: &mut Effects, ca: &IssuingCa) -> Result<(), Error> {
+    let (private_key_pem, external_key) = match &ca.key {
+        IssuingKey::PrivateKeyPem(pem) => (pem.0.clone(), String::new()),
+        IssuingKey::ExternalKey(key) => {
+            syntax::external_key(key)?;
+            (String::new(), key.clone())
+        }
+    };
+    let record =
+        record::IssuingCa { certificate_pem: ca.certificate_pem.clone(), private_key_pem, external_key };
+    effects.put(keys::issuing_ca(store.scope.account), record.encode_to_vec());
+    Ok(())
 }
 
 /// CreateAccessKey.
@@ -192,8 +213,11 @@ pub(crate) fn list_access_keys(
 pub(crate) fn issuing_ca(store: &Store<'_>) -> Result<QueryReply, Error> {
     let record: Option<record::IssuingCa> = store.record(&keys::issuing_ca(store.scope.account))?;
     let ca = record.map(|ca| {
-        let private_key_pem = Secret(ca.private_key_pem);
-        Box::new(IssuingCa { certificate_pem: ca.certificate_pem, private_key_pem })
+        let key = match ca.external_key.is_empty() {
+            true => IssuingKey::PrivateKeyPem(Secret(ca.private_key_pem)),
+            false => IssuingKey::ExternalKey(ca.external_key),
+        };
+        Box::new(IssuingCa { certificate_pem: ca.certificate_pem, key })
     });
     Ok(QueryReply::IssuingCa(ca))
 }

@@ -17,7 +17,7 @@ use crate::shapes::{
     CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion, CreatedTemplateVersion, CreatedThing,
     CreatedThingGroup, CreatedThingType, DeleteCertificate, DeleteGroup, DeleteRole, DeleteThing,
     DeleteThingShadow, DeleteUser, DeprecateThingType, DetachThingPrincipal, DomainConfigurationSummary,
-    FailRegistrationTask, FirstConnect, FirstConnected, FunctionDescription, IssuedFor, LogTarget,
+    FailRegistrationTask, FirstConnect, FirstConnected, FunctionDescription, IssuedFor, IssuingCa, LogTarget,
     LogTargetConfiguration, LoggingOptions, OperatorPolicyName, PolicyTarget, PolicyVersionName, Provision,
     ProvisionDevice, Provisioned, ProvisionedDevice, PutConnection, PutFunction, PutOperatorPolicy,
     PutServerCertificate, RegisterCaCertificate, RegisterCertificate, RegisterCertificateWithoutCa,
@@ -267,6 +267,8 @@ pub enum Action {
     BootstrapAccount(Box<CreateAccount>),
     /// Ours: makes the scope's account, which must not exist. → [`Reply::Done`]
     CreateAccount(Box<CreateAccount>),
+    /// Ours: certificates of the scope's account are issued by this CA from now on. → [`Reply::Done`]
+    PutIssuingCa(Box<IssuingCa>),
     /// Ours: another access key for the scope's account. → [`Reply::Done`]
     CreateAccessKey(Box<AccessKey>),
     /// Ours: lets an access key of the scope's account sign requests, or no more. → [`Reply::Done`]
@@ -403,6 +405,7 @@ impl Action {
             self,
             Self::BootstrapAccount(_)
                 | Self::CreateAccount(_)
+                | Self::PutIssuingCa(_)
                 | Self::CreateAccessKey(_)
                 | Self::UpdateAccessKey(_)
                 | Self::DeleteAccessKey(_)
@@ -532,6 +535,7 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::DeleteThingShadow(args) => shadows::remove(store, context, args),
         Action::BootstrapAccount(args) => accounts::bootstrap(store, context, args),
         Action::CreateAccount(args) => accounts::create(store, context, args),
+        Action::PutIssuingCa(args) => accounts::put_issuing_ca(store, args),
         Action::CreateAccessKey(args) => accounts::create_access_key(store, context, args),
         Action::UpdateAccessKey(args) => accounts::update_access_key(store, args),
         Action::DeleteAccessKey(id) => accounts::delete_access_key(store, id),

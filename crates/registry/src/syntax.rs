@@ -227,6 +227,17 @@ pub(crate) fn task_id(text: &str) -> Result<(), Error> {
     Err(Error::invalid(format!("taskId '{}' must be 1 to 40 characters of a-zA-Z0-9-", shortened(text))))
 }
 
+/// What an external signer calls a key.
+pub(crate) fn external_key(text: &str) -> Result<(), Error> {
+    let fits = (1..=256).contains(&text.len());
+    if fits && text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "the name of an external key must be 1 to 256 printable ASCII characters without blanks",
+    ))
+}
+
 /// A certificate id: 64 hexadecimal digits, with or without `0x`; the answer is in lower case without it.
 pub(crate) fn certificate_id(text: &str) -> Result<String, Error> {
     let digits = text.strip_prefix("0x").unwrap_or(text);

@@ -12,7 +12,7 @@ use crate::command::{Action, Command, Context, Reply, evaluate};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::query::{Query, QueryKind, QueryReply, query};
-use crate::shapes::{AccessKey, CreateAccount, IssuingCa, Secret};
+use crate::shapes::{AccessKey, CreateAccount, IssuingCa, IssuingKey, Secret};
 use crate::view::{Effects, Emit, View, Write};
 
 /// Keys and values in a sorted map.
@@ -138,7 +138,7 @@ pub fn account_arguments(access_key_id: &str) -> CreateAccount {
         },
         issuing_ca: IssuingCa {
             certificate_pem: "certificate".to_owned(),
-            private_key_pem: Secret("key".to_owned()),
+            key: IssuingKey::PrivateKeyPem(Secret("key".to_owned())),
         },
         pagination_secret: Secret("0123456789abcdef0123456789abcdef".to_owned()),
     }

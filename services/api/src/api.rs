@@ -9,6 +9,7 @@ use fleethaven_authorizers::{Authorizers, Endpoint, Protocol};
 use fleethaven_daemon::clock;
 use fleethaven_fabric::Connections;
 use fleethaven_fabric::metadata::Metadata;
+use fleethaven_issuing::Issuer;
 use fleethaven_logging::Logs;
 use fleethaven_quotas::Accounts;
 use fleethaven_registry::IdempotencyKey;
@@ -61,6 +62,7 @@ pub(crate) struct State {
     audit: Option<Audit>,
     pub(crate) logs: Logs,
     pub(crate) usage: Arc<Usage>,
+    pub(crate) issuer: Arc<Issuer>,
     /// Rates of requests.
     pub(crate) accounts: Accounts,
     throttles: Throttles,
@@ -91,6 +93,8 @@ pub struct Broker {
     pub logs: Logs,
     /// What is used.
     pub usage: Arc<Usage>,
+    /// What issues certificates.
+    pub issuer: Arc<Issuer>,
 }
 
 /// What was asked, and how long it took, as it is counted.
@@ -167,6 +171,7 @@ impl Api {
             audit: broker.audit,
             logs: broker.logs,
             usage: broker.usage,
+            issuer: broker.issuer,
             throttles: Throttles::new(Instant::now().into_std()),
             policies: PolicyCache::new(),
             key_makers: Arc::new(Semaphore::new(cores.div_ceil(2))),

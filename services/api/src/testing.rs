@@ -17,7 +17,7 @@ use fleethaven_fabric::metadata::{
 use fleethaven_fabric::{Connections, FunctionError, Functions, Invocation};
 use fleethaven_pki::authority::Validity;
 use fleethaven_pki::{Attribute, Authority, Name, Serial};
-use fleethaven_registry::shapes::{AccessKey, CreateAccount, IssuingCa, Secret};
+use fleethaven_registry::shapes::{AccessKey, CreateAccount, IssuingCa, IssuingKey, Secret};
 use fleethaven_registry::testing::MemoryView;
 use fleethaven_registry::{
     Action, Command, Context, IdempotencyKey, Limits, Query, QueryReply, evaluate, query,
@@ -334,6 +334,7 @@ impl House {
             audit: None,
             logs: fleethaven_logging::Logs::off(),
             usage: fleethaven_usage::Usage::off(),
+            issuer: Arc::default(),
         };
         let api = Api::new(config, metadata.clone(), doors, &registry).unwrap();
         Self { api, metadata, published, broker, functions, registry }
@@ -422,7 +423,7 @@ fn account() -> CreateAccount {
         },
         issuing_ca: IssuingCa {
             certificate_pem: ca.certificate().pem(),
-            private_key_pem: Secret(ca.private_key_pem().to_owned()),
+            key: IssuingKey::PrivateKeyPem(Secret(ca.private_key_pem().to_owned())),
         },
         pagination_secret: Secret("5e".repeat(32)),
     }

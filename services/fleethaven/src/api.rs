@@ -60,6 +60,7 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     let mut shared = Shared::new(&arguments.scope, settings, &process, logs.clone());
     let stores = cluster.stores();
     shared.follow_logging(&stores.metadata);
+    shared.issue_with(&arguments.issuing);
     let usage = shared.count_usage(&stores.metadata, &arguments.usage);
     let journal = audit::open(&arguments.audit, None, &process.registry)?;
     let kept = Kept { journal: journal.clone(), logs };

@@ -92,6 +92,7 @@ pub(crate) fn check(command: &Command) -> Result<()> {
         | Command::DeadLetter(_)
         | Command::Function(_)
         | Command::ServerCertificate(_)
+        | Command::IssuingCa(_)
         | Command::Check(_)
         | Command::Status(_)
         | Command::Doctor(_)

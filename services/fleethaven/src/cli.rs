@@ -17,6 +17,7 @@ mod dead_letters;
 mod diagnosis;
 mod front;
 mod functions;
+mod issuing;
 mod logs;
 mod metastore;
 mod operators;
@@ -37,6 +38,7 @@ pub(crate) use dead_letters::{DeadLetterCommand, RunningArgs};
 pub(crate) use diagnosis::{DoctorArgs, StatusArgs};
 pub(crate) use front::{DrainArgs, ListenerArgs, ServerArgs, SniCertificate};
 pub(crate) use functions::{FunctionCommand, FunctionKindArg, PutFunctionArgs};
+pub(crate) use issuing::{IssuingArgs, IssuingCaCommand, MakeIssuingCaArgs};
 pub(crate) use logs::{IotLogArg, IotLogArgs, LevelArg, LogsArgs};
 pub(crate) use metastore::MetastoreArgs;
 pub(crate) use operators::{
@@ -105,6 +107,9 @@ pub(crate) enum Command {
     /// Say what is called where AWS would run Lambda functions: webhooks, or endpoints that speak Lambda's Invoke API.
     #[command(subcommand)]
     Function(FunctionCommand),
+    /// Say which CA issues the certificates of an account, and where its key is.
+    #[command(subcommand)]
+    IssuingCa(IssuingCaCommand),
     /// Say what domain configurations show where they name certificates of AWS's certificate manager: chains and their keys.
     #[command(subcommand)]
     ServerCertificate(ServerCertificateCommand),
@@ -149,6 +154,7 @@ impl Command {
             | Self::DeadLetter(_)
             | Self::Function(_)
             | Self::ServerCertificate(_)
+            | Self::IssuingCa(_)
             | Self::Check(_)
             | Self::Status(_)
             | Self::Doctor(_)
@@ -177,6 +183,7 @@ impl Command {
             | Self::DeadLetter(_)
             | Self::Function(_)
             | Self::ServerCertificate(_)
+            | Self::IssuingCa(_)
             | Self::Check(_)
             | Self::Status(_)
             | Self::Doctor(_)
@@ -217,6 +224,7 @@ impl Command {
             | Self::DeadLetter(_)
             | Self::Function(_)
             | Self::ServerCertificate(_)
+            | Self::IssuingCa(_)
             | Self::Check(_)
             | Self::Status(_)
             | Self::Doctor(_)
@@ -265,6 +273,9 @@ pub(crate) struct DevArgs {
 
     #[command(flatten)]
     pub(crate) usage: UsageArgs,
+
+    #[command(flatten)]
+    pub(crate) issuing: IssuingArgs,
 }
 
 impl DevArgs {

@@ -59,6 +59,7 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     tokio::spawn(housekeeping::end_expired_enrolments(disk.metastore.clone(), shared.scope));
     let stores = disk.stores();
     shared.follow_logging(&stores.metadata);
+    shared.issue_with(&arguments.issuing);
     let usage = shared.count_usage(&stores.metadata, &arguments.usage);
     let journal = audit::open(&arguments.audit, Some(data.path("audit")), &registry)?;
     let kept = Kept { journal: journal.clone(), logs };

@@ -65,6 +65,7 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     let mut shared = Shared::new(&arguments.scope, settings, &process, logs);
     let stores = cluster.stores();
     shared.follow_logging(&stores.metadata);
+    shared.issue_with(&arguments.issuing);
     let usage = shared.count_usage(&stores.metadata, &arguments.usage);
     let staleness = Duration::from_secs(arguments.auth_max_staleness.into());
     let clients =

@@ -44,6 +44,7 @@ mod gateway;
 mod housekeeping;
 mod https;
 mod idle;
+mod issuing;
 mod join;
 mod kubernetes;
 mod lab;
@@ -127,6 +128,7 @@ fn run(command: Command, settings: config::Settings) -> Result<ExitCode> {
         Command::Connection(command) => process::brief(connections::run(command)),
         Command::DeadLetter(command) => process::brief(dead_letters::run(command)),
         Command::Function(command) => process::brief(functions::run(command)),
+        Command::IssuingCa(command) => process::brief(issuing::run(command)),
         Command::ServerCertificate(command) => process::brief(server_certificates::run(command)),
         Command::Check(arguments) => process::brief(lab::run(*arguments)),
         Command::Status(arguments) => process::brief(overview::run(arguments)),

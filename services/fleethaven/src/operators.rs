@@ -16,9 +16,9 @@ use fleethaven_logging::{Entry, Logs};
 use fleethaven_registry::shapes::{
     AccessKey, AccessKeyDescription, AccountDescription, Connection, ConnectionDescription, ConnectionTls,
     CreateAccount, CreateRole, DeleteRole, DeleteUser, FunctionDescription, FunctionKind, FunctionTarget,
-    IssuingCa, OperatorPolicy, OperatorPolicyName, PageRequest, PolicyHolder, PutConnection, PutFunction,
-    PutOperatorPolicy, RoleDescription, Secret, ServerCertificateDescription, UpdateAccessKey, UpdateRole,
-    UserDescription,
+    IssuingCa, IssuingKey, OperatorPolicy, OperatorPolicyName, PageRequest, PolicyHolder, PutConnection,
+    PutFunction, PutOperatorPolicy, RoleDescription, Secret, ServerCertificateDescription, UpdateAccessKey,
+    UpdateRole, UserDescription,
 };
 use fleethaven_registry::{Action, Command, Query, QueryKind, QueryReply, Reply};
 use fleethaven_storage::RuleQueue;
@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit;
 use crate::certificates;
 use crate::dead_letters::{self, DeadLetterLine};
+use crate::issuing;
 use crate::logs;
 use crate::server_certificates::checked;
 use crate::usage;
@@ -157,6 +158,13 @@ pub(crate) enum Request {
     DeleteDeadLetters {
         ids: Vec<u64>,
     },
+    PutIssuingCa {
+        account: Option<AccountId>,
+        ca: IssuingCa,
+    },
+    ShowIssuingCa {
+        account: Option<AccountId>,
+    },
     Usage {
         account: Option<AccountId>,
         from: u32,
@@ -261,6 +269,14 @@ pub(crate) enum Line {
     },
     DeadLetter(DeadLetterLine),
     Usage(Box<Sum>),
+    IssuingCa {
+        account_id: String,
+        common_name: String,
+        not_after: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        external_key: Option<String>,
+        certificate_pem: String,
+    },
 }
 
 /// What a process keeps in folders of its own.
@@ -336,7 +352,7 @@ pub(crate) fn operator(metadata: Arc<dyn Metadata>, rules: Arc<dyn RuleQueue>, k
 
 /// Whether a request of this name changes anything.
 fn changes(name: &str) -> bool {
-    !name.starts_with("List") && !matches!(name, "Audit" | "Logs" | "Usage")
+    !name.starts_with("List") && !name.starts_with("Show") && !matches!(name, "Audit" | "Logs" | "Usage")
 }
 
 /// What a request is called: `CreateUser`.
@@ -462,6 +478,20 @@ pub(crate) async fn answer(metadata: &dyn Metadata, request: Request) -> Result<
             Ok(Vec::new())
         }
         Request::Audit { .. } | Request::Logs { .. } => not_kept(&request),
+        Request::PutIssuingCa { account, ca } => {
+            let account = meant(metadata, account).await?;
+            let ca = issuing::checked(ca).context("the CA cannot be put")?;
+            execute(metadata, account, Action::PutIssuingCa(Box::new(ca))).await?;
+            Ok(Vec::new())
+        }
+        Request::ShowIssuingCa { account } => {
+            let account = meant(metadata, account).await?;
+            match metadata.query(Query::new(scope(account)?, QueryKind::IssuingCa)).await? {
+                QueryReply::IssuingCa(Some(ca)) => Ok(vec![issuing::told(account, *ca)?]),
+                QueryReply::IssuingCa(None) => bail!("the account has no issuing CA"),
+                _ => bail!("an answer of another kind"),
+            }
+        }
         Request::Usage { account, from, to, by } => {
             usage::answer(metadata, account, Days { from, to }, &by).await
         }
@@ -687,7 +717,7 @@ pub(crate) fn new_account(account: AccountId, name: String) -> Result<CreateAcco
     Ok(CreateAccount {
         name,
         access_key: new_access_key(),
-        issuing_ca: IssuingCa { certificate_pem, private_key_pem: Secret(private_key_pem) },
+        issuing_ca: IssuingCa { certificate_pem, key: IssuingKey::PrivateKeyPem(Secret(private_key_pem)) },
         pagination_secret: Secret(secret(64)),
     })
 }

@@ -19,6 +19,7 @@ use fleethaven_fabric::{Connections, Delivery, Functions, Metadata, Publish, Tra
 use fleethaven_gateway::gateway::RoutingFactory;
 use fleethaven_gateway::mailbox::Mailboxes;
 use fleethaven_gateway::{Config as GatewayConfig, Gateway, IdentityCache, Listener, Pulse};
+use fleethaven_issuing::{Issuer, Signer};
 use fleethaven_logging::Logs;
 use fleethaven_net::{ServerCertificates, TicketKeys};
 use fleethaven_outbound::functions::catalogue;
@@ -37,7 +38,7 @@ use fleethaven_types::{AccountLimits, Limits, Message, Profile, Scope};
 use fleethaven_usage::{Reporter, Usage};
 use prometheus::Registry;
 
-use crate::cli::{ObjectsArgs, OutboundArgs, ScopeArgs, UsageArgs};
+use crate::cli::{IssuingArgs, ObjectsArgs, OutboundArgs, ScopeArgs, UsageArgs};
 use crate::config;
 use crate::operators;
 use crate::process::Process;
@@ -59,6 +60,7 @@ pub(crate) struct Shared {
     pub(crate) traces: Traces,
     pub(crate) logs: Logs,
     pub(crate) usage: Arc<Usage>,
+    issuer: Arc<Issuer>,
 }
 
 /// The seams behind which the state is.
@@ -91,7 +93,13 @@ impl Shared {
             traces: process.traces.clone(),
             logs,
             usage: Usage::off(),
+            issuer: Arc::default(),
         }
+    }
+
+    /// Issues certificates by keys that an external signer has, too. To be called before anything is made of this.
+    pub(crate) fn issue_with(&mut self, arguments: &IssuingArgs) {
+        self.issuer = Arc::new(Issuer::new(arguments.issuing_signer.clone().map(Signer::at)));
     }
 
     /// Begins to count what is used, and to report it; `None` where nothing is counted. To be called before anything is made of
@@ -171,6 +179,7 @@ impl Shared {
             metrics: fleethaven_things::metrics::Metrics::new(&self.registry)?,
             logs: self.logs.clone(),
             usage: self.usage.clone(),
+            issuer: self.issuer.clone(),
             runtime: tokio::runtime::Handle::current(),
         }))
     }
@@ -280,9 +289,17 @@ impl Shared {
         let (data_plane, retained) = (Arc::new(door), stores.retained.clone());
         let http = http_client(outbound).context("--outbound-ca")?;
         let challenges = Arc::new(Asking { http, metadata: stores.metadata.clone() });
-        let (logs, usage) = (self.logs.clone(), self.usage.clone());
-        let broker =
-            Broker { data_plane, retained, connections, authorizers, challenges, audit, logs, usage };
+        let broker = Broker {
+            data_plane,
+            retained,
+            connections,
+            authorizers,
+            challenges,
+            audit,
+            logs: self.logs.clone(),
+            usage: self.usage.clone(),
+            issuer: self.issuer.clone(),
+        };
         Ok(Api::new(config, stores.metadata.clone(), broker, &self.registry)?)
     }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use fleethaven_fabric::{Functions, Metadata, Publish};
+use fleethaven_issuing::Issuer;
 use fleethaven_logging::Logs;
 use fleethaven_quotas::Accounts;
 use fleethaven_shadow::ShadowName;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub logs: Logs,
     /// What clients use.
     pub usage: Arc<Usage>,
+    /// What issues certificates.
+    pub issuer: Arc<Issuer>,
     /// Where requests are carried out: not on event loops.
     pub runtime: Handle,
 }

@@ -76,6 +76,7 @@ impl Bench {
             metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
             logs: fleethaven_logging::Logs::off(),
             usage: fleethaven_usage::Usage::off(),
+            issuer: Arc::default(),
             runtime: Handle::current(),
         });
         Self { desk, metadata, broker, functions, scope }

@@ -101,6 +101,23 @@ fn accounts_scopes_and_issuing_cas() {
 }
 
 #[test]
+fn an_account_gets_another_ca() {
+    let mut registry = registry();
+    let ca = |key| IssuingCa { certificate_pem: "another".to_owned(), key };
+    let external = ca(IssuingKey::ExternalKey("pkcs11:object=ca".to_owned()));
+    registry.run(Action::PutIssuingCa(Box::new(external.clone()))).unwrap();
+    let stored = registry.ask(QueryKind::IssuingCa).unwrap();
+    assert_eq!(stored, QueryReply::IssuingCa(Some(Box::new(external))));
+    for key in ["", "a b", "ä", &"x".repeat(257)] {
+        let put = Action::PutIssuingCa(Box::new(ca(IssuingKey::ExternalKey(key.to_owned()))));
+        assert!(registry.run(put).is_err(), "{key}");
+    }
+    registry.scope.account = AccountId::from_u64(1).unwrap();
+    let nobodys = Action::PutIssuingCa(Box::new(ca(IssuingKey::PrivateKeyPem(Secret("key".to_owned())))));
+    assert_eq!(registry.run(nobodys).unwrap_err().code, ResourceNotFoundException);
+}
+
+#[test]
 fn secrets_are_not_printed() {
     let printed = format!("{:?}", Action::CreateAccessKey(Box::new(key("AKIASECONDSECOND"))));
     assert!(printed.contains("***") && !printed.contains("other"), "{printed}");

@@ -59,9 +59,12 @@ pub struct IssuingCa {
     /// PEM.
     #[prost(string, tag = "1")]
     pub certificate_pem: String,
-    /// PEM.
+    /// PEM; empty where the key is elsewhere.
     #[prost(string, tag = "2")]
     pub private_key_pem: String,
+    /// What the external signer calls the key, where it is there.
+    #[prost(string, tag = "3")]
+    pub external_key: String,
 }
 
 impl fmt::Debug for IssuingCa {

@@ -73,8 +73,19 @@ pub struct AccessKeyDescription {
 pub struct IssuingCa {
     /// PEM.
     pub certificate_pem: String,
-    /// PEM (PKCS #8).
-    pub private_key_pem: Secret,
+    /// Its key.
+    #[serde(flatten)]
+    pub key: IssuingKey,
+}
+
+/// Where the key of an issuing CA is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IssuingKey {
+    /// Here: PEM (PKCS #8).
+    PrivateKeyPem(Secret),
+    /// With an external signer, which calls it so.
+    ExternalKey(String),
 }
 
 /// An item of the list of accounts.

@@ -1,7 +1,8 @@
 //! Client certificates (provisioning.md section 2, security.md section 2).
 
+use fleethaven_issuing::Error as IssuingError;
 use fleethaven_pki::authority::DEVICE_NOT_AFTER;
-use fleethaven_pki::{Authority, Certificate, DeviceKey, Serial, SigningRequest};
+use fleethaven_pki::{Certificate, DeviceKey, SigningRequest};
 use fleethaven_registry::shapes::{
     CaCertificateDescription, CertificateDescription, CertificateStatus, CertificateSummary,
     DeleteCertificate, IssuedFor, IssuingCa, RegisterCertificate, RegisterCertificateWithoutCa,
@@ -10,7 +11,6 @@ use fleethaven_registry::shapes::{
 use fleethaven_registry::{Action, QueryKind, QueryReply, Reply};
 use fleethaven_types::Timestamp;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::ca_certificates::subject_text;
 use super::expect_reply;
@@ -55,18 +55,17 @@ pub(super) async fn create_provisioning_claim(call: &Call<'_>) -> Outcome {
 /// A new key with a certificate of the account's CA for it, which is not registered yet.
 async fn keys_and_certificate(call: &Call<'_>, not_after: u64) -> Result<(DeviceKey, Certificate), Error> {
     let ca = issuing_ca(call.place()).await?;
-    let now = call.now;
     // The permit goes along, so that it is held until the work ends even when the caller goes away.
     let Ok(permit) = call.state.key_makers.clone().acquire_owned().await else {
         return Err(Error::Unavailable("shutting down".to_owned()));
     };
-    blocking(move || {
+    let key = blocking(move || {
         let _permit = permit;
-        let key = DeviceKey::generate()?;
-        let certificate = issue(&ca, key.signing_request(), (now, not_after))?;
-        Ok((key, certificate))
+        DeviceKey::generate()
     })
-    .await
+    .await?;
+    let certificate = issue(call.place(), ca, key.signing_request().clone(), not_after).await?;
+    Ok((key, certificate))
 }
 
 pub(super) async fn create_from_csr(call: &Call<'_>) -> Outcome {
@@ -91,8 +90,7 @@ pub(super) async fn create_from_csr(call: &Call<'_>) -> Outcome {
 /// A certificate that the account's CA issues for a request. It is not registered yet.
 pub(crate) async fn issue_for(place: Place<'_>, request: SigningRequest) -> Result<Certificate, Error> {
     let ca = issuing_ca(place).await?;
-    let now = place.now;
-    blocking(move || issue(&ca, &request, (now, DEVICE_NOT_AFTER))).await
+    issue(place, ca, request, DEVICE_NOT_AFTER).await
 }
 
 async fn issuing_ca(place: Place<'_>) -> Result<Box<IssuingCa>, Error> {
@@ -100,14 +98,21 @@ async fn issuing_ca(place: Place<'_>) -> Result<Box<IssuingCa>, Error> {
     ca.ok_or_else(|| Error::Internal(format!("account {} has no issuing CA", place.scope.account)))
 }
 
-fn issue(
-    ca: &IssuingCa,
-    request: &SigningRequest,
-    (now, not_after): (Timestamp, u64),
-) -> Result<Certificate, fleethaven_pki::Error> {
-    let authority = Authority::from_pem(&ca.certificate_pem, &ca.private_key_pem.0)?;
-    let serial = Serial(Uuid::new_v4().into_bytes());
-    authority.issue_device_until(request, serial, (now.as_secs(), not_after))
+async fn issue(
+    place: Place<'_>,
+    ca: Box<IssuingCa>,
+    request: SigningRequest,
+    not_after: u64,
+) -> Result<Certificate, Error> {
+    let issued = place.state.issuer.issue(*ca, request, (place.now.as_secs(), not_after)).await;
+    issued.map_err(|error| match error {
+        IssuingError::Pki(error) => error.into(),
+        IssuingError::Signer(_) | IssuingError::NoSigner => {
+            tracing::error!(account = %place.scope.account, %error, "a certificate could not be issued");
+            Error::Unavailable("the certificate cannot be signed now".to_owned())
+        }
+        IssuingError::BrokenOff => Error::Internal(error.to_string()),
+    })
 }
 
 /// Runs what takes a core for milliseconds off the threads that serve connections.

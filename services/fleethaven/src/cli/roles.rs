@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::audit::AuditArgs;
 use super::cluster::{ClusterArgs, MemberArgs, StoreArgs};
 use super::front::{DrainArgs, ListenerArgs, ServerArgs, WebArgs};
+use super::issuing::IssuingArgs;
 use super::logs::IotLogArgs;
 use super::process::{ProcessArgs, ScopeArgs};
 use super::usage::UsageArgs;
@@ -58,6 +59,9 @@ pub(crate) struct ApiArgs {
 
     #[command(flatten)]
     pub(crate) usage: UsageArgs,
+
+    #[command(flatten)]
+    pub(crate) issuing: IssuingArgs,
 }
 
 /// Arguments of `fleethaven gateway`.
@@ -106,6 +110,9 @@ pub(crate) struct GatewayArgs {
 
     #[command(flatten)]
     pub(crate) usage: UsageArgs,
+
+    #[command(flatten)]
+    pub(crate) issuing: IssuingArgs,
 }
 
 /// Event loops.

@@ -25,7 +25,7 @@ enum Layer {
 }
 
 /// Every package of `crates/` and its layer. A new crate is entered here, and so its place is decided.
-const LIBRARIES: [(&str, Layer); 33] = [
+const LIBRARIES: [(&str, Layer); 34] = [
     ("types", Layer::Types),
     ("jobs", Layer::Pure),
     ("membership", Layer::Pure),
@@ -50,6 +50,7 @@ const LIBRARIES: [(&str, Layer); 33] = [
     ("audit", Layer::Adapter),
     ("daemon", Layer::Adapter),
     ("fabric-grpc", Layer::Adapter),
+    ("issuing", Layer::Adapter),
     ("logging", Layer::Adapter),
     ("net", Layer::Adapter),
     ("outbound", Layer::Adapter),

@@ -1,12 +1,12 @@
 //! Keys and certificates for devices, off the threads that serve others.
 
 use fleethaven_fabric::metadata::Error as CallError;
-use fleethaven_pki::{Authority, Certificate, DeviceKey, Serial, SigningRequest};
+use fleethaven_pki::authority::DEVICE_NOT_AFTER;
+use fleethaven_pki::{Certificate, DeviceKey, SigningRequest};
 use fleethaven_registry::shapes::IssuingCa;
 use fleethaven_registry::{Query, QueryKind, QueryReply};
 use fleethaven_types::Scope;
 use tokio::task::spawn_blocking;
-use uuid::Uuid;
 
 use super::Enrolments;
 use super::operations::Refusal;
@@ -19,16 +19,15 @@ impl Enrolments {
         scope: Scope,
     ) -> Result<(DeviceKey, Certificate), Refusal> {
         let ca = self.issuing_ca(scope).await?;
-        let now = (self.settings.clock)().as_secs();
         // The permit goes along, so that it is held until the work ends.
         let permit = self.key_makers.clone().acquire_owned().await.map_err(|_| Refusal::internal())?;
         let made = spawn_blocking(move || {
             let _permit = permit;
-            let key = DeviceKey::generate()?;
-            let certificate = issue(&ca, key.signing_request(), now)?;
-            Ok((key, certificate))
+            DeviceKey::generate()
         });
-        made.await.map_err(|_| Refusal::internal())?.map_err(failed)
+        let key = made.await.map_err(|_| Refusal::internal())?.map_err(failed)?;
+        let certificate = self.issue(ca, key.signing_request().clone()).await?;
+        Ok((key, certificate))
     }
 
     /// A certificate for a request, which is not registered yet.
@@ -38,9 +37,12 @@ impl Enrolments {
         request: SigningRequest,
     ) -> Result<Certificate, Refusal> {
         let ca = self.issuing_ca(scope).await?;
+        self.issue(ca, request).await
+    }
+
+    async fn issue(&self, ca: Box<IssuingCa>, request: SigningRequest) -> Result<Certificate, Refusal> {
         let now = (self.settings.clock)().as_secs();
-        let made = spawn_blocking(move || issue(&ca, &request, now));
-        made.await.map_err(|_| Refusal::internal())?.map_err(failed)
+        self.settings.issuer.issue(*ca, request, (now, DEVICE_NOT_AFTER)).await.map_err(failed)
     }
 
     async fn issuing_ca(&self, scope: Scope) -> Result<Box<IssuingCa>, Refusal> {
@@ -56,12 +58,7 @@ impl Enrolments {
     }
 }
 
-fn issue(ca: &IssuingCa, request: &SigningRequest, now: u64) -> Result<Certificate, fleethaven_pki::Error> {
-    let authority = Authority::from_pem(&ca.certificate_pem, &ca.private_key_pem.0)?;
-    authority.issue_device(request, Serial(Uuid::new_v4().into_bytes()), now)
-}
-
-fn failed(error: fleethaven_pki::Error) -> Refusal {
+fn failed(error: impl std::fmt::Display) -> Refusal {
     tracing::error!(%error, "a certificate could not be issued");
     Refusal::internal()
 }

@@ -4,7 +4,8 @@ use fleethaven_fabric::metadata::Error as CallError;
 use fleethaven_fabric::{FunctionError, Source};
 use fleethaven_pki::{Attribute, Authority, Name, Serial, Validity};
 use fleethaven_registry::shapes::{
-    CreateProvisioningTemplate, ProvisioningHook, TemplateType, UpdateProvisioningTemplate,
+    CreateProvisioningTemplate, IssuingKey, ProvisioningHook, Secret, TemplateType,
+    UpdateProvisioningTemplate,
 };
 use fleethaven_registry::testing::account_arguments;
 use fleethaven_registry::{Action, QueryKind, QueryReply};
@@ -26,7 +27,7 @@ fn bench(is_open: bool, change: impl FnOnce(&mut fleethaven_types::Limits)) -> B
     let authority = Authority::create(&subject, Serial([1; 16]), validity).unwrap();
     let mut account = account_arguments("AKIAOTHEROTHEROT");
     account.issuing_ca.certificate_pem = authority.certificate().pem();
-    account.issuing_ca.private_key_pem.0 = authority.private_key_pem().to_owned();
+    account.issuing_ca.key = IssuingKey::PrivateKeyPem(Secret(authority.private_key_pem().to_owned()));
     registry.scope.account = "210987654321".parse().unwrap();
     registry.run(Action::CreateAccount(Box::new(account))).unwrap();
     let template = json!({
