@@ -1,0 +1,66 @@
+//! Accounts, users and roles, and what they sign with.
+
+use bytes::Bytes;
+use fleethaven_types::AccountId;
+
+use super::{account_wide, global};
+use crate::shapes::PolicyHolder;
+
+/// Every account's record.
+pub fn accounts_prefix() -> Bytes {
+    global("account", &[])
+}
+
+/// Every access key's record.
+pub fn access_keys_prefix() -> Bytes {
+    global("access-key", &[])
+}
+
+pub(crate) fn account(account: AccountId) -> Bytes {
+    global("account", &[&account.to_string()])
+}
+
+pub(crate) fn access_key(id: &str) -> Bytes {
+    global("access-key", &[id])
+}
+
+pub(crate) fn access_key_of_account(account: AccountId, id: &str) -> Bytes {
+    account_wide(account, "access-key", id)
+}
+
+pub(crate) fn access_key_of_user(account: AccountId, user: &str, id: &str) -> Bytes {
+    account_wide(account, "access-key-of-user", &format!("{user}\0{id}"))
+}
+
+pub(crate) fn users_of_account(account: AccountId) -> Bytes {
+    global("user", &[&account.to_string(), ""])
+}
+
+pub(crate) fn user(account: AccountId, name: &str) -> Bytes {
+    global("user", &[&account.to_string(), name])
+}
+
+pub(crate) fn roles_of_account(account: AccountId) -> Bytes {
+    global("role", &[&account.to_string(), ""])
+}
+
+pub(crate) fn role(account: AccountId, name: &str) -> Bytes {
+    global("role", &[&account.to_string(), name])
+}
+
+/// A policy of a user or role, or with an empty name all of them.
+pub(crate) fn operator_policy(account: AccountId, holder: &PolicyHolder, policy: &str) -> Bytes {
+    match holder {
+        PolicyHolder::User(name) => global("user-policy", &[&account.to_string(), name, policy]),
+        PolicyHolder::Role(name) => global("role-policy", &[&account.to_string(), name, policy]),
+    }
+}
+
+/// The keys of sessions.
+pub(crate) fn session_keys() -> Bytes {
+    global("session-keys", &[])
+}
+
+pub(crate) fn issuing_ca(account: AccountId) -> Bytes {
+    account_wide(account, "issuing-ca", "")
+}
