@@ -353,7 +353,7 @@ fn idempotency_key(
 ) -> Result<IdempotencyKey, Error> {
     let (kind, id) = match principal {
         Principal::Operator(signed) => ("access-key", &signed.access_key_id),
-        Principal::Certificate(id) => ("certificate", id),
+        Principal::Certificate(id) | Principal::Both(id, _) => ("certificate", id),
         Principal::Authorized(granted) => ("authorized", &granted.principal_id),
     };
     let name = input.header(INVOCATION_ID)?.filter(|name| !name.is_empty()).map(str::to_owned);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fleethaven_authorizers::{Attempt, Credentials, Endpoint, Granted, HttpRequest, NotTaken, Protocol};
+use fleethaven_authorizers::{Attempt, Certificate, Credentials, Endpoint, Granted, HttpRequest, Protocol};
 use fleethaven_daemon::clock;
 use fleethaven_operators::{Identity, Operator, Session, SessionError};
 use fleethaven_registry::shapes::{Secret, SessionKey};
@@ -30,6 +30,8 @@ pub(crate) enum Principal {
     Certificate(String),
     /// Whom a custom authorizer has let in.
     Authorized(Arc<Granted>),
+    /// A device, by the id of its certificate, whom a custom authorizer has let in as well.
+    Both(String, Arc<Granted>),
 }
 
 impl Principal {
@@ -37,7 +39,7 @@ impl Principal {
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Operator(signed) => signed.operator.identity.arn(),
-            Self::Certificate(id) => id.clone(),
+            Self::Certificate(id) | Self::Both(id, _) => id.clone(),
             Self::Authorized(granted) => granted.principal_id.clone(),
         }
     }
@@ -45,10 +47,12 @@ impl Principal {
     /// Custom authorizers decide about publishes only [custom-auth.md].
     pub(crate) fn may_ask_for(&self, operation: &Operation) -> Result<(), Error> {
         match self {
-            Self::Authorized(granted) if operation.name != "Publish" => Err(Error::Forbidden(format!(
-                "{} was let in by a custom authorizer, which goes for publishes only",
-                granted.principal_id
-            ))),
+            Self::Authorized(granted) | Self::Both(_, granted) if operation.name != "Publish" => {
+                Err(Error::Forbidden(format!(
+                    "{} was let in by a custom authorizer, which goes for publishes only",
+                    granted.principal_id
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -78,8 +82,8 @@ pub(crate) enum Claim<'a> {
     Signed(Box<Presented>),
     /// Not signed, on a connection with a client certificate.
     Certificate(&'a ClientCertificate),
-    /// Neither, where a custom authorizer may decide.
-    Authorizer { endpoint: Endpoint, request: Box<HttpRequest> },
+    /// Neither, where a custom authorizer may decide; or where it is to decide about a certificate as well.
+    Authorizer { endpoint: Endpoint, request: Box<HttpRequest>, certificate: Option<&'a ClientCertificate> },
 }
 
 impl<'a> Claim<'a> {
@@ -92,12 +96,18 @@ impl<'a> Claim<'a> {
     ) -> Result<Self, Error> {
         match (fleethaven_sigv4::parse(&parts(head)), &peer.certificate) {
             (Ok(presented), _) => Ok(Self::Signed(Box::new(presented))),
+            (Err(fleethaven_sigv4::Error::Missing), Some(certificate))
+                if endpoint.asks_about_certificates() =>
+            {
+                let request = Box::new(HttpRequest::of(head));
+                Ok(Self::Authorizer { endpoint: endpoint.clone(), request, certificate: Some(certificate) })
+            }
             (Err(fleethaven_sigv4::Error::Missing), Some(certificate)) => Ok(Self::Certificate(certificate)),
             (Err(fleethaven_sigv4::Error::Missing), None) => {
                 let request = Box::new(HttpRequest::of(head));
                 let decides = || request.names_authorizer() || state.authorizers.are_there(endpoint.scope);
                 match head.uri.path().starts_with("/topics/") && decides() {
-                    true => Ok(Self::Authorizer { endpoint: endpoint.clone(), request }),
+                    true => Ok(Self::Authorizer { endpoint: endpoint.clone(), request, certificate: None }),
                     false => Err(fleethaven_sigv4::Error::Missing.into()),
                 }
             }
@@ -121,10 +131,10 @@ impl<'a> Claim<'a> {
         }
         let taken = match self {
             Self::Signed(_) => endpoint.take(Credentials::Signature, protocol),
-            // An authorizer is not asked beside a certificate here.
-            Self::Certificate(_) if endpoint.asks_about_certificates() => Err(NotTaken::Authentication),
-            Self::Certificate(_) => endpoint.take(Credentials::Certificate, protocol),
-            Self::Authorizer { .. } => endpoint.take(Credentials::Neither, protocol),
+            Self::Certificate(_) | Self::Authorizer { certificate: Some(_), .. } => {
+                endpoint.take(Credentials::Certificate, protocol)
+            }
+            Self::Authorizer { certificate: None, .. } => endpoint.take(Credentials::Neither, protocol),
         };
         taken.map_err(|reason| Error::Forbidden(reason.to_string()))
     }
@@ -151,7 +161,7 @@ impl<'a> Claim<'a> {
 pub(crate) enum Candidate {
     Signed { presented: Box<Presented>, signed: Arc<Signed>, secret: Secret },
     Certificate { scope: Scope, certificate_id: String },
-    Authorized { scope: Scope, granted: Arc<Granted> },
+    Authorized { scope: Scope, granted: Arc<Granted>, certificate_id: Option<String> },
 }
 
 /// Looks up the access key or certificate, so that strangers are refused before their body is read.
@@ -169,9 +179,14 @@ pub(crate) async fn look_up(state: &State, claim: Claim<'_>, peer: &Peer) -> Res
             let scope = certificate_scope(state, certificate, peer).await?;
             Ok(Candidate::Certificate { scope, certificate_id: certificate.certificate_id.clone() })
         }
-        Claim::Authorizer { endpoint, request } => {
-            let scope = endpoint.scope;
-            Ok(Candidate::Authorized { scope, granted: authorized(state, endpoint, *request, peer).await? })
+        Claim::Authorizer { endpoint, request, certificate } => {
+            let scope = match certificate {
+                Some(certificate) => certificate_scope(state, certificate, peer).await?,
+                None => endpoint.scope,
+            };
+            let granted = authorized(state, endpoint, *request, certificate, peer).await?;
+            let certificate_id = certificate.map(|certificate| certificate.certificate_id.clone());
+            Ok(Candidate::Authorized { scope, granted, certificate_id })
         }
     }
 }
@@ -181,6 +196,7 @@ async fn authorized(
     state: &State,
     endpoint: Endpoint,
     request: HttpRequest,
+    certificate: Option<&ClientCertificate>,
     peer: &Peer,
 ) -> Result<Arc<Granted>, Error> {
     if let Some(granted) = peer.remembered.find(&request, Instant::now()) {
@@ -192,7 +208,10 @@ async fn authorized(
         server_name: peer.server_name.as_deref().map(Into::into),
         http: Some(request),
         mqtt: None,
-        certificate: None,
+        certificate: certificate.map(|proved| Certificate {
+            pem: proved.pem.clone().unwrap_or_default(),
+            certificate_id: proved.certificate_id.clone(),
+        }),
     };
     let asked = tokio::time::timeout(fleethaven_authorizers::DEADLINE, state.authorizers.authorize(&attempt));
     let answered =
@@ -314,7 +333,16 @@ pub(crate) fn verify(
         Candidate::Certificate { scope, certificate_id } => {
             Ok((*scope, Principal::Certificate(certificate_id.clone())))
         }
-        Candidate::Authorized { scope, granted } => Ok((*scope, Principal::Authorized(granted.clone()))),
+        Candidate::Authorized { scope, granted, certificate_id } => {
+            let granted = granted.clone();
+            Ok((
+                *scope,
+                match certificate_id {
+                    Some(id) => Principal::Both(id.clone(), granted),
+                    None => Principal::Authorized(granted),
+                },
+            ))
+        }
         Candidate::Signed { presented, signed, secret } => {
             let default_region = state.config.default_scope.region;
             let region = state.config.single_region.then_some(default_region.as_str());

@@ -60,7 +60,7 @@ pub(crate) fn tell(call: &Call<'_>, operation: &Operation, peer: SocketAddr, out
 fn principal(principal: &Principal) -> String {
     match principal {
         Principal::Operator(signed) => signed.principal_id(),
-        Principal::Certificate(id) => id.clone(),
+        Principal::Certificate(id) | Principal::Both(id, _) => id.clone(),
         Principal::Authorized(granted) => granted.principal_id.clone(),
     }
 }

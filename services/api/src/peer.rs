@@ -47,6 +47,8 @@ pub struct ClientCertificate {
     pub certificate_id: String,
     /// The account and region it authenticates for, when the listener has found out.
     pub scope: Option<Scope>,
+    /// PEM, where a custom authorizer decides as well.
+    pub pem: Option<String>,
 }
 
 /// The last answer of a custom authorizer with caching for a connection: it holds for further requests of the same sender

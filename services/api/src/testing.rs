@@ -400,7 +400,7 @@ pub(crate) fn peer() -> Peer {
 }
 
 pub(crate) fn device(certificate_id: &str) -> Peer {
-    let certificate = ClientCertificate { certificate_id: certificate_id.to_owned(), scope: None };
+    let certificate = ClientCertificate { certificate_id: certificate_id.to_owned(), scope: None, pem: None };
     Peer { certificate: Some(certificate), ..peer() }
 }
 

@@ -70,7 +70,7 @@ impl Api {
                 access_key_id: signed.access_key_id.clone(),
                 operator: signed.operator.clone(),
             }),
-            Principal::Certificate(_) | Principal::Authorized(_) => {
+            Principal::Certificate(_) | Principal::Authorized(_) | Principal::Both(..) => {
                 Err(fleethaven_sigv4::Error::Missing.into())
             }
         }

@@ -137,9 +137,7 @@ impl Https {
         let certificate = match carries {
             Carries::MqttWithCertificate => return self.hand_over(stream, peer).await,
             Carries::Mqtt => return self.hand_over_stranger(stream, peer),
-            Carries::HttpWithCertificate => {
-                Some(self.client(&stream, peer, Protocol::Https).await?.principal)
-            }
+            Carries::HttpWithCertificate => Some(self.client(&stream, peer, Protocol::Https).await?),
             Carries::Http => None,
         };
         let peer = Peer {
@@ -147,9 +145,10 @@ impl Https {
             local,
             server_name: session.server_name().map(str::to_owned),
             alpn: session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
-            certificate: certificate.map(|principal| ClientCertificate {
+            certificate: certificate.map(|Admitted { principal, stranger }| ClientCertificate {
                 certificate_id: principal.certificate_id.map(|id| id.to_string()).unwrap_or_default(),
                 scope: Some(principal.scope),
+                pem: stranger.and_then(|attempt| attempt.certificate).map(|proved| proved.pem),
             }),
             remembered: Remembered::default(),
         };

@@ -96,16 +96,21 @@ impl<'a> Asked<'a> {
 /// keys may do everything in it.
 pub(crate) async fn authorize(call: &Call<'_>, asked: &Asked<'_>) -> Result<(), Error> {
     match &call.principal {
-        Principal::Certificate(certificate_id) => authorize_certificate(call, certificate_id, asked).await,
+        Principal::Certificate(certificate_id) => {
+            authorize_certificate(call, (certificate_id, &[]), asked).await
+        }
+        Principal::Both(certificate_id, granted) => {
+            authorize_certificate(call, (certificate_id, &granted.policies), asked).await
+        }
         Principal::Authorized(granted) => authorize_granted(call, granted, asked),
         Principal::Operator(signed) => authorize_operator(call, signed, asked),
     }
 }
 
-/// Refuses unless the certificate is active and its policies allow every one of the actions.
+/// Refuses unless the certificate is active and its policies, with those of `more`, allow every one of the actions.
 async fn authorize_certificate(
     call: &Call<'_>,
-    certificate_id: &str,
+    (certificate_id, more): (&str, &[Policy]),
     asked: &Asked<'_>,
 ) -> Result<(), Error> {
     let query = QueryKind::Principal { certificate_id: certificate_id.to_owned() };
@@ -121,6 +126,7 @@ async fn authorize_certificate(
     let of_thing = asked.thing.map_or(&[] as &[AttachedPolicy], |thing| &thing.policies);
     let counting = view.policies.iter().chain(inherited).chain(of_thing);
     let compiled = counting.map(|policy| cache.compiled(&policy.policy_name, &policy.document));
+    let compiled = compiled.chain(more.iter().cloned().map(Ok));
     let set = PolicySet::new(compiled.collect::<Result<_, _>>()?, Settings::default());
     let attributes = cache.attributes(certificate_id, &view.certificate_pem)?;
     let context = Context {

@@ -58,7 +58,7 @@ pub(super) fn message(call: &Call<'_>, topic: &str, qos: QoS, retain: bool) -> R
     let (trace, sequence) = Uuid::from_u128(trace_id).as_u64_pair();
     let principal = match &call.principal {
         Principal::Operator(signed) => signed.principal_id(),
-        Principal::Certificate(id) => id.clone(),
+        Principal::Certificate(id) | Principal::Both(id, _) => id.clone(),
         Principal::Authorized(granted) => granted.principal_id.clone(),
     };
     let publisher = Publisher {

@@ -199,3 +199,34 @@ def test_a_certificate_and_an_authorizer(fleet, domain, authorizer, tmp_path, na
     eventually(lambda: not again.alive, "the end of the connection")
 
 
+def test_a_certificate_and_an_authorizer_over_https(fleet, domain, authorizer, tmp_path, connect, name):
+    """CUSTOM_AUTH_X509 for publishes over HTTPS: both are needed, and what both allow counts."""
+    said = answer(statement("iot:Publish"))
+    del said["principalId"]
+    one = authorizer(lambda event: said)
+    server_name = domain(
+        authorizerConfig={"defaultAuthorizerName": one.name, "allowAuthorizerOverride": False},
+        authenticationType="CUSTOM_AUTH_X509",
+        applicationProtocol="HTTPS",
+    )
+    device = make_device(fleet, tmp_path, document(statement("iot:Connect")))
+    listener = connect(name)
+    listener.subscribe(name)
+
+    def post(path: str) -> int:
+        context = asking_for(device.tls(fleet.ca_file), server_name)
+        return https(fleet.https, context, "POST", path, body=b"x").status
+
+    assert post(f"/topics/{name}?qos=1") == 200
+    assert listener.expect(1) == [b"x"]
+    [event] = one.events
+    assert event["protocolData"]["tls"]["principalId"] == device.id and "http" in event["protocolData"]
+    # An authorizer's word is for publishes only.
+    assert post(f"/things/{name}/shadow") == 403
+    said["policyDocuments"] = [document(statement("iot:Subscribe"))]
+    assert post(f"/topics/{name}?qos=1") == 403
+    said["isAuthenticated"] = False
+    assert post(f"/topics/{name}?qos=1") == 403
+
+
+

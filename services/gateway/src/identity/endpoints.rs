@@ -1,6 +1,6 @@
 //! Who a client with a certificate is at the endpoint that it came to: domain configurations may ask for more, or refuse it.
 
-use fleethaven_authorizers::{Attempt, Certificate, Credentials, Endpoint, NotTaken, Protocol};
+use fleethaven_authorizers::{Attempt, Certificate, Credentials, Endpoint, Protocol};
 use fleethaven_net::tls::{Carries, DomainTls, SecurityPolicy};
 use fleethaven_pki::CertificateId;
 use fleethaven_registry::shapes::{ApplicationProtocol, AuthenticationType, Domain};
@@ -60,10 +60,6 @@ impl IdentityCache {
         let principal = self.certificate(der, &endpoint, server_name.is_some(), now).await?;
         if !endpoint.asks_about_certificates() {
             return Ok(Admitted { principal, stranger: None });
-        }
-        // Requests come with a certificate or an authorizer's decision, not yet with both.
-        if protocol == Protocol::Https {
-            return Err(NotTaken::Authentication.into());
         }
         let stranger = Attempt {
             endpoint,
