@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use fleethaven_daemon::clock;
-use fleethaven_fabric::{Connections, Functions, Metadata, Publish};
+use fleethaven_fabric::{Functions, Metadata, Publish};
 use fleethaven_gateway::gateway::RoutingFactory;
 use fleethaven_metastore::{Config as MetastoreConfig, Metastore, NoPeers};
 use fleethaven_net::{CertificateGate, ServerCertificates, ServerTls, tls};
@@ -34,7 +34,7 @@ use crate::process::Process;
 use crate::ready::Ready;
 use crate::reload::Reload;
 use crate::traces::traced;
-use crate::wiring::{Clients, Naming, Out, Shared, Stores, caught_up, router_metrics, warm_up};
+use crate::wiring::{Clients, Out, Shared, Stores, caught_up, router_metrics, warm_up};
 
 /// Runs until it is told to stop.
 pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Result<()> {
@@ -92,28 +92,22 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
         routing,
         on_cores,
     )?;
-    let base_domain = arguments.server.base_domain.clone();
-    let naming = Naming::of_listeners(base_domain.clone(), bound.https, bound.https_mtls);
-    let broker = (publish.clone(), gateway.clone() as Arc<dyn Connections>);
-    let audit = audit::of_api(&arguments.audit, journal.as_ref());
-    let api = shared.api(
-        &stores,
-        (naming, &arguments.listeners.web.cors_origin),
-        broker,
-        (authorizers.clone(), &arguments.outbound),
-        audit,
-    )?;
-    let tasks = tokio::spawn(api.clone().work_on_tasks(services.out.buckets())).abort_handle();
     let answering = Answering {
-        api,
+        shared: &shared,
+        stores: &stores,
+        listeners: &arguments.listeners,
+        server: &arguments.server,
+        outbound: &arguments.outbound,
+        audit: audit::of_api(&arguments.audit, journal.as_ref()),
         tls,
         identity: clients.identity.clone(),
         authorizers,
         gateway: gateway.clone(),
-        base_domain,
+        publish: publish.clone(),
+        connections: gateway.clone(),
     };
-    let ends = (&mut bound, &process.stopping);
-    let serving = web.serve(answering, &arguments.listeners, &shared, ends)?;
+    let (api, serving) = web.serve(answering, (&mut bound, &process.stopping))?;
+    let tasks = tokio::spawn(api.work_on_tasks(services.out.buckets())).abort_handle();
     readiness.set(true);
     process.ready(&Ready::new(shared.scope, &bound, credentials, ca_file, &data)?)?;
 

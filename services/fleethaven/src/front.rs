@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use fleethaven_api::Api;
+use fleethaven_api::{Api, Audit};
 use fleethaven_authorizers::Authorizers;
 use fleethaven_daemon::shutdown::Shutdown;
+use fleethaven_fabric::{Connections, Publish};
 use fleethaven_gateway::{Beat, Gateway, IdentityCache, Listener, ListenerKind, Protocol, Pulse};
 use fleethaven_net::proxy::{Network, Trusted};
 use fleethaven_net::tls::Endpoint;
@@ -17,11 +18,11 @@ use fleethaven_telemetry::admin::Admin;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::cli::ListenerArgs;
+use crate::cli::{ListenerArgs, OutboundArgs, ServerArgs};
 use crate::https::{Devices, Door, Https};
 use crate::process;
 use crate::ready::Bound;
-use crate::wiring::Shared;
+use crate::wiring::{Naming, Shared, Stores};
 
 /// Sockets, bound before anything else is started, so that a port in use is said at once.
 pub(crate) struct Sockets {
@@ -84,32 +85,45 @@ pub(crate) struct Web {
 }
 
 /// Who answers on them.
-pub(crate) struct Answering {
-    pub(crate) api: Api,
+pub(crate) struct Answering<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) stores: &'a Stores,
+    pub(crate) listeners: &'a ListenerArgs,
+    pub(crate) server: &'a ServerArgs,
+    pub(crate) outbound: &'a OutboundArgs,
+    pub(crate) audit: Option<Audit>,
     pub(crate) tls: Arc<ServerTls>,
     pub(crate) identity: Arc<IdentityCache>,
     pub(crate) authorizers: Arc<Authorizers>,
     pub(crate) gateway: Arc<Gateway>,
-    pub(crate) base_domain: Option<String>,
+    /// Where what comes by HTTPS is published.
+    pub(crate) publish: Arc<dyn Publish>,
+    /// Who is connected, here or at another gateway.
+    pub(crate) connections: Arc<dyn Connections>,
 }
 
 impl Web {
-    /// Serves all of them until it is time to stop; where QUIC is wanted, it is bound here.
+    /// Serves all of them until it is time to stop; where QUIC is wanted, it is bound here. The API that is served, and what
+    /// ends when it does.
     pub(crate) fn serve(
         self,
-        answering: Answering,
-        arguments: &ListenerArgs,
-        shared: &Shared,
+        answering: Answering<'_>,
         (bound, stopping): (&mut Bound, &Shutdown),
-    ) -> Result<Vec<JoinHandle<()>>> {
-        let Answering { api, tls, identity, authorizers, gateway, base_domain } = answering;
+    ) -> Result<(Api, Vec<JoinHandle<()>>)> {
+        let Answering { shared, stores, listeners: arguments, server, outbound, audit, .. } = answering;
+        let Answering { tls, identity, authorizers, gateway, publish, connections, .. } = answering;
+        let base_domain = server.base_domain.clone();
+        let naming = Naming::of_listeners(base_domain.clone(), bound.https, bound.https_mtls);
+        let origins = &arguments.web.cors_origin;
+        let doors = (publish, connections);
+        let api = shared.api(stores, (naming, origins), doors, (authorizers.clone(), outbound), audit)?;
         let quic_tls = tls.quic();
         let frame = shared.packet_bytes();
         let websocket_limits = websocket::Limits { max_frame: frame, max_message: frame };
         let (identity_of, gateway_of) = (identity.clone(), gateway.clone());
         let devices = Devices { identity: identity_of, authorizers, gateway: gateway_of, websocket_limits };
         let https = Arc::new(Https {
-            api,
+            api: api.clone(),
             tls,
             traces: shared.traces.clone(),
             devices: Some(devices),
@@ -128,7 +142,7 @@ impl Web {
             bound.quic = Some(endpoint.local_addr()?);
             serving.push(tokio::spawn(crate::quic::serve(endpoint, identity, gateway, stopping.clone())));
         }
-        Ok(serving)
+        Ok((api, serving))
     }
 }
 

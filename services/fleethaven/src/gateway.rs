@@ -29,7 +29,7 @@ use crate::process::{Process, bind};
 use crate::ready::host_port;
 use crate::reload::Reload;
 use crate::traces::traced;
-use crate::wiring::{Clients, Naming, Shared};
+use crate::wiring::{Clients, Shared};
 
 /// Where the gateway is; a listener that is off is null.
 #[derive(Serialize)]
@@ -107,29 +107,25 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     let served = tokio::spawn(served);
     seat.serve().await?;
 
-    let base_domain = arguments.server.base_domain.clone();
-    let naming = Naming::of_listeners(base_domain.clone(), bound.https, bound.https_mtls);
-    let publish = Arc::new(DeskDoor::new(publish, desk));
-    let connections =
-        Arc::new(ConnectionsClient::new(stores.sessions.clone(), cluster.tables.stream(), gateways));
-    let audit = audit::of_api(&arguments.audit, journal.as_ref());
-    let api = shared.api(
-        &stores,
-        (naming, &arguments.listeners.web.cors_origin),
-        (publish, connections),
-        (authorizers.clone(), &arguments.outbound),
-        audit,
-    )?;
     let answering = Answering {
-        api,
+        shared: &shared,
+        stores: &stores,
+        listeners: &arguments.listeners,
+        server: &arguments.server,
+        outbound: &arguments.outbound,
+        audit: audit::of_api(&arguments.audit, journal.as_ref()),
         tls,
         identity: clients.identity.clone(),
         authorizers,
         gateway: gateway.clone(),
-        base_domain,
+        publish: Arc::new(DeskDoor::new(publish, desk)),
+        connections: Arc::new(ConnectionsClient::new(
+            stores.sessions.clone(),
+            cluster.tables.stream(),
+            gateways,
+        )),
     };
-    let ends = (&mut bound, &process.stopping);
-    let serving = web.serve(answering, &arguments.listeners, &shared, ends)?;
+    let (_, serving) = web.serve(answering, (&mut bound, &process.stopping))?;
     let identity = clients.identity.clone();
     let looking = cluster.watch_readiness(&process, move || !identity.is_stale());
     serving_check.set(true);
