@@ -11,8 +11,8 @@ the two: beside operations per second stands what an operation costs the server 
     python3 loadtest/identity.py --rows registry --things 200000
 
 Rows: `api` (reads, writes and shadow updates by REST), `shadow-mqtt`, `connects` (each certificate's first connection after a start of
-the server, and further ones), `registry` (filled by CreateThing on many connections, which is the fastest door there is: bulk
-registration runs the same commands line by line). Prints Markdown; --json writes every figure. Needs `fleethaven` in target/release (or
+the server, and further ones), `registry` (filled by CreateThing on many connections: bulk registration needs an S3, and
+does one task of an account at a time). Prints Markdown; --json writes every figure. Needs `fleethaven` in target/release (or
 at FLEETHAVEN_BIN) and openssl.
 """
 

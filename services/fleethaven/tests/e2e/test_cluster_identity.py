@@ -15,7 +15,7 @@ from lab import ROLE
 from mqtt_client import Client, Refused
 from test_domain_certificates import ACM, Issuer, put
 from test_server_certificates import shown
-from test_thing_registration_tasks import connect, ended, lines, reports, template
+from test_thing_registration_tasks import connect, lines, reports, template
 from test_thing_registration_tasks import put as put_file
 
 
@@ -163,9 +163,16 @@ def test_another_api_goes_on_with_bulk_registration(cluster, tmp_path_factory, n
         api.kill()
         api.start()
     cluster.ready["admin"] = cluster.apis[0].ready["admin"]
-    told = ended(cluster.client("iot"), task)
+    iot = cluster.client("iot")
+
+    def told() -> dict:
+        return iot.describe_thing_registration_task(taskId=task)
+
+    # A task is claimed for twenty seconds at a time.
+    eventually(lambda: told()["status"] != "InProgress", "the end of the task", 180, pause=0.2)
+    told = told()
     assert (told["status"], told["successCount"], told["failureCount"]) == ("Completed", count, 0)
-    results = reports(cluster, cluster.client("iot"), task, "RESULTS")
+    results = reports(cluster, iot, task, "RESULTS")
     assert sorted(line["lineNumber"] for line in results) == list(range(1, count + 1))
-    cluster.client("iot").describe_thing(thingName=f"{name}-{count - 1}")
+    iot.describe_thing(thingName=f"{name}-{count - 1}")
     server.stop()
