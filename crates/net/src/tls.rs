@@ -67,6 +67,11 @@ impl SecurityPolicy {
         }
     }
 
+    /// Whether clients may speak TLS 1.3, as all do over QUIC.
+    pub fn permits_tls13(self) -> bool {
+        self != Self::Tls12
+    }
+
     fn versions(self) -> Versions {
         match self {
             Self::Tls13And12 => Versions::Both,

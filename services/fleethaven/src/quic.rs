@@ -52,6 +52,12 @@ async fn admit(
         return tracing::warn!(source_ip = %incoming.peer.ip(), event = "Connection.AuthNError", "no client certificate");
     };
     let name = incoming.server_name.as_deref();
+    if identity.domain_tls(name).is_some_and(|domain| !domain.policy.permits_tls13()) {
+        return tracing::warn!(
+            source_ip = %incoming.peer.ip(), event = "Connection.AuthNError",
+            reason = "DOMAIN_CONFIGURATION_SECURITY_POLICY: its clients speak TLS 1.2, and QUIC has 1.3", "not authenticated"
+        );
+    }
     match identity.admit(&certificate, name, Protocol::Mqtt, clock::now().as_secs()).await {
         Ok(Admitted { principal, stranger }) => {
             let arrival = Arrival { peer: incoming.peer, local, principal, websocket: false, stranger };

@@ -28,6 +28,10 @@ struct QuicClient {
 
 impl QuicClient {
     async fn open(broker: &Broker, device: &Device) -> Result<Self, String> {
+        Self::open_at(broker, device, "localhost").await
+    }
+
+    async fn open_at(broker: &Broker, device: &Device, server_name: &str) -> Result<Self, String> {
         let mut config = tls()
             .with_root_certificates(roots(broker))
             .with_client_auth_cert(vec![device.certificate.clone()], device.key.clone_key())
@@ -38,7 +42,7 @@ impl QuicClient {
             QuicClientConfig::try_from(config).unwrap(),
         )));
         let port = broker.ready("mqtt_quic").rsplit_once(':').unwrap().1.parse().unwrap();
-        let connecting = endpoint.connect(SocketAddr::from(([127, 0, 0, 1], port)), "localhost").unwrap();
+        let connecting = endpoint.connect(SocketAddr::from(([127, 0, 0, 1], port)), server_name).unwrap();
         let connection = connecting.await.map_err(|error| error.to_string())?;
         let (send, receive) = connection.open_bi().await.map_err(|error| error.to_string())?;
         let decoder = Decoder::client(Version::V5, DecodeLimits::default());
@@ -141,6 +145,32 @@ async fn a_device_publishes_and_receives_over_quic() {
     let refusals: Vec<_> = log.lines().filter(|line| line.contains("Connection.AuthNError")).collect();
     assert_eq!(refusals.len(), 1, "one line for one refusal: {refusals:?}");
     assert!(refusals.iter().all(|line| line.contains(&device.id)), "{refusals:?}");
+}
+
+/// Whether a client that asks for this name is let in.
+async fn is_let_in(broker: &Broker, device: &Device, server_name: &str) -> bool {
+    let Ok(mut client) = QuicClient::open_at(broker, device, server_name).await else { return false };
+    let mut bytes = BytesMut::new();
+    encode(&connect(), Version::V5, &mut bytes).unwrap();
+    // A refusal may reach us before.
+    let _ = client.send.write_all(&bytes).await;
+    matches!(client.next().await, Some(Packet::Connack(connack)) if connack.reason == ReasonCode::Success)
+}
+
+#[tokio::test]
+async fn a_domain_whose_clients_speak_tls_1_2_takes_nobody_over_quic() {
+    let dir = TempDir::new().unwrap();
+    let broker = Broker::start_with(&dir, "quic = \"127.0.0.1:0\"\nsan = [\"quic.iot.example\"]");
+    let device = device(&broker);
+    let put = |method: &str, policy: &str, more: &str| {
+        let body = format!(r#"{{"tlsConfig": {{"securityPolicy": "{policy}"}}{more}}}"#);
+        call(&broker, method, "/domainConfigurations/quic", "", &body);
+    };
+    put("POST", "IoTSecurityPolicy_TLS13_1_2_2022_10", r#", "domainName": "quic.iot.example""#);
+    assert!(is_let_in(&broker, &device, "quic.iot.example").await);
+    put("PUT", "IoTSecurityPolicy_TLS12_1_2_2022_10", "");
+    assert!(!is_let_in(&broker, &device, "quic.iot.example").await);
+    assert!(is_let_in(&broker, &device, "localhost").await);
 }
 
 #[tokio::test]
