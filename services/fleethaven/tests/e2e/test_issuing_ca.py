@@ -120,7 +120,7 @@ def test_certificates_are_signed_in_the_token(fleethaven, token, tmp_path, id, k
     assert refused.value.response["Error"]["Code"] == "ServiceUnavailableException"
     fleet.log.having("the external signer cannot be reached")
     fleet.iot.describe_certificate(certificateId=before["certificateId"])
-    assert client.publish("a", "still here") == 0
+    assert client.publish("a", "still here") < 0x80
     client.disconnect()
 
 
