@@ -101,7 +101,8 @@ e2e: ## the end-to-end tests with the real clients
 e2e-built: tools
 	@.ci/debian redis-server=redis-server prometheus=prometheus chromium=chromium chromedriver=chromium-driver \
 	  mosquitto=mosquitto influxd=influxdb nats-server=nats-server pg_createcluster=postgresql \
-	  softhsm2-util=softhsm2 pkcs11-tool=opensc
+	  softhsm2-util=softhsm2 pkcs11-tool=opensc \
+	  rabbitmq-server=rabbitmq-server
 	@cd $(E2E) && FLEETHAVEN_BIN='$(TARGET)/debug/fleethaven' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest $(TESTS)
 
 .PHONY: lab

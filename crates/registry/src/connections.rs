@@ -49,6 +49,7 @@ const TENANT: &[(&str, &[&str])] = &[("tenant", &[])];
 
 /// All kinds. `aws` is for all of AWS's services that have no connection of their own.
 const KINDS: &[Kind] = &[
+    named("amqp", &["amqps", "amqp"]),
     by_role("aws"),
     by_role("cloudwatchAlarm"),
     by_role("cloudwatchLogs"),
@@ -125,7 +126,7 @@ const MAX_TEXT: usize = 4096;
 /// Most bytes of certificates, or of a key, in PEM.
 const MAX_PEM: usize = 64 << 10;
 /// Schemes of addresses that are called in the clear.
-const IN_THE_CLEAR: &[&str] = &["http://", "mqtt://", "nats://", "redis://"];
+const IN_THE_CLEAR: &[&str] = &["amqp://", "http://", "mqtt://", "nats://", "redis://"];
 
 /// Checks a connection and its name.
 ///

@@ -50,6 +50,13 @@ pub struct Kind {
 /// All of them.
 pub const KINDS: &[Kind] = &[
     Kind {
+        name: "amqp",
+        connection: "amqp",
+        settings: &[("persistent", Setting::Switch), ("mandatory", Setting::Switch)],
+        fields: &[("exchange", Field::Optional), ("routingKey", Field::Required)],
+        map: Some("header."),
+    },
+    Kind {
         name: "redisStream",
         connection: "redis",
         settings: &[("maxLen", Setting::Number(1, u32::MAX as u64))],
@@ -128,7 +135,12 @@ impl<'a> OwnAction<'a> {
 
     /// Whether a setting of the address is `true`.
     pub fn switch(&self, name: &str) -> bool {
-        self.settings.get(name).is_some_and(|value| value == "true")
+        self.switch_or(name, false)
+    }
+
+    /// The same, where the setting is something else unless it is given.
+    pub fn switch_or(&self, name: &str, default: bool) -> bool {
+        self.settings.get(name).map_or(default, |value| value == "true")
     }
 
     /// A setting of the address that is a number.
@@ -280,7 +292,7 @@ mod tests {
     fn mistakes_are_named() {
         let key = [("key", "k")];
         for (url, headers, part) in [
-            ("x-action://smoke/a", &key[..], "'smoke' is no type of action: redisStream"),
+            ("x-action://smoke/a", &key[..], "'smoke' is no type of action: amqp, redisStream"),
             ("x-action://redisSet", &key, "names no connection"),
             ("x-action://redisSet/", &key, "names no connection"),
             ("x-action://redisSet/a b", &key, "names no connection"),

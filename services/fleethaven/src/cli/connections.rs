@@ -35,7 +35,7 @@ pub(crate) struct PutConnectionArgs {
     pub(crate) connection: NamedConnectionArgs,
 
     /// The type of action that it is for, as rules name it (s3, sqs, dynamoDB, …; http: for its signatures), or aws: all of AWS's
-    /// services that have no connection of their own; for actions that AWS has not: redis, postgres, nats, mqtt, loki or
+    /// services that have no connection of their own; for actions that AWS has not: amqp, redis, postgres, nats, mqtt, loki or
     /// prometheus.
     #[arg(long)]
     pub(crate) kind: String,

@@ -16,6 +16,7 @@ import urllib.request
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import pika
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -93,14 +94,18 @@ class System:
     def endpoint(self) -> str:
         return f"{self.schemes[self.authority is not None]}://localhost:{self.port}{self.path}"
 
+    #: of its process; the tests' own, unless there is another
+    environment: dict | None = None
+
     def command(self) -> list[str]:
         raise NotImplementedError
 
     def start(self):
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            command = self.command()
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment)
         try:
-            eventually(self.answers, f"{type(self).__name__} answers", 30)
+            eventually(self.answers, f"{type(self).__name__} answers", 60)
         except AssertionError:
             raise AssertionError((self.folder / "log").read_text(errors="replace")[-2000:]) from None
         return self
@@ -306,6 +311,77 @@ class Nats:
     def close(self):
         self.file.close()
         self.socket.close()
+
+
+class RabbitMq(System):
+    """With `mutual`, the certificate's name is the user."""
+
+    schemes = ("amqp", "amqps")
+
+    def __init__(self, folder: Path, authority: Authority | None = None, mutual: bool = False):
+        super().__init__(folder, authority, mutual)
+        #: of the daemon by which Erlang's nodes find each other: this one's own
+        self.epmd = free_port()
+
+    @property
+    def environment(self) -> dict:
+        own = {
+            "HOME": self.folder,
+            "ERL_EPMD_PORT": self.epmd,
+            "RABBITMQ_NODENAME": "fleet@localhost",
+            "RABBITMQ_DIST_PORT": free_port(),
+            "RABBITMQ_MNESIA_BASE": self.folder / "data",
+            "RABBITMQ_LOG_BASE": self.folder,
+            "RABBITMQ_CONFIG_FILE": self.folder / "rabbitmq.conf",
+            "RABBITMQ_CONF_ENV_FILE": self.folder / "none",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": self.folder / "plugins",
+            "RABBITMQ_LOGS": "-",
+        }
+        return os.environ | {name: str(value) for name, value in own.items()}
+
+    def command(self):
+        lines = ["loopback_users = none", f"default_user = {USER}", f"default_pass = {PASSWORD}", "log.console.level = warning"]
+        listen = f"127.0.0.1:{self.port}"
+        if self.authority:
+            files = {"cacertfile": self.authority.ca, "certfile": self.authority.certificate, "keyfile": self.authority.key}
+            lines += ["listeners.tcp = none", f"listeners.ssl.1 = {listen}"]
+            lines += [f"ssl_options.{name} = {file}" for name, file in files.items()]
+            lines += [f"ssl_options.verify = verify_{'peer' if self.mutual else 'none'}"]
+            lines += [f"ssl_options.fail_if_no_peer_cert = {str(self.mutual).lower()}"]
+        else:
+            lines.append(f"listeners.tcp.1 = {listen}")
+        if self.mutual:
+            lines += ["auth_mechanisms.1 = EXTERNAL", "ssl_cert_login_from = common_name"]
+        (self.folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
+        (self.folder / "plugins").write_text("[rabbitmq_auth_mechanism_ssl]." if self.mutual else "[].")
+        program("rabbitmq-server", "rabbitmq-server")
+        # Debian's own is for its user alone.
+        return ["/usr/lib/rabbitmq/bin/rabbitmq-server"]
+
+    def answers(self):
+        if not super().answers():
+            return False
+        try:
+            self.client().close()
+            return True
+        except (pika.exceptions.AMQPError, OSError):
+            return False
+
+    def client(self) -> pika.BlockingConnection:
+        """A connection of somebody else's client."""
+        options = {"credentials": pika.PlainCredentials(USER, PASSWORD)}
+        if self.authority:
+            context = ssl.create_default_context(cafile=str(self.authority.ca))
+            options["ssl_options"] = pika.SSLOptions(context, "localhost")
+        if self.mutual:
+            context.load_cert_chain(self.authority.client, self.authority.client_key)
+            options["credentials"] = pika.credentials.ExternalCredentials()
+        return pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", self.port, **options))
+
+    def close(self):
+        super().close()
+        environment = os.environ | {"ERL_EPMD_PORT": str(self.epmd)}
+        subprocess.run([program("epmd", "erlang-base"), "-kill"], env=environment, capture_output=True)
 
 
 class Prometheus(System):

@@ -10,7 +10,7 @@ from instance import eventually
 from kafka import Gate, Kafka
 from lab import ROLE
 from receiving import HttpServer, Request
-from systems import PASSWORD, USER, Authority, Mosquitto, NatsServer, PostgresServer, RedisServer
+from systems import PASSWORD, USER, Authority, Mosquitto, NatsServer, PostgresServer, RabbitMq, RedisServer
 from test_actions_aws import connection
 
 INFLUX = "arn:aws:iot:us-east-1:123456789012:ruledestination/influxdb/1"
@@ -131,6 +131,27 @@ def test_nats(put, send, system, name):
     put("nats", nats.endpoint)
     send(f"nats/{name}?jetstream=true", "{}", subject="nowhere")
     assert "no stream takes this subject" in send.failure(2)["errorMessage"]
+
+
+def test_amqp_knows_the_user_by_the_certificate(put, send, system, name):
+    rabbit = system(RabbitMq)
+    client = rabbit.client()
+    try:
+        channel = client.channel()
+        channel.queue_declare("q")
+        put("amqp", rabbit.endpoint, certificate=False)
+        send(f"amqp/{name}", "1", routingKey="q")
+        assert send.failure()["failedAction"] == "AmqpAction"
+        put("amqp", rabbit.endpoint, user=False)
+        send(f"amqp/{name}", "2", routingKey="q")
+
+        def message():
+            client.process_data_events()
+            return channel.basic_get("q", auto_ack=True)[2]
+
+        assert eventually(message, "the message") == b"2"
+    finally:
+        client.close()
 
 
 def test_kafka(put, rules, authority, tmp_path, name):

@@ -20,6 +20,7 @@ from systems import (
     NatsServer,
     PostgresServer,
     Prometheus,
+    RabbitMq,
     RedisServer,
 )
 from test_actions_aws import connection
@@ -237,6 +238,73 @@ def test_nats(put, send, system, authority, name, tls):
         assert "no subject" in send.failure(2)["errorMessage"]
     finally:
         client.close()
+
+
+@both
+def test_amqp(put, send, system, authority, name, tls):
+    rabbit = system(RabbitMq, authority if tls else None)
+    put(name, "amqp", rabbit.endpoint)
+    client = rabbit.client()
+    channel = client.channel()
+    channel.exchange_declare("readings", "topic")
+    for queue in ("all", "own"):
+        channel.queue_declare(queue)
+    channel.queue_bind("all", "readings", "fleet.#")
+
+    def message(queue: str):
+        """The next message of a queue: its routing key, properties and payload."""
+        client.process_data_events()
+        method, properties, body = channel.basic_get(queue, auto_ack=True)
+        return method and (method.routing_key, properties, body)
+
+    try:
+        where = {"exchange": "readings", "routingKey": "fleet.${topic(1)}", "header.site": "${site}", "header.n": "1"}
+        send(f"amqp/{name}", '{"site": "a"}', **where)
+        key, properties, body = eventually(lambda: message("all"), "the message")
+        assert (key, body) == (f"fleet.{name}", b'{"site": "a"}')
+        assert properties.headers == {"site": "a", "n": "1"} and properties.content_type == "application/json"
+        assert properties.delivery_mode == 2 and properties.message_id and properties.timestamp
+        # Larger than a frame, and no text; to a queue by its name.
+        large = bytes(range(256)) * 500
+        send(f"amqp/{name}?persistent=false", large, routingKey="own")
+        _, properties, body = eventually(lambda: message("own"), "the large message")
+        assert body == large and (properties.content_type, properties.delivery_mode) == ("application/octet-stream", 1)
+        # What nobody takes is lost, unless the rule wants to know.
+        send(f"amqp/{name}", "{}", exchange="readings", routingKey="elsewhere")
+        send(f"amqp/{name}?mandatory=true", "{}", exchange="readings", routingKey="elsewhere")
+        failure = send.failure()
+        assert failure["failedAction"] == "AmqpAction" and failure["failedResource"] == "readings"
+        assert "NO_ROUTE" in failure["errorMessage"]
+        send(f"amqp/{name}", "{}", routingKey="nowhere")
+        assert "NO_ROUTE" in send.failure(2)["errorMessage"]
+        # An exchange that is not there costs nobody but who names it.
+        topic = send(f"amqp/{name}", exchange="readings", routingKey="fleet.many")
+        missing = send(f"amqp/{name}", exchange="missing", routingKey="k")
+        for n in range(200):
+            send.client.publish_later(topic, str(n))
+            if n % 50 == 0:
+                send.client.publish_later(missing, "{}")
+        assert "NOT_FOUND" in send.failure(6)["errorMessage"]
+        many = set()
+
+        def all_there():
+            if found := message("all"):
+                many.add(int(found[2]))
+            return many == set(range(200))
+
+        eventually(all_there, "all messages", 60, 0)
+    finally:
+        client.close()
+
+
+def test_amqp_that_does_not_know_us(put, send, system, name):
+    rabbit = system(RabbitMq)
+    put(name, "amqp", rabbit.endpoint, credentials=False)
+    send(f"amqp/{name}", "{}", routingKey="q")
+    assert "wants a user and a password" in send.failure()["errorMessage"]
+    put(name, "amqp", rabbit.endpoint + "/nowhere")
+    send(f"amqp/{name}", "{}", routingKey="q")
+    assert "530 NOT_ALLOWED" in send.failure(2)["errorMessage"]
 
 
 def test_prometheus(put, send, system, name):

@@ -3,6 +3,7 @@
 //! - `target`: the connection that a rule names, and its address
 //! - `redis`, `postgres`, …: one file per system
 
+mod amqp;
 mod loki;
 mod mqtt;
 #[cfg(feature = "nats")]
@@ -27,6 +28,7 @@ pub(super) fn build(fields: &Fields<'_>) -> Result<Box<dyn Action>, String> {
     let own = own_actions::read(fields.settings)?;
     let settings = Settings { own: &own, statement: fields.statement };
     Ok(match own.kind.name {
+        "amqp" => Box::new(amqp::Amqp::new(&settings)?),
         "lokiPush" => Box::new(loki::Push::new(&settings)?),
         "mqttBridge" => Box::new(mqtt::Bridge::new(&settings)?),
         #[cfg(feature = "nats")]
@@ -95,7 +97,7 @@ mod tests {
     #[test]
     fn every_type_is_built() {
         let statement = Statement::parse("SELECT * FROM 'a'", Default::default()).unwrap();
-        let names = ["key", "channel", "sql", "subject", "topic", "metric", "value"];
+        let names = ["routingKey", "key", "channel", "sql", "subject", "topic", "metric", "value"];
         for kind in own_actions::KINDS {
             let mut headers: Vec<_> = names.iter().map(|name| json!({"key": name, "value": "x"})).collect();
             let settings = loop {
