@@ -6,10 +6,12 @@ import threading
 import pytest
 
 from cluster import Cluster, Process
-from device import make_device
+from clustered import anyone, running
 from instance import eventually
 from lab import ROLE
 from mqtt_client import Client, Refused
+
+__all__ = ["anyone"]
 
 # What a fault may take until messages are acknowledged again, and how many must be after each.
 SECONDS, MORE = 60, 25
@@ -17,14 +19,7 @@ SECONDS, MORE = 60, 25
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"), "--auth-max-staleness", "5")
-    yield cluster.start()
-    cluster.close()
-
-
-@pytest.fixture(scope="module")
-def anyone(cluster, tmp_path_factory):
-    return make_device(cluster, tmp_path_factory.mktemp("device"))
+    yield from running(tmp_path_factory, "--auth-max-staleness", "5")
 
 
 class Reconnecting(threading.Thread):

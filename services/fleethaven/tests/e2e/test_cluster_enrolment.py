@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster import Cluster
+from clustered import running
 from enrolment import Enrolling, create_template, make_claim
 from instance import eventually
 from mqtt_client import Client, Refused
@@ -10,9 +10,7 @@ from mqtt_client import Client, Refused
 
 @pytest.fixture
 def cluster(tmp_path_factory):
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
-    yield cluster.start()
-    cluster.close()
+    yield from running(tmp_path_factory)
 
 
 def test_a_token_is_good_at_any_gateway_once(cluster, tmp_path):

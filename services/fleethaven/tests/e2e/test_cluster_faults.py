@@ -7,11 +7,13 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chaos import Chaos
-from cluster import Cluster, Process
-from device import make_device
+from cluster import Process
+from clustered import anyone, connect, running
 from instance import eventually
-from mqtt_client import Client, Refused
+from mqtt_client import Refused
 from traffic import Traffic
+
+__all__ = ["anyone", "connect"]
 
 SECONDS = 60
 # A few of all kinds, which `make chaos` draws from; which process it is, is drawn here too.
@@ -30,29 +32,7 @@ FAULTS = (
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"), faulty=True)
-    yield cluster.start()
-    cluster.close()
-
-
-@pytest.fixture(scope="module")
-def anyone(cluster, tmp_path_factory):
-    return make_device(cluster, tmp_path_factory.mktemp("device"))
-
-
-@pytest.fixture
-def connect(cluster, anyone):
-    clients = []
-
-    def make(client_id: str, at: Process | None = None, **options) -> Client:
-        """A client, at one gateway or at any."""
-        listener = {"address": at.ready["mqtt_tls"]} if at else {}
-        clients.append(Client(cluster, anyone, client_id, **listener, **options))
-        return clients[-1].connect()
-
-    yield make
-    for client in clients:
-        client.close()
+    yield from running(tmp_path_factory, faulty=True)
 
 
 def back(process: Process):

@@ -2,12 +2,10 @@
 
 import pytest
 
-from cluster import Cluster
+from clustered import running
 from test_lab import *  # noqa: F403
 
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory):
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
-    yield cluster.start()
-    cluster.close()
+    yield from running(tmp_path_factory)

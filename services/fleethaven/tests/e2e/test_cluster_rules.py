@@ -13,13 +13,15 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from cluster import Cluster, Process
-from device import make_device
+from cluster import Process
+from clustered import anyone, connect, running
 from instance import binary, eventually
 from lab import ROLE
 from mqtt_client import Client
 from receiving import HttpServer
 from test_actions_aws import REGION
+
+__all__ = ["anyone", "connect"]
 
 #: A worker that died is found out by its lease, which is six seconds; machines of CI are slow.
 TAKEN_OVER = 60
@@ -56,27 +58,7 @@ class Target(HttpServer):
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"), outbound="127.0.0.0/8")
-    yield cluster.start()
-    cluster.close()
-
-
-@pytest.fixture(scope="module")
-def anyone(cluster, tmp_path_factory):
-    return make_device(cluster, tmp_path_factory.mktemp("device"))
-
-
-@pytest.fixture
-def connect(cluster, anyone):
-    clients = []
-
-    def make(client_id: str) -> Client:
-        clients.append(Client(cluster, anyone, client_id))
-        return clients[-1].connect()
-
-    yield make
-    for client in clients:
-        client.close()
+    yield from running(tmp_path_factory, outbound="127.0.0.0/8")
 
 
 @pytest.fixture

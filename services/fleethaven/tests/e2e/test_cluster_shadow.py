@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cluster import Cluster
+from clustered import running
 from device import make_device
 from instance import eventually
 from lab import ROLE
@@ -15,9 +15,7 @@ THING = "$aws/things/lamp/shadow"
 
 @pytest.fixture
 def cluster(tmp_path_factory):
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
-    yield cluster.start()
-    cluster.close()
+    yield from running(tmp_path_factory)
 
 
 def reported(n: int) -> str:

@@ -5,7 +5,7 @@ import json
 import pytest
 from botocore.config import Config
 
-from cluster import Cluster
+from clustered import running
 from instance import START_SECONDS, eventually
 
 THINGS = [f"lamp-{number}" for number in range(24)]
@@ -14,9 +14,7 @@ GROUPS = range(1, 5)
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory):
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
-    yield cluster.start()
-    cluster.close()
+    yield from running(tmp_path_factory)
 
 
 def update(data, things: list[str], value: int):
