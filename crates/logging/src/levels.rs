@@ -111,6 +111,11 @@ impl Levels {
         !self.disabled && all.any(|level| level > LogLevel::Disabled)
     }
 
+    /// Whether it can matter which groups a thing is in.
+    pub(crate) fn has_groups(&self) -> bool {
+        !self.disabled && !self.groups.is_empty()
+    }
+
     /// Whether an entry of `level` is wanted.
     pub(crate) fn wants(&self, event: LogEvent, level: LogLevel, subject: &dyn Subject) -> bool {
         if self.disabled {
@@ -159,12 +164,35 @@ fn of_event(said: &fleethaven_registry::shapes::LogEventConfiguration) -> Option
     Some((LogEvent::named(&said.event_type)?, OfEvent { level: said.log_level, log_group }))
 }
 
-/// Who published a message, where its connection is not at hand.
+/// Who published a message, or sent a request, where its connection is not at hand.
 pub(crate) struct Published<'a> {
     /// Who.
     pub(crate) publisher: &'a Publisher,
-    /// What knows the things of certificates; where this process keeps no copy of that, none is in a group.
-    pub(crate) metadata: Option<&'a dyn Metadata>,
+    /// What knows the groups.
+    pub(crate) groups: Groups<'a>,
+}
+
+/// How the groups of a publisher's thing are known.
+pub(crate) enum Groups<'a> {
+    /// By this process's own copy of what the metadata store holds; where it keeps none, the thing is in no group.
+    Copy(Option<&'a dyn Metadata>),
+    /// They were asked for.
+    Asked(Vec<String>),
+}
+
+/// Asks for the things of a publisher's certificate.
+pub(crate) fn things_of(publisher: &Publisher) -> Option<Query> {
+    let certificate_id = publisher.principal.as_ref()?.to_string();
+    Some(Query::new(publisher.scope, QueryKind::Principal { certificate_id }))
+}
+
+/// The groups of the thing that the publisher stands for.
+pub(crate) fn groups_of(publisher: &Publisher, reply: QueryReply) -> Vec<String> {
+    let QueryReply::Principal(Some(view)) = reply else { return Vec::new() };
+    let named = |name: &str| Some(name) == publisher.client_id.as_deref();
+    let exclusive = view.things.iter().find(|thing| thing.exclusive);
+    let thing = exclusive.or_else(|| view.things.iter().find(|thing| named(&thing.thing_name)));
+    thing.map(|thing| thing.thing_groups.clone()).unwrap_or_default()
 }
 
 impl Subject for Published<'_> {
@@ -181,16 +209,14 @@ impl Subject for Published<'_> {
     }
 
     fn thing_groups(&self) -> Vec<String> {
-        let (Some(metadata), Some(principal)) = (self.metadata, &self.publisher.principal) else {
-            return Vec::new();
-        };
-        let kind = QueryKind::Principal { certificate_id: principal.to_string() };
-        let query = Query::new(self.publisher.scope, kind);
-        let Ok(QueryReply::Principal(Some(view))) = metadata.query_local(query) else { return Vec::new() };
-        let named = |name: &str| Some(name) == self.publisher.client_id.as_deref();
-        let exclusive = view.things.iter().find(|thing| thing.exclusive);
-        let thing = exclusive.or_else(|| view.things.iter().find(|thing| named(&thing.thing_name)));
-        thing.map(|thing| thing.thing_groups.clone()).unwrap_or_default()
+        match &self.groups {
+            Groups::Asked(groups) => groups.clone(),
+            Groups::Copy(metadata) => {
+                let known = metadata.zip(things_of(self.publisher));
+                let reply = known.and_then(|(metadata, query)| metadata.query_local(query).ok());
+                reply.map(|reply| groups_of(self.publisher, reply)).unwrap_or_default()
+            }
+        }
     }
 }
 

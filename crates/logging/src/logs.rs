@@ -15,7 +15,7 @@ use prometheus::Registry;
 use rustc_hash::FxHashMap;
 
 use crate::entry::Entry;
-use crate::levels::{Levels, Published, Subject};
+use crate::levels::{Groups, Levels, Published, Subject, groups_of, things_of};
 use crate::metrics::Metrics;
 use crate::sink::{Place, Sink};
 
@@ -147,7 +147,26 @@ impl Logs {
     /// The same about whoever published a message, or sent a request, where no connection of theirs is at hand.
     pub fn about(&self, publisher: &Publisher, event: (LogEvent, LogLevel), trace: u128) -> Option<Entry> {
         let metadata = self.0.as_ref()?.metadata.get().map(AsRef::as_ref);
-        self.entry(publisher.scope, event, trace, &Published { publisher, metadata })
+        self.entry(publisher.scope, event, trace, &Published { publisher, groups: Groups::Copy(metadata) })
+    }
+
+    /// The same in a process that keeps no copy of what the metadata store holds: where the account has levels for thing groups, the
+    /// store is asked for those of the publisher's thing.
+    pub async fn asked_about(
+        &self,
+        publisher: &Publisher,
+        event: (LogEvent, LogLevel),
+        trace: u128,
+    ) -> Option<Entry> {
+        let on = self.0.as_ref().filter(|on| on.wanted.load(Ordering::Relaxed))?;
+        let has_groups = on.scopes.load().get(&publisher.scope)?.levels.has_groups();
+        let asked = on.metadata.get().zip(things_of(publisher)).filter(|_| has_groups);
+        let groups = match asked {
+            Some((metadata, query)) => metadata.query(query).await.map(|reply| groups_of(publisher, reply)),
+            None => Ok(Vec::new()),
+        };
+        let groups = Groups::Asked(groups.unwrap_or_default());
+        self.entry(publisher.scope, event, trace, &Published { publisher, groups })
     }
 
     /// Where the things of certificates are looked up from now on.

@@ -217,6 +217,9 @@ impl Api {
         let took = started.elapsed();
         self.state.metrics.count(operation, status, took);
         log(&trail, peer, request_id, status, refusal);
+        if let (Some(Error::Authentication(error)), Service::Data) = (refusal, trail.service()) {
+            logging::tell_not_authenticated(&self.state, self.endpoint(peer).scope, peer, error);
+        }
         if let Some(audit) = &self.state.audit {
             let (trail, head) = (&trail, &head);
             audit.call(&Called { trail, peer, head, request_id, at, status, refusal }).await;
@@ -301,7 +304,7 @@ impl Api {
         };
         permissions::check(&operation, &call).await?;
         let outcome = dispatch(&operation, &call).await;
-        logging::tell(&call, &operation, peer.address, &outcome);
+        logging::tell(&call, &operation, peer.address, &outcome).await;
         outcome
     }
 

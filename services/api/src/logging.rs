@@ -4,15 +4,18 @@
 use std::net::SocketAddr;
 
 use fleethaven_logging::{Entry, LogEvent, LogLevel};
-use fleethaven_types::Publisher;
+use fleethaven_sigv4::Error as SignatureError;
+use fleethaven_types::{Publisher, Scope};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::answer::{Answer, Outcome};
+use crate::api::State;
 use crate::authentication::Principal;
 use crate::call::Call;
 use crate::error::Error;
 use crate::operations::{Operation, Service};
+use crate::peer::Peer;
 
 /// The event that a request is, where it is one.
 fn event_of(operation: &Operation) -> Option<LogEvent> {
@@ -34,7 +37,7 @@ fn event_of(operation: &Operation) -> Option<LogEvent> {
 }
 
 /// Tells what became of a request, where somebody wants to know: one relaxed load where nobody does.
-pub(crate) fn tell(call: &Call<'_>, operation: &Operation, peer: SocketAddr, outcome: &Outcome) {
+pub(crate) async fn tell(call: &Call<'_>, operation: &Operation, peer: SocketAddr, outcome: &Outcome) {
     let logs = &call.state.logs;
     if !logs.is_on() {
         return;
@@ -48,13 +51,44 @@ pub(crate) fn tell(call: &Call<'_>, operation: &Operation, peer: SocketAddr, out
         source_ip: Some(call.source_ip),
         trace: 0,
     };
-    let Some(entry) = logs.about(&publisher, (event, level), trace(call, outcome)) else { return };
+    let entry = logs.asked_about(&publisher, (event, level), trace(call, outcome)).await;
+    let Some(entry) = entry else { return };
     let entry = Entry { source_port: Some(peer.port()), ..entry.over("HTTP") };
     let entry = with_details(entry, call, operation, outcome);
     logs.write(match outcome {
         Ok(_) => entry,
         Err(error) => entry.because(reason(error, operation.service), &error.reason()),
     });
+}
+
+/// Tells that nobody knows who has signed a request of the data plane, or a WebSocket, at an endpoint of `scope`.
+pub(crate) fn tell_not_authenticated(state: &State, scope: Scope, peer: &Peer, error: &SignatureError) {
+    if !state.logs.is_on() {
+        return;
+    }
+    let publisher =
+        Publisher { scope, client_id: None, principal: None, source_ip: Some(peer.address.ip()), trace: 0 };
+    let (event, trace) = ((LogEvent::AuthNError, LogLevel::Error), Uuid::new_v4().as_u128());
+    let Some(entry) = state.logs.about(&publisher, event, trace) else { return };
+    let entry = Entry { source_port: Some(peer.address.port()), ..entry.over("HTTP") };
+    let entry = match &peer.server_name {
+        Some(name) => entry.with("serverNameIndication", name.as_str()),
+        None => entry,
+    };
+    let entry = entry.with("authenticationType", "AWS_SIGV4");
+    state.logs.write(entry.because(why_not_authenticated(error), &error.to_string()));
+}
+
+/// AWS's word for what is wrong with a signature.
+fn why_not_authenticated(error: &SignatureError) -> &'static str {
+    match error {
+        SignatureError::Expired { .. } | SignatureError::TokenExpired(_) => "SECURITY_TOKEN_EXPIRED",
+        SignatureError::SignatureDoesNotMatch | SignatureError::PayloadMismatch => {
+            "SECURITY_TOKEN_SIGNATURE_MISMATCH"
+        }
+        SignatureError::Missing => "NOT_AUTHENTICATED",
+        _ => "SECURITY_TOKEN_INVALID",
+    }
 }
 
 fn principal(principal: &Principal) -> String {

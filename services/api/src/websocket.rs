@@ -12,6 +12,7 @@ use http_body_util::Full;
 use crate::api::{Api, refusal};
 use crate::authentication::{self, Claim, Principal};
 use crate::error::Error;
+use crate::logging;
 use crate::operations::Service;
 use crate::peer::Peer;
 
@@ -49,6 +50,9 @@ impl Api {
                 source_ip = %peer.address.ip(), event = "Connection.AuthNError", reason = %error,
                 "WebSocket not authenticated"
             );
+            if let Error::Authentication(error) = &error {
+                logging::tell_not_authenticated(self.state(), self.endpoint(peer).scope, peer, error);
+            }
             Box::new(refusal(error))
         })
     }

@@ -282,6 +282,25 @@ impl IdentityCache {
     }
 }
 
+impl IdentityCache {
+    /// A device that connected for the first time was provisioned just in time; `failed`: or why not.
+    pub(crate) fn log_provisioned(&self, scope: Scope, certificate_id: &str, failed: Option<&str>) {
+        let logs = self.logs();
+        if !logs.is_on() {
+            return;
+        }
+        let level = if failed.is_some() { LogLevel::Error } else { LogLevel::Info };
+        let stranger = Stranger { principal: Some(Cow::Borrowed(certificate_id)), peer: None };
+        let (event, trace) = ((LogEvent::ProvisionDevice, level), uuid::Uuid::new_v4().as_u128());
+        let Some(mut entry) = logs.entry(scope, event, trace, &stranger) else { return };
+        entry = entry.over("MQTT").with("deviceCertificateId", certificate_id);
+        logs.write(match failed {
+            Some(reason) => entry.because("CLIENT_ERROR", reason),
+            None => entry,
+        });
+    }
+}
+
 /// AWS's word stands before the colon.
 fn not_authenticated(entry: Entry, kind: &str, reason: &str) -> Entry {
     let (word, details) = reason.split_once(": ").unwrap_or((reason, ""));

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleethaven_fabric::traces::Begun;
 use fleethaven_outbound::Breaker;
 use fleethaven_types::AccountId;
 use parking_lot::Mutex;
@@ -79,7 +80,7 @@ impl Lanes {
         Self { metrics, lanes: Mutex::default() }
     }
 
-    /// Makes `call` in its lane, when there is room. A target that answers is there, whatever it answers; one that fails
+    /// Makes `call` in its lane, when there is room; `span` is the step that it is part of, where that is recorded. A target that answers is there, whatever it answers; one that fails
     /// transiently again and again is left alone.
     ///
     /// # Errors
@@ -88,6 +89,7 @@ impl Lanes {
         &self,
         key: &Key,
         resource: &str,
+        span: Option<&Begun>,
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let lane = self.lane(key);
@@ -109,7 +111,11 @@ impl Lanes {
         let _under_way = Counted::one_more(&self.metrics.under_way.with_label_values(&[key.kind]));
         let begun = Instant::now();
         let result = call.await;
-        self.metrics.seconds.with_label_values(&[key.kind]).observe(begun.elapsed().as_secs_f64());
+        let took = begun.elapsed().as_secs_f64();
+        self.metrics.seconds.with_label_values(&[key.kind]).observe(took);
+        if let Some(span) = span {
+            span.observed(Metrics::TARGET_SECONDS, &[("action", key.kind)], took);
+        }
         verdict.reached = !matches!(&result, Err(error) if error.transient);
         result
     }
@@ -161,7 +167,7 @@ mod tests {
     }
 
     async fn answered(lanes: &Lanes, target: &str, result: Result<u32, Error>) -> Result<u32, Error> {
-        lanes.through(&key(target), "r", ready(result)).await
+        lanes.through(&key(target), "r", None, ready(result)).await
     }
 
     #[tokio::test(start_paused = true)]
@@ -170,7 +176,7 @@ mod tests {
         let slow = key("slow");
         let mut stuck = FuturesUnordered::new();
         for _ in 0..CONCURRENCY {
-            stuck.push(lanes.through(&slow, "r", pending::<Result<u32, Error>>()));
+            stuck.push(lanes.through(&slow, "r", None, pending::<Result<u32, Error>>()));
         }
         assert!(futures_util::poll!(stuck.next()).is_pending());
         assert_eq!(answered(&lanes, "quick", Ok(1)).await, Ok(1));
@@ -205,7 +211,7 @@ mod tests {
         }
         let silent = key("silent");
         for _ in 0..THRESHOLD {
-            let call = lanes.through(&silent, "r", pending::<Result<u32, Error>>());
+            let call = lanes.through(&silent, "r", None, pending::<Result<u32, Error>>());
             assert!(tokio::time::timeout(Duration::from_secs(1), call).await.is_err());
         }
         assert!(answered(&lanes, "silent", Ok(1)).await.is_err());

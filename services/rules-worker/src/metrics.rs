@@ -34,6 +34,9 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// The name of [`seconds`](Self::seconds).
+    pub const TARGET_SECONDS: &str = "fleethaven_rule_target_seconds";
+
     /// Counters registered in `registry`.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let family = |name: &str, help: &str, labels: &[&str]| {
@@ -46,7 +49,7 @@ impl Metrics {
             registry.register(Box::new(family.clone()))?;
             Ok::<_, prometheus::Error>(family)
         };
-        let seconds = HistogramOpts::new("fleethaven_rule_target_seconds", "How long calls of targets took.")
+        let seconds = HistogramOpts::new(Self::TARGET_SECONDS, "How long calls of targets took.")
             .buckets(vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]);
         let seconds = HistogramVec::new(seconds, &["action"])?;
         registry.register(Box::new(seconds.clone()))?;

@@ -12,6 +12,7 @@ from device import ALLOW_ALL, Device, allow, certificate, key_pem, new_key, pem
 from enrolment import ROLE
 from instance import eventually
 from mqtt_client import BOTH_VERSIONS, Refused
+from test_logging import entries, logging, of
 
 
 class Authority:
@@ -136,7 +137,11 @@ def test_a_device_is_provisioned(fleet, iot, connect, tmp_path, authority, name,
         config = {"templateName": name}
     authority.register(iot, registrationConfig=config)
     device = authority.device(tmp_path, name)
-    refuse(connect, name, device)
+    with logging(iot, "INFO"):
+        refuse(connect, name, device)
+        told = lambda: of(entries(fleet, "--principal", device.id), "ProvisionDevice")  # noqa: E731
+        [entry] = eventually(told, "the entry")
+    assert (entry["status"], entry["deviceCertificateId"]) == ("Success", device.id)
     assert status(iot, device) == "ACTIVE"
     assert iot.list_thing_principals(thingName=name)["principals"] == [fleet.arn(f"cert/{device.id}")]
     connect(name, device)

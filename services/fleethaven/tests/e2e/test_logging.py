@@ -9,16 +9,18 @@ import subprocess
 import urllib.request
 from contextlib import contextmanager
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from cluster import Cluster
+from clustered import running
 from commands import failure, fleethaven
 from control_plane import refused
 from device import allow, make_device, policy
-from instance import binary, eventually
+from instance import ANY_PORT, address, binary, eventually
 from lab import ROLE
 from mqtt_client import Client, Refused
+from signed import https
 
 LOG_ROLE = "arn:aws:iam::123456789012:role/logs"
 
@@ -264,6 +266,25 @@ def test_pings_and_failures_to_authenticate_are_asked_for_by_name(fleet, iot, co
     assert failures[0]["sourceIp"] == "127.0.0.1"
 
 
+def test_signatures_that_are_not_accepted(fleet, iot, name):
+    key = {"aws_access_key_id": fleet.ready["access_key_id"], "aws_secret_access_key": "not it"}
+    data = boto3.client(
+        "iot-data", region_name=fleet.region, endpoint_url=fleet.ready["data_endpoint"], verify=fleet.ca_file, **key
+    )
+    with logging(iot):
+        iot.set_v2_logging_options(eventConfigurations=[{"eventType": "Connection.AuthNError", "logLevel": "ERROR"}])
+        with pytest.raises(ClientError, match="signature"):
+            data.publish(topic=name, payload=b"1")
+
+        def told():
+            failures = entries(fleet, "--event", "Connection.AuthNError")
+            return [entry for entry in failures if entry["authenticationType"] == "AWS_SIGV4"]
+
+        [entry] = eventually(told, "the entry")
+    assert entry["reason"] == "SECURITY_TOKEN_SIGNATURE_MISMATCH" and entry["details"]
+    assert (entry["accountId"], entry["sourceIp"], entry["protocol"]) == (fleet.account, "127.0.0.1", "HTTP")
+
+
 def test_following(fleet, iot, connect, name):
     command = [binary(), "logs", "--admin", fleet.ready["admin"], "--follow", "--client-id", name, "--json"]
     with logging(iot, "INFO"), subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
@@ -308,18 +329,17 @@ def test_on_standard_error_and_above_the_rate(fleethaven, tmp_path, name):
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"), "--iot-log", "stderr")
-    yield cluster.start()
-    cluster.close()
+    yield from running(tmp_path_factory, "--iot-log", "stderr", "--https-mtls", ANY_PORT)
+
+
+def told(cluster, **wanted: str) -> list[dict]:
+    """The entries that any process has written with these members."""
+    lines = [line for line in cluster.log.all if line.startswith('{"timestamp":') and '"eventType":' in line]
+    return [entry for entry in map(json.loads, lines) if wanted.items() <= entry.items()]
 
 
 def test_the_gateways_of_a_cluster_do_as_the_account_asks(cluster, tmp_path, name):
     device = make_device(cluster, tmp_path)
-
-    def told() -> list[dict]:
-        lines = [line for line in cluster.log.all if line.startswith('{"timestamp":') and '"eventType":' in line]
-        return [entry for entry in map(json.loads, lines) if entry.get("clientId") == name]
-
     with logging(cluster.iot):
         only(cluster.iot, "CLIENT_ID", name)
         # Each connection goes to the next gateway.
@@ -327,5 +347,26 @@ def test_the_gateways_of_a_cluster_do_as_the_account_asks(cluster, tmp_path, nam
             client = Client(cluster, device, name).connect()
             client.publish(f"{name}/a", b"")
             client.close()
-        eventually(lambda: len(of(told(), "Disconnect")) == 2, "entries of both connections")
-    assert len(of(told(), "Connect")) == len(of(told(), "Publish-In")) == 2
+        ended = lambda: len(told(cluster, clientId=name, eventType="Disconnect")) == 2  # noqa: E731
+        eventually(ended, "entries of both connections")
+    found = told(cluster, clientId=name)
+    assert len(of(found, "Connect")) == len(of(found, "Publish-In")) == 2
+
+
+def test_requests_in_a_cluster_know_the_groups_of_a_thing(cluster, tmp_path, name):
+    iot, device = cluster.iot, make_device(cluster, tmp_path)
+    iot.create_thing_group(thingGroupName=name)
+    iot.create_thing(thingName=name)
+    iot.attach_thing_principal(thingName=name, principal=device.arn, thingPrincipalType="EXCLUSIVE_THING")
+    iot.add_thing_to_thing_group(thingGroupName=name, thingName=name)
+    at, context = address(cluster.gateways[0].ready["https_mtls"]), device.tls(cluster.ca_file)
+    with logging(iot):
+        only(iot, "THING_GROUP", name)
+
+        def entry():
+            # The level is at the gateway within a second.
+            assert https(at, context, "POST", f"/topics/{name}?qos=1", body=b"x").status == 200
+            return told(cluster, topicName=name, eventType="Publish-In")
+
+        found = eventually(entry, "the entry", 30, 0.2)
+    assert (found[0]["protocol"], found[0]["principalId"]) == ("HTTP", device.arn.split("/")[1])

@@ -120,6 +120,8 @@ def test_what_an_http_action_calls_can_go_on_with_the_trace(fleet, client, recei
         [(_, headers, _)] = eventually(target.messages, "the request", 30)
         action = receiver.find("rules-worker", "action", action="HttpAction")
         assert headers["traceparent"] == f"00-{action.trace}-{action.id}-01"
+        told = [exemplars(worker, "fleethaven_rule_target_seconds", action="http") for worker in fleet.workers]
+        assert action.trace in [trace for traces in told for trace in traces]
         fleet.iot.delete_topic_rule(ruleName="calls")
     finally:
         target.close()
@@ -153,16 +155,19 @@ def test_buckets_name_the_traces_that_fell_into_them(fleet, receiver):
     fleet.iot.describe_thing(thingName="traced")
     request = receiver.find("api", "DescribeThing", status_code=200)
 
-    def exemplars(api) -> list[str]:
-        asked = urllib.request.Request(f"http://{api.ready['admin']}/metrics", headers={"Accept": "application/openmetrics-text"})
-        with urllib.request.urlopen(asked) as answer:
-            assert answer.headers["content-type"].startswith("application/openmetrics-text")
-            families = list(openmetrics.text_string_to_metric_families(answer.read().decode()))
-        latency = [family for family in families if family.name == "fleethaven_api_request_duration_seconds"]
-        samples = [sample for family in latency for sample in family.samples if sample.labels["operation"] == "DescribeThing"]
-        return [sample.exemplar.labels["trace_id"] for sample in samples if sample.exemplar]
+    told = [exemplars(api, "fleethaven_api_request_duration_seconds", operation="DescribeThing") for api in fleet.apis]
+    assert request.trace in [trace for traces in told for trace in traces]
 
-    assert request.trace in [trace for api in fleet.apis for trace in exemplars(api)]
+
+def exemplars(process, histogram: str, **labels: str) -> list[str]:
+    """The traces beside the buckets of a histogram."""
+    asked = urllib.request.Request(f"http://{process.ready['admin']}/metrics", headers={"Accept": "application/openmetrics-text"})
+    with urllib.request.urlopen(asked) as answer:
+        assert answer.headers["content-type"].startswith("application/openmetrics-text")
+        families = list(openmetrics.text_string_to_metric_families(answer.read().decode()))
+    samples = [sample for family in families if family.name == histogram for sample in family.samples]
+    wanted = [sample for sample in samples if labels.items() <= sample.labels.items()]
+    return [sample.exemplar.labels["trace_id"] for sample in wanted if sample.exemplar]
 
 
 def test_a_client_s_trace_goes_on_from_its_user_property(client, receiver):

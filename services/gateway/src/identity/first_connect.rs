@@ -88,12 +88,14 @@ impl IdentityCache {
                 }
                 FirstConnected::Provisioned(thing) => {
                     tracing::info!(%account, %certificate_id, thing, "a device was provisioned just in time");
+                    self.log_provisioned(scope, &certificate_id.to_string(), None);
                     Error::Provisioned
                 }
                 FirstConnected::NotProvisioned(reason) => {
                     tracing::warn!(
                         %account, %certificate_id, reason, "a device could not be provisioned just in time"
                     );
+                    self.log_provisioned(scope, &certificate_id.to_string(), Some(&reason));
                     Error::NotProvisioned
                 }
             },

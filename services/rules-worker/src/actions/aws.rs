@@ -33,6 +33,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use fleethaven_fabric::traces::Begun;
 use fleethaven_outbound::HttpClient;
 use fleethaven_types::AccountId;
 
@@ -105,6 +106,8 @@ struct Service<'a> {
     account: AccountId,
     kind: &'static str,
     region: String,
+    /// The step that calls are part of, where that is recorded.
+    span: Option<&'a Begun>,
 }
 
 impl<'a> Service<'a> {
@@ -116,8 +119,9 @@ impl<'a> Service<'a> {
         resource: &str,
     ) -> Result<Self, Error> {
         let asker = Asker { scope: invocation.scope, rule: invocation.input.rule_name };
-        Self::for_function(invocation.outside, asker, kind, role)
-            .map_err(|reason| Error::permanent(resource, reason))
+        let service = Self::for_function(invocation.outside, asker, kind, role);
+        let service = service.map_err(|reason| Error::permanent(resource, reason))?;
+        Ok(Self { span: invocation.span, ..service })
     }
 
     /// The same, for what a statement asks.
@@ -136,7 +140,7 @@ impl<'a> Service<'a> {
         connected.http(&outside.http)?;
         let region = connected.connection.region.clone();
         let region = region.unwrap_or_else(|| asker.scope.region.to_string());
-        Ok(Self { outside, connected, account, kind, region })
+        Ok(Self { outside, connected, account, kind, region, span: None })
     }
 
     /// What requests are sent by. That the connection's certificates are of use was seen before.
@@ -162,7 +166,7 @@ impl<'a> Service<'a> {
         sent: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let key = Key { account: self.account, kind: self.kind, target: self.connected.name.clone() };
-        self.outside.lanes.through(&key, resource, sent).await
+        self.outside.lanes.through(&key, resource, self.span, sent).await
     }
 }
 

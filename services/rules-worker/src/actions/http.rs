@@ -145,7 +145,7 @@ impl Action for Http {
                     let send = move |batch| call.repeated(outside, Message::of_all(batch));
                     batches.join(kind, message, send).await
                 }
-                None => call.once(invocation.outside, &message, WITHIN).await,
+                None => call.once(invocation.outside, &message, WITHIN, invocation.span).await,
             }
         })
     }
@@ -178,8 +178,14 @@ struct Call {
 }
 
 impl Call {
-    /// One try.
-    async fn once(&self, outside: &Outside, message: &Message, within: Duration) -> Result<(), Error> {
+    /// One try; `span` is the step that it is part of, where that is one message's.
+    async fn once(
+        &self,
+        outside: &Outside,
+        message: &Message,
+        within: Duration,
+        span: Option<&Begun>,
+    ) -> Result<(), Error> {
         let request = request::build(&self.url, message, self.signing.as_ref(), (outside.clock)().as_secs())
             .map_err(|reason| Error::permanent(self.url.as_str(), reason))?;
         let http = match &self.connected {
@@ -192,7 +198,7 @@ impl Call {
             outside.http_results.with_label_values(&[counted(&answer)]).inc();
             judge(&self.url, answer)
         };
-        outside.lanes.through(&self.key, &self.url, exchange).await
+        outside.lanes.through(&self.key, &self.url, span, exchange).await
     }
 
     /// As AWS's table says, for what no rule waits for alone.
@@ -200,7 +206,7 @@ impl Call {
         let begun = tokio::time::Instant::now();
         for failures in 1.. {
             let left = WITHIN.saturating_sub(begun.elapsed());
-            let error = match self.once(&outside, &message, left).await {
+            let error = match self.once(&outside, &message, left, None).await {
                 Err(error) if error.transient => error,
                 settled => return settled,
             };

@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use fleethaven_fabric::metadata::BoxFuture;
+use fleethaven_fabric::traces::Begun;
 use fleethaven_outbound::{Limits, OutboundError};
 use fleethaven_registry::shapes::Connection;
 use fleethaven_rulesql::Template;
@@ -169,7 +170,7 @@ impl Action for Influx {
             let points = self.points(invocation, &table)?;
             let call = self.call(invocation, &table)?;
             let Some(batches) = &self.batches else {
-                return call.once(invocation.outside, points.lines.into()).await;
+                return call.once(invocation.outside, points.lines.into(), invocation.span).await;
             };
             let kind = batches.kind(&call.url, invocation.input.topic);
             let outside = invocation.outside.clone();
@@ -191,8 +192,8 @@ struct Call {
 }
 
 impl Call {
-    /// One try.
-    async fn once(&self, outside: &Outside, lines: Bytes) -> Result<(), Error> {
+    /// One try; `span` is the step that it is part of, where that is one message's.
+    async fn once(&self, outside: &Outside, lines: Bytes, span: Option<&Begun>) -> Result<(), Error> {
         let failed = |reason: String, transient| {
             let message = format!("Failed to write to InfluxDB. The error received was {reason}");
             Error { transient, ..Error::permanent(self.table.as_str(), message) }
@@ -214,14 +215,14 @@ impl Call {
                 }
             }
         };
-        outside.lanes.through(&self.key, &self.table, exchange).await
+        outside.lanes.through(&self.key, &self.table, span, exchange).await
     }
 
     /// As all actions are tried again, for what no rule waits for alone.
     async fn repeated(self, outside: Arc<Outside>, lines: Bytes) -> Result<(), Error> {
         let begun = tokio::time::Instant::now();
         for failures in 1.. {
-            let error = match self.once(&outside, lines.clone()).await {
+            let error = match self.once(&outside, lines.clone(), None).await {
                 Err(error) if error.transient => error,
                 settled => return settled,
             };

@@ -163,7 +163,7 @@ impl Action for Kafka {
             let connected = invocation.connected(KIND, &self.destination, &topic)?;
             let producer = self.producer(invocation, &connected, &topic)?;
             let key = Key { account: invocation.scope.account, kind: KIND, target: connected.name.clone() };
-            let road = Road { lanes: &invocation.outside.lanes, key };
+            let road = Road { lanes: &invocation.outside.lanes, key, span: invocation.span };
             let sent = producer.send(&road, &topic, named, record).await;
             sent.map_err(|error| {
                 let message =

@@ -71,7 +71,7 @@ impl Action for Salesforce {
                     }
                 }
             };
-            invocation.outside.lanes.through(&key, &url, sent).await
+            invocation.outside.lanes.through(&key, &url, invocation.span, sent).await
         })
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleethaven_fabric::traces::Begun;
 use fleethaven_outbound::Dialer;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -53,6 +54,8 @@ enum Id {
 pub(super) struct Road<'a> {
     pub(super) lanes: &'a Lanes,
     pub(super) key: Key,
+    /// The step that records are part of, where that is recorded.
+    pub(super) span: Option<&'a Begun>,
 }
 
 impl Producer {
@@ -81,7 +84,7 @@ impl Producer {
     ) -> Result<(), Error> {
         let known = match self.cluster.known(topic) {
             Some(known) => known,
-            None => road.lanes.through(&road.key, topic, self.cluster.topic(topic)).await??,
+            None => road.lanes.through(&road.key, topic, road.span, self.cluster.topic(topic)).await??,
         };
         let chosen = known.partition(named, record.key.as_deref());
         let index = match chosen {
@@ -157,7 +160,7 @@ impl Producer {
         let mut failures = 0;
         loop {
             let attempt = self.attempt(place, batch, &mut stamp);
-            let error = match road.lanes.through(&road.key, place.topic, attempt).await {
+            let error = match road.lanes.through(&road.key, place.topic, road.span, attempt).await {
                 Ok(Answer::Taken) => return Ok(()),
                 Ok(Answer::Again(reason)) => Error::permanent(place.topic, reason),
                 Ok(Answer::Refused { reason, unfit }) => {

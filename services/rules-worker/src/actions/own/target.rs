@@ -56,7 +56,7 @@ impl Target {
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let key = Key { account: invocation.scope.account, kind: self.kind, target: self.connection.clone() };
-        invocation.outside.lanes.through(&key, resource, call).await
+        invocation.outside.lanes.through(&key, resource, invocation.span, call).await
     }
 }
 
