@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fleethaven_mqtt::{QoS, Version};
 
+use crate::stamp::Stamp;
+
 /// Load scenarios against any MQTT broker, and what they cost it.
 #[derive(Debug, Parser)]
 #[command(name = "fleethaven-loadtest", version)]
@@ -126,6 +128,12 @@ pub(crate) struct Load {
     /// How topics are named.
     #[arg(long, value_enum, default_value = "run")]
     pub(crate) topics: Topics,
+    /// What publishers put before their topics, and subscribers do not: something in between brings the messages from one to the other.
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) publish_below: Option<String>,
+    /// Payloads are JSON, with a member `temperature` of 71.5; at least 71 bytes.
+    #[arg(long)]
+    pub(crate) json_payload: bool,
     /// Payload size in bytes.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(20..=131_072))]
     pub(crate) payload: u32,
@@ -155,6 +163,8 @@ impl Load {
         Self {
             qos: qos.bits(),
             topics: Topics::Run,
+            publish_below: None,
+            json_payload: false,
             payload,
             rate: Some(rate),
             window: 1000,
@@ -177,6 +187,12 @@ impl Load {
 
     pub(crate) fn qos(&self) -> QoS {
         QoS::from_bits(self.qos).unwrap_or_default()
+    }
+
+    /// A payload with room for a stamp.
+    pub(crate) fn blank(&self) -> Vec<u8> {
+        let length = self.payload as usize;
+        if self.json_payload { Stamp::json(length) } else { vec![0x2E; length] }
     }
 
     pub(crate) fn duration(&self) -> Duration {
@@ -259,6 +275,12 @@ pub(crate) struct Retained {
     /// Quality of service of storing and of the subscription; at 0 nothing would say that a message is stored.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     qos: u8,
+    /// What publishers put before their topics, and subscribers do not: something in between brings the messages from one to the other.
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) publish_below: Option<String>,
+    /// Payloads are JSON, with a member `temperature` of 71.5; at least 71 bytes.
+    #[arg(long)]
+    pub(crate) json_payload: bool,
     /// Payload size in bytes.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(20..=131_072))]
     pub(crate) payload: u32,
@@ -289,6 +311,12 @@ pub(crate) struct Offline {
     /// Quality of service of publishes and subscriptions.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     qos: u8,
+    /// What publishers put before their topics, and subscribers do not: something in between brings the messages from one to the other.
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) publish_below: Option<String>,
+    /// Payloads are JSON, with a member `temperature` of 71.5; at least 71 bytes.
+    #[arg(long)]
+    pub(crate) json_payload: bool,
     /// Payload size in bytes.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(20..=131_072))]
     pub(crate) payload: u32,
@@ -343,6 +371,12 @@ pub(crate) struct Soak {
     /// Quality of service of publishes and subscriptions.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=2))]
     qos: u8,
+    /// What publishers put before their topics, and subscribers do not: something in between brings the messages from one to the other.
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) publish_below: Option<String>,
+    /// Payloads are JSON, with a member `temperature` of 71.5; at least 71 bytes.
+    #[arg(long)]
+    pub(crate) json_payload: bool,
     /// Payload size in bytes.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(20..=131_072))]
     pub(crate) payload: u32,

@@ -11,22 +11,52 @@ pub(crate) struct Stamp {
     pub(crate) sent: u64,
 }
 
+/// How a payload of JSON begins; the stamp follows in hexadecimal.
+const JSON: &[u8] = b"{\"stamp\":\"";
+/// What follows the stamp in a payload of JSON: something to decide by.
+const READING: &[u8] = b"\",\"temperature\":71.5}";
+
 impl Stamp {
     /// Bytes of a stamp, and so of the smallest payload.
     pub(crate) const LEN: usize = 20;
 
-    /// Writes it at the front of `payload`; a payload too short is left as it is.
+    /// A payload of JSON with room for a stamp, of this length where that is enough: white space fills it up.
+    pub(crate) fn json(length: usize) -> Vec<u8> {
+        let mut payload = [JSON, &[b'0'; 2 * Self::LEN], READING].concat();
+        payload.resize(payload.len().max(length), b' ');
+        payload
+    }
+
+    /// Writes it at the front of `payload`, or where JSON has room for it; a payload too short is left as it is.
     pub(crate) fn write(self, payload: &mut [u8]) {
-        let Some((place, _)) = payload.split_first_chunk_mut::<{ Self::LEN }>() else { return };
-        let (stream, rest) = place.split_at_mut(4);
+        let mut bytes = [0; Self::LEN];
+        let (stream, rest) = bytes.split_at_mut(4);
         let (sequence, sent) = rest.split_at_mut(8);
         stream.copy_from_slice(&self.stream.to_be_bytes());
         sequence.copy_from_slice(&self.sequence.to_be_bytes());
         sent.copy_from_slice(&self.sent.to_be_bytes());
+        if payload.starts_with(JSON) {
+            let place = payload.get_mut(JSON.len()..).unwrap_or_default();
+            for (place, byte) in place.chunks_exact_mut(2).zip(bytes) {
+                place.copy_from_slice(&digits(byte));
+            }
+        } else if let Some(place) = payload.first_chunk_mut() {
+            *place = bytes;
+        }
     }
 
     /// Reads it; `None` when the payload is too short.
     pub(crate) fn read(payload: &[u8]) -> Option<Self> {
+        let mut bytes = [0; Self::LEN];
+        let payload = match payload.strip_prefix(JSON) {
+            Some(hexadecimal) => {
+                for (byte, two) in bytes.iter_mut().zip(hexadecimal.get(..2 * Self::LEN)?.chunks_exact(2)) {
+                    *byte = u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()?;
+                }
+                &bytes[..]
+            }
+            None => payload,
+        };
         let (stream, rest) = payload.split_first_chunk()?;
         let (sequence, rest) = rest.split_first_chunk()?;
         let (sent, _) = rest.split_first_chunk()?;
@@ -36,6 +66,12 @@ impl Stamp {
             sent: u64::from_be_bytes(*sent),
         })
     }
+}
+
+/// A byte in hexadecimal.
+fn digits(byte: u8) -> [u8; 2] {
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+    [digit(byte >> 4), digit(byte & 0xf)]
 }
 
 #[cfg(test)]
@@ -50,5 +86,18 @@ mod tests {
         assert_eq!(Stamp::read(&payload), Some(stamp));
         assert_eq!(payload[Stamp::LEN..], [0xAA; 3]);
         assert_eq!(Stamp::read(&payload[..Stamp::LEN - 1]), None);
+    }
+
+    #[test]
+    fn json_has_room_for_it() {
+        let stamp = Stamp { stream: 7, sequence: u64::MAX - 1, sent: 1 << 40 };
+        let mut payload = Stamp::json(100);
+        stamp.write(&mut payload);
+        assert_eq!((payload.len(), Stamp::read(&payload)), (100, Some(stamp)));
+        assert!(
+            payload.starts_with(b"{\"stamp\":\"00000007fffffffffffffffe")
+                && Stamp::json(0).ends_with(b"71.5}")
+        );
+        assert_eq!(Stamp::read(&payload[..40]), None);
     }
 }

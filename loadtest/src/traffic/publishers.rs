@@ -63,7 +63,7 @@ impl Publishers {
             list: Vec::new(),
             fan: plan.fan(),
             window: u64::from(plan.load.window),
-            payload: plan.load.payload as usize,
+            payload: plan.load.blank().len(),
             qos: plan.load.qos(),
             rate: plan.load.rate,
             spin: plan.load.spin,
@@ -232,7 +232,11 @@ fn due_at(number: u64, rate: u64) -> u64 {
 }
 
 fn template(plan: &Plan<'_>, stream: usize, version: Version) -> anyhow::Result<Template> {
-    let mut publish = Publish::new(plan.topic(stream), vec![0x2E; plan.load.payload as usize]);
+    let topic = match &plan.load.publish_below {
+        Some(above) => format!("{above}/{}", plan.topic(stream)),
+        None => plan.topic(stream),
+    };
+    let mut publish = Publish::new(topic, plan.load.blank());
     publish.qos = plan.load.qos();
     Ok(Template::new(&publish, version)?)
 }

@@ -58,6 +58,18 @@ def test_handshakes_resume_over_mutual_tls(plain, tmp_path):
     assert report["resumed"] > 0, report
 
 
+@pytest.mark.timeout(240)
+def test_the_figures_of_rules_lose_nothing():
+    """A short run of the script; what it measures is for `docs/performance.md`, not for a test."""
+    script = Path(__file__).resolve().parents[4] / "loadtest/rules.py"
+    programs = {"FLEETHAVEN_BIN": str(binary()), "LOADTEST_BIN": str(binary().with_name("fleethaven-loadtest"))}
+    command = [sys.executable, str(script), "--quick", "republish", "http"]
+    done = subprocess.run(command, env=os.environ | programs, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout.splitlines()[-1])
+    assert len(rows) == 2 and all(row["lost"] == 0 for row in rows), rows
+
+
 def test_bystanders_lose_nothing_beside_hostile_peers():
     """A short run of the script; how long the bystanders wait is for `docs/performance.md`, not for a test."""
     script = Path(__file__).resolve().parents[4] / "loadtest/hostile.py"
