@@ -194,14 +194,15 @@ pub(super) fn substr(context: &Context<'_>, regex: &Regex, arguments: &[Value]) 
 }
 
 /// `regexp_replace(str, re, with)`: all matches, with `$1` and `${name}` as in Java; a group that does not
-/// exist makes it Undefined.
+/// exist makes it Undefined. As in Java, too, nothing may be found right behind a match, and is one more.
 pub(super) fn replace(context: &Context<'_>, regex: &Regex, arguments: &[Value]) -> Answer {
     let [text, _, with] = arguments else { return Ok(None) };
     let (Some(text), Some(with)) = (subject(context, text)?, context.text(with)?) else { return Ok(None) };
     let mut replaced = String::new();
-    let mut copied = 0;
-    for captures in regex.captures_iter(&text) {
-        let Some(whole) = captures.get(0) else { continue };
+    let (mut copied, mut from) = (0, 0);
+    while from <= text.len() {
+        let Some(captures) = regex.captures_at(&text, from) else { break };
+        let Some(whole) = captures.get(0) else { break };
         // Some expressions look at the whole rest of the text to find one short match.
         context.spend_bytes(with.len() + (text.len() - whole.end()) / LOOKED_AHEAD)?;
         replaced.push_str(text.get(copied..whole.start()).unwrap_or(""));
@@ -209,6 +210,9 @@ pub(super) fn replace(context: &Context<'_>, regex: &Regex, arguments: &[Value])
             return Ok(None);
         }
         copied = whole.end();
+        let behind =
+            || text.get(whole.end()..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8);
+        from = whole.end() + if whole.is_empty() { behind() } else { 0 };
         if replaced.len() > MAX_TEXT {
             return Err(TooLarge.into());
         }
