@@ -25,13 +25,14 @@ mod shadow;
 mod sigv4;
 mod sql;
 mod topics;
+mod vault;
 mod websocket;
 
 /// Reads one input.
 pub type Target = fn(&[u8]);
 
 /// Every target and its name, which is also the name of its corpus.
-pub const TARGETS: [(&str, Target); 20] = [
+pub const TARGETS: [(&str, Target); 21] = [
     ("http_publish", http::publish),
     ("lane_frames", lanes::frames),
     ("mqtt_connect", mqtt::connect),
@@ -50,6 +51,7 @@ pub const TARGETS: [(&str, Target); 20] = [
     ("sql_json", sql::json_text),
     ("topic_filter", topics::filter),
     ("topic_index", topics::index),
+    ("vault", vault::disk),
     ("websocket_frames", websocket::frames),
     ("websocket_upgrade", websocket::upgrade),
 ];

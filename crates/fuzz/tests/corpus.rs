@@ -83,5 +83,5 @@ macro_rules! corpora {
 corpora! {
     http_publish lane_frames mqtt_connect mqtt_v311 mqtt_v5 mqtt_v5_client pki_certificate pki_csr policy protobuf
     proxy_header
-    session shadow sigv4 sql sql_json topic_filter topic_index websocket_frames websocket_upgrade
+    session shadow sigv4 sql sql_json topic_filter topic_index vault websocket_frames websocket_upgrade
 }

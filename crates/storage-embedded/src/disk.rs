@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 
+use crate::space::{self, Batch, Space};
 use crate::{Error, Options};
 
 /// Keys of the `meta` keyspace.
@@ -18,36 +19,39 @@ pub(crate) mod meta {
     pub(crate) const DURABLE: &str = "durable";
 }
 
+/// Keyspaces that hold numbers and nothing else: these are not sealed.
+const PLAIN: [&str; 3] = ["meta", "received", "fences"];
+
 /// Handles of everything on disk.
 #[derive(Clone)]
 pub(crate) struct Disk {
     pub(crate) database: Database,
     /// Single numbers: see [`meta`].
-    pub(crate) meta: Keyspace,
+    pub(crate) meta: Space,
     /// Scope and session → `SessionRow`.
-    pub(crate) sessions: Keyspace,
+    pub(crate) sessions: Space,
     /// Scope and session that is gone → `DepartedRow`.
-    pub(crate) departed: Keyspace,
+    pub(crate) departed: Space,
     /// Session and number → `SubscriptionRow`.
-    pub(crate) subscriptions: Keyspace,
+    pub(crate) subscriptions: Space,
     /// Session and entry → `EntryHeader` and `EntryRow`, empty when released; session and 0 → the queue's tail.
-    pub(crate) queues: Keyspace,
+    pub(crate) queues: Space,
     /// Scope and group → `GroupRow`. A group's entries are in `queues`, as its id is no session's.
-    pub(crate) groups: Keyspace,
+    pub(crate) groups: Space,
     /// Session and packet identifier of a QoS 2 exchange that its client has not ended → nothing.
-    pub(crate) received: Keyspace,
+    pub(crate) received: Space,
     /// Session → `WaitingWillRow`.
-    pub(crate) wills: Keyspace,
+    pub(crate) wills: Space,
     /// Topic slot → epoch below which nothing is written.
-    pub(crate) fences: Keyspace,
+    pub(crate) fences: Space,
     /// Body id → `MessageRow`.
-    pub(crate) bodies: Keyspace,
+    pub(crate) bodies: Space,
     /// Rule entry → deliveries and `RuleRow`.
-    pub(crate) rules: Keyspace,
+    pub(crate) rules: Space,
     /// Rule entry → `DeadLetterRow`.
-    pub(crate) dead_letters: Keyspace,
+    pub(crate) dead_letters: Space,
     /// Scope and number → `MessageRow`.
-    pub(crate) retained: Keyspace,
+    pub(crate) retained: Space,
     /// Makes the next commits fail.
     #[cfg(test)]
     pub(crate) broken: std::sync::Arc<std::sync::atomic::AtomicBool>,
@@ -64,8 +68,12 @@ impl Disk {
     }
 
     fn open_keyspaces(dir: &Path, options: &Options) -> fjall::Result<Self> {
-        let database = Database::builder(dir).cache_size(options.block_cache_bytes).open()?;
-        let keyspace = |name| database.keyspace(name, KeyspaceCreateOptions::default);
+        let builder = Database::builder(dir).cache_size(options.block_cache_bytes);
+        let database = space::sealing(builder, options.vault.as_ref(), &PLAIN).open()?;
+        let keyspace = |name| {
+            let vault = options.vault.clone().filter(|_| !PLAIN.contains(&name));
+            Ok::<_, fjall::Error>(Space::new(database.keyspace(name, KeyspaceCreateOptions::default)?, vault))
+        };
         Ok(Self {
             meta: keyspace("meta")?,
             sessions: keyspace("sessions")?,
@@ -89,13 +97,31 @@ impl Disk {
     /// Commits `batch`; when `durable`, it is on the disk when this returns, else with the operating system.
     ///
     /// A key may be written several times in one batch: fjall applies them in order and the last one stands.
-    pub(crate) fn commit(&self, batch: OwnedWriteBatch, durable: bool) -> fjall::Result<()> {
+    pub(crate) fn commit(&self, batch: Batch, durable: bool) -> fjall::Result<()> {
         #[cfg(test)]
         if self.broken.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(fjall::Error::Poisoned);
         }
         let mode = if durable { PersistMode::SyncData } else { PersistMode::Buffer };
-        batch.durability(Some(mode)).commit()
+        batch.commit(Some(mode))
+    }
+
+    /// Seals what was written before the store was encrypted: how many values are left that could not be sealed yet.
+    pub(crate) fn seal_plain_values(&self) -> fjall::Result<u64> {
+        let sealed = [
+            &self.sessions,
+            &self.departed,
+            &self.subscriptions,
+            &self.queues,
+            &self.groups,
+            &self.wills,
+            &self.bodies,
+            &self.rules,
+            &self.dead_letters,
+            &self.retained,
+        ];
+        let plain = [&self.meta, &self.received, &self.fences];
+        space::seal_plain_values(&self.database, &sealed.map(Space::clone), &plain.map(Space::clone))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use fjall::OwnedWriteBatch;
 use fleethaven_storage::{Completion, Error, Request, Ticket};
 use fleethaven_types::Timestamp;
 
@@ -15,6 +14,7 @@ use crate::recent::Recent;
 use crate::retained::Retained;
 use crate::rules::{Rules, Waiting};
 use crate::sessions::Sessions;
+use crate::space::Batch;
 use crate::wills::Wills;
 use crate::witness::Witness;
 use crate::{Options, Stats, keys};
@@ -28,7 +28,7 @@ pub(crate) struct Engine {
     pub(crate) options: Options,
     pub(crate) stats: Arc<Stats>,
     /// Writes of the current turn.
-    pub(crate) batch: OwnedWriteBatch,
+    pub(crate) batch: Batch,
     /// Whether the current turn's writes must be fsynced before they are answered.
     pub(crate) durable: bool,
     /// The number of the last durable commit, and where it is noted.
@@ -201,7 +201,7 @@ impl Engine {
 
     fn commit(&mut self, requests: usize) -> Result<(), fjall::Error> {
         self.write_tail_marks();
-        let mut batch = std::mem::replace(&mut self.batch, self.disk.database.batch());
+        let mut batch = std::mem::replace(&mut self.batch, Batch::of(&self.disk.database));
         let durable = std::mem::take(&mut self.durable) && self.options.fsync;
         if !batch.is_empty() {
             if durable {

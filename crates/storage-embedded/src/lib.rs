@@ -14,6 +14,7 @@
 //! - `sessions`, `queue`, `groups`, `bodies`, `wills`, `fences`, `departed`, `recent`: the tables it keeps in memory
 //! - `retained`, `rules`: the retained messages and the rules queue, which other threads read directly
 //! - `disk`, `keys`, `record`, `opening`: the keyspaces, their keys and values, and rebuilding the tables at open
+//! - [`space`]: keyspaces whose values may be sealed (`fleethaven-vault`)
 //! - `witness`: [`Witness`], which knows how much was durable when the journal is damaged
 //!
 //! Not here: matching, timers, and the decision when to publish a will; the store only keeps what it is given.
@@ -42,6 +43,7 @@ mod retained;
 mod rules;
 mod sessions;
 mod sharing;
+pub mod space;
 pub mod stats;
 pub mod store;
 mod subscribing;

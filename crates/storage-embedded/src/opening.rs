@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fjall::{Keyspace, Slice};
+use fjall::Slice;
 use fleethaven_storage::Fence;
 
 use crate::bodies::Bodies;
@@ -23,6 +23,7 @@ use crate::record::{
 use crate::retained::Retained;
 use crate::rules::{Rules, Waiting};
 use crate::sessions::{Client, Numbered, Session, Sessions};
+use crate::space::{Batch, Space};
 use crate::wills::Wills;
 use crate::witness::Witness;
 use crate::{Error, Options, Stats, keys, reading};
@@ -36,18 +37,18 @@ impl Reader {
     /// Calls `each` with every key and value in order.
     fn scan(
         &self,
-        keyspace: &Keyspace,
+        keyspace: &Space,
         name: &'static str,
         mut each: impl FnMut(&[u8], &Slice) -> Result<(), record::Error>,
     ) -> Result<(), Error> {
-        for guard in keyspace.iter() {
-            let (key, value) = guard.into_inner().map_err(|source| self.database(source))?;
+        for pair in keyspace.iter() {
+            let (key, value) = pair.map_err(|source| self.database(source))?;
             each(&key, &value).map_err(|error| self.damaged(name, &error))?;
         }
         Ok(())
     }
 
-    fn number(&self, keyspace: &Keyspace, key: &str) -> Result<u64, Error> {
+    fn number(&self, keyspace: &Space, key: &str) -> Result<u64, Error> {
         let value = keyspace.get(key).map_err(|source| self.database(source))?;
         Ok(value.and_then(|value| keys::split_number(&value)).unwrap_or(0))
     }
@@ -91,7 +92,7 @@ impl Engine {
         let last_durable = reader.number(&disk.meta, meta::DURABLE)?;
         let witness = witness(dir, last_durable)?;
         let mut engine = Self {
-            batch: disk.database.batch(),
+            batch: Batch::of(&disk.database),
             durable: false,
             last_durable,
             witness,

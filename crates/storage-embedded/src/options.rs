@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fleethaven_types::Timestamp;
+use fleethaven_vault::Vault;
 
 /// Tells the time. The store reads it once per batch, to pass over expired messages and sessions.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -36,6 +37,8 @@ pub struct Options {
     pub dead_letters: usize,
     /// fjall's block cache in bytes.
     pub block_cache_bytes: u64,
+    /// Seals what is written and opens what is read. Without it nothing is sealed.
+    pub vault: Option<Arc<Vault>>,
 }
 
 impl Options {
@@ -54,6 +57,7 @@ impl Options {
             rule_volatile_entries: 10_000,
             dead_letters: 10_000,
             block_cache_bytes: 64 << 20,
+            vault: None,
         }
     }
 }

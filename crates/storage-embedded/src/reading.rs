@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::queue::Slot;
 use crate::record::{self, EntryRow, INLINE, MessageRow, decode};
 use crate::sessions::Session;
+use crate::space::Space;
 use crate::{Stats, keys};
 
 impl Engine {
@@ -159,7 +160,7 @@ pub(crate) fn load(disk: &Disk, id: u64, slot: &Slot) -> Result<(Append, Arc<Mes
 }
 
 /// The value of a key that must be there.
-fn get(keyspace: &fjall::Keyspace, key: &[u8]) -> Result<fjall::Slice, String> {
+fn get(keyspace: &Space, key: &[u8]) -> Result<fjall::Slice, String> {
     let found = keyspace.get(key).map_err(|error| error.to_string())?;
     found.ok_or_else(|| format!("nothing at {key:02x?}"))
 }

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use fjall::Keyspace;
 use fleethaven_storage::{Error, RetainedTopic};
 use fleethaven_types::{Message, QoS, Scope, Timestamp, Utf8Bytes};
 use parking_lot::RwLock;
@@ -16,10 +15,11 @@ use crate::keys;
 use crate::reading::message;
 use crate::recent::Recent;
 use crate::record::message_cost;
+use crate::space::Space;
 
 /// Retained messages of all scopes.
 pub(crate) struct Retained {
-    keyspace: Keyspace,
+    keyspace: Space,
     index: RwLock<Index>,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Page {
 }
 
 impl Retained {
-    pub(crate) fn new(keyspace: Keyspace, cache_bytes: usize) -> Self {
+    pub(crate) fn new(keyspace: Space, cache_bytes: usize) -> Self {
         let index = Index { scopes: FxHashMap::default(), recent: Recent::new(cache_bytes), last: 0 };
         Self { keyspace, index: RwLock::new(index) }
     }

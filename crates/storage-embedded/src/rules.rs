@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use fjall::Keyspace;
 use fleethaven_storage::{DeadLetter, Error, RuleEntry, RuleEntryId, RuleRef};
 use fleethaven_types::{Message, Timestamp};
 use parking_lot::Mutex;
@@ -14,6 +13,7 @@ use tokio::sync::Notify;
 use crate::door::Door;
 use crate::record::{DeadLetterRow, RuleRow};
 use crate::record::{decode_rule, encode, encode_rule};
+use crate::space::Space;
 use crate::{Options, Stats, engine::Engine, keys};
 
 /// A message with the rules it matched.
@@ -32,7 +32,7 @@ pub(crate) struct Waiting {
 pub(crate) struct Rules {
     state: Mutex<State>,
     arrived: Notify,
-    keyspace: Keyspace,
+    keyspace: Space,
     door: Arc<Door>,
     full_at: usize,
     cached: usize,
@@ -55,7 +55,7 @@ impl State {
 }
 
 impl Rules {
-    pub(crate) fn new(keyspace: Keyspace, door: Arc<Door>, options: &Options) -> Self {
+    pub(crate) fn new(keyspace: Space, door: Arc<Door>, options: &Options) -> Self {
         Self {
             state: Mutex::default(),
             arrived: Notify::new(),

@@ -72,6 +72,12 @@ impl EmbeddedStore {
         self.door.closed().is_none()
     }
 
+    /// Seals what was written before the store was encrypted, while it is used; how many values are left that could not be sealed
+    /// yet. It may take minutes.
+    pub fn seal_plain_values(&self) -> Result<u64, Error> {
+        self.disk.seal_plain_values().map_err(|error| Error::Unavailable(error.to_string()))
+    }
+
     /// Counters since the store was opened.
     pub fn stats(&self) -> &Stats {
         &self.stats
@@ -184,8 +190,8 @@ impl RuleQueue for EmbeddedStore {
     fn dead_letters(&self, account: Option<AccountId>, limit: usize) -> Result<Vec<DeadLetter>, Error> {
         self.door.ask(|_| ())?;
         let unavailable = |reason: String| Error::Unavailable(format!("dead letters: {reason}"));
-        let letter = |guard: fjall::Guard| {
-            let (key, value) = guard.into_inner().map_err(|error| unavailable(error.to_string()))?;
+        let letter = |pair: fjall::Result<(fjall::Slice, fjall::Slice)>| {
+            let (key, value) = pair.map_err(|error| unavailable(error.to_string()))?;
             let row = decode::<DeadLetterRow>(&value);
             let letter = row.and_then(|row| rules::letter(keys::split_number(&key).unwrap_or(0), row));
             letter.map_err(|error| unavailable(error.to_string()))

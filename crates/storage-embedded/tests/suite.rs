@@ -8,16 +8,20 @@ use fleethaven_storage::suite::{self, Harness, Instance};
 use fleethaven_storage::{RetainedStore, RuleQueue, SessionStore};
 use fleethaven_storage_embedded::{EmbeddedStore, Options};
 use fleethaven_types::Timestamp;
+use fleethaven_vault::{DataKey, Vault};
 
 /// Opens stores whose caches hold everything, or nothing so that all is read from disk.
 struct Embedded {
     cached: bool,
+    sealed: bool,
 }
 
 struct Opened {
     dir: tempfile::TempDir,
     time: Arc<AtomicU64>,
     options: Options,
+    sealed: bool,
+    openings: u8,
     store: Option<Arc<EmbeddedStore>>,
 }
 
@@ -31,8 +35,9 @@ impl Harness for Embedded {
             options.rule_cached_entries = 0;
         }
         let dir = tempfile::tempdir().unwrap();
-        let store = Some(EmbeddedStore::open(dir.path(), options.clone()).unwrap());
-        Box::new(Opened { dir, time, options, store })
+        let mut opened = Opened { dir, time, options, sealed: self.sealed, openings: 0, store: None };
+        opened.crash();
+        Box::new(opened)
     }
 }
 
@@ -57,7 +62,11 @@ impl Instance for Opened {
 
     fn crash(&mut self) {
         self.store = None;
-        self.store = Some(EmbeddedStore::open(self.dir.path(), self.options.clone()).unwrap());
+        self.openings += 1;
+        let vault = Vault::new([(1, DataKey([1; 32]))], [self.openings; 12]);
+        let vault = vault.map(Arc::new).filter(|_| self.sealed);
+        let options = Options { vault, ..self.options.clone() };
+        self.store = Some(EmbeddedStore::open(self.dir.path(), options).unwrap());
     }
 
     fn set_time(&self, now: Timestamp) {
@@ -67,10 +76,15 @@ impl Instance for Opened {
 
 #[test]
 fn from_memory() {
-    suite::run(&Embedded { cached: true });
+    suite::run(&Embedded { cached: true, sealed: false });
 }
 
 #[test]
 fn from_disk() {
-    suite::run(&Embedded { cached: false });
+    suite::run(&Embedded { cached: false, sealed: false });
+}
+
+#[test]
+fn from_disk_sealed() {
+    suite::run(&Embedded { cached: false, sealed: true });
 }

@@ -14,9 +14,10 @@ use fleethaven_types::Profile;
 use serde_json::{Map, Value};
 
 use crate::audit;
-use crate::cli::{DEFAULT_DATA_DIR, PlaceArgs};
+use crate::cli::{DEFAULT_DATA_DIR, EncryptionArgs, PlaceArgs};
 use crate::cluster;
 use crate::data_dir::{ADMIN_FILE, DataDir};
+use crate::encryption::{Masters, Safe};
 use crate::logs;
 use crate::operators::{self, Request};
 
@@ -40,7 +41,7 @@ pub(crate) async fn answer(place: &PlaceArgs, request: Request) -> Result<String
         }
         (None, None) => {
             let dir = place.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DATA_DIR));
-            ask_directory(&DataDir::open(dir)?, request).await
+            ask_directory(&DataDir::open(dir)?, &place.encryption, request).await
         }
     }
 }
@@ -52,7 +53,7 @@ pub(crate) fn print(answer: &str, json: bool) -> Result<()> {
 }
 
 /// The process that runs on a data directory is asked; when there is none, the directory is opened here.
-async fn ask_directory(data: &DataDir, request: Request) -> Result<String> {
+async fn ask_directory(data: &DataDir, encryption: &EncryptionArgs, request: Request) -> Result<String> {
     if let Request::Audit { filter } = &request {
         let dir = data.path("audit");
         let records = fleethaven_audit::read(&dir, filter);
@@ -66,7 +67,17 @@ async fn ask_directory(data: &DataDir, request: Request) -> Result<String> {
         return operators::lines(&logs::told(found));
     }
     let limits = Limits::of(Profile::default());
-    let config = MetastoreConfig::new(data.path("metastore"), clock::now, limits);
+    let dir = data.path("metastore");
+    // The process that runs on the directory has the key, whether or not it was given here.
+    let safe = match Safe::opened(Masters::of(encryption)?.as_ref(), "metastore", &dir).await {
+        Err(error) => match data.read(ADMIN_FILE)? {
+            Some(admin) => return ask_process(admin.trim(), &request),
+            None => return Err(error),
+        },
+        safe => safe?,
+    };
+    let vault = safe.as_ref().map(Safe::vault);
+    let config = MetastoreConfig { vault, ..MetastoreConfig::new(dir, clock::now, limits) };
     let store = match Metastore::open(config, Arc::new(NoPeers)).await {
         Err(StoreError::Locked(dir)) => match data.read(ADMIN_FILE)? {
             Some(admin) => return ask_process(admin.trim(), &request),

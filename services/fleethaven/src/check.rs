@@ -10,6 +10,7 @@ use fleethaven_pki::ServiceRole;
 use fleethaven_telemetry::logs;
 
 use crate::cli::{Command, IdentityArgs, ListenerArgs, OutboundArgs, ProcessArgs, ServerArgs, StoreArgs};
+use crate::encryption::Masters;
 use crate::wiring::http_client;
 use crate::{certificates, cluster_tls, traces};
 
@@ -33,6 +34,7 @@ pub(crate) fn check(command: &Command) -> Result<()> {
             problems.log(&arguments.process);
             problems.server(&arguments.server);
             problems.note("--data-dir", data_dir(&arguments.data_dir));
+            problems.note("--encryption-key-file", Masters::of(&arguments.encryption).map(drop));
             problems.outbound(&arguments.outbound);
             let mut ports = listeners(&arguments.listeners);
             ports.push(("--admin", Some(arguments.process.admin)));
@@ -42,6 +44,7 @@ pub(crate) fn check(command: &Command) -> Result<()> {
             problems.log(&arguments.process);
             problems.cluster_tls(&arguments.identity, ServiceRole::Metastore);
             problems.note("--data-dir", data_dir(&arguments.data_dir));
+            problems.note("--encryption-key-file", Masters::of(&arguments.encryption).map(drop));
             let ports =
                 [("--listen", Some(arguments.listen.listen)), ("--admin", Some(arguments.process.admin))];
             problems.ports(&ports, None);
@@ -96,6 +99,7 @@ pub(crate) fn check(command: &Command) -> Result<()> {
         | Command::Check(_)
         | Command::Status(_)
         | Command::Doctor(_)
+        | Command::EncryptionKey(_)
         | Command::Pki(_)
         | Command::Sql(_) => {}
     }

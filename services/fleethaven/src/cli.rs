@@ -1,7 +1,7 @@
 //! What a user types. Every flag can also be set in the environment, as `FLEETHAVEN_` and its name in capitals.
 //!
 //! - `process`, `front`, `cluster`: groups of options that commands share
-//! - `metastore`, `store`, `accounts`, `pki`, `roles`, `sql`: options of single commands
+//! - `metastore`, `store`, `accounts`, `encryption`, `pki`, `roles`, `sql`: options of single commands
 
 use std::path::PathBuf;
 
@@ -15,6 +15,7 @@ mod cluster;
 mod connections;
 mod dead_letters;
 mod diagnosis;
+mod encryption;
 mod front;
 mod functions;
 mod issuing;
@@ -36,6 +37,7 @@ pub(crate) use cluster::{ClusterArgs, IdentityArgs, StoreArgs, advertised};
 pub(crate) use connections::{ConnectionCommand, PutConnectionArgs};
 pub(crate) use dead_letters::{DeadLetterCommand, RunningArgs};
 pub(crate) use diagnosis::{DoctorArgs, StatusArgs};
+pub(crate) use encryption::{EncryptionArgs, EncryptionKeyCommand};
 pub(crate) use front::{DrainArgs, ListenerArgs, ServerArgs, SniCertificate};
 pub(crate) use functions::{FunctionCommand, FunctionKindArg, PutFunctionArgs};
 pub(crate) use issuing::{IssuingArgs, IssuingCaCommand, MakeIssuingCaArgs};
@@ -120,6 +122,9 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Look at what an installation stands on, and say what to do about what is not well.
     Doctor(Box<DoctorArgs>),
+    /// Make keys for encryption at rest, and tell which are in use.
+    #[command(subcommand)]
+    EncryptionKey(EncryptionKeyCommand),
     /// Make and rotate the certificates by which the processes of a cluster know each other.
     #[command(subcommand)]
     Pki(PkiCommand),
@@ -158,6 +163,7 @@ impl Command {
             | Self::Check(_)
             | Self::Status(_)
             | Self::Doctor(_)
+            | Self::EncryptionKey(_)
             | Self::Pki(_)
             | Self::Sql(_) => Ok(()),
         }
@@ -187,6 +193,7 @@ impl Command {
             | Self::Check(_)
             | Self::Status(_)
             | Self::Doctor(_)
+            | Self::EncryptionKey(_)
             | Self::Pki(_)
             | Self::Sql(_) => None,
         }
@@ -228,6 +235,7 @@ impl Command {
             | Self::Check(_)
             | Self::Status(_)
             | Self::Doctor(_)
+            | Self::EncryptionKey(_)
             | Self::Pki(_)
             | Self::Sql(_) => Profile::default(),
         }
@@ -267,6 +275,9 @@ pub(crate) struct DevArgs {
 
     #[command(flatten)]
     pub(crate) iot_log: IotLogArgs,
+
+    #[command(flatten)]
+    pub(crate) encryption: EncryptionArgs,
 
     #[command(flatten)]
     pub(crate) cores: CoresArgs,

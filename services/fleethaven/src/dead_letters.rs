@@ -10,7 +10,7 @@ use fleethaven_types::AccountId;
 use serde::Serialize;
 
 use crate::ask::operate;
-use crate::cli::{DeadLetterCommand, PlaceArgs, RunningArgs};
+use crate::cli::{DeadLetterCommand, EncryptionArgs, PlaceArgs, RunningArgs};
 use crate::operators::{Line, Request};
 
 /// Most dead letters that one answer tells, or that are dealt with at once.
@@ -45,7 +45,14 @@ pub(crate) async fn run(command: DeadLetterCommand) -> Result<()> {
 
 fn at(running: RunningArgs) -> PlaceArgs {
     let RunningArgs { data_dir, admin, json } = running;
-    PlaceArgs { data_dir, admin, metastore: Vec::new(), cluster_tls: None, json }
+    PlaceArgs {
+        data_dir,
+        admin,
+        metastore: Vec::new(),
+        cluster_tls: None,
+        encryption: EncryptionArgs::default(),
+        json,
+    }
 }
 
 /// Answers a request that is about dead letters; gives any other back.

@@ -25,6 +25,7 @@ use crate::certificates;
 use crate::cli::DevArgs;
 use crate::config;
 use crate::data_dir::{ADMIN_FILE, DataDir};
+use crate::encryption::{Masters, Safe, Watched, watch};
 use crate::front::{Answering, Sockets, pulse};
 use crate::housekeeping::{self, Here};
 use crate::logs;
@@ -50,7 +51,8 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     let reload = Reload::start(server, Metrics::new(&registry)?)?;
     let readiness = process.admin.readiness("services");
 
-    let disk = Disk::open(&data.path(""), arguments.scope.profile).await?;
+    let masters = Masters::of(&arguments.encryption)?;
+    let disk = Disk::open(&data.path(""), arguments.scope.profile, masters, &registry).await?;
     let logs = logs::open(&arguments.iot_log, Some(data.path("logs")), &registry)?;
     let mut shared = Shared::new(&arguments.scope, settings, &process, logs.clone());
     let credentials = account::bootstrap(&*disk.metastore, shared.scope).await?;
@@ -144,17 +146,34 @@ struct Disk {
 }
 
 impl Disk {
-    /// Opens both below `dir`.
-    async fn open(dir: &Path, profile: Profile) -> Result<Self> {
+    /// Opens both below `dir`, encrypted if there are master keys.
+    async fn open(
+        dir: &Path,
+        profile: Profile,
+        masters: Option<Masters>,
+        registry: &Registry,
+    ) -> Result<Self> {
         let limits = fleethaven_registry::Limits::of(profile);
-        let config = MetastoreConfig::new(dir.join("metastore"), clock::now, limits);
+        let (metastore_dir, sessions_dir) = (dir.join("metastore"), dir.join("sessions"));
+        let metastore_safe = Safe::opened(masters.as_ref(), "metastore", &metastore_dir).await?;
+        let sessions_safe = Safe::opened(masters.as_ref(), "sessions", &sessions_dir).await?;
+        let config = MetastoreConfig {
+            vault: metastore_safe.as_ref().map(Safe::vault),
+            ..MetastoreConfig::new(metastore_dir, clock::now, limits)
+        };
         let metastore =
             Metastore::open(config, Arc::new(NoPeers)).await.context("cannot open the metadata store")?;
-        let path = dir.join("sessions");
-        let opened = tokio::task::spawn_blocking(move || {
-            EmbeddedStore::open(&path, StoreOptions::new(Arc::new(clock::now)))
-        });
+        let options = StoreOptions {
+            vault: sessions_safe.as_ref().map(Safe::vault),
+            ..StoreOptions::new(Arc::new(clock::now))
+        };
+        let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&sessions_dir, options));
         let sessions = opened.await?.context("cannot open the session store")?;
+        if let Some(masters) = masters {
+            let metastore = metastore_safe.map(|safe| Watched::metastore(safe, metastore.clone()));
+            let sessions = sessions_safe.map(|safe| Watched::sessions(safe, sessions.clone()));
+            watch(masters, metastore.into_iter().chain(sessions).collect(), registry)?;
+        }
         Ok(Self { metastore, sessions })
     }
 

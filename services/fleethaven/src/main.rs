@@ -18,6 +18,7 @@
 //! - [`https`]: the HTTPS listeners, which the API, HTTPS publish and MQTT by ALPN share
 //! - [`quic`]: MQTT over QUIC
 //! - [`sql`]: statements of rules tried out, and files of cases
+//! - [`encryption`]: master keys, and the keyrings of the stores
 //! - [`housekeeping`]: what has to happen from time to time
 //! - [`ready`]: the line that says where everything is
 
@@ -38,6 +39,7 @@ mod data_dir;
 mod dead_letters;
 mod dev;
 mod doctor;
+mod encryption;
 mod front;
 mod functions;
 mod gateway;
@@ -133,6 +135,7 @@ fn run(command: Command, settings: config::Settings) -> Result<ExitCode> {
         Command::Check(arguments) => process::brief(lab::run(*arguments)),
         Command::Status(arguments) => process::brief(overview::run(arguments)),
         Command::Doctor(arguments) => process::brief(doctor::run(*arguments)),
+        Command::EncryptionKey(command) => encryption::run(&command),
         Command::Pki(command) => pki::main(&command),
         Command::Sql(command) => return sql::main(&command),
     };

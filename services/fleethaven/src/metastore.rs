@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::cli::{MetastoreArgs, advertised};
 use crate::cluster::{Tables, publisher};
 use crate::data_dir::DataDir;
+use crate::encryption::{Masters, Safe, Watched, watch};
 use crate::metrics::{Metrics, NodeMetrics};
 use crate::process::{Process, bind};
 use crate::ready::host_port;
@@ -56,7 +57,10 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
     let state_groups = arguments.state_groups;
     let same = raft::Store::new(&store, state_groups).context("the store's name cannot be sent")?;
     let peers = GrpcPeers::new(same.clone(), Box::new(channel));
+    let masters = Masters::of(&arguments.encryption)?;
+    let safe = Safe::opened(masters.as_ref(), "metastore", &data.path("metastore")).await?;
     let config = Config {
+        vault: safe.as_ref().map(Safe::vault),
         node,
         cluster: store,
         start: start(&arguments, node),
@@ -65,6 +69,9 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
     };
     let opened = Metastore::open(config, Arc::new(peers)).await;
     let metastore = opened.context("cannot open the metadata store")?;
+    if let Some((masters, safe)) = masters.zip(safe) {
+        watch(masters, vec![Watched::metastore(safe, metastore.clone())], &process.registry)?;
+    }
     let publisher = Arc::new(publisher(&tls, &Tables::follow(&*metastore)));
     metastore.publish_through(traced(publisher, &process.traces));
     let routes = server::service(metastore.clone());

@@ -43,6 +43,46 @@ impl Metrics {
     }
 }
 
+/// What is told of encryption at rest.
+pub(crate) struct EncryptionMetrics {
+    /// Data keys of a store by master key.
+    pub(crate) data_keys: IntGaugeVec,
+    /// Whether a store may hold values that are not encrypted.
+    pub(crate) plain_values: IntGaugeVec,
+    /// Changes of master keys.
+    pub(crate) rotations: IntCounterVec,
+}
+
+impl EncryptionMetrics {
+    /// Registers them.
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let data_keys = Opts::new(
+            "fleethaven_encryption_data_keys",
+            "Data keys of a store by the master key that wraps them: one that wraps none may go",
+        );
+        let plain_values = Opts::new(
+            "fleethaven_encryption_plain_values",
+            "1 while a store may hold values that were written before it was encrypted",
+        );
+        let rotations = Opts::new(
+            "fleethaven_encryption_rotations_total",
+            "Changes of the master keys that were taken up, or refused",
+        );
+        let metrics = Self {
+            data_keys: IntGaugeVec::new(data_keys, &["store", "master_key"])?,
+            plain_values: IntGaugeVec::new(plain_values, &["store"])?,
+            rotations: IntCounterVec::new(rotations, &["result"])?,
+        };
+        registry.register(Box::new(metrics.data_keys.clone()))?;
+        registry.register(Box::new(metrics.plain_values.clone()))?;
+        registry.register(Box::new(metrics.rotations.clone()))?;
+        for result in ["success", "refused"] {
+            metrics.rotations.with_label_values(&[result]);
+        }
+        Ok(metrics)
+    }
+}
+
 /// Registers what becomes of spans, where traces are sent.
 pub(crate) fn span_counters(registry: &Registry) -> Result<SpanCounters, prometheus::Error> {
     let spans = Opts::new(

@@ -20,6 +20,7 @@ use tokio::io::AsyncWriteExt;
 use crate::cli::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StoreCommand, StoreStatusArgs};
 use crate::cluster_tls;
 use crate::data_dir::DataDir;
+use crate::encryption::{Masters, Safe, safe};
 use crate::process::{print_line, print_text};
 use crate::standing::table;
 
@@ -323,7 +324,19 @@ async fn download(node: &AdminClient, path: &Path) -> Result<u64> {
 
 async fn restored(arguments: &RestoreArgs) -> Result<()> {
     let data = DataDir::open(&arguments.data_dir)?;
+    let masters = Masters::of(&arguments.encryption)?;
+    let opens = match fleethaven_metastore::keyring(&arguments.file)? {
+        Some(keyring) => {
+            let masters = masters.clone();
+            let opening = tokio::task::spawn_blocking(move || safe::vault_of(&keyring, masters.as_ref()));
+            Some(opening.await?.context("the backup cannot be opened")?)
+        }
+        None => None,
+    };
+    let safe = Safe::opened(masters.as_ref(), "metastore", &data.path("metastore")).await?;
     let restored = restore(Restore {
+        vault: safe.as_ref().map(Safe::vault),
+        opens,
         file: arguments.file.clone(),
         dir: data.path("metastore"),
         node: arguments.node_id,

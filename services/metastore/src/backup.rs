@@ -20,6 +20,7 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use fleethaven_fabric::admin::{BackupInfo, FileStream};
 use fleethaven_fabric::metadata::{BoxFuture, Error as CallError};
+use fleethaven_vault::{Keyring, Vault, keyring};
 use futures_util::future::join_all;
 use futures_util::{TryStreamExt, stream};
 use prost::Message;
@@ -32,12 +33,12 @@ use crate::group::Group;
 use crate::leader::Leader;
 use crate::metastore::Metastore;
 use crate::record::Applied;
-use crate::snapshot::{self, SnapshotReader, SnapshotWriter};
+use crate::snapshot::{self, Shelf, SnapshotReader, SnapshotWriter};
 use crate::state::{State, StateView};
 
 const MAGIC: &[u8; 8] = b"FHBACK1\n";
 /// Longest header that is believed.
-const MAX_HEADER: u32 = 1 << 20;
+const MAX_HEADER: u32 = 8 << 20;
 /// Length of the checksum.
 const DIGEST: u64 = 32;
 const BUFFER: usize = 256 << 10;
@@ -56,6 +57,9 @@ pub(crate) struct Header {
     /// The groups, in the order in which they follow.
     #[prost(message, repeated, tag = "3")]
     pub(crate) groups: Vec<GroupHeader>,
+    /// The store's keyring, as its file has it, when the snapshots are sealed; else empty. The header and the checksum are not.
+    #[prost(bytes = "vec", tag = "4")]
+    keyring: Vec<u8>,
 }
 
 /// What it says about one group.
@@ -89,9 +93,9 @@ impl Metastore {
         let states = self.states.iter().map(|group| Moment::of(&group.state));
         let moments: Vec<_> =
             iter::once(Ok(control)).chain(states).collect::<io::Result<_>>().map_err(|e| failed(&e))?;
-        let folder = folder(self.disk.dir());
+        let shelf = self.disk.snapshots.clone();
         let (incarnation, made_at) = (self.incarnation, (self.clock)().as_millis());
-        let written = blocking(move || write(&moments, folder, incarnation, made_at)).await;
+        let written = blocking(move || write(&moments, &shelf, incarnation, made_at)).await;
         let (head, parts) = written.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
         let sending = Sending {
             head: Some(head),
@@ -169,13 +173,14 @@ impl Moment {
     }
 }
 
-fn write(moments: &[Moment], folder: PathBuf, incarnation: u64, made_at: u64) -> io::Result<(Bytes, Parts)> {
+fn write(moments: &[Moment], shelf: &Shelf, incarnation: u64, made_at: u64) -> io::Result<(Bytes, Parts)> {
+    let folder = folder(&shelf.dir);
     fs::create_dir_all(&folder)?;
     let mut parts = Parts { folder, files: Vec::new() };
     let mut groups = Vec::new();
     for Moment { group, view, applied } in moments {
         let path = parts.folder.join(format!("{group}.snapshot"));
-        let mut writer = SnapshotWriter::at(path.clone(), applied)?;
+        let mut writer = SnapshotWriter::at(path.clone(), applied, shelf.vault.as_ref())?;
         for pair in view.pairs(b"", None) {
             let (key, value) = pair?;
             writer.add(&key, &value)?;
@@ -185,7 +190,12 @@ fn write(moments: &[Moment], folder: PathBuf, incarnation: u64, made_at: u64) ->
         groups.push(GroupHeader { group: *group, revision: applied.revision(), bytes });
         parts.files.push(path);
     }
-    let header = Header { incarnation, made_at, groups }.encode_to_vec();
+    // After the snapshots, so that it has all that they are sealed under.
+    let keyring = match shelf.vault {
+        Some(_) => fs::read(shelf.dir.join(keyring::FILE))?,
+        None => Vec::new(),
+    };
+    let header = Header { incarnation, made_at, groups, keyring }.encode_to_vec();
     let length = u32::try_from(header.len()).map_err(io::Error::other)?;
     let head = [MAGIC.as_slice(), &length.to_be_bytes(), &header].concat();
     Ok((head.into(), parts))
@@ -228,7 +238,7 @@ impl Sending {
                 return Ok(Some(piece));
             }
             let Some(path) = self.next.next() else { return Ok(None) };
-            self.file = Some(snapshot::pieces(&path)?);
+            self.file = Some(snapshot::pieces(Box::new(File::open(&path)?)));
         }
     }
 }
@@ -309,14 +319,21 @@ impl BackupFile {
         self.header.groups.iter().any(|part| part.group == group)
     }
 
-    /// The snapshot of `group`.
-    pub(crate) fn snapshot(&self, group: u32) -> io::Result<SnapshotReader> {
+    /// The keyring that it is sealed under, if it is.
+    pub(crate) fn keyring(&self) -> io::Result<Option<Keyring>> {
+        let keyring = Some(self.header.keyring.as_slice()).filter(|keyring| !keyring.is_empty());
+        let keyring = keyring.map(Keyring::parse).transpose();
+        keyring.map_err(|error| damaged("the backup's keyring", error))
+    }
+
+    /// The snapshot of `group`, which `vault` opens.
+    pub(crate) fn snapshot(&self, group: u32, vault: Option<&Vault>) -> io::Result<SnapshotReader> {
         let mut at = self.start;
         for part in &self.header.groups {
             if part.group == group {
                 let mut file = File::open(&self.path)?;
                 file.seek(SeekFrom::Start(at))?;
-                return SnapshotReader::over(Box::new(file.take(part.bytes)), &self.path);
+                return SnapshotReader::over(snapshot::opened(file.take(part.bytes), vault)?, &self.path);
             }
             at += part.bytes;
         }

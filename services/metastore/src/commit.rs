@@ -6,8 +6,9 @@
 use std::io;
 use std::{iter, thread};
 
-use fjall::{Database, Keyspace, PersistMode};
+use fjall::{Database, PersistMode};
 use fleethaven_storage_embedded::Witness;
+use fleethaven_storage_embedded::space::{Batch, Space};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,7 +26,7 @@ type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 /// Writes that take effect together. A key must not occur twice: the store cannot order writes within a
 /// commit.
 pub(crate) struct Commit {
-    writes: Vec<(Keyspace, Vec<u8>, Option<Vec<u8>>)>,
+    writes: Vec<(Space, Vec<u8>, Option<Vec<u8>>)>,
     durable: bool,
     done: Done,
 }
@@ -37,24 +38,24 @@ impl Commit {
     }
 
     /// Sets a value.
-    pub(crate) fn put(&mut self, space: &Keyspace, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+    pub(crate) fn put(&mut self, space: &Space, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
         self.writes.push((space.clone(), key.into(), Some(value.into())));
     }
 
     /// Removes a key.
-    pub(crate) fn remove(&mut self, space: &Keyspace, key: impl Into<Vec<u8>>) {
+    pub(crate) fn remove(&mut self, space: &Space, key: impl Into<Vec<u8>>) {
         self.writes.push((space.clone(), key.into(), None));
     }
 
     fn write(&mut self, db: &Database) -> io::Result<()> {
-        let mut batch = db.batch();
+        let mut batch = Batch::of(db);
         for (space, key, value) in self.writes.drain(..) {
             match value {
                 Some(value) => batch.insert(&space, key, value),
                 None => batch.remove(&space, key),
             }
         }
-        batch.commit().map_err(store_io)
+        batch.commit(None).map_err(store_io)
     }
 }
 
@@ -66,7 +67,7 @@ pub(crate) struct Committer {
 
 impl Committer {
     /// Starts the thread. Durable commits are numbered in `counter` from `last` on, and noted by `witness`.
-    pub(crate) fn start(db: Database, counter: Keyspace, last: u64, witness: Witness) -> io::Result<Self> {
+    pub(crate) fn start(db: Database, counter: Space, last: u64, witness: Witness) -> io::Result<Self> {
         let (requests, queue) = mpsc::unbounded_channel();
         let writer = Writer { db, counter, number: last, witness, waiting: Vec::new() };
         #[cfg(test)]
@@ -121,7 +122,7 @@ fn closed() -> io::Error {
 /// The writing thread.
 struct Writer {
     db: Database,
-    counter: Keyspace,
+    counter: Space,
     /// Number of the last durable commit written.
     number: u64,
     witness: Witness,

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleethaven_registry::Limits;
 use fleethaven_types::Timestamp;
+use fleethaven_vault::Vault;
 
 /// What a node does when its directory is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub struct Config {
     pub clock: fn() -> Timestamp,
     /// Quotas that commands are held to.
     pub limits: Limits,
+    /// Seals what is written and opens what is read. Without it nothing is sealed.
+    pub vault: Option<Arc<Vault>>,
 }
 
 impl Config {
@@ -72,6 +76,7 @@ impl Config {
             command_timeout: Duration::from_secs(10),
             clock,
             limits,
+            vault: None,
         }
     }
 }

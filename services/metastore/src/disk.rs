@@ -8,27 +8,36 @@
 //! | `meta` | `g`, group (u32), name | a group's vote, purge point, state record |
 //! | `state-GROUP-GENERATION` | as the registry lays them out | as the registry encodes them |
 //!
+//! Where a vault seals the store, it seals log entries and the state's values. Keys stay as they are, and so does `meta`: who
+//! voted for whom, and how far everything has come.
+//!
 //! Numbers are big-endian. Log and state share the journal, so after a crash the state never runs ahead of
 //! the log.
 
 use std::fs;
 use std::io;
+use std::iter;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 use fleethaven_storage_embedded::Witness;
+use fleethaven_storage_embedded::space::{self, Space};
+use fleethaven_vault::Vault;
 use prost::Message;
 
 use crate::commit::{COUNTER, Committer};
 use crate::error::{Error, damaged, store_io};
 use crate::record::NodeRecord;
+use crate::snapshot::Shelf;
 
 /// Layout of keyspaces and records; raised when it changes.
 const FORMAT: u32 = 2;
 /// The format that had the control group alone: what a node needs besides is added when it is opened.
 const CONTROL_ALONE: u32 = 1;
+/// The keyspace that is never sealed.
+const META: &str = "meta";
 /// Memtable size: what has to be replayed at start is bounded by it.
 const MEMTABLE_BYTES: u64 = 8 << 20;
 /// All journals together, at most.
@@ -62,23 +71,23 @@ impl Meta {
 /// The open store of a node. The directory stays locked until the last reference is gone.
 pub(crate) struct Disk {
     pub(crate) db: Database,
-    pub(crate) log: Keyspace,
-    pub(crate) meta: Keyspace,
+    pub(crate) log: Space,
+    pub(crate) meta: Space,
     pub(crate) committer: Committer,
-    dir: PathBuf,
+    pub(crate) snapshots: Shelf,
 }
 
 impl Disk {
-    /// Opens the store below `dir`, creating it when absent.
-    pub(crate) fn open(dir: &Path) -> Result<Arc<Self>, Error> {
+    /// Opens the store below `dir`, creating it when absent; `vault` seals it.
+    pub(crate) fn open(dir: &Path, vault: Option<Arc<Vault>>) -> Result<Arc<Self>, Error> {
         fs::create_dir_all(dir).map_err(|e| Error::from_io(dir, e))?;
-        let db = Database::builder(dir.join("db"))
-            .max_journaling_size(JOURNAL_BYTES)
-            .cache_size(CACHE_BYTES)
-            .open()
-            .map_err(|e| Error::from_store(dir, e))?;
+        let builder =
+            Database::builder(dir.join("db")).max_journaling_size(JOURNAL_BYTES).cache_size(CACHE_BYTES);
+        let db =
+            space::sealing(builder, vault.as_ref(), &[META]).open().map_err(|e| Error::from_store(dir, e))?;
         let log = db.keyspace("log", keyspace_options).map_err(|e| Error::from_store(dir, e))?;
-        let meta = db.keyspace("meta", keyspace_options).map_err(|e| Error::from_store(dir, e))?;
+        let meta = db.keyspace(META, keyspace_options).map_err(|e| Error::from_store(dir, e))?;
+        let (log, meta) = (Space::new(log, vault.clone()), Space::new(meta, None));
         let (witness, noted) = Witness::open(dir).map_err(|e| Error::from_io(dir, e))?;
         let last = last_durable(&meta).map_err(|e| Error::from_io(dir, e))?;
         if last < noted {
@@ -92,22 +101,23 @@ impl Disk {
         }
         let started = Committer::start(db.clone(), meta.clone(), last, witness);
         let committer = started.map_err(|e| Error::from_io(dir, e))?;
-        Ok(Arc::new(Self { db, log, meta, committer, dir: dir.to_owned() }))
+        let snapshots = Shelf { dir: dir.to_owned(), vault };
+        Ok(Arc::new(Self { db, log, meta, committer, snapshots }))
     }
 
     /// The data directory.
     pub(crate) fn dir(&self) -> &Path {
-        &self.dir
+        &self.snapshots.dir
     }
 
     /// The node's record; absent before bootstrap.
     pub(crate) fn node(&self, expected: u64) -> Result<Option<NodeRecord>, Error> {
-        let Some(bytes) = self.meta.get(b"n").map_err(|e| Error::from_store(&self.dir, e))? else {
+        let Some(bytes) = self.meta.get(b"n").map_err(|e| Error::from_store(self.dir(), e))? else {
             return Ok(None);
         };
         let record = NodeRecord::decode(&*bytes)
-            .map_err(|e| Error::from_io(&self.dir, damaged("the node's record", e)))?;
-        let dir = self.dir.clone();
+            .map_err(|e| Error::from_io(self.dir(), damaged("the node's record", e)))?;
+        let dir = self.dir().to_owned();
         if record.format != FORMAT && record.format != CONTROL_ALONE {
             return Err(Error::Format { dir, expected: FORMAT, found: record.format });
         }
@@ -129,7 +139,7 @@ impl Disk {
         self.committer
             .commit(true, |commit| commit.put(&self.meta, b"n".as_slice(), record.encode_to_vec()))
             .await
-            .map_err(|e| Error::from_io(&self.dir, e))?;
+            .map_err(|e| Error::from_io(self.dir(), e))?;
         Ok(record)
     }
 
@@ -140,8 +150,10 @@ impl Disk {
     }
 
     /// The keyspace of a generation of a group's state, created when absent.
-    pub(crate) fn state(&self, group: u32, generation: u64) -> io::Result<Keyspace> {
-        self.db.keyspace(&state_name(group, generation), keyspace_options).map_err(store_io)
+    pub(crate) fn state(&self, group: u32, generation: u64) -> io::Result<Space> {
+        let keyspace =
+            self.db.keyspace(&state_name(group, generation), keyspace_options).map_err(store_io)?;
+        Ok(Space::new(keyspace, self.snapshots.vault.clone()))
     }
 
     /// Removes all generations of a group's state but `keep`: leftovers of an install that was cut short or
@@ -162,6 +174,13 @@ impl Disk {
         self.db.disk_space().unwrap_or_default()
     }
 
+    /// Seals what was written before the store was encrypted, `states` beside the log: how many values are left that could not be
+    /// sealed yet.
+    pub(crate) fn seal_plain_values(&self, states: impl IntoIterator<Item = Space>) -> io::Result<u64> {
+        let sealed: Vec<_> = iter::once(self.log.clone()).chain(states).collect();
+        space::seal_plain_values(&self.db, &sealed, std::slice::from_ref(&self.meta)).map_err(store_io)
+    }
+
     /// Fsyncs all that was written so far.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.db.persist(PersistMode::SyncAll).map_err(store_io)?;
@@ -172,7 +191,7 @@ impl Disk {
 }
 
 /// The number of the last durable commit that the store holds.
-fn last_durable(meta: &Keyspace) -> io::Result<u64> {
+fn last_durable(meta: &Space) -> io::Result<u64> {
     let Some(bytes) = meta.get(COUNTER).map_err(store_io)? else { return Ok(0) };
     let number = bytes.as_ref().try_into().map_err(|e| damaged("number of the last durable commit", e))?;
     Ok(u64::from_be_bytes(number))

@@ -72,4 +72,4 @@ pub use config::{Config, Start};
 pub use error::Error;
 pub use metastore::Metastore;
 pub use network::NoPeers;
-pub use restore::{Restore, Restored, inspect, restore};
+pub use restore::{Restore, Restored, inspect, keyring, restore};

@@ -80,11 +80,11 @@ impl LogStore {
         let purged = disk.record::<LogIdRecord>(group, Meta::Purged)?.map(LogId::from);
         let vote = disk.record::<VoteRecord>(group, Meta::Vote)?.map(Vote::from);
         let after = purged.map_or(0, |id| id.index + 1);
-        let oldest = disk.log.prefix(group.to_be_bytes()).next();
+        let oldest = disk.log.keyspace().prefix(group.to_be_bytes()).next();
         let oldest = oldest.map(|entry| index_of(&entry.key().map_err(store_io)?)).transpose()?;
-        let newest = disk.log.prefix(group.to_be_bytes()).next_back();
+        let newest = disk.log.keyspace().prefix(group.to_be_bytes()).next_back();
         let last = newest.map(|entry| {
-            let (key, value) = entry.into_inner().map_err(store_io)?;
+            let (key, value) = disk.log.pair(entry).map_err(store_io)?;
             Ok::<_, io::Error>(decode_entry(index_of(&key)?, &value)?.log_id)
         });
         let last = purged.max(last.transpose()?);
@@ -126,8 +126,9 @@ impl LogStore {
     }
 
     fn read_disk(&self, from: u64, to: u64, entries: &mut Vec<Entry>) -> io::Result<()> {
-        for (expected, item) in (from..to).zip(self.disk.log.range(self.key(from)..self.key(to))) {
-            let (key, value) = item.into_inner().map_err(store_io)?;
+        let items = self.disk.log.keyspace().range(self.key(from)..self.key(to));
+        for (expected, item) in (from..to).zip(items) {
+            let (key, value) = self.disk.log.pair(item).map_err(store_io)?;
             let index = index_of(&key)?;
             if index != expected {
                 return Err(damaged("log", format!("entry {expected} of group {} is missing", self.group)));

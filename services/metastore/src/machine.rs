@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fjall::Keyspace;
+use fleethaven_storage_embedded::space::Space;
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, RaftSnapshotBuilder, StoredMembership};
@@ -46,7 +46,7 @@ impl StateMachine {
         outbox: Arc<Outbox>,
         applied: Applied,
     ) -> io::Result<Self> {
-        let newest = snapshot::newest(state.disk.dir(), state.group)?;
+        let newest = snapshot::newest(&state.disk.snapshots, state.group)?;
         Ok(Self { state, changes, outbox, applied, newest: Arc::new(Mutex::new(newest)) })
     }
 
@@ -182,11 +182,10 @@ impl RaftStateMachine<Types> for StateMachine {
         let generation = self.applied.generation + 1;
         let space = disk.state(group, generation)?;
         let (source, target) = (file.clone(), space.clone());
-        let mut applied = match blocking(move || ingest(SnapshotReader::open(&source.path)?, &target)).await?
-        {
+        let mut applied = match blocking(move || ingest(source.open()?, &target)).await? {
             Ok(applied) => applied,
             Err(error) => {
-                disk.db.delete_keyspace(space).map_err(store_io)?;
+                disk.db.delete_keyspace(space.keyspace().clone()).map_err(store_io)?;
                 return Err(error);
             }
         };
@@ -218,9 +217,10 @@ impl RaftStateMachine<Types> for StateMachine {
 }
 
 /// Reads a snapshot into an empty keyspace; believes nothing unless the whole of it is right.
-pub(crate) fn ingest(mut reader: SnapshotReader, space: &Keyspace) -> io::Result<Applied> {
-    let mut ingestion = space.start_ingestion().map_err(store_io)?;
+pub(crate) fn ingest(mut reader: SnapshotReader, space: &Space) -> io::Result<Applied> {
+    let mut ingestion = space.keyspace().start_ingestion().map_err(store_io)?;
     while let Some((key, value)) = reader.next()? {
+        let value = space.sealed(&key, value.into()).map_err(store_io)?;
         ingestion.write(key, value).map_err(store_io)?;
     }
     ingestion.finish().map_err(store_io)?;
@@ -251,7 +251,7 @@ fn build(state: &State, view: &StateView, applied: &Applied) -> io::Result<Snaps
     // The log is purged on the strength of this file; the state it was taken of must not be behind it after a
     // crash.
     state.disk.sync()?;
-    let mut writer = SnapshotWriter::create(state.disk.dir(), state.group, applied)?;
+    let mut writer = SnapshotWriter::create(&state.disk.snapshots, state.group, applied)?;
     for pair in view.pairs(b"", None) {
         let (key, value) = pair?;
         writer.add(&key, &value)?;

@@ -70,8 +70,8 @@ impl Metastore {
         if restore::is_incomplete(&config.dir) {
             return Err(Error::HalfRestored(config.dir));
         }
-        let dir = config.dir.clone();
-        let opened = blocking(move || Disk::open(&dir)).await;
+        let (dir, vault) = (config.dir.clone(), config.vault.clone());
+        let opened = blocking(move || Disk::open(&dir, vault)).await;
         // The store asserts some of what it reads: a panic on opening is damage too.
         let disk =
             opened.map_err(|e| Error::Corrupt { dir: config.dir.clone(), detail: e.to_string() })??;
@@ -139,6 +139,16 @@ impl Metastore {
     /// Until then that waits, within bounds.
     pub fn publish_through(&self, door: Arc<dyn Publish>) {
         self.door.send_replace(Some(door));
+    }
+
+    /// Seals what was written before the store was encrypted, while it is used; how many values are left that could not be sealed
+    /// yet. It may take minutes: do not call it on an event loop.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn seal_plain_values(&self) -> Result<u64, Error> {
+        let states = self.groups().map(|group| group.state.space());
+        self.disk.seal_plain_values(states).map_err(|e| Error::from_io(self.disk.dir(), e))
     }
 
     /// Waits until a group can go on no longer and says why. The process is of no use then and keeps others from replacing it: it

@@ -15,7 +15,7 @@ use openraft::raft::{
 use openraft::{BasicNode, RaftNetworkFactory, RaftNetworkV2};
 
 use crate::quorum::{ELECTION, Quorum};
-use crate::snapshot::{self, SnapshotFile};
+use crate::snapshot::SnapshotFile;
 use crate::types::{Snapshot, Types, Vote};
 
 mod convert;
@@ -143,8 +143,7 @@ impl RaftNetworkV2<Types> for Link {
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let file = snapshot::pieces(&snapshot.snapshot.path)
-            .map_err(|e| StreamingError::Network(NetworkError::new(&e)))?;
+        let file = snapshot.snapshot.pieces().map_err(|e| StreamingError::Network(NetworkError::new(&e)))?;
         let sent = self.peer.install(self.group, convert::vote_out(&vote), file);
         let sent = self.within(option.hard_ttl(), RPCTypes::InstallSnapshot, sent);
         tokio::select! {

@@ -44,7 +44,7 @@ impl Peer for Metastore {
         file: SnapshotStream,
     ) -> BoxFuture<'_, Result<Vote, PeerError>> {
         Box::pin(async move {
-            network::installed(&self.asked(group)?.raft, (self.disk.dir(), group), vote, file).await
+            network::installed(&self.asked(group)?.raft, (&self.disk.snapshots, group), vote, file).await
         })
     }
 

@@ -12,10 +12,11 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fjall::Keyspace;
 use fleethaven_fabric::admin::BackupInfo;
 use fleethaven_registry::{Write, cluster};
+use fleethaven_storage_embedded::space::Space;
 use fleethaven_types::Timestamp;
+use fleethaven_vault::{Keyring, Vault};
 use openraft::{BasicNode, StoredMembership};
 use prost::Message;
 
@@ -52,6 +53,10 @@ pub struct Restore {
     pub cluster: String,
     /// Wall time.
     pub now: Timestamp,
+    /// Seals the new store, whose keyring is already in its directory. Without it nothing is sealed.
+    pub vault: Option<Arc<Vault>>,
+    /// Opens the backup, if it is sealed (see [`keyring`]).
+    pub opens: Option<Arc<Vault>>,
 }
 
 /// What was restored.
@@ -71,6 +76,15 @@ pub fn inspect(file: &Path) -> Result<BackupInfo, Error> {
     let opened = BackupFile::open(file);
     let refused = |error: io::Error| Error::Backup { path: file.to_owned(), detail: error.to_string() };
     opened.map(|backup| backup.info()).map_err(refused)
+}
+
+/// The keyring that a backup is sealed under; `None` when it is plain.
+///
+/// # Errors
+/// [`Error::Backup`] when it is damaged.
+pub fn keyring(file: &Path) -> Result<Option<Keyring>, Error> {
+    let opened = BackupFile::open(file).and_then(|backup| backup.keyring());
+    opened.map_err(|error| Error::Backup { path: file.to_owned(), detail: error.to_string() })
 }
 
 /// Restores a backup; the node can be started on return. Nothing is written unless the whole backup is right.
@@ -94,7 +108,7 @@ pub async fn restore(restore: Restore) -> Result<Restored, Error> {
         io::ErrorKind::DirectoryNotEmpty => Error::NotEmpty(restore.dir.clone()),
         _ => Error::from_io(&restore.dir, e),
     })?;
-    let disk = Disk::open(&restore.dir)?;
+    let disk = Disk::open(&restore.dir, restore.vault.clone())?;
     for group in CONTROL..=state_groups.get() {
         let restored = restore_group(&disk, &backup, group, &restore).await;
         restored.map_err(|e| Error::from_io(&restore.dir, e))?;
@@ -122,8 +136,10 @@ fn marker(dir: &Path) -> PathBuf {
 
 fn begin(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    if fs::read_dir(dir)?.next().is_some() {
-        return Err(io::ErrorKind::DirectoryNotEmpty.into());
+    for entry in fs::read_dir(dir)? {
+        if entry?.file_name() != fleethaven_vault::keyring::FILE {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
     }
     fs::File::create(marker(dir))?.sync_all()?;
     fs::File::open(dir)?.sync_all()
@@ -144,8 +160,8 @@ async fn restore_group(
     let space = disk.state(group, GENERATION)?;
     let mut applied = match backup.holds(group) {
         true => {
-            let (source, target) = (backup.clone(), space.clone());
-            blocking(move || ingest(source.snapshot(group)?, &target)).await??
+            let (source, target, opens) = (backup.clone(), space.clone(), restore.opens.clone());
+            blocking(move || ingest(source.snapshot(group, opens.as_deref())?, &target)).await??
         }
         // As after a log with nothing but its first membership.
         false => Applied { last: Some(log_id(0, 0)), ..Applied::default() },
@@ -178,7 +194,7 @@ fn membership(applied: &Applied, restore: &Restore) -> io::Result<Membership> {
     Ok(StoredMembership::new(applied.last, membership))
 }
 
-async fn begin_again(disk: &Arc<Disk>, space: &Keyspace, now: Timestamp) -> io::Result<()> {
+async fn begin_again(disk: &Arc<Disk>, space: &Space, now: Timestamp) -> io::Result<()> {
     let view = StateView::of(disk, space.clone());
     let effects = cluster::begin_again(&view, now).map_err(io::Error::other)?;
     view.finish()?;
@@ -195,8 +211,8 @@ async fn begin_again(disk: &Arc<Disk>, space: &Keyspace, now: Timestamp) -> io::
 }
 
 /// What other nodes will be brought level with.
-fn write_snapshot(disk: &Arc<Disk>, group: u32, space: Keyspace, applied: &Applied) -> io::Result<()> {
-    let mut writer = SnapshotWriter::create(disk.dir(), group, applied)?;
+fn write_snapshot(disk: &Arc<Disk>, group: u32, space: Space, applied: &Applied) -> io::Result<()> {
+    let mut writer = SnapshotWriter::create(&disk.snapshots, group, applied)?;
     for pair in StateView::of(disk, space).pairs(b"", None) {
         let (key, value) = pair?;
         writer.add(&key, &value)?;

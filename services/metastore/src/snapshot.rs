@@ -2,17 +2,20 @@
 //!
 //! Magic, then the header (length, protobuf), then each pair (key length, value length, key, value), a key
 //! length of zero, the number of pairs, and the SHA-256 of everything before. Lengths are u32, the count u64,
-//! big-endian. A file gets its final name only after it was fsynced, so a file by that name is whole or was
+//! big-endian. Where a vault seals the store, all that is sealed as a whole (`fleethaven_vault::frames`); on its way to another
+//! node, which has keys of its own, it is opened. A file gets its final name only after it was fsynced, so a file by that name is whole or was
 //! damaged later.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use fleethaven_fabric::raft::SnapshotStream;
+use fleethaven_vault::{Error as VaultError, Opener, Sealer, Vault, frames};
 use futures_util::{TryStreamExt, stream};
 use parking_lot::Mutex;
 use prost::Message;
@@ -31,19 +34,60 @@ const BUFFER: usize = 256 << 10;
 /// Bytes of a piece on its way to another node.
 const PIECE: usize = 256 << 10;
 
+/// Where a node's snapshot files lie, and what seals them.
+#[derive(Debug, Clone)]
+pub(crate) struct Shelf {
+    /// The node's directory.
+    pub(crate) dir: PathBuf,
+    pub(crate) vault: Option<Arc<Vault>>,
+}
+
 /// A finished snapshot file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct SnapshotFile {
     /// The last entry that it covers.
     revision: u64,
     /// Where it lies.
     pub(crate) path: PathBuf,
+    vault: Option<Arc<Vault>>,
+}
+
+impl PartialEq for SnapshotFile {
+    fn eq(&self, other: &Self) -> bool {
+        (self.revision, &self.path) == (other.revision, &other.path)
+    }
 }
 
 impl SnapshotFile {
     /// What the file covers.
     pub(crate) fn applied(&self) -> io::Result<Applied> {
-        Ok(SnapshotReader::open(&self.path)?.applied)
+        Ok(self.open()?.applied)
+    }
+
+    /// Opens the file and reads its header.
+    pub(crate) fn open(&self) -> io::Result<SnapshotReader> {
+        SnapshotReader::open(&self.path, self.vault.as_deref())
+    }
+
+    /// The bytes of the file, for another node.
+    pub(crate) fn pieces(&self) -> io::Result<SnapshotStream> {
+        Ok(pieces(opened(File::open(&self.path)?, self.vault.as_deref())?))
+    }
+
+    /// Seals a file that was written before the store was encrypted.
+    fn seal(&self, vault: &Vault) -> io::Result<()> {
+        let mut source = File::open(&self.path)?;
+        let mut magic = [0; 8];
+        source.read_exact(&mut magic)?;
+        if magic == *frames::MAGIC {
+            return Ok(());
+        }
+        let unfinished = self.path.with_extension("unfinished");
+        let mut out = Out::create(&unfinished, Some(vault))?;
+        out.write_all(&magic)?;
+        io::copy(&mut source, &mut out)?;
+        out.finish()?.sync_all()?;
+        fs::rename(&unfinished, &self.path)
     }
 }
 
@@ -57,16 +101,21 @@ pub(crate) fn folder(dir: &Path) -> PathBuf {
     dir.join("snapshots")
 }
 
-/// The newest snapshot file of `group`, if any. Removes what was never finished.
-pub(crate) fn newest(dir: &Path, group: u32) -> io::Result<Option<SnapshotFile>> {
+/// The newest snapshot file of `group`, if any. Removes what was never finished, and seals what is plain if the store is sealed.
+pub(crate) fn newest(shelf: &Shelf, group: u32) -> io::Result<Option<SnapshotFile>> {
     let mut found = None;
-    for (revision, path) in list(dir, group)? {
+    for (revision, path) in list(&shelf.dir, group)? {
         match revision {
             None => fs::remove_file(path)?,
             Some(revision) => found = found.max(Some((revision, path))),
         }
     }
-    Ok(found.map(|(revision, path)| SnapshotFile { revision, path }))
+    let Some((revision, path)) = found else { return Ok(None) };
+    let file = SnapshotFile { revision, path, vault: shelf.vault.clone() };
+    if let Some(vault) = &shelf.vault {
+        file.seal(vault)?;
+    }
+    Ok(Some(file))
 }
 
 /// Makes `file` the newest of `group` unless there is a newer one, and removes those before it. A newer file may wait to be installed:
@@ -119,33 +168,88 @@ fn list(dir: &Path, group: u32) -> io::Result<Vec<(Option<u64>, PathBuf)>> {
     Ok(files)
 }
 
-/// The bytes of a snapshot file, for another node.
-pub(crate) fn pieces(path: &Path) -> io::Result<SnapshotStream> {
-    let file = File::open(path)?;
-    Ok(Box::pin(stream::try_unfold(file, |file| async {
+/// The bytes that `source` yields, in pieces.
+pub(crate) fn pieces(source: Box<dyn Read + Send>) -> SnapshotStream {
+    Box::pin(stream::try_unfold(source, |mut source| async {
         let read = move || {
             let mut piece = Vec::with_capacity(PIECE);
-            (&file).take(PIECE as u64).read_to_end(&mut piece)?;
-            Ok((!piece.is_empty()).then(|| (Bytes::from(piece), file)))
+            source.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
+            Ok((!piece.is_empty()).then(|| (Bytes::from(piece), source)))
         };
         blocking(read).await?
-    })))
+    }))
+}
+
+/// What `source` yields as it was before it was sealed.
+pub(crate) fn opened(
+    mut source: impl Read + Send + 'static,
+    vault: Option<&Vault>,
+) -> io::Result<Box<dyn Read + Send>> {
+    let mut start = Vec::new();
+    source.by_ref().take(frames::MAGIC.len() as u64).read_to_end(&mut start)?;
+    if start != frames::MAGIC {
+        return Ok(Box::new(Cursor::new(start).chain(source)));
+    }
+    let vault = vault.ok_or(VaultError::NoKey)?;
+    Ok(Box::new(Opener::after_magic(vault, BufReader::with_capacity(BUFFER, source))?))
+}
+
+/// A file that is written, sealed or plain.
+enum Out {
+    Plain(BufWriter<File>),
+    Sealed(Box<Sealer<BufWriter<File>>>),
+}
+
+impl Out {
+    fn create(path: &Path, vault: Option<&Vault>) -> io::Result<Self> {
+        let file = BufWriter::with_capacity(BUFFER, File::create(path)?);
+        Ok(match vault {
+            Some(vault) => Self::Sealed(Box::new(Sealer::new(vault, file)?)),
+            None => Self::Plain(file),
+        })
+    }
+
+    /// Ends what is written; the file, not yet durable.
+    fn finish(self) -> io::Result<File> {
+        let out = match self {
+            Self::Plain(out) => out,
+            Self::Sealed(sealer) => sealer.finish()?,
+        };
+        out.into_inner().map_err(io::IntoInnerError::into_error)
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(out) => out.write(bytes),
+            Self::Sealed(sealer) => sealer.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(out) => out.flush(),
+            Self::Sealed(sealer) => sealer.flush(),
+        }
+    }
 }
 
 /// Writes a snapshot that another node sends; whole and checked on return. The sender may give a transfer up and begin another while
 /// the first still has its effect here: each has a file of its own until it is whole.
-pub(crate) async fn receive(dir: &Path, group: u32, mut file: SnapshotStream) -> io::Result<SnapshotFile> {
-    let folder = folder(dir);
+pub(crate) async fn receive(shelf: &Shelf, group: u32, mut file: SnapshotStream) -> io::Result<SnapshotFile> {
+    let folder = folder(&shelf.dir);
     fs::create_dir_all(&folder)?;
     let unfinished = Unfinished::of(&folder, group);
-    let mut out = File::create(&unfinished.0)?;
+    let mut out = Out::create(&unfinished.0, shelf.vault.as_deref())?;
     while let Some(piece) = file.try_next().await? {
         let written = move || out.write_all(&piece).map(|()| out);
         out = blocking(written).await??;
     }
+    let vault = shelf.vault.clone();
     let kept = move || {
-        out.sync_all()?;
-        keep_received(&folder, group, &unfinished)
+        out.finish()?.sync_all()?;
+        keep_received(&folder, group, &unfinished, vault)
     };
     blocking(kept).await?
 }
@@ -170,40 +274,49 @@ impl Drop for Unfinished {
 }
 
 /// Gives a received file its name once it was read from end to end.
-fn keep_received(folder: &Path, group: u32, unfinished: &Unfinished) -> io::Result<SnapshotFile> {
-    let mut reader = SnapshotReader::open(&unfinished.0)?;
+fn keep_received(
+    folder: &Path,
+    group: u32,
+    unfinished: &Unfinished,
+    vault: Option<Arc<Vault>>,
+) -> io::Result<SnapshotFile> {
+    let mut reader = SnapshotReader::open(&unfinished.0, vault.as_deref())?;
     while reader.next()?.is_some() {}
     let revision = reader.applied.revision();
     let path = folder.join(format!("{group}-{revision:020}.snapshot"));
     fs::rename(&unfinished.0, &path)?;
     File::open(folder)?.sync_all()?;
-    Ok(SnapshotFile { revision, path })
+    Ok(SnapshotFile { revision, path, vault })
 }
 
 /// Writes a snapshot file.
 pub(crate) struct SnapshotWriter {
-    out: BufWriter<File>,
+    out: Out,
     digest: digest::Context,
     pairs: u64,
     revision: u64,
     unfinished: PathBuf,
     path: PathBuf,
+    vault: Option<Arc<Vault>>,
 }
 
 impl SnapshotWriter {
     /// Starts the snapshot of `group` that covers `applied`.
-    pub(crate) fn create(dir: &Path, group: u32, applied: &Applied) -> io::Result<Self> {
-        let folder = folder(dir);
+    pub(crate) fn create(shelf: &Shelf, group: u32, applied: &Applied) -> io::Result<Self> {
+        let folder = folder(&shelf.dir);
         fs::create_dir_all(&folder)?;
-        Self::at(folder.join(format!("{group}-{:020}.snapshot", applied.revision())), applied)
+        let path = folder.join(format!("{group}-{:020}.snapshot", applied.revision()));
+        Self::at(path, applied, shelf.vault.as_ref())
     }
 
     /// Starts a snapshot that covers `applied` at `path`.
-    pub(crate) fn at(path: PathBuf, applied: &Applied) -> io::Result<Self> {
+    pub(crate) fn at(path: PathBuf, applied: &Applied, vault: Option<&Arc<Vault>>) -> io::Result<Self> {
         let unfinished = path.with_extension("unfinished");
-        let out = BufWriter::with_capacity(BUFFER, File::create(&unfinished)?);
+        let out = Out::create(&unfinished, vault.map(|vault| &**vault))?;
+        let vault = vault.cloned();
         let digest = digest::Context::new(&digest::SHA256);
-        let mut writer = Self { out, digest, pairs: 0, revision: applied.revision(), unfinished, path };
+        let mut writer =
+            Self { out, digest, pairs: 0, revision: applied.revision(), unfinished, path, vault };
         let header = applied.to_record()?.encode_to_vec();
         writer.write(MAGIC)?;
         writer.write_length(header.len())?;
@@ -227,12 +340,12 @@ impl SnapshotWriter {
         self.write(&self.pairs.to_be_bytes())?;
         let digest = self.digest.finish();
         self.out.write_all(digest.as_ref())?;
-        self.out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        self.out.finish()?.sync_all()?;
         fs::rename(&self.unfinished, &self.path)?;
         if let Some(folder) = self.path.parent() {
             File::open(folder)?.sync_all()?;
         }
-        Ok(SnapshotFile { revision: self.revision, path: self.path })
+        Ok(SnapshotFile { revision: self.revision, path: self.path, vault: self.vault })
     }
 
     fn write_length(&mut self, length: usize) -> io::Result<()> {
@@ -259,8 +372,8 @@ pub(crate) struct SnapshotReader {
 
 impl SnapshotReader {
     /// Opens a file and reads its header.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        Self::over(Box::new(File::open(path)?), path)
+    fn open(path: &Path, vault: Option<&Vault>) -> io::Result<Self> {
+        Self::over(opened(File::open(path)?, vault)?, path)
     }
 
     /// Reads the header of a snapshot that `source` yields to its end; errors name `path`.
@@ -347,9 +460,18 @@ mod tests {
     use super::*;
     use crate::types::log_id;
 
-    fn write(dir: &Path) -> SnapshotFile {
+    fn plain(dir: &Path) -> Shelf {
+        Shelf { dir: dir.to_owned(), vault: None }
+    }
+
+    fn sealed(dir: &Path) -> Shelf {
+        let vault = Vault::new([(1, fleethaven_vault::DataKey([1; 32]))], [1; 12]).unwrap();
+        Shelf { dir: dir.to_owned(), vault: Some(Arc::new(vault)) }
+    }
+
+    fn write(shelf: &Shelf) -> SnapshotFile {
         let applied = Applied { last: Some(log_id(2, 17)), term: 2, sequence: 5, ..Applied::default() };
-        let mut writer = SnapshotWriter::create(dir, 0, &applied).unwrap();
+        let mut writer = SnapshotWriter::create(shelf, 0, &applied).unwrap();
         for n in 0..100_u32 {
             writer.add(format!("key{n:03}").as_bytes(), &vec![7; n as usize]).unwrap();
         }
@@ -357,7 +479,7 @@ mod tests {
     }
 
     fn read(path: &Path) -> io::Result<usize> {
-        let mut reader = SnapshotReader::open(path)?;
+        let mut reader = SnapshotReader::open(path, None)?;
         let mut pairs = 0;
         while reader.next()?.is_some() {
             pairs += 1;
@@ -368,11 +490,36 @@ mod tests {
     #[test]
     fn a_file_reads_back() {
         let dir = tempfile::tempdir().unwrap();
-        let file = write(dir.path());
+        let file = write(&plain(dir.path()));
         assert_eq!(read(&file.path).unwrap(), 100);
         assert_eq!(file.applied().unwrap().revision(), 17);
-        assert_eq!(newest(dir.path(), 0).unwrap(), Some(file));
-        assert_eq!(newest(dir.path(), 1).unwrap(), None);
+        assert_eq!(newest(&plain(dir.path()), 0).unwrap(), Some(file));
+        assert_eq!(newest(&plain(dir.path()), 1).unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_sealed_file_is_opened_on_its_way_and_sealed_where_it_arrives() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let file = write(&sealed(from.path()));
+        let holds = |path: &Path| fs::read(path).unwrap().windows(6).any(|window| window == b"key050");
+        assert!(!holds(&file.path) && read(&file.path).is_err(), "without the keys");
+        let other = Vault::new([(7, fleethaven_vault::DataKey([2; 32]))], [2; 12]).unwrap();
+        let shelf = Shelf { dir: to.path().to_owned(), vault: Some(Arc::new(other)) };
+        let received = receive(&shelf, 0, file.pieces().unwrap()).await.unwrap();
+        assert!(!holds(&received.path));
+        assert_eq!(received.applied().unwrap(), file.applied().unwrap());
+        let in_the_clear = receive(&plain(to.path()), 1, received.pieces().unwrap()).await.unwrap();
+        assert!(holds(&in_the_clear.path));
+        assert_eq!(read(&in_the_clear.path).unwrap(), 100);
+    }
+
+    #[test]
+    fn a_plain_file_is_sealed_when_its_store_is() {
+        let dir = tempfile::tempdir().unwrap();
+        write(&plain(dir.path()));
+        let file = newest(&sealed(dir.path()), 0).unwrap().unwrap();
+        assert!(fs::read(&file.path).unwrap().starts_with(frames::MAGIC));
+        assert_eq!(file.applied().unwrap().revision(), 17);
     }
 
     #[test]
@@ -380,7 +527,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let written = |index| {
             let applied = Applied { last: Some(log_id(2, index)), ..Applied::default() };
-            SnapshotWriter::create(dir.path(), 0, &applied).unwrap().finish().unwrap()
+            SnapshotWriter::create(&plain(dir.path()), 0, &applied).unwrap().finish().unwrap()
         };
         let [old, present, waiting] = [3, 5, 9].map(written);
         let newest = Mutex::new(None);
@@ -396,13 +543,14 @@ mod tests {
     #[tokio::test]
     async fn transfers_under_way_do_not_touch_each_other() {
         let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let file = write(from.path());
+        let file = write(&plain(from.path()));
         let given_up: SnapshotStream = Box::pin(stream::pending());
         {
-            let first = receive(to.path(), 0, given_up);
+            let shelf = plain(to.path());
+            let first = receive(&shelf, 0, given_up);
             tokio::pin!(first);
             assert!(futures_util::poll!(&mut first).is_pending());
-            let second = receive(to.path(), 0, pieces(&file.path).unwrap()).await.unwrap();
+            let second = receive(&plain(to.path()), 0, file.pieces().unwrap()).await.unwrap();
             assert_eq!(read(&second.path).unwrap(), 100);
         }
         let names: Vec<_> = list(to.path(), 0).unwrap().into_iter().map(|(revision, _)| revision).collect();
@@ -412,7 +560,7 @@ mod tests {
     #[test]
     fn any_damaged_byte_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        let file = write(dir.path());
+        let file = write(&plain(dir.path()));
         let whole = fs::read(&file.path).unwrap();
         for position in (0..whole.len()).step_by(97).chain([whole.len() - 1]) {
             let mut bytes = whole.clone();
@@ -427,9 +575,9 @@ mod tests {
     #[test]
     fn unfinished_files_are_swept() {
         let dir = tempfile::tempdir().unwrap();
-        let writer = SnapshotWriter::create(dir.path(), 3, &Applied::default()).unwrap();
+        let writer = SnapshotWriter::create(&plain(dir.path()), 3, &Applied::default()).unwrap();
         drop(writer);
-        assert_eq!(newest(dir.path(), 3).unwrap(), None);
+        assert_eq!(newest(&plain(dir.path()), 3).unwrap(), None);
         assert_eq!(fs::read_dir(folder(dir.path())).unwrap().count(), 0);
     }
 }

@@ -5,8 +5,9 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fjall::{Keyspace, Readable, Snapshot};
+use fjall::{Readable, Snapshot};
 use fleethaven_registry::View;
+use fleethaven_storage_embedded::space::Space;
 use parking_lot::{Mutex, RwLock};
 
 use crate::disk::{Disk, Meta, decode};
@@ -18,7 +19,7 @@ pub(crate) struct State {
     pub(crate) group: u32,
     pub(crate) disk: Arc<Disk>,
     /// The generation in use; replaced when a snapshot is installed.
-    current: RwLock<(u64, Keyspace)>,
+    current: RwLock<(u64, Space)>,
 }
 
 impl State {
@@ -34,12 +35,12 @@ impl State {
     }
 
     /// The keyspace in use.
-    pub(crate) fn space(&self) -> Keyspace {
+    pub(crate) fn space(&self) -> Space {
         self.current.read().1.clone()
     }
 
     /// Makes `space` the state, which its record on disk already says.
-    pub(crate) fn flip(&self, generation: u64, space: Keyspace) {
+    pub(crate) fn flip(&self, generation: u64, space: Space) {
         *self.current.write() = (generation, space);
     }
 
@@ -53,7 +54,8 @@ impl State {
         loop {
             let (generation, space) = self.current.read().clone();
             let snapshot = self.disk.db.snapshot();
-            let record = snapshot.get(&self.disk.meta, Meta::State.key(self.group)).map_err(store_io)?;
+            let record =
+                snapshot.get(self.disk.meta.keyspace(), Meta::State.key(self.group)).map_err(store_io)?;
             let applied = match record {
                 Some(bytes) => Applied::try_from(decode::<StateRecord>(self.group, Meta::State, &bytes)?)?,
                 None => Applied::default(),
@@ -71,13 +73,13 @@ impl State {
 /// to.
 pub(crate) struct StateView {
     snapshot: Snapshot,
-    space: Keyspace,
+    space: Space,
     failure: Mutex<Option<io::Error>>,
 }
 
 impl StateView {
     /// The pairs of `space` as they are now.
-    pub(crate) fn of(disk: &Disk, space: Keyspace) -> Self {
+    pub(crate) fn of(disk: &Disk, space: Space) -> Self {
         Self { snapshot: disk.db.snapshot(), space, failure: Mutex::new(None) }
     }
 
@@ -91,11 +93,11 @@ impl StateView {
             Some(after) if after >= prefix => Bound::Excluded(after.to_vec()),
             _ => Bound::Included(prefix.to_vec()),
         };
-        let prefix = prefix.to_vec();
+        let (prefix, space) = (prefix.to_vec(), self.space.clone());
         self.snapshot
-            .range(&self.space, (start, Bound::<Vec<u8>>::Unbounded))
-            .map(|item| {
-                let (key, value) = item.into_inner().map_err(store_io)?;
+            .range(self.space.keyspace(), (start, Bound::<Vec<u8>>::Unbounded))
+            .map(move |item| {
+                let (key, value) = space.pair(item).map_err(store_io)?;
                 Ok((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)))
             })
             .take_while(move |pair| pair.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix)))
@@ -114,8 +116,9 @@ impl StateView {
 
 impl View for StateView {
     fn get(&self, key: &[u8]) -> Option<Bytes> {
-        let value = self.noting(self.snapshot.get(&self.space, key).map_err(store_io)).flatten();
-        value.map(|v| Bytes::copy_from_slice(&v))
+        let value = self.snapshot.get(self.space.keyspace(), key);
+        let value = value.and_then(|value| value.map(|value| self.space.opened(key, value)).transpose());
+        self.noting(value.map_err(store_io)).flatten().map(|v| Bytes::copy_from_slice(&v))
     }
 
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Vec<(Bytes, Bytes)> {

@@ -13,6 +13,7 @@ mod install;
 mod membership;
 mod mesh;
 mod node;
+mod sealed;
 pub(crate) mod simulation;
 mod suite;
 mod watching;

@@ -297,9 +297,9 @@ fn a_shared_body_is_freed_with_its_last_reference() {
         let (session, entries) = (SessionId(session), vec![fleethaven_storage::EntryId(entry)]);
         lane.lane.submit(&mut vec![Request::Trim { session, token, entries }]);
         store.client(scope(), "client").unwrap();
-        assert_eq!(store.disk.bodies.len().unwrap(), left);
+        assert_eq!(store.disk.bodies.keyspace().len().unwrap(), left);
         assert_eq!(
-            store.disk.queues.prefix(session.0.to_be_bytes()).count(),
+            store.disk.queues.keyspace().prefix(session.0.to_be_bytes()).count(),
             1,
             "the other entry, or the mark"
         );

@@ -421,7 +421,7 @@ fn a_full_memory_refuses_without_half_measures_and_recovers() {
     let session = claim_patiently(&mut asking);
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     assert!(!is_published(&asking.ask(vec![publish(1, session)]).remove(0)));
-    assert_eq!(numbers(&mut asking, session, 1), []);
+    assert_eq!(numbers(&mut asking, session, 1), Vec::<u64>::new());
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     publish_patiently(&mut asking, 2, session);
     assert_eq!(numbers(&mut asking, session, 1).last(), Some(&2));

@@ -6,6 +6,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use fleethaven_types::AccountId;
 
 use super::cluster::ClusterArgs;
+use super::encryption::EncryptionArgs;
 use super::process::ScopeArgs;
 use super::roles::PodArgs;
 
@@ -148,6 +149,9 @@ pub(crate) struct PlaceArgs {
     /// A folder with a certificate of role operator, as `fleethaven pki issue --role operator` makes it.
     #[arg(long, value_name = "DIR", requires = "metastore")]
     pub(crate) cluster_tls: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) encryption: EncryptionArgs,
 
     /// Print JSON: one object a line.
     #[arg(long)]

@@ -9,6 +9,7 @@ use fleethaven_registry::Shard;
 use fleethaven_types::Profile;
 
 use super::cluster::{IdentityArgs, ListenArgs, NodeAddress, check_reachable};
+use super::encryption::EncryptionArgs;
 use super::process::ProcessArgs;
 use super::store::StoreCommand;
 
@@ -41,6 +42,9 @@ pub(crate) struct MetastoreArgs {
     /// Where everything is kept; made on first start.
     #[arg(long, value_name = "DIR", env = "FLEETHAVEN_DATA_DIR", default_value = ".fleethaven")]
     pub(crate) data_dir: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) encryption: EncryptionArgs,
 
     /// The node's number, from 1. A node whose disk lost data comes back under a new one. Unless given, one above the number
     /// at the end of the host's name (pods of a Kubernetes StatefulSet count from 0).

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::encryption::EncryptionArgs;
 use super::metastore::{STATE_GROUPS, state_groups};
 
 /// What is done to a metadata store.
@@ -71,6 +72,9 @@ pub(crate) struct RestoreArgs {
     /// The new node's data directory; nothing may be kept in it yet.
     #[arg(long, value_name = "DIR", env = "FLEETHAVEN_DATA_DIR")]
     pub(crate) data_dir: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) encryption: EncryptionArgs,
 
     /// The new node's number, from 1.
     #[arg(long, value_name = "ID", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]

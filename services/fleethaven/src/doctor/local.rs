@@ -10,6 +10,7 @@ use rustix::fs::statvfs;
 use rustix::process::{Resource, getrlimit};
 
 use super::Finding;
+use crate::encryption::{STORES, safe};
 
 /// Fewer files than this keep a gateway from serving many devices.
 const FILES: u64 = 65_536;
@@ -48,9 +49,28 @@ pub(super) fn data_dir(folder: &Path) -> Vec<Finding> {
         _ => Finding::failed(&name, format!("mode {mode:03o}, and keys are in it"), "chmod 700"),
     }];
     findings.push(disk(format!("disk of {}", folder.display()), folder));
+    findings.extend(STORES.iter().filter_map(|store| keyring(&folder.join(store))));
     let certificates = ["ca.pem", "server.pem"].map(|file| folder.join(file));
     findings.extend(certificates.iter().filter(|file| file.exists()).map(|file| certificate(file)));
     findings
+}
+
+/// The master keys that a store needs, if it is encrypted.
+fn keyring(store: &Path) -> Option<Finding> {
+    let name = format!("keyring of {}", store.display());
+    let keyring = match safe::read(&safe::path(store)) {
+        Ok(keyring) => keyring?,
+        Err(error) => {
+            let advice = "restore the directory from a copy: without its keyring the store is lost";
+            return Some(Finding::failed(name, format!("{error:#}"), advice));
+        }
+    };
+    let names = keyring.master_keys().into_iter().map(|(name, count)| format!("{name} ({count} data keys)"));
+    let names = names.collect::<Vec<_>>().join(", ");
+    Some(match keyring.plain_values {
+        true => Finding::well(name, format!("under {names}; values from before may still be plain")),
+        false => Finding::well(name, format!("under {names}")),
+    })
 }
 
 fn disk(name: String, folder: &Path) -> Finding {

@@ -25,7 +25,7 @@ enum Layer {
 }
 
 /// Every package of `crates/` and its layer. A new crate is entered here, and so its place is decided.
-const LIBRARIES: [(&str, Layer); 34] = [
+const LIBRARIES: [(&str, Layer); 35] = [
     ("types", Layer::Types),
     ("jobs", Layer::Pure),
     ("membership", Layer::Pure),
@@ -40,6 +40,7 @@ const LIBRARIES: [(&str, Layer); 34] = [
     ("shadow", Layer::Pure),
     ("sigv4", Layer::Pure),
     ("topics", Layer::Pure),
+    ("vault", Layer::Pure),
     ("fabric", Layer::Seam),
     // Logic in the words of the seams; without a runtime all the same.
     ("authorizers", Layer::Seam),

@@ -15,7 +15,7 @@ use crate::tests::fixture::{clock, config, create, update};
 async fn evaluator(dir: &Path) -> (Evaluator, mpsc::Sender<Request>, Group) {
     let config = config(dir);
     let founders = Founders::from([(config.node, BasicNode::default())]);
-    let disk = Disk::open(dir).unwrap();
+    let disk = Disk::open(dir, None).unwrap();
     let group = Group::start(disk, CONTROL, &config, Arc::new(NoPeers), Some(founders)).await.unwrap();
     let (requests, queue) = mpsc::channel(64);
     let settings = Settings { clock, limits: config.limits, max_in_flight: 16, outbox: group.outbox.clone() };

@@ -1,7 +1,5 @@
 //! What a group answers to its peers.
 
-use std::path::Path;
-
 use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::metadata::{BoxFuture, Error, Executed};
 use fleethaven_fabric::raft::{
@@ -12,7 +10,7 @@ use fleethaven_registry::{Command, Query, QueryReply};
 use openraft::raft::AppendEntriesResponse;
 
 use super::convert;
-use crate::snapshot;
+use crate::snapshot::{self, Shelf};
 use crate::types::{Raft, Snapshot};
 
 /// Appends a leader's entries.
@@ -36,14 +34,14 @@ pub(crate) async fn voted(raft: &Raft, request: RequestVote) -> Result<Voted, Pe
     Ok(convert::vote_response(&answer.map_err(refused)?))
 }
 
-/// Receives a snapshot into `dir` and installs it.
+/// Receives a snapshot and installs it.
 pub(crate) async fn installed(
     raft: &Raft,
-    (dir, group): (&Path, u32),
+    (shelf, group): (&Shelf, u32),
     vote: Vote,
     file: SnapshotStream,
 ) -> Result<Vote, PeerError> {
-    let file = snapshot::receive(dir, group, file).await.map_err(refused)?;
+    let file = snapshot::receive(shelf, group, file).await.map_err(refused)?;
     let meta = snapshot::meta(&file.applied().map_err(refused)?);
     let snapshot = Snapshot { meta, snapshot: file };
     let answer = raft.install_full_snapshot(convert::vote_in(vote), snapshot).await.map_err(refused)?;

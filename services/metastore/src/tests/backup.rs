@@ -33,7 +33,7 @@ async fn back_up(node: &Metastore, file: &Path) {
     fs::write(file, pieces.concat()).unwrap();
 }
 
-fn to_restore(file: &Path, dir: &Path) -> Restore {
+pub(crate) fn to_restore(file: &Path, dir: &Path) -> Restore {
     Restore {
         file: file.to_owned(),
         dir: dir.to_owned(),
@@ -42,6 +42,8 @@ fn to_restore(file: &Path, dir: &Path) -> Restore {
         state_groups: NonZeroU32::new(3).unwrap(),
         cluster: "restored".to_owned(),
         now: Timestamp(clock().as_millis() + 1000),
+        vault: None,
+        opens: None,
     }
 }
 

@@ -77,7 +77,7 @@ async fn a_damaged_snapshot_is_refused() {
     let small = Config { snapshot_every: 100, keep_log: 10, ..config(dir.path()) };
     filled(dir.path(), small.clone()).await;
     // A snapshot that was being written has its name when the store is let go of.
-    while matches!(Disk::open(dir.path()), Err(Error::Locked(_))) {
+    while matches!(Disk::open(dir.path(), None), Err(Error::Locked(_))) {
         tokio::task::yield_now().await;
     }
     let mut files = walk(&dir.path().join("snapshots"));

@@ -96,7 +96,7 @@ async fn state_groups() {
 /// The store, as soon as the previous node of this process has let go of it.
 fn free(dir: &Path) -> Arc<Disk> {
     loop {
-        match Disk::open(dir) {
+        match Disk::open(dir, None) {
             Err(crate::Error::Locked(_)) => std::thread::yield_now(),
             disk => return disk.unwrap(),
         }

@@ -115,7 +115,7 @@ async fn a_directory_from_before_there_were_state_groups_gets_them() {
     node.shutdown().await.unwrap();
     drop(node);
     let disk = loop {
-        match Disk::open(dir.path()) {
+        match Disk::open(dir.path(), None) {
             Err(Error::Locked(_)) => tokio::task::yield_now().await,
             disk => break disk.unwrap(),
         }

@@ -29,7 +29,7 @@ struct Node {
 
 fn open(dir: TempDir) -> Node {
     let disk = loop {
-        match Disk::open(dir.path()) {
+        match Disk::open(dir.path(), None) {
             Err(crate::Error::Locked(_)) => std::thread::yield_now(),
             disk => break disk.unwrap(),
         }
@@ -72,7 +72,7 @@ impl Node {
 }
 
 fn states_on_disk(dir: &Path) -> usize {
-    let disk = Disk::open(dir).unwrap();
+    let disk = Disk::open(dir, None).unwrap();
     disk.db.list_keyspace_names().iter().filter(|name| name.starts_with("state-")).count()
 }
 

@@ -30,7 +30,7 @@ async fn fill(disk: &Arc<Disk>, group: u32) {
 impl StoreBuilder<Types, LogStore, StateMachine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError<Types>> {
         let dir = tempfile::tempdir().unwrap();
-        let disk = Disk::open(dir.path()).unwrap();
+        let disk = Disk::open(dir.path(), None).unwrap();
         for neighbour in [6, 8] {
             fill(&disk, neighbour).await;
         }

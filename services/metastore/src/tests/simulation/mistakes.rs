@@ -38,7 +38,7 @@ pub(super) fn without_the_last(pieces: &[Bytes]) -> Vec<Bytes> {
         pairs.push(pair);
     }
     let path = dir.path().join("short.snapshot");
-    let mut writer = SnapshotWriter::at(path.clone(), &reader.applied).expect("a file");
+    let mut writer = SnapshotWriter::at(path.clone(), &reader.applied, None).expect("a file");
     for (key, value) in pairs.iter().take(pairs.len() * 2 / 3) {
         writer.add(key, value).expect("the file takes it");
     }

@@ -503,8 +503,8 @@ type Pair = (Vec<u8>, Vec<u8>);
 
 /// All entries of a group's log that are on disk.
 fn log(store: &Metastore, group: u32) -> Result<Vec<Pair>, String> {
-    let entries = store.disk.log.prefix(group.to_be_bytes()).map(|entry| {
-        let (key, value) = entry.into_inner().map_err(|e| e.to_string())?;
+    let entries = store.disk.log.keyspace().prefix(group.to_be_bytes()).map(|entry| {
+        let (key, value) = store.disk.log.pair(entry).map_err(|e| e.to_string())?;
         Ok((key.to_vec(), value.to_vec()))
     });
     entries.collect()
