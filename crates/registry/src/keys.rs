@@ -242,6 +242,11 @@ pub fn scopes_prefix() -> Bytes {
     global("scope", &[])
 }
 
+/// The markers of an account's regions.
+pub(crate) fn scopes_of_account(account: AccountId) -> Bytes {
+    global("scope", &[&account.to_string(), ""])
+}
+
 pub(crate) fn scope_marker(scope: Scope) -> Bytes {
     global("scope", &[&scope.account.to_string(), scope.region.as_str()])
 }

@@ -4,7 +4,7 @@
 //! kept with the sums, by the same log entry. So a report that comes again because its outcome was unknown changes nothing,
 //! however late it comes. Sums are kept for [`KEPT_DAYS`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleethaven_types::{Scope, Timestamp};
 use prost::Message;
@@ -28,6 +28,8 @@ pub const PAGE: usize = 1000;
 pub const KEPT_DAYS: u32 = 400;
 /// How long a process may be silent before what it last reported is forgotten.
 const SILENT_MILLIS: u64 = 7 * DAY_MILLIS;
+/// Regions of an account in which something is counted where nothing was ever created: AWS has fewer.
+const REGIONS: usize = 64;
 const DAY_MILLIS: u64 = 24 * 60 * 60 * 1000;
 /// Records of processes that one report looks at, and sums of days long past that it takes out in each of its scopes.
 const SWEPT: usize = 16;
@@ -46,17 +48,17 @@ pub(crate) fn report(store: &Store<'_>, context: &Context, args: &ReportUsage) -
     if args.number <= known.number {
         return done(effects);
     }
+    let mut made = BTreeSet::new();
     for ((scope, day, group), amounts) in summed(&args.rows) {
+        if !is_marked(store, &mut effects, &mut made, scope) {
+            continue;
+        }
         let key = keys::usage(scope, day, group);
         let mut sum: Amounts = store.record::<record::Usage>(&key)?.unwrap_or_default().into();
         sum += amounts;
         effects.put(key, record::Usage::from(sum).encode_to_vec());
-        let marker = keys::scope_marker(scope);
-        if !store.exists(&marker) {
-            effects.put(marker, Vec::new());
-        }
     }
-    let scopes: std::collections::BTreeSet<_> = args.rows.iter().map(|row| row.scope).collect();
+    let scopes: BTreeSet<_> = args.rows.iter().map(|row| row.scope).collect();
     scopes.into_iter().for_each(|scope| forget_old(store, &mut effects, scope, day_of(context.now)));
     forget_silent(store, &mut effects, &key, context.now)?;
     if args.last {
@@ -66,6 +68,22 @@ pub(crate) fn report(store: &Store<'_>, context: &Context, args: &ReportUsage) -
         effects.put(key, source.encode_to_vec());
     }
     done(effects)
+}
+
+/// Marks a scope as one in which there is something, or tells that an account has too many: whoever may sign names a region, and
+/// reading costs no more than that.
+fn is_marked(store: &Store<'_>, effects: &mut Effects, made: &mut BTreeSet<Scope>, scope: Scope) -> bool {
+    let marker = keys::scope_marker(scope);
+    if store.exists(&marker) || made.contains(&scope) {
+        return true;
+    }
+    let known = store.count(&keys::scopes_of_account(scope.account), REGIONS);
+    let new = made.iter().filter(|one| one.account == scope.account).count();
+    if known + new >= REGIONS {
+        return false;
+    }
+    effects.put(marker, Vec::new());
+    made.insert(scope)
 }
 
 fn check(args: &ReportUsage) -> Result<(), Error> {

@@ -84,6 +84,22 @@ fn what_is_long_past_is_forgotten() {
 }
 
 #[test]
+fn an_account_has_so_many_regions_and_no_more() {
+    let mut registry = registry();
+    let day = day_of(registry.now);
+    let in_region = |number: usize| Scope { region: format!("xx-east-{number}").parse().unwrap(), ..scope() };
+    let of_region = |number| UsageRow { scope: in_region(number), ..row(day, None, messages(1)) };
+    run(&mut registry, report("p", 1, (0..REGIONS - 1).map(of_region).collect()));
+    run(&mut registry, report("p", 2, (REGIONS - 2..REGIONS + 10).map(of_region).collect()));
+    let QueryReply::Scopes(scopes) = registry.ask(QueryKind::Scopes).unwrap() else { panic!() };
+    assert_eq!(scopes.len(), REGIONS);
+    registry.scope = in_region(REGIONS - 2);
+    assert_eq!(rows(&registry, day, day), [(day, None, 2)]);
+    registry.scope = in_region(REGIONS);
+    assert_eq!(rows(&registry, day, day), []);
+}
+
+#[test]
 fn reports_are_bounded_and_named() {
     let mut registry = registry();
     let mut refused = |args: ReportUsage| refusal(registry.run(Action::ReportUsage(Box::new(args)))).0;
