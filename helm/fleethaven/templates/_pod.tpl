@@ -29,6 +29,8 @@ and "volumes" (further ones, as YAML), "startup" (tries of two seconds).
 {{- $outbound := and .calls $root.Values.outbound.ca.configMap -}}
 {{- $traces := $root.Values.traces -}}
 {{- $tracesCa := and $traces.endpoint $traces.ca.configMap -}}
+{{- $signs := or (eq .role "gateway") (eq .role "api") -}}
+{{- $signer := ternary $root.Values.issuingSigner.container dict $signs -}}
 {{- $storeTls := and .store (not $store.bundled.enabled) $store.external.tlsSecretName -}}
 metadata:
   # Without versions: a new chart that changes nothing about a pod leaves it alone.
@@ -113,6 +115,10 @@ spec:
         - name: FLEETHAVEN_OUTBOUND_CA
           value: /etc/fleethaven/outbound/{{ $root.Values.outbound.ca.key }}
         {{- end }}
+        {{- if $signer }}
+        - name: FLEETHAVEN_ISSUING_SIGNER
+          value: /run/fleethaven/signer.sock
+        {{- end }}
         {{- if $traces.endpoint }}
         - name: POD_NAME
           valueFrom:
@@ -179,9 +185,23 @@ spec:
           mountPath: /etc/fleethaven/traces
           readOnly: true
         {{- end }}
+        {{- if $signer }}
+        - name: signer
+          mountPath: /run/fleethaven
+        {{- end }}
         {{- with .mounts }}
         {{- . | nindent 8 }}
         {{- end }}
+    {{- if $signer }}
+    - name: signer
+      {{- toYaml (omit $signer "name" "volumeMounts") | nindent 6 }}
+      volumeMounts:
+        - name: signer
+          mountPath: /run/fleethaven
+        {{- with $signer.volumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+    {{- end }}
   volumes:
     - name: config
       configMap:
@@ -213,6 +233,13 @@ spec:
     - name: traces
       configMap:
         name: {{ $traces.ca.configMap }}
+    {{- end }}
+    {{- if $signer }}
+    - name: signer
+      emptyDir: {medium: Memory, sizeLimit: 1Mi}
+    {{- with $root.Values.issuingSigner.volumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
     {{- end }}
     {{- with .volumes }}
     {{- . | nindent 4 }}
