@@ -105,14 +105,16 @@ fn run(command: Command, settings: config::Settings) -> Result<ExitCode> {
         return done.map(|()| ExitCode::SUCCESS);
     }
     let done = match command {
-        Command::Dev(arguments) => process::main(&arguments.process.clone(), dev::run(*arguments, settings)),
+        Command::Dev(arguments) => {
+            process::with_event_loops(&arguments.process.clone(), dev::run(*arguments, settings))
+        }
         Command::Metastore(mut arguments) => match arguments.operation.take() {
             Some(operation) => process::brief(operate::run(operation)),
             None => process::main(&arguments.process.clone(), metastore::run(*arguments)),
         },
         Command::Api(arguments) => process::main(&arguments.process.clone(), api::run(*arguments, settings)),
         Command::Gateway(arguments) => {
-            process::main(&arguments.process.clone(), gateway::run(*arguments, settings))
+            process::with_event_loops(&arguments.process.clone(), gateway::run(*arguments, settings))
         }
         Command::Router(arguments) => {
             process::main(&arguments.process.clone(), router::run(*arguments, settings))

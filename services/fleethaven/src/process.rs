@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use fleethaven_daemon::scheduling;
 use fleethaven_daemon::shutdown::{Shutdown, Signals, Trigger};
 use fleethaven_fabric::Traces;
 use fleethaven_telemetry::admin::Admin;
@@ -17,6 +18,13 @@ use tokio::task::JoinHandle;
 
 use crate::cli::ProcessArgs;
 use crate::traces;
+
+/// Runs a command that has a gateway's cores to its end: see [`main`]. All else in the process gives way to them.
+pub(crate) fn with_event_loops(arguments: &ProcessArgs, run: impl Future<Output = Result<()>>) -> Result<()> {
+    // Before there are other threads: they take it over.
+    scheduling::behind_event_loops();
+    main(arguments, run)
+}
 
 /// Runs a command to its end on a runtime of its own.
 pub(crate) fn main(arguments: &ProcessArgs, run: impl Future<Output = Result<()>>) -> Result<()> {

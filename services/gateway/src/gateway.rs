@@ -235,6 +235,7 @@ impl Gateway {
 }
 
 fn run_core(id: u8, shared: Arc<Shared>, routing: &RoutingFactory, listeners: Vec<Listener>) {
+    fleethaven_daemon::scheduling::as_event_loop();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(%error, "a core could not start"),
