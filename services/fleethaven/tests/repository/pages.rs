@@ -123,6 +123,23 @@ fn links_between_pages_lead_somewhere() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+#[test]
+fn decisions_are_numbered_one_by_one() {
+    let entries = fs::read_dir(root().join("docs/decisions")).expect("a folder");
+    let mut pages: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
+    pages.sort();
+    // The first is the template.
+    for (number, page) in pages.iter().enumerate().skip(1) {
+        let page = page.to_str().expect("a name in Unicode");
+        let heading = format!("# {number:04}: ");
+        assert!(
+            page.starts_with(&format!("{number:04}-"))
+                && read(&format!("docs/decisions/{page}")).starts_with(&heading),
+            "docs/decisions/{page} is no number {number}"
+        );
+    }
+}
+
 /// The tests that the page on simulation names as holding a scenario, each with the file that has it.
 fn tests_of_scenarios(page: &str) -> Vec<(String, String)> {
     let mut named = Vec::new();
