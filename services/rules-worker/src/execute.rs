@@ -1,6 +1,7 @@
 //! One rule for one message: SQL, actions, error action.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fleethaven_fabric::traces::{Begun, Kind};
@@ -13,12 +14,15 @@ use fleethaven_topics::name;
 use fleethaven_types::{Behaviour, Limits, Message, Timestamp};
 use futures_util::future::join_all;
 
-use crate::actions::{Action, Error, Invocation};
+use crate::actions::{Action, Error, InBatch, Invocation};
 use crate::error_action;
 use crate::external::{Answers, Asker, Functions, Replay};
 use crate::metrics::Metrics;
 use crate::outside::Outside;
 use crate::rules::CompiledRule;
+
+/// How long a message waits for the one that tells the error action of their batch: longer than an error action may take.
+const TOLD_WITHIN: Duration = Duration::from_secs(20);
 
 /// What rules are executed with.
 pub struct Engine<'a> {
@@ -197,11 +201,25 @@ impl Engine<'_> {
         let given = (message, input, original, variables, &payload);
         let outcomes =
             join_all(rule.actions.iter().map(|action| self.run(rule, action.as_ref(), given, below))).await;
-        let failures: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
-        let mut ran = rule.actions.len();
+        let failures = outcomes.into_iter().filter_map(Result::err);
+        let (of_batches, failures): (Vec<_>, Vec<_>) = failures.partition(|(_, error)| error.batch.is_some());
+        let (mut ran, of_message) = (rule.actions.len(), (message, input, original, variables));
         if !failures.is_empty() {
-            self.fail(rule, (message, input, original, variables), &failures, below).await;
+            let payload = error_action::payload(&rule.name, input.topic, message, &failures);
+            self.fail(rule, of_message, payload, below).await;
             ran += usize::from(rule.error_action.is_some());
+        }
+        for (action, error) in &of_batches {
+            let Some(InBatch { batch, tells }) = &error.batch else { continue };
+            if *tells {
+                let payload = error_action::payload_of_batch(&rule.name, batch, *action, error);
+                self.fail(rule, of_message, payload, below).await;
+                batch.tell();
+                ran += usize::from(rule.error_action.is_some());
+            } else {
+                // No message of the batch is done before it is told of.
+                let _ = tokio::time::timeout(TOLD_WITHIN, batch.told()).await;
+            }
         }
         ran as u64
     }
@@ -271,11 +289,11 @@ impl Engine<'_> {
         &self,
         rule: &CompiledRule,
         (message, input, original, variables): (&Message, &Input<'_>, &Payload, &Variables),
-        failures: &[(&dyn Action, Error)],
+        payload: Vec<u8>,
         below: Below<'_>,
     ) {
         let Some(action) = &rule.error_action else { return };
-        let payload = error_action::payload(&rule.name, input.topic, message, failures).into();
+        let payload = payload.into();
         let answers = Answers::default();
         let span = action_span(below, action.as_ref());
         let given = (message, input, original, variables, &payload);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import ssl
 import subprocess
@@ -205,6 +206,32 @@ def test_batches_are_arrays(iot, receiver, rule, name):
         assert headers["x-n"] == str(batch[-1]["n"])
     rule.client.publish(f"{topic}/x", b"\xff", qos=1)
     assert "part of no batch" in rule.failure()["errorMessage"]
+
+
+@pytest.mark.parametrize("across", [False, True], ids=["topic", "topics"])
+def test_a_batch_that_fails_is_one_document(iot, receiver, rule, name, across):
+    confirmed(iot, receiver, f"/{name}")
+    receiver.statuses = [404] * 10
+    config = {"maxBatchOpenMs": 200, "batchAcrossTopics": across}
+    topic = rule(url=f"{receiver.origin}/{name}", enableBatching=True, batchConfig=config)
+    for n in range(3):
+        rule.client.publish(f"{topic}/x", json.dumps({"n": n}), qos=1)
+    told: dict[int, str] = {}
+
+    def all_told():
+        documents = [json.loads(document) for document in rule.client.payloads()]
+        for document in documents:
+            [failure] = document["failures"]
+            entries = document["payloadsWithMetadata"]
+            assert failure["affectedIds"] == [entry["id"] for entry in entries]
+            assert failure["failedAction"] == "HttpAction" and "404" in failure["errorMessage"]
+            assert (document.get("topic"), entries[0].get("topic")) == ((None, f"{topic}/x") if across else (f"{topic}/x", None))
+            told.update({json.loads(base64.b64decode(entry["base64OriginalPayload"]))["n"]: entry["clientId"] for entry in entries})
+        # Each message is in one batch.
+        return sum(len(document["payloadsWithMetadata"]) for document in documents) == 3
+
+    eventually(all_told, "a document for all")
+    assert told == {0: name, 1: name, 2: name}
 
 
 def test_requests_are_signed_by_the_connection_of_the_role(fleet, iot, receiver, rule, name, tmp_path):

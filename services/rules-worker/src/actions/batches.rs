@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
 
-use super::Error;
+use super::{Error, FailedBatch, Member};
 
 /// What can be in one batch: the same address, and the same topic unless the rule says otherwise.
 pub(super) type Kind = (String, String);
@@ -51,6 +51,7 @@ struct Batch<T> {
 
 struct Content<T> {
     items: Vec<T>,
+    members: Vec<Member>,
     size: usize,
     /// With what parts them.
     bytes: usize,
@@ -58,9 +59,10 @@ struct Content<T> {
 }
 
 impl<T: Item> Content<T> {
-    fn new(first: T) -> Self {
-        let mut content = Self { items: Vec::new(), size: 0, bytes: 0, waiting: Vec::new() };
-        content.add(first);
+    fn new(first: T, member: Member) -> Self {
+        let (items, members) = (Vec::new(), Vec::new());
+        let mut content = Self { items, members, size: 0, bytes: 0, waiting: Vec::new() };
+        content.add(first, member);
         content
     }
 
@@ -69,10 +71,11 @@ impl<T: Item> Content<T> {
         self.bytes.max(1) + item.bytes() + 1
     }
 
-    fn add(&mut self, item: T) {
+    fn add(&mut self, item: T, member: Member) {
         self.bytes = self.bytes_with(&item);
         self.size += item.count();
         self.items.push(item);
+        self.members.push(member);
     }
 }
 
@@ -103,43 +106,50 @@ impl<T: Item> Batches<T> {
         (url.to_owned(), if self.across_topics { String::new() } else { topic.to_owned() })
     }
 
-    /// Adds an item to its batch; the result is that of the batch, which `send` sends if this item opened it.
+    /// Adds an item, made of a message, to its batch; the result is that of the batch, which `send` sends if this item opened it. Of a
+    /// batch that fails it is the opener who tells.
     pub(super) async fn join<F>(
         &self,
         kind: Kind,
-        item: T,
+        (item, member): (T, Member),
         send: impl FnOnce(Vec<T>) -> F,
     ) -> Result<(), Error>
     where
         F: Future<Output = Result<(), Error>>,
     {
         let given_up = || Error::permanent(kind.0.as_str(), "the batch was given up");
-        let batch = match self.part(&kind, item) {
+        let batch = match self.part(&kind, item, member) {
             Part::Joins(told) => return told.await.unwrap_or_else(|_| Err(given_up())),
             Part::Opens(batch) => batch,
         };
         let opened = Opened { batches: self, kind: &kind, batch: &batch };
         let _ = tokio::time::timeout(self.open_for, batch.full.notified()).await;
         opened.close();
-        let (items, waiting) = {
+        let (items, members, waiting) = {
             let mut content = batch.content.lock();
-            (std::mem::take(&mut content.items), std::mem::take(&mut content.waiting))
+            let items = std::mem::take(&mut content.items);
+            (items, std::mem::take(&mut content.members), std::mem::take(&mut content.waiting))
         };
         let result = send(items).await;
+        let failed = result.is_err().then(|| Arc::new(FailedBatch::new(members, self.across_topics)));
+        let of_batch = |tells| match &failed {
+            Some(batch) => result.clone().map_err(|error| error.of_batch(batch.clone(), tells)),
+            None => Ok(()),
+        };
         for one in waiting {
             // One that does not wait any more has failed on its own.
-            let _ = one.send(result.clone());
+            let _ = one.send(of_batch(false));
         }
-        result
+        of_batch(true)
     }
 
-    fn part(&self, kind: &Kind, item: T) -> Part<T> {
+    fn part(&self, kind: &Kind, item: T, member: Member) -> Part<T> {
         let mut open = self.open.lock();
         if let Some(batch) = open.get(kind).cloned() {
             let mut content = batch.content.lock();
             if content.bytes_with(&item) <= self.bytes && content.size + item.count() <= self.size {
                 let (tell, told) = oneshot::channel();
-                content.add(item);
+                content.add(item, member);
                 content.waiting.push(tell);
                 if content.size >= self.size {
                     open.remove(kind);
@@ -150,7 +160,7 @@ impl<T: Item> Batches<T> {
             open.remove(kind);
             batch.full.notify_one();
         }
-        let content = Content::new(item);
+        let content = Content::new(item, member);
         let full = content.size >= self.size || content.bytes >= self.bytes;
         let batch = Arc::new(Batch { full: Notify::new(), content: Mutex::new(content) });
         if full {
@@ -186,6 +196,7 @@ impl<T> Drop for Opened<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use futures_util::future::join_all;
     use serde_json::json;
 
@@ -197,6 +208,10 @@ mod tests {
         fn bytes(&self) -> usize {
             self.len()
         }
+    }
+
+    fn member(topic: &str) -> Member {
+        Member { topic: topic.to_owned(), trace_id: 1, client_id: None, payload: Bytes::new() }
     }
 
     fn batches(config: Value) -> Batches<String> {
@@ -212,7 +227,7 @@ mod tests {
                 sent.lock().push(items);
                 std::future::ready(Ok(()))
             };
-            batches.join(batches.kind("https://a", topic), (*payload).to_owned(), send)
+            batches.join(batches.kind("https://a", topic), ((*payload).to_owned(), member(topic)), send)
         });
         assert!(join_all(joined).await.iter().all(Result::is_ok));
         sent.into_inner()
@@ -241,14 +256,22 @@ mod tests {
         let batches = batches(json!({}));
         let kind = || batches.kind("https://a", "t");
         let failing = |_| std::future::ready(Err(Error::permanent("https://a", "no")));
-        let first = batches.join(kind(), "1".to_owned(), failing);
-        let second = batches.join(kind(), "2".to_owned(), failing);
+        let item = |payload: &str| (payload.to_owned(), member("t"));
+        let first = batches.join(kind(), item("1"), failing);
+        let second = batches.join(kind(), item("2"), failing);
         let (first, second) = tokio::join!(first, second);
-        assert_eq!((first.clone().unwrap_err().message.as_str(), first), ("no", second));
+        let (first, second) = (first.unwrap_err(), second.unwrap_err());
+        assert_eq!((first.message.as_str(), second.message.as_str()), ("no", "no"));
+        let (first, second) = (first.batch.unwrap(), second.batch.unwrap());
+        assert!(first.tells && !second.tells && first.batch.members.len() == 2, "one tells of both");
+        let mut waiting = Box::pin(second.batch.told());
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        first.batch.tell();
+        waiting.await;
 
-        let mut opener = Box::pin(batches.join(kind(), "1".to_owned(), failing));
+        let mut opener = Box::pin(batches.join(kind(), item("1"), failing));
         assert!(futures_util::poll!(&mut opener).is_pending());
-        let mut joiner = Box::pin(batches.join(kind(), "2".to_owned(), failing));
+        let mut joiner = Box::pin(batches.join(kind(), item("2"), failing));
         assert!(futures_util::poll!(&mut joiner).is_pending());
         drop(opener);
         assert!(joiner.await.unwrap_err().message.contains("given up"));

@@ -18,7 +18,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::batches::{Batches, Defaults};
-use super::{Action, Error, Fields, Invocation};
+use super::{Action, Error, Fields, Invocation, Member};
 use crate::connections::Connected;
 use crate::lanes::Key;
 use crate::outside::Outside;
@@ -143,7 +143,8 @@ impl Action for Http {
                     let kind = batches.kind(&call.url, invocation.input.topic);
                     let outside = invocation.outside.clone();
                     let send = move |batch| call.repeated(outside, Message::of_all(batch));
-                    batches.join(kind, message, send).await
+                    let member = Member::of(invocation.message, invocation.input);
+                    batches.join(kind, (message, member), send).await
                 }
                 None => call.once(invocation.outside, &message, WITHIN, invocation.span).await,
             }

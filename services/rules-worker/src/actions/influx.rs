@@ -21,7 +21,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::batches::{Batches, Defaults, Item};
-use super::{Action, Error, Fields, Invocation};
+use super::{Action, Error, Fields, Invocation, Member};
 use crate::connections::Connected;
 use crate::lanes::Key;
 use crate::outside::Outside;
@@ -178,7 +178,8 @@ impl Action for Influx {
                 let lines: Vec<_> = batch.into_iter().map(|points| points.lines).collect();
                 call.repeated(outside, lines.join("\n").into())
             };
-            batches.join(kind, points, send).await
+            let member = Member::of(invocation.message, invocation.input);
+            batches.join(kind, (points, member), send).await
         })
     }
 }

@@ -1,7 +1,8 @@
 //! The seam between the engine and what rules do: one file per action type.
 //!
 //! - `fields`: reading an action's settings; `times`: times as targets read them
-//! - `batches`: messages that wait for each other; `group`: those that go to a target while others are under way
+//! - `batches`: messages that wait for each other, and `failed_batch`: what they say when they fail; `group`: those that go to a target
+//!   while others are under way
 //! - `kept`: a connection that is opened when it is needed, and again when it broke
 //! - `aws`: AWS's services, by AWS's own clients
 //! - `own`: systems that AWS has no action for
@@ -9,6 +10,7 @@
 #[cfg(feature = "aws")]
 pub(crate) mod aws;
 mod batches;
+mod failed_batch;
 mod fields;
 mod group;
 mod http;
@@ -40,6 +42,7 @@ use crate::retry::Policy;
 
 use fields::Fields;
 
+pub use failed_batch::{FailedBatch, Member};
 pub use republish::Republish;
 pub use unavailable::Unavailable;
 
@@ -129,17 +132,34 @@ pub struct Error {
     pub details: String,
     /// Trying again can help (time-out, throttling, unavailability).
     pub transient: bool,
+    /// It is that of a batch, which has a document of its own for the error action.
+    pub batch: Option<InBatch>,
+}
+
+/// A message's part in a batch that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InBatch {
+    /// The batch.
+    pub batch: Arc<FailedBatch>,
+    /// This message's rule runs the error action for all of them.
+    pub tells: bool,
 }
 
 impl Error {
     /// A failure that trying again does not mend.
     pub fn permanent(resource: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { message: message.into(), resource: resource.into(), details: String::new(), transient: false }
+        let details = String::new();
+        Self { message: message.into(), resource: resource.into(), details, transient: false, batch: None }
     }
 
     /// A failure that may pass.
     pub fn transient(resource: impl Into<String>, message: impl Into<String>) -> Self {
         Self { transient: true, ..Self::permanent(resource, message) }
+    }
+
+    /// The failure of a batch, as one of its messages sees it.
+    fn of_batch(self, batch: Arc<FailedBatch>, tells: bool) -> Self {
+        Self { batch: Some(InBatch { batch, tells }), ..self }
     }
 
     /// The failure with what else was meant.
