@@ -181,9 +181,18 @@ impl Outbound {
 
     /// Whether a delivery in flight has this identifier.
     pub(crate) fn uses(&self, packet_id: PacketId) -> bool {
-        let Some(oldest) = self.in_flight.front() else { return false };
-        let entry = entry_of(packet_id, oldest.entry);
-        self.in_flight.binary_search_by_key(&entry, |slot| slot.entry).is_ok()
+        self.place_of(packet_id).is_some()
+    }
+
+    /// Where the delivery of this identifier is in `in_flight`. What earlier connections released may be further apart than
+    /// identifiers tell: where the store has failed over since, numbers are of another generation.
+    fn place_of(&self, packet_id: PacketId) -> Option<usize> {
+        let (oldest, newest) = (self.in_flight.front()?.entry, self.in_flight.back()?.entry);
+        if newest.0 - oldest.0 > MAX_SPAN {
+            return self.in_flight.iter().position(|slot| slot.entry.packet_id() == packet_id);
+        }
+        let entry = entry_of(packet_id, oldest);
+        self.in_flight.binary_search_by_key(&entry, |slot| slot.entry).ok()
     }
 
     pub(crate) fn drop_one(&mut self, cause: DropCause) {
@@ -216,9 +225,7 @@ impl Outbound {
 
     /// The delivery that `packet_id` names, unless it is done.
     pub(crate) fn delivery(&mut self, packet_id: PacketId) -> Option<&mut InFlight> {
-        let oldest = self.in_flight.front()?.entry;
-        let entry = entry_of(packet_id, oldest);
-        let index = self.in_flight.binary_search_by_key(&entry, |slot| slot.entry).ok()?;
+        let index = self.place_of(packet_id)?;
         self.in_flight.get_mut(index).filter(|slot| slot.step != Step::Done)
     }
 
@@ -405,4 +412,23 @@ pub(crate) fn detached(message: &Arc<Message>) -> Arc<Message> {
     }
     let payload = bytes::Bytes::copy_from_slice(&message.payload);
     Arc::new(Message { topic: message.topic.compact(), payload, ..(**message).clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deliveries_of_two_generations_are_told_apart() {
+        let (old, new) = (EntryId(3), EntryId((1 << 48) + 7));
+        let mut outbound = Outbound::default();
+        outbound.insert(InFlight { entry: new, step: Step::Released });
+        outbound.insert(InFlight { entry: old, step: Step::Published(QoS::AtLeastOnce) });
+        assert_eq!(outbound.step(new.packet_id()), Some(Step::Released));
+        assert_eq!(outbound.step(old.packet_id()), Some(Step::Published(QoS::AtLeastOnce)));
+        assert!(outbound.uses(new.packet_id()) && !outbound.uses(EntryId(8).packet_id().saturating_add(1)));
+        assert_eq!(outbound.finish(new.packet_id()), Some(new));
+        assert_eq!(outbound.finish(old.packet_id()), Some(old));
+        assert_eq!(outbound.step(new.packet_id()), None);
+    }
 }

@@ -23,7 +23,7 @@ pub(crate) enum Fault {
     Pause,
     /// Streams break.
     Reset,
-    /// A router's connections to the store break.
+    /// The connections of a router or a gateway to the store break.
     StoreReset,
     /// The metastore has another leader.
     LeaderChange,
@@ -31,9 +31,11 @@ pub(crate) enum Fault {
     Disconnect,
     /// Everything takes longer on the way between two nodes.
     Slowness,
+    /// The store's primary dies, and its replica takes over.
+    Failover,
 }
 
-const ALL: [Fault; 12] = [
+const ALL: [Fault; 13] = [
     Fault::Cut,
     Fault::Isolation,
     Fault::Partition,
@@ -46,12 +48,20 @@ const ALL: [Fault; 12] = [
     Fault::LeaderChange,
     Fault::Disconnect,
     Fault::Slowness,
+    Fault::Failover,
 ];
 
-/// The faults of one run: at least one kind. Some mistakes come to light only where a router is left behind.
+/// The faults of one run: at least one kind. Some mistakes come to light only where a router is left behind or dies, or the
+/// store fails over.
 pub(crate) fn some(random: &mut Random, bug: Option<Bug>) -> Vec<Fault> {
     if matches!(bug, Some(Bug::FencesIgnored | Bug::EndlessLease)) {
         return vec![Fault::Partition, Fault::Partition, Fault::Pause];
+    }
+    if matches!(bug, Some(Bug::ReplicaNotAwaited | Bug::NumbersReused)) {
+        return vec![Fault::Failover, Fault::GatewayCrash, Fault::Disconnect];
+    }
+    if bug == Some(Bug::PushesTrusted) {
+        return vec![Fault::RouterCrash, Fault::Reset, Fault::Reset];
     }
     let chance = random.between(15, 90);
     let mut some: Vec<Fault> = ALL.into_iter().filter(|_| random.percent(chance)).collect();
@@ -107,8 +117,17 @@ impl World {
                 let all = self.random.percent(30);
                 self.break_streams(|g, r| all || (g, r) == (gateway, router));
             }
-            Fault::StoreReset => self.break_store(router),
+            Fault::StoreReset => {
+                let (routers, gateways) = (&self.routers, &self.gateways);
+                let life =
+                    (routers.get(router).map(|host| host.life), gateways.get(gateway).map(|host| host.life));
+                match self.random.percent(50) {
+                    true => self.break_store((Node::Router(router), life.0.unwrap_or_default())),
+                    false => self.break_store((Node::Gateway(gateway), life.1.unwrap_or_default())),
+                }
+            }
             Fault::LeaderChange => self.change_leader(),
+            Fault::Failover => self.fail_over(),
             Fault::Disconnect => self.publisher_disconnects(),
             Fault::Slowness => {
                 let (from, to) = self.two_nodes();
@@ -144,6 +163,7 @@ impl World {
             0..2 => (Node::Router(router), Node::Metastore),
             2..4 => (Node::Router(router), Node::Store),
             4..5 => (Node::Gateway(gateway), Node::Metastore),
+            5..6 => (Node::Gateway(gateway), Node::Store),
             _ => (Node::Gateway(gateway), Node::Router(router)),
         };
         if self.random.percent(50) { pair } else { (pair.1, pair.0) }

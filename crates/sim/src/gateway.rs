@@ -3,26 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::delivery::Push;
 use fleethaven_fabric::membership::{Incarnation, Phase, RENEW_EVERY, Role, RoutingTable};
-use fleethaven_fabric::{RoutingEvent, RoutingRequest};
 use fleethaven_lanes::Lanes;
 use fleethaven_lanes::frame::{Outcome, Publication, Reply};
 use fleethaven_lanes::gateway::{Options, Outgoing};
 use fleethaven_membership::Command;
-use fleethaven_storage::{SessionId, Ticket};
+use fleethaven_storage::{Lane as StoreLane, SessionStore, Ticket, Wake};
 use fleethaven_topics::Slot;
 
 use crate::Bug;
-use crate::history::id;
+use crate::connections::{Connections, Leaving, Pending};
 use crate::metastore::{Call, CallError};
 use crate::router::{CALL_WITHIN, PAUSE};
+use crate::store::Handle;
 use crate::world::{ConnId, MILLI, Micros, Node, World};
 
 const RENEW: Micros = RENEW_EVERY.as_micros() as Micros;
 const RENEW_WITHIN: Micros = 600 * MILLI;
 /// How long opening a stream may take.
 const OPEN_WITHIN: Micros = 400 * MILLI;
+/// How often the queues of some sessions are compared with the store.
+const SWEEP: Micros = 1000 * MILLI;
+/// Answers that lead to new requests are followed up so often within one turn.
+const ROUNDS: usize = 4;
 /// Bytes of publishes in one batch of frames.
 const FRAME: usize = 64 << 10;
 
@@ -45,8 +50,16 @@ pub(crate) struct GatewayProcess {
     timer: Option<Micros>,
     pub(crate) pending: BTreeMap<Ticket, Pending>,
     last_ticket: u64,
-    pub(crate) last_address: u32,
     pub(crate) last_token: u64,
+    pub(crate) store: Box<dyn StoreLane>,
+    pub(crate) connections: Connections,
+}
+
+/// A turn is taken whenever something has come.
+struct Awake;
+
+impl Wake for Awake {
+    fn wake(&self) {}
 }
 
 struct Stream {
@@ -55,14 +68,6 @@ struct Stream {
     generation: u64,
     /// What was sent that an answer is waited for.
     sent: BTreeSet<(Slot, u64)>,
-}
-
-/// What an answer of the routers is about; the number is that of the client's connection.
-#[derive(Debug, Clone)]
-pub(crate) enum Pending {
-    Publish { publisher: usize, number: u64, connection: u64 },
-    Subscribe { session: SessionId, filter: &'static str, connection: u64 },
-    Unsubscribe { session: SessionId, connection: u64 },
 }
 
 impl GatewayProcess {
@@ -84,9 +89,11 @@ impl World {
     }
 
     pub(crate) fn start_gateway(&mut self, gateway: usize) {
+        let state = self.store.clone();
         let Some(host) = self.gateways.get_mut(gateway).filter(|host| host.process.is_none()) else { return };
         host.life += 1;
         let life = host.life;
+        let handle = Handle { state, owner: (Node::Gateway(gateway), life) };
         host.process = Some(GatewayProcess {
             me: None,
             lanes: Lanes::new(Options::default()),
@@ -97,10 +104,12 @@ impl World {
             timer: None,
             pending: BTreeMap::new(),
             last_ticket: 0,
-            last_address: 0,
             last_token: 0,
+            store: handle.lane(Arc::new(Awake)),
+            connections: Connections::default(),
         });
         self.note(format_args!("gateway {gateway} starts, life {life}"));
+        self.sweep_gateway(gateway, life);
         self.join_gateway(gateway, life);
     }
 
@@ -118,6 +127,17 @@ impl World {
             world.serve_gateway(gateway, life, me);
             world.renew_gateway(gateway, life, me);
         });
+    }
+
+    fn sweep_gateway(&mut self, gateway: usize, life: u64) {
+        let (now, bug) = (self.time(), self.bug);
+        let Some(process) = self.gateway_of(gateway, life) else { return };
+        process.time_passed(now);
+        if bug != Some(Bug::PushesTrusted) {
+            process.sweep();
+        }
+        self.gateway_turn(gateway);
+        self.after(SWEEP, Node::Gateway(gateway), move |world| world.sweep_gateway(gateway, life));
     }
 
     fn serve_gateway(&mut self, gateway: usize, life: u64, me: Incarnation) {
@@ -247,7 +267,7 @@ impl World {
 
     /// A stream is over, as the gateway sees it.
     pub(crate) fn gateway_stream_over(&mut self, gateway: usize, conn: ConnId) {
-        let (now, bug) = (self.instant(), self.bug);
+        let (now, time, bug) = (self.instant(), self.time(), self.bug);
         let Some(process) = self.gateway(gateway) else { return };
         let Some((router, stream)) = process.streams.iter().find(|(_, stream)| stream.conn == conn) else {
             return;
@@ -262,6 +282,10 @@ impl World {
         }
         process.streams.remove(&router);
         process.lanes.closed(router, generation, now);
+        // What was on its way from this router has not come, and nobody else has it.
+        if bug != Some(Bug::PushesTrusted) {
+            process.lost_pushes(time);
+        }
         self.reopen_later(gateway, router);
         self.gateway_turn(gateway);
     }
@@ -274,7 +298,7 @@ impl World {
         replies: Vec<Reply>,
         pushes: Vec<Push>,
     ) {
-        let now = self.instant();
+        let (now, time) = (self.instant(), self.time());
         let Some(process) = self.gateway(gateway) else { return };
         let found = process.streams.iter_mut().find(|(_, stream)| stream.conn == conn);
         let Some((router, stream)) = found else { return };
@@ -284,28 +308,29 @@ impl World {
             }
             process.lanes.receive(*router, stream.generation, reply, now);
         }
-        for push in pushes {
-            let Push::Direct { message, targets, .. } = push else { continue };
-            for target in targets.iter() {
-                self.deliver(gateway, target.session, target.address.at_core(0), id(&message));
-            }
-        }
+        pushes.into_iter().for_each(|push| process.pushed(push, time));
         self.gateway_turn(gateway);
     }
 
     /// Asks the routers for something.
     pub(crate) fn route(&mut self, gateway: usize, request: RoutingRequest) {
         let Some(process) = self.gateway(gateway) else { return };
-        process.lanes.submit(&mut vec![request]);
+        process.connections.routing.push(request);
         self.gateway_turn(gateway);
     }
 
     /// What there is to send leaves, what there is to hear is heard.
-    fn gateway_turn(&mut self, gateway: usize) {
-        let bug = self.bug;
+    pub(crate) fn gateway_turn(&mut self, gateway: usize) {
+        let (bug, now) = (self.bug, self.time());
         let Some(host) = self.gateways.get_mut(gateway) else { return };
         let life = host.life;
         let Some(process) = &mut host.process else { return };
+        for _ in 0..ROUNDS {
+            if !process.turn(bug, now) {
+                break;
+            }
+        }
+        process.end_turn();
         let (mut sends, mut out) = (Vec::new(), Vec::new());
         for (router, stream) in &mut process.streams {
             while process.lanes.has_output(*router) {
@@ -323,8 +348,7 @@ impl World {
                 sends.push((stream.router, stream.conn, std::mem::take(&mut out)));
             }
         }
-        let mut events = Vec::new();
-        process.lanes.drain(&mut events);
+        let leaving = std::mem::take(&mut process.connections.leaving);
         let next = process.lanes.next_timeout();
         for (router, conn, frames) in sends {
             self.stream(Node::Gateway(gateway), Node::Router(router), conn, move |world| {
@@ -334,8 +358,38 @@ impl World {
         if let Some(next) = next {
             self.set_timer(gateway, life, self.micros(next));
         }
-        for event in events {
-            self.answered(gateway, event);
+        self.send_to_store((Node::Gateway(gateway), life));
+        self.leave(gateway, leaving);
+    }
+
+    /// What a turn has for clients and other gateways.
+    fn leave(&mut self, gateway: usize, leaving: Leaving) {
+        let node = Node::Gateway(gateway);
+        let Leaving { output, closed, taken_over, published } = leaving;
+        for (client, number, bytes) in output {
+            self.stream(node, Node::Client(client), number, move |world| {
+                world.client_receives(client, number, &bytes);
+            });
+        }
+        for (client, number) in closed {
+            self.stream(node, Node::Client(client), number, move |world| world.client_closed(client, number));
+        }
+        for (token, address) in taken_over {
+            for other in 0..self.gateways.len() {
+                self.datagram(node, Node::Gateway(other), move |world| {
+                    let now = world.time();
+                    let process = world.gateway(other);
+                    let process =
+                        process.filter(|process| process.me.is_some_and(|me| me.0 == token.incarnation));
+                    if let Some(process) = process {
+                        process.taken_over(address, now);
+                        world.gateway_turn(other);
+                    }
+                });
+            }
+        }
+        for (publisher, number, connection, result) in published {
+            self.published(publisher, number, connection, result);
         }
     }
 
@@ -355,33 +409,6 @@ impl World {
                 world.gateway_turn(gateway);
             }
         });
-    }
-
-    fn answered(&mut self, gateway: usize, event: RoutingEvent) {
-        let Some(process) = self.gateway(gateway) else { return };
-        match event {
-            RoutingEvent::Published { ticket, result, .. } => {
-                if let Some(Pending::Publish { publisher, number, connection }) =
-                    process.pending.remove(&ticket)
-                {
-                    self.published(publisher, number, connection, result);
-                }
-            }
-            // No service is beside these routers.
-            RoutingEvent::Answered { .. } => {}
-            RoutingEvent::Subscribed { ticket, .. } => {
-                if let Some(Pending::Subscribe { session, filter, connection }) =
-                    process.pending.remove(&ticket)
-                {
-                    self.subscribed(session, filter, connection);
-                }
-            }
-            RoutingEvent::Unsubscribed { ticket, .. } => {
-                if let Some(Pending::Unsubscribe { session, connection }) = process.pending.remove(&ticket) {
-                    self.unsubscribed(session, connection);
-                }
-            }
-        }
     }
 
     /// Streams break, which both ends notice in their own time.
@@ -408,7 +435,7 @@ impl World {
             if process.me.is_none() || process.version != table.version || process.streams.len() != routers {
                 return Some(format!("gateway {index} is not in service"));
             }
-            if process.lanes.kept_bytes() > 0 || !process.pending.is_empty() {
+            if process.lanes.kept_bytes() > 0 || process.waits() {
                 let (kept, pending) = (process.lanes.kept_bytes(), &process.pending);
                 return Some(format!("gateway {index} keeps {kept} bytes and waits for {pending:?}"));
             }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleethaven_storage::SessionId;
+use bytes::Bytes;
 use fleethaven_topics::filter::matches;
 use fleethaven_types::{Message, QoS};
 
 use crate::Violation;
-use crate::store::State;
+use crate::clients::SUBSCRIBERS;
 use crate::world::Micros;
 
 /// Who published a message, and its number there.
@@ -22,6 +22,21 @@ pub(crate) fn id(message: &Message) -> MessageId {
     MessageId { publisher: message.publisher.trace as usize, number: message.sequence }
 }
 
+impl MessageId {
+    /// What the message says.
+    pub(crate) fn payload(self) -> Bytes {
+        format!("{} {}", self.publisher, self.number).into()
+    }
+
+    pub(crate) fn of_payload(payload: &[u8]) -> Option<Self> {
+        let (publisher, number) = std::str::from_utf8(payload).ok()?.split_once(' ')?;
+        Some(Self { publisher: publisher.parse().ok()?, number: number.parse().ok()? })
+    }
+}
+
+/// A subscriber's session: its number, and for a clean one which connection it is; 0 for one that goes on.
+pub(crate) type Stay = (usize, u64);
+
 pub(crate) struct Sent {
     pub(crate) topic: &'static str,
     pub(crate) qos: QoS,
@@ -29,9 +44,9 @@ pub(crate) struct Sent {
     pub(crate) acknowledged: Option<Micros>,
 }
 
-/// A time in which a persistent session was certainly subscribed.
+/// A time in which a subscriber with a persistent session was certainly subscribed.
 pub(crate) struct Stretch {
-    session: SessionId,
+    subscriber: usize,
     filter: &'static str,
     from: Micros,
     until: Option<Micros>,
@@ -42,11 +57,17 @@ pub(crate) struct Stretch {
 pub(crate) struct History {
     pub(crate) sent: BTreeMap<MessageId, Sent>,
     subscribed: Vec<Stretch>,
-    /// What connections without a queue were sent, by session.
-    pub(crate) delivered: BTreeMap<SessionId, Vec<MessageId>>,
+    /// The store fails over: what a subscriber was sent may be gone with the primary, and be sent again under another identifier.
+    fails_over: bool,
+    /// What subscribers got, with the connection by which it came.
+    delivered: BTreeMap<Stay, Vec<(MessageId, u64)>>,
 }
 
 impl History {
+    pub(crate) fn new(fails_over: bool) -> Self {
+        Self { fails_over, ..Self::default() }
+    }
+
     pub(crate) fn sent(&mut self, id: MessageId, topic: &'static str, qos: QoS, at: Micros) {
         self.sent.entry(id).or_insert(Sent { topic, qos, at, acknowledged: None });
     }
@@ -57,70 +78,90 @@ impl History {
         }
     }
 
-    /// A persistent session has its SUBACK.
-    pub(crate) fn subscribed(&mut self, session: SessionId, filter: &'static str, at: Micros) {
+    /// A subscriber with a persistent session has its SUBACK.
+    pub(crate) fn subscribed(&mut self, subscriber: usize, filter: &'static str, at: Micros) {
         let known = |stretch: &Stretch| {
-            stretch.session == session && stretch.filter == filter && stretch.until.is_none()
+            stretch.subscriber == subscriber && stretch.filter == filter && stretch.until.is_none()
         };
         if !self.subscribed.iter().any(known) {
-            self.subscribed.push(Stretch { session, filter, from: at, until: None });
+            self.subscribed.push(Stretch { subscriber, filter, from: at, until: None });
         }
     }
 
-    /// A persistent session asks to be subscribed no more.
-    pub(crate) fn unsubscribing(&mut self, session: SessionId, filter: &'static str, at: Micros) {
+    /// A subscriber asks to be subscribed no more.
+    pub(crate) fn unsubscribing(&mut self, subscriber: usize, filter: &'static str, at: Micros) {
         for stretch in &mut self.subscribed {
-            if stretch.session == session && stretch.filter == filter {
+            if stretch.subscriber == subscriber && stretch.filter == filter {
                 stretch.until.get_or_insert(at);
             }
         }
     }
 
-    /// A message went to a connection without a queue.
-    pub(crate) fn delivered(&mut self, session: SessionId, id: MessageId) -> Result<(), Violation> {
-        let before = self.delivered.entry(session).or_default();
-        let repeatable = self.sent.get(&id).is_some_and(|sent| sent.qos != QoS::AtMostOnce);
-        if !repeatable && before.contains(&id) {
-            return Err(Violation(format!("{id:?} at QoS 0 came to {session:?} twice")));
+    /// A subscriber got a message, which at QoS 2 it has taken for new.
+    pub(crate) fn deliver(&mut self, stay: Stay, connection: u64, id: MessageId) -> Result<(), Violation> {
+        let before = self.delivered.entry(stay).or_default();
+        let twice = match self.sent.get(&id).map(|sent| sent.qos) {
+            Some(QoS::AtLeastOnce) => false,
+            Some(QoS::AtMostOnce) => before.contains(&(id, connection)),
+            // A message that does not stand in a queue is sent again by another router: see what is not promised.
+            Some(QoS::ExactlyOnce) => {
+                !self.fails_over && stay.0 < SUBSCRIBERS.0 && before.iter().any(|(known, _)| *known == id)
+            }
+            None => return Err(Violation(format!("s{} got {id:?}, which nobody sent", stay.0))),
+        };
+        if twice {
+            return Err(Violation(format!("{id:?} came to s{} twice", stay.0)));
         }
-        before.push(id);
+        before.push((id, connection));
         Ok(())
     }
 
-    /// What must hold of the queues when all is over.
-    pub(crate) fn check(&self, store: &State) -> Result<(), Violation> {
-        self.nothing_is_missing(store)?;
-        for (session, queue) in &store.queues {
-            self.in_order(*session, queue)?;
-            self.once(*session, queue)?;
+    /// What a subscriber got, in order.
+    pub(crate) fn delivered(&self, stay: Stay) -> impl Iterator<Item = MessageId> {
+        self.delivered.get(&stay).into_iter().flatten().map(|(id, _)| *id)
+    }
+
+    /// Whether a subscriber got a message.
+    pub(crate) fn has(&self, stay: Stay, id: MessageId) -> bool {
+        self.delivered(stay).any(|known| known == id)
+    }
+
+    pub(crate) fn forget_deliveries(&mut self) {
+        self.delivered.clear();
+    }
+
+    /// What must hold of what subscribers with persistent sessions got, when all is over.
+    pub(crate) fn check(&self) -> Result<(), Violation> {
+        for subscriber in 0..SUBSCRIBERS.0 {
+            let got: Vec<MessageId> = self.delivered((subscriber, 0)).collect();
+            self.nothing_is_missing(subscriber, &got)?;
+            self.in_order(subscriber, &got)?;
         }
         Ok(())
     }
 
-    /// Why the session must have the message: it was subscribed before that was sent, and until it was acknowledged.
-    fn due(&self, session: SessionId, sent: &Sent) -> Option<&Stretch> {
+    /// Why the subscriber must have the message: it was subscribed before that was sent, and until it was acknowledged.
+    fn due(&self, subscriber: usize, sent: &Sent) -> Option<&Stretch> {
         let acknowledged = sent.acknowledged?;
         self.subscribed.iter().find(|stretch| {
             let ended = stretch.until.is_some_and(|until| until < acknowledged);
-            stretch.session == session
+            stretch.subscriber == subscriber
                 && stretch.from <= sent.at
                 && !ended
                 && matches(stretch.filter, sent.topic, true)
         })
     }
 
-    fn nothing_is_missing(&self, store: &State) -> Result<(), Violation> {
-        for (session, queue) in &store.queues {
-            let held: BTreeSet<MessageId> = queue.iter().copied().collect();
-            for (id, sent) in self.sent.iter().filter(|(_, sent)| sent.qos != QoS::AtMostOnce) {
-                let Some(Stretch { filter, from, .. }) = self.due(*session, sent) else { continue };
-                if !held.contains(id) {
-                    return Err(Violation(format!(
-                        "{id:?} to {} was sent at {} and acknowledged at {:?}, and is not in the queue of {session:?}, \
-                         subscribed to {filter} since {from}",
-                        sent.topic, sent.at, sent.acknowledged
-                    )));
-                }
+    fn nothing_is_missing(&self, subscriber: usize, got: &[MessageId]) -> Result<(), Violation> {
+        let got: BTreeSet<MessageId> = got.iter().copied().collect();
+        for (id, sent) in self.sent.iter().filter(|(_, sent)| sent.qos != QoS::AtMostOnce) {
+            let Some(Stretch { filter, from, .. }) = self.due(subscriber, sent) else { continue };
+            if !got.contains(id) {
+                return Err(Violation(format!(
+                    "{id:?} to {} was sent at {} and acknowledged at {:?}, and never came to s{subscriber}, subscribed to \
+                     {filter} since {from}",
+                    sent.topic, sent.at, sent.acknowledged
+                )));
             }
         }
         Ok(())
@@ -128,10 +169,10 @@ impl History {
 
     /// First occurrences of one publisher's messages to one topic at one QoS come in the order in which they were published
     /// [MQTT-4.6.0-6]. What was sent before the session subscribed is left out: sent again it may match.
-    fn in_order(&self, session: SessionId, queue: &[MessageId]) -> Result<(), Violation> {
+    fn in_order(&self, subscriber: usize, got: &[MessageId]) -> Result<(), Violation> {
         let (mut seen, mut last) = (BTreeSet::new(), BTreeMap::new());
-        for id in queue {
-            let Some(sent) = self.sent.get(id).filter(|sent| self.due(session, sent).is_some()) else {
+        for id in got {
+            let Some(sent) = self.sent.get(id).filter(|sent| self.due(subscriber, sent).is_some()) else {
                 continue;
             };
             if !seen.insert(*id) {
@@ -141,20 +182,11 @@ impl History {
                 last.insert((id.publisher, sent.topic, sent.qos as u8), id.number).unwrap_or_default();
             if before > id.number {
                 return Err(Violation(format!(
-                    "{session:?} has {id:?} to {} at {:?} after number {before} of the same publisher",
+                    "s{subscriber} has {id:?} to {} at {:?} after number {before} of the same publisher",
                     sent.topic, sent.qos
                 )));
             }
         }
         Ok(())
-    }
-
-    fn once(&self, session: SessionId, queue: &[MessageId]) -> Result<(), Violation> {
-        let mut seen = BTreeSet::new();
-        let once = |id: &MessageId| self.sent.get(id).is_some_and(|sent| sent.qos == QoS::ExactlyOnce);
-        match queue.iter().find(|id| once(id) && !seen.insert(**id)) {
-            Some(id) => Err(Violation(format!("{session:?} has {id:?} at QoS 2 twice"))),
-            None => Ok(()),
-        }
     }
 }

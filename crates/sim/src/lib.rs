@@ -5,19 +5,27 @@
 //!
 //! - [`run`]: one run under random faults; then all is mended, and what must hold is checked
 //! - [`Bug`]: mistakes that can be made on purpose, to show that the checks find them
-//! - `world`: clock, events, network, faults; `metastore`, `store`, `router`, `gateway`, `clients`: who lives in it
+//! - `world`: clock, events, network, faults
+//! - `metastore`, `store`, `router`, `gateway` with its `connections`, `clients` (`publishers`, `subscribers`): who lives in it
 //! - `history`: what clients saw, and what must have come of it
 #![warn(missing_docs)]
-#![expect(clippy::panic, reason = "a test bench: what goes wrong in it ends the run")]
+#![expect(
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test bench: what goes wrong in it ends the run, and can be watched"
+)]
 
 mod clients;
+mod connections;
 mod faults;
 mod gateway;
 mod history;
 mod metastore;
+mod publishers;
 mod random;
 mod router;
 mod store;
+mod subscribers;
 mod world;
 
 /// A mistake made on purpose.
@@ -37,6 +45,12 @@ pub enum Bug {
     NothingLoaded,
     /// A gateway tells its client that it is subscribed before the routers have said so.
     EarlySuback,
+    /// A gateway takes pushes for the truth: it does not look into the store's queues where some may have got lost.
+    PushesTrusted,
+    /// The store answers what it was asked to write before its replica has it.
+    ReplicaNotAwaited,
+    /// A replica that takes over gives out numbers that the primary had given out before.
+    NumbersReused,
 }
 
 /// What a run came to.

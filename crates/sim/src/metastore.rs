@@ -136,7 +136,7 @@ impl World {
         self.datagram(Node::Metastore, to, move |world| match to {
             Node::Router(router) => world.router_table(router, table),
             Node::Gateway(gateway) => world.gateway_table(gateway, table),
-            Node::Metastore | Node::Store => {}
+            Node::Metastore | Node::Store | Node::Client(_) => {}
         });
     }
 

@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use crate::Bug;
 use crate::history::{MessageId, id};
 use crate::metastore::{Call, CallError};
-use crate::store::Handle;
+use crate::store::{Answer, Handle, Owner, holder};
 use crate::world::{ConnId, MILLI, Micros, Node, World};
 
 const RENEW: Micros = RENEW_EVERY.as_micros() as Micros;
@@ -34,6 +34,8 @@ const RENEW_WITHIN: Micros = 600 * MILLI;
 pub(crate) const CALL_WITHIN: Micros = 1000 * MILLI;
 /// How long an answer of the store is waited for before the connection is given up.
 const STORE_WITHIN: Micros = 800 * MILLI;
+/// How long the store takes a process to be there that held something of its groups.
+const HELD: Micros = 3000 * MILLI;
 /// As good as for ever.
 const ENDLESS: Duration = Duration::from_secs(1_000_000);
 /// Pause before something that failed is tried again.
@@ -129,7 +131,7 @@ impl World {
             logs: fleethaven_logging::Logs::off(),
         };
         let Ok(metrics) = Metrics::new(&prometheus::Registry::new()) else { return };
-        let handle = Arc::new(Handle { state: store, owner: (router, life) });
+        let handle = Arc::new(Handle { state: store, owner: (Node::Router(router), life) });
         let fences = handle.lane(Arc::new(Flag::default()));
         let delivery = Arc::new(Pushing(pushes.clone()));
         let process = RouterProcess {
@@ -191,8 +193,12 @@ impl World {
 
     /// The process is gone, with all that it had not sent. What the store was sent may arrive yet.
     pub(crate) fn stop_router(&mut self, router: usize) {
-        let Some(process) = self.routers.get_mut(router).and_then(|host| host.process.take()) else { return };
+        let Some(host) = self.routers.get_mut(router) else { return };
+        let (life, Some(process)) = (host.life, host.process.take()) else { return };
         self.note(format_args!("router {router} stops"));
+        self.after(HELD, Node::Store, move |world| {
+            world.store.lock().model.holder_gone(holder((Node::Router(router), life)));
+        });
         for (conn, lane) in process.lanes.iter().filter(|(_, lane)| lane.open) {
             let (conn, gateway) = (*conn, lane.gateway);
             let noticed =
@@ -302,7 +308,7 @@ impl World {
                 let ticket = Ticket(process.last_fence);
                 process.fencing.insert(process.last_fence, fences.clone());
                 process.fences.submit(&mut vec![Request::RaiseFence { ticket, slots: fences }]);
-                self.send_to_store(router, life);
+                self.send_to_store((Node::Router(router), life));
             }
             Action::Release(slots) => {
                 let slots = slots.into_iter().map(|(slot, epoch)| (slot.index(), epoch)).collect();
@@ -459,7 +465,7 @@ impl World {
                 world.gateway_receives(gateway, conn, replies, pushes);
             });
         }
-        self.send_to_store(router, life);
+        self.send_to_store((Node::Router(router), life));
     }
 
     /// What the store has not seen may be acknowledged by the slot's owner only.
@@ -584,50 +590,78 @@ impl LaneEnd {
 /// The way to the store.
 impl World {
     /// Batches leave for the store.
-    fn send_to_store(&mut self, router: usize, life: u64) {
-        let node = Node::Router(router);
-        let doors: Vec<u64> = self.doors_of(router, life);
+    pub(crate) fn send_to_store(&mut self, owner: Owner) {
+        let node = owner.0;
+        let doors: Vec<u64> = self.store.lock().doors_of(owner);
         for door in doors {
             let Some((batch, requests)) = self.store.lock().take_batch(door) else { continue };
             self.after(STORE_WITHIN, node, move |world| {
                 if world.store.lock().is_outstanding(door, batch) {
-                    world.break_store(router);
+                    world.break_store(owner);
                 }
             });
             self.stream(node, Node::Store, door, move |world| {
-                let Some(completions) = world.store.lock().apply(batch, requests) else { return };
-                world.stream(Node::Store, node, door, move |world| {
-                    if world.store.lock().answered(door, batch, completions) {
-                        world.store_answered(router, life);
-                    }
-                });
+                let (now, bug) = (world.time().wall, world.bug);
+                let answer = world.store.lock().apply((owner, door, batch), requests, now, bug);
+                answer.into_iter().for_each(|answer| world.answer_of_store(answer));
             });
         }
     }
 
-    pub(crate) fn doors_of(&self, router: usize, life: u64) -> Vec<u64> {
-        let store = self.store.lock();
-        let own = store.doors.iter().filter(|(_, door)| door.owner == Some((router, life)));
-        own.map(|(number, _)| *number).collect()
+    fn answer_of_store(&mut self, answer: Answer) {
+        let Answer { owner, door, batch, completions } = answer;
+        self.stream(Node::Store, owner.0, door, move |world| {
+            if world.store.lock().answered(door, batch, completions) {
+                world.store_answered(owner);
+            }
+        });
     }
 
-    /// The connections of a router to the store break: what is on its way there still arrives, or never does.
-    pub(crate) fn break_store(&mut self, router: usize) {
-        let life = self.routers.get(router).map_or(0, |host| host.life);
+    /// The replica is level, and is again after a while.
+    pub(crate) fn replicate(&mut self) {
+        let answers = self.store.lock().replicate();
+        answers.into_iter().for_each(|answer| self.answer_of_store(answer));
+        let lag = match self.random.between(0, 10) {
+            0 => self.random.between(20 * MILLI, 300 * MILLI),
+            _ => self.random.between(MILLI, 20 * MILLI),
+        };
+        self.after(lag, Node::Store, World::replicate);
+    }
+
+    /// The store's primary dies, and its replica takes over.
+    pub(crate) fn fail_over(&mut self) {
+        let owners = self.store.lock().fail_over(self.bug);
+        owners.into_iter().for_each(|owner| self.lose_store(owner, true));
+    }
+
+    /// The connections of a process to the store break: what is on its way there still arrives, or never does.
+    pub(crate) fn break_store(&mut self, owner: Owner) {
         let lost = self.random.percent(50);
-        self.note(format_args!("router {router} loses the store"));
-        for door in self.doors_of(router, life) {
-            self.store.lock().fail(door, lost);
-        }
-        self.store_answered(router, life);
+        self.lose_store(owner, lost);
     }
 
-    fn store_answered(&mut self, router: usize, life: u64) {
+    fn lose_store(&mut self, owner: Owner, lost: bool) {
+        self.note(format_args!("{:?} loses the store", owner.0));
+        let mut store = self.store.lock();
+        let doors = store.doors_of(owner);
+        doors.into_iter().for_each(|door| store.fail(door, lost));
+        drop(store);
+        self.store_answered(owner);
+    }
+
+    fn store_answered(&mut self, (node, life): Owner) {
+        match node {
+            Node::Router(router) => self.router_is_answered(router, life),
+            Node::Gateway(gateway) if self.gateway_of(gateway, life).is_some() => self.gateway_turn(gateway),
+            _ => {}
+        }
+    }
+
+    fn router_is_answered(&mut self, router: usize, life: u64) {
         let now = self.instant();
         let Some(process) = self.router_of(router, life) else { return };
-        let mut completions = Vec::new();
+        let (mut completions, mut failed) = (Vec::new(), Vec::new());
         process.fences.drain(&mut completions);
-        let mut failed = Vec::new();
         for completion in completions {
             let Completion::Done { ticket, result } = completion else { continue };
             let Some(fences) = process.fencing.remove(&ticket.0) else { continue };

@@ -1,87 +1,102 @@
-//! The session store: queues, fences and what happens once. Router lanes hand it batches, which travel as messages; answers
-//! may come late, or never.
+//! The session store as processes reach it: they hand it batches, which travel as messages; answers may come late, or never.
+//!
+//! Where it fails over it has a replica, which follows in steps. Then what was written is answered when the replica has it, as at
+//! the durability level `replica`; what is read is what the primary has.
+//!
+//! - `model`: what it holds; `sessions`, `queues`, `groups`, `wills`, `retained`: its parts
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use fleethaven_storage::SessionId;
 use fleethaven_storage::request::{DueWill, Orphan};
 use fleethaven_storage::{
-    Append, Appended, ClientRecord, Completion, Dead, Departure, DurablePublish, EntryId, Error, Fence,
-    GroupId, GroupRecord, Lane as StoreLane, Once, OpenGroup, OwnerToken, Request, SessionId, SessionRecord,
-    SessionStore, Ticket, Wake,
+    ClientRecord, Completion, Dead, Departure, Error, GroupId, GroupRecord, Lane as StoreLane, OpenGroup,
+    Request, SessionRecord, SessionStore, Wake,
 };
-use fleethaven_types::{Message, Scope, Timestamp};
+use fleethaven_types::{Scope, Timestamp};
 use parking_lot::Mutex;
 
+use crate::Bug;
 use crate::history::{MessageId, id};
+use crate::world::Node;
 
-/// A router process's way into the store.
+mod groups;
+mod model;
+mod queues;
+mod retained;
+mod sessions;
+#[cfg(test)]
+mod tests;
+mod wills;
+
+pub(crate) use model::{Holder, Model};
+pub(crate) use sessions::Session;
+
+/// A process: where it runs, and which life of that machine it is.
+pub(crate) type Owner = (Node, u64);
+
+/// How the store calls it.
+pub(crate) fn holder((node, life): Owner) -> Holder {
+    let (kind, index) = match node {
+        Node::Router(index) => (1, index),
+        Node::Gateway(index) => (2, index),
+        Node::Metastore | Node::Store | Node::Client(_) => (0, 0),
+    };
+    (kind << 56) | ((index as u64) << 40) | life
+}
+
+/// A process's way into the store.
 #[derive(Default)]
 pub(crate) struct Door {
     /// Asked and not sent yet.
-    pub(crate) out: Vec<Request>,
+    out: Vec<Request>,
     /// Answered and not drained yet.
-    pub(crate) completions: Vec<Completion>,
-    /// Batches on their way, with how each fails.
-    pub(crate) outstanding: BTreeMap<u64, Vec<Failing>>,
-    /// Whose it is.
-    pub(crate) owner: Option<(usize, u64)>,
-    pub(crate) wake: Option<Arc<dyn Wake>>,
-}
-
-/// A request whose outcome will never be known.
-pub(crate) enum Failing {
-    Publish(Ticket, Arc<Message>, Option<Once>),
-    Done(Ticket),
-}
-
-impl Failing {
-    fn of(request: &Request) -> Option<Self> {
-        match request {
-            Request::Publish(publish) => {
-                Some(Self::Publish(publish.ticket, publish.message.clone(), publish.once))
-            }
-            Request::RaiseFence { ticket, .. } => Some(Self::Done(*ticket)),
-            _ => None,
-        }
-    }
-
-    fn completion(self) -> Completion {
-        let error = Error::Unavailable("the connection to the store broke".to_owned());
-        match self {
-            Self::Publish(ticket, message, once) => {
-                Completion::Published { ticket, message, once, result: Err(error) }
-            }
-            Self::Done(ticket) => Completion::Done { ticket, result: Err(error) },
-        }
-    }
+    completions: Vec<Completion>,
+    /// Batches on their way, with how each of their requests fails.
+    outstanding: BTreeMap<u64, Vec<Completion>>,
+    owner: Option<Owner>,
+    wake: Option<Arc<dyn Wake>>,
 }
 
 /// What the store holds, and the doors into it.
 #[derive(Default)]
 pub(crate) struct State {
-    pub(crate) ignores_fences: bool,
-    pub(crate) fences: BTreeMap<u16, u64>,
-    pub(crate) queues: BTreeMap<SessionId, Vec<MessageId>>,
-    pub(crate) records: BTreeMap<SessionId, SessionRecord>,
-    pub(crate) owners: BTreeMap<SessionId, OwnerToken>,
-    received: BTreeSet<(SessionId, u16)>,
+    pub(crate) model: Model,
     /// Everything that was ever let through.
     pub(crate) applied: BTreeSet<MessageId>,
-    pub(crate) doors: BTreeMap<u64, Door>,
+    doors: BTreeMap<u64, Door>,
     last_door: u64,
     last_batch: u64,
     /// Batches that never arrive.
     lost: BTreeSet<u64>,
+    replica: Option<Box<Model>>,
+    /// What waits for the replica, in order.
+    held: VecDeque<Answer>,
+}
+
+/// What a batch is answered, and by which door.
+pub(crate) struct Answer {
+    pub(crate) owner: Owner,
+    pub(crate) door: u64,
+    pub(crate) batch: u64,
+    pub(crate) completions: Vec<Completion>,
 }
 
 impl State {
+    pub(crate) fn doors_of(&self, owner: Owner) -> Vec<u64> {
+        let own = self.doors.iter().filter(|(_, door)| door.owner == Some(owner));
+        own.map(|(number, _)| *number).collect()
+    }
+
     /// What a door has to send, if anything: under a number, with the requests.
     pub(crate) fn take_batch(&mut self, door: u64) -> Option<(u64, Vec<Request>)> {
         let door = self.doors.get_mut(&door).filter(|door| !door.out.is_empty())?;
         let requests = std::mem::take(&mut door.out);
         self.last_batch += 1;
-        door.outstanding.insert(self.last_batch, requests.iter().filter_map(Failing::of).collect());
+        let error = Error::Unavailable("the connection to the store broke".to_owned());
+        let failing = requests.iter().filter_map(|request| request.refuse(&error)).collect();
+        door.outstanding.insert(self.last_batch, failing);
         Some((self.last_batch, requests))
     }
 
@@ -103,7 +118,7 @@ impl State {
             self.lost.extend(door.outstanding.keys());
         }
         let failing = std::mem::take(&mut door.outstanding).into_values().flatten();
-        door.completions.extend(failing.map(Failing::completion));
+        door.completions.extend(failing);
         door.wake.iter().for_each(|wake| wake.wake());
     }
 
@@ -112,79 +127,71 @@ impl State {
         self.doors.get(&door).is_some_and(|door| door.outstanding.contains_key(&batch))
     }
 
-    /// Carries out a batch, unless it was lost on its way.
-    pub(crate) fn apply(&mut self, batch: u64, requests: Vec<Request>) -> Option<Vec<Completion>> {
+    /// Carries out a batch, unless it was lost on its way; the answer, unless it has to wait.
+    pub(crate) fn apply(
+        &mut self,
+        (owner, door, batch): (Owner, u64, u64),
+        requests: Vec<Request>,
+        now: Timestamp,
+        bug: Option<Bug>,
+    ) -> Option<Answer> {
         if self.lost.remove(&batch) {
             return None;
         }
-        Some(requests.into_iter().filter_map(|request| self.apply_one(request)).collect())
-    }
-
-    fn apply_one(&mut self, request: Request) -> Option<Completion> {
-        Some(match request {
-            Request::Publish(publish) => self.publish(*publish),
-            Request::RaiseFence { ticket, slots } => {
-                let raised: Vec<bool> = slots.iter().map(|fence| self.raise(fence)).collect();
-                let result = if raised.contains(&false) { Err(Error::Fenced) } else { Ok(()) };
-                Completion::Done { ticket, result }
+        self.model.now = now;
+        let writes = requests.iter().any(writes);
+        let mut completions = Vec::new();
+        for request in requests {
+            let Some(completion) = self.model.apply(request, holder(owner)) else { continue };
+            if let Completion::Published { message, result: Ok(_), .. } = &completion {
+                self.applied.insert(id(message));
             }
-            Request::CloseGroup { .. } => return None,
-            request => panic!("a router without groups does not ask for {request:?}"),
-        })
+            completions.push(completion);
+        }
+        let answer = Answer { owner, door, batch, completions };
+        let waits = writes || self.held.iter().any(|held| held.door == door);
+        if self.replica.is_some() && waits && bug != Some(Bug::ReplicaNotAwaited) {
+            self.held.push_back(answer);
+            return None;
+        }
+        Some(answer)
     }
 
-    fn raise(&mut self, fence: &Fence) -> bool {
-        let at = self.fences.entry(fence.slot).or_default();
-        *at = fence.epoch.max(*at);
-        *at == fence.epoch
+    /// The replica has all that the primary has: what waited for that is answered.
+    pub(crate) fn replicate(&mut self) -> Vec<Answer> {
+        self.replica = Some(Box::new(self.model.clone()));
+        std::mem::take(&mut self.held).into()
     }
 
-    fn publish(&mut self, publish: DurablePublish) -> Completion {
-        let DurablePublish { ticket, message, queues, once, fence, .. } = publish;
-        let result = self.let_through(&message, queues, once, fence);
-        Completion::Published { ticket, message, once, result }
+    /// Something was written at one moment, replica included.
+    pub(crate) fn written_through(&mut self) {
+        if self.replica.is_some() {
+            self.replica = Some(Box::new(self.model.clone()));
+        }
     }
 
-    fn let_through(
-        &mut self,
-        message: &Message,
-        queues: Vec<Append>,
-        once: Option<Once>,
-        fence: Option<Fence>,
-    ) -> Result<Vec<(Append, Appended)>, Error> {
-        let raised = |fence: Fence| self.fences.get(&fence.slot).is_some_and(|at| *at > fence.epoch);
-        if fence.is_some_and(raised) && !self.ignores_fences {
-            return Err(Error::Fenced);
-        }
-        if let Some(Once::Received { session, token, packet_id }) = once {
-            if self.owners.get(&session) != Some(&token) {
-                return Err(Error::NotOwner);
-            }
-            if !self.received.insert((session, packet_id.get())) {
-                return Err(Error::AlreadyDone);
-            }
-        }
-        self.applied.insert(id(message));
-        let mut appended = Vec::new();
-        for append in queues {
-            let at = match self.queues.get_mut(&append.session) {
-                Some(queue) => {
-                    queue.push(id(message));
-                    let entry = queue.len() as u64;
-                    Appended::At { entry: EntryId(entry), previous: EntryId(entry - 1) }
-                }
-                None => Appended::NoSession,
-            };
-            appended.push((append, at));
-        }
-        Ok(appended)
+    /// The primary dies, and the replica takes its place: what that lacks is gone, and so is what is on its way. Who has doors.
+    pub(crate) fn fail_over(&mut self, bug: Option<Bug>) -> BTreeSet<Owner> {
+        let Some(replica) = &self.replica else { return BTreeSet::new() };
+        let generation = self.model.generation + u64::from(bug != Some(Bug::NumbersReused));
+        self.model.clone_from(replica);
+        self.model.generation = generation;
+        self.held.clear();
+        self.doors.values().filter_map(|door| door.owner).collect()
     }
 }
 
-/// The store as one router process holds it.
+fn writes(request: &Request) -> bool {
+    !matches!(
+        request,
+        Request::ReadQueue { .. } | Request::ReadRetained { .. } | Request::CompareTails { .. }
+    )
+}
+
+/// The store as one process holds it.
 pub(crate) struct Handle {
     pub(crate) state: Arc<Mutex<State>>,
-    pub(crate) owner: (usize, u64),
+    pub(crate) owner: Owner,
 }
 
 struct Lane {
@@ -204,43 +211,48 @@ impl SessionStore for Handle {
 
     fn persistent_sessions(&self, after: u64, limit: usize) -> Result<Vec<SessionRecord>, Error> {
         let state = self.state.lock();
-        let above = state.records.range(SessionId(after + 1)..).map(|(_, record)| record.clone());
-        Ok(above.take(limit).collect())
+        let above = state.model.sessions.range(SessionId(after + 1)..);
+        let persistent = above.filter(|(_, session)| session.persistent);
+        Ok(persistent.take(limit).map(|(id, session)| session.record(*id)).collect())
     }
 
-    fn end_orphans(&self, _: Dead, _: &str, _: Timestamp) -> Result<Vec<Orphan>, Error> {
-        Ok(Vec::new())
+    fn end_orphans(&self, dead: Dead, reason: &str, now: Timestamp) -> Result<Vec<Orphan>, Error> {
+        Ok(self.state.lock().model.end_orphans(dead, reason, now))
     }
 
-    fn expire(&self, _: Timestamp, _: usize) -> Result<Vec<SessionRecord>, Error> {
-        Ok(Vec::new())
+    fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionRecord>, Error> {
+        Ok(self.state.lock().model.expire(now, limit))
     }
 
     fn groups(&self) -> Result<Vec<GroupRecord>, Error> {
-        Ok(Vec::new())
+        Ok(self.state.lock().model.groups.values().map(|group| group.record().clone()).collect())
     }
 
-    fn open_group(&self, _: OpenGroup) -> Result<GroupId, Error> {
-        Err(Error::Unavailable("there are no groups here".to_owned()))
+    fn open_group(&self, open: OpenGroup) -> Result<GroupId, Error> {
+        let mut state = self.state.lock();
+        let group = state.model.open_group(open);
+        state.written_through();
+        Ok(group)
     }
 
-    fn client(&self, _: Scope, _: &str) -> Result<Option<ClientRecord>, Error> {
-        Ok(None)
+    fn client(&self, scope: Scope, client_id: &str) -> Result<Option<ClientRecord>, Error> {
+        Ok(self.state.lock().model.client(scope, client_id))
     }
 
-    fn departure(&self, _: Scope, _: &str) -> Result<Option<Departure>, Error> {
-        Ok(None)
+    fn departure(&self, scope: Scope, client_id: &str) -> Result<Option<Departure>, Error> {
+        Ok(self.state.lock().model.departure(scope, client_id))
     }
 
-    fn delete_session(&self, _: Scope, _: &str) -> Result<Option<SessionRecord>, Error> {
-        Ok(None)
+    fn delete_session(&self, scope: Scope, client_id: &str) -> Result<Option<SessionRecord>, Error> {
+        self.state.lock().model.delete_session(scope, client_id)
     }
 
-    fn due_wills(&self, _: Timestamp, _: usize) -> Result<Vec<DueWill>, Error> {
-        Ok(Vec::new())
+    fn due_wills(&self, now: Timestamp, limit: usize) -> Result<Vec<DueWill>, Error> {
+        Ok(self.state.lock().model.due_wills(now, limit))
     }
 
-    fn withdraw_will(&self, _: Scope, _: &str) -> Result<(), Error> {
+    fn withdraw_will(&self, scope: Scope, client_id: &str) -> Result<(), Error> {
+        self.state.lock().model.withdraw_will(scope, client_id);
         Ok(())
     }
 }

@@ -5,17 +5,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fleethaven_storage::SessionId;
+use fleethaven_session::Now;
+use fleethaven_types::Timestamp;
 use parking_lot::Mutex;
 
-use crate::clients::{PublisherClient, SubscriberClient};
 use crate::faults::{self, Fault};
 use crate::gateway::GatewayHost;
 use crate::history::History;
 use crate::metastore::Metastore;
+use crate::publishers::PublisherClient;
 use crate::random::Random;
 use crate::router::RouterHost;
 use crate::store::State;
+use crate::subscribers::SubscriberClient;
 use crate::{Bug, Summary, Violation};
 
 /// Microseconds since the run began.
@@ -23,10 +25,14 @@ pub(crate) type Micros = u64;
 pub(crate) const MILLI: Micros = 1000;
 pub(crate) const SECOND: Micros = 1000 * MILLI;
 
+/// Moment 0 by wall clocks, in milliseconds.
+const WALL: u64 = 1_700_000_000_000;
 /// Faults happen until then; then all is mended.
 const FAULTS_UNTIL: Micros = 6 * SECOND;
 /// How long it may take until all is quiet again.
 const QUIET_WITHIN: Micros = 30 * SECOND;
+/// How long clients may take to get and acknowledge what is sent when all is quiet.
+const PROBES_WITHIN: Micros = 15 * SECOND;
 /// What is still on its way when all is quiet arrives within this.
 const AFTERWARDS: Micros = 500 * MILLI;
 
@@ -37,6 +43,8 @@ pub(crate) enum Node {
     Store,
     Router(usize),
     Gateway(usize),
+    /// A subscriber: nothing ever happens to its machine.
+    Client(usize),
 }
 
 /// A stream between a gateway and a router.
@@ -87,12 +95,11 @@ pub(crate) struct World {
     pub(crate) gateways: Vec<GatewayHost>,
     pub(crate) publishers: Vec<PublisherClient>,
     pub(crate) subscribers: Vec<SubscriberClient>,
-    /// Who is behind a session.
-    pub(crate) sessions: BTreeMap<SessionId, usize>,
     pub(crate) last_conn: ConnId,
-    pub(crate) last_session: u64,
     pub(crate) history: History,
     violation: Option<Violation>,
+    /// Everything worth telling is printed.
+    trace: bool,
 }
 
 impl World {
@@ -102,7 +109,8 @@ impl World {
         let gateways = random.between(2, 4) as usize;
         let faults = faults::some(&mut random, bug);
         let mut store = State::default();
-        store.ignores_fences = bug == Some(Bug::FencesIgnored);
+        store.model.ignores_fences = bug == Some(Bug::FencesIgnored);
+        let fails_over = faults.contains(&Fault::Failover);
         #[expect(clippy::disallowed_methods, reason = "some moment to count from")]
         let base = Instant::now();
         Self {
@@ -128,16 +136,18 @@ impl World {
             gateways: (0..gateways).map(|_| GatewayHost::default()).collect(),
             publishers: Vec::new(),
             subscribers: Vec::new(),
-            sessions: BTreeMap::new(),
             last_conn: 0,
-            last_session: 0,
-            history: History::default(),
+            history: History::new(fails_over),
             violation: None,
+            trace: std::env::var_os("SIM_TRACE").is_some(),
         }
     }
 
     pub(crate) fn run(mut self) -> Result<Summary, Violation> {
         self.start_metastore();
+        if self.faults.contains(&Fault::Failover) {
+            self.replicate();
+        }
         (0..self.routers.len()).for_each(|router| self.start_router(router));
         (0..self.gateways.len()).for_each(|gateway| self.start_gateway(gateway));
         self.start_clients();
@@ -156,9 +166,13 @@ impl World {
             self.run_until(self.now + 100 * MILLI)?;
         }
         self.run_until(self.now + AFTERWARDS)?;
-        self.history.check(&self.store.lock())?;
+        self.history.check()?;
         self.note(format_args!("probing"));
         self.probe();
+        let deadline = self.now + PROBES_WITHIN;
+        while self.now < deadline && self.check_probes().is_err() {
+            self.run_until(self.now + 100 * MILLI)?;
+        }
         self.run_until(self.now + AFTERWARDS)?;
         self.check_probes()?;
         let acknowledged = self.history.sent.values().filter(|sent| sent.acknowledged.is_some()).count();
@@ -213,6 +227,9 @@ impl World {
     /// Something worth telling runs apart by.
     pub(crate) fn note(&mut self, what: fmt::Arguments<'_>) {
         let text = format!("{:>10} {what}", self.now);
+        if self.trace {
+            println!("{text}");
+        }
         for byte in text.bytes() {
             self.digest = (self.digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
@@ -221,6 +238,11 @@ impl World {
     /// This moment, by the clock of the code that is tested.
     pub(crate) fn instant(&self) -> Instant {
         self.base + Duration::from_micros(self.now)
+    }
+
+    /// This moment, as sessions and the store are told it.
+    pub(crate) fn time(&self) -> Now {
+        Now { instant: self.instant(), wall: Timestamp(WALL + self.now / MILLI) }
     }
 
     pub(crate) fn base(&self) -> Instant {

@@ -28,7 +28,7 @@ impl Request {
 
     /// The completion of a request that was not carried out, or of which nobody knows whether it was; `None` for one that has
     /// none.
-    pub fn refuse(self, error: &Error) -> Option<Completion> {
+    pub fn refuse(&self, error: &Error) -> Option<Completion> {
         let error = error.clone();
         Some(match self {
             Self::Claim(claim) => Completion::Claimed { ticket: claim.ticket, result: Err(error) },
@@ -36,19 +36,20 @@ impl Request {
             | Self::Unsubscribe { ticket, .. }
             | Self::Release { ticket, .. }
             | Self::ForgetReceived { ticket, .. }
-            | Self::RaiseFence { ticket, .. } => Completion::Done { ticket, result: Err(error) },
+            | Self::RaiseFence { ticket, .. } => Completion::Done { ticket: *ticket, result: Err(error) },
             Self::End(end) => Completion::Done { ticket: end.ticket, result: Err(error) },
             Self::Publish(publish) => {
-                let DurablePublish { ticket, message, once, .. } = *publish;
+                let DurablePublish { ticket, message, once, .. } = &**publish;
+                let (ticket, message, once) = (*ticket, message.clone(), *once);
                 Completion::Published { ticket, message, once, result: Err(error) }
             }
-            Self::ReadQueue { ticket, .. } => Completion::QueueRead { ticket, result: Err(error) },
-            Self::ReadRetained { ticket, .. } => Completion::Retained { ticket, result: Err(error) },
+            Self::ReadQueue { ticket, .. } => Completion::QueueRead { ticket: *ticket, result: Err(error) },
+            Self::ReadRetained { ticket, .. } => Completion::Retained { ticket: *ticket, result: Err(error) },
             Self::OpenGroup(open) => Completion::GroupOpened { ticket: open.ticket, result: Err(error) },
             Self::ClaimShares { ticket, group, .. } => {
-                Completion::SharesClaimed { ticket, group, result: Err(error) }
+                Completion::SharesClaimed { ticket: *ticket, group: *group, result: Err(error) }
             }
-            Self::CompareTails { ticket, .. } => Completion::Tails { ticket, result: Err(error) },
+            Self::CompareTails { ticket, .. } => Completion::Tails { ticket: *ticket, result: Err(error) },
             Self::Trim { .. }
             | Self::WithdrawWill { .. }
             | Self::CloseGroup { .. }

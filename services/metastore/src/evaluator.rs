@@ -308,6 +308,10 @@ impl Evaluator {
         self.predecessor = sequence;
         self.in_flight.push_back(InFlight::Proposal { sequence, request, reply, keys, fate: None });
         let completion = Completion::new(sequence, self.fate_sender.clone());
+        #[cfg(test)]
+        if crate::tests::simulation::here().is_some_and(|host| host.rejects()) {
+            return drop(completion);
+        }
         let submitted = self.raft.write(proposal).with_leader(self.term).responder(completion).await;
         if let Err(error) = submitted {
             // The completion was dropped with the proposal and reports the fate as unknown.

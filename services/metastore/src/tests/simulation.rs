@@ -14,9 +14,7 @@ mod watch;
 mod watchers;
 mod world;
 
-use std::ops::Range;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use fleethaven_testkit::seeds::{self, Outcome};
 
 pub(crate) use host::{Host, here, synced};
 pub(crate) use mistakes::Mistake;
@@ -44,90 +42,33 @@ struct Summary {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Violation(String);
 
-fn run(seed: u64, mistake: Option<Mistake>) -> Result<Summary, Violation> {
-    world::World::new(seed, mistake).run()
-}
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
-    Some(text.parse().expect("SIM_SEED and SIM_SEEDS are numbers"))
-}
-
-/// Runs clusters on all processors, until `wanted` of them broke a promise; returns what came of those that ran.
-fn run_all(
-    seeds: Range<u64>,
-    mistake: Option<Mistake>,
-    wanted: usize,
-) -> Vec<(u64, Result<Summary, Violation>)> {
-    let (next, outcomes) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
-    let work = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            let broken = outcomes
-                .lock()
-                .unwrap()
-                .iter()
-                .filter(|(_, outcome): &&(_, Result<_, _>)| outcome.is_err())
-                .count();
-            if seed >= seeds.end || broken >= wanted {
-                return;
-            }
-            let outcome = run(seed, mistake);
-            outcomes.lock().unwrap().push((seed, outcome));
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(work);
-        }
-    });
-    outcomes.into_inner().unwrap()
+fn run(seed: u64, mistake: Option<Mistake>) -> Outcome<Summary> {
+    world::World::new(seed, mistake).run().map_err(|Violation(what)| what)
 }
 
 #[test]
 fn clusters_keep_their_promises_under_any_faults() {
-    let seeds = match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_SEEDS").unwrap_or(SEEDS),
-    };
-    let (mut total, mut failed) = (Summary::default(), Vec::new());
-    for (seed, outcome) in run_all(seeds, None, usize::MAX) {
-        match outcome {
-            Ok(summary) => {
-                total.asked += summary.asked;
-                total.acknowledged += summary.acknowledged;
-                total.faults += summary.faults;
-                total.terms += summary.terms;
-            }
-            Err(Violation(what)) => {
-                println!("SIM_SEED={seed}: {what}");
-                failed.push(seed);
-            }
-        }
+    let mut total = Summary::default();
+    for summary in seeds::keep_their_promises(SEEDS, |seed| run(seed, None)) {
+        total.asked += summary.asked;
+        total.acknowledged += summary.acknowledged;
+        total.faults += summary.faults;
+        total.terms += summary.terms;
     }
     let Summary { asked, acknowledged, faults, terms, .. } = total;
     println!(
         "{asked} commands and reads, {acknowledged} commands acknowledged, {faults} faults, {terms} terms"
     );
-    assert!(failed.is_empty(), "promises were broken; replay with SIM_SEED=<seed>: {failed:?}");
 }
 
 #[test]
 fn equal_seeds_run_equally() {
-    for seed in [1, 2] {
-        assert_eq!(run(seed, None), run(seed, None));
-    }
-    assert_ne!(run(1, None), run(2, None));
+    seeds::run_equally(|seed| run(seed, None));
 }
 
 /// The simulation finds the mistake; what it says of it contains one of `words`.
 fn is_found(mistake: Mistake, words: &[&str]) {
-    let outcomes = run_all(0..FOUND_WITHIN, Some(mistake), 1);
-    let runs = outcomes.len();
-    let found = outcomes.into_iter().find_map(|(seed, outcome)| Some((seed, outcome.err()?)));
-    let (seed, Violation(what)) = found.unwrap_or_else(|| panic!("{mistake:?} was not found in {runs} runs"));
-    println!("found {mistake:?} after {runs} runs, with seed {seed}: {what}");
-    assert!(words.iter().any(|words| what.contains(words)), "{what}");
+    seeds::find(mistake, FOUND_WITHIN, words, |seed| run(seed, Some(mistake)));
 }
 
 const NOT_LINEARIZABLE: &str = "is not linearizable";

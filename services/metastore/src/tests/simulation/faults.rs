@@ -33,9 +33,11 @@ pub(super) enum Kind {
     FullDisk,
     /// A wall clock jumps.
     ClockJump,
+    /// Raft rejects some of what a leader proposes, and takes what comes after it.
+    Rejections,
 }
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::Kill,
     Kind::PowerLoss,
     Kind::Standstill,
@@ -47,6 +49,7 @@ const KINDS: [Kind; 11] = [
     Kind::Unreliable,
     Kind::FullDisk,
     Kind::ClockJump,
+    Kind::Rejections,
 ];
 
 /// What ends a fault.
@@ -55,6 +58,7 @@ pub(super) enum End {
     Links(Vec<(u64, u64)>),
     Disk(u64),
     Space(u64),
+    Rejections(u64),
     Network,
     Reliable,
 }

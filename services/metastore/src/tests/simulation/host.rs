@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fjall::{Database, PersistMode};
@@ -57,6 +57,8 @@ pub(crate) struct Host {
     pub(super) now: AtomicU64,
     /// Milliseconds that the wall clock is ahead.
     pub(super) skew: AtomicI64,
+    /// Some proposals are rejected.
+    rejecting: AtomicBool,
     chance: Mutex<SmallRng>,
     disk: Mutex<Disk>,
     database: Mutex<Option<Database>>,
@@ -81,6 +83,7 @@ impl Host {
             mistake,
             now: AtomicU64::new(0),
             skew: AtomicI64::new(0),
+            rejecting: AtomicBool::new(false),
             chance: Mutex::new(SmallRng::seed_from_u64(seed)),
             disk: Mutex::new(disk),
             database: Mutex::default(),
@@ -107,6 +110,16 @@ impl Host {
 
     fn between(&self, range: Range<u64>) -> Duration {
         Duration::from_millis(self.chance.lock().random_range(range))
+    }
+
+    /// Whether some of what the node proposes is rejected from now on.
+    pub(super) fn rejections(&self, begin: bool) {
+        self.rejecting.store(begin, Ordering::Relaxed);
+    }
+
+    /// Whether Raft rejects what the node is about to propose, as it does when a leader's lease has lapsed.
+    pub(crate) fn rejects(&self) -> bool {
+        self.rejecting.load(Ordering::Relaxed) && self.chance.lock().random_ratio(1, 4)
     }
 
     /// The time that work with files takes.

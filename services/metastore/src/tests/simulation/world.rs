@@ -286,6 +286,10 @@ impl World {
                 let skew = self.chance.random_range(-SKEW..SKEW);
                 self.nodes[place].host.skew.store(skew, Ordering::Relaxed);
             }
+            Kind::Rejections => {
+                self.nodes[place].host.rejections(true);
+                self.ends.insert((over, End::Rejections(id)));
+            }
         }
     }
 
@@ -318,6 +322,7 @@ impl World {
             End::Links(links) => links.iter().for_each(|(from, to)| self.network.mend(*from, *to)),
             End::Disk(id) => host(id).into_iter().for_each(|host| host.fsync_takes(None)),
             End::Space(id) => host(id).into_iter().for_each(|host| host.is_full(false)),
+            End::Rejections(id) => host(id).into_iter().for_each(|host| host.rejections(false)),
             End::Network => self.network.takes(None),
             End::Reliable => self.network.unreliable(0, 0),
         }
@@ -333,6 +338,7 @@ impl World {
         for node in &mut self.nodes {
             node.host.fsync_takes(None);
             node.host.is_full(false);
+            node.host.rejections(false);
             node.stand_until(0);
             node.starts_at = node.starts_at.min(self.now);
         }
