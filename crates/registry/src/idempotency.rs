@@ -4,6 +4,10 @@
 //! What a keyed command replied is written together with its effects, so that either both are there or neither. Records
 //! stand in a ring of [`KEPT`] slots: the newest takes the place of the oldest. One older than [`KEPT_MILLIS`] counts no
 //! more. A command that was refused, or that had nothing to change, needs no record: it is evaluated again.
+//!
+//! Records age by a time of their own, which is state like them: each record moves it on by what the leader's clock shows more
+//! than at the one before, at most by [`STEP_MILLIS`], and never back. A clock that jumps, or a leader whose clock is another,
+//! makes no reply forgotten that its command may still come again for.
 
 use std::fmt;
 
@@ -15,13 +19,15 @@ use sha2::{Digest, Sha256};
 use crate::command::{Command, Reply};
 use crate::error::Error;
 use crate::keys;
-use crate::record::{self, FirstReply};
+use crate::record::{self, FirstReplies, FirstReply};
 use crate::view::{Effects, View};
 
 /// Replies that are kept, at most.
 pub const KEPT: u64 = 65_536;
 /// How long a reply is given again, in milliseconds: longer than any SDK goes on trying.
 pub const KEPT_MILLIS: u64 = 15 * 60 * 1000;
+/// The most that one record can make the others older, in milliseconds.
+const STEP_MILLIS: u64 = 60 * 1000;
 
 /// What all attempts at one command have in common, and no other command has.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,7 +70,7 @@ pub fn recall(view: &dyn View, command: &Command, now: Timestamp) -> Result<Opti
     let Some(key) = &command.key else { return Ok(None) };
     let Some(value) = view.get(&keys::first_reply(key)) else { return Ok(None) };
     let first: FirstReply = record::decode(&value)?;
-    let fresh = now.as_millis().saturating_sub(first.at) < KEPT_MILLIS;
+    let fresh = written(view)?.time_at(now).saturating_sub(first.at) < KEPT_MILLIS;
     if !fresh || first.command != digest(command)? {
         return Ok(None);
     }
@@ -83,8 +89,8 @@ pub fn remember(
     effects: &mut Effects,
 ) -> Result<(), Error> {
     let Some(key) = &command.key else { return Ok(()) };
-    let next = view.get(&keys::next_first_reply()).map(|value| record::decode::<record::Count>(&value));
-    let next = next.transpose()?.unwrap_or_default().count;
+    let written = written(view)?;
+    let (next, time) = (written.count, written.time_at(now));
     let own = keys::first_reply(key);
     let slot = keys::first_reply_slot(next % KEPT);
     if let Some(displaced) = view.get(&slot)
@@ -97,13 +103,27 @@ pub fn remember(
     let first = FirstReply {
         command: digest(command)?,
         reply_json: serde_json::to_vec(reply).map_err(|error| unreadable(&error))?.into(),
-        at: now.as_millis(),
+        at: time,
         number: next,
     };
+    let written = FirstReplies { count: next + 1, time, wall: now.as_millis() };
     effects.put(own.clone(), first.encode_to_vec());
     effects.put(slot, own);
-    effects.put(keys::next_first_reply(), record::Count { count: next + 1 }.encode_to_vec());
+    effects.put(keys::next_first_reply(), written.encode_to_vec());
     Ok(())
+}
+
+/// What is known of all that were written.
+fn written(view: &dyn View) -> Result<FirstReplies, Error> {
+    let written = view.get(&keys::next_first_reply()).map(|value| record::decode(&value));
+    Ok(written.transpose()?.unwrap_or_default())
+}
+
+impl FirstReplies {
+    /// What time it is for records, when the leader's clock shows `now`.
+    fn time_at(&self, now: Timestamp) -> u64 {
+        self.time.saturating_add(now.as_millis().saturating_sub(self.wall).min(STEP_MILLIS))
+    }
 }
 
 /// Whether the record at `key` is the one that was written as number `number`.
@@ -140,20 +160,45 @@ mod tests {
     }
 
     #[test]
-    fn the_same_command_with_the_same_key_is_recalled_for_its_time() {
+    fn the_same_command_with_the_same_key_is_recalled() {
         let mut view = MemoryView::default();
         let first = command("a", "k");
         assert_eq!(recall(&view, &first, Timestamp(5)).unwrap(), None);
         keep(&mut view, &first, 5);
         assert_eq!(recall(&view, &first, Timestamp(6)).unwrap(), Some(Reply::Done));
-        assert_eq!(recall(&view, &first, Timestamp(4 + KEPT_MILLIS)).unwrap(), Some(Reply::Done));
-        assert_eq!(recall(&view, &first, Timestamp(5 + KEPT_MILLIS)).unwrap(), None, "too old");
         assert_eq!(recall(&view, &command("b", "k"), Timestamp(6)).unwrap(), None, "another command");
         assert_eq!(recall(&view, &command("a", "l"), Timestamp(6)).unwrap(), None, "another key");
         let mut elsewhere = first.clone();
         elsewhere.scope.account = "999999999999".parse().unwrap();
         assert_eq!(recall(&view, &elsewhere, Timestamp(6)).unwrap(), None, "another account");
         assert_eq!(recall(&view, &Command { key: None, ..first }, Timestamp(6)).unwrap(), None);
+    }
+
+    #[test]
+    fn a_reply_is_given_for_its_time() {
+        let mut view = MemoryView::default();
+        let first = command("a", "k");
+        keep(&mut view, &first, 0);
+        let minutes = KEPT_MILLIS / STEP_MILLIS;
+        for minute in 1..minutes {
+            keep(&mut view, &command("b", &minute.to_string()), minute * STEP_MILLIS);
+        }
+        assert_eq!(recall(&view, &first, Timestamp(KEPT_MILLIS - 1)).unwrap(), Some(Reply::Done));
+        assert_eq!(recall(&view, &first, Timestamp(KEPT_MILLIS)).unwrap(), None, "too old");
+    }
+
+    #[test]
+    fn a_clock_that_jumps_makes_no_reply_forgotten() {
+        const YEAR: u64 = 365 * 24 * 60 * STEP_MILLIS;
+        let mut view = MemoryView::default();
+        let first = command("a", "k");
+        keep(&mut view, &first, YEAR);
+        // Leaders whose clocks are two years apart, in turns.
+        for (number, clock) in [3 * YEAR, YEAR, 3 * YEAR, YEAR, 0, 3 * YEAR].into_iter().enumerate() {
+            assert_eq!(recall(&view, &first, Timestamp(clock)).unwrap(), Some(Reply::Done), "at {clock}");
+            keep(&mut view, &command("b", &number.to_string()), clock);
+        }
+        assert_eq!(recall(&view, &first, Timestamp(u64::MAX)).unwrap(), Some(Reply::Done));
     }
 
     #[test]

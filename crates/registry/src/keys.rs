@@ -91,7 +91,7 @@
 //! | `global/_/cluster/slots` | [`ClusterSlots`](crate::record::ClusterSlots) |
 //! | `global/_/outbox/<index of the log entry, 16 hexadecimal digits>` | messages that are to be published |
 //! | `global/_/usage-source/<process>` | [`UsageSource`](crate::record::UsageSource) |
-//! | `global/_/next-first-reply/` | [`Count`](crate::record::Count) |
+//! | `global/_/next-first-reply/` | [`FirstReplies`](crate::record::FirstReplies) |
 
 use bytes::Bytes;
 use fleethaven_types::{AccountId, Scope, Timestamp};

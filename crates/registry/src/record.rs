@@ -37,7 +37,7 @@ pub use cluster::{ClusterHead, ClusterMember, ClusterSlots, SlotDepths, SlotPref
 pub use connections::Connection;
 pub use domain_configurations::{DomainAuthorizer, DomainConfiguration, DomainOwner};
 pub use events::EventConfigurations;
-pub use first_reply::FirstReply;
+pub use first_reply::{FirstReplies, FirstReply};
 pub use functions::Function;
 pub use groups::{BillingGroup, GroupName, ThingGroup, ThingGroupMembership};
 pub use logging::{FirstLoggingOptions, LoggedEvent, LoggingLevel, LoggingOptions};

@@ -423,7 +423,10 @@ fn fate_of(result: Option<WriteResult>) -> Fate {
 }
 
 fn evaluated(view: &dyn View, command: &Command, context: &Context) -> Result<Evaluated, registry::Error> {
-    if let Some(reply) = idempotency::recall(view, command, context.now)? {
+    let recalled = idempotency::recall(view, command, context.now)?;
+    #[cfg(test)]
+    let recalled = recalled.filter(|_| !crate::tests::simulation::here().is_some_and(|host| host.forgets()));
+    if let Some(reply) = recalled {
         return Ok(Evaluated::Repeated(reply));
     }
     let (reply, mut effects) = registry::evaluate(view, command, context)?;

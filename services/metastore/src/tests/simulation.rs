@@ -115,6 +115,11 @@ fn a_link_that_is_never_mended_is_found() {
 }
 
 #[test]
+fn a_repeat_that_is_carried_out_again_is_found() {
+    is_found(Mistake::RepliesForgotten, &[NOT_LINEARIZABLE]);
+}
+
+#[test]
 fn a_message_that_is_not_published_is_found() {
     is_found(Mistake::EmitLeftOut, &[NEVER]);
 }

@@ -122,6 +122,11 @@ impl Host {
         self.rejecting.load(Ordering::Relaxed) && self.chance.lock().random_ratio(1, 4)
     }
 
+    /// Whether a leader here does not remember what it was asked before.
+    pub(crate) fn forgets(&self) -> bool {
+        self.mistake == Some(Mistake::RepliesForgotten)
+    }
+
     /// The time that work with files takes.
     pub(crate) async fn works(&self) {
         tokio::time::sleep(self.between(0..20)).await;

@@ -24,6 +24,8 @@ pub(crate) enum Mistake {
     ChangeLeftOut,
     /// A node that was cut off from another one never connects to it again.
     LinkNeverMended,
+    /// A command that was carried out is carried out again when it comes again.
+    RepliesForgotten,
     /// A message that was committed is not published.
     EmitLeftOut,
 }
