@@ -121,6 +121,13 @@ impl Group {
         founders.await.map_err(raft_error)
     }
 
+    /// Waits until this node has applied `revision`; false when the group stops before.
+    pub(crate) async fn has_applied(&self, revision: u64) -> bool {
+        let mut tip = self.changes.tip();
+        let reached = tip.wait_for(|tip| tip.closed || tip.revision >= revision).await;
+        reached.is_ok_and(|tip| tip.revision >= revision)
+    }
+
     /// Where commands go; `None` once the group stops.
     pub(crate) fn requests(&self) -> Option<mpsc::Sender<Request>> {
         self.requests.lock().clone()

@@ -12,7 +12,7 @@ use fleethaven_fabric::Publish;
 use fleethaven_fabric::metadata::{
     AppliedMarker, BoxFuture, Error as CallError, Executed, Metadata, Position, WatchStream,
 };
-use fleethaven_fabric::raft::{PeerError, Peers};
+use fleethaven_fabric::raft::{Peer, PeerError, Peers};
 use fleethaven_registry::{self as registry, Command, Placement, Query, QueryReply, Shard};
 use fleethaven_types::Timestamp;
 use futures_util::FutureExt;
@@ -38,6 +38,10 @@ use crate::{backup, restore, watch};
 
 /// How often it is looked whether all groups go on.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How far behind its leader a node may be that answers reads itself: a little longer than an entry takes from commit there to apply
+/// here.
+const LAG: Duration = Duration::from_millis(20);
 
 /// A running metastore node.
 pub struct Metastore {
@@ -238,7 +242,21 @@ impl Metastore {
     fn query_at(&self, leader: Leader, query: Query) -> BoxFuture<'_, Result<QueryReply, CallError>> {
         match leader {
             Leader::Here => self.read(query).boxed(),
-            Leader::Elsewhere(peer) => async move { peer.query_as_leader(query).await }.boxed(),
+            Leader::Elsewhere(peer) => self.read_along(peer, query).boxed(),
+        }
+    }
+
+    /// A linearizable read where another node leads: that tells which revision the read must see at least, and the answer is made
+    /// here, once this node has applied it. The leader answers itself where this node is too far behind.
+    async fn read_along(&self, leader: Arc<dyn Peer>, query: Query) -> Result<QueryReply, CallError> {
+        let group = self.group_of(query.placement());
+        let revision = leader.read_index_as_leader(group.id).await.map_err(|error| match error {
+            PeerError::NoAnswer(_) => CallError::Unknown,
+            error => CallError::Unavailable(error.to_string()),
+        })?;
+        match tokio::time::timeout(LAG, group.has_applied(revision)).await {
+            Ok(true) => self.query_local(query),
+            Ok(false) | Err(_) => leader.query_as_leader(query).await,
         }
     }
 

@@ -13,6 +13,7 @@ use fleethaven_registry::{Command, IdempotencyKey, Reply};
 use futures_util::StreamExt;
 use openraft::BasicNode;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::fixture::{DEADLINE, create, read, read_local, update};
 use super::mesh::{Cluster, until};
@@ -36,6 +37,28 @@ async fn every_node_takes_commands_and_answers_reads() {
         for other in cluster.nodes.values() {
             assert!(read(other, &format!("by-{id}")).await.is_ok());
         }
+    }
+}
+
+/// The leader says what a read must see; a node that has it answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_level_answers_reads_itself() {
+    let cluster = Cluster::start(3, quick).await;
+    let deadline = Instant::now() + DEADLINE;
+    for number in 0.. {
+        let leader = cluster.leader(&[1, 2, 3]).await;
+        let follower = &cluster.nodes[&(1..=3).find(|id| *id != leader).unwrap()];
+        let thing = format!("thing-{number}");
+        cluster.nodes[&leader].execute(create(&thing)).await.unwrap();
+        assert!(read(follower, &thing).await.is_ok(), "whether it is level or not");
+        until(|| read_local(follower, &thing).ok()).await;
+        let before = cluster.mesh.handed_on.load(Ordering::Relaxed);
+        assert!(read(follower, &thing).await.is_ok());
+        if cluster.mesh.handed_on.load(Ordering::Relaxed) == before {
+            return;
+        }
+        // Another node leads by now, or something was written since.
+        assert!(Instant::now() < deadline, "it never did");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(crate) struct Mesh {
     nodes: Mutex<BTreeMap<u64, Weak<Metastore>>>,
     cut: Mutex<BTreeSet<(u64, u64)>>,
     hung: Mutex<BTreeSet<u64>>,
+    /// Reads that a leader was asked to answer.
+    pub(crate) handed_on: AtomicUsize,
     /// How long a snapshot is on its way.
     pub(crate) transfer: Mutex<Duration>,
 }
@@ -112,6 +115,7 @@ impl Peer for Link {
     }
 
     fn query_as_leader(&self, query: Query) -> BoxFuture<'_, Result<QueryReply, Error>> {
+        self.mesh.handed_on.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             let node = self.node().await.map_err(|e| Error::Unavailable(e.to_string()))?;
             self.back(node.query_as_leader(query).await).map_err(|_| Error::Unknown)?
