@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fleethaven_authorizers::{Attempt, Certificate, Credentials, Endpoint, Granted, HttpRequest, Protocol};
@@ -20,6 +21,9 @@ use crate::api::State;
 use crate::error::Error;
 use crate::operations::{Operation, Service};
 use crate::peer::{ClientCertificate, Peer};
+
+/// For how long what is known of operators counts while the metadata store is out of reach, as for devices at a gateway.
+const STALE_AFTER: Duration = Duration::from_secs(60);
 
 /// Who sends a request.
 #[derive(Debug, Clone)]
@@ -223,13 +227,20 @@ async fn authorized(
     Ok(granted)
 }
 
+/// What this process knows, unless it has been out of touch with the metadata store for too long: then it may have missed that a key
+/// was deactivated, or a policy changed.
+fn known_here(state: &State, query: &Query) -> Option<QueryReply> {
+    let current = state.metadata.staleness() <= STALE_AFTER;
+    current.then(|| state.metadata.query_local(query.clone()).ok()).flatten()
+}
+
 /// The owner of a long-term key, and its secret. An inactive key is as good as none.
 async fn key_owner(state: &State, id: &str) -> Result<(Operator, Secret), Error> {
     let unknown = || Error::from(fleethaven_sigv4::Error::UnknownAccessKey(id.to_owned()));
     let query = Query::new(state.config.default_scope, QueryKind::AccessKey(id.to_owned()));
     // What this node has applied is enough to know a key; that there is none must come from the leader.
-    let known = match state.metadata.query_local(query.clone()) {
-        Ok(QueryReply::AccessKey(Some(owner))) if owner.active => Some(owner),
+    let known = match known_here(state, &query) {
+        Some(QueryReply::AccessKey(Some(owner))) if owner.active => Some(owner),
         _ => match state.metadata.query(query).await? {
             QueryReply::AccessKey(owner) => owner.filter(|owner| owner.active),
             _ => return Err(Error::unexpected_reply()),
@@ -263,8 +274,8 @@ async fn session(state: &State, access_key_id: &str, token: &str) -> Result<(Ope
         QueryReply::Role(Some(role)) => role.role_id == session.role_id,
         _ => false,
     };
-    let reply = match state.metadata.query_local(query.clone()) {
-        Ok(reply) if is_its(&reply) => reply,
+    let reply = match known_here(state, &query) {
+        Some(reply) if is_its(&reply) => reply,
         _ => state.metadata.query(query).await?,
     };
     match reply {
@@ -280,7 +291,7 @@ async fn session(state: &State, access_key_id: &str, token: &str) -> Result<(Ope
 /// The keys of sessions; what this node knows of them may be enough.
 pub(crate) async fn session_keys(state: &State, local_will_do: bool) -> Result<Vec<SessionKey>, Error> {
     let query = Query::new(state.config.default_scope, QueryKind::SessionKeys);
-    if local_will_do && let Ok(QueryReply::SessionKeys(keys)) = state.metadata.query_local(query.clone()) {
+    if local_will_do && let Some(QueryReply::SessionKeys(keys)) = known_here(state, &query) {
         return Ok(keys);
     }
     match state.metadata.query(query).await? {

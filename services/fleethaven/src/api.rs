@@ -46,14 +46,15 @@ pub(crate) async fn run(arguments: ApiArgs, settings: config::Settings) -> Resul
     let role = ServiceRole::Api;
     let metrics = metrics::Metrics::new(&process.registry)?;
     let reload = Reload::start(certificates::given(&arguments.server)?, metrics.clone())?;
-    // Of what there is, only functions are kept here, as testing an authorizer calls them, what is logged, and where rule actions go, by
-    // which bulk registration reads files.
-    let kept = vec![
+    // Of what there is, only functions are kept here, as testing an authorizer calls them, what is logged, where rule actions go, by
+    // which bulk registration reads files, and who signs requests, so that not each of them has to ask the leader who that is.
+    let mut kept = vec![
         keys::functions_prefix(),
         keys::logging_prefix(),
         keys::connections_prefix(),
         keys::rule_destinations_prefix(),
     ];
+    kept.extend(keys::operators_prefixes());
     let cluster =
         Cluster::connect(&process, metrics, &arguments.cluster, &arguments.store, role, kept).await?;
     let logs = logs::open(&arguments.iot_log, None, &process.registry)?;

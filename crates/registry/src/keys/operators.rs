@@ -16,6 +16,12 @@ pub fn access_keys_prefix() -> Bytes {
     global("access-key", &[])
 }
 
+/// All that says who signs requests and what they may do: access keys, users, roles, their policies, and the keys of sessions.
+pub fn operators_prefixes() -> [Bytes; 6] {
+    let of = |collection| global(collection, &[]);
+    [access_keys_prefix(), of("user"), of("user-policy"), of("role"), of("role-policy"), session_keys()]
+}
+
 pub(crate) fn account(account: AccountId) -> Bytes {
     global("account", &[&account.to_string()])
 }
