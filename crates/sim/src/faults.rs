@@ -57,7 +57,7 @@ pub(crate) fn some(random: &mut Random, bug: Option<Bug>) -> Vec<Fault> {
     if matches!(bug, Some(Bug::FencesIgnored | Bug::EndlessLease)) {
         return vec![Fault::Partition, Fault::Partition, Fault::Pause];
     }
-    if matches!(bug, Some(Bug::ReplicaNotAwaited | Bug::NumbersReused)) {
+    if matches!(bug, Some(Bug::ReplicaNotAwaited | Bug::ReadsNotAwaited | Bug::NumbersReused)) {
         return vec![Fault::Failover, Fault::GatewayCrash, Fault::Disconnect];
     }
     if bug == Some(Bug::PushesTrusted) {

@@ -57,17 +57,11 @@ pub(crate) struct Stretch {
 pub(crate) struct History {
     pub(crate) sent: BTreeMap<MessageId, Sent>,
     subscribed: Vec<Stretch>,
-    /// The store fails over: what a subscriber was sent may be gone with the primary, and be sent again under another identifier.
-    fails_over: bool,
     /// What subscribers got, with the connection by which it came.
     delivered: BTreeMap<Stay, Vec<(MessageId, u64)>>,
 }
 
 impl History {
-    pub(crate) fn new(fails_over: bool) -> Self {
-        Self { fails_over, ..Self::default() }
-    }
-
     pub(crate) fn sent(&mut self, id: MessageId, topic: &'static str, qos: QoS, at: Micros) {
         self.sent.entry(id).or_insert(Sent { topic, qos, at, acknowledged: None });
     }
@@ -104,9 +98,7 @@ impl History {
             Some(QoS::AtLeastOnce) => false,
             Some(QoS::AtMostOnce) => before.contains(&(id, connection)),
             // A message that does not stand in a queue is sent again by another router: see what is not promised.
-            Some(QoS::ExactlyOnce) => {
-                !self.fails_over && stay.0 < SUBSCRIBERS.0 && before.iter().any(|(known, _)| *known == id)
-            }
+            Some(QoS::ExactlyOnce) => stay.0 < SUBSCRIBERS.0 && before.iter().any(|(known, _)| *known == id),
             None => return Err(Violation(format!("s{} got {id:?}, which nobody sent", stay.0))),
         };
         if twice {

@@ -49,6 +49,8 @@ pub enum Bug {
     PushesTrusted,
     /// The store answers what it was asked to write before its replica has it.
     ReplicaNotAwaited,
+    /// The store answers a read with what its replica does not have.
+    ReadsNotAwaited,
     /// A replica that takes over gives out numbers that the primary had given out before.
     NumbersReused,
 }

@@ -9,6 +9,7 @@ use fleethaven_fabric::RoutingRequest;
 use fleethaven_storage::{Error, Once, OwnerToken, SessionId};
 use fleethaven_types::{Message, Publisher, QoS, Timestamp};
 
+use crate::Bug;
 use crate::clients::{TOPICS, claim, scope};
 use crate::connections::Pending;
 use crate::history::MessageId;
@@ -78,6 +79,8 @@ impl World {
         let qos = match self.random.between(0, 100) {
             0..15 => QoS::AtMostOnce,
             15..80 => QoS::AtLeastOnce,
+            // Reads of these wait for the replica, which hides what else is read from the primary alone.
+            _ if self.bug == Some(Bug::NumbersReused) => QoS::AtLeastOnce,
             _ => QoS::ExactlyOnce,
         };
         self.after(pause, Node::Store, move |world| world.publisher_acts(index));

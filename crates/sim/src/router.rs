@@ -210,7 +210,14 @@ impl World {
     }
 
     /// The process is asked to go, in order.
+    /// One is asked to go where another stays that can take its slots: without, it would keep them.
     pub(crate) fn drain_router(&mut self, router: usize) {
+        let stays = |(other, host): (usize, &RouterHost)| {
+            other != router && host.process.as_ref().is_some_and(|process| !process.leaving)
+        };
+        if !self.routers.iter().enumerate().any(stays) {
+            return;
+        }
         let Some(host) = self.routers.get_mut(router) else { return };
         let life = host.life;
         let Some(process) = host.process.as_mut().filter(|process| !process.leaving) else { return };
@@ -343,7 +350,12 @@ impl World {
             if process.version != table.version
                 || table.member(me).is_none_or(|me| me.phase != Phase::Serving)
             {
-                return Some(format!("router {index} is not in service"));
+                let phase = table.member(me).map(|member| member.phase);
+                let (leaving, version) = (process.leaving, process.version);
+                return Some(format!(
+                    "router {index} is {phase:?}, leaves: {leaving}, and has table {version} of {}",
+                    table.version
+                ));
             }
             served += process.keeper.as_ref().map_or(0, Keeper::serving);
             if process.lanes.values().any(|lane| !lane.open || !lane.intake.is_settled()) {

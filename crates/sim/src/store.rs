@@ -1,7 +1,7 @@
 //! The session store as processes reach it: they hand it batches, which travel as messages; answers may come late, or never.
 //!
 //! Where it fails over it has a replica, which follows in steps. Then what was written is answered when the replica has it, as at
-//! the durability level `replica`; what is read is what the primary has.
+//! the durability level `replica`, and so is a read that found something at QoS 2; what else is read is what the primary has.
 //!
 //! - `model`: what it holds; `sessions`, `queues`, `groups`, `wills`, `retained`: its parts
 
@@ -14,7 +14,7 @@ use fleethaven_storage::{
     ClientRecord, Completion, Dead, Departure, Error, GroupId, GroupRecord, Lane as StoreLane, OpenGroup,
     Request, SessionRecord, SessionStore, Wake,
 };
-use fleethaven_types::{Scope, Timestamp};
+use fleethaven_types::{QoS, Scope, Timestamp};
 use parking_lot::Mutex;
 
 use crate::Bug;
@@ -149,7 +149,8 @@ impl State {
             completions.push(completion);
         }
         let answer = Answer { owner, door, batch, completions };
-        let waits = writes || self.held.iter().any(|held| held.door == door);
+        let reads = bug != Some(Bug::ReadsNotAwaited) && answer.completions.iter().any(finds_qos_2);
+        let waits = writes || reads || self.held.iter().any(|held| held.door == door);
         if self.replica.is_some() && waits && bug != Some(Bug::ReplicaNotAwaited) {
             self.held.push_back(answer);
             return None;
@@ -178,6 +179,16 @@ impl State {
         self.model.generation = generation;
         self.held.clear();
         self.doors.values().filter_map(|door| door.owner).collect()
+    }
+}
+
+/// Whether a client is about to be sent what it would take a later message for a repeat of, if this were lost.
+fn finds_qos_2(completion: &Completion) -> bool {
+    match completion {
+        Completion::QueueRead { result: Ok((entries, _)), .. } => {
+            entries.iter().any(|queued| queued.qos == QoS::ExactlyOnce)
+        }
+        _ => false,
     }
 }
 

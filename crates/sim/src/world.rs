@@ -110,7 +110,6 @@ impl World {
         let faults = faults::some(&mut random, bug);
         let mut store = State::default();
         store.model.ignores_fences = bug == Some(Bug::FencesIgnored);
-        let fails_over = faults.contains(&Fault::Failover);
         #[expect(clippy::disallowed_methods, reason = "some moment to count from")]
         let base = Instant::now();
         Self {
@@ -137,7 +136,7 @@ impl World {
             publishers: Vec::new(),
             subscribers: Vec::new(),
             last_conn: 0,
-            history: History::new(fails_over),
+            history: History::default(),
             violation: None,
             trace: std::env::var_os("SIM_TRACE").is_some(),
         }

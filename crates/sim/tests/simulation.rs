@@ -85,10 +85,15 @@ fn pushes_that_are_taken_for_the_truth_are_found() {
 
 #[test]
 fn a_replica_that_is_not_waited_for_is_found() {
-    is_found(Bug::ReplicaNotAwaited, &[LOST, PROBE]);
+    is_found(Bug::ReplicaNotAwaited, &[LOST, PROBE, TWICE]);
+}
+
+#[test]
+fn reads_of_what_the_replica_has_not_are_found() {
+    is_found(Bug::ReadsNotAwaited, &[TWICE, LOST]);
 }
 
 #[test]
 fn numbers_that_are_given_out_twice_are_found() {
-    is_found(Bug::NumbersReused, &[LOST, WAITS]);
+    is_found(Bug::NumbersReused, &[LOST, WAITS, SWAPPED]);
 }

@@ -60,6 +60,11 @@ impl Instance for Opened {
         self.store()
     }
 
+    /// A directory is used by one process alone.
+    fn neighbour(&mut self) -> &dyn SessionStore {
+        self.store()
+    }
+
     fn crash(&mut self) {
         self.store = None;
         self.openings += 1;

@@ -1,5 +1,5 @@
-//! One batch of a lane: requests turned into what is asked of partitions, and answers turned into completions, in as many rounds
-//! as the slowest of them needs.
+//! Requests of a lane turned into what is asked of partitions, and answers turned into completions, in as many rounds as each
+//! needs.
 
 use fleethaven_storage::record::{DepartureRow, FirstSentRow, SubscriptionRow, WillRow, encode};
 use fleethaven_storage::request::TAKEN_OVER_WILL_WAITS;
@@ -8,9 +8,10 @@ use fleethaven_storage::{
     SessionId, Subscription, Ticket,
 };
 
-use crate::answers::{claimed, done, queue_read, shares};
+use crate::answers::{claimed, done, shares};
 use crate::keys::{self, Keys};
 use crate::publish::{Next, Publishing};
+use crate::reading::{Reading, Wanted};
 use crate::reply;
 use crate::round::{Answers, Round, entries, owned, owner};
 use crate::script::{Op, Place};
@@ -28,7 +29,7 @@ pub(crate) enum Pending {
     Done(Ticket, Place),
     /// Done when all partitions say so.
     All(Ticket, Vec<Place>),
-    Read(Ticket, Place),
+    Read(Box<Reading>),
     Publish(Box<Publishing>),
     /// A group that all partitions are to know before it is there.
     Opening(Box<OpenGroup>, GroupId, Vec<Place>),
@@ -113,10 +114,8 @@ impl Pending {
                 return None;
             }
             Request::ReadQueue { ticket, session, token, after, max_entries, max_bytes } => {
-                let [id, token] = owned(session, token);
-                let (entries, bytes) = (max_entries.min(READ_ENTRIES), max_bytes.min(READ_BYTES));
-                let words = [&id, &token, &keys::entry(after), &entries.to_string(), &bytes.to_string()];
-                Self::Read(ticket, round.words(Keys::of_session(session.0), Op::Read, &words.map(|w| &**w)))
+                let most = (max_entries.min(READ_ENTRIES), max_bytes.min(READ_BYTES));
+                Self::Read(Box::new(Reading::begin(ticket, Wanted { session, token, after, most }, round)))
             }
             Request::End(end) => Self::Done(end.ticket, self::end(&end, round)),
             Request::WithdrawWill { will } => {
@@ -142,7 +141,7 @@ impl Pending {
             }
             Request::ReleaseShares { group, entries } => {
                 let id = group.0.to_string();
-                shares_of(Op::ReleaseShares, group, &[&id, &round.shared.instance], &entries, round);
+                shares_of(Op::ReleaseShares, group, &[&id], &entries, round);
                 return None;
             }
             Request::RaiseFence { ticket, slots } => Self::All(ticket, raise(&slots, round)),
@@ -155,6 +154,12 @@ impl Pending {
         })
     }
 
+    /// Queues that have what is published already, and are told of it in a later round.
+    pub(crate) fn has_reached(&self) -> impl Iterator<Item = SessionId> {
+        let publishing = if let Self::Publish(publishing) = self { Some(publishing) } else { None };
+        publishing.into_iter().flat_map(|publishing| publishing.has_reached())
+    }
+
     /// What comes of the answers.
     pub(crate) fn advance(self, answers: &mut Answers<'_>, round: &mut Round<'_>) -> Next<Self> {
         Next::Done(match self {
@@ -165,10 +170,11 @@ impl Pending {
                 Completion::Done { ticket, result: answers.take(place).and_then(|value| done(&value)) }
             }
             Self::All(ticket, places) => Completion::Done { ticket, result: all(places, answers) },
-            Self::Read(ticket, place) => {
-                let stats = &answers.shared.stats;
-                let result = answers.take(place).and_then(|value| queue_read(value, stats));
-                Completion::QueueRead { ticket, result }
+            Self::Read(reading) => {
+                return match (*reading).advance(answers, round) {
+                    Next::More(reading) => Next::More(Self::Read(Box::new(reading))),
+                    Next::Done(completion) => Next::Done(completion),
+                };
             }
             Self::Publish(publishing) => {
                 return match publishing.advance(answers, round) {

@@ -1,5 +1,6 @@
 //! A lane: its caller's side, and the inbox and outbox that the lane's thread works on.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -56,14 +57,16 @@ impl Port {
         }
     }
 
-    /// Waits for requests and moves all of them into `requests`; false when none will come any more.
-    pub(crate) fn take(&self, requests: &mut Vec<Request>) -> bool {
+    /// Moves all that was submitted into `requests`; when nothing was, `wait` waits for it. False when there is nothing, and will
+    /// not be any more.
+    pub(crate) fn take(&self, requests: &mut VecDeque<Request>, wait: bool) -> bool {
         let mut inbox = self.inbox.lock();
-        while inbox.requests.is_empty() && !inbox.closing {
+        while wait && inbox.requests.is_empty() && !inbox.closing {
             self.bell.wait(&mut inbox);
         }
-        requests.append(&mut inbox.requests);
-        !requests.is_empty()
+        let ended = inbox.requests.is_empty() && inbox.closing;
+        requests.extend(inbox.requests.drain(..));
+        !ended
     }
 
     /// Hands back `completions` of requests that weighed so much, and wakes the lane's owner once.

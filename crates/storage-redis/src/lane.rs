@@ -1,8 +1,14 @@
 //! The thread of one lane: takes what was submitted, sends it in batches, hands back the completions.
+//!
+//! One batch is under way at a time, and each takes along all that there is: what was submitted since the last one, behind the
+//! next step of what takes several rounds. So nothing waits for longer than one answer until it is sent, and steps are taken in the
+//! order in which requests came, on which the order of queues rests.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use fleethaven_storage::{Completion, Error, Request};
+use fleethaven_storage::{Append, Appended, Completion, Error, Request, SessionId};
+use rustc_hash::FxHashSet;
 
 use crate::batch::Pending;
 use crate::client::{Client, Shared};
@@ -13,9 +19,30 @@ use crate::{outbox, retained};
 
 /// What the thread works with.
 pub(crate) struct Worker {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) port: Arc<Port>,
-    pub(crate) client: Client,
+    shared: Arc<Shared>,
+    port: Arc<Port>,
+    client: Client,
+    /// Taken and not begun.
+    waiting: VecDeque<Request>,
+    /// Begun, in order.
+    begun: Vec<Begun>,
+    completions: Vec<Completion>,
+    /// What `completions` answer, and what had no answer: requests and their weight.
+    over: (usize, usize),
+}
+
+/// A request on its way.
+struct Begun {
+    state: State,
+    weight: usize,
+}
+
+enum State {
+    Pending(Pending),
+    /// Another one has to be answered first.
+    Answered(Completion),
+    /// It has no answer.
+    Told,
 }
 
 /// Ends the port however the thread ends, so that nobody waits for it in vain.
@@ -28,110 +55,132 @@ impl Drop for EndOnExit {
 }
 
 impl Worker {
-    /// Takes turns until the lane is closed and everything in it is answered.
+    /// The worker behind a port.
+    pub(crate) fn new(shared: Arc<Shared>, port: Arc<Port>) -> Self {
+        let client = Client::new(shared.clone());
+        let (waiting, begun, completions) = (VecDeque::new(), Vec::new(), Vec::new());
+        Self { shared, port, client, waiting, begun, completions, over: (0, 0) }
+    }
+
+    /// Sends batch after batch until the lane is closed and everything in it is answered.
     pub(crate) fn run(mut self) {
         let _ending = EndOnExit(self.port.clone());
-        let mut requests = Vec::new();
-        while self.port.take(&mut requests) {
-            let mut rest = requests.drain(..).peekable();
-            while rest.peek().is_some() {
-                self.turn(&mut rest);
-            }
-        }
-    }
-
-    /// One batch, or one read of retained messages.
-    fn turn(&mut self, requests: &mut std::iter::Peekable<impl Iterator<Item = Request>>) {
         let shared = self.shared.clone();
-        let mut turn = Turn::default();
         let mut round = Round::new(&shared);
-        let most = &shared.options;
-        while turn.requests < most.batch_requests && round.bytes() < most.batch_bytes {
-            let Some(request) = requests.next_if(|next| turn.requests == 0 || !is_read_apart(next)) else {
-                break;
-            };
-            turn.requests += 1;
-            turn.bytes += request.weight();
-            if let Request::ReadRetained { ticket, scope, filter, after, max_entries } = request {
-                let of = (scope, &*filter);
-                let result =
-                    retained::page(&mut self.client, &shared.keys, of, after.as_deref(), max_entries);
-                turn.answered.push(Some(Completion::Retained { ticket, result }));
-                break;
+        loop {
+            let idle = self.waiting.is_empty() && self.begun.is_empty() && round.is_empty();
+            if !self.port.take(&mut self.waiting, idle) && idle {
+                return;
             }
-            self.begin(request, &mut turn, &mut round);
+            self.begin_all(&mut round);
+            let mut next = Round::new(&shared);
+            let replies = self.client.run(&std::mem::replace(&mut round, Round::new(&shared)).finish());
+            self.advance(&mut Answers { replies, shared: &shared }, &mut next);
+            if let Err(error) = outbox::deliver(&mut self.client) {
+                tracing::warn!(%error, "shares stay in their outbox for now");
+            }
+            let (requests, bytes) = std::mem::take(&mut self.over);
+            if requests > 0 {
+                self.port.complete(&mut self.completions, requests, bytes);
+            }
+            round = next;
         }
-        self.carry_out(&mut turn, round);
-        let mut completions = turn.answered.into_iter().flatten().collect();
-        self.port.complete(&mut completions, turn.requests, turn.bytes);
     }
 
-    fn begin(&mut self, request: Request, turn: &mut Turn, round: &mut Round<'_>) {
-        let begun = match request {
+    /// Begins what waits, as much as one batch takes.
+    fn begin_all(&mut self, round: &mut Round<'_>) {
+        let (most, most_bytes) = (self.shared.options.batch_requests, self.shared.options.batch_bytes);
+        for _ in 0..most {
+            if round.bytes() >= most_bytes {
+                return;
+            }
+            // A read of retained messages has rounds of its own, after those of all that precedes it.
+            let apart = matches!(self.waiting.front(), Some(Request::ReadRetained { .. }));
+            if apart && !(self.begun.is_empty() && round.is_empty()) {
+                return;
+            }
+            let Some(request) = self.waiting.pop_front() else { return };
+            let weight = request.weight();
+            let state = self.begin(request, round);
+            self.begun.push(Begun { state, weight });
+            if apart {
+                return;
+            }
+        }
+    }
+
+    fn begin(&mut self, request: Request, round: &mut Round<'_>) -> State {
+        let refused =
+            |request: Request, error: &Error| request.refuse(error).map_or(State::Told, State::Answered);
+        let pending = match request {
+            Request::ReadRetained { ticket, scope, filter, after, max_entries } => {
+                let (keys, of) = (&self.shared.keys, (scope, &*filter));
+                let result = retained::page(&mut self.client, keys, of, after.as_deref(), max_entries);
+                return State::Answered(Completion::Retained { ticket, result });
+            }
             Request::Claim(claim) => match self.numbers() {
                 Ok(numbers) => Some(Pending::claim(&claim, numbers, round)),
-                Err(error) => return turn.answered.push(Request::Claim(claim).refuse(&error)),
+                Err(error) => return refused(Request::Claim(claim), &error),
             },
             Request::OpenGroup(open) => match self.client.session_number() {
                 Ok(number) => Some(Pending::open(open, number, round)),
-                Err(error) => return turn.answered.push(Request::OpenGroup(open).refuse(&error)),
+                Err(error) => return refused(Request::OpenGroup(open), &error),
             },
             request => Pending::of(request, round),
         };
-        if let Some(pending) = begun {
-            turn.pending.push((turn.answered.len(), pending));
-            turn.answered.push(None);
-        }
+        pending.map_or(State::Told, State::Pending)
     }
 
     fn numbers(&mut self) -> Result<[u64; 2], Error> {
         Ok([self.client.session_number()?, self.client.session_number()?])
     }
 
-    /// Round after round until everything is answered.
-    fn carry_out(&mut self, turn: &mut Turn, first: Round<'_>) {
-        let shared = self.shared.clone();
-        let mut batch = first.finish();
-        loop {
-            let mut answers = Answers { replies: self.client.run(&batch), shared: &shared };
-            let mut round = Round::new(&shared);
-            for (at, pending) in std::mem::take(&mut turn.pending) {
-                match pending.advance(&mut answers, &mut round) {
-                    Next::More(pending) => turn.pending.push((at, pending)),
-                    Next::Done(completion) => turn.answer(at, completion),
+    /// Goes on with what was answered.
+    ///
+    /// What a queue has is told in the order in which the queue got it, where that is more than one message of this lane: a
+    /// push that comes before its predecessor's would have the session read its queue.
+    fn advance(&mut self, answers: &mut Answers<'_>, next: &mut Round<'_>) {
+        let mut untold = FxHashSet::default();
+        for Begun { state, weight } in std::mem::take(&mut self.begun) {
+            let state = match state {
+                State::Pending(pending) => match pending.advance(answers, next) {
+                    Next::More(pending) => State::Pending(pending),
+                    Next::Done(completion) => State::Answered(completion),
+                },
+                state => state,
+            };
+            let state = match state {
+                State::Answered(completion) if !follows(&completion, &untold) => {
+                    self.completions.push(completion);
+                    State::Told
+                }
+                state => state,
+            };
+            match &state {
+                State::Pending(pending) => untold.extend(pending.has_reached()),
+                State::Answered(completion) => {
+                    untold.extend(queues(completion).iter().map(|(append, _)| append.session))
+                }
+                State::Told => {
+                    self.over.0 += 1;
+                    self.over.1 += weight;
+                    continue;
                 }
             }
-            if turn.pending.is_empty() {
-                break;
-            }
-            batch = round.finish();
-        }
-        if let Err(error) = outbox::deliver(&mut self.client) {
-            tracing::warn!(%error, "shares stay in their outbox for now");
+            self.begun.push(Begun { state, weight });
         }
     }
 }
 
-/// Whether it takes rounds of its own, after what precedes it.
-fn is_read_apart(request: &Request) -> bool {
-    matches!(request, Request::ReadRetained { .. })
-}
-
-/// What one turn answers.
-#[derive(Default)]
-struct Turn {
-    /// In the order of the requests that are answered.
-    answered: Vec<Option<Completion>>,
-    /// Those that are not answered yet, with their places above.
-    pending: Vec<(usize, Pending)>,
-    requests: usize,
-    bytes: usize,
-}
-
-impl Turn {
-    fn answer(&mut self, at: usize, completion: Completion) {
-        if let Some(place) = self.answered.get_mut(at) {
-            *place = Some(completion);
-        }
+/// The queues that a message has come to.
+fn queues(completion: &Completion) -> &[(Append, Appended)] {
+    match completion {
+        Completion::Published { result: Ok(queues), .. } => queues,
+        _ => &[],
     }
+}
+
+/// Whether a message came to a queue behind one that is not told of.
+fn follows(completion: &Completion, untold: &FxHashSet<SessionId>) -> bool {
+    !untold.is_empty() && queues(completion).iter().any(|(append, _)| untold.contains(&append.session))
 }

@@ -3,7 +3,8 @@
 //! Each lane has a thread with a connection of its own, which never reconnects by itself. The thread takes what was
 //! submitted, sends one script call for each partition that the batch touches, all in one pipeline with the command
 //! that waits for durability (WAIT, WAITAOF) behind them, and hands the completions back when that has confirmed
-//! enough; the next batch starts as the last answer arrives. When a connection breaks, nobody knows what became of its
+//! enough; the next batch starts as the last answer arrives, with what was submitted meanwhile and with the next steps of what
+//! takes several. When a connection breaks, nobody knows what became of its
 //! batch: it is sent again under the same number, and a partition that had carried it out gives the same answers
 //! without doing it twice. Why the keys are as they are: `docs/decisions/`.
 //!
@@ -14,7 +15,8 @@
 //! - `keys`: partitions and the writing of ids
 //! - `address`, `cluster`: where servers are; `connection`, `durability`, `links`, `client`: one connection; what it must promise;
 //!   those to all primaries; sending until it is answered
-//! - `door`, `lane`, `batch`, `publish`, `round`, `delivery`, `answers`: from requests to calls and from replies to completions
+//! - `door`, `lane`, `batch`, `publish`, `reading`, `round`, `delivery`, `answers`: from requests to calls and from replies to
+//!   completions
 //! - `outbox`: shares on their way from one partition to another
 //! - `sessions`, `groups`, `retained`, `merge`: what is asked beside the lanes
 //! - `rules`, `dead_letters`, `depth`: the rules queue
@@ -45,6 +47,7 @@ mod merge;
 pub mod options;
 mod outbox;
 mod publish;
+mod reading;
 mod reply;
 mod retained;
 mod round;

@@ -414,7 +414,7 @@ impl Publishing {
         Ok(())
     }
 
-    /// Notes that it is done; whether there was anything to note.
+    /// Notes that it is done; whether that is to be waited for.
     fn finish(&mut self, round: &mut Round<'_>) -> bool {
         let noted = (!self.noted.is_empty()).then_some(self.once).flatten();
         let place = noted.map(|once| {
@@ -437,7 +437,17 @@ impl Publishing {
         let stamp = self.passing.as_ref().map_or(self.noted.as_str(), |(stamp, ..)| stamp);
         self.stamped.iter().for_each(|partition| round.fade(*partition, stamp));
         self.step = Step::Finished(place);
-        place.is_some() || self.passing.is_some() || !self.stamped.is_empty()
+        // That an outbox is cleared, and that a stamp fades, is nobody's concern who waits.
+        place.is_some()
+    }
+
+    /// The queues that have it when only the note that it is done is left to make.
+    pub(crate) fn has_reached(&self) -> impl Iterator<Item = SessionId> {
+        let reached = matches!(self.step, Step::Finished(_));
+        let queues = self.queues.iter().filter(move |_| reached);
+        queues
+            .filter(|(_, outcome)| matches!(outcome, Outcome::Known(Appended::At { .. })))
+            .map(|(append, _)| append.session)
     }
 }
 

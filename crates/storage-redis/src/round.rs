@@ -92,6 +92,11 @@ impl<'a> Round<'a> {
         self.batch.calls.iter().map(Call::bytes).sum()
     }
 
+    /// Whether nothing is asked.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batch.calls.is_empty()
+    }
+
     /// Its answer is to be confirmed as the durability says.
     pub(crate) fn must_last(&mut self) {
         self.batch.durable = true;

@@ -134,11 +134,7 @@ impl SessionStore for RedisStore {
         let Options { lane_requests, lane_bytes, .. } = self.shared.options;
         let port = Arc::new(Port::new(wake));
         self.shared.depth.add(&port);
-        let worker = Worker {
-            shared: self.shared.clone(),
-            port: port.clone(),
-            client: Client::new(self.shared.clone()),
-        };
+        let worker = Worker::new(self.shared.clone(), port.clone());
         let mut threads = self.threads.lock();
         threads.retain(|thread| !thread.is_finished());
         let thread = std::thread::Builder::new().name("store-lane".to_owned());

@@ -75,7 +75,8 @@ pub enum Request {
     },
     /// Read queue entries → [`Completion::QueueRead`]. Released ones are passed over;
     /// expired ones, by the store's clock, are passed over and trimmed, unless they are of QoS 2 and may have been sent:
-    /// such an exchange is carried to its end, or the client would take a later message under the identifier for a repeat.
+    /// such an exchange is carried to its end, or the client would take a later message under the identifier for a repeat. For
+    /// the same reason entries at QoS 2 are told only when they are as durable as what completions confirm.
     ReadQueue {
         /// Returned with the completion.
         ticket: Ticket,
@@ -123,7 +124,8 @@ pub enum Request {
         /// Entries in any order.
         entries: Vec<EntryId>,
     },
-    /// Held entries of a group are held no longer.
+    /// Held entries of a group are held no longer, whoever held them: when a slot has changed hands, its new owner is told what
+    /// the one before had given out.
     ReleaseShares {
         /// The group.
         group: GroupId,

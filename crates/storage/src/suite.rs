@@ -41,7 +41,10 @@ pub trait Instance {
     /// Its rules queue.
     fn rules(&self) -> &dyn RuleQueue;
 
-    /// Ends the process that uses the store, without closing it, and starts another.
+    /// The store as a process beside the first reaches it; where there can be but one, that one's.
+    fn neighbour(&mut self) -> &dyn SessionStore;
+
+    /// Ends the process that uses the store, and its neighbour, without closing it, and starts another.
     fn crash(&mut self);
 
     /// Sets the store's clock.

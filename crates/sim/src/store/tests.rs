@@ -16,12 +16,16 @@ use parking_lot::Mutex;
 use super::{Handle, State};
 use crate::world::Node;
 
+/// The life of a process beside the first, which has no more than a few.
+const NEIGHBOUR: u64 = 1 << 20;
+
 struct Fresh;
 
 /// A store without a network before it.
 struct Store {
     state: Arc<Mutex<State>>,
     sessions: Direct,
+    neighbour: Direct,
     life: u64,
 }
 
@@ -41,7 +45,7 @@ impl Harness for Fresh {
     fn fresh(&self) -> Box<dyn Instance> {
         let state = Arc::new(Mutex::new(State::default()));
         state.lock().model.now = START;
-        Box::new(Store { sessions: direct(&state, 1), state, life: 1 })
+        Box::new(Store { sessions: direct(&state, 1), neighbour: direct(&state, NEIGHBOUR), state, life: 1 })
     }
 }
 
@@ -61,6 +65,10 @@ impl Instance for Store {
 
     fn rules(&self) -> &dyn RuleQueue {
         self
+    }
+
+    fn neighbour(&mut self) -> &dyn SessionStore {
+        &self.neighbour
     }
 
     fn crash(&mut self) {

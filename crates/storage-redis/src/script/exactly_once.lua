@@ -9,9 +9,10 @@ function ops.release(stop)
     local entry = take()
     local found = call('XRANGE', queue(id), entry, entry)[1]
     if found then
+      -- First what a full memory refuses: then nothing is done.
+      call('SADD', released(id), entry)
       call('XDEL', queue(id), entry)
       call('HDEL', marks(id), entry)
-      call('SADD', released(id), entry)
       call('HINCRBY', session(id), 'b', minus(parts(found[2][2])))
     end
   end

@@ -148,13 +148,17 @@ function ops.taken(stop)
   while at < stop do drop(id, take()) end
 end
 
--- Held entries are held no longer: group, who held them, entries.
+-- Held entries are held no longer, whoever held them: what one router gave out comes back to another when its slot has moved.
+-- Group, entries.
 function ops.free(stop)
-  local id, name = take(), take()
+  local id, names = take(), nil
   while at < stop do
     local number = take()
-    local held = call('ZREM', held_by(id, name), number) + call('ZREM', held_by(id, name .. '!'), number)
-    if held > 0 then call('ZADD', free(id), number, number) end
+    if call('HEXISTS', group_entries(id), number) == 1 then
+      names = names or call('SMEMBERS', holders(id))
+      for _, name in ipairs(names) do call('ZREM', held_by(id, name), number) end
+      call('ZADD', free(id), number, number)
+    end
   end
 end
 

@@ -1,5 +1,7 @@
 -- Session queues.
 local CHUNK = 64
+-- Longer than any script takes.
+local LASTS_MS = 3600000
 
 -- The message that following appends are of.
 local body
@@ -74,6 +76,17 @@ function ops.Q()
   end
   forget(id, expired)
   return {tail, #expired, read}
+end
+
+-- Whether an entry that was read is still there, by the same history: session, token, entry. On the way something is written that
+-- needs no memory and leaves nothing, so that whoever has that (WAIT, WAITAOF) has what was read, too.
+function ops.lasts()
+  local id, token, entry = take(), take(), take()
+  local refused = refusal(id, token)
+  if refused then return refused end
+  call('PEXPIRE', session(id), LASTS_MS)
+  call('PERSIST', session(id))
+  return #call('XRANGE', queue(id), entry, entry) == 1 and 'ok' or 'gone'
 end
 
 -- Tails of queues, empty where there is none: sessions.

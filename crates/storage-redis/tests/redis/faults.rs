@@ -10,6 +10,7 @@ use fleethaven_storage::{
     SessionStore, Ticket,
 };
 use fleethaven_storage_redis::{self as storage, Durability, Options, RedisStore};
+use fleethaven_types::QoS;
 
 use crate::asking::*;
 use crate::server::{Sentinel, Server, free_port};
@@ -382,6 +383,42 @@ fn without_the_replica_nothing_is_acknowledged() {
     assert!(matches!(asking.ask(vec![read]).remove(0), Completion::Retained { result: Ok(_), .. }));
 }
 
+/// Until the replica has it, a failover would lose it, while its client would keep the packet identifier: see `reading.rs`.
+#[test]
+fn what_the_replica_has_not_is_not_sent_at_qos_2() {
+    let (primary, replica) = pair(&free_port());
+    let durability = Durability::Replica { replicas: 1 };
+    let store = RedisStore::open(impatient(&primary, durability)).unwrap();
+    let (mut writing, mut reading) = (Asking::new(&*store), Asking::new(&*store));
+    let session = claim_patiently(&mut writing);
+    let at_qos_2 = |number| match publish(number, session) {
+        Request::Publish(mut publish) => {
+            publish.queues.iter_mut().for_each(|append| append.qos = QoS::ExactlyOnce);
+            Request::Publish(publish)
+        }
+        other => panic!("no publish: {other:?}"),
+    };
+    let read = |asking: &mut Asking, after| {
+        let (ticket, token, after) = (Ticket(0), token(1), EntryId(after));
+        let read = Request::ReadQueue { ticket, session, token, after, max_entries: 10, max_bytes: 1000 };
+        match asking.ask(vec![read]).remove(0) {
+            Completion::QueueRead { result, .. } => {
+                result.map(|(read, _)| read.iter().map(|queued| queued.entry.0).collect::<Vec<_>>())
+            }
+            other => panic!("no answer to a read: {other:?}"),
+        }
+    };
+    replica.signal("-STOP");
+    assert!(!is_published(&writing.ask(vec![publish(1, session)]).remove(0)), "the replica has it not");
+    assert_eq!(patiently(|| read(&mut reading, 0).ok()), [1], "at QoS 1 that costs a repeat");
+    assert!(!is_published(&writing.ask(vec![at_qos_2(2)]).remove(0)));
+    assert_eq!(patiently(|| read(&mut reading, 2).ok()), [0; 0], "the primary answers");
+    let early = read(&mut reading, 0);
+    assert!(matches!(early, Err(Error::Unavailable(_))), "{early:?}");
+    replica.signal("-CONT");
+    assert_eq!(patiently(|| read(&mut reading, 0).ok()), [1, 2]);
+}
+
 #[test]
 fn a_server_that_cannot_keep_the_promise_is_refused() {
     let refusal = |settings: &[&str], durability| {
@@ -401,16 +438,44 @@ fn a_server_that_cannot_keep_the_promise_is_refused() {
 /// On a server with WAITAOF messages are acknowledged by it; on an older one the level is refused.
 #[test]
 fn fsync_is_confirmed_or_refused() {
-    let server = Server::start(&["--appendfsync", "everysec"]);
+    let older = Server::start(&["--appendfsync", "everysec"]);
     let durability = Durability::Fsync { replicas: 0 };
-    match RedisStore::open(Options { durability, ..options(&server) }) {
-        Ok(store) => {
-            let mut asking = Asking::new(&*store);
-            let session = asking.claim("client", token(1)).unwrap().session;
-            assert!(asking.ask((1..=50).map(|n| publish(n, session)).collect()).iter().all(is_published));
-        }
+    match RedisStore::open(Options { durability, ..options(&older) }) {
+        Ok(store) => fsyncs(&store),
         Err(error) => assert!(error.to_string().contains("WAITAOF"), "{error}"),
     }
+    let Some(newer) = Server::newer(&["--appendfsync", "everysec"]) else { return };
+    fsyncs(&RedisStore::open(Options { durability, ..options(&newer) }).unwrap());
+}
+
+/// Publishes, and is told that it is fsynced.
+fn fsyncs(store: &RedisStore) {
+    let mut asking = Asking::new(store);
+    let session = asking.claim("client", token(1)).unwrap().session;
+    assert!(asking.ask((1..=50).map(|n| publish(n, session)).collect()).iter().all(is_published));
+    assert!(numbers(&mut asking, session, 1).into_iter().eq(1..=50));
+}
+
+/// At the level `fsync` with a replica that one must have fsynced it, too.
+#[test]
+fn without_the_replicas_fsync_nothing_is_acknowledged() {
+    let port = free_port();
+    let Some(primary) = Server::newer(&["--port", &port, "--repl-diskless-sync-delay", "0"]) else { return };
+    let Some(replica) = Server::newer(&["--replicaof", "127.0.0.1", &port]) else { return };
+    replica.until("followed its primary", |replica| {
+        info(replica, "replication").contains("master_link_status:up")
+    });
+    let store = RedisStore::open(impatient(&primary, Durability::Fsync { replicas: 1 })).unwrap();
+    let mut asking = Asking::new(&*store);
+    let session = claim_patiently(&mut asking);
+    publish_patiently(&mut asking, 1, session);
+    replica.signal("-STOP");
+    assert!(
+        !is_published(&asking.ask(vec![publish(2, session)]).remove(0)),
+        "the replica has not fsynced it"
+    );
+    replica.signal("-CONT");
+    publish_patiently(&mut asking, 3, session);
 }
 
 #[test]

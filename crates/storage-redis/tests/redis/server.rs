@@ -22,8 +22,12 @@ pub(crate) fn free_port() -> String {
     }
 }
 
+/// Names a server with WAITAOF, Redis 7.2 or Valkey, to tests that need one: `make test` does.
+const NEWER: &str = "VALKEY_SERVER";
+
 /// One `redis-server`.
 pub(crate) struct Server {
+    program: String,
     dir: tempfile::TempDir,
     arguments: Vec<String>,
     child: Option<Child>,
@@ -32,9 +36,24 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server with an append-only file that is written with every command, and further settings.
     pub(crate) fn start(settings: &[&str]) -> Self {
+        Self::of("redis-server", settings)
+    }
+
+    /// The same of a server with WAITAOF; `None` where the environment names none.
+    #[expect(clippy::print_stdout, reason = "who runs the tests is told that this one had no server")]
+    pub(crate) fn newer(settings: &[&str]) -> Option<Self> {
+        let program = std::env::var(NEWER).ok().filter(|program| !program.is_empty());
+        if program.is_none() {
+            println!("{NEWER} names no server with WAITAOF: nothing is tested");
+        }
+        Some(Self::of(&program?, settings))
+    }
+
+    fn of(program: &str, settings: &[&str]) -> Self {
+        let program = program.to_owned();
         let dir = tempfile::tempdir().expect("a directory");
         let arguments = settings.iter().map(|word| (*word).to_owned()).collect();
-        let mut server = Self { dir, arguments, child: None };
+        let mut server = Self { program, dir, arguments, child: None };
         server.restart();
         server
     }
@@ -56,7 +75,7 @@ impl Server {
     pub(crate) fn restart(&mut self) {
         self.kill();
         let _ = std::fs::remove_file(self.socket());
-        let child = Command::new("redis-server")
+        let child = Command::new(&self.program)
             .args(["--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "always"])
             .arg("--unixsocket")
             .arg(self.socket())

@@ -17,12 +17,14 @@ struct OnRedis {
     servers: Arc<Vec<Server>>,
     address: String,
     partitions: u16,
+    durability: Durability,
     made: AtomicU64,
 }
 
 impl OnRedis {
     fn at(address: String, servers: Vec<Server>, partitions: u16) -> Self {
-        Self { servers: Arc::new(servers), address, partitions, made: AtomicU64::new(0) }
+        let (servers, durability) = (Arc::new(servers), Durability::Process);
+        Self { servers, address, partitions, durability, made: AtomicU64::new(0) }
     }
 }
 
@@ -31,6 +33,7 @@ struct Opened {
     time: Arc<AtomicU64>,
     options: Options,
     store: Option<Arc<RedisStore>>,
+    neighbour: Option<Arc<RedisStore>>,
 }
 
 impl Harness for OnRedis {
@@ -43,10 +46,10 @@ impl Harness for OnRedis {
             prefix: format!("suite-{number}"),
             partitions: self.partitions,
             worker_lease: Duration::from_millis(400),
-            ..Options::new(&self.address, Durability::Process, clock).unwrap()
+            ..Options::new(&self.address, self.durability, clock).unwrap()
         };
         let store = Some(RedisStore::open(options.clone()).unwrap());
-        Box::new(Opened { servers: self.servers.clone(), time, options, store })
+        Box::new(Opened { servers: self.servers.clone(), time, options, store, neighbour: None })
     }
 }
 
@@ -69,9 +72,14 @@ impl Instance for Opened {
         self.store()
     }
 
+    fn neighbour(&mut self) -> &dyn SessionStore {
+        let options = &self.options;
+        &**self.neighbour.get_or_insert_with(|| RedisStore::open(options.clone()).unwrap())
+    }
+
     /// The suite expects a dead worker's claims to be given out again at once, so this lasts until others notice.
     fn crash(&mut self) {
-        self.store = None;
+        (self.store, self.neighbour) = (None, None);
         let leases = format!("{}:*:w:*", self.options.prefix);
         let none = redis::Value::Array(Vec::new());
         for server in &*self.servers {
@@ -83,6 +91,14 @@ impl Instance for Opened {
     fn set_time(&self, now: Timestamp) {
         self.time.store(now.0, Ordering::Relaxed);
     }
+}
+
+#[test]
+fn at_the_level_fsync() {
+    let Some(server) = Server::newer(&[]) else { return };
+    let address = server.url();
+    let durability = Durability::Fsync { replicas: 0 };
+    suite::run(&OnRedis { durability, ..OnRedis::at(address, vec![server], 16) });
 }
 
 fn run(partitions: u16) {

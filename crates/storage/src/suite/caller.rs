@@ -59,8 +59,17 @@ pub(super) struct Caller {
 
 impl Caller {
     pub(super) fn new(store: &dyn Instance) -> Self {
+        Self::of(store.sessions())
+    }
+
+    /// A caller in the process beside the first.
+    pub(super) fn beside(store: &mut dyn Instance) -> Self {
+        Self::of(store.neighbour())
+    }
+
+    fn of(sessions: &dyn SessionStore) -> Self {
         let bell = Arc::new(Bell::default());
-        let lane = store.sessions().lane(bell.clone());
+        let lane = sessions.lane(bell.clone());
         Self { lane, bell, next_ticket: 0, answers: Vec::new() }
     }
 

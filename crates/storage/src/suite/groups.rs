@@ -9,6 +9,7 @@ use crate::*;
 pub(super) const CASES: &[(&str, Case)] = &[
     ("a share goes to its member while it is there, and to the group otherwise", where_it_goes),
     ("entries of a group are given out once", given_out_once),
+    ("what one process holds another may release", released_by_another),
     ("after a crash everything unacknowledged is there to be given out", crash),
     ("what a member leaves behind goes to the front, in order", left_behind),
     ("a session that ends, however it ends, gives back its shares", every_ending),
@@ -73,6 +74,24 @@ fn given_out_once(store: &mut dyn Instance) {
     caller.tell(Request::ReleaseShares { group, entries: vec![entry(&first[0]), entry(&first[1])] });
     assert_eq!(all(&mut caller, group), ["a"]);
     assert_eq!(caller.claim_shares(GroupId(u64::MAX), 1), (vec![], false));
+}
+
+/// A router gives a share to a member without a queue and loses its slot; the member's gateway returns the share to the next one.
+fn released_by_another(store: &mut dyn Instance) {
+    let (mut first, mut next) = (Caller::new(store), Caller::beside(store));
+    let group = first.open_group("g/t");
+    let member = first.claim(clean("m", token(1, 1))).session;
+    let Appended::Held { entry: pushed } = first.share(group, member, "pushed") else { panic!("not held") };
+    let mut once = to_member(Message { qos: QoS::ExactlyOnce, ..message("t", "at QoS 2") }, group, member);
+    once.queues[0].qos = QoS::ExactlyOnce;
+    let [Appended::Held { entry: unsent }] = first.publish(once)[..] else { panic!("not held") };
+    first.share(group, SessionId::NOBODY, "claimed");
+    let (claimed, _) = first.claim_shares(group, 1);
+    assert_eq!(all(&mut next, group), [""; 0], "the first process has everything");
+    let entries = vec![pushed, unsent, EntryId(claimed[0].0), EntryId(7)];
+    next.tell(Request::ReleaseShares { group, entries });
+    assert_eq!(all(&mut next, group), ["pushed", "at QoS 2", "claimed"]);
+    assert_eq!(all(&mut first, group), [""; 0], "which is the second's by now");
 }
 
 fn crash(store: &mut dyn Instance) {
