@@ -90,6 +90,20 @@ def test_a_metastore_leader_that_stood_still_answers_for_nobody(cluster):
     eventually(stale.is_ready, "it follows", SECONDS)
 
 
+def test_an_api_that_is_cut_off_knows_who_signs(cluster):
+    api, metastores = cluster.apis[0], [node.name for node in cluster.nodes.metastores]
+    at = api.ready["iot_endpoint"]
+    cluster.network.part([api.name], metastores)
+    try:
+        forged = cluster.client("iot", endpoint_url=at, aws_secret_access_key="not" * 13)
+        with pytest.raises(ClientError) as refused:
+            forged.list_things()
+        assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403, "nobody had to be asked"
+    finally:
+        cluster.network.mend()
+    eventually(api.is_ready, "it is in touch again", SECONDS)
+
+
 def refusal(connect) -> int | None:
     """The code with which a client is refused, if it is."""
     try:
