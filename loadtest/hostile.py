@@ -2,8 +2,8 @@
 """What hostile peers cost other clients: a pair of bystanders alone, then under each attack.
 
 For each attack the broker starts anew. Bystanders exchange messages over mutual TLS at QoS 1 and a fixed rate (open
-loop), first alone, then while the attack runs; their latencies and the growth of the broker's resident memory make a row
-of the table. The broker has core 0; bystanders and attackers share the others: attackers with the lowest priority, bystanders
+loop), first alone, then while the attack runs, in several windows each; the medians of the windows' latencies and the growth of the
+broker's resident memory make a row of the table: a machine that stands still for a millisecond, as virtual ones do, spoils a window and not the row. The broker has core 0; bystanders and attackers share the others: attackers with the lowest priority, bystanders
 with real-time priority where that is permitted (as root), so that what the attackers do on that core is no part of the
 latencies; the broker goes before what else its core does. Nothing is judged by time; a message of the bystanders that is lost, or a bystander that is cut off, is an error.
 
@@ -20,6 +20,7 @@ import multiprocessing
 import os
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,8 @@ FAULTS = ("lost", "duplicated", "reordered", "refused", "connections_lost")
 OPEN_FILES = 4096
 # From the start of an attack until it is measured, and how much longer it lasts than the bystanders' messages.
 LEAD_SECONDS, TAIL_SECONDS = 0.5, 1.5
+# What opening and closing the bystanders' connections takes in each window, at most.
+OPENING_SECONDS = 0.5
 HEADING = ("attack", "what it did", "p50 alone", "p50 attacked", "p99 alone", "p99 attacked", "ratio", "memory, most",
            "memory, after")
 
@@ -64,8 +67,8 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--attacks", nargs="+", choices=ATTACKS, default=list(ATTACKS), metavar="NAME",
                         help=f"some of: {', '.join(ATTACKS)}")
-    parser.add_argument("--seconds", type=int, default=10, help="under attack, each (default: %(default)s)")
-    parser.add_argument("--alone", type=int, default=5, help="seconds alone before each (default: %(default)s)")
+    parser.add_argument("--windows", type=int, default=5, help="alone, and as many under each attack (default: %(default)s)")
+    parser.add_argument("--seconds", type=int, default=2, help="of a window (default: %(default)s)")
     parser.add_argument("--rate", type=int, default=1000, help="bystanders' messages a second (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     return parser.parse_args()
@@ -76,28 +79,29 @@ def measured(options, broker, pki, tool, name):
     with broker.running([0]) as running:
         tls_options = ["--tls", "--ca", str(running.ca), "--identities", str(pki.clients)]
         target = Target(address(running.plain), address(running.tls), tool, tls_options)
-        alone = bystanders(options, target, options.alone)
+        alone = [bystanders(options, target) for _ in range(options.windows)]
         before = memory(running.pid, "VmRSS")
         # From here on the kernel counts the most memory anew.
         Path(f"/proc/{running.pid}/clear_refs").write_text("5")
         with multiprocessing.Pool(1, initializer=step_back) as attackers:
-            until = time.monotonic() + LEAD_SECONDS + options.seconds + TAIL_SECONDS
-            attack = attackers.apply_async(ATTACKS[name], (target, until))
+            lasts = LEAD_SECONDS + options.windows * (options.seconds + OPENING_SECONDS) + TAIL_SECONDS
+            attack = attackers.apply_async(ATTACKS[name], (target, time.monotonic() + lasts))
             time.sleep(LEAD_SECONDS)
-            attacked = bystanders(options, target, options.seconds)
-            did = attack.get(timeout=options.seconds + 60)
+            attacked = [bystanders(options, target) for _ in range(options.windows)]
+            did = attack.get(timeout=lasts + 60)
         most, after = memory(running.pid, "VmHWM"), memory(running.pid, "VmRSS")
-    faults = {fault: attacked[fault] for fault in FAULTS if attacked.get(fault)}
+    counts = {fault: sum(window.get(fault) or 0 for window in attacked) for fault in FAULTS}
+    latencies = {f"{quantile}_{when}_us": statistics.median(window[f"latency_{quantile}_us"] for window in windows)
+                 for quantile in ("p50", "p99") for when, windows in (("alone", alone), ("attacked", attacked))}
     return {
         "attack": name,
         "did": did,
-        **{f"{quantile}_{when}_us": report[f"latency_{quantile}_us"]
-           for quantile in ("p50", "p99") for when, report in (("alone", alone), ("attacked", attacked))},
-        "ratio": attacked["latency_p99_us"] / alone["latency_p99_us"],
+        **latencies,
+        "ratio": latencies["p99_attacked_us"] / latencies["p99_alone_us"],
         "memory_most": most - before,
         "memory_after": after - before,
-        "faults": faults,
-        "warnings": attacked.get("warnings", []),
+        "faults": {fault: count for fault, count in counts.items() if count},
+        "warnings": sorted({warning for window in attacked for warning in window.get("warnings", [])}),
     }
 
 
@@ -114,13 +118,14 @@ def others():
     return set(range(1, os.cpu_count() or 1)) & os.sched_getaffinity(0)
 
 
-def bystanders(options, target, seconds):
+def bystanders(options, target):
+    """What the bystanders report of one window."""
     command = [target.tool, "pairs", "--pairs", "1", "--qos", "1", "--rate", str(options.rate), "--window", "1000",
-               "--warmup", "0", "--duration", str(seconds), "--client-prefix", "bystander", "--json",
+               "--warmup", "0", "--duration", str(options.seconds), "--client-prefix", "bystander", "--json",
                "--target", "{}:{}".format(*target.tls), *target.tls_options]
     taskset = ["taskset", "-c", ",".join(map(str, sorted(others())))] if others() else []
     prefix = FIRST + taskset
-    done = subprocess.run(prefix + command, capture_output=True, text=True, timeout=seconds + 120, check=False)
+    done = subprocess.run(prefix + command, capture_output=True, text=True, timeout=options.seconds + 120, check=False)
     if done.returncode:
         raise SystemExit(f"the bystanders failed: {done.stderr}")
     return json.loads(done.stdout)

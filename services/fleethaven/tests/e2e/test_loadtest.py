@@ -74,7 +74,7 @@ def test_bystanders_lose_nothing_beside_hostile_peers():
     """A short run of the script; how long the bystanders wait is for `docs/performance.md`, not for a test."""
     script = Path(__file__).resolve().parents[4] / "loadtest/hostile.py"
     attacks = ["slow CONNECTs", "never reads", "many client ids"]
-    command = [sys.executable, str(script), "--seconds", "1", "--alone", "1", "--json", "--attacks", *attacks]
+    command = [sys.executable, str(script), "--seconds", "1", "--windows", "1", "--json", "--attacks", *attacks]
     programs = {"FLEETHAVEN_BIN": str(binary()), "LOADTEST_BIN": str(binary().with_name("fleethaven-loadtest"))}
     done = subprocess.run(command, env=os.environ | programs, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
