@@ -123,7 +123,8 @@ class Mosquitto:
 class Fleethaven:
     """`fleethaven dev` with the clients' certificates registered and one policy attached to each.
 
-    Clients of the plain listener are anonymous; they are evaluated by the same path, under the built-in policy.
+    Clients of the plain listener are anonymous; they are evaluated by the same path, under the built-in policy. Queues of clients
+    that read slower than others publish are as good as unbounded, as Mosquitto's are.
     """
 
     folder: Path
@@ -143,8 +144,15 @@ class Fleethaven:
     @contextlib.contextmanager
     def started(self, cores):
         """Starts it on the same data folder and any ports; gives its ready line and process id."""
+        settings = self.folder / "fleethaven.toml"
+        settings.write_text(
+            "[limits]\n"
+            "inflight-out = 65535\n"
+            "session-queued-messages = 10000000\n"
+            "session-queued-bytes = 1073741824\n"
+        )
         # Neither broker logs each connection.
-        arguments = [self.binary, "dev", "--data-dir", str(self.folder / "data"), "--log", "warn"]
+        arguments = [self.binary, "dev", "--config", str(settings), "--data-dir", str(self.folder / "data"), "--log", "warn"]
         for listener in ("--mqtt", "--mqtt-tls", "--https", "--admin"):
             arguments += [listener, "127.0.0.1:0"]
         log = self.folder / "fleethaven.log"

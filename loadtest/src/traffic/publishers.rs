@@ -15,10 +15,7 @@ use crate::stamp::Stamp;
 /// Bytes that may wait on one publisher's socket before it pauses.
 const MOST_WAITING: usize = 256 * 1024;
 /// Messages of an open loop sent in one turn; what is due beyond that goes in the next.
-const MOST_A_TURN: u64 = 2048;
-
-/// Shortest sleep of an open loop: at high rates it sends a few messages at a time rather than wake for each.
-const SHORTEST_SLEEP: u64 = 20_000;
+const MOST_A_TURN: u64 = 16_384;
 
 /// All publishers of a run, and its pace.
 pub(super) struct Publishers {
@@ -31,6 +28,8 @@ pub(super) struct Publishers {
     /// Publishes per second; a closed loop when absent.
     rate: Option<u64>,
     spin: bool,
+    /// An open loop that does not spin sends at multiples of this time, in nanoseconds.
+    tick: u64,
     /// A closed loop goes on when its messages are delivered, not when they are acknowledged.
     awaits_delivery: bool,
     /// Messages sent.
@@ -67,6 +66,7 @@ impl Publishers {
             qos: plan.load.qos(),
             rate: plan.load.rate,
             spin: plan.load.spin,
+            tick: plan.load.tick.max(1).saturating_mul(1000),
             awaits_delivery: !plan.persistent,
             sent: 0,
             lateness: report::histogram()?,
@@ -128,12 +128,12 @@ impl Publishers {
     /// How long sockets may be waited for at `now` nanoseconds of the run.
     pub(super) fn wait(&self, now: u64) -> Duration {
         let Some(rate) = self.rate else { return TURN };
-        let left = due_at(self.sent, rate).saturating_sub(now);
-        match left {
-            0 => Duration::ZERO,
-            _ if self.spin => Duration::from_millis((left / 1_000_000).saturating_sub(1)),
-            _ => Duration::from_nanos(left.max(SHORTEST_SLEEP)),
+        let due = due_at(self.sent, rate);
+        if self.spin {
+            return Duration::from_millis((due.saturating_sub(now) / 1_000_000).saturating_sub(1));
         }
+        let tick = due.div_ceil(self.tick).saturating_mul(self.tick);
+        Duration::from_nanos(tick.saturating_sub(now))
     }
 
     /// Sends what may be sent at `now` nanoseconds of the run, up to `most` messages in the whole run.
@@ -172,9 +172,10 @@ impl Publishers {
         Ok(())
     }
 
-    /// Publishers take the scheduled messages in turn; stamps carry the scheduled time, so that lateness of
-    /// this side counts as latency too.
+    /// Publishers take the scheduled messages in turn, what is due up to the last tick; stamps carry the scheduled time, so
+    /// that lateness of this side counts as latency too.
     fn fill_schedule(&mut self, reactor: &mut Reactor, rate: u64, now: u64, most: u64) -> anyhow::Result<()> {
+        let now = if self.spin { now } else { now - now % self.tick };
         for _ in 0..MOST_A_TURN {
             let due = due_at(self.sent, rate);
             if due > now || self.sent >= most {
