@@ -87,15 +87,23 @@ def durable(count):
 
 
 def memory(_count):
-    """What a client with one subscription takes in each role: from 1,000 to 9,000 of them, beside as many that publish."""
-    highest = []
-    for pairs in (1_000, 9_000):
-        with started(routers=1) as cluster:
-            measured(cluster, ["pairs", "--pairs", str(pairs), "--qos", "1"], 4 * pairs)
-            highest.append({role: sum(map(most_memory, pids)) for role, pids in processes(cluster).items()})
+    """What a connected client, and a client with one subscription beside it, take in each role: from 1,000 to 9,000."""
+    client = growth(lambda number: ["idle", "--connections", str(number), "--settle", "1"])
+    # A single message: what is under way, and what a router remembers of topics that are published to, up to a bound, is left out.
+    pair = growth(lambda number: ["pairs", "--pairs", str(number), "--qos", "1", "--count", "1"])
     for role in ROLES:
-        grown = (highest[1][role] - highest[0][role]) / 8_000
-        print(f"{role}: {grown / 1024:.2f} KiB a pair of clients with one subscription", flush=True)
+        subscriber = pair[role] - client[role]
+        print(f"{role}: {client[role]:.2f} KiB a client, {subscriber:.2f} KiB one with a subscription", flush=True)
+
+
+def growth(scenario):
+    """KiB that each role's largest resident set grows by for each of 8,000 more."""
+    highest = []
+    for number in (1_000, 9_000):
+        with started(routers=1) as cluster:
+            measured(cluster, scenario(number), None)
+            highest.append({role: sum(map(most_memory, pids)) for role, pids in processes(cluster).items()})
+    return {role: (highest[1][role] - highest[0][role]) / 8_000 / 1024 for role in ROLES}
 
 
 FIGURES = {"path": path, "touched": touched, "share": share, "durable": durable, "memory": memory}
