@@ -42,6 +42,8 @@ pub struct Status {
     pub version: String,
     /// Bytes on disk, of all groups together.
     pub disk_bytes: u64,
+    /// Ids of the master keys under which what is on disk is encrypted; empty where it is plain.
+    pub master_keys: Vec<String>,
     /// The control group, whose nodes are the metastore's.
     pub control: GroupStatus,
     /// The state groups, in order of their numbers, which begin with 1.

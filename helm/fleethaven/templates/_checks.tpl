@@ -85,6 +85,17 @@
 {{- if and .Values.traces.ca.configMap (not (hasPrefix "https://" .Values.traces.endpoint)) .Values.traces.endpoint -}}
 {{- $wrong = append $wrong "traces.ca is for an endpoint of https" -}}
 {{- end -}}
+{{- with .Values.metastore.encryption.kms -}}
+{{- if and .key (not .credentialsSecret) -}}
+{{- $wrong = append $wrong "metastore.encryption.kms.key needs credentialsSecret" -}}
+{{- end -}}
+{{- if and .key (not .region) (not (hasPrefix "arn:" .key)) -}}
+{{- $wrong = append $wrong "metastore.encryption.kms.key is no ARN and needs region" -}}
+{{- end -}}
+{{- if and (not .key) (or .region .url .credentialsSecret .ca.configMap) -}}
+{{- $wrong = append $wrong "metastore.encryption.kms counts only with its key" -}}
+{{- end -}}
+{{- end -}}
 {{- if $wrong -}}
 {{- fail (printf "these values do not fit together:\n  - %s" (join "\n  - " $wrong)) -}}
 {{- end -}}

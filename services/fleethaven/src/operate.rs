@@ -46,6 +46,9 @@ pub(crate) enum Line {
         #[serde(flatten)]
         control: Group,
         disk_bytes: u64,
+        /// Ids of the master keys that its disk is encrypted under.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        master_keys: Vec<String>,
         state_groups: Vec<Group>,
     },
     Silent {
@@ -254,6 +257,7 @@ pub(crate) fn line(address: String, status: Result<Status>) -> Line {
         control: group(None, &status.control),
         version: status.version,
         disk_bytes: status.disk_bytes,
+        master_keys: status.master_keys,
         state_groups: (1..).zip(&status.state).map(|(number, status)| group(Some(number), status)).collect(),
     }
 }
@@ -333,7 +337,10 @@ async fn restored(arguments: &RestoreArgs) -> Result<()> {
         }
         None => None,
     };
-    let safe = Safe::opened(masters.as_ref(), "metastore", &data.path("metastore")).await?;
+    let safe = match arguments.plain {
+        true => None,
+        false => Safe::opened(masters.as_ref(), "metastore", &data.path("metastore")).await?,
+    };
     let restored = restore(Restore {
         vault: safe.as_ref().map(Safe::vault),
         opens,

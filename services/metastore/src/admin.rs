@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 
+use crate::blocking::blocking;
 use crate::group::Group;
 use crate::leadership;
 use crate::metastore::Metastore;
@@ -61,12 +62,13 @@ impl Group {
 }
 
 impl Metastore {
-    /// The metastore as this node sees it now.
+    /// The metastore as this node sees it now, without what is to be read from its disk: its master keys.
     pub fn status_now(&self) -> Status {
         Status {
             node: self.control.node,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             disk_bytes: self.disk.bytes(),
+            master_keys: Vec::new(),
             control: self.control.status(),
             state: self.states.iter().map(Group::status).collect(),
         }
@@ -80,7 +82,13 @@ impl Metastore {
 
 impl Admin for Metastore {
     fn status(&self) -> BoxFuture<'_, Result<Status, Error>> {
-        async move { Ok(self.status_now()) }.boxed()
+        async move {
+            let shelf = self.disk.snapshots.clone();
+            let read = blocking(move || shelf.master_keys()).await.and_then(|read| read);
+            let unreadable = |error| Error::Unavailable(format!("the keyring cannot be read: {error}"));
+            Ok(Status { master_keys: read.map_err(unreadable)?, ..self.status_now() })
+        }
+        .boxed()
     }
 
     fn backup(&self) -> BoxFuture<'_, Result<FileStream, Error>> {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use fleethaven_fabric::raft::SnapshotStream;
-use fleethaven_vault::{Error as VaultError, Opener, Sealer, Vault, frames};
+use fleethaven_vault::{Error as VaultError, Keyring, Opener, Sealer, Vault, frames, keyring};
 use futures_util::{TryStreamExt, stream};
 use parking_lot::Mutex;
 use prost::Message;
@@ -40,6 +40,23 @@ pub(crate) struct Shelf {
     /// The node's directory.
     pub(crate) dir: PathBuf,
     pub(crate) vault: Option<Arc<Vault>>,
+}
+
+impl Shelf {
+    /// Ids of the master keys under which the data keys are; none where nothing is sealed.
+    pub(crate) fn master_keys(&self) -> io::Result<Vec<String>> {
+        if self.vault.is_none() {
+            return Ok(Vec::new());
+        }
+        match fs::read(self.dir.join(keyring::FILE)) {
+            Ok(contents) => {
+                let keyring = Keyring::parse(&contents).map_err(|error| damaged("the keyring", error))?;
+                Ok(keyring.master_keys().into_keys().map(str::to_owned).collect())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// A finished snapshot file.

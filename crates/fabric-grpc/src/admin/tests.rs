@@ -56,6 +56,7 @@ fn told() -> Status {
         node: 1,
         version: "1.2".to_owned(),
         disk_bytes: 5 << 30,
+        master_keys: vec!["0f1e2d3c".to_owned()],
         state: vec![state(Some(2)), state(None)],
         control,
     }

@@ -76,6 +76,7 @@ pub(crate) fn status_out(status: Status) -> wire::StatusResponse {
         snapshot: control.snapshot,
         confirmed: control.confirmed,
         disk_bytes: status.disk_bytes,
+        master_keys: status.master_keys,
         nodes: nodes_out(control.nodes),
         state_groups: status.state.into_iter().map(group_out).collect(),
     }
@@ -86,6 +87,7 @@ pub(crate) fn status(response: wire::StatusResponse) -> Result<Status, Error> {
         node: response.node,
         version: response.version.clone(),
         disk_bytes: response.disk_bytes,
+        master_keys: response.master_keys.clone(),
         control: GroupStatus {
             role: role(response.role())?,
             leader: response.leader,

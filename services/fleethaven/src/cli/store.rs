@@ -76,6 +76,10 @@ pub(crate) struct RestoreArgs {
     #[command(flatten)]
     pub(crate) encryption: EncryptionArgs,
 
+    /// Do not encrypt the new store: the key only opens the backup.
+    #[arg(long)]
+    pub(crate) plain: bool,
+
     /// The new node's number, from 1.
     #[arg(long, value_name = "ID", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) node_id: u64,

@@ -31,6 +31,13 @@ def status(data: Path) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def standing(reach: list) -> list[dict]:
+    """How every node of a metadata store stands."""
+    command = [binary(), "metastore", "status", *map(str, reach)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 def found(folder: Path) -> set[bytes]:
     """Those markers that some file holds."""
     files = [path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()]
@@ -247,10 +254,16 @@ def test_a_cluster_and_its_backups(tmp_path, monkeypatch):
             without.delenv("FLEETHAVEN_ENCRYPTION_KEY_FILE")
             with pytest.raises(RuntimeError, match="the backup cannot be opened.*--encryption-key-file"):
                 fleethaven(*restore, "--data-dir", tmp_path / "none")
+        (told,) = {tuple(line["master_keys"]) for line in standing(reach)}
+        assert len(told) == 1, told
         fleethaven(*restore, "--data-dir", tmp_path / "restored")
         for path in tmp_path.rglob("*"):
             assert not path.is_file() or secret not in path.read_bytes(), path
         (line,) = status(tmp_path / "restored")
-        assert (line["store"], line["plain_values"]) == ("metastore", False)
+        assert (line["store"], line["plain_values"], line["master_key"]) == ("metastore", False, told[0])
+        # The way back: the key opens the backup, and the new store has none.
+        fleethaven(*restore, "--plain", "--data-dir", tmp_path / "plain")
+        assert status(tmp_path / "plain") == []
+        assert any(secret in path.read_bytes() for path in (tmp_path / "plain").rglob("*") if path.is_file())
     finally:
         nodes.close()
