@@ -195,7 +195,8 @@ impl Https {
         let name = stream.get_ref().1.server_name();
         let found = devices.identity.admit(certificate, name, protocol, clock::now().as_secs()).await;
         found.map_err(|error| {
-            let certificate_id = fleethaven_pki::CertificateId::of_der(certificate);
+            let certificate_id = fleethaven_pki::CertificateId::of_der(certificate).to_string();
+            devices.identity.log_refused((&certificate_id, name), peer, &error.to_string());
             tracing::warn!(
                 source_ip = %peer.ip(), principal_id = %certificate_id,
                 event = "Connection.AuthNError", reason = %error, "not authenticated"

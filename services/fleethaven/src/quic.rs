@@ -63,8 +63,12 @@ async fn admit(
             let arrival = Arrival { peer: incoming.peer, local, principal, websocket: false, stranger };
             gateway.adopt_stream(Box::pin(incoming.stream), arrival);
         }
-        Err(error) => tracing::warn!(
-            source_ip = %incoming.peer.ip(), event = "Connection.AuthNError", reason = %error, "not authenticated"
-        ),
+        Err(error) => {
+            let certificate_id = fleethaven_pki::CertificateId::of_der(&certificate).to_string();
+            identity.log_refused((&certificate_id, name), incoming.peer, &error.to_string());
+            tracing::warn!(
+                source_ip = %incoming.peer.ip(), event = "Connection.AuthNError", reason = %error, "not authenticated"
+            );
+        }
     }
 }

@@ -211,8 +211,7 @@ async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &Serv
             count("not_authenticated");
             let certificate_id = certificate.map(|der| fleethaven_pki::CertificateId::of_der(der));
             if let Some(of) = certificate_id.map(|id| id.to_string()) {
-                let scope = identity.endpoint(name).scope;
-                identity.log_certificate_refused(scope, (&of, name), Some(peer), &error.to_string());
+                identity.log_refused((&of, name), peer, &error.to_string());
             }
             tracing::warn!(
                 source_ip = %peer.ip(), principal_id = certificate_id.map(tracing::field::display),

@@ -257,6 +257,17 @@ impl Core {
 }
 
 impl IdentityCache {
+    /// A client's certificate is not accepted after the handshake, in which it asked for `server_name`.
+    pub fn log_refused(
+        &self,
+        (certificate_id, server_name): (&str, Option<&str>),
+        peer: SocketAddr,
+        reason: &str,
+    ) {
+        let scope = self.endpoint(server_name).scope;
+        self.log_certificate_refused(scope, (certificate_id, server_name), Some(peer), reason);
+    }
+
     /// A client's certificate is not accepted, at an endpoint of `scope`. `server_name` is what it asked for, where that is known.
     pub(crate) fn log_certificate_refused(
         &self,

@@ -111,7 +111,9 @@ CHANGED = {
     "a token as from another service": lambda r: r.header(Authorization="Bearer eyJhbGciOiJub25lIn0.e30."),
     "nothing": lambda r: r.header(Authorization=None),
 }
+# An upgrade has one path and no body.
 BODILESS = {("WebSocket", "the path"), ("WebSocket", "the body")}
+CHANGED_AT = [(door, change) for door in DOORS for change in CHANGED if (door, change) not in BODILESS]
 
 
 @pytest.fixture
@@ -137,11 +139,8 @@ def test_what_is_rightly_signed_comes_in(fleet, connect, door, name):
     assert DOORS[door](name).signed(fleet).send(fleet).status in (200, 101)
 
 
-@pytest.mark.parametrize("change", CHANGED)
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(("door", "change"), CHANGED_AT)
 def test_a_request_that_was_changed_is_refused(fleet, iot, watched, door, change, name):
-    if (door, change) in BODILESS:
-        pytest.skip("an upgrade has one path and no body")
     answer = CHANGED[change](DOORS[door](name).signed(fleet)).send(fleet)
     assert unsaid(answer), answer
     missing(iot.describe_thing, thingName=name)

@@ -266,6 +266,22 @@ def test_pings_and_failures_to_authenticate_are_asked_for_by_name(fleet, iot, co
     assert failures[0]["sourceIp"] == "127.0.0.1"
 
 
+def test_certificates_that_are_not_accepted_over_https(fleet, iot, device, name):
+    one = device(active=False)
+    with logging(iot):
+        iot.set_v2_logging_options(eventConfigurations=[{"eventType": "Connection.AuthNError", "logLevel": "ERROR"}])
+        with pytest.raises(OSError):
+            https(fleet.https, one.tls(fleet.ca_file, "x-amzn-http-ca"), "POST", f"/topics/{name}?qos=1", body=b"1")
+
+        def told():
+            failures = entries(fleet, "--event", "Connection.AuthNError", "--principal", one.id)
+            return [entry for entry in failures if entry["authenticationType"] == "AWS_X509"]
+
+        [entry] = eventually(told, "the entry")
+    assert (entry["reason"], entry["sourceIp"]) == ("DEVICE_CERTIFICATE_INACTIVE", "127.0.0.1")
+    assert entry["principalId"] == one.id
+
+
 def test_signatures_that_are_not_accepted(fleet, iot, name):
     key = {"aws_access_key_id": fleet.ready["access_key_id"], "aws_secret_access_key": "not it"}
     data = boto3.client(
