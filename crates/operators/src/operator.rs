@@ -60,7 +60,7 @@ impl Operator {
         user: &UserDescription,
         compile: impl FnMut(&str, &str) -> Result<Policy, E>,
     ) -> Result<Self, E> {
-        let policies = Some(set(&user.policies, compile)?);
+        let policies = Some(set(user.policies.iter().chain(&user.attached), compile)?);
         Ok(Self { identity: Identity::of_user(user), policies, boundary: None })
     }
 
@@ -73,7 +73,7 @@ impl Operator {
         role: &RoleDescription,
         mut compile: impl FnMut(&str, &str) -> Result<Policy, E>,
     ) -> Result<Self, E> {
-        let policies = Some(set(&role.policies, &mut compile)?);
+        let policies = Some(set(role.policies.iter().chain(&role.attached), &mut compile)?);
         let boundary = match session.policy.as_str() {
             "" => None,
             text => Some(PolicySet::new(vec![compile(SESSION_POLICY, text)?], Settings::default())),
@@ -131,11 +131,11 @@ fn ruling(decision: &Decision<'_>, by_boundary: bool) -> Ruling {
     Ruling { verdict: decision.verdict, by, by_boundary }
 }
 
-fn set<E>(
-    policies: &[OperatorPolicy],
+fn set<'p, E>(
+    policies: impl Iterator<Item = &'p OperatorPolicy>,
     mut compile: impl FnMut(&str, &str) -> Result<Policy, E>,
 ) -> Result<PolicySet, E> {
-    let compiled = policies.iter().map(|policy| compile(&policy.policy_name, &policy.policy_document));
+    let compiled = policies.map(|policy| compile(&policy.policy_name, &policy.policy_document));
     Ok(PolicySet::new(compiled.collect::<Result<_, _>>()?, Settings::default()))
 }
 
@@ -178,6 +178,7 @@ mod tests {
             description: String::new(),
             created_at: Timestamp(0),
             policies: role.iter().enumerate().map(named).collect(),
+            attached: Vec::new(),
         };
         let session = Session::of(&role, "night", 100, 3600).with_policy(own);
         Operator::session(session, &role, compile).unwrap()

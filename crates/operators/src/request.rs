@@ -32,7 +32,7 @@ impl RequestKeys<'_> {
 }
 
 /// Seconds since the epoch as policies and answers write times: `2026-01-31T23:59:59Z`.
-pub(crate) fn iso(seconds: u64) -> String {
+pub fn iso(seconds: u64) -> String {
     let at = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     at.unwrap_or(jiff::Timestamp::MAX).to_string()
 }

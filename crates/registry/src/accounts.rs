@@ -196,17 +196,28 @@ pub(crate) fn list_access_keys(
 ) -> Result<QueryReply, Error> {
     let prefix = keys::access_key_of_account(store.scope.account, "");
     let (pairs, next) = page::read(store, &Listing::new("ListAccessKeys", &[], prefix), page, now)?;
-    let mut items = Vec::with_capacity(pairs.len());
-    for id in pairs.iter().filter_map(|(key, _)| keys::last_part(key)) {
-        let record = owned_access_key(store, id)?;
-        items.push(AccessKeyDescription {
-            access_key_id: id.to_owned(),
-            active: !record.inactive,
-            user_name: Some(record.user_name).filter(|name| !name.is_empty()),
-            created_at: Timestamp(record.created_at),
-        });
-    }
+    let ids = pairs.iter().filter_map(|(key, _)| keys::last_part(key));
+    let items = ids.map(|id| described_access_key(store, id)).collect::<Result<_, _>>()?;
     Ok(QueryReply::AccessKeys(Listed { items, next }))
+}
+
+/// The access keys of a user of the scope's account: a quota bounds them.
+pub(crate) fn access_keys_of_user(store: &Store<'_>, user: &str) -> Result<QueryReply, Error> {
+    operators::required_user(store, user)?;
+    let pairs = store.all(&keys::access_key_of_user(store.scope.account, user, ""));
+    let ids = pairs.iter().filter_map(|(key, _)| keys::last_part(key));
+    let items = ids.map(|id| described_access_key(store, id)).collect::<Result<_, _>>()?;
+    Ok(QueryReply::AccessKeys(Listed { items, next: None }))
+}
+
+fn described_access_key(store: &Store<'_>, id: &str) -> Result<AccessKeyDescription, Error> {
+    let record = owned_access_key(store, id)?;
+    Ok(AccessKeyDescription {
+        access_key_id: id.to_owned(),
+        active: !record.inactive,
+        user_name: Some(record.user_name).filter(|name| !name.is_empty()),
+        created_at: Timestamp(record.created_at),
+    })
 }
 
 /// The CA that issues the account's certificates.

@@ -110,6 +110,8 @@ pub enum Change {
         /// Its name.
         name: String,
     },
+    /// A policy that users and roles of the account share was made, changed or removed.
+    ManagedPolicy(AccountId),
     /// Something was created in an account and region for the first time.
     Scope(Scope),
 }
@@ -131,12 +133,13 @@ fn classify_global(collection: &str, parts: &[&str]) -> Option<Change> {
     match (collection, parts) {
         ("account", [account]) => Some(Change::Account(account.parse().ok()?)),
         ("access-key", [id]) => Some(Change::AccessKey { id: (*id).to_owned() }),
-        ("user", [account, name]) | ("user-policy", [account, name, _]) => {
+        ("user", [account, name]) | ("user-policy" | "user-attached-policy", [account, name, _]) => {
             Some(Change::User { account: account.parse().ok()?, name: (*name).to_owned() })
         }
-        ("role", [account, name]) | ("role-policy", [account, name, _]) => {
+        ("role", [account, name]) | ("role-policy" | "role-attached-policy", [account, name, _]) => {
             Some(Change::Role { account: account.parse().ok()?, name: (*name).to_owned() })
         }
+        ("managed-policy", [account, _]) => Some(Change::ManagedPolicy(account.parse().ok()?)),
         ("scope", [account, region]) => {
             Some(Change::Scope(Scope { account: account.parse().ok()?, region: region.parse().ok()? }))
         }

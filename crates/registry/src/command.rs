@@ -11,33 +11,35 @@ use crate::limits::Limits;
 use crate::placement::Placement;
 use crate::shapes::{
     AcceptCertificateTransfer, AccessKey, AdvanceRegistrationTask, AttachThingPrincipal, AuthorizerSummary,
-    ClaimRegistrationTask, CreateAccount, CreateAuthorizer, CreateBillingGroup, CreateCertificateProvider,
-    CreateDomainConfiguration, CreatePolicy, CreatePolicyVersion, CreateProvisioningTemplate, CreateRole,
-    CreateRoleAlias, CreateTemplateVersion, CreateThing, CreateThingGroup, CreateThingType,
-    CreatedBillingGroup, CreatedPolicy, CreatedPolicyVersion, CreatedTemplateVersion, CreatedThing,
-    CreatedThingGroup, CreatedThingType, DeleteCertificate, DeleteGroup, DeleteRole, DeleteThing,
-    DeleteThingShadow, DeleteUser, DeprecateThingType, DetachThingPrincipal, DomainConfigurationSummary,
-    FailRegistrationTask, FirstConnect, FirstConnected, FunctionDescription, IssuedFor, IssuingCa, LogTarget,
-    LogTargetConfiguration, LoggingOptions, OperatorPolicyName, PolicyTarget, PolicyVersionName, Provision,
-    ProvisionDevice, Provisioned, ProvisionedDevice, PutConnection, PutFunction, PutOperatorPolicy,
-    PutServerCertificate, RegisterCaCertificate, RegisterCertificate, RegisterCertificateWithoutCa,
-    RegisterIssuedCertificate, RegisteredCertificate, RegistrationWork, RejectCertificateTransfer,
-    ReportUsage, RoleAliasNameAndArn, RoleDescription, RuleDestination, Secret, ServerCertificateDescription,
-    SetV2LoggingOptions, StartThingRegistrationTask, TagResource, TemplateVersionName, ThingAndGroup,
-    TopicRule, TransferCertificate, UnreachableRuleDestination, UntagResource, UpdateAccessKey,
-    UpdateAuthorizer, UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate, UpdateCertificateProvider,
-    UpdateDomainConfiguration, UpdateEventConfigurations, UpdateProvisioningTemplate, UpdateRole,
-    UpdateRoleAlias, UpdateRuleDestination, UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing,
-    UpdateThingShadow, UpdateThingType, UserDescription,
+    BeginRegistrationUpload, ClaimRegistrationTask, CreateAccount, CreateAuthorizer, CreateBillingGroup,
+    CreateCertificateProvider, CreateDomainConfiguration, CreateManagedPolicy, CreateManagedPolicyVersion,
+    CreatePolicy, CreatePolicyVersion, CreateProvisioningTemplate, CreateRole, CreateRoleAlias,
+    CreateTemplateVersion, CreateThing, CreateThingGroup, CreateThingType, CreatedBillingGroup,
+    CreatedPolicy, CreatedPolicyVersion, CreatedTemplateVersion, CreatedThing, CreatedThingGroup,
+    CreatedThingType, DeleteCertificate, DeleteGroup, DeleteRole, DeleteThing, DeleteThingShadow, DeleteUser,
+    DeprecateThingType, DetachThingPrincipal, DomainConfigurationSummary, FailRegistrationTask, FirstConnect,
+    FirstConnected, FunctionDescription, IssuedFor, IssuingCa, LogTarget, LogTargetConfiguration,
+    LoggingOptions, ManagedPolicyDescription, ManagedPolicyVersionName, OperatorPolicyName, PolicyTarget,
+    PolicyVersionName, Provision, ProvisionDevice, Provisioned, ProvisionedDevice, PutConnection,
+    PutFunction, PutOperatorPolicy, PutRegistrationInput, PutServerCertificate, RegisterCaCertificate,
+    RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate,
+    RegistrationWork, RejectCertificateTransfer, ReportUsage, RoleAliasNameAndArn, RoleDescription,
+    RuleDestination, Secret, ServerCertificateDescription, SetV2LoggingOptions, StartThingRegistrationTask,
+    TagResource, TemplateVersionName, ThingAndGroup, TopicRule, TransferCertificate,
+    UnreachableRuleDestination, UntagResource, UpdateAccessKey, UpdateAuthorizer, UpdateBillingGroup,
+    UpdateCaCertificate, UpdateCertificate, UpdateCertificateProvider, UpdateDomainConfiguration,
+    UpdateEventConfigurations, UpdateProvisioningTemplate, UpdateRole, UpdateRoleAlias,
+    UpdateRuleDestination, UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing, UpdateThingShadow,
+    UpdateThingType, UserDescription,
 };
 use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
 use crate::{
     accounts, authorizers, billing_groups, ca_certificates, certificate_providers, certificates, cluster,
-    connections, domain_configurations, enrolment, events, first_connect, functions, logging, operators,
-    policies, principals, provisioning, provisioning_templates, role_aliases, rule_destinations, rules,
-    server_certificates, session_keys, shadows, tags, thing_groups, thing_registration_tasks, thing_types,
-    things, ticket_keys, transfers, usage,
+    connections, domain_configurations, enrolment, events, first_connect, functions, logging,
+    managed_policies, operators, policies, principals, provisioning, provisioning_templates, role_aliases,
+    rule_destinations, rules, server_certificates, session_keys, shadows, tags, thing_groups,
+    thing_registration_tasks, thing_types, things, ticket_keys, transfers, usage,
 };
 
 /// One change, asked for by an operator, a device or a service, in one account and region.
@@ -202,6 +204,12 @@ pub enum Action {
     StartThingRegistrationTask(Box<StartThingRegistrationTask>),
     /// The id of the task. → [`Reply::Done`]
     StopThingRegistrationTask(String),
+    /// Ours: the input of a bulk registration task will be uploaded. → [`Reply::Done`]
+    BeginRegistrationUpload(Box<BeginRegistrationUpload>),
+    /// Ours: a piece of an input. → [`Reply::Done`]
+    PutRegistrationInput(Box<PutRegistrationInput>),
+    /// Ours: an upload is complete, and becomes the task of its id. → [`Reply::RegistrationTask`]
+    StartUploadedRegistration(String),
     /// Ours: a process takes a bulk registration task for a while. → [`Reply::RegistrationWork`]
     ClaimRegistrationTask(Box<ClaimRegistrationTask>),
     /// Ours: carries out some lines of a bulk registration task, and moves it on. → [`Reply::RegistrationWork`]
@@ -299,6 +307,20 @@ pub enum Action {
     PutOperatorPolicy(Box<PutOperatorPolicy>),
     /// Ours: takes a policy from a user or role. → [`Reply::Done`]
     DeleteOperatorPolicy(Box<OperatorPolicyName>),
+    /// Ours: makes a policy of the scope's account that users and roles can share. → [`Reply::ManagedPolicy`]
+    CreateManagedPolicy(Box<CreateManagedPolicy>),
+    /// Ours: removes a managed policy that nobody has, by name. → [`Reply::Done`]
+    DeleteManagedPolicy(String),
+    /// Ours: another document for a managed policy. → [`Reply::ManagedPolicy`]
+    CreateManagedPolicyVersion(Box<CreateManagedPolicyVersion>),
+    /// Ours: the version of a managed policy that counts. → [`Reply::Done`]
+    SetDefaultManagedPolicyVersion(ManagedPolicyVersionName),
+    /// Ours: removes a version that does not count. → [`Reply::Done`]
+    DeleteManagedPolicyVersion(ManagedPolicyVersionName),
+    /// Ours: gives a managed policy to a user or role; one that has it keeps it. → [`Reply::Done`]
+    AttachManagedPolicy(Box<OperatorPolicyName>),
+    /// Ours: takes a managed policy from a user or role. → [`Reply::Done`]
+    DetachManagedPolicy(Box<OperatorPolicyName>),
     /// Ours: makes a new key for sessions when it is time, whatever the scope. → [`Reply::Done`]
     RotateSessionKeys,
     /// Ours: says where rule actions of the scope's account go, by name. → [`Reply::Done`]
@@ -379,6 +401,8 @@ pub enum Reply {
     User(Box<UserDescription>),
     /// A role was made or changed.
     Role(Box<RoleDescription>),
+    /// A managed policy was made or changed.
+    ManagedPolicy(Box<ManagedPolicyDescription>),
     /// A process joined the cluster under this incarnation.
     Joined(Incarnation),
 }
@@ -416,6 +440,13 @@ impl Action {
                 | Self::DeleteRole(_)
                 | Self::PutOperatorPolicy(_)
                 | Self::DeleteOperatorPolicy(_)
+                | Self::CreateManagedPolicy(_)
+                | Self::DeleteManagedPolicy(_)
+                | Self::CreateManagedPolicyVersion(_)
+                | Self::SetDefaultManagedPolicyVersion(_)
+                | Self::DeleteManagedPolicyVersion(_)
+                | Self::AttachManagedPolicy(_)
+                | Self::DetachManagedPolicy(_)
                 | Self::RotateSessionKeys
                 | Self::PutConnection(_)
                 | Self::DeleteConnection(_)
@@ -499,6 +530,11 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::FirstConnect(args) => first_connect::first_connect(store, context, args),
         Action::StartThingRegistrationTask(args) => thing_registration_tasks::start(store, context, args),
         Action::StopThingRegistrationTask(id) => thing_registration_tasks::stop(store, context, id),
+        Action::BeginRegistrationUpload(args) => {
+            thing_registration_tasks::upload::begin(store, context, args)
+        }
+        Action::PutRegistrationInput(args) => thing_registration_tasks::upload::put(store, args),
+        Action::StartUploadedRegistration(id) => thing_registration_tasks::upload::start(store, context, id),
         Action::ClaimRegistrationTask(args) => thing_registration_tasks::claim(store, context, args),
         Action::AdvanceRegistrationTask(args) => thing_registration_tasks::advance(store, context, args),
         Action::FailRegistrationTask(args) => thing_registration_tasks::fail(store, context, args),
@@ -551,6 +587,13 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::DeleteRole(args) => operators::delete_role(store, args),
         Action::PutOperatorPolicy(args) => operators::put_policy(store, context, args),
         Action::DeleteOperatorPolicy(args) => operators::delete_policy(store, args),
+        Action::CreateManagedPolicy(args) => managed_policies::create(store, context, args),
+        Action::DeleteManagedPolicy(name) => managed_policies::delete(store, name),
+        Action::CreateManagedPolicyVersion(args) => managed_policies::create_version(store, context, args),
+        Action::SetDefaultManagedPolicyVersion(args) => managed_policies::set_default(store, context, args),
+        Action::DeleteManagedPolicyVersion(args) => managed_policies::delete_version(store, context, args),
+        Action::AttachManagedPolicy(args) => managed_policies::attach(store, args),
+        Action::DetachManagedPolicy(args) => managed_policies::detach(store, args),
         Action::RotateSessionKeys => session_keys::rotate(store, context),
         Action::PutConnection(args) => connections::put(store, context, args),
         Action::DeleteConnection(name) => connections::delete(store, name),

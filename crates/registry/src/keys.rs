@@ -46,6 +46,8 @@
 //! | `provisioning-template-version/<template>·<16 hexadecimal digits>` | [`ProvisioningTemplateVersion`](crate::record::ProvisioningTemplateVersion) |
 //! | `ownership-token/<SHA-256 of the token>` | [`OwnershipToken`](crate::record::OwnershipToken) |
 //! | `registration-task/<task>` | [`RegistrationTask`](crate::record::RegistrationTask) |
+//! | `registration-upload/<task>`: an input that is being uploaded | [`RegistrationUpload`](crate::record::RegistrationUpload) |
+//! | `registration-input/<task>·<16 hexadecimal digits>` | [`RegistrationInput`](crate::record::RegistrationInput) |
 //! | `running-registration-task/` | the id of the one that has not ended |
 //! | `registration-report/<task>·<report>·<16 hexadecimal digits>` | [`RegistrationReportPart`](crate::record::RegistrationReportPart) |
 //! | `event-configurations/` | [`EventConfigurations`](crate::record::EventConfigurations) |
@@ -72,8 +74,12 @@
 //! | `global/_/logging/<account>·<region>·first` | [`FirstLoggingOptions`](crate::record::FirstLoggingOptions) |
 //! | `global/_/user/<account>·<user>` | [`User`](crate::record::User) |
 //! | `global/_/user-policy/<account>·<user>·<policy>` | [`OperatorPolicy`](crate::record::OperatorPolicy) |
+//! | `global/_/user-attached-policy/<account>·<user>·<policy>` | – |
 //! | `global/_/role/<account>·<role>` | [`Role`](crate::record::Role) |
 //! | `global/_/role-policy/<account>·<role>·<policy>` | [`OperatorPolicy`](crate::record::OperatorPolicy) |
+//! | `global/_/role-attached-policy/<account>·<role>·<policy>` | – |
+//! | `global/_/managed-policy/<account>·<policy>` | [`ManagedPolicy`](crate::record::ManagedPolicy) |
+//! | `global/_/user-of-policy/<account>·<policy>·<user>`, `…/role-of-policy/…·<role>` | – |
 //! | `global/_/session-keys/` | [`SessionKeys`](crate::record::SessionKeys) |
 //! | `global/_/scope/<account>·<region>`: something was created there | – |
 //! | `global/_/certificate/<id>·<account>·<region>` | – |
@@ -222,6 +228,8 @@ named_collections! {
     provisioning_template, provisioning_templates_prefix, "provisioning-template";
     /// A bulk registration task, by id.
     registration_task, registration_tasks_prefix, "registration-task";
+    /// An input that is being uploaded, by the id of the task that it will be.
+    registration_upload, registration_uploads_prefix, "registration-upload";
     /// A rule, by name.
     rule, rules_prefix, "rule";
 }

@@ -69,6 +69,7 @@ mod events;
 mod first_connect;
 mod gateway;
 mod ids;
+mod managed_policies;
 mod operators;
 mod page;
 mod policies;

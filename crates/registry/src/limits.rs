@@ -23,7 +23,13 @@ pub(crate) const USERS: usize = 5000;
 pub(crate) const ROLES: usize = 1000;
 /// Policies of a user or role.
 pub(crate) const OPERATOR_POLICIES: usize = 10;
-/// Characters of such a policy, white space excluded.
+/// Managed policies of an account.
+pub(crate) const MANAGED_POLICIES: usize = 1500;
+/// Versions of a managed policy.
+pub(crate) const MANAGED_POLICY_VERSIONS: usize = 5;
+/// Managed policies of a user or role.
+pub(crate) const ATTACHED_POLICIES: usize = 10;
+/// Characters of a policy of an operator, white space excluded.
 pub(crate) const OPERATOR_POLICY_CHARACTERS: usize = 10_240;
 
 /// How much a resource or an account may hold. Sources: security.md section 11, provisioning.md sections 8, 9

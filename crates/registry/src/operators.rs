@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorCode};
 use crate::ids;
 use crate::keys;
 use crate::limits;
+use crate::managed_policies;
 use crate::page::{self, Listing};
 use crate::query::QueryReply;
 use crate::record;
@@ -41,7 +42,7 @@ pub(crate) fn create_user(store: &Store<'_>, context: &Context, name: &str) -> O
     let record = record::User { user_id, created_at: context.now.as_millis() };
     let mut effects = Effects::default();
     effects.put(key, record.encode_to_vec());
-    Ok((Reply::User(Box::new(describe_user(account, name, record, Vec::new()))), effects))
+    Ok((Reply::User(Box::new(describe_user(account, name, record, Policies::default()))), effects))
 }
 
 /// DeleteUser.
@@ -79,7 +80,7 @@ pub(crate) fn create_role(store: &Store<'_>, context: &Context, args: &CreateRol
         max_session_secs: args.max_session_duration.unwrap_or(DEFAULT_SESSION_SECS),
         description: args.description.clone(),
     };
-    put_role(account, name, record, Vec::new())
+    put_role(account, name, record, Policies::default())
 }
 
 /// UpdateRole. Sessions that there are last as long as they were made for.
@@ -93,7 +94,7 @@ pub(crate) fn update_role(store: &Store<'_>, args: &UpdateRole) -> Outcome {
     put_role(account, name, record, policies)
 }
 
-fn put_role(account: AccountId, name: &str, record: record::Role, policies: Vec<OperatorPolicy>) -> Outcome {
+fn put_role(account: AccountId, name: &str, record: record::Role, policies: Policies) -> Outcome {
     let malformed = |error: fleethaven_policy::Error| {
         Error::new(ErrorCode::MalformedPolicyException, format!("the trust policy: {error}"))
     };
@@ -209,14 +210,14 @@ fn required_role(store: &Store<'_>, name: &str) -> Result<record::Role, Error> {
     role.ok_or_else(|| Error::not_found("Role", name))
 }
 
-fn required_holder(store: &Store<'_>, holder: &PolicyHolder) -> Result<(), Error> {
+pub(crate) fn required_holder(store: &Store<'_>, holder: &PolicyHolder) -> Result<(), Error> {
     match holder {
         PolicyHolder::User(name) => required_user(store, name).map(drop),
         PolicyHolder::Role(name) => required_role(store, name).map(drop),
     }
 }
 
-fn required_account(store: &Store<'_>) -> Result<AccountId, Error> {
+pub(crate) fn required_account(store: &Store<'_>) -> Result<AccountId, Error> {
     let account = store.scope.account;
     match store.exists(&keys::account(account)) {
         true => Ok(account),
@@ -224,18 +225,22 @@ fn required_account(store: &Store<'_>) -> Result<AccountId, Error> {
     }
 }
 
-fn policies(
-    store: &Store<'_>,
-    account: AccountId,
-    holder: &PolicyHolder,
-) -> Result<Vec<OperatorPolicy>, Error> {
-    let mut policies = Vec::new();
+/// What decides about a user or role.
+#[derive(Default)]
+struct Policies {
+    own: Vec<OperatorPolicy>,
+    attached: Vec<OperatorPolicy>,
+}
+
+fn policies(store: &Store<'_>, account: AccountId, holder: &PolicyHolder) -> Result<Policies, Error> {
+    let attached = managed_policies::attached(store, account, holder)?;
+    let mut own = Vec::new();
     for (key, value) in store.all(&keys::operator_policy(account, holder, "")) {
         let record: record::OperatorPolicy = record::decode(&value)?;
         let policy_name = keys::last_part(&key).unwrap_or_default().to_owned();
-        policies.push(OperatorPolicy { policy_name, policy_document: record.document });
+        own.push(OperatorPolicy { policy_name, policy_document: record.document });
     }
-    Ok(policies)
+    Ok(Policies { own, attached })
 }
 
 fn delete_policies(
@@ -244,12 +249,20 @@ fn delete_policies(
     holder: &PolicyHolder,
     force: bool,
 ) -> Result<(), Error> {
-    let policies = store.all(&keys::operator_policy(store.scope.account, holder, ""));
+    let account = store.scope.account;
+    let policies = store.all(&keys::operator_policy(account, holder, ""));
     if !policies.is_empty() && !force {
         return Err(conflict(format!("'{}' has policies: delete them first", holder.name())));
     }
+    let attached = store.all(&keys::attached_policy(account, holder, ""));
+    if !attached.is_empty() && !force {
+        return Err(conflict(format!("'{}' has managed policies: detach them first", holder.name())));
+    }
     for (key, _) in policies {
         effects.delete(key);
+    }
+    for name in attached.iter().filter_map(|(key, _)| keys::last_part(key)) {
+        managed_policies::forget_attachment(store, effects, holder, name);
     }
     Ok(())
 }
@@ -258,14 +271,15 @@ fn describe_user(
     account: AccountId,
     name: &str,
     record: record::User,
-    policies: Vec<OperatorPolicy>,
+    policies: Policies,
 ) -> UserDescription {
     UserDescription {
         account,
         user_name: name.to_owned(),
         user_id: record.user_id,
         created_at: Timestamp(record.created_at),
-        policies,
+        policies: policies.own,
+        attached: policies.attached,
     }
 }
 
@@ -273,7 +287,7 @@ fn describe_role(
     account: AccountId,
     name: &str,
     record: record::Role,
-    policies: Vec<OperatorPolicy>,
+    policies: Policies,
 ) -> RoleDescription {
     RoleDescription {
         account,
@@ -283,12 +297,13 @@ fn describe_role(
         max_session_duration: record.max_session_secs,
         description: record.description,
         created_at: Timestamp(record.created_at),
-        policies,
+        policies: policies.own,
+        attached: policies.attached,
     }
 }
 
 /// What is taken for a policy of an operator.
-fn policy_limits() -> PolicyLimits {
+pub(crate) fn policy_limits() -> PolicyLimits {
     PolicyLimits {
         characters: limits::OPERATOR_POLICY_CHARACTERS,
         services: Services::Any,
@@ -296,14 +311,20 @@ fn policy_limits() -> PolicyLimits {
     }
 }
 
-fn limit(store: &Store<'_>, prefix: &[u8], most: usize, whose: &str, what: &str) -> Result<(), Error> {
+pub(crate) fn limit(
+    store: &Store<'_>,
+    prefix: &[u8],
+    most: usize,
+    whose: &str,
+    what: &str,
+) -> Result<(), Error> {
     match store.count(prefix, most) >= most {
         true => Err(Error::limit(format!("{whose} has at most {most} {what}"))),
         false => Ok(()),
     }
 }
 
-fn conflict(message: String) -> Error {
+pub(crate) fn conflict(message: String) -> Error {
     Error::new(ErrorCode::DeleteConflictException, message)
 }
 

@@ -11,20 +11,20 @@ use crate::shapes::{
     Domain, DomainConfigurationDescription, DomainConfigurationSummary, DueRegistrationTask, EffectivePolicy,
     EventConfigurationsDescription, FunctionDescription, GroupNameAndArn, IssuingAuthority, IssuingCa,
     ListThingGroups, ListThings, Listed, LogTargetConfiguration, LogTargetType, LoggingOptions,
-    OutgoingCertificate, OwnedCertificate, OwnershipToken, PageRequest, PolicyDescription, PolicySummary,
-    PolicyVersionDescription, PolicyVersionSummary, PrincipalThing, PrincipalView,
-    ProvisioningTemplateDescription, RegistrationTaskDescription, RegistrationTaskStatus, ReportLink,
-    ReportType, RoleAliasDescription, RoleDescription, RuleDescription, RuleDestination, RuleSummary,
-    ServerCertificateDescription, ServiceType, SessionKey, StandingThing, Tag, TemplateVersionDescription,
-    ThingDescription, ThingGroupDescription, ThingPrincipal, ThingPrincipalType, ThingSummary,
-    ThingTypeDescription, UsageQuery, UsageRow, UserDescription, V2LoggingOptions,
+    ManagedPolicyDescription, OutgoingCertificate, OwnedCertificate, OwnershipToken, PageRequest,
+    PolicyDescription, PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing,
+    PrincipalView, ProvisioningTemplateDescription, RegistrationTaskDescription, RegistrationTaskStatus,
+    ReportLink, ReportType, RoleAliasDescription, RoleDescription, RuleDescription, RuleDestination,
+    RuleSummary, ServerCertificateDescription, ServiceType, SessionKey, StandingThing, Tag,
+    TemplateVersionDescription, ThingDescription, ThingGroupDescription, ThingPrincipal, ThingPrincipalType,
+    ThingSummary, ThingTypeDescription, UsageQuery, UsageRow, UserDescription, V2LoggingOptions,
 };
 use crate::store::Store;
 use crate::view::View;
 use crate::{
     accounts, authorizers, billing_groups, ca_certificates, certificate_providers, certificates, connections,
-    domain_configurations, enrolment, events, first_connect, functions, gateway, logging, operators,
-    policies, principals, provisioning_templates, role_aliases, rule_destinations, rules,
+    domain_configurations, enrolment, events, first_connect, functions, gateway, logging, managed_policies,
+    operators, policies, principals, provisioning_templates, role_aliases, rule_destinations, rules,
     server_certificates, session_keys, shadows, tags, thing_groups, thing_registration_tasks, thing_types,
     things, transfers, usage,
 };
@@ -262,6 +262,13 @@ pub enum QueryKind {
     },
     /// What a link leads to. → [`QueryReply::RegistrationReport`]
     RegistrationReport(Box<ReportLink>),
+    /// A piece of the input of a task that was uploaded. → [`QueryReply::RegistrationInput`]
+    RegistrationInput {
+        /// The task.
+        task_id: String,
+        /// Which piece, from 0.
+        piece: u64,
+    },
     /// Bulk registration tasks of all scopes that something is to be done about. → [`QueryReply::DueRegistrationTasks`]
     DueRegistrationTasks,
     /// The name. → [`QueryReply::Authorizer`]
@@ -387,6 +394,14 @@ pub enum QueryKind {
     ListTopicRuleDestinations(PageRequest),
     /// The users of the scope's account. → [`QueryReply::Users`]
     ListUsers(PageRequest),
+    /// A user of the scope's account, by name. → [`QueryReply::User`]
+    GetUser(String),
+    /// The access keys of a user of the scope's account, by name. → [`QueryReply::AccessKeys`]
+    AccessKeysOfUser(String),
+    /// A managed policy of the scope's account, by name. → [`QueryReply::ManagedPolicy`]
+    GetManagedPolicy(String),
+    /// The managed policies of the scope's account. → [`QueryReply::ManagedPolicies`]
+    ListManagedPolicies(PageRequest),
     /// A role of the scope's account, by name. → [`QueryReply::Role`]
     GetRole(String),
     /// The roles of the scope's account. → [`QueryReply::Roles`]
@@ -474,6 +489,8 @@ pub enum QueryReply {
     RegistrationReports(Listed<ReportLink>),
     /// A piece of a report, a JSON object a line; `None`: no such link, or not any more.
     RegistrationReport(Option<String>),
+    /// In base64; `None`: there is no such piece.
+    RegistrationInput(Option<String>),
     /// Bulk registration tasks.
     DueRegistrationTasks(Vec<DueRegistrationTask>),
     /// An authorizer.
@@ -528,6 +545,12 @@ pub enum QueryReply {
     RuleDestinations(Listed<RuleDestination>),
     /// Users with their policies.
     Users(Listed<UserDescription>),
+    /// `None`: no such user.
+    User(Option<Box<UserDescription>>),
+    /// `None`: no such policy.
+    ManagedPolicy(Option<Box<ManagedPolicyDescription>>),
+    /// Managed policies, without documents.
+    ManagedPolicies(Listed<ManagedPolicyDescription>),
     /// `None`: no such role.
     Role(Option<Box<RoleDescription>>),
     /// Roles with their policies.
@@ -602,6 +625,9 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
             thing_registration_tasks::reports(store, (task_id, *report_type), page, now)
         }
         Q::RegistrationReport(link) => thing_registration_tasks::piece(store, link, now),
+        Q::RegistrationInput { task_id, piece } => {
+            thing_registration_tasks::upload::piece(store, task_id, *piece)
+        }
         Q::DueRegistrationTasks => thing_registration_tasks::due(store, now),
         Q::DescribeAuthorizer(name) => authorizers::describe(store, name),
         Q::DescribeDefaultAuthorizer => authorizers::describe_default(store),
@@ -645,6 +671,13 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::GetTopicRuleDestination(arn) => rule_destinations::get(store, arn),
         Q::ListTopicRuleDestinations(page) => rule_destinations::list(store, page, now),
         Q::ListUsers(page) => operators::list_users(store, page, now),
+        Q::GetUser(name) => {
+            let user = operators::user(store, store.scope.account, name)?;
+            Ok(QueryReply::User(user.map(Box::new)))
+        }
+        Q::AccessKeysOfUser(name) => accounts::access_keys_of_user(store, name),
+        Q::GetManagedPolicy(name) => managed_policies::get(store, name),
+        Q::ListManagedPolicies(page) => managed_policies::list(store, page, now),
         Q::GetRole(name) => operators::role(store, name),
         Q::ListRoles(page) => operators::list_roles(store, page, now),
         Q::SessionKeys => session_keys::all(store),

@@ -41,14 +41,18 @@ pub use first_reply::{FirstReplies, FirstReply};
 pub use functions::Function;
 pub use groups::{BillingGroup, GroupName, ThingGroup, ThingGroupMembership};
 pub use logging::{FirstLoggingOptions, LoggedEvent, LoggingLevel, LoggingOptions};
-pub use operators::{OperatorPolicy, Role, SessionKey, SessionKeys, User};
+pub use operators::{
+    ManagedPolicy, ManagedPolicyVersion, OperatorPolicy, Role, SessionKey, SessionKeys, User,
+};
 pub use policies::{Policy, PolicyAttachment, PolicyVersion};
 pub use provisioning::{Hook, OwnershipToken, ProvisioningTemplate, ProvisioningTemplateVersion};
 pub use rule_destinations::RuleDestination;
 pub use rules::{Count, Rule, Tag};
 pub use server_certificates::ServerCertificate;
 pub use shadows::{Shadow, ShadowSection};
-pub use thing_registration_tasks::{RegistrationReportPart, RegistrationTask, ReportedLine};
+pub use thing_registration_tasks::{
+    RegistrationInput, RegistrationReportPart, RegistrationTask, RegistrationUpload, ReportedLine,
+};
 pub use things::{
     Mqtt5Configuration, PropagatingAttribute, PropagatingValue, Thing, ThingPrincipal, ThingType,
 };

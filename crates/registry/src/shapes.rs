@@ -69,8 +69,10 @@ pub use logging::{
     LoggingOptions, SetV2LoggingOptions, V2LoggingOptions,
 };
 pub use operators::{
-    CreateRole, DeleteRole, DeleteUser, OperatorPolicy, OperatorPolicyName, PolicyHolder, PutOperatorPolicy,
-    RoleDescription, SessionKey, UpdateRole, UserDescription,
+    CreateManagedPolicy, CreateManagedPolicyVersion, CreateRole, DeleteRole, DeleteUser,
+    ManagedPolicyDescription, ManagedPolicyVersionDescription, ManagedPolicyVersionName, OperatorPolicy,
+    OperatorPolicyName, PolicyHolder, PutOperatorPolicy, RoleDescription, SessionKey, UpdateRole,
+    UserDescription,
 };
 pub use paging::{Listed, PageRequest};
 pub use policies::{
@@ -98,9 +100,9 @@ pub use server_certificates::{PutServerCertificate, ServerCertificateDescription
 pub use shadows::{DeleteThingShadow, UpdateThingShadow};
 pub use tags::{Tag, TagResource, UntagResource};
 pub use thing_registration_tasks::{
-    AdvanceRegistrationTask, ClaimRegistrationTask, DueRegistrationTask, FailRegistrationTask,
-    RegistrationLine, RegistrationTaskDescription, RegistrationTaskStatus, RegistrationWork, ReportLink,
-    ReportType, StartThingRegistrationTask, WantedLine,
+    AdvanceRegistrationTask, BeginRegistrationUpload, ClaimRegistrationTask, DueRegistrationTask,
+    FailRegistrationTask, PutRegistrationInput, RegistrationLine, RegistrationTaskDescription,
+    RegistrationTaskStatus, RegistrationWork, ReportLink, ReportType, StartThingRegistrationTask, WantedLine,
 };
 pub use thing_types::{
     CreateThingType, CreatedThingType, DeprecateThingType, PropagatedValue, PropagatingAttribute,

@@ -31,6 +31,10 @@ use crate::template::{Purpose, Template};
 use crate::transaction::Transaction;
 use crate::view::Effects;
 
+pub(crate) mod upload;
+
+pub use upload::{UPLOAD_PIECE, UPLOAD_PIECES};
+
 /// How long a claim is good, in milliseconds.
 pub const CLAIMED_MILLIS: u64 = 20_000;
 /// Most lines of a step.
@@ -55,28 +59,47 @@ pub(crate) fn start(store: &Store<'_>, context: &Context, args: &StartThingRegis
     if !(20..=2048).contains(&args.role_arn.len()) {
         return Err(Error::invalid("roleArn must be 20 to 2048 characters"));
     }
-    let running = keys::running_registration_task(store.scope);
-    if store.exists(&running) {
-        return Err(Error::invalid("a thing registration task is running: only one may at a time"));
-    }
-    let (id, now) = (ids::uuid(&context.random), context.now.as_millis());
-    let mut mac = mac(&context.random);
-    mac.update(b"report links");
+    let id = ids::uuid(&context.random);
     let task = RegistrationTask {
         template_body: args.template_body.clone(),
         bucket: args.input_file_bucket.clone(),
         key: args.input_file_key.clone(),
         role_arn: args.role_arn.clone(),
+        ..new_task(context)
+    };
+    let mut effects = Effects::default();
+    put_new(store, context, (&id, &task), &mut effects)?;
+    Ok((Reply::RegistrationTask(id), effects))
+}
+
+/// A task that begins now.
+fn new_task(context: &Context) -> RegistrationTask {
+    let now = context.now.as_millis();
+    let mut mac = mac(&context.random);
+    mac.update(b"report links");
+    RegistrationTask {
         created_at: now,
         modified_at: now,
         secret: mac.finalize().into_bytes().to_vec(),
         ..RegistrationTask::default()
-    };
-    let mut effects = Effects::default();
-    effects.put(running, id.clone().into_bytes());
-    effects.put(keys::due_registration_task(context.now, store.scope, &id), Vec::new());
-    effects.put(keys::registration_task(store.scope, &id), task.encode_to_vec());
-    Ok((Reply::RegistrationTask(id), effects))
+    }
+}
+
+/// Keeps a task that begins now, unless another one is running.
+fn put_new(
+    store: &Store<'_>,
+    context: &Context,
+    (id, task): (&str, &RegistrationTask),
+    effects: &mut Effects,
+) -> Result<(), Error> {
+    let running = keys::running_registration_task(store.scope);
+    if store.exists(&running) {
+        return Err(Error::invalid("a thing registration task is running: only one may at a time"));
+    }
+    effects.put(running, id.to_owned().into_bytes());
+    effects.put(keys::due_registration_task(context.now, store.scope, id), Vec::new());
+    effects.put(keys::registration_task(store.scope, id), task.encode_to_vec());
+    Ok(())
 }
 
 /// StopThingRegistrationTask: whoever works on it is told at its next step.
@@ -114,6 +137,7 @@ pub(crate) fn claim(store: &Store<'_>, context: &Context, args: &ClaimRegistrati
             effects.put(keys::registration_task(store.scope, &args.task_id), task.encode_to_vec());
             let work = RegistrationWork {
                 started_with: started_with(&task),
+                uploaded: upload::is_uploaded(&task),
                 input: (task.size > 0).then(|| (task.size, task.version.clone())),
                 offset: task.offset,
             };
@@ -170,6 +194,7 @@ pub(crate) fn advance(store: &Store<'_>, context: &Context, args: &AdvanceRegist
     effects.put(keys::registration_task(store.scope, id), task.encode_to_vec());
     let work = RegistrationWork {
         started_with: started_with(&task),
+        uploaded: upload::is_uploaded(&task),
         input: Some(args.input.clone()),
         offset: task.offset,
     };
@@ -221,7 +246,7 @@ pub(crate) fn fail(store: &Store<'_>, context: &Context, args: &FailRegistration
 /// ForgetRegistrationTask: of one that ended long ago, piece by piece; whether there is more.
 pub(crate) fn forget(store: &Store<'_>, context: &Context, id: &str) -> Outcome {
     let mut effects = Effects::default();
-    let Some(task) = found(store, id)? else { return Ok((Reply::Ended(0), effects)) };
+    let Some(task) = found(store, id)? else { return upload::forget(store, context, id) };
     let due = Timestamp(task.modified_at.saturating_add(LIFETIME_MILLIS));
     if is_open(&task) || due > context.now {
         return Ok((Reply::Ended(0), effects));
@@ -259,6 +284,7 @@ fn end(
     task.set_status(status);
     (task.modified_at, task.owned_until) = (now, 0);
     effects.put(keys::registration_task(store.scope, id), task.encode_to_vec());
+    upload::drop_input(store, id, task, effects);
     effects.delete(keys::running_registration_task(store.scope));
     effects.delete(keys::due_registration_task(Timestamp(task.created_at), store.scope, id));
     let forgotten = Timestamp(now.saturating_add(LIFETIME_MILLIS));

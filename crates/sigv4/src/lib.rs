@@ -45,4 +45,6 @@ pub mod services {
     pub const JOBS: &[&str] = &["iot-jobs-data"];
     /// The Security Token Service, of which clients ask who they are.
     pub const STS: &[&str] = &["sts"];
+    /// Identity and Access Management: users, roles and their policies.
+    pub const IAM: &[&str] = &["iam"];
 }

@@ -37,6 +37,7 @@ use crate::control;
 use crate::credentials;
 use crate::data::{self, DataPlane, PolicyCache};
 use crate::error::Error;
+use crate::iam;
 use crate::input::Input;
 use crate::logging;
 use crate::metering;
@@ -44,6 +45,7 @@ use crate::metrics::{LATENCY, Metrics};
 use crate::operations::{Labels, Mismatch, Operation, Router, Service};
 use crate::peer::Peer;
 use crate::permissions;
+use crate::query_protocol;
 use crate::sts;
 use crate::throttles::Throttles;
 
@@ -141,7 +143,10 @@ impl Trail {
     /// The exception's name, as the service of the request calls it.
     pub(crate) fn code(&self, error: &Error) -> &'static str {
         let code = error.code(self.operation.as_ref());
-        if self.service() == Service::Sts { sts::error_code(code) } else { code }
+        match self.service() {
+            service if service.is_query() => query_protocol::error_code(service, code),
+            _ => code,
+        }
     }
 }
 
@@ -230,7 +235,7 @@ impl Api {
             let sizes = (trail.asked, usize::try_from(answered).unwrap_or(usize::MAX));
             metering::count(&self.state.usage, (operation, scope), sizes, status < 400);
         }
-        let of_others = matches!(trail.services, [Service::Control | Service::Sts]);
+        let of_others = matches!(trail.services, [Service::Control | Service::Sts | Service::Iam]);
         if !of_others && of_devices(head.method.as_str()) {
             self.state.config.origins.mark(&head.headers, response.headers_mut());
         }
@@ -262,7 +267,9 @@ impl Api {
         trail.services = claim.services();
         trail.access_key_id = claim.access_key_id().map(str::to_owned);
         let route = self.route(trail.services, head);
-        trail.operation = route.as_ref().ok().map(|(operation, _)| *operation);
+        // Of the query protocol the body tells.
+        let operation = route.as_ref().ok().map(|(operation, _)| *operation);
+        trail.operation = operation.filter(|operation| !operation.service.is_query());
         let candidate = authentication::look_up(&self.state, claim, peer).await?;
         let account = match &candidate {
             Candidate::Signed { signed, .. } => signed.operator.identity.account(),
@@ -279,8 +286,8 @@ impl Api {
             authentication::check_account(&endpoint, scope)?;
         }
         let (mut operation, labels) = route?;
-        if operation.service == Service::Sts {
-            operation = sts::meant(operation, &body);
+        if operation.service.is_query() {
+            operation = query_protocol::meant(operation.service, &body)?;
             trail.operation = Some(operation);
         }
         principal.may_ask_for(&operation)?;
@@ -333,7 +340,7 @@ impl Api {
     fn body_limit(&self, service: Service, account: AccountId) -> usize {
         match service {
             Service::Data => self.state.config.limits.of(account).payload_bytes,
-            Service::Control | Service::Jobs | Service::Sts | Service::Credentials => {
+            Service::Control | Service::Jobs | Service::Sts | Service::Iam | Service::Credentials => {
                 self.state.config.body_bytes
             }
         }
@@ -376,6 +383,7 @@ async fn dispatch(operation: &Operation, call: &Call<'_>) -> Outcome {
         Service::Data => data::start(operation.name, call),
         Service::Jobs => None,
         Service::Sts => sts::start(operation.name, call),
+        Service::Iam => iam::start(operation.name, call),
         Service::Credentials => credentials::start(operation.name, call),
     };
     match started {
@@ -414,11 +422,11 @@ pub(crate) fn refusal(error: Error) -> Response<Full<Bytes>> {
     respond(Err(error), status, &trail, Uuid::new_v4())
 }
 
-/// `message`; the resource that exists already; in the data planes the trace id too. Of `sts`, XML.
+/// `message`; the resource that exists already; in the data planes the trace id too. Of the query protocol, XML.
 fn error_body(error: &Error, trail: &Trail, request_id: Uuid) -> Answer {
     let service = trail.service();
-    if service == Service::Sts {
-        return sts::error_body(trail.code(error), error, request_id);
+    if service.is_query() {
+        return query_protocol::error_body(service, trail.code(error), error, request_id);
     }
     let (id, arn) =
         error.resource().map_or((None, None), |(id, arn)| (Some(id.as_str()), Some(arn.as_str())));

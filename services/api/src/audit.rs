@@ -28,7 +28,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Records calls of the control plane, of `sts` and of the credentials provider, and what is denied in the data plane;
+    /// Records calls of the control plane, of `sts`, of `iam` and of the credentials provider, and what is denied in the data plane;
     /// `data_plane`: everything there.
     pub fn new(journal: Arc<Journal>, data_plane: bool) -> Self {
         Self { journal, data_plane, strangers: Arc::default() }

@@ -152,6 +152,7 @@ impl<'a> Claim<'a> {
                 Some(Service::Data) => &[Service::Data],
                 Some(Service::Jobs) => &[Service::Jobs],
                 Some(Service::Sts) => &[Service::Sts],
+                Some(Service::Iam) => &[Service::Iam],
                 Some(Service::Credentials) | None => &[],
             },
             Self::Certificate(_) => &[Service::Data, Service::Jobs, Service::Credentials],
@@ -356,7 +357,10 @@ pub(crate) fn verify(
         }
         Candidate::Signed { presented, signed, secret } => {
             let default_region = state.config.default_scope.region;
-            let region = state.config.single_region.then_some(default_region.as_str());
+            // `iam` has no regions: its clients sign for us-east-1 wherever they are.
+            let is_regional = Service::signed_as(&presented.service) != Some(Service::Iam);
+            let is_bound = state.config.single_region && is_regional;
+            let region = is_bound.then_some(default_region.as_str());
             let services = accepted_services(&presented.service);
             let policy = Policy { region, ..Policy::new(&services) };
             let payload = PayloadHash::of(body);

@@ -9,6 +9,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use fleethaven_daemon::clock;
 use fleethaven_fabric::metadata::{BoxFuture, Error as CallError};
@@ -17,7 +19,7 @@ use fleethaven_registry::shapes::{
     RegistrationLine, RegistrationWork, WantedLine,
 };
 use fleethaven_registry::template::{Purpose, Template};
-use fleethaven_registry::thing_registration_tasks::malformed;
+use fleethaven_registry::thing_registration_tasks::{UPLOAD_PIECE, malformed};
 use fleethaven_registry::{Action, Command, ErrorCode, IdempotencyKey, Query, QueryKind, QueryReply, Reply};
 use fleethaven_types::Scope;
 use futures_util::{StreamExt, stream};
@@ -170,7 +172,7 @@ impl Task<'_> {
     }
 
     async fn go_on(&self, work: RegistrationWork) -> Result<(), Stop> {
-        let RegistrationWork { started_with, input, offset } = work;
+        let RegistrationWork { started_with, uploaded, input, offset } = work;
         let template = Template::parse(&started_with.template_body, Purpose::Registration);
         let template = template.map_err(|error| Stop::Never(error.to_string()))?;
         let file = InputFile {
@@ -189,6 +191,7 @@ impl Task<'_> {
             let step = loop {
                 match lines.step() {
                     Ok(step) => break step,
+                    Err(missing) if uploaded => lines.add(&self.uploaded(missing.start).await?),
                     Err(missing) => {
                         let read = || self.worker.buckets.read(&file, &input.1, missing.clone());
                         lines.add(&self.patiently(read).await?);
@@ -211,6 +214,21 @@ impl Task<'_> {
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// Some bytes of the input, from `start` on, where it was uploaded.
+    async fn uploaded(&self, start: u64) -> Result<Bytes, Stop> {
+        let size = UPLOAD_PIECE as u64;
+        let (piece, skipped) = (start / size, usize::try_from(start % size).unwrap_or(usize::MAX));
+        let place = Place { state: &self.worker.state, scope: self.scope, now: clock::now() };
+        let query = QueryKind::RegistrationInput { task_id: self.id.to_owned(), piece };
+        let QueryReply::RegistrationInput(found) = place.query(query).await? else {
+            return Err(Error::unexpected_reply().into());
+        };
+        let found = found.and_then(|data| STANDARD.decode(data).ok()).map(Bytes::from);
+        let rest = found.filter(|data| data.len() > skipped).map(|data| data.slice(skipped..));
+        // What a task has is there until it ends, which may be right now, by another process.
+        rest.ok_or_else(|| Stop::Later(Error::Unavailable("the input is not there any more".to_owned())))
     }
 
     /// What a line wants. What is wrong with it is its own failure; what this process cannot do now, nobody's.

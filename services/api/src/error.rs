@@ -53,8 +53,13 @@ pub(crate) enum Error {
     #[error("no operation of this service has the path '{0}'")]
     UnknownOperation(String),
     /// The query protocol's form names no operation of the service.
-    #[error("Could not find operation {0} for version 2011-06-15")]
-    UnknownAction(String),
+    #[error("Could not find operation {action} for version {version}")]
+    UnknownAction {
+        /// What the form names.
+        action: String,
+        /// The service's, as its model has it.
+        version: &'static str,
+    },
     /// The path's operations have other methods.
     #[error("the method {method} is not allowed on '{path}'")]
     MethodNotAllowed {
@@ -105,7 +110,7 @@ impl Error {
             Self::Timeout => "RequestTimeoutException",
             Self::NotBuilt(_) => "NotImplementedException",
             Self::UnknownOperation(_) => "UnknownOperationException",
-            Self::UnknownAction(_) => "InvalidAction",
+            Self::UnknownAction { .. } => "InvalidAction",
             Self::MethodNotAllowed { .. } => "MethodNotAllowedException",
             Self::Throttled => "ThrottlingException",
             Self::Unavailable(_) => "ServiceUnavailableException",
@@ -113,15 +118,20 @@ impl Error {
         }
     }
 
-    /// The HTTP status. Throttling is 400 in the control plane and `sts`, and 429 elsewhere.
+    /// The HTTP status. Throttling is 400 in the control plane and where the query protocol is spoken, and 429 elsewhere.
     pub(crate) fn status(&self, service: Service) -> u16 {
-        let throttled = if matches!(service, Service::Control | Service::Sts) { 400 } else { 429 };
+        let throttled = if service == Service::Control || service.is_query() { 400 } else { 429 };
         match self {
             Self::Authentication(error) => error.status(),
             Self::Refused(error) if error.code == ErrorCode::ThrottlingException => throttled,
+            Self::Refused(error)
+                if error.code == ErrorCode::LimitExceededException && service == Service::Iam =>
+            {
+                409
+            }
             Self::Refused(error) => error.code.http_status(),
             Self::Certificate(error) if error.aws_code() == "InternalFailureException" => 500,
-            Self::Certificate(_) | Self::Invalid(_) | Self::UnknownAction(_) => 400,
+            Self::Certificate(_) | Self::Invalid(_) | Self::UnknownAction { .. } => 400,
             Self::Forbidden(_) | Self::AccessDenied { .. } => 403,
             Self::UnknownOperation(_) | Self::NotFound(_) => 404,
             Self::MethodNotAllowed { .. } => 405,

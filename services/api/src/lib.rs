@@ -21,6 +21,8 @@
 //! | `control` | one file per resource of the control plane |
 //! | `credentials` | the credentials provider: temporary credentials for devices |
 //! | `sts` | who the caller is: what Terraform and its kin ask first; assuming roles |
+//! | `iam` | users, roles, their access keys and policies |
+//! | `query_protocol` | what `sts` and `iam` speak: forms in, XML out |
 //! | `permissions` | whether an operator's policies allow an operation of the control plane, and on what |
 //! | [`data`] | the data plane: publishing, retained messages, connections; and [`DataPlane`] |
 //! | `throttles` | how often an account may call each operation |
@@ -42,6 +44,7 @@ mod cors;
 mod credentials;
 pub mod data;
 mod error;
+mod iam;
 mod input;
 mod logging;
 mod members;
@@ -50,6 +53,7 @@ mod metrics;
 pub mod operations;
 pub mod peer;
 mod permissions;
+mod query_protocol;
 mod sts;
 #[cfg(test)]
 mod testing;

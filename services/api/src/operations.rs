@@ -21,6 +21,8 @@ pub enum Service {
     Jobs,
     /// `sts`: who the caller is; assuming roles.
     Sts,
+    /// `iam`: users, roles and their policies.
+    Iam,
     /// The credentials provider: AWS has no model of it, and requests are not signed but come with a client certificate.
     Credentials,
 }
@@ -29,8 +31,56 @@ pub enum Service {
 const CREDENTIALS: &[(&str, &str, &str)] =
     &[("AssumeRoleWithCertificate", "GET", "/role-aliases/{roleAlias}/credentials")];
 
-/// What is answered of `sts`. Its operations share one path; the form in the body names one.
-const STS: &[(&str, &str, &str)] = &[("GetCallerIdentity", "POST", "/")];
+/// What is answered of `sts`. The operations of a service with the query protocol share one path; the form in the body names one.
+const STS: &[(&str, &str, &str)] = &[("AssumeRole", "POST", "/"), ("GetCallerIdentity", "POST", "/")];
+
+/// What is answered of `iam`.
+const IAM: &[(&str, &str, &str)] = &[
+    ("AttachRolePolicy", "POST", "/"),
+    ("AttachUserPolicy", "POST", "/"),
+    ("CreateAccessKey", "POST", "/"),
+    ("CreatePolicy", "POST", "/"),
+    ("CreatePolicyVersion", "POST", "/"),
+    ("CreateRole", "POST", "/"),
+    ("CreateUser", "POST", "/"),
+    ("DeleteAccessKey", "POST", "/"),
+    ("DeletePolicy", "POST", "/"),
+    ("DeletePolicyVersion", "POST", "/"),
+    ("DeleteRole", "POST", "/"),
+    ("DeleteRolePolicy", "POST", "/"),
+    ("DeleteUser", "POST", "/"),
+    ("DeleteUserPolicy", "POST", "/"),
+    ("DetachRolePolicy", "POST", "/"),
+    ("DetachUserPolicy", "POST", "/"),
+    ("GetPolicy", "POST", "/"),
+    ("GetPolicyVersion", "POST", "/"),
+    ("GetRole", "POST", "/"),
+    ("GetRolePolicy", "POST", "/"),
+    ("GetUser", "POST", "/"),
+    ("GetUserPolicy", "POST", "/"),
+    ("ListAccessKeys", "POST", "/"),
+    ("ListAttachedRolePolicies", "POST", "/"),
+    ("ListAttachedUserPolicies", "POST", "/"),
+    ("ListEntitiesForPolicy", "POST", "/"),
+    ("ListGroupsForUser", "POST", "/"),
+    ("ListInstanceProfilesForRole", "POST", "/"),
+    ("ListPolicies", "POST", "/"),
+    ("ListPolicyTags", "POST", "/"),
+    ("ListPolicyVersions", "POST", "/"),
+    ("ListRolePolicies", "POST", "/"),
+    ("ListRoleTags", "POST", "/"),
+    ("ListRoles", "POST", "/"),
+    ("ListUserPolicies", "POST", "/"),
+    ("ListUserTags", "POST", "/"),
+    ("ListUsers", "POST", "/"),
+    ("PutRolePolicy", "POST", "/"),
+    ("PutUserPolicy", "POST", "/"),
+    ("SetDefaultPolicyVersion", "POST", "/"),
+    ("UpdateAccessKey", "POST", "/"),
+    ("UpdateAssumeRolePolicy", "POST", "/"),
+    ("UpdateRole", "POST", "/"),
+    ("UpdateRoleDescription", "POST", "/"),
+];
 
 /// What the control plane answers beside AWS's operations. Their paths begin with a word that no path of AWS's begins with.
 const OURS: &[(&str, &str, &str)] =
@@ -38,7 +88,8 @@ const OURS: &[(&str, &str, &str)] =
 
 impl Service {
     /// Every one.
-    pub const ALL: [Self; 5] = [Self::Control, Self::Data, Self::Jobs, Self::Sts, Self::Credentials];
+    pub const ALL: [Self; 6] =
+        [Self::Control, Self::Data, Self::Jobs, Self::Sts, Self::Iam, Self::Credentials];
 
     /// The signing names that mean this service.
     pub const fn signing_names(self) -> &'static [&'static str] {
@@ -47,6 +98,7 @@ impl Service {
             Self::Data => fleethaven_sigv4::services::DATA,
             Self::Jobs => fleethaven_sigv4::services::JOBS,
             Self::Sts => fleethaven_sigv4::services::STS,
+            Self::Iam => fleethaven_sigv4::services::IAM,
             Self::Credentials => &[],
         }
     }
@@ -58,8 +110,14 @@ impl Service {
             Self::Data => "iotdata",
             Self::Jobs => "iot-jobs-data",
             Self::Sts => "sts",
+            Self::Iam => "iam",
             Self::Credentials => "credentials",
         }
+    }
+
+    /// Whether it speaks AWS's query protocol: a form that names the operation, and XML back.
+    pub const fn is_query(self) -> bool {
+        matches!(self, Self::Sts | Self::Iam)
     }
 
     /// The service with this signing name.
@@ -73,6 +131,7 @@ impl Service {
             Self::Data => table::DATA,
             Self::Jobs => table::JOBS,
             Self::Sts => STS,
+            Self::Iam => IAM,
             Self::Credentials => CREDENTIALS,
         }
     }
@@ -109,14 +168,16 @@ impl Operation {
             Service::Data => crate::data::is_built(self.name),
             Service::Jobs => false,
             Service::Sts => crate::sts::is_built(self.name),
+            Service::Iam => crate::iam::is_built(self.name),
             Service::Credentials => crate::credentials::is_built(self.name),
         }
     }
 
-    /// Whether it changes resources of the control plane.
+    /// Whether it changes resources of the control plane, or who may.
     pub fn is_mutation(&self) -> bool {
         let reads = ["Describe", "Get", "List", "Search", "Test", "Validate"];
-        self.service == Service::Control && !reads.iter().any(|verb| self.name.starts_with(verb))
+        matches!(self.service, Service::Control | Service::Iam)
+            && !reads.iter().any(|verb| self.name.starts_with(verb))
     }
 }
 
@@ -263,7 +324,9 @@ mod tests {
         let mut seen = 0;
         for operation in Service::ALL.into_iter().flat_map(Operation::all) {
             let (found, _) = router.find(operation.service, operation.method, operation.pattern).unwrap();
-            assert_eq!(found, operation);
+            // The form names the operation.
+            let is_told = found == operation || operation.service.is_query();
+            assert!(is_told && found.service == operation.service, "{found:?}");
             seen += 1;
         }
         assert!(seen > 280, "{seen}");

@@ -13,13 +13,14 @@ use crate::authentication::Principal;
 use crate::call::Call;
 use crate::error::Error;
 use crate::operations::{Operation, Service};
+use crate::query_protocol::signer;
 
 mod resources;
 
 use resources::named;
 
-/// Refuses unless the caller's policies allow the operation. Operations of the data plane ask for themselves, and of `sts`
-/// some need no permission.
+/// Refuses unless the caller's policies allow the operation. Operations of the data plane and of `iam` ask for themselves,
+/// and of `sts` some need no permission.
 pub(crate) async fn check(operation: &Operation, call: &Call<'_>) -> Result<(), Error> {
     let signed = match &call.principal {
         Principal::Operator(signed) if operation.service == Service::Control => signed,
@@ -51,6 +52,23 @@ pub(crate) async fn check(operation: &Operation, call: &Call<'_>) -> Result<(), 
         pass_roles(operation, call, operator, &body)?;
     }
     Ok(())
+}
+
+/// Refuses unless the caller's policies allow an action, which has these condition keys of its own, on a resource: what operations ask
+/// for that know themselves what they are about.
+pub(crate) fn allow(
+    call: &Call<'_>,
+    action: &str,
+    resource: Resource<'_>,
+    own: &[(&str, &str)],
+) -> Result<(), Error> {
+    let operator = &signer(call)?.operator;
+    if operator.is_root() {
+        return Ok(());
+    }
+    let mut keys = keys(call, operator);
+    own.iter().for_each(|(name, value)| keys.insert(name, *value));
+    decide(call, operator, (action, resource), &keys)
 }
 
 /// The condition keys of every request of `operator`.

@@ -43,6 +43,8 @@ const RATES: &[(&str, u32)] = &[
 ];
 /// `sts`: AWS counts all of its operations together, 600 a second.
 const STS: u32 = 600;
+/// `iam`: AWS tells none. All operations together.
+const IAM: u32 = 20;
 /// Meters that are kept; one that nobody used for a while is as good as a new one.
 const METERS: u64 = 100_000;
 const IDLE: Duration = Duration::from_secs(60);
@@ -70,7 +72,9 @@ impl Throttles {
         let per_second = u64::from(rate) * u64::from(percent) / 100;
         let per_second = u32::try_from(per_second).unwrap_or(u32::MAX);
         let rate = Rate::per_second(per_second.max(1), limits.rate_burst_secs);
-        let name = if operation.service == Service::Sts { "sts" } else { operation.name };
+        // Names of `iam` are also names of the control plane.
+        let service = operation.service;
+        let name = if service.is_query() { service.name() } else { operation.name };
         let meter = || Arc::new(SharedMeter::new(rate, self.origin));
         let meter = self.meters.get_with((scope, name, per_second), meter);
         if meter.take(1, now) { Ok(()) } else { Err(Error::Throttled) }
@@ -82,6 +86,7 @@ fn rate(operation: &Operation) -> Option<u32> {
     match operation.service {
         Service::Data | Service::Jobs => None,
         Service::Sts => Some(STS),
+        Service::Iam => Some(IAM),
         Service::Control | Service::Credentials => {
             let known = RATES.iter().find(|(name, _)| *name == operation.name);
             Some(known.map_or(OTHERS, |(_, rate)| *rate))

@@ -118,7 +118,7 @@ pub(crate) async fn bootstrap(metadata: &dyn Metadata, scope: Scope) -> Result<C
             return Ok(Credentials { access_key_id: key.access_key_id, secret_access_key });
         }
     }
-    let key = new_access_key();
+    let key = new_access_key(None);
     let action = Action::CreateAccessKey(Box::new(key.clone()));
     metadata.execute(Command::new(scope, action)).await.context("cannot make an access key")?;
     Ok(Credentials { access_key_id: key.access_key_id, secret_access_key: key.secret_access_key.0 })

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use fleethaven_daemon::clock;
+use fleethaven_fabric::Metadata;
 use fleethaven_metastore::{Config as MetastoreConfig, Error as StoreError, Metastore, NoPeers};
 use fleethaven_registry::Limits;
 use fleethaven_types::Profile;
@@ -33,17 +34,33 @@ pub(crate) async fn operate(place: &PlaceArgs, request: Request) -> Result<()> {
 
 /// Has a request carried out where the accounts are.
 pub(crate) async fn answer(place: &PlaceArgs, request: Request) -> Result<String> {
-    match (&place.admin, &place.cluster_tls) {
-        (Some(admin), _) => ask_process(admin, &request),
-        (None, Some(folder)) => {
-            let metadata = cluster::ask_nodes(folder, &place.metastore)?;
-            operators::lines(&operators::answer(&metadata, request).await?)
-        }
-        (None, None) => {
-            let dir = place.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DATA_DIR));
-            ask_directory(&DataDir::open(dir)?, &place.encryption, request).await
-        }
+    if let (None, None) = (&place.admin, &place.cluster_tls)
+        && let Some(answer) = read_directory(&data_dir(place)?, &request)?
+    {
+        return Ok(answer);
     }
+    answer_in_order(place, vec![request]).await
+}
+
+/// Has requests carried out one after the other where the accounts are, up to the first that is refused; the last one's answer.
+pub(crate) async fn answer_in_order(place: &PlaceArgs, requests: Vec<Request>) -> Result<String> {
+    match (&place.admin, &place.cluster_tls) {
+        (Some(admin), _) => ask_process(admin, &requests),
+        (None, Some(folder)) => ask_metadata(&cluster::ask_nodes(folder, &place.metastore)?, requests).await,
+        (None, None) => ask_directory(&data_dir(place)?, &place.encryption, requests).await,
+    }
+}
+
+fn data_dir(place: &PlaceArgs) -> Result<DataDir> {
+    DataDir::open(place.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DATA_DIR)))
+}
+
+async fn ask_metadata(metadata: &dyn Metadata, requests: Vec<Request>) -> Result<String> {
+    let mut last = Vec::new();
+    for request in requests {
+        last = operators::answer(metadata, request).await?;
+    }
+    operators::lines(&last)
 }
 
 /// Prints an answer: as it is, or for people.
@@ -52,26 +69,35 @@ pub(crate) fn print(answer: &str, json: bool) -> Result<()> {
     std::io::stdout().lock().write_all(readable.as_bytes()).context("cannot write to standard output")
 }
 
-/// The process that runs on a data directory is asked; when there is none, the directory is opened here.
-async fn ask_directory(data: &DataDir, encryption: &EncryptionArgs, request: Request) -> Result<String> {
-    if let Request::Audit { filter } = &request {
+/// The answer to a request for what lies in folders of a data directory, which no process need be asked for.
+fn read_directory(data: &DataDir, request: &Request) -> Result<Option<String>> {
+    if let Request::Audit { filter } = request {
         let dir = data.path("audit");
         let records = fleethaven_audit::read(&dir, filter);
         let records = records.with_context(|| format!("cannot read the journal in {}", dir.display()))?;
-        return operators::lines(&audit::told(records));
+        return operators::lines(&audit::told(records)).map(Some);
     }
-    if let Request::Logs { filter } = &request {
+    if let Request::Logs { filter } = request {
         let dir = data.path("logs");
         let found = fleethaven_logging::read(&dir, filter);
         let found = found.with_context(|| format!("cannot read the log entries in {}", dir.display()))?;
-        return operators::lines(&logs::told(found));
+        return operators::lines(&logs::told(found)).map(Some);
     }
+    Ok(None)
+}
+
+/// The process that runs on a data directory is asked; when there is none, the directory is opened here.
+async fn ask_directory(
+    data: &DataDir,
+    encryption: &EncryptionArgs,
+    requests: Vec<Request>,
+) -> Result<String> {
     let limits = Limits::of(Profile::default());
     let dir = data.path("metastore");
     // The process that runs on the directory has the key, whether or not it was given here.
     let safe = match Safe::opened(Masters::of(encryption)?.as_ref(), "metastore", &dir).await {
         Err(error) => match data.read(ADMIN_FILE)? {
-            Some(admin) => return ask_process(admin.trim(), &request),
+            Some(admin) => return ask_process(admin.trim(), &requests),
             None => return Err(error),
         },
         safe => safe?,
@@ -80,7 +106,7 @@ async fn ask_directory(data: &DataDir, encryption: &EncryptionArgs, request: Req
     let config = MetastoreConfig { vault, ..MetastoreConfig::new(dir, clock::now, limits) };
     let store = match Metastore::open(config, Arc::new(NoPeers)).await {
         Err(StoreError::Locked(dir)) => match data.read(ADMIN_FILE)? {
-            Some(admin) => return ask_process(admin.trim(), &request),
+            Some(admin) => return ask_process(admin.trim(), &requests),
             None => {
                 return Err(StoreError::Locked(dir))
                     .context("name the --admin of the process that runs on it");
@@ -88,13 +114,21 @@ async fn ask_directory(data: &DataDir, encryption: &EncryptionArgs, request: Req
         },
         store => store.context("cannot open the metadata store")?,
     };
-    let answered = operators::answer(&*store, request).await;
+    let answered = ask_metadata(&*store, requests).await;
     store.shutdown().await.context("the metadata store did not close in order")?;
-    operators::lines(&answered?)
+    answered
 }
 
-/// Has the process behind an admin port carry a request out.
-fn ask_process(admin: &str, request: &Request) -> Result<String> {
+/// Has the process behind an admin port carry requests out.
+fn ask_process(admin: &str, requests: &[Request]) -> Result<String> {
+    let mut last = String::new();
+    for request in requests {
+        last = ask_process_for(admin, request)?;
+    }
+    Ok(last)
+}
+
+fn ask_process_for(admin: &str, request: &Request) -> Result<String> {
     let failed = || format!("no answer from --admin {admin}");
     let address = admin.to_socket_addrs().with_context(failed)?.next().with_context(failed)?;
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN).with_context(failed)?;

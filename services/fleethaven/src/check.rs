@@ -84,24 +84,8 @@ pub(crate) fn check(command: &Command) -> Result<()> {
             problems.outbound(&arguments.outbound);
             problems.ports(&[("--admin", Some(arguments.process.admin))], None);
         }
-        Command::Account(_)
-        | Command::AccessKey(_)
-        | Command::User(_)
-        | Command::Role(_)
-        | Command::Audit(_)
-        | Command::Usage(_)
-        | Command::Logs(_)
-        | Command::Connection(_)
-        | Command::DeadLetter(_)
-        | Command::Function(_)
-        | Command::ServerCertificate(_)
-        | Command::IssuingCa(_)
-        | Command::Check(_)
-        | Command::Status(_)
-        | Command::Doctor(_)
-        | Command::EncryptionKey(_)
-        | Command::Pki(_)
-        | Command::Sql(_) => {}
+        // The others do one thing and end.
+        _ => {}
     }
     match problems.0.as_slice() {
         [] => Ok(()),

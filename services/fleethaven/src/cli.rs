@@ -24,6 +24,7 @@ mod metastore;
 mod operators;
 mod pki;
 mod process;
+mod registration;
 mod roles;
 mod server_certificates;
 mod sql;
@@ -49,6 +50,7 @@ pub(crate) use operators::{
 };
 pub(crate) use pki::{CaArgs, InitArgs, IssueArgs, KubernetesArgs, PkiCommand, ServerCertificateArgs};
 pub(crate) use process::{ProcessArgs, ScopeArgs, TracesArgs};
+pub(crate) use registration::RegisterThingsArgs;
 pub(crate) use roles::{
     ApiArgs, CoresArgs, GatewayArgs, ObjectsArgs, OutboundArgs, PodArgs, RouterArgs, RulesWorkerArgs,
 };
@@ -112,6 +114,9 @@ pub(crate) enum Command {
     /// Say which CA issues the certificates of an account, and where its key is.
     #[command(subcommand)]
     IssuingCa(IssuingCaCommand),
+    /// Register what a file says, a line for each thing: bulk registration of an upload instead of a file in S3. Prints the id of the
+    /// task, which AWS's API tells about.
+    RegisterThings(Box<RegisterThingsArgs>),
     /// Say what domain configurations show where they name certificates of AWS's certificate manager: chains and their keys.
     #[command(subcommand)]
     ServerCertificate(ServerCertificateCommand),
@@ -147,25 +152,8 @@ impl Command {
                 arguments.listeners.check(&arguments.server)
             }
             Self::Router(arguments) => arguments.member.check(),
-            Self::RulesWorker(_)
-            | Self::Account(_)
-            | Self::AccessKey(_)
-            | Self::User(_)
-            | Self::Role(_)
-            | Self::Audit(_)
-            | Self::Usage(_)
-            | Self::Logs(_)
-            | Self::Connection(_)
-            | Self::DeadLetter(_)
-            | Self::Function(_)
-            | Self::ServerCertificate(_)
-            | Self::IssuingCa(_)
-            | Self::Check(_)
-            | Self::Status(_)
-            | Self::Doctor(_)
-            | Self::EncryptionKey(_)
-            | Self::Pki(_)
-            | Self::Sql(_) => Ok(()),
+            // The others have nothing that could not work, or do one thing and end.
+            _ => Ok(()),
         }
     }
 
@@ -178,24 +166,8 @@ impl Command {
             Self::Gateway(arguments) => Some(&arguments.process),
             Self::Router(arguments) => Some(&arguments.process),
             Self::RulesWorker(arguments) => Some(&arguments.process),
-            Self::Account(_)
-            | Self::AccessKey(_)
-            | Self::User(_)
-            | Self::Role(_)
-            | Self::Audit(_)
-            | Self::Usage(_)
-            | Self::Logs(_)
-            | Self::Connection(_)
-            | Self::DeadLetter(_)
-            | Self::Function(_)
-            | Self::ServerCertificate(_)
-            | Self::IssuingCa(_)
-            | Self::Check(_)
-            | Self::Status(_)
-            | Self::Doctor(_)
-            | Self::EncryptionKey(_)
-            | Self::Pki(_)
-            | Self::Sql(_) => None,
+            // The others do one thing and end.
+            _ => None,
         }
     }
 
@@ -220,24 +192,8 @@ impl Command {
             Self::Gateway(arguments) => arguments.scope.profile,
             Self::Router(arguments) => arguments.scope.profile,
             Self::RulesWorker(arguments) => arguments.scope.profile,
-            Self::Account(_)
-            | Self::AccessKey(_)
-            | Self::User(_)
-            | Self::Role(_)
-            | Self::Audit(_)
-            | Self::Usage(_)
-            | Self::Logs(_)
-            | Self::Connection(_)
-            | Self::DeadLetter(_)
-            | Self::Function(_)
-            | Self::ServerCertificate(_)
-            | Self::IssuingCa(_)
-            | Self::Check(_)
-            | Self::Status(_)
-            | Self::Doctor(_)
-            | Self::EncryptionKey(_)
-            | Self::Pki(_)
-            | Self::Sql(_) => Profile::default(),
+            // The others do one thing and end.
+            _ => Profile::default(),
         }
     }
 }

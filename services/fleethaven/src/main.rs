@@ -5,7 +5,7 @@
 //! - [`process`]: the life of every long-running command around its services
 //! - [`dev`], [`metastore`], [`api`], [`gateway`], [`router`], [`rules_worker`]: one command each: start, ready, drain
 //! - [`cluster`]: what the processes of a cluster have in common; [`presence`]: members that nobody has to find
-//! - [`operators`]: what operators do with accounts and access keys; [`users`], [`audit`], [`logs`]: their commands
+//! - [`operators`]: what operators do with accounts and access keys; [`users`], [`audit`], [`logs`], [`registration`]: their commands
 //! - [`operate`]: backups, restores and changes of the metadata store's nodes; [`join`]: a node that asks to be one
 //! - [`pki`]: the certificates of a cluster's processes; [`cluster_tls`]: using them
 //! - [`kubernetes`]: secrets of the namespace that a process runs in; [`call`]: single HTTPS requests
@@ -61,6 +61,7 @@ mod presence;
 mod process;
 mod quic;
 mod ready;
+mod registration;
 mod reload;
 mod router;
 mod rules_worker;
@@ -132,6 +133,7 @@ fn run(command: Command, settings: config::Settings) -> Result<ExitCode> {
         Command::Connection(command) => process::brief(connections::run(command)),
         Command::DeadLetter(command) => process::brief(dead_letters::run(command)),
         Command::Function(command) => process::brief(functions::run(command)),
+        Command::RegisterThings(arguments) => process::brief(registration::run(*arguments)),
         Command::IssuingCa(command) => process::brief(issuing::run(command)),
         Command::ServerCertificate(command) => process::brief(server_certificates::run(command)),
         Command::Check(arguments) => process::brief(lab::run(*arguments)),

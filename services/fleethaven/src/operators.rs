@@ -1,40 +1,43 @@
-//! What operators do with accounts, access keys, users, roles, connections, functions and server certificates: the request, and how it is answered from the metadata.
+//! What operators do with accounts, access keys, users, roles, connections, functions and server certificates: the request, and how it
+//! is answered from the metadata.
 //!
 //! The same request is answered in the command's own process, on a data directory or through a cluster's metadata store,
 //! or in the process that runs, which gets it at its admin port.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use anyhow::{Context, Result, bail};
-use bytes::Bytes;
-use fleethaven_audit::{Filter, Journal, Record};
+use fleethaven_audit::Filter;
 use fleethaven_daemon::clock;
 use fleethaven_fabric::Metadata;
-use fleethaven_logging::{Entry, Logs};
 use fleethaven_registry::shapes::{
-    AccessKey, AccessKeyDescription, AccountDescription, Connection, ConnectionDescription, ConnectionTls,
-    CreateAccount, CreateRole, DeleteRole, DeleteUser, FunctionDescription, FunctionKind, FunctionTarget,
-    IssuingCa, IssuingKey, OperatorPolicy, OperatorPolicyName, PageRequest, PolicyHolder, PutConnection,
-    PutFunction, PutOperatorPolicy, RoleDescription, Secret, ServerCertificateDescription, UpdateAccessKey,
-    UpdateRole, UserDescription,
+    AccessKey, Connection, CreateAccount, CreateRole, DeleteRole, DeleteUser, FunctionTarget, IssuingCa,
+    IssuingKey, OperatorPolicyName, PolicyHolder, PutConnection, PutFunction, PutOperatorPolicy, Secret,
+    UpdateAccessKey, UpdateRole,
 };
 use fleethaven_registry::{Action, Command, Query, QueryKind, QueryReply, Reply};
-use fleethaven_storage::RuleQueue;
-use fleethaven_telemetry::admin::Operator;
 use fleethaven_types::{AccountId, Region, Scope};
-use fleethaven_usage::summary::Sum;
 use fleethaven_usage::{By, Days};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use crate::audit;
 use crate::certificates;
-use crate::dead_letters::{self, DeadLetterLine};
 use crate::issuing;
-use crate::logs;
 use crate::server_certificates::checked;
 use crate::usage;
+
+mod lines;
+mod listings;
+mod port;
+mod uploads;
+
+pub(crate) use lines::{Line, lines};
+pub(crate) use listings::{access_keys, connections};
+pub(crate) use port::{Kept, operator, reader};
+pub(crate) use uploads::requests as upload;
+
+use lines::{
+    access_key, account, connection, credentials, function, operator_policy, role, server_certificate, user,
+};
+use listings::{accounts, functions, roles, server_certificates, users};
 
 /// What an operator wants.
 #[derive(Debug, Serialize, Deserialize)]
@@ -158,6 +161,26 @@ pub(crate) enum Request {
     DeleteDeadLetters {
         ids: Vec<u64>,
     },
+    /// The input of a task that registers things will be uploaded.
+    BeginRegistrationUpload {
+        account: Option<AccountId>,
+        region: Region,
+        task_id: String,
+        template_body: String,
+    },
+    PutRegistrationInput {
+        account: Option<AccountId>,
+        region: Region,
+        task_id: String,
+        piece: u64,
+        /// In base64.
+        data: String,
+    },
+    StartUploadedRegistration {
+        account: Option<AccountId>,
+        region: Region,
+        task_id: String,
+    },
     PutIssuingCa {
         account: Option<AccountId>,
         ca: IssuingCa,
@@ -173,222 +196,6 @@ pub(crate) enum Request {
     },
 }
 
-/// A line of an answer. Keys are only ever added: programs depend on them.
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(crate) enum Line {
-    Account {
-        account_id: String,
-        name: String,
-        created_at: u64,
-    },
-    Credentials {
-        account_id: String,
-        access_key_id: String,
-        secret_access_key: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        user_name: Option<String>,
-    },
-    AccessKey {
-        account_id: String,
-        access_key_id: String,
-        status: &'static str,
-        created_at: u64,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        user_name: Option<String>,
-    },
-    User {
-        account_id: String,
-        user_name: String,
-        user_id: String,
-        arn: String,
-        created_at: u64,
-        policies: Vec<String>,
-    },
-    Role {
-        account_id: String,
-        role_name: String,
-        role_id: String,
-        arn: String,
-        created_at: u64,
-        max_session_seconds: u64,
-        policies: Vec<String>,
-        #[serde(skip_serializing_if = "String::is_empty")]
-        description: String,
-        trust_policy: String,
-    },
-    OperatorPolicy {
-        policy_name: String,
-        policy_document: String,
-    },
-    Audit {
-        time: String,
-        #[serde(flatten)]
-        record: Box<Record>,
-    },
-    Log {
-        id: String,
-        #[serde(flatten)]
-        entry: Box<Entry>,
-    },
-    Connection {
-        account_id: String,
-        name: String,
-        kind: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        endpoint: Option<String>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        region: Option<String>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        credentials_id: Option<String>,
-        roles: Vec<String>,
-        rules: Vec<String>,
-        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-        options: BTreeMap<String, String>,
-        /// Of its certificates, which it has of its own.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        certificates: Vec<&'static str>,
-    },
-    Function {
-        account_id: String,
-        function_arn: String,
-        kind: &'static str,
-        url: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        signing_secret: Option<String>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        access_key_id: Option<String>,
-    },
-    ServerCertificate {
-        account_id: String,
-        server_certificate_arn: String,
-        names: Vec<String>,
-        not_after: u64,
-        put_at: u64,
-        domains: Vec<String>,
-    },
-    DeadLetter(DeadLetterLine),
-    Usage(Box<Sum>),
-    IssuingCa {
-        account_id: String,
-        common_name: String,
-        not_after: u64,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        external_key: Option<String>,
-        certificate_pem: String,
-    },
-}
-
-/// What a process keeps in folders of its own.
-#[derive(Clone)]
-pub(crate) struct Kept {
-    pub(crate) journal: Option<Arc<Journal>>,
-    pub(crate) logs: Logs,
-}
-
-impl Kept {
-    /// Answers a request for what is kept here; another one is given back. What this process does not keep is said.
-    async fn answer(&self, request: Request) -> Result<Result<Vec<Line>>, Request> {
-        match (request, &self.journal, self.logs.dir()) {
-            (Request::Audit { filter }, Some(journal), _) => Ok(records(journal, filter).await),
-            (Request::Logs { filter }, _, Some(dir)) => Ok(entries(dir, filter).await),
-            (request, _, _) => Err(request),
-        }
-    }
-}
-
-/// The request of an operator that came to the admin port.
-fn read(body: &Bytes) -> Result<Request, String> {
-    serde_json::from_slice(body).map_err(|error| format!("not a request: {error}"))
-}
-
-fn answered(answer: Result<Vec<Line>>) -> Result<String, String> {
-    answer.and_then(|answer| lines(&answer)).map_err(|error| format!("{error:#}"))
-}
-
-/// Answers only what is asked of the folders of a process that has no accounts.
-pub(crate) fn reader(kept: Kept) -> Operator {
-    Arc::new(move |body: Bytes| {
-        let kept = kept.clone();
-        Box::pin(async move {
-            match kept.answer(read(&body)?).await {
-                Ok(answer) => answered(answer),
-                Err(request) => answered(not_kept(&request)),
-            }
-        })
-    })
-}
-
-/// Why a process cannot answer.
-fn not_kept(request: &Request) -> Result<Vec<Line>> {
-    match request {
-        Request::Audit { .. } => bail!("this process keeps no audit journal: see --audit-dir"),
-        Request::Logs { .. } => bail!("this process keeps no log entries in a folder: see --iot-log-dir"),
-        _ => bail!("this process keeps no accounts: ask `fleethaven dev` or `api`"),
-    }
-}
-
-/// Carries out requests that come as JSON, for the admin port. Changes are recorded in the audit journal, where there is one.
-pub(crate) fn operator(metadata: Arc<dyn Metadata>, rules: Arc<dyn RuleQueue>, kept: Kept) -> Operator {
-    Arc::new(move |body: Bytes| {
-        let (metadata, rules, kept) = (metadata.clone(), rules.clone(), kept.clone());
-        Box::pin(async move {
-            let (name, journal) = (name_of(&body), kept.journal.as_deref());
-            let answer = match kept.answer(read(&body)?).await {
-                Ok(answer) => answer,
-                Err(request) => match dead_letters::answer(rules, request).await {
-                    Ok(answer) => answer,
-                    Err(request) => answer(&*metadata, request).await,
-                },
-            };
-            let answered = answered(answer);
-            if let Some(journal) = journal.filter(|_| changes(&name)) {
-                journal.record_durably(audit::command(&name, answered.as_ref().err().cloned())).await;
-            }
-            answered
-        })
-    })
-}
-
-/// Whether a request of this name changes anything.
-fn changes(name: &str) -> bool {
-    !name.starts_with("List") && !name.starts_with("Show") && !matches!(name, "Audit" | "Logs" | "Usage")
-}
-
-/// What a request is called: `CreateUser`.
-fn name_of(body: &Bytes) -> String {
-    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let words = body.get("request").and_then(serde_json::Value::as_str).unwrap_or("unknown").split('_');
-    let capital = |word: &str| {
-        let mut letters = word.chars();
-        let first = letters.next().map(|first| first.to_ascii_uppercase());
-        first.into_iter().chain(letters).collect::<String>()
-    };
-    words.map(capital).collect()
-}
-
-/// Reads the journal beside the event loops.
-async fn records(journal: &Journal, filter: Filter) -> Result<Vec<Line>> {
-    let dir = journal.dir().to_owned();
-    let records = tokio::task::spawn_blocking(move || fleethaven_audit::read(&dir, &filter)).await?;
-    Ok(audit::told(records.context("the journal cannot be read")?))
-}
-
-async fn entries(dir: PathBuf, filter: Box<fleethaven_logging::Filter>) -> Result<Vec<Line>> {
-    let found = tokio::task::spawn_blocking(move || fleethaven_logging::read(&dir, &filter)).await?;
-    Ok(logs::told(found.context("the log entries cannot be read")?))
-}
-
-/// One JSON object a line.
-pub(crate) fn lines(answer: &[Line]) -> Result<String> {
-    let mut text = String::new();
-    for line in answer {
-        text += &serde_json::to_string(line)?;
-        text.push('\n');
-    }
-    Ok(text)
-}
-
 /// Carries out a request. An account counts as made when everything that answers for it knows it.
 pub(crate) async fn answer(metadata: &dyn Metadata, request: Request) -> Result<Vec<Line>> {
     match request {
@@ -398,7 +205,7 @@ pub(crate) async fn answer(metadata: &dyn Metadata, request: Request) -> Result<
             execute(metadata, account, Action::CreateAccount(Box::new(arguments))).await?;
             Ok(vec![credentials(account, key)])
         }
-        Request::ListAccounts => accounts(metadata).await,
+        Request::ListAccounts => Ok(accounts(metadata).await?.into_iter().map(account).collect()),
         Request::ListDeadLetters { .. }
         | Request::RedriveDeadLetters { .. }
         | Request::DeleteDeadLetters { .. } => {
@@ -408,7 +215,7 @@ pub(crate) async fn answer(metadata: &dyn Metadata, request: Request) -> Result<
         }
         Request::CreateAccessKey { account, user_name } => {
             let account = meant(metadata, account).await?;
-            let key = AccessKey { user_name, ..new_access_key() };
+            let key = new_access_key(user_name);
             execute(metadata, account, Action::CreateAccessKey(Box::new(key.clone()))).await?;
             Ok(vec![credentials(account, key)])
         }
@@ -477,7 +284,10 @@ pub(crate) async fn answer(metadata: &dyn Metadata, request: Request) -> Result<
             execute(metadata, account, Action::DeleteOperatorPolicy(Box::new(name))).await?;
             Ok(Vec::new())
         }
-        Request::Audit { .. } | Request::Logs { .. } => not_kept(&request),
+        Request::Audit { .. } | Request::Logs { .. } => port::not_kept(&request),
+        request @ (Request::BeginRegistrationUpload { .. }
+        | Request::PutRegistrationInput { .. }
+        | Request::StartUploadedRegistration { .. }) => uploads::answer(metadata, request).await,
         Request::PutIssuingCa { account, ca } => {
             let account = meant(metadata, account).await?;
             let ca = issuing::checked(ca).context("the CA cannot be put")?;
@@ -550,24 +360,6 @@ pub(crate) async fn answer(metadata: &dyn Metadata, request: Request) -> Result<
     }
 }
 
-/// Every server certificate of the scope's account.
-async fn server_certificates(
-    metadata: &dyn Metadata,
-    scope: Scope,
-) -> Result<Vec<ServerCertificateDescription>> {
-    let (mut found, mut token) = (Vec::new(), None);
-    loop {
-        let page = PageRequest { token, limit: None };
-        let reply = metadata.query(Query::new(scope, QueryKind::ListServerCertificates(page))).await?;
-        let QueryReply::ServerCertificates(page) = reply else { bail!("an answer of another kind") };
-        found.extend(page.items);
-        token = page.next;
-        if token.is_none() {
-            return Ok(found);
-        }
-    }
-}
-
 async fn execute(metadata: &dyn Metadata, account: AccountId, action: Action) -> Result<Reply> {
     let executed = metadata.execute(Command::new(scope(account)?, action)).await?;
     metadata.in_force(executed.revision).await;
@@ -579,87 +371,10 @@ async fn meant(metadata: &dyn Metadata, account: Option<AccountId>) -> Result<Ac
     if let Some(account) = account {
         return Ok(account);
     }
-    match all_accounts(metadata).await?.as_slice() {
+    match accounts(metadata).await?.as_slice() {
         [only] => Ok(only.account),
         [] => bail!("there is no account yet: make one with `fleethaven account create`"),
         _ => bail!("there are several accounts: name one with --account"),
-    }
-}
-
-async fn accounts(metadata: &dyn Metadata) -> Result<Vec<Line>> {
-    let line = |account: AccountDescription| Line::Account {
-        account_id: account.account.to_string(),
-        name: account.name,
-        created_at: account.created_at.as_secs(),
-    };
-    Ok(all_accounts(metadata).await?.into_iter().map(line).collect())
-}
-
-async fn all_accounts(metadata: &dyn Metadata) -> Result<Vec<AccountDescription>> {
-    let nobody = AccountId::from_u64(0).context("an account id")?;
-    match metadata.query(Query::new(scope(nobody)?, QueryKind::Accounts)).await? {
-        QueryReply::Accounts(accounts) => Ok(accounts),
-        _ => bail!("an answer of another kind"),
-    }
-}
-
-/// Every connection of the scope's account.
-pub(crate) async fn connections(metadata: &dyn Metadata, scope: Scope) -> Result<Vec<ConnectionDescription>> {
-    let (mut connections, mut token) = (Vec::new(), None);
-    loop {
-        let page = PageRequest { token, limit: None };
-        let reply = metadata.query(Query::new(scope, QueryKind::ListConnections(page))).await?;
-        let QueryReply::Connections(page) = reply else { bail!("an answer of another kind") };
-        connections.extend(page.items);
-        token = page.next;
-        if token.is_none() {
-            return Ok(connections);
-        }
-    }
-}
-
-/// Every function of the scope's account.
-async fn functions(metadata: &dyn Metadata, scope: Scope) -> Result<Vec<FunctionDescription>> {
-    let (mut functions, mut token) = (Vec::new(), None);
-    loop {
-        let page = PageRequest { token, limit: None };
-        let reply = metadata.query(Query::new(scope, QueryKind::ListFunctions(page))).await?;
-        let QueryReply::Functions(page) = reply else { bail!("an answer of another kind") };
-        functions.extend(page.items);
-        token = page.next;
-        if token.is_none() {
-            return Ok(functions);
-        }
-    }
-}
-
-/// Every user of the scope's account.
-async fn users(metadata: &dyn Metadata, scope: Scope) -> Result<Vec<UserDescription>> {
-    let (mut users, mut token) = (Vec::new(), None);
-    loop {
-        let page = PageRequest { token, limit: None };
-        let reply = metadata.query(Query::new(scope, QueryKind::ListUsers(page))).await?;
-        let QueryReply::Users(page) = reply else { bail!("an answer of another kind") };
-        users.extend(page.items);
-        token = page.next;
-        if token.is_none() {
-            return Ok(users);
-        }
-    }
-}
-
-/// Every role of the scope's account.
-async fn roles(metadata: &dyn Metadata, scope: Scope) -> Result<Vec<RoleDescription>> {
-    let (mut roles, mut token) = (Vec::new(), None);
-    loop {
-        let page = PageRequest { token, limit: None };
-        let reply = metadata.query(Query::new(scope, QueryKind::ListRoles(page))).await?;
-        let QueryReply::Roles(page) = reply else { bail!("an answer of another kind") };
-        roles.extend(page.items);
-        token = page.next;
-        if token.is_none() {
-            return Ok(roles);
-        }
     }
 }
 
@@ -677,8 +392,11 @@ async fn operator_policies(
 ) -> Result<Vec<Line>> {
     let policies = match holder {
         PolicyHolder::User(name) => {
-            let found = users(metadata, scope).await?.into_iter().find(|user| user.user_name == *name);
-            found.with_context(|| format!("User '{name}' does not exist"))?.policies
+            match metadata.query(Query::new(scope, QueryKind::GetUser(name.clone()))).await? {
+                QueryReply::User(Some(user)) => user.policies,
+                QueryReply::User(None) => bail!("User '{name}' does not exist"),
+                _ => bail!("an answer of another kind"),
+            }
         }
         PolicyHolder::Role(name) => {
             match metadata.query(Query::new(scope, QueryKind::GetRole(name.clone()))).await? {
@@ -688,26 +406,7 @@ async fn operator_policies(
             }
         }
     };
-    let line = |policy: OperatorPolicy| Line::OperatorPolicy {
-        policy_name: policy.policy_name,
-        policy_document: policy.policy_document,
-    };
-    Ok(policies.into_iter().map(line).collect())
-}
-
-/// Every access key of the scope's account.
-pub(crate) async fn access_keys(metadata: &dyn Metadata, scope: Scope) -> Result<Vec<AccessKeyDescription>> {
-    let (mut keys, mut token) = (Vec::new(), None);
-    loop {
-        let page = PageRequest { token, limit: None };
-        let reply = metadata.query(Query::new(scope, QueryKind::ListAccessKeys(page))).await?;
-        let QueryReply::AccessKeys(page) = reply else { bail!("an answer of another kind") };
-        keys.extend(page.items);
-        token = page.next;
-        if token.is_none() {
-            return Ok(keys);
-        }
-    }
+    Ok(policies.into_iter().map(operator_policy).collect())
 }
 
 /// A new account's arguments: with an access key, an issuing CA and secrets of its own.
@@ -716,116 +415,16 @@ pub(crate) fn new_account(account: AccountId, name: String) -> Result<CreateAcco
         certificates::issuing_ca(&account.to_string(), clock::now().as_secs())?;
     Ok(CreateAccount {
         name,
-        access_key: new_access_key(),
+        access_key: new_access_key(None),
         issuing_ca: IssuingCa { certificate_pem, key: IssuingKey::PrivateKeyPem(Secret(private_key_pem)) },
-        pagination_secret: Secret(secret(64)),
+        pagination_secret: Secret(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())),
     })
 }
 
-/// A new access key: twenty characters that begin as AWS's long-term keys do, and a secret of forty.
-pub(crate) fn new_access_key() -> AccessKey {
-    let access_key_id = format!("AKIA{}", secret(16).to_uppercase());
-    AccessKey { access_key_id, secret_access_key: Secret(secret(40)), user_name: None }
-}
-
-/// `length` (up to 64) hexadecimal digits of fresh randomness.
-fn secret(length: usize) -> String {
-    let mut digits = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
-    digits.truncate(length);
-    digits
-}
-
-fn credentials(account: AccountId, key: AccessKey) -> Line {
-    let AccessKey { access_key_id, secret_access_key, user_name } = key;
-    Line::Credentials {
-        account_id: account.to_string(),
-        access_key_id,
-        secret_access_key: secret_access_key.0,
-        user_name,
-    }
-}
-
-fn access_key(account: AccountId, key: AccessKeyDescription) -> Line {
-    Line::AccessKey {
-        account_id: account.to_string(),
-        access_key_id: key.access_key_id,
-        status: if key.active { "Active" } else { "Inactive" },
-        created_at: key.created_at.as_secs(),
-        user_name: key.user_name,
-    }
-}
-
-fn user(user: UserDescription) -> Line {
-    Line::User {
-        account_id: user.account.to_string(),
-        arn: user.arn(),
-        user_name: user.user_name,
-        user_id: user.user_id,
-        created_at: user.created_at.as_secs(),
-        policies: names(user.policies),
-    }
-}
-
-fn role(role: RoleDescription) -> Line {
-    Line::Role {
-        account_id: role.account.to_string(),
-        arn: role.arn(),
-        role_name: role.role_name,
-        role_id: role.role_id,
-        created_at: role.created_at.as_secs(),
-        max_session_seconds: role.max_session_duration,
-        policies: names(role.policies),
-        description: role.description,
-        trust_policy: role.assume_role_policy_document,
-    }
-}
-
-fn names(policies: Vec<OperatorPolicy>) -> Vec<String> {
-    policies.into_iter().map(|policy| policy.policy_name).collect()
-}
-
-fn connection(account: AccountId, listed: ConnectionDescription) -> Line {
-    let ConnectionDescription { name, connection, .. } = listed;
-    let ConnectionTls { authorities, identity } = &connection.tls;
-    let certificates = [("authorities", authorities.is_some()), ("client", identity.is_some())];
-    Line::Connection {
-        account_id: account.to_string(),
-        name,
-        kind: connection.kind,
-        endpoint: connection.endpoint,
-        region: connection.region,
-        credentials_id: connection.credentials.map(|credentials| credentials.id),
-        roles: connection.roles,
-        rules: connection.rules,
-        options: connection.options,
-        certificates: certificates.into_iter().filter_map(|(kind, own)| own.then_some(kind)).collect(),
-    }
-}
-
-fn function(account: AccountId, function: FunctionDescription) -> Line {
-    let (kind, signing_secret, access_key_id) = match function.target.kind {
-        FunctionKind::Webhook { signing_secret } => ("webhook", signing_secret.map(|secret| secret.0), None),
-        FunctionKind::Lambda { credentials } => ("lambda", None, credentials.map(|key| key.access_key_id)),
-    };
-    Line::Function {
-        account_id: account.to_string(),
-        function_arn: function.function_arn,
-        kind,
-        url: function.target.url,
-        signing_secret,
-        access_key_id,
-    }
-}
-
-fn server_certificate(account: AccountId, listed: ServerCertificateDescription) -> Line {
-    Line::ServerCertificate {
-        account_id: account.to_string(),
-        server_certificate_arn: listed.server_certificate_arn,
-        names: listed.names,
-        not_after: listed.not_after.as_secs(),
-        put_at: listed.put_at.as_secs(),
-        domains: listed.domains,
-    }
+/// A new access key of a user, or of an account itself.
+pub(crate) fn new_access_key(user_name: Option<String>) -> AccessKey {
+    let random = [*Uuid::new_v4().as_bytes(), *Uuid::new_v4().as_bytes()];
+    fleethaven_operators::new_access_key(random.as_flattened(), user_name)
 }
 
 /// Accounts, their keys, connections and functions belong to no region: any one will do.

@@ -103,6 +103,7 @@ fn config(scope: Scope, endpoint: &str, credentials: &Credentials, ca_file: &Pat
          iot =\n  endpoint_url = {endpoint}\n\
          iot_data_plane =\n  endpoint_url = {endpoint}\n\
          iot_jobs_data_plane =\n  endpoint_url = {endpoint}\n\
-         sts =\n  endpoint_url = {endpoint}\n"
+         sts =\n  endpoint_url = {endpoint}\n\
+         iam =\n  endpoint_url = {endpoint}\n"
     )
 }

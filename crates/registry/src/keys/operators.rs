@@ -17,9 +17,19 @@ pub fn access_keys_prefix() -> Bytes {
 }
 
 /// All that says who signs requests and what they may do: access keys, users, roles, their policies, and the keys of sessions.
-pub fn operators_prefixes() -> [Bytes; 6] {
+pub fn operators_prefixes() -> [Bytes; 9] {
     let of = |collection| global(collection, &[]);
-    [access_keys_prefix(), of("user"), of("user-policy"), of("role"), of("role-policy"), session_keys()]
+    [
+        access_keys_prefix(),
+        of("user"),
+        of("user-policy"),
+        of("user-attached-policy"),
+        of("role"),
+        of("role-policy"),
+        of("role-attached-policy"),
+        of("managed-policy"),
+        session_keys(),
+    ]
 }
 
 pub(crate) fn account(account: AccountId) -> Bytes {
@@ -60,6 +70,27 @@ pub(crate) fn operator_policy(account: AccountId, holder: &PolicyHolder, policy:
         PolicyHolder::User(name) => global("user-policy", &[&account.to_string(), name, policy]),
         PolicyHolder::Role(name) => global("role-policy", &[&account.to_string(), name, policy]),
     }
+}
+
+pub(crate) fn managed_policies(account: AccountId) -> Bytes {
+    global("managed-policy", &[&account.to_string(), ""])
+}
+
+pub(crate) fn managed_policy(account: AccountId, name: &str) -> Bytes {
+    global("managed-policy", &[&account.to_string(), name])
+}
+
+/// That a user or role has a managed policy, or with an empty name all that it has.
+pub(crate) fn attached_policy(account: AccountId, holder: &PolicyHolder, policy: &str) -> Bytes {
+    match holder {
+        PolicyHolder::User(name) => global("user-attached-policy", &[&account.to_string(), name, policy]),
+        PolicyHolder::Role(name) => global("role-attached-policy", &[&account.to_string(), name, policy]),
+    }
+}
+
+/// The same by policy: of this `kind`, `user` or `role`, who has it, or with an empty name all that have it.
+pub(crate) fn holder_of_policy(account: AccountId, kind: &str, policy: &str, holder: &str) -> Bytes {
+    global(&format!("{kind}-of-policy"), &[&account.to_string(), policy, holder])
 }
 
 /// The keys of sessions.

@@ -60,6 +60,15 @@ pub(crate) fn running_registration_task(scope: Scope) -> Bytes {
     scoped(scope, "running-registration-task", &[])
 }
 
+/// A piece of the input of a bulk registration task that was uploaded.
+pub(crate) fn registration_input(scope: Scope, task: &str, piece: u64) -> Bytes {
+    scoped(scope, "registration-input", &[task, &format!("{piece:016x}")])
+}
+
+pub(crate) fn registration_inputs(scope: Scope, task: &str) -> Bytes {
+    below(scope, "registration-input", &[task])
+}
+
 /// A part of a report of a bulk registration task.
 pub(crate) fn registration_report(scope: Scope, task: &str, report: &str, part: u64) -> Bytes {
     scoped(scope, "registration-report", &[task, report, &format!("{part:016x}")])

@@ -46,6 +46,46 @@ pub struct OperatorPolicy {
     pub modified_at: u64,
 }
 
+/// A policy that users and roles share.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct ManagedPolicy {
+    /// `ANPA…`, another one for each policy that ever had the name.
+    #[prost(string, tag = "1")]
+    pub policy_id: String,
+    /// When it was made.
+    #[prost(uint64, tag = "2")]
+    pub created_at: u64,
+    /// When its versions last changed.
+    #[prost(uint64, tag = "3")]
+    pub modified_at: u64,
+    /// What people say of it.
+    #[prost(string, tag = "4")]
+    pub description: String,
+    /// In the order in which they were made.
+    #[prost(message, repeated, tag = "5")]
+    pub versions: Vec<ManagedPolicyVersion>,
+    /// The number of the version that counts.
+    #[prost(uint64, tag = "6")]
+    pub default_version: u64,
+    /// The number that the next version will have.
+    #[prost(uint64, tag = "7")]
+    pub next_version: u64,
+}
+
+/// A version of a managed policy.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct ManagedPolicyVersion {
+    /// From 1; never used twice.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// JSON as it was given.
+    #[prost(string, tag = "2")]
+    pub document: String,
+    /// When it was made.
+    #[prost(uint64, tag = "3")]
+    pub created_at: u64,
+}
+
 /// A key that sessions are signed with.
 #[derive(Clone, PartialEq, Eq, Message)]
 #[prost(skip_debug)]

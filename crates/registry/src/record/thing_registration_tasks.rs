@@ -13,7 +13,7 @@ pub struct RegistrationTask {
     /// `templateBody`.
     #[prost(string, tag = "1")]
     pub template_body: String,
-    /// `inputFileBucket`.
+    /// `inputFileBucket`; nothing where the input was uploaded.
     #[prost(string, tag = "2")]
     pub bucket: String,
     /// `inputFileKey`.
@@ -75,6 +75,38 @@ impl fmt::Debug for RegistrationTask {
             .field("status", &self.status)
             .field("offset", &self.offset)
             .finish_non_exhaustive()
+    }
+}
+
+/// An input that is being uploaded.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct RegistrationUpload {
+    /// The template of the task that it will be.
+    #[prost(string, tag = "1")]
+    pub template_body: String,
+    /// When it was begun.
+    #[prost(uint64, tag = "2")]
+    pub created_at: u64,
+    /// Pieces that are there.
+    #[prost(uint64, tag = "3")]
+    pub pieces: u64,
+    /// Bytes of them.
+    #[prost(uint64, tag = "4")]
+    pub bytes: u64,
+}
+
+/// A piece of an input that was uploaded. It does not print what it holds.
+#[derive(Clone, PartialEq, Eq, Message)]
+#[prost(skip_debug)]
+pub struct RegistrationInput {
+    /// As it was uploaded.
+    #[prost(bytes = "vec", tag = "1")]
+    pub data: Vec<u8>,
+}
+
+impl fmt::Debug for RegistrationInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistrationInput").field("bytes", &self.data.len()).finish()
     }
 }
 

@@ -22,6 +22,14 @@ impl PolicyHolder {
             Self::User(name) | Self::Role(name) => name,
         }
     }
+
+    /// `user` or `role`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::User(_) => "user",
+            Self::Role(_) => "role",
+        }
+    }
 }
 
 /// Arguments of PutOperatorPolicy.
@@ -111,6 +119,9 @@ pub struct UserDescription {
     pub created_at: Timestamp,
     /// Its policies, by name.
     pub policies: Vec<OperatorPolicy>,
+    /// Managed policies that it has, by name; what counts of them.
+    #[serde(default)]
+    pub attached: Vec<OperatorPolicy>,
 }
 
 impl UserDescription {
@@ -140,6 +151,9 @@ pub struct RoleDescription {
     pub created_at: Timestamp,
     /// Its policies, by name.
     pub policies: Vec<OperatorPolicy>,
+    /// Managed policies that it has, by name; what counts of them.
+    #[serde(default)]
+    pub attached: Vec<OperatorPolicy>,
 }
 
 impl RoleDescription {
@@ -147,6 +161,83 @@ impl RoleDescription {
     pub fn arn(&self) -> String {
         format!("arn:aws:iam::{}:role/{}", self.account, self.role_name)
     }
+}
+
+/// Arguments of CreateManagedPolicy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateManagedPolicy {
+    /// 1 to 128 of `\w+=,.@-`.
+    pub policy_name: String,
+    /// JSON, in the language of IAM's identity policies.
+    pub policy_document: String,
+    /// What people say of it, up to 1000 characters.
+    pub description: String,
+}
+
+/// Arguments of CreateManagedPolicyVersion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateManagedPolicyVersion {
+    /// The policy.
+    pub policy_name: String,
+    /// JSON, in the language of IAM's identity policies.
+    pub policy_document: String,
+    /// Whether it is the one that counts from now on.
+    pub set_as_default: bool,
+}
+
+/// A version of a managed policy, by its number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagedPolicyVersionName {
+    /// The policy.
+    pub policy_name: String,
+    /// From 1.
+    pub version: u64,
+}
+
+/// A managed policy with all of its versions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagedPolicyDescription {
+    /// Its account.
+    pub account: AccountId,
+    /// Its name.
+    pub policy_name: String,
+    /// `ANPA…`
+    pub policy_id: String,
+    /// What people say of it.
+    pub description: String,
+    /// The number of the version that counts.
+    pub default_version: u64,
+    /// In the order in which they were made.
+    pub versions: Vec<ManagedPolicyVersionDescription>,
+    /// When it was made.
+    #[serde(with = "timestamp")]
+    pub created_at: Timestamp,
+    /// When its versions last changed.
+    #[serde(with = "timestamp")]
+    pub modified_at: Timestamp,
+    /// Users that have it, by name.
+    pub users: Vec<String>,
+    /// Roles that have it, by name.
+    pub roles: Vec<String>,
+}
+
+impl ManagedPolicyDescription {
+    /// `arn:aws:iam::<account>:policy/<name>`
+    pub fn arn(&self) -> String {
+        format!("arn:aws:iam::{}:policy/{}", self.account, self.policy_name)
+    }
+}
+
+/// A version of a managed policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagedPolicyVersionDescription {
+    /// From 1; never used twice.
+    pub number: u64,
+    /// JSON as it was given.
+    pub document: String,
+    /// When it was made.
+    #[serde(with = "timestamp")]
+    pub created_at: Timestamp,
 }
 
 /// A key that sessions are signed with.

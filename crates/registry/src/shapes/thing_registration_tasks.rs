@@ -44,6 +44,26 @@ pub struct StartThingRegistrationTask {
     pub role_arn: String,
 }
 
+/// Arguments of BeginRegistrationUpload: an input will be uploaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeginRegistrationUpload {
+    /// What the task will be called: 1 to 40 of `a-zA-Z0-9-`, such as no other ever was.
+    pub task_id: String,
+    /// The template.
+    pub template_body: String,
+}
+
+/// Arguments of PutRegistrationInput.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutRegistrationInput {
+    /// Which upload.
+    pub task_id: String,
+    /// Which piece, from 0, one after the other.
+    pub piece: u64,
+    /// [`UPLOAD_PIECE`](crate::thing_registration_tasks::UPLOAD_PIECE) bytes, fewer only in the last piece; in base64.
+    pub data: String,
+}
+
 /// Answer of DescribeThingRegistrationTask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegistrationTaskDescription {
@@ -83,6 +103,9 @@ pub struct ClaimRegistrationTask {
 pub struct RegistrationWork {
     /// What it was started with.
     pub started_with: StartThingRegistrationTask,
+    /// Whether its input is here: it was uploaded, and is in no bucket.
+    #[serde(default)]
+    pub uploaded: bool,
     /// Bytes of the input, and which version of it; `None` before it was looked at.
     pub input: Option<(u64, String)>,
     /// Where the next line begins.

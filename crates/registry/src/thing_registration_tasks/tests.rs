@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use fleethaven_types::Timestamp;
 use serde_json::{Value, json};
 
-use super::{CLAIMED_MILLIS, STEP_LINES};
+use super::{CLAIMED_MILLIS, STEP_LINES, UPLOAD_PIECE, UPLOAD_PIECES};
 use crate::command::{Action, Reply};
 use crate::error::ErrorCode::*;
 use crate::query::{QueryKind, QueryReply};
@@ -253,4 +256,79 @@ fn what_is_no_task() {
     assert_eq!(ids(&registry, Some(RegistrationTaskStatus::InProgress)), all);
     assert!(ids(&registry, Some(RegistrationTaskStatus::Failed)).is_empty());
     assert!(due(&registry).iter().all(|task| !task.expired));
+}
+
+fn begin(id: &str) -> Action {
+    let (task_id, template_body) = (id.to_owned(), BODY.to_owned());
+    Action::BeginRegistrationUpload(Box::new(BeginRegistrationUpload { task_id, template_body }))
+}
+
+fn piece(id: &str, piece: u64, bytes: &[u8]) -> Action {
+    let data = STANDARD.encode(bytes);
+    Action::PutRegistrationInput(Box::new(PutRegistrationInput { task_id: id.to_owned(), piece, data }))
+}
+
+fn input(registry: &Registry, id: &str, piece: u64) -> Option<Vec<u8>> {
+    let query = QueryKind::RegistrationInput { task_id: id.to_owned(), piece };
+    match registry.ask(query).unwrap() {
+        QueryReply::RegistrationInput(data) => data.map(|data| STANDARD.decode(data).unwrap()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_upload_becomes_a_task_and_goes_with_its_end() {
+    let mut registry = registry();
+    let invalid = (InvalidRequestException, 400);
+    let whole = vec![b'x'; UPLOAD_PIECE];
+    assert_eq!(refusal(registry.run(piece("up", 0, &whole))), (ResourceNotFoundException, 404));
+    registry.run(begin("up")).unwrap();
+    assert_eq!(refusal(registry.run(begin("up"))), invalid);
+    let start_it = || Action::StartUploadedRegistration("up".to_owned());
+    assert_eq!(refusal(registry.run(start_it())), invalid, "nothing is there yet");
+    for (number, bytes) in [(1, &b"x"[..]), (0, b""), (0, &[0; UPLOAD_PIECE + 1]), (UPLOAD_PIECES, b"x")] {
+        assert_eq!(refusal(registry.run(piece("up", number, bytes))), invalid, "{number}");
+    }
+    registry.run(piece("up", 0, &whole)).unwrap();
+    registry.run(piece("up", 0, &whole)).unwrap();
+    registry.run(piece("up", 1, b"end")).unwrap();
+    registry.run(piece("up", 1, b"the end")).unwrap();
+    assert_eq!(refusal(registry.run(piece("up", 2, b"x"))), invalid, "what is before it is not whole");
+    assert_eq!(due(&registry), [], "it is no task yet");
+    assert_eq!(registry.run(start_it()).unwrap(), Reply::RegistrationTask("up".to_owned()));
+    assert_eq!(refusal(registry.run(start_it())), (ResourceNotFoundException, 404));
+    assert_eq!(refusal(registry.run(begin("up"))), invalid, "its id is taken");
+    let taken = claim(&mut registry, "up", "one").unwrap();
+    let size = UPLOAD_PIECE as u64 + 7;
+    assert!(taken.uploaded);
+    assert_eq!(taken.input, Some((size, String::new())));
+    assert_eq!(input(&registry, "up", 1).unwrap(), b"the end");
+    assert_eq!(describe(&registry, "up").started_with.input_file_bucket, "");
+    let Action::AdvanceRegistrationTask(mut whole) = step("up", "one", (0, size), &["a"]) else { panic!() };
+    whole.input = (size, String::new());
+    assert_eq!(work(registry.run(Action::AdvanceRegistrationTask(whole)).unwrap()), None);
+    assert_eq!(describe(&registry, "up").status, RegistrationTaskStatus::Completed);
+    assert_eq!((input(&registry, "up", 0), input(&registry, "up", 1)), (None, None));
+}
+
+#[test]
+fn an_upload_that_becomes_no_task_is_forgotten() {
+    let mut registry = registry();
+    let before = registry.view.clone();
+    for id in ["a", "b", "c", "d"] {
+        registry.run(begin(id)).unwrap();
+    }
+    assert_eq!(refusal(registry.run(begin("e"))), (LimitExceededException, 410));
+    registry.run(piece("a", 0, b"x")).unwrap();
+    let forget = |id: &str| Action::ForgetRegistrationTask(id.to_owned());
+    assert_eq!(registry.run(forget("a")).unwrap(), Reply::Ended(0), "it is not time yet");
+    assert!(input(&registry, "a", 0).is_some());
+    registry.now = Timestamp(registry.now.as_millis() + 24 * 60 * 60 * 1000);
+    assert_eq!(due(&registry).len(), 4);
+    assert!(due(&registry).iter().all(|due| due.expired));
+    for id in ["a", "b", "c", "d"] {
+        while registry.run(forget(id)).unwrap() != Reply::Ended(0) {}
+    }
+    let left: Vec<_> = registry.view.entries().keys().filter(|key| before.get(key).is_none()).collect();
+    assert!(left.iter().all(|key| key.windows(5).any(|part| part == b"scope")), "{left:?}");
 }

@@ -5,12 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use fleethaven_fabric::metadata::BoxFuture;
+use fleethaven_fabric::metadata::{BoxFuture, Metadata};
+use fleethaven_registry::shapes::{BeginRegistrationUpload, PutRegistrationInput};
+use fleethaven_registry::thing_registration_tasks::UPLOAD_PIECE;
+use fleethaven_registry::{Action, Command};
 use serde_json::{Value, json};
 
 use super::{BucketError, Buckets, InputFile};
-use crate::testing::House;
+use crate::testing::{House, scope};
 
 /// One file for all tasks; the first reads do not succeed.
 struct Memory {
@@ -109,5 +114,32 @@ async fn a_file_that_is_not_there_fails_its_task() {
     let id = start(&house, "bucket").await;
     let told = ended(&house, &id).await;
     assert_eq!((&told["status"], &told["percentageProgress"]), (&json!("Completed"), &json!(100)));
+    working.abort();
+}
+
+async fn run(house: &House, action: Action) {
+    house.metadata.execute(Command::new(scope("us-east-1"), action)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_is_worked_off_across_its_pieces() {
+    let house = House::new();
+    let blank = " ".repeat(1000);
+    let lines = (0..100).map(|n| format!("{{\"Name\": \"t{n}\"{blank}}}"));
+    let text = lines.collect::<Vec<_>>().join("\n");
+    assert!(text.len() > 3 * UPLOAD_PIECE);
+    let begin = BeginRegistrationUpload { task_id: "up".to_owned(), template_body: template() };
+    run(&house, Action::BeginRegistrationUpload(Box::new(begin))).await;
+    for (piece, data) in (0..).zip(text.as_bytes().chunks(UPLOAD_PIECE)) {
+        let put = PutRegistrationInput { task_id: "up".to_owned(), piece, data: STANDARD.encode(data) };
+        run(&house, Action::PutRegistrationInput(Box::new(put))).await;
+    }
+    run(&house, Action::StartUploadedRegistration("up".to_owned())).await;
+    let memory = Arc::new(Memory { text: String::new(), failures: AtomicUsize::new(0) });
+    let working = tokio::spawn(house.api.clone().work_on_tasks(memory));
+    let told = ended(&house, "up").await;
+    assert_eq!((&told["status"], &told["successCount"]), (&json!("Completed"), &json!(100)), "{told}");
+    assert!(told.get("inputFileBucket").is_none() && told.get("roleArn").is_none(), "{told}");
+    house.call("GET", "/things/t99", "").await.ok();
     working.abort();
 }

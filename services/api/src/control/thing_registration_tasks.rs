@@ -7,6 +7,7 @@ use fleethaven_registry::{Action, Query, QueryKind, QueryReply, Reply};
 use fleethaven_types::Scope;
 use http::Method;
 use http::request::Parts;
+use serde_json::Value;
 
 use super::endpoint::host_of;
 use super::expect_reply;
@@ -47,15 +48,20 @@ pub(super) async fn describe(call: &Call<'_>) -> Outcome {
         ("creationDate", seconds(task.created_at)),
         ("lastModifiedDate", seconds(task.modified_at)),
         ("templateBody", template_body.into()),
-        ("inputFileBucket", input_file_bucket.into()),
-        ("inputFileKey", input_file_key.into()),
-        ("roleArn", role_arn.into()),
+        ("inputFileBucket", given(input_file_bucket)),
+        ("inputFileKey", given(input_file_key)),
+        ("roleArn", given(role_arn)),
         ("status", word(task.status)),
         ("message", task.message.into()),
         ("successCount", task.success_count.into()),
         ("failureCount", task.failure_count.into()),
         ("percentageProgress", task.percentage_progress.into()),
     ]))
+}
+
+/// What a task whose input was uploaded was not given is left out.
+fn given(text: String) -> Value {
+    Some(text).filter(|text| !text.is_empty()).into()
 }
 
 pub(super) async fn list(call: &Call<'_>) -> Outcome {

@@ -10,12 +10,14 @@ use fleethaven_registry::{Error as Refusal, ErrorCode, Query, QueryKind, QueryRe
 use fleethaven_types::{AccountId, Scope};
 use uuid::Uuid;
 
-use super::{NAMESPACE, escaped, role_of_arn, signer};
-use crate::answer::{Answer, Outcome};
+use super::role_of_arn;
+use crate::answer::Outcome;
 use crate::authentication::{Signed, session_keys};
 use crate::call::Call;
 use crate::error::Error;
+use crate::operations::Service;
 use crate::permissions;
+use crate::query_protocol::{self, Form, Xml, signer};
 
 const ACTION: &str = "sts:AssumeRole";
 const DEFAULT_SECS: u64 = 3600;
@@ -43,7 +45,7 @@ struct Asked {
 }
 
 pub(super) async fn assume(call: &Call<'_>) -> Outcome {
-    let asked = Asked::read(&call.input.form()?)?;
+    let asked = Asked::read(&Form::read(&call.input)?)?;
     let signed = signer(call)?;
     if signed.operator.is_root() {
         let message = "Roles may not be assumed by root accounts.".to_owned();
@@ -62,41 +64,33 @@ pub(super) async fn assume(call: &Call<'_>) -> Outcome {
     let keys = session_keys(call.state, false).await?;
     let key = keys.last().ok_or_else(|| Error::Unavailable("there is no key for sessions yet".to_owned()))?;
     let issued = session.issue(key, Uuid::new_v4().into_bytes());
-    let (arn, id) = (escaped(&session.arn()), escaped(&session.user_id()));
-    let (access_key, secret, token) = (&issued.access_key_id, &issued.secret_access_key.0, &issued.token.0);
-    Ok(Answer::Xml(format!(
-        "<AssumeRoleResponse xmlns=\"{NAMESPACE}\"><AssumeRoleResult><Credentials><AccessKeyId>{access_key}</AccessKeyId>\
-         <SecretAccessKey>{secret}</SecretAccessKey><SessionToken>{token}</SessionToken><Expiration>{}</Expiration>\
-         </Credentials><AssumedRoleUser><AssumedRoleId>{id}</AssumedRoleId><Arn>{arn}</Arn></AssumedRoleUser>\
-         </AssumeRoleResult><ResponseMetadata><RequestId>{}</RequestId></ResponseMetadata></AssumeRoleResponse>",
-        issued.expiration, call.request_id
-    )))
+    let credentials = Xml::default()
+        .text("AccessKeyId", &issued.access_key_id)
+        .text("SecretAccessKey", &issued.secret_access_key.0)
+        .text("SessionToken", &issued.token.0)
+        .text("Expiration", &issued.expiration);
+    let user = Xml::default().text("AssumedRoleId", &session.user_id()).text("Arn", &session.arn());
+    let result = Xml::default().within("Credentials", credentials).within("AssumedRoleUser", user);
+    Ok(query_protocol::answer(Service::Sts, call, "AssumeRole", Some(result)))
 }
 
 impl Asked {
-    fn read(form: &[(String, String)]) -> Result<Self, Error> {
-        let unheeded = |name: &str| UNHEEDED.iter().any(|known| name.starts_with(known));
-        if let Some((name, _)) = form.iter().find(|(name, _)| unheeded(name)) {
+    fn read(form: &Form) -> Result<Self, Error> {
+        if let Some(name) = form.beginning(UNHEEDED) {
             return Err(Error::invalid(format!("AssumeRole with '{name}' is not built")));
         }
-        let value = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-        let required = |name: &str| {
-            value(name)
-                .filter(|value| !value.is_empty())
-                .ok_or_else(|| Error::invalid(format!("'{name}' is required")))
-        };
-        let (role_arn, session_name) = (required("RoleArn")?, required("RoleSessionName")?);
+        let role_arn = form.required("RoleArn")?.to_owned();
+        let session_name = form.required("RoleSessionName")?.to_owned();
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
         if !(2..=64).contains(&session_name.len()) || !session_name.bytes().all(is_name) {
             return Err(Error::invalid("RoleSessionName must be 2 to 64 of \\w+=,.@-"));
         }
-        let external_id = value("ExternalId");
+        let external_id = form.optional("ExternalId").map(str::to_owned);
         if external_id.as_ref().is_some_and(|id| !(2..=1224).contains(&id.len())) {
             return Err(Error::invalid("ExternalId must be 2 to 1224 characters"));
         }
-        let not_a_number = |_| Error::invalid("DurationSeconds must be a number");
-        let seconds = value("DurationSeconds").map(|text| text.parse().map_err(not_a_number)).transpose()?;
-        let policy = value("Policy").unwrap_or_default();
+        let seconds = form.number("DurationSeconds")?;
+        let policy = form.optional("Policy").unwrap_or_default().to_owned();
         if !policy.is_empty() {
             let limits = Limits { services: Services::Any, total_characters: 2048, ..Limits::default() };
             let malformed = |error: fleethaven_policy::Error| {

@@ -12,7 +12,7 @@ use super::accounts::PlaceArgs;
 pub(crate) enum AuditedArg {
     /// None.
     Off,
-    /// Of the control plane, `sts` and the credentials provider, and what is denied in the data plane.
+    /// Of the control plane, `sts`, `iam` and the credentials provider, and what is denied in the data plane.
     Control,
     /// All, each publish over HTTPS too.
     All,

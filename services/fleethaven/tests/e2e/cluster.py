@@ -460,7 +460,7 @@ class Cluster(Fleethaven):
 
 def aws_config(ready: dict) -> str:
     """The AWS config file that one process writes, for the endpoints of a cluster."""
-    services = {"iot": "iot", "iot_data_plane": "data", "iot_jobs_data_plane": "jobs", "sts": "iot"}
+    services = {"iot": "iot", "iot_data_plane": "data", "iot_jobs_data_plane": "jobs", "sts": "iot", "iam": "iot"}
     endpoints = "".join(
         f"{service} =\n  endpoint_url = {ready[f'{endpoint}_endpoint']}\n" for service, endpoint in services.items()
     )

@@ -165,6 +165,56 @@ def test_one_at_a_time_and_stopped(fleet, iot, s3, name):
     assert ended(iot, other)["status"] == "Completed"
 
 
+def uploaded(*arguments: str, text: str | None = None) -> dict:
+    """What the command printed."""
+    done = subprocess.run(
+        [binary(), "register-things", *arguments, "--json"], input=text, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_an_upload_instead_of_a_bucket(fleet, iot, tmp_path, name):
+    """Several pieces, by the admin port; progress and reports are those of any task."""
+    wanted = [json.dumps(line) for line in lines(name, 2000)]
+    wanted[7] = "no JSON"
+    (tmp_path / "input.json").write_text("\n".join(wanted))
+    (tmp_path / "template.json").write_text(template())
+    target = ["--template", str(tmp_path / "template.json"), "--admin", fleet.ready["admin"], "--account", fleet.account]
+    told = uploaded(str(tmp_path / "input.json"), *target)
+    assert (told["account_id"], told["region"]) == (fleet.account, REGION)
+    task = ended(iot, told["task_id"])
+    assert (task["status"], task["successCount"], task["failureCount"]) == ("Completed", 1999, 1), task
+    assert "inputFileBucket" not in task and task["templateBody"] == template()
+    [error] = reports(fleet, iot, told["task_id"], "ERRORS")
+    assert error["lineNumber"] == 8
+    assert len(reports(fleet, iot, told["task_id"], "RESULTS")) == 1999
+    assert iot.describe_thing(thingName=f"{name}-1999")["attributes"] == {"serial": "1999"}
+    # From standard input, and what cannot work is said before anything is uploaded.
+    other = uploaded("-", *target, text=json.dumps(lines(f"{name}-b", 1)[0]))
+    assert ended(iot, other["task_id"])["successCount"] == 1
+    (tmp_path / "template.json").write_text("{}")
+    for text, part in (("", "is empty"), ("{}", "Resources")):
+        done = subprocess.run(
+            [binary(), "register-things", "-", *target], input=text, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode != 0 and part in done.stderr, done.stderr
+
+
+def test_an_upload_into_a_directory_that_nobody_runs_on(tmp_path, name):
+    fleet = Fleethaven(tmp_path / "fleethaven").start()
+    try:
+        assert fleet.stop() == 0
+        (tmp_path / "template.json").write_text(template())
+        target = ["--template", str(tmp_path / "template.json"), "--data-dir", str(fleet.data_dir)]
+        text = "\n".join(json.dumps(line) for line in lines(name, 2000))
+        task = uploaded("-", *target, text=text)["task_id"]
+        fleet.start()
+        assert ended(fleet.iot, task)["successCount"] == 2000
+    finally:
+        fleet.close()
+
+
 def test_killed_in_between(cloud, s3, tmp_path_factory, name):
     """No line is done twice, none is left out."""
     fleet = Fleethaven(tmp_path_factory.mktemp("killed") / "fleethaven", "--allow-outbound", "127.0.0.0/8").start()

@@ -74,6 +74,14 @@ fn compatibility_tells_what_is_built_of_every_operation() {
 }
 
 #[test]
+fn compatibility_lists_what_is_answered_of_iam() {
+    let page = read("docs/compatibility.md");
+    let listed = rows(section(&page, "### Operations of `iam`")).into_iter().map(|(name, _)| name).collect();
+    let found = Operation::all(Service::Iam).map(|operation| operation.name.to_owned()).collect();
+    same("docs/compatibility.md", &listed, &found);
+}
+
+#[test]
 fn metrics_lists_every_metric() {
     let packages = ["services", "crates"].map(|folder| fs::read_dir(root().join(folder)).expect("packages"));
     let sources =

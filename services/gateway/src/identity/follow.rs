@@ -92,9 +92,12 @@ fn handle(
 impl Affected {
     fn add(&mut self, cache: &IdentityCache, key: &Bytes, deleted: bool) {
         match change::classify(key) {
-            Some(change @ (Change::AccessKey { .. } | Change::User { .. } | Change::Role { .. })) => {
-                self.changes.push(change);
-            }
+            Some(
+                change @ (Change::AccessKey { .. }
+                | Change::User { .. }
+                | Change::Role { .. }
+                | Change::ManagedPolicy(_)),
+            ) => self.changes.push(change),
             _ => self.certificates.extend(cache.affected_by(key, deleted)),
         }
     }
@@ -105,6 +108,7 @@ impl Affected {
             Change::AccessKey { id } => Some(Source::AccessKey(id)),
             Change::User { account, name } => Some(Source::User(*account, name)),
             Change::Role { account, name } => Some(Source::Role(*account, name)),
+            Change::ManagedPolicy(account) => Some(Source::Account(*account)),
             _ => None,
         }));
         sources

@@ -36,6 +36,7 @@ impl Connected {
     fn depends_on(&self, what: &Source<'_>) -> bool {
         match (what, &self.identity) {
             (Source::Anything, _) => true,
+            (Source::Account(of), identity) => *of == identity.account(),
             (Source::AccessKey(id), Identity::Root { .. } | Identity::User { .. }) => {
                 self.access_key_id == *id
             }
@@ -53,6 +54,8 @@ pub(super) enum Source<'c> {
     AccessKey(&'c str),
     User(AccountId, &'c str),
     Role(AccountId, &'c str),
+    /// Policies that its users and roles share.
+    Account(AccountId),
     /// Nobody knows.
     Anything,
 }
