@@ -1,8 +1,8 @@
 //! Which entries of an account and region are wanted (operations.md section 6).
 //!
 //! Of an event as much is logged as the account says of it, and as it says of everything else where it says nothing. Where a
-//! level is set for whom the event is about, that level counts instead: the client, its address, its principal or a group of
-//! its thing; of several the most verbose, though a group's own level goes before those of groups above it.
+//! level is set for what the event is about, that level counts instead: the client, its address, its principal, a group of
+//! its thing, or the rule; of several the most verbose, though a group's own level goes before those of groups above it.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use fleethaven_registry::{Query, QueryKind, QueryReply};
 use fleethaven_types::Publisher;
 use rustc_hash::FxHashMap;
 
-/// Whom an event is about. Asked only for what levels are set for.
+/// Whom and what an event is about. Asked only for what levels are set for.
 pub trait Subject {
     /// The client.
     fn client_id(&self) -> Option<&str>;
@@ -28,6 +28,11 @@ pub trait Subject {
 
     /// The groups that its thing is in, and those above them.
     fn thing_groups(&self) -> Vec<String>;
+
+    /// The topic rule.
+    fn rule(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// What is said of one event: how much is logged of it, and where.
@@ -54,6 +59,9 @@ pub(crate) struct Levels {
     addresses: FxHashMap<IpAddr, LogLevel>,
     principals: FxHashMap<String, LogLevel>,
     groups: FxHashMap<String, OfGroup>,
+    rules: FxHashMap<String, LogLevel>,
+    /// The most verbose one that is set for anything.
+    most: LogLevel,
 }
 
 impl Levels {
@@ -67,6 +75,8 @@ impl Levels {
             addresses: FxHashMap::default(),
             principals: FxHashMap::default(),
             groups: FxHashMap::default(),
+            rules: FxHashMap::default(),
+            most: LogLevel::Disabled,
         };
         let (mut first, mut configured) = (None, false);
         for stored in stored {
@@ -89,10 +99,14 @@ impl Levels {
     }
 
     fn set(&mut self, kind: LogTargetType, name: String, level: LogLevel, ancestors: &[String]) {
+        if kind != LogTargetType::Default {
+            self.most = self.most.max(level);
+        }
         match kind {
             LogTargetType::Default => self.default = level,
             LogTargetType::ClientId => _ = self.clients.insert(name, level),
             LogTargetType::PrincipalId => _ = self.principals.insert(name, level),
+            LogTargetType::RuleName => _ = self.rules.insert(name, level),
             LogTargetType::ThingGroup => {
                 self.groups.insert(name, OfGroup { level, ancestors: ancestors.to_vec() });
             }
@@ -105,10 +119,13 @@ impl Levels {
     /// Whether anything may be logged at all.
     pub(crate) fn is_on(&self) -> bool {
         let of_events = self.events.values().filter_map(|event| event.level);
-        let of_targets = self.clients.values().chain(self.addresses.values()).chain(self.principals.values());
-        let of_groups = self.groups.values().map(|group| group.level);
-        let mut all = of_events.chain(of_targets.copied()).chain(of_groups).chain([self.default]);
-        !self.disabled && all.any(|level| level > LogLevel::Disabled)
+        !self.disabled && of_events.chain([self.default, self.most]).any(|level| level > LogLevel::Disabled)
+    }
+
+    /// Whether an entry of `level` may be wanted, whomever it is about.
+    pub(crate) fn may_want(&self, event: LogEvent, level: LogLevel) -> bool {
+        let of_event = self.events.get(&event).and_then(|event| event.level).unwrap_or(self.default);
+        !self.disabled && level <= of_event.max(self.most)
     }
 
     /// Whether it can matter which groups a thing is in.
@@ -134,17 +151,19 @@ impl Levels {
         self.events.get(&event)?.log_group.as_deref()
     }
 
-    /// The level that is set for whom an event is about.
+    /// The level that is set for what an event is about.
     fn of_subject(&self, subject: &dyn Subject) -> Option<LogLevel> {
         let client = || self.clients.get(subject.client_id()?);
         let address = || self.addresses.get(&subject.source_ip()?);
         let principal = || self.principals.get(&*subject.principal()?);
+        let rule = || self.rules.get(subject.rule()?);
         let is_set = |set: bool, level: &dyn Fn() -> Option<LogLevel>| set.then(level).flatten();
         [
             is_set(!self.clients.is_empty(), &|| client().copied()),
             is_set(!self.addresses.is_empty(), &|| address().copied()),
             is_set(!self.principals.is_empty(), &|| principal().copied()),
             is_set(!self.groups.is_empty(), &|| self.of_groups(&subject.thing_groups())),
+            is_set(!self.rules.is_empty(), &|| rule().copied()),
         ]
         .into_iter()
         .flatten()
@@ -170,6 +189,8 @@ pub(crate) struct Published<'a> {
     pub(crate) publisher: &'a Publisher,
     /// What knows the groups.
     pub(crate) groups: Groups<'a>,
+    /// The rule that the message is for.
+    pub(crate) rule: Option<&'a str>,
 }
 
 /// How the groups of a publisher's thing are known.
@@ -217,6 +238,31 @@ impl Subject for Published<'_> {
                 reply.map(|reply| groups_of(self.publisher, reply)).unwrap_or_default()
             }
         }
+    }
+
+    fn rule(&self) -> Option<&str> {
+        self.rule
+    }
+}
+
+/// A client of which nothing but its id is known: it is not connected.
+pub(crate) struct Absent<'a>(pub(crate) &'a str);
+
+impl Subject for Absent<'_> {
+    fn client_id(&self) -> Option<&str> {
+        Some(self.0)
+    }
+
+    fn principal(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+
+    fn source_ip(&self) -> Option<IpAddr> {
+        None
+    }
+
+    fn thing_groups(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -271,7 +317,38 @@ mod tests {
         target(LogTargetType::Default, "", level, &[])
     }
 
-    use LogEvent::{AuthNError, Connect, Ping, PublishIn};
+    #[test]
+    fn a_rule_has_a_level_of_its_own() {
+        let publisher = Publisher {
+            scope: fleethaven_types::Scope {
+                account: "123456789012".parse().unwrap(),
+                region: "eu-west-1".parse().unwrap(),
+            },
+            client_id: Some("sensor".into()),
+            principal: None,
+            source_ip: None,
+            trace: 1,
+        };
+        let of = |rule| Published { publisher: &publisher, groups: Groups::Copy(None), rule };
+        let noisy = target(LogTargetType::RuleName, "noisy", Disabled, &[]);
+        let watched = target(LogTargetType::RuleName, "watched", Debug, &[]);
+        let levels = Levels::of(&[options(false, &[]), default(Error), noisy.clone(), watched]);
+        assert!(levels.wants(RuleMatch, Debug, &of(Some("watched"))));
+        assert!(!levels.wants(RuleMatch, Error, &of(Some("noisy"))));
+        assert!(
+            levels.wants(RuleMatch, Error, &of(Some("other"))) && levels.wants(PublishIn, Error, &of(None))
+        );
+        assert!(
+            !levels.wants(RuleMatch, Info, &of(Some("other"))) && !levels.wants(PublishIn, Info, &of(None))
+        );
+        assert!(levels.may_want(RuleMatch, Debug));
+        let client = target(LogTargetType::ClientId, "sensor", Info, &[]);
+        let levels = Levels::of(&[options(false, &[]), default(Error), noisy, client]);
+        assert!(levels.wants(RuleMatch, Info, &of(Some("noisy"))), "the most verbose of both");
+        assert!(!levels.may_want(RuleMatch, Debug));
+    }
+
+    use LogEvent::{AuthNError, Connect, Ping, PublishIn, RuleMatch};
     use LogLevel::{Debug, Disabled, Error, Info, Warn};
 
     #[test]

@@ -15,7 +15,7 @@ use prometheus::Registry;
 use rustc_hash::FxHashMap;
 
 use crate::entry::Entry;
-use crate::levels::{Groups, Levels, Published, Subject, groups_of, things_of};
+use crate::levels::{Absent, Groups, Levels, Published, Subject, groups_of, things_of};
 use crate::metrics::Metrics;
 use crate::sink::{Place, Sink};
 
@@ -146,8 +146,56 @@ impl Logs {
 
     /// The same about whoever published a message, or sent a request, where no connection of theirs is at hand.
     pub fn about(&self, publisher: &Publisher, event: (LogEvent, LogLevel), trace: u128) -> Option<Entry> {
-        let metadata = self.0.as_ref()?.metadata.get().map(AsRef::as_ref);
-        self.entry(publisher.scope, event, trace, &Published { publisher, groups: Groups::Copy(metadata) })
+        self.about_published(publisher, None, event, trace)
+    }
+
+    /// The same about what becomes of a message in a rule, which may have a level of its own.
+    pub fn about_rule(
+        &self,
+        publisher: &Publisher,
+        rule: &str,
+        event: (LogEvent, LogLevel),
+        trace: u128,
+    ) -> Option<Entry> {
+        let entry = self.about_published(publisher, Some(rule), event, trace)?;
+        Some(entry.with("ruleName", rule))
+    }
+
+    fn about_published(
+        &self,
+        publisher: &Publisher,
+        rule: Option<&str>,
+        event: (LogEvent, LogLevel),
+        trace: u128,
+    ) -> Option<Entry> {
+        let groups = Groups::Copy(self.0.as_ref()?.metadata.get().map(AsRef::as_ref));
+        self.entry(publisher.scope, event, trace, &Published { publisher, groups, rule })
+    }
+
+    /// The same about a client that is not connected.
+    pub fn about_absent(
+        &self,
+        scope: Scope,
+        client_id: &str,
+        event: (LogEvent, LogLevel),
+        trace: u128,
+    ) -> Option<Entry> {
+        self.entry(scope, event, trace, &Absent(client_id))
+    }
+
+    /// Whether the account may want such an entry: false where it does not, whomever it is about.
+    pub fn may_want(&self, scope: Scope, (event, level): (LogEvent, LogLevel)) -> bool {
+        let on = self.0.as_ref().filter(|on| on.wanted.load(Ordering::Relaxed));
+        on.is_some_and(|on| {
+            on.scopes.load().get(&scope).is_some_and(|of_scope| of_scope.levels.may_want(event, level))
+        })
+    }
+
+    /// Entries that could not be made in time are lost.
+    pub fn count_lost(&self) {
+        if let Some(on) = &self.0 {
+            on.metrics.lost.inc();
+        }
     }
 
     /// The same in a process that keeps no copy of what the metadata store holds: where the account has levels for thing groups, the
@@ -166,7 +214,7 @@ impl Logs {
             None => Ok(Vec::new()),
         };
         let groups = Groups::Asked(groups.unwrap_or_default());
-        self.entry(publisher.scope, event, trace, &Published { publisher, groups })
+        self.entry(publisher.scope, event, trace, &Published { publisher, groups, rule: None })
     }
 
     /// Where the things of certificates are looked up from now on.

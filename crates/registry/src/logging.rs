@@ -250,6 +250,9 @@ fn named(target: &LogTarget) -> Result<(LogTargetType, &str), Error> {
         let shown = syntax::shortened(name);
         return Err(Error::invalid(format!("targetName '{shown}' is no IP address")));
     }
+    if kind == LogTargetType::RuleName {
+        syntax::rule_name(name)?;
+    }
     Ok((kind, name))
 }
 

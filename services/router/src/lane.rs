@@ -17,6 +17,7 @@ use rustc_hash::FxHashSet;
 
 use crate::plan::{Plan, QueueTarget};
 use crate::plans::Plans;
+use crate::queued::Fate;
 use crate::router::{Installed, Router};
 use crate::spans::{Reach, Routing as RoutingSpan, Spans};
 use crate::staged::Staged;
@@ -121,11 +122,11 @@ impl Lane {
                 client_id = message.publisher.client_id.as_deref(),
                 trace_id = format_args!("{:032x}", message.trace_id()), event = "RuleNotFound", "no such rule"
             );
-            let event = (LogEvent::RuleNotFound, LogLevel::Error);
-            if let Some(entry) = router.options.logs.about(&message.publisher, event, message.trace_id()) {
-                let (name, _) = fleethaven_topics::name::basic_ingest(&message.topic).unwrap_or_default();
-                let entry = entry.on(&message.topic).with("ruleName", name);
-                router.options.logs.write(entry.because("RuleNotFound", "no rule of this name is enabled"));
+            let (event, logs) = ((LogEvent::RuleNotFound, LogLevel::Error), &router.options.logs);
+            let (name, _) = fleethaven_topics::name::basic_ingest(&message.topic).unwrap_or_default();
+            if let Some(entry) = logs.about_rule(&message.publisher, name, event, message.trace_id()) {
+                let entry = entry.on(&message.topic);
+                logs.write(entry.because("RuleNotFound", "no rule of this name is enabled"));
             }
         }
         let acknowledged = message.qos != QoS::AtMostOnce;
@@ -245,7 +246,7 @@ impl Lane {
             Appended::At { entry, previous } => {
                 let address = self.router.appended(append.session, entry);
                 if address == Address::NONE {
-                    return;
+                    return self.tell_queued(message, &append, Fate::Queued);
                 }
                 let position = QueuePosition { entry, previous };
                 let Append { session, qos, retain, identifiers, share } = append;
@@ -258,11 +259,17 @@ impl Lane {
             Appended::Overflow => {
                 self.router.metrics.queue_overflows.inc();
                 tracing::debug!(session = append.session.0, topic = %message.topic, "queue full, message dropped");
+                self.tell_queued(message, &append, Fate::Dropped);
             }
             Appended::Held { .. } | Appended::Waiting | Appended::Gone => {}
             // Ids are not used again: what is subscribed under this one is left over.
             Appended::NoSession => self.router.forget(append.session),
         }
+    }
+
+    fn tell_queued(&self, message: &Arc<Message>, append: &Append, fate: Fate) {
+        let Router { options, store, queued_log, .. } = &*self.router;
+        queued_log.tell((&options.logs, store), append.session, message, (append.qos, fate));
     }
 }
 

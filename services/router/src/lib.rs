@@ -7,6 +7,7 @@
 //! - `homes`: who makes the queues of groups, in a cluster
 //! - `group`, `groups`: the groups of shared subscriptions
 //! - `tables`: subscriptions and rules of one account and region; `staged`: what a lane gathers in one turn
+//! - `queued`: log entries of messages that wait for clients that are not connected
 //! - `spans`: where traces are on, what becomes of a lane's messages
 //! - `withdrawals`: taking out the subscriptions of large sessions a few at a time
 //! - [`publisher`]: [`Publisher`](publisher::Publisher), the same door for services that publish now and then
@@ -29,6 +30,7 @@ mod homes;
 mod loading;
 mod plan;
 mod plans;
+mod queued;
 mod spans;
 mod staged;
 mod tables;

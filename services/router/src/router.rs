@@ -19,6 +19,7 @@ use crate::homes::Homes;
 use crate::loading::Touched;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
+use crate::queued::QueuedLog;
 use crate::tables::{Member, ScopeTables, SubscribeOptions, Subscriber, Tables};
 use crate::withdrawals::{self, Withdrawals};
 
@@ -53,6 +54,7 @@ pub struct Router {
     /// Filters of sessions that are gone and had many.
     pub(crate) withdrawals: Withdrawals,
     pub(crate) touched: Touched,
+    pub(crate) queued_log: QueuedLog,
 }
 
 /// What SUBSCRIBE led to.
@@ -84,6 +86,7 @@ impl Router {
             homes: OnceLock::new(),
             withdrawals: Withdrawals::default(),
             touched: Touched::default(),
+            queued_log: QueuedLog::default(),
         }
     }
 

@@ -268,6 +268,9 @@ impl Engine<'_> {
         let outcome = if result.is_ok() { "success" } else { "failure" };
         self.metrics.action.with_label_values(&[account, &rule.name, name, outcome]).inc();
         if let Err(error) = &result {
+            if error.throttled {
+                self.metrics.rule_throttled.with_label_values(&[account, &rule.name]).inc();
+            }
             tracing::warn!(
                 account,
                 rule = rule.name,
@@ -312,6 +315,8 @@ impl Engine<'_> {
                 rule = rule.name,
                 action = action.name(),
                 resource = error.resource,
+                trace_id = input.trace_id,
+                topic = input.topic,
                 event = "RuleExecution",
                 reason = error.message,
                 "error action failed"

@@ -98,8 +98,7 @@ impl Lanes {
             Ok(Ok(room)) => room,
             Ok(Err(_)) | Err(_) => {
                 self.metrics.throttled.with_label_values(&[key.kind]).inc();
-                let reason = format!("Throttled: {} has too much to do", key.target);
-                return Err(Error::permanent(resource, reason));
+                return Err(Error::throttled(resource, &key.target));
             }
         };
         drop(waiting);
@@ -181,7 +180,7 @@ mod tests {
         assert!(futures_util::poll!(stuck.next()).is_pending());
         assert_eq!(answered(&lanes, "quick", Ok(1)).await, Ok(1));
         let more = answered(&lanes, "slow", Ok(1)).await.unwrap_err();
-        assert!(!more.transient && more.message.starts_with("Throttled"), "{more}");
+        assert!(!more.transient && more.throttled && more.message.starts_with("Throttled"), "{more}");
         let under_way = || lanes.metrics.under_way.with_label_values(&["s3"]).get();
         assert_eq!(usize::try_from(under_way()), Ok(CONCURRENCY));
         drop(stuck);

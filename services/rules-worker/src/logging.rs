@@ -14,8 +14,8 @@ impl Engine<'_> {
         if !self.logs.is_on() {
             return None;
         }
-        let entry = self.logs.about(&message.publisher, event, message.trace_id())?;
-        Some(entry.on(&message.topic).with("ruleName", rule.name.as_str()))
+        let entry = self.logs.about_rule(&message.publisher, &rule.name, event, message.trace_id())?;
+        Some(entry.on(&message.topic))
     }
 
     /// A message is one that the rule is for.
@@ -40,6 +40,9 @@ impl Engine<'_> {
         action: &dyn Action,
         error: Option<&Error>,
     ) {
+        if error.is_some_and(|error| error.throttled) {
+            self.log_throttled(rule, message);
+        }
         let level = if error.is_some() { LogLevel::Error } else { LogLevel::Info };
         let Some(entry) = self.entry(rule, message, (LogEvent::RuleExecution, level)) else { return };
         let entry = entry.with("ruleAction", action.name());
@@ -50,6 +53,14 @@ impl Engine<'_> {
             }
             None => entry,
         });
+    }
+
+    /// A message has waited too long for the target of an action of its rule.
+    fn log_throttled(&self, rule: &CompiledRule, message: &Message) {
+        let event = (LogEvent::RuleMessageThrottled, LogLevel::Error);
+        let Some(entry) = self.entry(rule, message, event) else { return };
+        let details = format!("Message for Rule {} throttled", rule.name);
+        self.logs.write(entry.because("RuleExecutionThrottled", &details));
     }
 
     /// A function of the SQL has asked somebody, or the statement as a whole has failed.
@@ -71,3 +82,6 @@ impl Engine<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,8 @@ pub struct Metrics {
     pub retries: IntCounterVec,
     /// Actions that found no room in their lane, by action type.
     pub throttled: IntCounterVec,
+    /// The same, by account and rule.
+    pub rule_throttled: IntCounterVec,
     /// Targets that were left alone for a moment, by action type.
     pub breaker_opened: IntCounterVec,
     /// Requests of `http` actions, by what they came to.
@@ -80,6 +82,11 @@ impl Metrics {
                 "fleethaven_rule_target_throttled_total",
                 "Actions that found no room in the lane of their target.",
                 &["action"],
+            )?,
+            rule_throttled: family(
+                "fleethaven_rule_throttled_total",
+                "Actions of a rule that found no room in the lane of their target.",
+                &["account", "rule"],
             )?,
             breaker_opened: family(
                 "fleethaven_rule_target_left_alone_total",

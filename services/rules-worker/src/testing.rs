@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_fabric::{FunctionError, Invocation, Publish, RuleChange, Traces};
+use fleethaven_logging::Logs;
 use fleethaven_outbound::{HttpClient, OutboundSettings};
 use fleethaven_registry::shapes::{RuleDescription, TopicRulePayload};
 use fleethaven_rulesql::Payload;
@@ -178,6 +179,17 @@ pub(crate) async fn execute_with(
     rule: &CompiledRule,
     message: &Message,
 ) -> Metrics {
+    execute_logged(broker, functions, rule, message, &Logs::off()).await
+}
+
+/// The same with log entries.
+pub(crate) async fn execute_logged(
+    broker: &FakeBroker,
+    functions: &dyn Functions,
+    rule: &CompiledRule,
+    message: &Message,
+    logs: &Logs,
+) -> Metrics {
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
     let outside = outside(&metrics);
     let engine = Engine {
@@ -188,7 +200,7 @@ pub(crate) async fn execute_with(
         behaviour: &Behaviour::of(Profile::Standard),
         limits: &Limits::of(Profile::Standard),
         traces: &Traces::off(),
-        logs: &fleethaven_logging::Logs::off(),
+        logs,
         clock: || NOW,
     };
     let payload = Payload::new(message.payload.clone());

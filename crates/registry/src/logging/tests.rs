@@ -123,12 +123,13 @@ fn levels_of_targets() {
         (LogTargetType::ClientId, "a b"),
         (LogTargetType::SourceIp, "2001:db8::1"),
         (LogTargetType::PrincipalId, "ab"),
+        (LogTargetType::RuleName, "alert_1"),
     ] {
         registry.run(level(kind, Some(name), LogLevel::Debug)).unwrap();
     }
     registry.run(level(LogTargetType::Default, None, LogLevel::Warn)).unwrap();
     let default = ("DEFAULT".to_owned(), None, LogLevel::Warn);
-    assert_eq!(told_levels(&registry, None).len(), 5);
+    assert_eq!(told_levels(&registry, None).len(), 6);
     assert!(told_levels(&registry, None).contains(&default));
     let groups = told_levels(&registry, Some(LogTargetType::ThingGroup));
     assert_eq!(groups, [("THING_GROUP".to_owned(), Some("child".to_owned()), LogLevel::Debug)]);
@@ -139,6 +140,8 @@ fn levels_of_targets() {
         (LogTargetType::ClientId, None),
         (LogTargetType::ClientId, Some("a\0b")),
         (LogTargetType::Default, Some("x")),
+        (LogTargetType::RuleName, Some("no rule's name")),
+        (LogTargetType::RuleName, None),
     ] {
         let refused = registry.run(level(kind, name, LogLevel::Debug));
         assert_eq!(refusal(refused), (InvalidRequestException, 400), "{kind:?} {name:?}");

@@ -53,14 +53,16 @@ pub enum LogTargetType {
     SourceIp,
     /// A certificate, or a user.
     PrincipalId,
+    /// A topic rule: ours, AWS has none.
+    RuleName,
 }
 
 impl LogTargetType {
     /// Every one.
-    pub const ALL: [Self; 5] =
-        [Self::Default, Self::ThingGroup, Self::ClientId, Self::SourceIp, Self::PrincipalId];
+    pub const ALL: [Self; 6] =
+        [Self::Default, Self::ThingGroup, Self::ClientId, Self::SourceIp, Self::PrincipalId, Self::RuleName];
 
-    /// The name in AWS's model.
+    /// The name in AWS's model, or in ours.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Default => "DEFAULT",
@@ -68,6 +70,7 @@ impl LogTargetType {
             Self::ClientId => "CLIENT_ID",
             Self::SourceIp => "SOURCE_IP",
             Self::PrincipalId => "PRINCIPAL_ID",
+            Self::RuleName => "RULE_NAME",
         }
     }
 

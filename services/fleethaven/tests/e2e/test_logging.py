@@ -162,6 +162,78 @@ def test_a_message_for_no_rule_is_an_error(fleet, iot, connect, name):
     assert (entry["ruleName"], entry["reason"]) == (name, "RuleNotFound")
 
 
+def test_a_rule_has_a_level_of_its_own(fleet, iot, connect, name):
+    for rule in ("watched", "silenced", "other"):
+        # What it asks is not there: the rule fails for each message.
+        sql = f"SELECT get_thing_shadow('{name}-none', '{ROLE}') AS s FROM '{name}/from'"
+        action = {"republish": {"roleArn": ROLE, "topic": f"{name}/to", "qos": 1}}
+        payload = {"sql": sql, "awsIotSqlVersion": "2016-03-23", "actions": [action]}
+        iot.create_topic_rule(ruleName=f"{name}_{rule}", topicRulePayload=payload)
+    with logging(iot, "ERROR"):
+        refused(
+            "InvalidRequestException",
+            400,
+            iot.set_v2_logging_level,
+            logTarget={"targetType": "RULE_NAME", "targetName": "no rule's"},
+            logLevel="INFO",
+        )
+        only(iot, "RULE_NAME", f"{name}_watched")
+        only(iot, "RULE_NAME", f"{name}_silenced", "DISABLED")
+        [level] = iot.list_v2_logging_levels(targetType="RULE_NAME", maxResults=1)["logTargetConfigurations"]
+        assert level == {"logTarget": {"targetType": "RULE_NAME", "targetName": f"{name}_silenced"}, "logLevel": "DISABLED"}
+        connect(name).publish(f"{name}/from", b"{}")
+
+        def told():
+            found = {rule: entries(fleet, "--rule", f"{name}_{rule}") for rule in ("watched", "silenced", "other")}
+            both = of(found["watched"], "FunctionExecution") and of(found["other"], "FunctionExecution")
+            return found if both else None
+
+        found = eventually(told, "entries of two rules")
+        iot.delete_v2_logging_level(targetType="RULE_NAME", targetName=f"{name}_silenced")
+        connect(f"{name}-2").publish(f"{name}/from", b"{}")
+        eventually(lambda: entries(fleet, "--rule", f"{name}_silenced"), "an entry of the rule that was silenced")
+    assert of(found["watched"], "RuleMatch") and found["silenced"] == []
+    assert {entry["logLevel"] for entry in found["other"]} == {"ERROR"}
+
+
+def test_what_waits_for_a_client_that_is_away(fleet, iot, connect, name):
+    sleeper = connect(name, clean=False, expiry=3600)
+    sleeper.subscribe(f"{name}/in")
+    sleeper.close()
+    with logging(iot):
+        only(iot, "CLIENT_ID", name, "INFO")
+        sender = connect(f"{name}-sender")
+
+        def queued():
+            # Until it is known everywhere that nobody is there.
+            sender.publish(f"{name}/in", b"1", qos=1)
+            return of(entries(fleet, "--client-id", name), "Queued")
+
+        [entry, *_] = eventually(queued, "the entry")
+    assert (entry["topicName"], entry["qos"], entry["protocol"]) == (f"{name}/in", "1", "MQTT")
+    assert (entry["logLevel"], entry["status"]) == ("INFO", "Success") and "principalId" not in entry
+
+
+def test_what_a_full_queue_has_no_room_for(fleethaven, tmp_path, name):
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[limits]\nsession-queued-messages = 2\n")
+    fleet = fleethaven("--config", str(settings))
+    device = make_device(fleet, tmp_path)
+    sleeper = Client(fleet, device, name, clean=False, expiry=3600).connect()
+    sleeper.subscribe(f"{name}/in")
+    sleeper.close()
+    with logging(fleet.iot, "ERROR"):
+        sender = Client(fleet, device, f"{name}-sender").connect()
+
+        def dropped():
+            sender.publish(f"{name}/in", b"1", qos=1)
+            return of(entries(fleet, "--client-id", name), "Queued")
+
+        [entry, *_] = eventually(dropped, "the entry")
+        sender.close()
+    assert (entry["reason"], entry["status"], entry["topicName"]) == ("THROTTLED", "Failure", f"{name}/in")
+
+
 def test_shadows_and_requests_over_https(fleet, iot, connect, name):
     data = fleet.client("iot-data")
     with logging(iot, "INFO"):

@@ -132,6 +132,8 @@ pub struct Error {
     pub details: String,
     /// Trying again can help (time-out, throttling, unavailability).
     pub transient: bool,
+    /// There was no room in the lane of the target: it was not called.
+    pub throttled: bool,
     /// It is that of a batch, which has a document of its own for the error action.
     pub batch: Option<InBatch>,
 }
@@ -148,8 +150,20 @@ pub struct InBatch {
 impl Error {
     /// A failure that trying again does not mend.
     pub fn permanent(resource: impl Into<String>, message: impl Into<String>) -> Self {
-        let details = String::new();
-        Self { message: message.into(), resource: resource.into(), details, transient: false, batch: None }
+        Self {
+            message: message.into(),
+            resource: resource.into(),
+            details: String::new(),
+            transient: false,
+            throttled: false,
+            batch: None,
+        }
+    }
+
+    /// The target has too much to do.
+    pub(crate) fn throttled(resource: &str, target: &str) -> Self {
+        let reason = format!("Throttled: {target} has too much to do");
+        Self { throttled: true, ..Self::permanent(resource, reason) }
     }
 
     /// A failure that may pass.
