@@ -64,6 +64,7 @@ const KINDS: &[Kind] = &[
     Kind { schemes: &["kafka"], ..by_role("kafka") },
     by_role("kinesis"),
     by_role("location"),
+    Kind { endpoint: true, ..by_role("machineLearning") },
     Kind { options: TENANT, ..named("loki", WEB) },
     named("mqtt", &["mqtts", "mqtt"]),
     named("nats", &["tls", "nats"]),

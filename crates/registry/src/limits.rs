@@ -119,7 +119,7 @@ impl Limits {
             provisioning_template_versions: 5,
             ownership_token_secs: 3600,
             tags_per_resource: 50,
-            rules: 1000,
+            rules: if profile == Profile::Aws { 1000 } else { 10_000 },
             actions_per_rule: 10,
             rule_bytes: 256 * 1024,
             shadow: fleethaven_shadow::Limits::default(),

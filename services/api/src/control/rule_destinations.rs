@@ -22,7 +22,7 @@ pub(super) async fn create(call: &Call<'_>) -> Outcome {
     let name = "destinationConfiguration";
     let configuration = body.object(name)?.ok_or_else(|| missing(name))?;
     let Some(http) = configuration.object("httpUrlConfiguration")? else {
-        return Err(Error::invalid("destinations are HTTP addresses here: give httpUrlConfiguration"));
+        return Err(Error::invalid(instead_of(&configuration)));
     };
     let url = http.required_string("confirmationUrl")?;
     if url.len() > URL_CHARACTERS {
@@ -31,6 +31,23 @@ pub(super) async fn create(call: &Call<'_>) -> Outcome {
     let action = Action::CreateTopicRuleDestination(url);
     let made = executed(call, action).await?;
     Ok(Answer::of([("topicRuleDestination", described("httpUrlProperties", made))]))
+}
+
+/// What to do where a configuration asks for what there is not here.
+fn instead_of(configuration: &Members<'_>) -> String {
+    let connection = |what: &str, kind: &str| {
+        format!(
+            "there are no {what} destinations here: a connection of kind {kind} stands for the destinationArn of rules \
+             (`fleethaven connection put --kind {kind} --role <destinationArn>`)"
+        )
+    };
+    if configuration.value("vpcConfiguration").is_some() {
+        connection("VPC", "kafka")
+    } else if configuration.value("influxDBConfiguration").is_some() {
+        connection("InfluxDB", "influxDB")
+    } else {
+        "give httpUrlConfiguration: destinations are HTTP addresses here".to_owned()
+    }
 }
 
 pub(super) async fn update(call: &Call<'_>) -> Outcome {

@@ -10,6 +10,7 @@ import urllib.request
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from botocore.exceptions import ClientError
 
 from control_plane import invalid, pages, refused
 from instance import binary, eventually
@@ -131,6 +132,16 @@ def test_the_life_of_a_destination(fleet, iot, receiver, name):
     assert [one["httpUrlSummary"]["confirmationUrl"] for one in listed] == [url]
     iot.delete_topic_rule_destination(arn=arn)
     refused("UnauthorizedException", 401, iot.get_topic_rule_destination, arn=arn)
+
+
+def test_destinations_that_connections_stand_for(iot):
+    vpc = {"vpcConfiguration": {"subnetIds": ["subnet-1"], "vpcId": "vpc-1", "roleArn": ROLE}}
+    for configuration, kind in ((vpc, "kafka"), ({}, None)):
+        with pytest.raises(ClientError) as refusal:
+            iot.create_topic_rule_destination(destinationConfiguration=configuration)
+        error = refusal.value.response["Error"]
+        assert error["Code"] == "InvalidRequestException"
+        assert (f"--kind {kind}" if kind else "httpUrlConfiguration") in error["Message"]
 
 
 def test_messages_go_where_the_owner_has_confirmed_it(iot, receiver, rule, name):

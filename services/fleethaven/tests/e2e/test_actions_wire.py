@@ -156,6 +156,25 @@ def test_site_wise(put, send, recorder):
     assert failure["failedAction"] == "IotSiteWiseAction" and "'warm' is no number" in failure["errorMessage"]
 
 
+def test_predictions(put, send, recorder, name):
+    put("machineLearning", recorder.origin)
+    prediction = {"predictedLabel": "worn", "predictedScores": {"worn": 0.9}, "details": {"PredictiveModelType": "BINARY"}}
+    recorder.answers = [(200, {"Prediction": prediction})]
+    asked = f"machinelearning_predict('ml-1', '{ROLE}', {{'t': t, 'of': of}})"
+    out = {"roleArn": ROLE, "topic": f"{name}/predicted", "qos": 1}
+    send.client.subscribe(f"{name}/predicted")
+    send("republish", '{"t": 71.5, "of": {"press": 7}}', sql=f"SELECT {asked} AS p", **out)
+    assert json.loads(send.client.expect(1)[0]) == {"p": prediction}
+    request = recorder.next()
+    assert request[:2] == ("POST", "/") and request.headers["x-amz-target"] == "AmazonML_20141212.Predict"
+    record = {"t": 71.5, "of": '{"press":7}'}
+    assert json.loads(request.body) == {"MLModelId": "ml-1", "Record": record, "PredictEndpoint": recorder.origin}
+    signed_for(request, "machinelearning", recorder.origin)
+    recorder.answers = [(400, {"__type": "PredictorNotMountedException", "message": "no"})]
+    send("republish", '{"t": 1}', sql=f"SELECT get_or_default({asked}, 'none') AS p", **out)
+    assert json.loads(send.client.expect(2)[1]) == {"p": "none"}
+
+
 def test_location(put, send, recorder):
     put("location", recorder.origin)
     settings = {"trackerName": "fleet", "deviceId": "${d}", "latitude": "${p.lat}", "longitude": "${p.lon}"}

@@ -17,6 +17,7 @@ mod json;
 mod kinesis;
 mod location;
 mod logs;
+pub(crate) mod predict;
 mod query;
 mod s3;
 mod search;

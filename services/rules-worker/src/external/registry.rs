@@ -13,10 +13,13 @@ use fleethaven_types::arn::is_role_arn;
 use super::{Asker, Call, Functions, Objects, lambda};
 #[cfg(feature = "aws")]
 use crate::actions::aws::functions::{get_dynamodb, get_secret};
+#[cfg(feature = "aws")]
+use crate::actions::aws::predict::machinelearning_predict;
 use crate::outside::Outside;
 
 /// Answers `get_registry_data` and `get_thing_shadow` from the metadata store, `aws_lambda` by what the account maps its
-/// function to, `get_dynamodb` and `get_secret` by the account's connections, and `decode(…, 'proto', …)` by descriptor sets among the objects; the others are not available.
+/// function to, `get_dynamodb`, `get_secret` and `machinelearning_predict` by the account's connections, and `decode(…, 'proto', …)` by
+/// descriptor sets among the objects.
 pub struct SqlFunctions {
     /// Things, groups and shadows.
     pub metadata: Arc<dyn Metadata>,
@@ -44,6 +47,8 @@ impl Functions for SqlFunctions {
                 "get_dynamodb" => get_dynamodb(&self.outside, asker, call).await,
                 #[cfg(feature = "aws")]
                 "get_secret" => get_secret(&self.outside, asker, call).await,
+                #[cfg(feature = "aws")]
+                "machinelearning_predict" => machinelearning_predict(&self.outside, asker, call).await,
                 _ => Err("this function is not available".to_owned()),
             }
         })

@@ -117,7 +117,7 @@ async fn secret(service: &Service<'_>, id: &str) -> Result<Json, String> {
     Ok(answer)
 }
 
-fn string<'v>(value: &'v Value, what: &str) -> Result<&'v str, String> {
+pub(super) fn string<'v>(value: &'v Value, what: &str) -> Result<&'v str, String> {
     match value {
         Value::String(text) => Ok(text),
         other => Err(format!("{what} is a String, not {}", other.type_name())),
@@ -160,7 +160,7 @@ fn number(text: &str) -> Json {
     number.map_or_else(|| Json::String(text.to_owned()), Json::Number)
 }
 
-fn read(document: &str) -> Result<Value, String> {
+pub(super) fn read(document: &str) -> Result<Value, String> {
     values::read(document.as_bytes()).ok_or_else(|| "the answer is no JSON".to_owned())
 }
 
