@@ -2,7 +2,9 @@
 
 use fleethaven_mqtt::ReasonCode;
 use prometheus::local::LocalIntCounter;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 /// What the gateway counts.
 #[derive(Clone)]
@@ -29,6 +31,8 @@ pub struct Metrics {
     pub lane_dropped: IntCounter,
     /// Deliveries dropped at a connection: it did not read, or the message was too large for it.
     pub dropped: IntCounter,
+    /// From a publish to its delivery, of one delivery a turn of a core.
+    pub end_to_end: Histogram,
 }
 
 impl Metrics {
@@ -65,6 +69,11 @@ impl Metrics {
         for result in ["success", "failed", "timeout", "no_certificate", "not_authenticated"] {
             handshakes.with_label_values(&[result]);
         }
+        let told = "From when a message was received to when it was given to a connection, of one message a turn of a core.";
+        let buckets = vec![0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+        let end_to_end = HistogramOpts::new("fleethaven_mqtt_publish_e2e_seconds", told).buckets(buckets);
+        let end_to_end = Histogram::with_opts(end_to_end)?;
+        registry.register(Box::new(end_to_end.clone()))?;
         Ok(Self {
             connections,
             sockets,
@@ -89,6 +98,7 @@ impl Metrics {
             mailbox_dropped,
             lane_dropped,
             dropped,
+            end_to_end,
         })
     }
 }
@@ -102,6 +112,8 @@ pub(crate) struct CoreMetrics {
     pub(crate) publish_out_denied: LocalIntCounter,
     pub(crate) publish_out_throttled: LocalIntCounter,
     pub(crate) dropped: LocalIntCounter,
+    /// Observed once a turn, and so the process's own.
+    pub(crate) end_to_end: Histogram,
     subscribe: LocalIntCounter,
     subscribe_denied: LocalIntCounter,
     subscribe_failed: LocalIntCounter,
@@ -120,6 +132,7 @@ impl CoreMetrics {
             publish_out_denied: local(&metrics.publish_out, "auth_error"),
             publish_out_throttled: local(&metrics.publish_out, "throttle"),
             dropped: metrics.dropped.local(),
+            end_to_end: metrics.end_to_end.clone(),
             subscribe: local(&metrics.subscribe, "success"),
             subscribe_denied: local(&metrics.subscribe, "auth_error"),
             subscribe_failed: local(&metrics.subscribe, "client_error"),

@@ -98,6 +98,9 @@ impl Turn {
 
     fn deliver(&mut self, core: &Rc<Core>, now: Now) {
         core.trace_pushes(&self.taken.pushes);
+        if let Some(message) = self.taken.pushes.iter().find_map(just_published) {
+            core.metrics.end_to_end.observe(now.wall.since(message.received_at).as_secs_f64());
+        }
         for push in self.taken.pushes.drain(..) {
             match push {
                 Push::Direct { message, targets, from } => {
@@ -225,6 +228,14 @@ fn control(core: &Rc<Core>, message: Control, now: Now) {
             }
         }
         Control::Drain { over, within } => core.begin_drain(over, within, now),
+    }
+}
+
+/// The message of a push that has waited for nobody: those of groups may have.
+fn just_published(push: &Push) -> Option<&Message> {
+    match push {
+        Push::Direct { message, .. } | Push::Queued { message, .. } => Some(message),
+        Push::Shared { .. } | Push::Tail { .. } => None,
     }
 }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cluster import Cluster, free_port
+from device import make_device
 from instance import START_SECONDS, eventually
 from lab import ROLE, TELEMETRY, Lab, reading
 from mqtt_client import Client, Refused
@@ -93,13 +94,19 @@ def worked(tmp_path_factory):
         }
         cluster.iot.create_topic_rule(ruleName="failing", topicRulePayload=failing)
 
+        anyone = make_device(cluster, folder)
+
         def work():
             # A gateway that stood still for too long, on a machine that is busy, has ended: the next one then.
             with contextlib.suppress(Refused):
+                reader = Client(cluster, anyone, "reader").connect()
+                reader.subscribe(TELEMETRY)
                 sensor = Client(cluster, lab.sensor, "sensor01").connect()
                 for payload in (reading(20), reading(31), b"not json"):
                     sensor.publish(TELEMETRY, payload)
                 sensor.disconnect()
+                reader.expect(3)
+                reader.disconnect()
             cluster.iot.list_things()
 
         yield prometheus, work
