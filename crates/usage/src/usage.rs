@@ -1,6 +1,7 @@
 //! What was counted and not reported yet.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleethaven_fabric::Metadata;
 use fleethaven_registry::shapes::Amounts;
@@ -8,6 +9,12 @@ use fleethaven_registry::{Query, QueryKind, QueryReply};
 use fleethaven_types::{Publisher, Scope};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
+use tokio::time::Instant;
+
+/// How long it is remembered which billing group the client of a message is in.
+const REMEMBERED_FOR: Duration = Duration::from_secs(1);
+/// Clients of which that is remembered.
+const REMEMBERED: usize = 16_384;
 
 /// Who uses something.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,17 +37,56 @@ pub struct Usage {
     /// Knows the billing groups of things; `None`: nothing is counted.
     metadata: Option<Arc<dyn Metadata>>,
     counted: Mutex<FxHashMap<Owner, Amounts>>,
+    clients: Mutex<Clients>,
+}
+
+/// The billing groups of clients whose messages came lately, by client id.
+#[derive(Default)]
+struct Clients {
+    known: FxHashMap<Scope, FxHashMap<Box<str>, Known>>,
+    count: usize,
+}
+
+struct Known {
+    certificate_id: Box<str>,
+    billing_group: Option<Arc<str>>,
+    until: Instant,
+}
+
+impl Clients {
+    fn find(&self, scope: Scope, certificate_id: &str, client_id: &str, now: Instant) -> Option<Owner> {
+        let known = self.known.get(&scope)?.get(client_id)?;
+        let counts = &*known.certificate_id == certificate_id && known.until > now;
+        counts.then(|| Owner { scope, billing_group: known.billing_group.clone() })
+    }
+
+    fn remember(&mut self, owner: &Owner, certificate_id: &str, client_id: &str, now: Instant) {
+        if self.count >= REMEMBERED {
+            *self = Self::default();
+        }
+        let known = Known {
+            certificate_id: certificate_id.into(),
+            billing_group: owner.billing_group.clone(),
+            until: now + REMEMBERED_FOR,
+        };
+        let replaced = self.known.entry(owner.scope).or_default().insert(client_id.into(), known);
+        self.count += usize::from(replaced.is_none());
+    }
 }
 
 impl Usage {
     /// Counts; what `metadata` knows here tells the billing groups of clients.
     pub fn new(metadata: Arc<dyn Metadata>) -> Arc<Self> {
-        Arc::new(Self { metadata: Some(metadata), counted: Mutex::default() })
+        Self::with(Some(metadata))
     }
 
     /// Counts nothing.
     pub fn off() -> Arc<Self> {
-        Arc::new(Self { metadata: None, counted: Mutex::default() })
+        Self::with(None)
+    }
+
+    fn with(metadata: Option<Arc<dyn Metadata>>) -> Arc<Self> {
+        Arc::new(Self { metadata, counted: Mutex::default(), clients: Mutex::default() })
     }
 
     /// Whether anything is counted.
@@ -66,7 +112,25 @@ impl Usage {
         Owner { scope, billing_group }
     }
 
-    /// Whose it is what comes of a message.
+    /// The same for what comes of a message of such a client. It is remembered for a second, so that a change of billing groups counts for
+    /// the messages of a second later.
+    pub fn owner_of_message(&self, publisher: &Publisher) -> Owner {
+        let scope = publisher.scope;
+        let (Some(certificate_id), Some(client_id), true) =
+            (publisher.principal.as_deref(), publisher.client_id.as_deref(), self.is_on())
+        else {
+            return Owner::account(scope);
+        };
+        let now = Instant::now();
+        if let Some(owner) = self.clients.lock().find(scope, certificate_id, client_id, now) {
+            return owner;
+        }
+        let owner = self.owner(scope, Some(certificate_id), Some(client_id));
+        self.clients.lock().remember(&owner, certificate_id, client_id, now);
+        owner
+    }
+
+    /// Whose it is what a connection or request uses.
     pub fn owner_of(&self, publisher: &Publisher) -> Owner {
         self.owner(publisher.scope, publisher.principal.as_deref(), publisher.client_id.as_deref())
     }
@@ -105,5 +169,21 @@ mod tests {
         let messages = Amounts { messages: 1, ..Amounts::NONE };
         usage.add(Owner::account(Scope::CLUSTER), messages);
         assert!(!usage.is_on() && usage.take().is_empty());
+    }
+
+    #[test]
+    fn clients_are_remembered_for_a_second_and_not_without_bound() {
+        let mut clients = Clients::default();
+        let owner = Owner { scope: Scope::CLUSTER, billing_group: Some("g".into()) };
+        let start = Instant::now();
+        clients.remember(&owner, "cert", "a", start);
+        assert_eq!(clients.find(Scope::CLUSTER, "cert", "a", start), Some(owner.clone()));
+        assert_eq!(clients.find(Scope::CLUSTER, "other", "a", start), None);
+        assert_eq!(clients.find(Scope::CLUSTER, "cert", "b", start), None);
+        assert_eq!(clients.find(Scope::CLUSTER, "cert", "a", start + REMEMBERED_FOR), None);
+        for number in 0..2 * REMEMBERED {
+            clients.remember(&owner, "cert", &number.to_string(), start);
+        }
+        assert!(clients.known.values().map(FxHashMap::len).sum::<usize>() <= REMEMBERED);
     }
 }

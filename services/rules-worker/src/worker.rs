@@ -171,7 +171,7 @@ impl Worker {
             actions_executed: executed * pieces,
             ..Amounts::NONE
         };
-        self.usage.add(self.usage.owner_of(&message.publisher), amounts);
+        self.usage.add(self.usage.owner_of_message(&message.publisher), amounts);
     }
 
     /// The rules as they are now. One that is gone, disabled, or looks elsewhere by now does not run.

@@ -74,7 +74,7 @@ fn count(desk: &Desk, asked: &Request, outcome: &Outcome) {
         && usage.is_on()
     {
         let bytes = answer.as_ref().map_or(0, String::len).max(asked.payload.len());
-        usage.add(usage.owner_of(&asked.publisher), of_shadow(bytes));
+        usage.add(usage.owner_of_message(&asked.publisher), of_shadow(bytes));
     }
 }
 

@@ -1,9 +1,11 @@
 //! Actions that AWS has not (rules-actions.md section 7), each in the clothes of an `http` action.
 //!
 //! - `target`: the connection that a rule names, and its address
+//! - `carried`: what connections to brokers have in common
 //! - `redis`, `postgres`, …: one file per system
 
 mod amqp;
+mod carried;
 mod loki;
 mod mqtt;
 #[cfg(feature = "nats")]

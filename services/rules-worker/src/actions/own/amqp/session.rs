@@ -12,20 +12,16 @@ use fleethaven_outbound::Dialer;
 use fleethaven_registry::shapes::Connection;
 use percent_encoding::percent_decode_str;
 use rustc_hash::FxHashMap;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::super::carried::{Carried, Outcome, Publishes, Tell, flush};
 use super::super::target::{Address, unreachable};
 use super::wire::{self, Frame, Kind, Method};
 use super::{Error, named};
 
 /// How long either side may be silent, in seconds, unless the broker wants less.
 const HEARTBEAT: u16 = 30;
-/// How long the broker may take for what it is sent.
-const WITHIN: Duration = Duration::from_secs(5);
-/// Publishes that wait to be written.
-const WAITING: usize = 64;
 /// Publishes that are not confirmed yet.
 const UNDER_WAY: usize = 4096;
 /// Channels of one connection. The last one is for all exchanges that have none of their own.
@@ -39,8 +35,6 @@ const FRAME_MIN: u32 = 4096;
 const ACCESS_REFUSED: u16 = 403;
 const NOT_FOUND: u16 = 404;
 const NOT_ALLOWED: u16 = 530;
-
-type Tell = oneshot::Sender<Outcome>;
 
 /// A message on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,39 +54,8 @@ pub(super) struct Publish {
     pub(super) payload: Bytes,
 }
 
-/// What the broker makes of a publish.
-enum Outcome {
-    Taken,
-    Refused { reason: String, transient: bool },
-}
-
-/// A way to the broker. It is open as long as somebody holds it.
-#[derive(Clone)]
-pub(super) struct Session(mpsc::Sender<(Publish, Tell)>);
-
-impl Session {
-    /// Whether the connection is there.
-    pub(super) fn is_open(&self) -> bool {
-        !self.0.is_closed()
-    }
-
-    /// Publishes, and waits until the broker has confirmed it.
-    pub(super) async fn publish(&self, publish: Publish, resource: &str) -> Result<(), Error> {
-        let (tell, told) = oneshot::channel();
-        let broken = || Error::transient(resource, "the connection to the broker broke off");
-        let exchange = async {
-            self.0.send((publish, tell)).await.map_err(|_| broken())?;
-            told.await.map_err(|_| broken())
-        };
-        let late = || Err(Error::transient(resource, "the broker confirmed nothing in time"));
-        match tokio::time::timeout(WITHIN, exchange).await.unwrap_or_else(|_| late())? {
-            Outcome::Taken => Ok(()),
-            Outcome::Refused { reason, transient } => {
-                Err(Error { transient, ..Error::permanent(resource, reason) })
-            }
-        }
-    }
-}
+/// A way to the broker.
+pub(super) type Session = Carried<Publish>;
 
 /// Connects to the broker.
 pub(super) async fn open(dialer: &Dialer, connection: &Connection, resource: &str) -> Result<Session, Error> {
@@ -111,9 +74,9 @@ pub(super) async fn open(dialer: &Dialer, connection: &Connection, resource: &st
         let reason = format!("the broker cannot be connected to: {reason}");
         Error { transient, ..Error::permanent(resource, reason) }
     })?;
-    let (sender, publishes) = mpsc::channel(WAITING);
+    let (session, publishes) = Session::new();
     tokio::spawn(carrier.carry(publishes));
-    Ok(Session(sender))
+    Ok(session)
 }
 
 /// Why a connection did not come about.
@@ -312,7 +275,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Carrier<S> {
     }
 
     /// Until nobody holds the session any more, or the connection breaks.
-    async fn carry(mut self, mut publishes: mpsc::Receiver<(Publish, Tell)>) {
+    async fn carry(mut self, mut publishes: Publishes<Publish>) {
         let mut beats = interval(self.heartbeat / 2);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         beats.reset();
@@ -464,23 +427,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Carrier<S> {
     }
 
     async fn flush(&mut self) -> Result<(), String> {
-        if self.out.is_empty() {
-            return Ok(());
-        }
-        let written = tokio::time::timeout(WITHIN, async {
-            self.stream.write_all_buf(&mut self.out).await?;
-            self.stream.flush().await
-        });
-        match written.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("it reads nothing".to_owned()),
-        }
+        flush(&mut self.stream, &mut self.out).await
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
 
     fn carrier() -> Carrier<tokio::io::DuplexStream> {

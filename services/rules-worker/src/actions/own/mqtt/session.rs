@@ -16,63 +16,21 @@ use fleethaven_outbound::dial::Stream;
 use fleethaven_registry::shapes::Connection;
 use fleethaven_types::QoS;
 use rustc_hash::FxHashMap;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::io::AsyncReadExt;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::super::carried::{Carried, Outcome, Publishes, Tell, flush};
 use super::super::target::{Address, unreachable};
 use super::Error;
 
 /// How often the broker hears of us at least.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// How long the broker may take for what it is sent.
-const WITHIN: Duration = Duration::from_secs(5);
-/// Publishes that wait to be written.
-const WAITING: usize = 64;
 /// Largest packet that is read: nobody publishes to us.
 const MAX_PACKET: u32 = 64 << 10;
 const VERSION: Version = Version::V5;
 
-type Tell = oneshot::Sender<Outcome>;
-
-/// What the broker makes of a publish.
-enum Outcome {
-    Taken,
-    Refused(ReasonCode),
-    /// It cannot be sent to this broker.
-    Unfit(String),
-}
-
-/// A way to the broker. It is open as long as somebody holds it.
-#[derive(Clone)]
-pub(super) struct Session(mpsc::Sender<(Publish, Tell)>);
-
-impl Session {
-    /// Whether the connection is there.
-    pub(super) fn is_open(&self) -> bool {
-        !self.0.is_closed()
-    }
-
-    /// Publishes, and waits until the broker has acknowledged it, or with QoS 0 until it is sent.
-    pub(super) async fn publish(&self, publish: Publish, resource: &str) -> Result<(), Error> {
-        let (tell, told) = oneshot::channel();
-        let broken = || Error::transient(resource, "the connection to the broker broke off");
-        let exchange = async {
-            self.0.send((publish, tell)).await.map_err(|_| broken())?;
-            told.await.map_err(|_| broken())
-        };
-        let late = || Err(Error::transient(resource, "the broker acknowledged nothing in time"));
-        match tokio::time::timeout(WITHIN, exchange).await.unwrap_or_else(|_| late())? {
-            Outcome::Taken => Ok(()),
-            Outcome::Unfit(reason) => Err(Error::permanent(resource, reason)),
-            Outcome::Refused(reason) => {
-                let transient = reason == ReasonCode::QuotaExceeded;
-                let reason = format!("the broker refused the message: {reason:?}");
-                Err(Error { transient, ..Error::permanent(resource, reason) })
-            }
-        }
-    }
-}
+/// A way to the broker.
+pub(super) type Session = Carried<Publish>;
 
 /// Connects to the broker.
 pub(super) async fn open(dialer: &Dialer, connection: &Connection, resource: &str) -> Result<Session, Error> {
@@ -104,9 +62,9 @@ pub(super) async fn open(dialer: &Dialer, connection: &Connection, resource: &st
         return Err(Error { transient, ..Error::permanent(resource, reason) });
     }
     carrier.limits = Limits::of(&connack);
-    let (sender, publishes) = mpsc::channel(WAITING);
+    let (session, publishes) = Session::new();
     tokio::spawn(carrier.carry(publishes));
-    Ok(Session(sender))
+    Ok(session)
 }
 
 /// What the broker has said that it takes.
@@ -189,7 +147,7 @@ impl Carrier {
     }
 
     /// Until nobody holds the session any more, or the connection breaks.
-    async fn carry(mut self, mut publishes: mpsc::Receiver<(Publish, Tell)>) {
+    async fn carry(mut self, mut publishes: Publishes<Publish>) {
         let mut pings = interval(KEEP_ALIVE);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         pings.reset();
@@ -239,13 +197,13 @@ impl Carrier {
     /// Has a publish written with the next flush; who must only know that it was is added to `written`.
     fn add(&mut self, mut publish: Publish, tell: Tell, written: &mut Vec<Tell>) {
         if let Err(reason) = self.limits.check(&publish) {
-            let _ = tell.send(Outcome::Unfit(reason));
+            let _ = tell.send(unfit(reason));
             return;
         }
         if publish.qos == QoS::AtMostOnce {
             match encode_publish(&publish, VERSION, &mut self.out) {
                 Ok(()) => written.push(tell),
-                Err(error) => _ = tell.send(Outcome::Unfit(error.to_string())),
+                Err(error) => _ = tell.send(unfit(error.to_string())),
             }
             return;
         }
@@ -256,7 +214,7 @@ impl Carrier {
             publish.packet_id = Some(self.last_id);
             match encode_publish(&publish, VERSION, &mut self.out) {
                 Ok(()) => _ = free.insert(tell),
-                Err(error) => _ = tell.send(Outcome::Unfit(error.to_string())),
+                Err(error) => _ = tell.send(unfit(error.to_string())),
             }
             return;
         }
@@ -268,7 +226,7 @@ impl Carrier {
         while let Some(packet) = self.decoder.decode(&mut self.inbox).map_err(|error| error.to_string())? {
             match packet {
                 Packet::Puback(Ack { packet_id, reason, .. }) => {
-                    let outcome = if reason.is_error() { Outcome::Refused(reason) } else { Outcome::Taken };
+                    let outcome = if reason.is_error() { refused(reason) } else { Outcome::Taken };
                     if let Some(tell) = self.under_way.remove(&packet_id) {
                         let _ = tell.send(outcome);
                     }
@@ -284,14 +242,16 @@ impl Carrier {
     }
 
     async fn flush(&mut self) -> Result<(), String> {
-        let written = tokio::time::timeout(WITHIN, async {
-            self.stream.write_all_buf(&mut self.out).await?;
-            self.stream.flush().await
-        });
-        match written.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("it reads nothing".to_owned()),
-        }
+        flush(&mut self.stream, &mut self.out).await
     }
+}
+
+/// It cannot be sent to this broker.
+fn unfit(reason: String) -> Outcome {
+    Outcome::Refused { reason, transient: false }
+}
+
+fn refused(reason: ReasonCode) -> Outcome {
+    let transient = reason == ReasonCode::QuotaExceeded;
+    Outcome::Refused { reason: format!("the broker refused the message: {reason:?}"), transient }
 }
