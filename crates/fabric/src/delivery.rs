@@ -161,6 +161,17 @@ pub enum Push {
     },
 }
 
+impl Push {
+    /// The member whose credit it cost where it was chosen.
+    pub fn charged(&self) -> Option<SessionId> {
+        match self {
+            Self::Queued { session, share: Some(_), .. } => Some(*session),
+            Self::Shared { session, qos, .. } if *qos != QoS::AtMostOnce => Some(*session),
+            _ => None,
+        }
+    }
+}
+
 /// How many more messages a connection can take as the member of groups: kept by its gateway, drawn on by routers.
 ///
 /// One value, shared, as both are in one process; between processes a copy on each side that frames of the stream keep in

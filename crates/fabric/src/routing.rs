@@ -38,6 +38,8 @@ pub enum RoutingRequest {
         address: Address,
         /// What it can take as the member of groups.
         credit: Credit,
+        /// Which of the session's owners this is.
+        owner: OwnerNumber,
     },
     /// The connection at `address` is gone. A session that is not persistent is forgotten; otherwise it goes offline.
     /// Without effect when the session is attached elsewhere by now.
@@ -80,6 +82,8 @@ pub enum RoutingRequest {
         subscriptions: Vec<Subscription>,
         /// The session has no others: what else is found under its name is left over.
         exact: bool,
+        /// Which of the session's owners says so.
+        owner: OwnerNumber,
     },
     /// Remove subscriptions → [`RoutingEvent::Unsubscribed`].
     Unsubscribe {
@@ -89,7 +93,25 @@ pub enum RoutingRequest {
         session: SessionId,
         /// The filters.
         filters: Vec<Utf8Bytes>,
+        /// Which of the session's owners says so.
+        owner: OwnerNumber,
     },
+}
+
+/// Which of the owners that a session has one after the other: the version number that the store gave to its claim. A gateway
+/// that was not told that it is the owner no more goes on telling routers of the session; what an older owner says changes
+/// nothing once a younger one is known of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct OwnerNumber(pub u64);
+
+impl OwnerNumber {
+    /// Not known: such an owner is taken for the youngest.
+    pub const UNKNOWN: Self = Self(0);
+
+    /// Whether what this one says is out of date where `known` is known of.
+    pub fn is_older_than(self, known: Self) -> bool {
+        self != Self::UNKNOWN && self < known
+    }
 }
 
 /// How a router owns the slot of a message's topic.
@@ -167,6 +189,12 @@ pub trait Routing: Send {
 
     /// Whether something that was submitted has not been handed on yet: who ends waits for that.
     fn has_unsent(&self) -> bool {
+        false
+    }
+
+    /// Whether something that others wait for too is not answered yet: who has no more use for these routers goes on to
+    /// [`drain`](Self::drain) until it is.
+    fn has_unanswered(&self) -> bool {
         false
     }
 

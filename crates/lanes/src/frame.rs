@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fleethaven_fabric::delivery::Address;
-use fleethaven_fabric::routing::SharedDelivery;
+use fleethaven_fabric::routing::{OwnerNumber, SharedDelivery};
 use fleethaven_storage::{Error, Once, SessionId, Subscription};
 use fleethaven_topics::Slot;
 use fleethaven_types::{Message, Scope, Utf8Bytes};
@@ -47,6 +47,8 @@ pub enum Control {
         address: Address,
         /// What it can take as the member of groups.
         room: i32,
+        /// Which of the session's owners this is.
+        owner: OwnerNumber,
     },
     /// The connection is gone.
     Detach {
@@ -92,6 +94,8 @@ pub enum Control {
         subscriptions: Vec<Subscription>,
         /// The session has no others that this router holds: what else it finds under its name is left over.
         exact: bool,
+        /// Which of the session's owners says so.
+        owner: OwnerNumber,
     },
     /// Remove subscriptions → [`Reply::Unsubscribed`].
     Unsubscribe {
@@ -101,6 +105,8 @@ pub enum Control {
         session: SessionId,
         /// The filters.
         filters: Vec<Utf8Bytes>,
+        /// Which of the session's owners says so.
+        owner: OwnerNumber,
     },
     /// Everything that the router must hold of this core's sessions by this version of the table has been sent.
     Level {

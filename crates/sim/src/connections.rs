@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use fleethaven_fabric::delivery::{Address, Credit, Push};
-use fleethaven_fabric::routing::SharedDelivery;
+use fleethaven_fabric::routing::{OwnerNumber, SharedDelivery};
 use fleethaven_fabric::{RoutingEvent, RoutingRequest};
 use fleethaven_mqtt::{Packet, PacketId, ReasonCode};
 use fleethaven_session::{
-    Accepted, Action, Close, ConnectRequest, Delivery, Encoded, LeftShares, Now, QueueState, Session,
+    Accepted, Action, Close, ConnectRequest, Delivery, Encoded, LeftShares, Now, QueueState, Session, Shared,
     SubscribeRequest, UnsubscribeRequest,
 };
 use fleethaven_storage::{
     Claim, Claimed, Completion, ConnectionEnd, EntryId, Error, GroupId, Held, OwnerToken, QueuedMessage,
     Request, SessionId, Subscription, Ticket,
 };
-use fleethaven_types::{Publisher, Utf8Bytes};
+use fleethaven_types::{Publisher, QoS, Utf8Bytes};
 
 use crate::Bug;
 use crate::clients::{LASTS, claim, scope};
@@ -37,6 +37,8 @@ pub(crate) struct Connection {
     pub(crate) session: Session,
     address: Address,
     owned: Option<OwnerToken>,
+    /// Which of the session's owners it is.
+    owner: OwnerNumber,
     /// Messages are queued in the store.
     has_queue: bool,
     progress: Progress,
@@ -69,12 +71,14 @@ pub(crate) enum Pending {
     Subscribe {
         slot: u32,
         session: SessionId,
+        owner: OwnerNumber,
         packet_id: PacketId,
         subscriptions: Vec<Subscription>,
     },
     Unsubscribe {
         slot: u32,
         session: SessionId,
+        owner: OwnerNumber,
         packet_id: PacketId,
         filters: Vec<Utf8Bytes>,
     },
@@ -129,6 +133,7 @@ impl GatewayProcess {
             session,
             address: Address::new(0, slot, 1),
             owned: None,
+            owner: OwnerNumber::UNKNOWN,
             has_queue: false,
             progress: Progress::default(),
             credit: Credit::default(),
@@ -299,13 +304,15 @@ impl GatewayProcess {
         let persistent = persistent || claimed.session_present;
         let (session, address, credit) = (claimed.session, connection.address, connection.credit.clone());
         connection.owned = Some(token);
+        let owner = OwnerNumber(claimed.version_number);
+        connection.owner = owner;
         connection.has_queue = persistent;
         let (scope, subscriptions) = (scope(), claimed.subscriptions.clone());
         let routing = &mut self.connections.routing;
-        routing.push(RoutingRequest::Attach { session, scope, persistent, address, credit });
+        routing.push(RoutingRequest::Attach { session, scope, persistent, address, credit, owner });
         if !subscriptions.is_empty() {
             let (ticket, exact) = (NOBODY, false);
-            routing.push(RoutingRequest::Subscribe { ticket, session, subscriptions, exact });
+            routing.push(RoutingRequest::Subscribe { ticket, session, subscriptions, exact, owner });
         }
         let queue = persistent.then_some(QueueState {
             trimmed: claimed.trimmed,
@@ -349,11 +356,11 @@ impl GatewayProcess {
         self.gone(slot);
     }
 
-    fn return_shares(&mut self, session: SessionId, shares: Vec<fleethaven_session::Shared>) {
+    fn return_shares(&mut self, session: SessionId, shares: Vec<Shared>) {
         if shares.is_empty() {
             return;
         }
-        let shared = |shared: fleethaven_session::Shared| SharedDelivery {
+        let shared = |shared: Shared| SharedDelivery {
             message: shared.message,
             share: shared.share,
             held: shared.held.map(Held::Group),
@@ -400,7 +407,7 @@ impl GatewayProcess {
     fn subscribe(&mut self, slot: u32, request: SubscribeRequest) {
         let Some(connection) = self.connections.by_slot.get(&slot) else { return };
         let (session, owned) = (connection.session.session_id(), connection.owned);
-        let has_queue = connection.has_queue;
+        let (has_queue, owner) = (connection.has_queue, connection.owner);
         let subscription = |filter: fleethaven_session::subscribe::RequestedFilter| Subscription {
             filter: filter.filter,
             qos: filter.options.qos,
@@ -411,14 +418,16 @@ impl GatewayProcess {
         };
         let (packet_id, filters) = (request.packet_id, request.filters);
         let subscriptions: Vec<_> = filters.into_iter().map(subscription).collect();
-        let pending = Pending::Subscribe { slot, session, packet_id, subscriptions: subscriptions.clone() };
+        let pending =
+            Pending::Subscribe { slot, session, owner, packet_id, subscriptions: subscriptions.clone() };
         let ticket = self.expect(pending);
         match owned.filter(|_| has_queue) {
             Some(token) => {
                 self.connections.store.push(Request::Subscribe { ticket, session, token, subscriptions });
             }
             None => {
-                let subscribe = RoutingRequest::Subscribe { ticket, session, subscriptions, exact: false };
+                let subscribe =
+                    RoutingRequest::Subscribe { ticket, session, subscriptions, exact: false, owner };
                 self.connections.routing.push(subscribe);
             }
         }
@@ -427,14 +436,17 @@ impl GatewayProcess {
     fn unsubscribe(&mut self, slot: u32, request: UnsubscribeRequest) {
         let Some(connection) = self.connections.by_slot.get(&slot) else { return };
         let (session, owned) = (connection.session.session_id(), connection.owned);
-        let has_queue = connection.has_queue;
+        let (has_queue, owner) = (connection.has_queue, connection.owner);
         let UnsubscribeRequest { packet_id, filters } = request;
-        let ticket = self.expect(Pending::Unsubscribe { slot, session, packet_id, filters: filters.clone() });
+        let ticket =
+            self.expect(Pending::Unsubscribe { slot, session, owner, packet_id, filters: filters.clone() });
         match owned.filter(|_| has_queue) {
             Some(token) => {
                 self.connections.store.push(Request::Unsubscribe { ticket, session, token, filters });
             }
-            None => self.connections.routing.push(RoutingRequest::Unsubscribe { ticket, session, filters }),
+            None => {
+                self.connections.routing.push(RoutingRequest::Unsubscribe { ticket, session, filters, owner })
+            }
         }
     }
 
@@ -557,7 +569,19 @@ impl GatewayProcess {
                     self.act(slot, now);
                 }
             }
-            Push::Shared { .. } => {}
+            Push::Shared { message, address, session, qos, retain, identifiers, share, held } => {
+                let shared = Shared { message: message.clone(), share, held };
+                let Some((slot, connection)) = self.session_at(address, session) else {
+                    return self.return_shares(session, vec![shared]);
+                };
+                connection.shares_received += i32::from(qos != QoS::AtMostOnce);
+                let mut encoded = Encoded::new(message, now.wall);
+                let delivery = Delivery { qos, retain, identifiers: &identifiers };
+                if let Err(shared) = connection.session.deliver_shared(&mut encoded, &delivery, shared, now) {
+                    self.return_shares(session, vec![shared]);
+                }
+                self.act(slot, now);
+            }
         }
     }
 }
@@ -647,20 +671,32 @@ impl GatewayProcess {
                 Err(error),
             ) => self.failed(slot, error, now),
             // Routed though the connection may be gone by now: what the store holds of a session, routers hold, too.
-            (Pending::Subscribe { slot, session, packet_id, subscriptions }, Ok(())) => {
+            (Pending::Subscribe { slot, session, owner, packet_id, subscriptions }, Ok(())) => {
                 if bug == Some(Bug::EarlySuback) {
                     self.subscribed(slot, packet_id, &subscriptions, now);
                 }
-                let pending =
-                    Pending::Subscribe { slot, session, packet_id, subscriptions: subscriptions.clone() };
+                let pending = Pending::Subscribe {
+                    slot,
+                    session,
+                    owner,
+                    packet_id,
+                    subscriptions: subscriptions.clone(),
+                };
                 let ticket = self.expect(pending);
-                let subscribe = RoutingRequest::Subscribe { ticket, session, subscriptions, exact: false };
+                let subscribe =
+                    RoutingRequest::Subscribe { ticket, session, subscriptions, exact: false, owner };
                 self.connections.routing.push(subscribe);
             }
-            (Pending::Unsubscribe { slot, session, packet_id, filters }, Ok(())) => {
-                let pending = Pending::Unsubscribe { slot, session, packet_id, filters: filters.clone() };
+            (Pending::Unsubscribe { slot, session, owner, packet_id, filters }, Ok(())) => {
+                let pending =
+                    Pending::Unsubscribe { slot, session, owner, packet_id, filters: filters.clone() };
                 let ticket = self.expect(pending);
-                self.connections.routing.push(RoutingRequest::Unsubscribe { ticket, session, filters });
+                self.connections.routing.push(RoutingRequest::Unsubscribe {
+                    ticket,
+                    session,
+                    filters,
+                    owner,
+                });
             }
             (Pending::Released { slot, entries }, Ok(())) => {
                 if let Some(connection) = self.at(slot) {

@@ -29,13 +29,15 @@ pub(crate) enum Fault {
     LeaderChange,
     /// A publisher's connection breaks.
     Disconnect,
+    /// A subscriber goes, and its gateway hears neither of that nor that another one has its session by now.
+    Vanishing,
     /// Everything takes longer on the way between two nodes.
     Slowness,
     /// The store's primary dies, and its replica takes over.
     Failover,
 }
 
-const ALL: [Fault; 13] = [
+const ALL: [Fault; 14] = [
     Fault::Cut,
     Fault::Isolation,
     Fault::Partition,
@@ -47,6 +49,7 @@ const ALL: [Fault; 13] = [
     Fault::StoreReset,
     Fault::LeaderChange,
     Fault::Disconnect,
+    Fault::Vanishing,
     Fault::Slowness,
     Fault::Failover,
 ];
@@ -59,6 +62,9 @@ pub(crate) fn some(random: &mut Random, bug: Option<Bug>) -> Vec<Fault> {
     }
     if matches!(bug, Some(Bug::ReplicaNotAwaited | Bug::ReadsNotAwaited | Bug::NumbersReused)) {
         return vec![Fault::Failover, Fault::GatewayCrash, Fault::Disconnect];
+    }
+    if bug == Some(Bug::OwnersUnordered) {
+        return vec![Fault::RouterCrash, Fault::Vanishing, Fault::Vanishing];
     }
     if bug == Some(Bug::PushesTrusted) {
         return vec![Fault::RouterCrash, Fault::Reset, Fault::Reset];
@@ -129,6 +135,7 @@ impl World {
             Fault::LeaderChange => self.change_leader(),
             Fault::Failover => self.fail_over(),
             Fault::Disconnect => self.publisher_disconnects(),
+            Fault::Vanishing => self.subscriber_vanishes(),
             Fault::Slowness => {
                 let (from, to) = self.two_nodes();
                 let by = self.random.between(5 * MILLI, 300 * MILLI);

@@ -308,6 +308,10 @@ impl World {
             }
             process.lanes.receive(*router, stream.generation, reply, now);
         }
+        let router = *router;
+        for session in pushes.iter().filter_map(Push::charged) {
+            process.lanes.share_received(router, session);
+        }
         pushes.into_iter().for_each(|push| process.pushed(push, time));
         self.gateway_turn(gateway);
     }
@@ -378,7 +382,9 @@ impl World {
             for other in 0..self.gateways.len() {
                 self.datagram(node, Node::Gateway(other), move |world| {
                     let now = world.time();
-                    let process = world.gateway(other);
+                    let life = world.gateways.get(other).map_or(0, |host| host.life);
+                    let unheard = world.unheard.contains(&(other, life, address.slot()));
+                    let process = world.gateway(other).filter(|_| !unheard);
                     let process =
                         process.filter(|process| process.me.is_some_and(|me| me.0 == token.incarnation));
                     if let Some(process) = process {

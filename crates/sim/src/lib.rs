@@ -53,6 +53,8 @@ pub enum Bug {
     ReadsNotAwaited,
     /// A replica that takes over gives out numbers that the primary had given out before.
     NumbersReused,
+    /// Routers take what any owner of a session says for what the youngest says.
+    OwnersUnordered,
 }
 
 /// What a run came to.

@@ -1,22 +1,23 @@
 //! Router processes: what drives the router, its lanes and its keeper.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fleethaven_fabric::delivery::{Address, Credit, Push};
+use fleethaven_fabric::delivery::Push;
 use fleethaven_fabric::membership::{Incarnation, LEASE, Phase, RENEW_EVERY, Role, RoutingTable};
-use fleethaven_fabric::{Delivery, Routing, RoutingEvent, RoutingRequest, Traces};
+use fleethaven_fabric::routing::OwnerNumber;
+use fleethaven_fabric::{Delivery, Routing, RoutingRequest, Traces};
 use fleethaven_lanes::frame::{Control, Outcome, Publication, Reply};
 use fleethaven_lanes::gateway::Outgoing;
-use fleethaven_lanes::router::{Action, Admission, Intake, Keeper, LaneId, MARGIN, Slots};
+use fleethaven_lanes::router::{Action, Admission, Asking, Intake, Keeper, LaneId, MARGIN, Slots, Wanted};
 use fleethaven_membership::Command;
 use fleethaven_quotas::Accounts;
 use fleethaven_router::metrics::Metrics;
 use fleethaven_router::{Lane, Options, Router};
 use fleethaven_storage::{
-    Completion, Fence, Lane as StoreLane, Request, SessionId, SessionStore, Ticket, Wake,
+    Completion, Dead, Error, Fence, Lane as StoreLane, Request, SessionStore, Ticket, Wake,
 };
 use fleethaven_topics::{DepthRules, Slot};
 use fleethaven_types::{Behaviour, Limits, Profile};
@@ -38,6 +39,10 @@ const STORE_WITHIN: Micros = 800 * MILLI;
 const HELD: Micros = 3000 * MILLI;
 /// As good as for ever.
 const ENDLESS: Duration = Duration::from_secs(1_000_000);
+/// How often lanes are told the time.
+const TICK: Micros = 1000 * MILLI;
+/// After how many of these connections of gateways that are gone are looked for, although none has gone.
+const DEAD: u64 = 5;
 /// Pause before something that failed is tried again.
 pub(crate) const PAUSE: Micros = 100 * MILLI;
 
@@ -64,6 +69,11 @@ pub(crate) struct RouterProcess {
     fencing: BTreeMap<u64, Vec<Fence>>,
     last_fence: u64,
     pub(crate) leaving: bool,
+    /// Gateways that there are, and the youngest member that it knows of.
+    living: Option<Arc<BTreeSet<u64>>>,
+    newest: u64,
+    /// How many seconds it has been there.
+    ticks: u64,
 }
 
 /// The router's end of one stream.
@@ -74,9 +84,7 @@ pub(crate) struct LaneEnd {
     lane: Lane,
     intake: Intake,
     woken: Arc<Flag>,
-    attached: BTreeMap<SessionId, (Address, bool)>,
-    asked: BTreeMap<Ticket, u64>,
-    next_ticket: u64,
+    asking: Asking,
     submit: Vec<RoutingRequest>,
     replies: Vec<Reply>,
     taken: BTreeMap<(Slot, u64), (MessageId, u64)>,
@@ -148,6 +156,9 @@ impl World {
             fencing: BTreeMap::new(),
             last_fence: 0,
             leaving: false,
+            living: None,
+            newest: 0,
+            ticks: 0,
         };
         host.process = Some(process);
         self.note(format_args!("router {router} starts, life {life}"));
@@ -167,8 +178,10 @@ impl World {
             endless.into_iter().for_each(|until| process.slots.extend_lease(until));
             process.me = Some(me);
             process.keeper = Some(Keeper::new(me, process.slots.clone()));
+            process.router.in_cluster(me, process.slots.clone());
             world.note(format_args!("router {router} is {me}"));
             world.renew_router(router, life);
+            world.router_ticks(router, life);
         });
     }
 
@@ -189,6 +202,34 @@ impl World {
             let passed = world.micros(world.instant()) - world.micros(asked);
             world.after(RENEW.saturating_sub(passed), node, move |world| world.renew_router(router, life));
         });
+    }
+
+    /// What is done every second: lanes are told the time, and queues of groups are looked for.
+    fn router_ticks(&mut self, router: usize, life: u64) {
+        let (node, now) = (Node::Router(router), self.instant());
+        let reaches = self.reaches_store(node);
+        let Some(process) = self.router_of(router, life) else { return };
+        for end in process.lanes.values_mut() {
+            end.lane.tick(now);
+            while end.lane.tidy() && end.lane.has_leftovers() {}
+        }
+        // What the store does not do now, it does at the next tick.
+        if reaches {
+            let _ = process.router.find_queues();
+        }
+        process.ticks += 1;
+        let due = process.ticks % DEAD == 0;
+        let newest = process.newest;
+        if let Some(living) = process.living.clone().filter(|_| due) {
+            self.end_dead(router, life, Dead::Left { newest, living });
+        }
+        self.router_turn(router);
+        self.after(TICK, node, move |world| world.router_ticks(router, life));
+    }
+
+    /// Whether a process and the store reach each other.
+    pub(crate) fn reaches_store(&self, node: Node) -> bool {
+        !self.is_cut(node, Node::Store) && !self.is_cut(Node::Store, node) && !self.is_asleep(Node::Store)
     }
 
     /// The process is gone, with all that it had not sent. What the store was sent may arrive yet.
@@ -237,14 +278,46 @@ impl World {
     }
 
     pub(crate) fn router_table(&mut self, router: usize, table: Arc<RoutingTable>) {
+        let life = self.routers.get(router).map_or(0, |host| host.life);
         let Some(process) = self.router(router).filter(|process| process.version < table.version) else {
             return;
         };
         let Some(keeper) = &mut process.keeper else { return };
         process.version = table.version;
+        let members = table.members.iter().filter(|member| member.role == Role::Gateway);
+        let there: Arc<BTreeSet<u64>> = Arc::new(members.map(|member| member.incarnation.0).collect());
+        let before = process.living.replace(there.clone());
+        // At the start it is time to look, too.
+        let due = before.is_none_or(|before| !before.is_subset(&there));
+        let newest =
+            table.members.last().map_or(process.newest, |last| last.incarnation.0.max(process.newest));
+        process.newest = newest;
         process.depth = table.depth.clone();
+        process.router.follow(&table);
         keeper.set_table(table);
         self.keep(router);
+        if due {
+            self.end_dead(router, life, Dead::Left { newest, living: there });
+        }
+    }
+
+    /// Ends the connections of gateways that are members no more. All routers do; the store lets each end once.
+    fn end_dead(&mut self, router: usize, life: u64, dead: Dead) {
+        let node = Node::Router(router);
+        let (reaches, wall) = (self.reaches_store(node), self.time().wall);
+        if self.router_of(router, life).is_none() {
+            return;
+        }
+        if !reaches {
+            return self.after(TICK, node, move |world| world.end_dead(router, life, dead));
+        }
+        let mut store = self.store.lock();
+        let ended = store.model.end_orphans(&dead, "SERVER_ERROR", wall).len();
+        store.written_through();
+        drop(store);
+        if ended > 0 {
+            self.note(format_args!("router {router} ends {ended} connections"));
+        }
     }
 
     /// The keeper goes as far as it can.
@@ -290,7 +363,7 @@ impl World {
         let node = Node::Router(router);
         let bug = self.bug;
         let slow = self.random.between(MILLI, 60 * MILLI);
-        let fails = self.is_cut(node, Node::Store) || self.is_cut(Node::Store, node);
+        let fails = !self.reaches_store(node);
         let Some(process) = self.router_of(router, life) else { return };
         let Some(me) = process.me else { return };
         match action {
@@ -388,9 +461,7 @@ impl World {
             lane: Lane::new(process.router.clone(), woken.clone()),
             intake: Intake::new(process.slots.clone()),
             woken,
-            attached: BTreeMap::new(),
-            asked: BTreeMap::new(),
-            next_ticket: 0,
+            asking: Asking::new(number),
             submit: Vec::new(),
             replies: Vec::new(),
             taken: BTreeMap::new(),
@@ -415,11 +486,13 @@ impl World {
         for frame in frames {
             match frame {
                 Outgoing::Publish(publication) => end.publish(publication, now, bug),
-                Outgoing::Control(Control::Level { version }) => {
-                    end.hand_over();
-                    level = Some(version);
-                }
-                Outgoing::Control(control) => end.control(control),
+                Outgoing::Control(control) => match end.asking.wanted(said(control, bug)) {
+                    Wanted::Request(request) => end.submit.push(request),
+                    Wanted::Level(version) => {
+                        end.hand_over();
+                        level = Some(version);
+                    }
+                },
             }
         }
         end.hand_over();
@@ -435,9 +508,7 @@ impl World {
         let Some(process) = self.router(router) else { return };
         let Some(end) = process.lanes.get_mut(&conn).filter(|end| end.open) else { return };
         end.open = false;
-        for (session, (address, persistent)) in std::mem::take(&mut end.attached) {
-            end.submit.push(RoutingRequest::Detach { session, address, persistent });
-        }
+        end.submit.extend(end.asking.over());
         end.hand_over();
         if let Some(keeper) = &mut process.keeper {
             keeper.lane_closed(end.id);
@@ -460,7 +531,7 @@ impl World {
                 end.woken.0.load(Ordering::SeqCst)
             } {}
         }
-        process.lanes.retain(|_, end| end.open || !end.intake.is_settled());
+        process.lanes.retain(|_, end| end.open || !end.intake.is_settled() || end.lane.has_unanswered());
         let mut pushes = std::mem::take(&mut *process.pushes.0.lock());
         for (conn, end) in process.lanes.iter_mut().filter(|(_, end)| end.open) {
             let (replies, pushes) =
@@ -499,6 +570,18 @@ impl World {
     }
 }
 
+/// What a gateway has said, as the router hears it.
+fn said(mut control: Control, bug: Option<Bug>) -> Control {
+    if bug == Some(Bug::OwnersUnordered)
+        && let Control::Attach { owner, .. }
+        | Control::Subscribe { owner, .. }
+        | Control::Unsubscribe { owner, .. } = &mut control
+    {
+        *owner = OwnerNumber::UNKNOWN;
+    }
+    control
+}
+
 impl LaneEnd {
     fn publish(&mut self, publication: Publication, now: std::time::Instant, bug: Option<Bug>) {
         match self.intake.admit(&publication, now) {
@@ -510,7 +593,7 @@ impl LaneEnd {
                         self.replies.extend(self.intake.published(ticket, true, Ok(()), now));
                         None
                     }
-                    (_, ticket) => ticket.map(|ticket| Ticket(ticket.0 << 1)),
+                    (_, ticket) => ticket.map(Asking::ticket_of_publish),
                 };
                 let fence = Some(owned);
                 self.submit.push(RoutingRequest::Publish { ticket, message, from, once, fence });
@@ -518,49 +601,6 @@ impl LaneEnd {
             Admission::Refuse(refused) => self.replies.push(refused),
             Admission::Pass => {}
         }
-    }
-
-    fn control(&mut self, control: Control) {
-        let request = match control {
-            Control::Attach { session, scope, persistent, address, room } => {
-                let (address, credit) = (address.at_core(self.number), Credit::default());
-                credit.reset(room);
-                self.attached.insert(session, (address, persistent));
-                RoutingRequest::Attach { session, scope, persistent, address, credit }
-            }
-            Control::Detach { session, address, persistent } => {
-                let address = address.at_core(self.number);
-                if self.attached.get(&session).is_some_and(|(attached, _)| *attached == address) {
-                    self.attached.remove(&session);
-                }
-                RoutingRequest::Detach { session, address, persistent }
-            }
-            Control::Forget { session } => {
-                self.attached.remove(&session);
-                RoutingRequest::Forget { session }
-            }
-            Control::Ready { session, returned, .. } => RoutingRequest::Ready { session, returned },
-            Control::Return { session, shares, refused } => {
-                RoutingRequest::Return { session, shares, refused }
-            }
-            Control::Subscribe { ticket, session, subscriptions, exact } => {
-                let ticket = self.ticket(ticket);
-                RoutingRequest::Subscribe { ticket, session, subscriptions, exact }
-            }
-            Control::Unsubscribe { ticket, session, filters } => {
-                let ticket = self.ticket(ticket);
-                RoutingRequest::Unsubscribe { ticket, session, filters }
-            }
-            Control::Level { .. } => return,
-        };
-        self.submit.push(request);
-    }
-
-    fn ticket(&mut self, asked: u64) -> Ticket {
-        self.next_ticket += 1;
-        let ticket = Ticket(self.next_ticket << 1 | 1);
-        self.asked.insert(ticket, asked);
-        ticket
     }
 
     fn hand_over(&mut self) {
@@ -572,22 +612,7 @@ impl LaneEnd {
         let mut events = Vec::new();
         self.lane.drain(&mut events);
         for event in events {
-            match event {
-                RoutingEvent::Published { ticket, matched, result } => {
-                    let reply = self.intake.published(Ticket(ticket.0 >> 1), matched, result, now);
-                    self.replies.extend(reply);
-                }
-                // Routers have no answers of their own.
-                RoutingEvent::Answered { .. } => {}
-                RoutingEvent::Subscribed { ticket, new, over_quota } => {
-                    let ticket = self.asked.remove(&ticket).unwrap_or_default();
-                    self.replies.push(Reply::Subscribed { ticket, new, over_quota });
-                }
-                RoutingEvent::Unsubscribed { ticket, existed } => {
-                    let ticket = self.asked.remove(&ticket).unwrap_or_default();
-                    self.replies.push(Reply::Unsubscribed { ticket, existed });
-                }
-            }
+            self.replies.extend(self.asking.reply(event, &mut self.intake, now));
         }
         for reply in &self.replies {
             if let Reply::Answered { slot, stamp, outcome: Outcome::Durable { .. } } = reply
@@ -670,13 +695,19 @@ impl World {
     }
 
     fn router_is_answered(&mut self, router: usize, life: u64) {
-        let now = self.instant();
+        let (now, reaches) = (self.instant(), self.reaches_store(Node::Router(router)));
         let Some(process) = self.router_of(router, life) else { return };
         let (mut completions, mut failed) = (Vec::new(), Vec::new());
         process.fences.drain(&mut completions);
         for completion in completions {
             let Completion::Done { ticket, result } = completion else { continue };
             let Some(fences) = process.fencing.remove(&ticket.0) else { continue };
+            // What groups must hold they hold in their queues from the first publish on.
+            let result = match result {
+                Ok(()) if !reaches => Err(Error::Unavailable("the store".to_owned())),
+                Ok(()) => process.router.find_queues().map(drop),
+                result => result,
+            };
             match result {
                 Ok(()) => process.keeper.iter_mut().for_each(|keeper| keeper.fenced(&fences, true, now)),
                 Err(_) => failed.extend(fences),

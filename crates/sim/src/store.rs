@@ -228,7 +228,7 @@ impl SessionStore for Handle {
     }
 
     fn end_orphans(&self, dead: Dead, reason: &str, now: Timestamp) -> Result<Vec<Orphan>, Error> {
-        Ok(self.state.lock().model.end_orphans(dead, reason, now))
+        Ok(self.state.lock().model.end_orphans(&dead, reason, now))
     }
 
     fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionRecord>, Error> {

@@ -210,6 +210,16 @@ impl World {
         self.subscriber_goes(index);
     }
 
+    /// A subscriber with a session that goes on is gone, and its gateway does not hear of it.
+    pub(crate) fn subscriber_vanishes(&mut self) {
+        let index = self.random.index(SUBSCRIBERS.0);
+        let Some(subscriber) = self.subscribers.get_mut(index) else { return };
+        let Some(At { gateway, life, slot, .. }) = subscriber.at else { return };
+        subscriber.lost();
+        self.unheard.insert((gateway, life, slot));
+        self.note(format_args!("s{index} vanishes from gateway {gateway}"));
+    }
+
     /// It closes its connection, if it has one.
     fn subscriber_goes(&mut self, index: usize) {
         let Some(subscriber) = self.subscribers.get_mut(index) else { return };

@@ -95,6 +95,8 @@ pub(crate) struct World {
     pub(crate) gateways: Vec<GatewayHost>,
     pub(crate) publishers: Vec<PublisherClient>,
     pub(crate) subscribers: Vec<SubscriberClient>,
+    /// Connections, by gateway, its life and their slots, of whose end their gateways never hear.
+    pub(crate) unheard: BTreeSet<(usize, u64, u32)>,
     pub(crate) last_conn: ConnId,
     pub(crate) history: History,
     violation: Option<Violation>,
@@ -135,6 +137,7 @@ impl World {
             gateways: (0..gateways).map(|_| GatewayHost::default()).collect(),
             publishers: Vec::new(),
             subscribers: Vec::new(),
+            unheard: BTreeSet::new(),
             last_conn: 0,
             history: History::default(),
             violation: None,

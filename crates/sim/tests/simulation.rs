@@ -84,6 +84,11 @@ fn pushes_that_are_taken_for_the_truth_are_found() {
 }
 
 #[test]
+fn owners_that_are_not_told_apart_are_found() {
+    is_found(Bug::OwnersUnordered, &[LOST, PROBE]);
+}
+
+#[test]
 fn a_replica_that_is_not_waited_for_is_found() {
     is_found(Bug::ReplicaNotAwaited, &[LOST, PROBE, TWICE]);
 }

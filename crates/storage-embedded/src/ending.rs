@@ -97,7 +97,7 @@ impl Engine {
     }
 
     /// Ends the connections of dead processes.
-    pub(crate) fn end_orphans(&mut self, dead: Dead, reason: &str, now: Timestamp) -> Vec<Orphan> {
+    pub(crate) fn end_orphans(&mut self, dead: &Dead, reason: &str, now: Timestamp) -> Vec<Orphan> {
         let ids = self.sessions.orphans(dead);
         ids.into_iter().filter_map(|id| self.end_orphan(id, reason, now)).collect()
     }

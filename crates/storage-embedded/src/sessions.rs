@@ -107,6 +107,7 @@ impl Session {
             client_id: self.client.id.clone(),
             subscriptions: self.subscription_list(),
             live: self.connection.is_some(),
+            version_number: self.version,
         }
     }
 
@@ -272,7 +273,7 @@ impl Sessions {
     }
 
     /// Sessions whose owner is dead, in order of id.
-    pub(crate) fn orphans(&self, dead: Dead) -> Vec<u64> {
+    pub(crate) fn orphans(&self, dead: &Dead) -> Vec<u64> {
         let orphaned = |session: &Session| {
             session.connection.as_ref().is_some_and(|connection| dead.is(connection.token.incarnation))
         };

@@ -107,7 +107,7 @@ impl SessionStore for EmbeddedStore {
 
     fn end_orphans(&self, dead: Dead, reason: &str, now: Timestamp) -> Result<Vec<Orphan>, Error> {
         let reason = reason.to_owned();
-        self.door.ask(move |engine| engine.end_orphans(dead, &reason, now))
+        self.door.ask(move |engine| engine.end_orphans(&dead, &reason, now))
     }
 
     fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionRecord>, Error> {

@@ -83,7 +83,8 @@ pub(crate) fn session(value: Value) -> Result<SessionRecord, Error> {
     let (scope, client_id) = keys::split_client(&client).ok_or_else(|| malformed("no client"))?;
     let live = number(next(&mut values)?)? == 1;
     let subscriptions = subscriptions(next(&mut values)?)?;
-    Ok(SessionRecord { session, scope, client_id, subscriptions, live })
+    let version_number = number(next(&mut values)?)?;
+    Ok(SessionRecord { session, scope, client_id, subscriptions, live, version_number })
 }
 
 /// A row that the store wrote.

@@ -83,14 +83,14 @@ pub(crate) fn end_orphans(
     reason: &str,
     now: Timestamp,
 ) -> Result<Vec<Orphan>, Error> {
-    let (which, incarnation) = match dead {
-        Dead::One(dead) => ("one", dead),
-        Dead::AllBut(living) => ("but", living),
+    let (newest, living) = match &dead {
+        Dead::Left { newest, living } => (newest.to_string(), living.iter().map(u64::to_string).collect()),
+        Dead::AllBut(living) => ("inf".to_owned(), vec![living.to_string()]),
     };
+    let living = format!(" {} ", living.join(" "));
     let left = encode(&DepartureRow::from(&Departure::of_orphan(now, reason, 0)));
-    let (incarnation, now, most) =
-        (incarnation.to_string(), now.as_millis().to_string(), ORPHANS.to_string());
-    let arguments = [which.as_bytes(), incarnation.as_bytes(), &left, now.as_bytes(), most.as_bytes()];
+    let (now, most) = (now.as_millis().to_string(), ORPHANS.to_string());
+    let arguments = [newest.as_bytes(), living.as_bytes(), &left, now.as_bytes(), most.as_bytes()];
     let mut orphans = Vec::new();
     let mut partitions: Vec<u8> = keys.partitions().collect();
     while !partitions.is_empty() {

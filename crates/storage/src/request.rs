@@ -1,5 +1,6 @@
 //! What is asked of the store and what it answers.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
@@ -430,20 +431,26 @@ pub struct DueWill {
 }
 
 /// Gateway processes that are gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dead {
-    /// The one of this incarnation: its lease has ended.
-    One(u64),
+    /// In a cluster, whose members are numbered in the order in which they join: of those up to `newest` all but `living`. Who
+    /// joins later is not known of yet.
+    Left {
+        /// The youngest member that is known of, whatever it does.
+        newest: u64,
+        /// The gateways among the members.
+        living: Arc<BTreeSet<u64>>,
+    },
     /// All but this one: it is the only process there is.
     AllBut(u64),
 }
 
 impl Dead {
     /// Whether the process of `incarnation` is meant.
-    pub fn is(self, incarnation: u64) -> bool {
+    pub fn is(&self, incarnation: u64) -> bool {
         match self {
-            Self::One(dead) => incarnation == dead,
-            Self::AllBut(living) => incarnation != living,
+            Self::Left { newest, living } => incarnation <= *newest && !living.contains(&incarnation),
+            Self::AllBut(living) => incarnation != *living,
         }
     }
 }
@@ -476,6 +483,8 @@ pub struct SessionRecord {
     pub subscriptions: Vec<Subscription>,
     /// Whether a connection owns it now.
     pub live: bool,
+    /// Of the connection that owns it, or owned it last: see [`Claimed::version_number`].
+    pub version_number: u64,
 }
 
 /// A client id as the store knows it: who is connected under it, and the session.

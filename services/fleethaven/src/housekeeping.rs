@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleethaven_daemon::clock;
-use fleethaven_fabric::membership::{Incarnation, Role, TableStream};
+use fleethaven_fabric::membership::{Role, RoutingTable, TableStream};
 use fleethaven_fabric::metadata::Error as MetadataError;
 use fleethaven_fabric::{Metadata, Publish};
 use fleethaven_fabric_grpc::routing::PublishClient;
@@ -20,9 +20,12 @@ use fleethaven_storage::{Dead, Error, Once, SessionId, SessionStore};
 use fleethaven_types::{Message, Scope};
 use futures_util::StreamExt;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
 /// How often expired sessions and due wills are looked for.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How often connections of gateways that are gone are looked for, although none has gone.
+const DEAD_INTERVAL: Duration = Duration::from_secs(30);
 /// How often the leader is asked about ticket keys, which are good for hours.
 const KEYS_INTERVAL: Duration = Duration::from_secs(60);
 /// How often certificates are looked for that nobody has provisioned in time, and claims that are over.
@@ -107,25 +110,49 @@ pub(crate) fn of_cluster(
     tokio::spawn(tasks).abort_handle()
 }
 
-/// Ends the connections of each gateway that is a member no more.
+/// Ends the connections of gateways that are members no more: when one has left the table, and besides from time to time,
+/// first of all at the start. A gateway may have gone while no router was there, and one that was cut off may have taken clients
+/// in after its connections were ended.
 async fn end_dead(
     store: Arc<dyn SessionStore>,
     broker: &PublishClient,
     mut tables: TableStream,
     identity: &IdentityCache,
 ) {
-    let mut known: BTreeSet<Incarnation> = BTreeSet::new();
-    while let Some(table) = tables.next().await {
-        let members = table.members.iter().filter(|member| member.role == Role::Gateway);
-        let there: BTreeSet<_> = members.map(|member| member.incarnation).collect();
-        for Incarnation(gone) in known.difference(&there) {
-            while let Err(error) = end_orphans(&store, Dead::One(*gone), broker, identity).await {
-                tracing::warn!(%error, gateway = gone, "the connections of a gateway cannot be ended yet");
-                tokio::time::sleep(INTERVAL).await;
+    let (mut newest, mut living) = (0, None);
+    let mut due = Instant::now();
+    loop {
+        tokio::select! {
+            table = tables.next() => {
+                let Some(table) = table else { return };
+                let there = Arc::new(gateways(&table));
+                let left = |before: &Arc<BTreeSet<u64>>| !before.is_subset(&there);
+                if living.as_ref().is_some_and(left) {
+                    due = Instant::now();
+                }
+                newest = table.members.last().map_or(newest, |youngest| youngest.incarnation.0.max(newest));
+                living = Some(there);
+            }
+            () = tokio::time::sleep_until(due), if living.is_some() => {
+                let Some(living) = living.clone() else { continue };
+                let ended = end_orphans(&store, Dead::Left { newest, living }, broker, identity).await;
+                due = Instant::now() + if ended.is_ok() { DEAD_INTERVAL } else { INTERVAL };
+                match ended {
+                    Ok(0) => {}
+                    Ok(count) => tracing::info!(count, "connections of gateways that are gone were ended"),
+                    Err(error) => {
+                        tracing::warn!(%error, "the connections of gateways that are gone cannot be ended yet");
+                    }
+                }
             }
         }
-        known = there;
     }
+}
+
+/// The gateways among the members.
+fn gateways(table: &RoutingTable) -> BTreeSet<u64> {
+    let gateways = table.members.iter().filter(|member| member.role == Role::Gateway);
+    gateways.map(|member| member.incarnation.0).collect()
 }
 
 /// Ends connections that were live when an earlier process died, and tells of each. Returns how many there were, when the
@@ -206,7 +233,7 @@ async fn publish_due_wills(store: &Arc<dyn SessionStore>, broker: &impl Broker) 
 }
 
 async fn publish_will(will: &DueWill, broker: &impl Broker) -> Result<(), Error> {
-    let now = Now { instant: tokio::time::Instant::now().into_std(), wall: clock::now() };
+    let now = Now { instant: Instant::now().into_std(), wall: clock::now() };
     let message = published_will(&will.message, now);
     match broker.publish_once(message, Once::Will(will.session)).await {
         // Its gateway has published it meanwhile.

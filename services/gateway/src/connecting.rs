@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::delivery::Address;
+use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_mqtt::{ReasonCode, Version};
 use fleethaven_session::{Accepted, ConnectRequest, Now, QueueState, WillRequest};
 use fleethaven_storage::{Claim, Claimed, Error, QueueBounds, Request, StoredWill, Ticket};
@@ -278,11 +279,12 @@ impl Core {
         connection.metered = self.metered(&publisher, request.will.as_ref());
         connection.has_will = request.will.is_some();
         let credit = connection.credit.clone();
-        self.route(RoutingRequest::Attach { session, scope, persistent, address, credit });
+        let owner = OwnerNumber(claimed.version_number);
+        self.route(RoutingRequest::Attach { session, scope, persistent, address, credit, owner });
         if !claimed.subscriptions.is_empty() {
             // The router has them, unless it forgot the session in the moment in which it was resumed.
-            let subscriptions = claimed.subscriptions.clone();
-            self.route(RoutingRequest::Subscribe { ticket: NOBODY, session, subscriptions, exact: false });
+            let (ticket, subscriptions, exact) = (NOBODY, claimed.subscriptions.clone(), false);
+            self.route(RoutingRequest::Subscribe { ticket, session, subscriptions, exact, owner });
         }
         connection.has_queue = persistent;
         let queue = persistent.then_some(QueueState {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fleethaven_fabric::delivery::Address;
+use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_mqtt::PacketId;
 use fleethaven_session::ConnectRequest;
 use fleethaven_storage::{EntryId, OwnerToken, SessionId, Subscription};
@@ -18,9 +19,9 @@ pub(crate) enum Pending {
     /// Queue entries.
     Queue,
     /// Subscriptions: first durable, then installed.
-    Subscribe { session: SessionId, packet_id: PacketId, granted: Vec<Subscription> },
+    Subscribe { session: SessionId, owner: OwnerNumber, packet_id: PacketId, granted: Vec<Subscription> },
     /// Subscriptions being removed: first durably, then in the router.
-    Unsubscribe { session: SessionId, packet_id: u16, filters: Vec<Utf8Bytes> },
+    Unsubscribe { session: SessionId, owner: OwnerNumber, packet_id: u16, filters: Vec<Utf8Bytes> },
     /// QoS 2 entries that the client has being recorded as such.
     Released(Vec<EntryId>),
     /// QoS 2 exchanges that the client has ended being forgotten.

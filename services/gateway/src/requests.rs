@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fleethaven_fabric::RoutingRequest;
+use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_mqtt::{PacketId, ReasonCode, Version};
 use fleethaven_quotas::Account;
 use fleethaven_quotas::account::admits;
@@ -209,15 +210,18 @@ impl Connection {
 
     /// Makes granted subscriptions durable (persistent session) and installs them.
     fn install(&self, core: &Rc<Core>, packet_id: PacketId, granted: Vec<Subscription>) {
-        let session = self.session.session_id();
+        let (session, owner) = (self.session.session_id(), OwnerNumber(self.version_number));
         let subscriptions = granted.clone();
-        let pending = Pending::Subscribe { session, packet_id, granted };
+        let pending = Pending::Subscribe { session, owner, packet_id, granted };
         let ticket = core.expect(self.address, pending);
         match self.phase {
             Phase::Owned(token) if self.is_persistent() => {
                 core.ask_store(Request::Subscribe { ticket, session, token, subscriptions });
             }
-            _ => core.route(RoutingRequest::Subscribe { ticket, session, subscriptions, exact: false }),
+            _ => {
+                let exact = false;
+                core.route(RoutingRequest::Subscribe { ticket, session, subscriptions, exact, owner });
+            }
         }
     }
 
@@ -255,7 +259,7 @@ impl Connection {
     }
 
     pub(crate) fn unsubscribe(&self, core: &Rc<Core>, request: UnsubscribeRequest) {
-        let session = self.session.session_id();
+        let (session, owner) = (self.session.session_id(), OwnerNumber(self.version_number));
         let filters = request.filters.clone();
         for shared in filters.iter().filter(|filter| split_shared(filter).is_some()) {
             // Counted only: UNSUBACK has no code for it.
@@ -263,13 +267,13 @@ impl Connection {
         }
         core.log_unsubscribe(self, request.packet_id, &filters);
         let packet_id = request.packet_id.get();
-        let pending = Pending::Unsubscribe { session, packet_id, filters: request.filters };
+        let pending = Pending::Unsubscribe { session, owner, packet_id, filters: request.filters };
         let ticket = core.expect(self.address, pending);
         match self.phase {
             Phase::Owned(token) if self.is_persistent() => {
                 core.ask_store(Request::Unsubscribe { ticket, session, token, filters });
             }
-            _ => core.route(RoutingRequest::Unsubscribe { ticket, session, filters }),
+            _ => core.route(RoutingRequest::Unsubscribe { ticket, session, filters, owner }),
         }
     }
 

@@ -417,15 +417,15 @@ fn done(core: &Rc<Core>, address: Address, pending: Pending, result: Result<(), 
     }
     // Subscriptions also when the connection is gone by now: what the store holds of a session, the router holds, too.
     match pending {
-        Pending::Subscribe { session, packet_id, granted } => {
-            let subscriptions = granted.clone();
-            let ticket = core.expect(address, Pending::Subscribe { session, packet_id, granted });
-            core.route(RoutingRequest::Subscribe { ticket, session, subscriptions, exact: false });
+        Pending::Subscribe { session, owner, packet_id, granted } => {
+            let (subscriptions, exact) = (granted.clone(), false);
+            let ticket = core.expect(address, Pending::Subscribe { session, owner, packet_id, granted });
+            core.route(RoutingRequest::Subscribe { ticket, session, subscriptions, exact, owner });
         }
-        Pending::Unsubscribe { session, packet_id, filters } => {
-            let pending = Pending::Unsubscribe { session, packet_id, filters: filters.clone() };
+        Pending::Unsubscribe { session, owner, packet_id, filters } => {
+            let pending = Pending::Unsubscribe { session, owner, packet_id, filters: filters.clone() };
             let ticket = core.expect(address, pending);
-            core.route(RoutingRequest::Unsubscribe { ticket, session, filters });
+            core.route(RoutingRequest::Unsubscribe { ticket, session, filters, owner });
         }
         Pending::Released(entries) => go_on(core, address, now, |session| session.released(&entries)),
         Pending::Forgotten(ids) => go_on(core, address, now, |session| session.forgotten(&ids)),

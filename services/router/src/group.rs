@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use fleethaven_fabric::delivery::{Address, Credit};
 use fleethaven_fabric::routing::SharedDelivery;
 use fleethaven_quotas::Account;
-use fleethaven_storage::{Append, GroupId, SessionId, Share};
+use fleethaven_storage::{Append, EntryId, GroupId, Held, SessionId, Share};
 use fleethaven_types::{Message, QoS, Scope, Utf8Bytes};
 use parking_lot::{Mutex, RwLock};
 
@@ -179,6 +179,26 @@ impl Group {
             backlog.unread = true;
             self.note(&backlog);
         }
+    }
+
+    /// Takes what waits here and stands in its queue.
+    pub(crate) fn take_held(&self) -> Vec<EntryId> {
+        let mut backlog = self.backlog.lock();
+        let entry = |delivery: SharedDelivery| match delivery.held {
+            Some(Held::Group(entry)) => Some(entry),
+            _ => None,
+        };
+        let held = backlog.waiting.drain(..).filter_map(entry).collect();
+        backlog.unheld = (0, 0);
+        self.note(&backlog);
+        held
+    }
+
+    /// Entries that were asked for will not come.
+    pub(crate) fn unclaim(&self) {
+        let mut backlog = self.backlog.lock();
+        (backlog.claiming, backlog.unread) = (false, true);
+        self.note(&backlog);
     }
 
     /// Chooses one of `live`, in turns among those that have room. What is to be acknowledged costs the member credit.

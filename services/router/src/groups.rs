@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fleethaven_fabric::delivery::Address;
 use fleethaven_fabric::membership::Incarnation;
-use fleethaven_storage::{Error, GroupId, SessionId, Ticket};
+use fleethaven_storage::{EntryId, Error, GroupId, SessionId, Ticket};
 use fleethaven_topics::split_shared;
 use fleethaven_types::{Scope, Utf8Bytes};
 use parking_lot::{Mutex, RwLock};
@@ -16,6 +16,8 @@ use crate::group::Group;
 use crate::router::Router;
 use crate::tables::{SubscribeOptions, Subscriber, Tables};
 
+/// How often queues are looked into although nothing is known to be in them.
+const SWEEP: Duration = Duration::from_secs(5);
 /// Groups without a queue are called by numbers that the store does not give.
 const OWN: u64 = 1 << 63;
 
@@ -27,9 +29,13 @@ pub(crate) struct Groups {
     last: AtomicU64,
     /// Queues of groups that are gone, to be closed by the next lane that has a turn.
     ended: Mutex<Vec<GroupId>>,
+    /// What was claimed of groups that are gone here, to be released in the same way.
+    left: Mutex<Vec<(GroupId, EntryId)>>,
     any_ended: AtomicBool,
     /// Groups whose members get queued messages at a pace and have had their share of this second.
     paced: Mutex<Paced>,
+    /// When queues were last looked into.
+    swept: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -116,8 +122,10 @@ impl Router {
             by_id.remove(&group.id);
             if let Some(queue) = group.queue.get() {
                 by_id.remove(queue);
-                if self.is_home(&group) {
-                    self.close(*queue);
+                match self.is_home(&group) {
+                    true => self.close(*queue),
+                    // It may go on elsewhere.
+                    false => self.leave_behind(*queue, group.take_held()),
                 }
             }
         }
@@ -140,12 +148,20 @@ impl Router {
         self.groups.any_ended.store(true, Ordering::Release);
     }
 
-    /// Queues to be closed.
-    pub(crate) fn take_ended(&self) -> Vec<GroupId> {
-        if !self.groups.any_ended.swap(false, Ordering::AcqRel) {
-            return Vec::new();
+    /// Entries of a group's queue are for others.
+    pub(crate) fn leave_behind(&self, queue: GroupId, entries: Vec<EntryId>) {
+        if !entries.is_empty() {
+            self.groups.left.lock().extend(entries.into_iter().map(|entry| (queue, entry)));
+            self.groups.any_ended.store(true, Ordering::Release);
         }
-        std::mem::take(&mut *self.groups.ended.lock())
+    }
+
+    /// Queues to be closed, and entries of others to be released.
+    pub(crate) fn take_ended(&self) -> (Vec<GroupId>, Vec<(GroupId, EntryId)>) {
+        if !self.groups.any_ended.swap(false, Ordering::AcqRel) {
+            return (Vec::new(), Vec::new());
+        }
+        (std::mem::take(&mut *self.groups.ended.lock()), std::mem::take(&mut *self.groups.left.lock()))
     }
 
     /// Where there is one router: gives the queues that the store has to the groups there are, and those that have none a new one. What waits in them is
@@ -177,6 +193,22 @@ impl Router {
         let by_id = self.groups.by_id.read();
         let without = by_id.values().filter(|group| group.queue.get().is_none() && group.is_durable());
         without.cloned().collect()
+    }
+
+    /// In a cluster, where processes come and go: the groups at home here, if it is time to look into their queues.
+    pub(crate) fn take_swept(&self, now: Instant) -> Vec<Arc<Group>> {
+        if self.homes.get().is_none() {
+            return Vec::new();
+        }
+        let mut swept = self.groups.swept.lock();
+        if swept.is_some_and(|last| now.saturating_duration_since(last) < SWEEP) {
+            return Vec::new();
+        }
+        *swept = Some(now);
+        drop(swept);
+        let by_id = self.groups.by_id.read();
+        let all = by_id.iter().filter(|(id, group)| **id == group.id).map(|(_, group)| group);
+        all.filter(|group| group.queue.get().is_some() && self.is_home(group)).cloned().collect()
     }
 
     /// Where a session is.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use fleethaven_fabric::membership::RoutingTable;
+use fleethaven_fabric::membership::{Incarnation, RoutingTable};
 use fleethaven_lanes::router::{Serving, Slots};
 use fleethaven_storage::{Error, GroupId, Ticket};
 use fleethaven_topics::slot::slot;
@@ -44,31 +44,47 @@ impl Homes {
 }
 
 impl Router {
+    /// It is one of several from now on: `me`, with these slots.
+    pub fn in_cluster(&self, me: Incarnation, slots: Arc<Slots>) {
+        // A router is kept by one keeper.
+        let _ = self.homes.set(Homes::new(slots));
+        self.groups.name_apart(me);
+    }
+
+    /// The routing table has changed.
+    pub fn follow(&self, table: &RoutingTable) {
+        self.homes.get().iter().for_each(|homes| homes.follow(table));
+    }
+
     /// Whether this router makes and deletes the queue of a group.
     pub(crate) fn is_home(&self, group: &Group) -> bool {
         self.homes.get().is_none_or(|homes| homes.is_home(group))
     }
 
     /// Gives groups with persistent members that have no queue the one that the store has, or makes it where that is this
-    /// router's to do.
-    pub(crate) fn find_queues(&self) -> Result<(), Error> {
+    /// router's to do; whether all have one now.
+    pub fn find_queues(&self) -> Result<bool, Error> {
         let without = self.groups_without_queue();
         if without.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let mut queues: FxHashMap<(Scope, Utf8Bytes), GroupId> = FxHashMap::default();
         for record in self.store.groups()? {
             queues.entry((record.scope, record.key)).or_insert(record.group);
         }
+        let mut all = true;
         for group in without {
             let queue = match queues.get(&(group.scope, group.key())) {
                 Some(queue) => *queue,
                 None if self.is_home(&group) => self.store.open_group(group.open(Ticket(0)))?,
-                None => continue,
+                None => {
+                    all = false;
+                    continue;
+                }
             };
             self.set_queue(&group, queue);
             group.look_again();
         }
-        Ok(())
+        Ok(all)
     }
 }

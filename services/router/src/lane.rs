@@ -9,16 +9,16 @@ use fleethaven_fabric::routing::{Owned, QueuePosition};
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
 use fleethaven_logging::{LogEvent, LogLevel};
 use fleethaven_storage::{
-    Append, Appended, Completion, DurablePublish, EntryId, Error, Lane as StoreLane, Once, Request,
+    Append, Appended, Completion, DurablePublish, EntryId, Error, GroupId, Lane as StoreLane, Once, Request,
     RetainedChange, SessionId, Ticket, Wake,
 };
 use fleethaven_types::{Message, QoS, Scope};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::plan::{Plan, QueueTarget};
 use crate::plans::Plans;
 use crate::queued::Fate;
-use crate::router::{Installed, Router};
+use crate::router::{Arrival, Installed, Router};
 use crate::spans::{Reach, Routing as RoutingSpan, Spans};
 use crate::staged::Staged;
 
@@ -41,9 +41,13 @@ pub struct Lane {
     /// Answers that wait for the queues of groups.
     opening: Vec<Opening>,
     next_open: u64,
-    /// Shares of what happens once, in the order in which the store was asked.
-    withheld: VecDeque<Withheld>,
+    /// What waits for the store's answer to a message, by where that is kept; the oldest first.
+    withheld: FxHashMap<usize, VecDeque<Withheld>>,
     spans: Spans,
+    /// Requests that the store has not answered.
+    unanswered: usize,
+    /// Groups whose queues were asked for entries.
+    claims: Vec<GroupId>,
 }
 
 impl Lane {
@@ -59,8 +63,10 @@ impl Lane {
             unmatched: FxHashSet::default(),
             opening: Vec::new(),
             next_open: 0,
-            withheld: VecDeque::new(),
+            withheld: FxHashMap::default(),
             spans: Spans::default(),
+            unanswered: 0,
+            claims: Vec::new(),
         }
     }
 
@@ -69,8 +75,12 @@ impl Lane {
             RoutingRequest::Publish { ticket, message, from, once, fence } => {
                 self.publish(ticket, message, from, (once, fence))
             }
-            RoutingRequest::Attach { session, scope, persistent, address, credit } => {
-                let tail = self.router.attach(session, scope, persistent, address, credit);
+            RoutingRequest::Attach { session, scope, persistent, address, credit, owner } => {
+                if !persistent {
+                    self.moved(session, address);
+                }
+                let arrival = Arrival { persistent, address, credit, owner };
+                let tail = self.router.attach(session, scope, arrival);
                 if persistent && tail > EntryId::NONE {
                     self.staged.push(address.core(), Push::Tail { address, session, tail });
                 }
@@ -79,30 +89,37 @@ impl Lane {
             RoutingRequest::Ready { session, returned } => self.ready(session, returned),
             RoutingRequest::Return { session, shares, refused } => self.returned(session, shares, refused),
             RoutingRequest::Detach { session, address, persistent } => {
-                self.router.detach(session, address, persistent)
+                let left = self.router.detach(session, address, persistent);
+                self.take_back(left);
             }
             RoutingRequest::Forget { session } => {
-                let groups = self.router.groups_of(session);
-                self.router.forget(session);
-                self.dispatch_all(&groups, true);
+                self.forget(session);
             }
-            RoutingRequest::Subscribe { ticket, session, subscriptions, exact } => {
-                let Installed { new, over_quota, opening } = self.router.subscribe(session, &subscriptions);
+            RoutingRequest::Subscribe { ticket, session, subscriptions, exact, owner } => {
+                let Installed { new, over_quota, opening } =
+                    self.router.subscribe(session, &subscriptions, owner);
                 if exact {
                     let wanted = subscriptions.iter().map(|subscription| &subscription.filter).collect();
                     let groups = self.router.groups_of(session);
-                    if self.router.keep_only(session, &wanted) {
+                    if self.router.keep_only(session, &wanted, owner) {
                         self.dispatch_all(&groups, true);
                     }
                 }
                 self.open_groups(opening, RoutingEvent::Subscribed { ticket, new, over_quota });
                 self.ready(session, false);
             }
-            RoutingRequest::Unsubscribe { ticket, session, filters } => {
-                let existed = self.router.unsubscribe(session, &filters);
+            RoutingRequest::Unsubscribe { ticket, session, filters, owner } => {
+                let existed = self.router.unsubscribe(session, &filters, owner);
                 self.staged.events.push(RoutingEvent::Unsubscribed { ticket, existed });
             }
         }
+    }
+
+    fn forget(&mut self, session: SessionId) {
+        let groups = self.router.groups_of(session);
+        let left = self.router.forget(session);
+        self.take_back(left);
+        self.dispatch_all(&groups, true);
     }
 
     fn publish(
@@ -141,7 +158,9 @@ impl Lane {
         let (mut placements, mut charged) = (Vec::new(), Vec::new());
         for group in &plan.groups {
             let placement = sharing::place(router, group, &message);
-            charged.extend(placement.charged().filter(|_| once.is_some()));
+            // What is pushed at once does not wait for the store.
+            let waits = once.is_some() || matches!(placement, Placement::Queue(_));
+            charged.extend(placement.charged().filter(|_| waits));
             match placement {
                 Placement::Queue(append) => queues.push(append),
                 Placement::Dropped => {}
@@ -157,9 +176,10 @@ impl Lane {
             span.reaches(&Reach { receivers, queues: queues.len(), rules: rules.len() });
         }
         if once.is_none() {
-            self.share(&message, placements);
-        } else if !placements.is_empty() || !charged.is_empty() {
-            self.withheld.push_back(Withheld { message: message.clone(), placements, charged });
+            self.share(&message, std::mem::take(&mut placements));
+        }
+        if !placements.is_empty() || !charged.is_empty() {
+            self.withhold(&message, Withheld { placements, charged, moving: None });
         }
         let sure = owned.is_none_or(|owned| !owned.doubtful) || ticket.is_none();
         let nothing = queues.is_empty() && rules.is_empty() && retained == RetainedChange::Keep;
@@ -186,14 +206,20 @@ impl Lane {
     }
 
     fn flush(&mut self) {
-        for group in self.router.take_ended() {
-            self.staged.durable.push(Request::CloseGroup { group });
-        }
+        let (ended, left) = self.router.take_ended();
+        let ended = ended.into_iter().map(|group| Request::CloseGroup { group });
+        let release = |(group, entry)| Request::ReleaseShares { group, entries: vec![entry] };
+        self.staged.durable.extend(ended.chain(left.into_iter().map(release)));
+        let answered = |request: &&Request| {
+            matches!(request, Request::Publish(_) | Request::OpenGroup(_) | Request::ClaimShares { .. })
+        };
+        self.unanswered += self.staged.durable.iter().filter(answered).count();
         let Router { delivery, metrics, .. } = &*self.router;
         self.staged.flush(&mut *self.store, &**delivery, metrics);
     }
 
     fn complete(&mut self, completion: Completion) {
+        self.unanswered = self.unanswered.saturating_sub(1);
         let (ticket, message, once, result) = match completion {
             Completion::Published { ticket, message, once, result } => (ticket, message, once, result),
             Completion::GroupOpened { ticket, result } => return self.group_opened(ticket, result),
@@ -205,13 +231,14 @@ impl Lane {
         if traces.is_on() {
             self.spans.done(traces, &message, result.as_ref().err());
         }
-        if let Some(once) = once {
-            let withheld = self.take_withheld(&message);
-            if result.is_ok() {
-                self.push_once(&message, once);
-                withheld.into_iter().for_each(|withheld| self.share(&message, withheld.placements));
-            } else {
-                withheld.into_iter().for_each(|withheld| self.give_up(withheld));
+        let withheld = self.take_withheld(&message);
+        if let Some(once) = once.filter(|_| result.is_ok()) {
+            self.push_once(&message, once);
+        }
+        if let Some(withheld) = withheld {
+            match result.is_ok() {
+                true => self.share(&message, withheld.placements),
+                false => self.give_up(withheld),
             }
         }
         let result = result.map(|appended| {
@@ -263,7 +290,7 @@ impl Lane {
             }
             Appended::Held { .. } | Appended::Waiting | Appended::Gone => {}
             // Ids are not used again: what is subscribed under this one is left over.
-            Appended::NoSession => self.router.forget(append.session),
+            Appended::NoSession => drop(self.router.forget(append.session)),
         }
     }
 
@@ -294,6 +321,8 @@ impl Routing for Lane {
 
     fn tick(&mut self, now: Instant) {
         self.refill(now);
+        self.router.take_departed(now).into_iter().for_each(|session| self.forget(session));
+        self.sweep_groups(now);
         // Also where nobody asks: whose lane made them may be gone.
         self.router.withdraw_some();
         self.flush();
@@ -310,6 +339,11 @@ impl Routing for Lane {
         any
     }
 
+    /// Shares that were asked for come, and go to members of other lanes, too.
+    fn has_unanswered(&self) -> bool {
+        self.unanswered > 0
+    }
+
     fn is_congested(&self) -> bool {
         self.store.is_congested()
     }
@@ -320,6 +354,15 @@ impl Routing for Lane {
 
     fn reaches_anyone(&self, scope: Scope, topic: &str) -> bool {
         self.router.reaches_anyone(scope, topic)
+    }
+}
+
+impl Drop for Lane {
+    /// Other lanes ask for what was asked for here.
+    fn drop(&mut self) {
+        for group in std::mem::take(&mut self.claims) {
+            self.router.group(group).iter().for_each(|group| group.unclaim());
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fleethaven_fabric::delivery::{Address, Credit};
+use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_storage::{Error, SessionId, SessionRecord, Subscription};
 use fleethaven_topics::{DepthRules, Placement, Slot, split_shared};
 use fleethaven_types::Scope;
@@ -39,8 +39,9 @@ impl Router {
     pub fn warm_up(&self) -> Result<usize, Error> {
         let mut opening = Vec::new();
         let count = self.each_session(|record| {
-            self.attach(record.session, record.scope, true, Address::NONE, Credit::default());
-            opening.append(&mut self.subscribe(record.session, &record.subscriptions).opening);
+            let (session, owner) = (record.session, OwnerNumber(record.version_number));
+            self.know(session, record.scope, owner);
+            opening.append(&mut self.subscribe(session, &record.subscriptions, owner).opening);
         })?;
         self.warm_up_groups(&opening)?;
         Ok(count)
@@ -86,9 +87,9 @@ impl Router {
                     skipped.insert(session);
                     return;
                 }
-                self.know(session, record.scope);
+                self.know(session, record.scope, OwnerNumber(record.version_number));
                 // Those of their groups that want a queue are seen to at the end.
-                self.subscribe(session, &subscriptions);
+                self.subscribe(session, &subscriptions, OwnerNumber::UNKNOWN);
                 drop(touched);
                 count += 1;
             })?;

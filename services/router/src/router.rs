@@ -1,16 +1,17 @@
 //! The tables shared by all lanes: who is subscribed to what, and where they are.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fleethaven_fabric::delivery::{Address, Credit};
+use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_fabric::{Delivery, Traces};
 use fleethaven_logging::Logs;
 use fleethaven_quotas::Accounts;
-use fleethaven_storage::{Append, EntryId, RuleRef, SessionId, SessionStore, Subscription};
+use fleethaven_storage::{Append, EntryId, GroupId, RuleRef, SessionId, SessionStore, Subscription};
 use fleethaven_topics::split_shared;
 use fleethaven_types::{Behaviour, Scope, Utf8Bytes};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::group::Group;
@@ -55,6 +56,27 @@ pub struct Router {
     pub(crate) withdrawals: Withdrawals,
     pub(crate) touched: Touched,
     pub(crate) queued_log: QueuedLog,
+    departed: Mutex<Departed>,
+}
+
+/// How long a session without a queue is kept whose connection has ended, at least.
+const DEPARTED: Duration = Duration::from_secs(5);
+
+/// Sessions without a queue whose connection has ended, but that are not forgotten yet.
+#[derive(Default)]
+struct Departed {
+    looked: Option<Instant>,
+    since: Vec<SessionId>,
+    /// Those that had been so when it was looked last.
+    before: Vec<SessionId>,
+}
+
+/// A connection that owns a session.
+pub(crate) struct Arrival {
+    pub(crate) persistent: bool,
+    pub(crate) address: Address,
+    pub(crate) credit: Credit,
+    pub(crate) owner: OwnerNumber,
 }
 
 /// What SUBSCRIBE led to.
@@ -87,6 +109,7 @@ impl Router {
             withdrawals: Withdrawals::default(),
             touched: Touched::default(),
             queued_log: QueuedLog::default(),
+            departed: Mutex::default(),
         }
     }
 
@@ -111,65 +134,100 @@ impl Router {
         self.sessions.read().get(&session).map_or(Address::NONE, |subscriber| subscriber.appended(entry))
     }
 
-    /// A connection owns the session. Returns the highest entry of its queue whose push may have gone elsewhere since
-    /// the session was claimed.
-    pub(crate) fn attach(
-        &self,
-        session: SessionId,
-        scope: Scope,
-        persistent: bool,
-        address: Address,
-        credit: Credit,
-    ) -> EntryId {
+    /// A connection owns the session, unless a younger one is known of. Returns the highest entry of its queue whose push may
+    /// have gone elsewhere since the session was claimed.
+    pub(crate) fn attach(&self, session: SessionId, scope: Scope, arrival: Arrival) -> EntryId {
+        let Arrival { persistent, address, credit, owner } = arrival;
         let tables = self.scope(scope);
         self.withdraw_rest(session);
         let (subscriber, tail) = {
             let mut sessions = self.sessions.write();
             let known = sessions.entry(session).or_insert_with(|| Arc::new(Subscriber::new(session, tables)));
+            if !known.hears(owner) {
+                return EntryId::NONE;
+            }
             (known.clone(), known.come(address, persistent, credit))
         };
         self.changed(&subscriber);
         tail
     }
 
-    /// A persistent session is there, wherever its connection may be.
-    pub(crate) fn know(&self, session: SessionId, scope: Scope) {
+    /// A persistent session is there, wherever its connection may be; the store knows of this owner.
+    pub(crate) fn know(&self, session: SessionId, scope: Scope, owner: OwnerNumber) {
         let tables = self.scope(scope);
         self.withdraw_rest(session);
-        self.sessions.write().entry(session).or_insert_with(|| {
+        let mut sessions = self.sessions.write();
+        let known = sessions.entry(session).or_insert_with(|| {
             let subscriber = Subscriber::new(session, tables);
             subscriber.come(Address::NONE, true, Credit::default());
             Arc::new(subscriber)
         });
+        known.hears(owner);
     }
 
-    /// The connection at `address` is gone: without effect if the session is elsewhere by now.
-    pub(crate) fn detach(&self, session: SessionId, address: Address, persistent: bool) {
+    /// The connection at `address` is gone: without effect if the session is elsewhere by now. A session that is not persistent
+    /// is forgotten; returns the shares that it may have left behind.
+    pub(crate) fn detach(
+        &self,
+        session: SessionId,
+        address: Address,
+        persistent: bool,
+    ) -> Vec<(GroupId, EntryId)> {
         // Locked throughout: between leaving and being forgotten nobody attaches.
         let mut sessions = self.sessions.write();
         let Some(subscriber) = sessions.get(&session).filter(|subscriber| subscriber.leave(address)) else {
-            return;
+            return Vec::new();
         };
         if persistent {
-            return self.changed(subscriber);
+            self.changed(subscriber);
+            if !subscriber.is_persistent() {
+                self.departed.lock().since.push(session);
+            }
+            return Vec::new();
         }
-        if let Some(subscriber) = sessions.remove(&session) {
-            self.withdraw(subscriber);
-        }
+        let Some(subscriber) = sessions.remove(&session) else { return Vec::new() };
+        let left = subscriber.take_held();
+        self.withdraw(subscriber);
+        left
     }
 
-    /// Removes a session and its subscriptions.
-    pub fn forget(&self, session: SessionId) {
+    /// Removes a session and its subscriptions; returns the shares that it may have left behind.
+    pub fn forget(&self, session: SessionId) -> Vec<(GroupId, EntryId)> {
         self.touched.note(session);
         // Locked until its filters are out: an index entry is the session's, whichever subscriber put it there.
         let mut sessions = self.sessions.write();
-        if let Some(subscriber) = sessions.remove(&session) {
-            self.withdraw(subscriber);
-        }
+        let Some(subscriber) = sessions.remove(&session) else { return Vec::new() };
+        let left = subscriber.take_held();
+        self.withdraw(subscriber);
+        left
     }
 
-    /// Installs subscriptions.
-    pub(crate) fn subscribe(&self, session: SessionId, subscriptions: &[Subscription]) -> Installed {
+    /// Sessions without a queue whose connection ended a while ago, and that nobody has had forgotten: their gateway has died, or
+    /// the word was lost.
+    pub(crate) fn take_departed(&self, now: Instant) -> Vec<SessionId> {
+        let mut departed = self.departed.lock();
+        if departed.looked.is_some_and(|last| now.saturating_duration_since(last) < DEPARTED) {
+            return Vec::new();
+        }
+        departed.looked = Some(now);
+        let since = std::mem::take(&mut departed.since);
+        let before = std::mem::replace(&mut departed.before, since);
+        drop(departed);
+        let sessions = self.sessions.read();
+        let is_gone = |subscriber: &Arc<Subscriber>| {
+            !subscriber.is_persistent() && subscriber.address() == Address::NONE
+        };
+        before.into_iter().filter(|session| sessions.get(session).is_some_and(is_gone)).collect()
+    }
+
+    /// Installs subscriptions, unless an older owner says so than is known of: what it had made durable the younger one has
+    /// found in the store.
+    pub(crate) fn subscribe(
+        &self,
+        session: SessionId,
+        subscriptions: &[Subscription],
+        owner: OwnerNumber,
+    ) -> Installed {
         let new = vec![false; subscriptions.len()];
         let mut installed = Installed { new, over_quota: Vec::new(), opening: Vec::new() };
         let Some(subscriber) = self.subscriber(session) else { return installed };
@@ -177,7 +235,9 @@ impl Router {
         {
             let mut tables = subscriber.tables.tables.write();
             let mut filters = subscriber.filters();
-            let Some(filters) = filters.as_mut() else { return installed };
+            let Some(filters) = filters.as_mut().filter(|_| subscriber.hears(owner)) else {
+                return installed;
+            };
             for (index, subscription) in subscriptions.iter().enumerate() {
                 let options = SubscribeOptions::from(subscription);
                 let new = match split_shared(&subscription.filter) {
@@ -207,8 +267,13 @@ impl Router {
         installed
     }
 
-    /// Removes subscriptions; tells for each filter whether there was one.
-    pub(crate) fn unsubscribe(&self, session: SessionId, unwanted: &[Utf8Bytes]) -> Vec<bool> {
+    /// Removes subscriptions, unless an older owner says so than is known of; tells for each filter whether there was one.
+    pub(crate) fn unsubscribe(
+        &self,
+        session: SessionId,
+        unwanted: &[Utf8Bytes],
+        owner: OwnerNumber,
+    ) -> Vec<bool> {
         let nobody = || vec![false; unwanted.len()];
         self.touched.note(session);
         let Some(subscriber) = self.subscriber(session) else { return nobody() };
@@ -216,7 +281,7 @@ impl Router {
         let existed = {
             let mut tables = subscriber.tables.tables.write();
             let mut filters = subscriber.filters();
-            let Some(filters) = filters.as_mut() else { return nobody() };
+            let Some(filters) = filters.as_mut().filter(|_| subscriber.hears(owner)) else { return nobody() };
             let remove = |filter: &Utf8Bytes| {
                 filters.remove(filter);
                 self.remove(&mut tables, filter, &member)
@@ -227,18 +292,21 @@ impl Router {
         existed
     }
 
-    /// Removes all subscriptions of a session but these; whether there were others.
-    pub(crate) fn keep_only(&self, session: SessionId, wanted: &FxHashSet<&Utf8Bytes>) -> bool {
+    /// Removes all subscriptions of a session but these, unless an older owner says so than is known of; whether there were
+    /// others.
+    pub(crate) fn keep_only(
+        &self,
+        session: SessionId,
+        wanted: &FxHashSet<&Utf8Bytes>,
+        owner: OwnerNumber,
+    ) -> bool {
         let Some(subscriber) = self.subscriber(session) else { return false };
         let other = |filter: &&Utf8Bytes| !wanted.contains(filter);
         let unwanted: Vec<_> = match &*subscriber.filters() {
             Some(filters) => filters.iter().filter(other).cloned().collect(),
             None => Vec::new(),
         };
-        if !unwanted.is_empty() {
-            self.unsubscribe(session, &unwanted);
-        }
-        !unwanted.is_empty()
+        self.unsubscribe(session, &unwanted, owner).contains(&true)
     }
 
     /// Takes one subscription out of the tables; whether there was one.

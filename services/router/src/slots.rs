@@ -15,7 +15,6 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::homes::Homes;
 use crate::router::Router;
 
 /// How often groups without a queue are looked for.
@@ -99,9 +98,7 @@ impl SlotKeeper {
         let queues = find_queues(router.clone());
         let renewing = renew(me, membership.clone(), slots.clone(), told.clone());
         let Gathered(sender, events) = gathered;
-        // A router is kept by one keeper.
-        let _ = router.homes.set(Homes::new(slots.clone()));
-        router.groups.name_apart(me);
+        router.in_cluster(me, slots.clone());
         let keeping = Keeping {
             me,
             membership,
@@ -192,7 +189,7 @@ impl Keeping {
                 table = tables.next() => match table {
                     Some(table) => {
                         self.depth = table.depth.clone();
-                        self.router.homes.get().iter().for_each(|homes| homes.follow(&table));
+                        self.router.follow(&table);
                         self.keeper.set_table(table);
                     }
                     None => return,
@@ -269,7 +266,8 @@ impl Keeping {
                     if raised.is_ok() {
                         // What groups must hold they hold in their queues from the first publish on.
                         let found = tokio::task::spawn_blocking(move || router.find_queues()).await;
-                        raised = found.unwrap_or_else(|error| Err(Error::Unavailable(error.to_string())));
+                        let found = found.unwrap_or_else(|error| Err(Error::Unavailable(error.to_string())));
+                        raised = found.map(drop);
                     }
                     if raised.is_err() {
                         tokio::time::sleep(PAUSE).await;

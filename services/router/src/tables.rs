@@ -1,12 +1,14 @@
 //! The subscriptions and rules of one account and region.
 
+use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use fleethaven_fabric::delivery::{Address, Credit};
+use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_quotas::Account;
-use fleethaven_storage::{EntryId, RuleRef, SessionId, Subscription};
+use fleethaven_storage::{EntryId, GroupId, RuleRef, SessionId, Subscription};
 use fleethaven_topics::{SubscriptionIndex, split_shared};
 use fleethaven_types::{Scope, Utf8Bytes};
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -54,12 +56,17 @@ pub(crate) struct Subscriber {
     pub(crate) tables: Arc<ScopeTables>,
     persistent: AtomicBool,
     address: AtomicU64,
+    /// The youngest owner that is known of.
+    owner: AtomicU64,
     /// Highest entry of its queue that was appended through this router.
     tail: AtomicU64,
     /// Of its connection.
     credit: Mutex<Credit>,
     /// Queued messages of groups that it got since the last second began.
     drained: AtomicU32,
+    /// Of a member without a queue: shares at QoS 1 that were pushed to it and that queues of groups hold, as many as it may
+    /// leave unacknowledged; clients acknowledge in order [MQTT-4.6.0-2].
+    held: Mutex<VecDeque<(GroupId, EntryId)>>,
     /// Its filters, to take them out when the session goes; `None` once it is gone.
     filters: Mutex<Option<Filters>>,
 }
@@ -72,9 +79,11 @@ impl Subscriber {
             tables,
             persistent: AtomicBool::new(false),
             address: AtomicU64::new(Address::NONE.to_u64()),
+            owner: AtomicU64::new(OwnerNumber::UNKNOWN.0),
             tail: AtomicU64::new(EntryId::NONE.0),
             credit: Mutex::default(),
             drained: AtomicU32::new(0),
+            held: Mutex::default(),
             filters: Mutex::new(Some(Filters::default())),
         }
     }
@@ -99,6 +108,12 @@ impl Subscriber {
         EntryId(self.tail.load(Ordering::SeqCst))
     }
 
+    /// An owner says something: whether it is the youngest that is known of. To be called with the sessions, or the tables and
+    /// the filters locked that are to be changed.
+    pub(crate) fn hears(&self, owner: OwnerNumber) -> bool {
+        !owner.is_older_than(OwnerNumber(self.owner.fetch_max(owner.0, Ordering::SeqCst)))
+    }
+
     pub(crate) fn credit(&self) -> Credit {
         self.credit.lock().clone()
     }
@@ -113,6 +128,25 @@ impl Subscriber {
 
     pub(crate) fn reset_drained(&self) {
         self.drained.store(0, Ordering::Relaxed);
+    }
+
+    /// A share was pushed to it that stays in its group's queue until the client has acknowledged it.
+    pub(crate) fn hold(&self, group: GroupId, entry: EntryId) {
+        let mut held = self.held.lock();
+        if held.len() >= usize::from(self.tables.account.limits.inflight_out) {
+            held.pop_front();
+        }
+        held.push_back((group, entry));
+    }
+
+    /// Its gateway has given a share back.
+    pub(crate) fn unhold(&self, group: GroupId, entry: EntryId) {
+        self.held.lock().retain(|held| *held != (group, entry));
+    }
+
+    /// The shares that it may have left unacknowledged.
+    pub(crate) fn take_held(&self) -> Vec<(GroupId, EntryId)> {
+        std::mem::take(&mut *self.held.lock()).into()
     }
 
     /// Its queue holds `entry`; returns where to push it.

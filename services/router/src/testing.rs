@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use fleethaven_fabric::delivery::{Address, Credit, Delivery, Push};
+use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest, Traces};
 use fleethaven_quotas::Accounts;
 use fleethaven_storage::request::{DueWill, Orphan};
@@ -238,12 +239,24 @@ impl Bench {
     /// Attaches a session at slot `session` of `core`; a persistent one gets a queue.
     pub(crate) fn attach(&mut self, session: u64, core: u16, persistent: bool) -> Address {
         let address = Address::new(core, session as u32, 1);
+        self.attach_owner(session, address, persistent, OwnerNumber(1));
+        address
+    }
+
+    /// The same for one of the owners that the session has one after the other.
+    pub(crate) fn attach_owner(
+        &mut self,
+        session: u64,
+        address: Address,
+        persistent: bool,
+        owner: OwnerNumber,
+    ) {
         let (session, credit) = (SessionId(session), Credit::default());
         if persistent {
             self.store.kept.lock().queues.entry(session).or_default();
         }
-        self.submit(RoutingRequest::Attach { session, scope: scope(), persistent, address, credit });
-        address
+        let scope = scope();
+        self.submit(RoutingRequest::Attach { session, scope, persistent, address, credit, owner });
     }
 
     pub(crate) fn detach(&mut self, session: u64, address: Address, persistent: bool) {
@@ -253,8 +266,8 @@ impl Bench {
     /// Subscribes; tells whether the filter was new.
     pub(crate) fn subscribe(&mut self, session: u64, subscription: Subscription) -> bool {
         let (ticket, session) = (Ticket(1), SessionId(session));
-        let subscriptions = vec![subscription];
-        let events = self.submit(RoutingRequest::Subscribe { ticket, session, subscriptions, exact: false });
+        let (subscriptions, exact, owner) = (vec![subscription], false, OwnerNumber(1));
+        let events = self.submit(RoutingRequest::Subscribe { ticket, session, subscriptions, exact, owner });
         let [RoutingEvent::Subscribed { new, .. }] = &events[..] else { panic!("{events:?}") };
         new[0]
     }

@@ -243,6 +243,42 @@ async fn a_member_of_a_group_gets_as_much_as_it_has_room_for() {
     }
 }
 
+#[tokio::test]
+async fn a_member_that_was_subscribed_to_something_else_before_is_asked_what_it_has_room_for() {
+    let cluster = Cluster::new();
+    let _router = cluster.router().await;
+    let mut gateway = cluster.gateway();
+    let member = SessionId(1 << 40);
+    gateway.attach(member, false);
+    assert!(gateway.subscribe(member, "plain", AtLeastOnce).await);
+    assert!(!gateway.credit.adjust(1), "it is in no group");
+    assert!(gateway.subscribe(member, "$share/group/#", AtLeastOnce).await);
+    assert!(gateway.credit.adjust(1), "the lanes have asked to be told");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_has_room_for_fewer_messages_than_there_are_routers_gets_them_all() {
+    let cluster = Cluster::new();
+    let _routers = [cluster.router().await, cluster.router().await, cluster.router().await];
+    let (mut here, mut there) = (cluster.gateway(), cluster.gateway());
+    let member = SessionId(1 << 40);
+    there.attach(member, false);
+    assert!(there.subscribe(member, "$share/group/#", AtLeastOnce).await);
+    for number in 0..6 {
+        assert!(here.publish_acknowledged(message(&format!("t/{number}"), AtLeastOnce, "x")).await);
+    }
+    let mut arrived = 0;
+    while arrived < 6 {
+        there.credit.reset(1);
+        there.submit(RoutingRequest::Ready { session: member, returned: false });
+        let more = |pushes: &[Push]| {
+            let shared = pushes.iter().filter(|push| matches!(push, Push::Shared { .. })).count();
+            (shared > arrived).then_some(shared)
+        };
+        arrived = there.pushed(more).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_takes_over_knows_the_subscriptions_of_all() {
     let cluster = Cluster::new();

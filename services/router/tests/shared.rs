@@ -8,8 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fleethaven_fabric::delivery::{Address, Credit, Delivery, Push};
-use fleethaven_fabric::routing::SharedDelivery;
+use fleethaven_fabric::membership::Incarnation;
+use fleethaven_fabric::routing::{OwnerNumber, SharedDelivery};
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest, Traces};
+use fleethaven_lanes::router::{Serving, Slots};
 use fleethaven_quotas::Accounts;
 use fleethaven_router::metrics::Metrics;
 use fleethaven_router::{Lane, Options, Router};
@@ -18,6 +20,7 @@ use fleethaven_storage::{
     OwnerToken, QueueBounds, Request, SessionId, SessionStore, Share, Subscription, Ticket, Wake,
 };
 use fleethaven_storage_embedded::{EmbeddedStore, Options as StoreOptions};
+use fleethaven_topics::Slot;
 use fleethaven_types::{Behaviour, Limits, Message, Profile, Publisher, QoS, Scope, Timestamp};
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -85,6 +88,11 @@ fn scope() -> Scope {
 }
 
 fn open(dir: &Path) -> (Arc<EmbeddedStore>, Lane, Arc<Mailbox>) {
+    let (store, router, mailbox) = open_router(dir);
+    (store, Lane::new(router, Arc::new(NoWake)), mailbox)
+}
+
+fn open_router(dir: &Path) -> (Arc<EmbeddedStore>, Arc<Router>, Arc<Mailbox>) {
     let options = StoreOptions { fsync: false, ..StoreOptions::new(Arc::new(|| NOW)) };
     let store = EmbeddedStore::open(dir, options).unwrap();
     let mailbox = Arc::new(Mailbox::default());
@@ -103,12 +111,24 @@ fn open(dir: &Path) -> (Arc<EmbeddedStore>, Lane, Arc<Mailbox>) {
     let delivery = Arc::new(ToMailbox(mailbox.clone()));
     let router = Arc::new(Router::new(options, store.clone(), delivery, metrics));
     router.warm_up().unwrap();
-    (store, Lane::new(router, Arc::new(NoWake)), mailbox)
+    (store, router, mailbox)
 }
 
 impl<'a> World<'a> {
     fn new(dir: &'a Path) -> Self {
-        let (store, lane, mailbox) = open(dir);
+        Self::with(dir, open(dir))
+    }
+
+    /// With a router that is one of several, and owns everything.
+    fn in_cluster(dir: &'a Path) -> Self {
+        let (store, router, mailbox) = open_router(dir);
+        let slots = Arc::new(Slots::new(tokio::time::Instant::now().into_std()));
+        Slot::all().for_each(|slot| slots.set(slot, Serving::Yes, 1));
+        router.in_cluster(Incarnation(1), slots);
+        Self::with(dir, (store, Lane::new(router, Arc::new(NoWake)), mailbox))
+    }
+
+    fn with(dir: &'a Path, (store, lane, mailbox): (Arc<EmbeddedStore>, Lane, Arc<Mailbox>)) -> Self {
         let store_lane = store.lane(Arc::new(NoWake));
         let mut world = Self {
             dir,
@@ -206,7 +226,14 @@ impl<'a> World<'a> {
         self.clients[client] =
             Some(Connection { session, token, address, credit: credit.clone(), open: BTreeMap::new() });
         let _ = credit.adjust(WINDOW);
-        self.route(RoutingRequest::Attach { session, scope: scope(), persistent, address, credit });
+        self.route(RoutingRequest::Attach {
+            session,
+            scope: scope(),
+            persistent,
+            address,
+            credit,
+            owner: OwnerNumber::UNKNOWN,
+        });
     }
 
     fn join(&mut self, client: usize) {
@@ -225,7 +252,13 @@ impl<'a> World<'a> {
             let subscriptions = subscriptions.clone();
             self.ask_store(Request::Subscribe { ticket, session, token, subscriptions });
         }
-        let events = self.route(RoutingRequest::Subscribe { ticket, session, subscriptions, exact: false });
+        let events = self.route(RoutingRequest::Subscribe {
+            ticket,
+            session,
+            subscriptions,
+            exact: false,
+            owner: OwnerNumber::UNKNOWN,
+        });
         assert!(matches!(&events[..], [RoutingEvent::Subscribed { .. }]), "{events:?}");
         self.members.insert(client);
     }
@@ -238,7 +271,7 @@ impl<'a> World<'a> {
             let filters = filters.clone();
             self.ask_store(Request::Unsubscribe { ticket, session, token, filters });
         }
-        self.route(RoutingRequest::Unsubscribe { ticket, session, filters });
+        self.route(RoutingRequest::Unsubscribe { ticket, session, filters, owner: OwnerNumber::UNKNOWN });
         self.members.remove(&client);
     }
 
@@ -495,6 +528,48 @@ proptest! {
     ) {
         run(steps, &[]);
     }
+}
+
+/// The client is gone, and its gateway says no more.
+fn vanish(world: &mut World<'_>, client: usize) -> Connection {
+    let connection = world.clients[client].take().unwrap();
+    assert!(!connection.open.is_empty(), "it has got something");
+    connection.open.keys().for_each(|id| *world.left_with.entry(*id).or_default() += 1);
+    world.members.remove(&client);
+    connection
+}
+
+#[test]
+fn what_a_member_without_a_queue_has_when_the_stream_of_its_gateway_breaks_goes_to_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::new(dir.path());
+    world.connect(4);
+    world.join(4);
+    (0..4).for_each(|_| world.publish(false));
+    let Connection { session, address, .. } = vanish(&mut world, 4);
+    world.route(RoutingRequest::Detach { session, address, persistent: false });
+    world.check();
+    world.finish();
+}
+
+#[test]
+fn what_the_store_took_back_from_the_members_of_a_dead_gateway_is_looked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::in_cluster(dir.path());
+    world.incarnation = 2;
+    world.connect(1);
+    world.join(1);
+    (0..4).for_each(|_| world.publish(false));
+    // What the other one has got is acknowledged: it has room.
+    (0..4).for_each(|_| world.acknowledge(0));
+    let Connection { session, address, .. } = vanish(&mut world, 1);
+    world.route(RoutingRequest::Detach { session, address, persistent: true });
+    let dead = Dead::Left { newest: 2, living: Arc::new([1].into()) };
+    world.store.end_orphans(dead, "SERVER_ERROR", NOW).unwrap();
+    assert_ne!(world.missing(), [0; 0], "nobody has told the router");
+    world.lane.tick(tokio::time::Instant::now().into_std());
+    world.settle();
+    assert_eq!(world.missing(), [0; 0]);
 }
 
 #[test]

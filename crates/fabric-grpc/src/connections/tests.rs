@@ -107,7 +107,8 @@ impl SessionStore for Clients {
     fn client(&self, scope: Scope, client_id: &str) -> Result<Option<ClientRecord>, StoreError> {
         let Some((id, gateway)) = self.0.iter().find(|(id, _)| *id == client_id) else { return Ok(None) };
         let (session, client_id, subscriptions) = (SessionId(1), (*id).into(), Vec::new());
-        let record = SessionRecord { session, scope, client_id, subscriptions, live: true };
+        let record =
+            SessionRecord { session, scope, client_id, subscriptions, live: true, version_number: 1 };
         let owner = Some((OwnerToken { incarnation: gateway.0, counter: 1 }, 1));
         Ok(Some(ClientRecord { record, persistent: false, session_expiry: 0, owner }))
     }

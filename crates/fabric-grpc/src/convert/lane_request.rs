@@ -1,6 +1,7 @@
 //! What a gateway core sends on its lane, but for publishes.
 
 use fleethaven_fabric::delivery::Address;
+use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_lanes::frame::Control;
 use fleethaven_storage::{SessionId, Subscription};
 use fleethaven_types::{QoS, Scope, Utf8Bytes};
@@ -12,14 +13,17 @@ use crate::routing::{pack_shares, read_shares};
 
 pub(crate) fn to_wire(control: Control) -> wire::LaneRequest {
     let request = match control {
-        Control::Attach { session, scope, persistent, address, room } => Request::Attach(wire::Attach {
-            session: session.0,
-            account: scope.account.to_string(),
-            region: scope.region.to_string(),
-            persistent,
-            address: address.to_u64(),
-            room,
-        }),
+        Control::Attach { session, scope, persistent, address, room, owner } => {
+            Request::Attach(wire::Attach {
+                session: session.0,
+                account: scope.account.to_string(),
+                region: scope.region.to_string(),
+                persistent,
+                address: address.to_u64(),
+                room,
+                owner: owner.0,
+            })
+        }
         Control::Detach { session, address, persistent } => {
             Request::Detach(wire::Detach { session: session.0, address: address.to_u64(), persistent })
         }
@@ -30,13 +34,14 @@ pub(crate) fn to_wire(control: Control) -> wire::LaneRequest {
         Control::Return { session, shares, refused } => {
             Request::Return(wire::Return { session: session.0, refused, shares: pack_shares(&shares) })
         }
-        Control::Subscribe { ticket, session, subscriptions, exact } => {
+        Control::Subscribe { ticket, session, subscriptions, exact, owner } => {
             let subscriptions = subscriptions.into_iter().map(subscription_to_wire).collect();
-            Request::Subscribe(wire::Subscribe { ticket, session: session.0, subscriptions, exact })
+            let (session, owner) = (session.0, owner.0);
+            Request::Subscribe(wire::Subscribe { ticket, session, subscriptions, exact, owner })
         }
-        Control::Unsubscribe { ticket, session, filters } => {
+        Control::Unsubscribe { ticket, session, filters, owner } => {
             let filters = filters.iter().map(ToString::to_string).collect();
-            Request::Unsubscribe(wire::Unsubscribe { ticket, session: session.0, filters })
+            Request::Unsubscribe(wire::Unsubscribe { ticket, session: session.0, filters, owner: owner.0 })
         }
         Control::Level { version } => Request::Level(wire::Level { version }),
     };
@@ -47,7 +52,7 @@ pub(crate) fn to_wire(control: Control) -> wire::LaneRequest {
 pub(crate) fn from_wire(request: Request) -> Result<Option<Control>, Error> {
     Ok(Some(match request {
         Request::Open(_) | Request::Publish(_) => return Ok(None),
-        Request::Attach(wire::Attach { session, account, region, persistent, address, room }) => {
+        Request::Attach(wire::Attach { session, account, region, persistent, address, room, owner }) => {
             let account = account.parse().map_err(|_| Error::Invalid("account"))?;
             let region = region.parse().map_err(|_| Error::Invalid("region"))?;
             Control::Attach {
@@ -56,6 +61,7 @@ pub(crate) fn from_wire(request: Request) -> Result<Option<Control>, Error> {
                 persistent,
                 address: Address::from_u64(address),
                 room,
+                owner: OwnerNumber(owner),
             }
         }
         Request::Detach(wire::Detach { session, address, persistent }) => {
@@ -68,13 +74,15 @@ pub(crate) fn from_wire(request: Request) -> Result<Option<Control>, Error> {
         Request::Return(wire::Return { session, refused, shares }) => {
             Control::Return { session: SessionId(session), shares: read_shares(shares)?, refused }
         }
-        Request::Subscribe(wire::Subscribe { ticket, session, subscriptions, exact }) => {
+        Request::Subscribe(wire::Subscribe { ticket, session, subscriptions, exact, owner }) => {
             let subscriptions = subscriptions.into_iter().map(subscription).collect::<Result<_, _>>()?;
-            Control::Subscribe { ticket, session: SessionId(session), subscriptions, exact }
+            let (session, owner) = (SessionId(session), OwnerNumber(owner));
+            Control::Subscribe { ticket, session, subscriptions, exact, owner }
         }
-        Request::Unsubscribe(wire::Unsubscribe { ticket, session, filters }) => {
+        Request::Unsubscribe(wire::Unsubscribe { ticket, session, filters, owner }) => {
             let filters = filters.into_iter().map(Utf8Bytes::from).collect();
-            Control::Unsubscribe { ticket, session: SessionId(session), filters }
+            let (session, owner) = (SessionId(session), OwnerNumber(owner));
+            Control::Unsubscribe { ticket, session, filters, owner }
         }
         Request::Level(wire::Level { version }) => Control::Level { version },
     }))

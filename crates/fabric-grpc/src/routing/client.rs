@@ -335,13 +335,8 @@ impl Link {
 
     /// Shares cost their members credit where they were chosen; here it goes down when they arrive.
     fn count_shares(&self, pushes: &[Push]) {
-        let shares = pushes.iter().filter_map(|push| match push {
-            Push::Queued { session, share: Some(_), .. } => Some(*session),
-            Push::Shared { session, qos, .. } if *qos != fleethaven_types::QoS::AtMostOnce => Some(*session),
-            _ => None,
-        });
         let mut lanes = None;
-        for session in shares {
+        for session in pushes.iter().filter_map(Push::charged) {
             lanes.get_or_insert_with(|| self.shared.lanes.lock()).share_received(self.router, session);
         }
     }

@@ -8,15 +8,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use fleethaven_fabric::delivery::{Address, Credit, Push};
+use fleethaven_fabric::delivery::Push;
 use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
 use fleethaven_lanes::frame::{Control, Publication, Reply};
-use fleethaven_lanes::router::{Admission, Gathering, Intake, LaneId, Slots};
+use fleethaven_lanes::router::{Admission, Asking, Gathering, Intake, LaneId, Slots, Wanted};
 use fleethaven_pki::ServiceRole;
-use fleethaven_storage::{SessionId, Ticket, Wake};
+use fleethaven_storage::Wake;
 use futures_util::{Stream, StreamExt};
-use rustc_hash::FxHashMap;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tonic::service::Routes;
@@ -108,16 +107,6 @@ impl routing_server::Routing for Service {
     }
 }
 
-/// A session with a connection at the other end.
-struct Attached {
-    address: Address,
-    persistent: bool,
-    credit: Credit,
-    /// What its credit was set to last, and how much of it was taken before that.
-    set: i32,
-    taken: u64,
-}
-
 /// One lane: the stream of its responses, which does everything.
 struct Lane {
     server: Arc<RoutingServer>,
@@ -134,10 +123,7 @@ struct Lane {
     outbox: Arc<Outbox>,
     pushes: VecDeque<Push>,
     deliveries: delivery::Encoder,
-    attached: FxHashMap<SessionId, Attached>,
-    /// Tickets of the gateway, for those that the router is given.
-    asked: FxHashMap<Ticket, u64>,
-    next_ticket: u64,
+    asking: Asking,
     ready: VecDeque<wire::LaneResponse>,
     submit: Vec<RoutingRequest>,
     events: Vec<RoutingEvent>,
@@ -170,9 +156,7 @@ impl Lane {
             outbox,
             pushes: VecDeque::new(),
             deliveries: delivery::Encoder::default(),
-            attached: FxHashMap::default(),
-            asked: FxHashMap::default(),
-            next_ticket: 0,
+            asking: Asking::new(number),
             ready: [opened].into(),
             submit: Vec::new(),
             events: Vec::new(),
@@ -205,7 +189,7 @@ impl Lane {
                 for publication in publications {
                     match intake.admit(&publication, now) {
                         Admission::Take { ticket, owned } => {
-                            let ticket = ticket.map(ticket_of_publish);
+                            let ticket = ticket.map(Asking::ticket_of_publish);
                             let Publication { message, from, once, .. } = publication;
                             let fence = Some(owned);
                             self.submit.push(RoutingRequest::Publish { ticket, message, from, once, fence });
@@ -224,55 +208,14 @@ impl Lane {
     }
 
     fn control(&mut self, control: Control) {
-        match control {
-            Control::Attach { session, scope, persistent, address, room } => {
-                let (address, credit) = (address.at_core(self.number), Credit::default());
-                credit.reset(room);
-                let attached = Attached { address, persistent, credit: credit.clone(), set: room, taken: 0 };
-                self.attached.insert(session, attached);
-                self.submit.push(RoutingRequest::Attach { session, scope, persistent, address, credit });
-            }
-            Control::Detach { session, address, persistent } => {
-                let address = address.at_core(self.number);
-                if self.attached.get(&session).is_some_and(|attached| attached.address == address) {
-                    self.attached.remove(&session);
-                }
-                self.submit.push(RoutingRequest::Detach { session, address, persistent });
-            }
-            Control::Forget { session } => {
-                self.attached.remove(&session);
-                self.submit.push(RoutingRequest::Forget { session });
-            }
-            Control::Ready { session, returned, room, received } => {
-                if let (Some(attached), Some(room)) = (self.attached.get_mut(&session), room) {
-                    attached.set_room(room, received);
-                }
-                self.submit.push(RoutingRequest::Ready { session, returned });
-            }
-            Control::Return { session, shares, refused } => {
-                self.submit.push(RoutingRequest::Return { session, shares, refused });
-            }
-            Control::Subscribe { ticket, session, subscriptions, exact } => {
-                let ticket = self.ticket(ticket);
-                self.submit.push(RoutingRequest::Subscribe { ticket, session, subscriptions, exact });
-            }
-            Control::Unsubscribe { ticket, session, filters } => {
-                let ticket = self.ticket(ticket);
-                self.submit.push(RoutingRequest::Unsubscribe { ticket, session, filters });
-            }
-            Control::Level { version } => {
+        match self.asking.wanted(control) {
+            Wanted::Request(request) => self.submit.push(request),
+            Wanted::Level(version) => {
                 // Told when the router has what came before.
                 self.hand_over();
                 self.server.gathering.level(self.id, version);
             }
         }
-    }
-
-    fn ticket(&mut self, asked: u64) -> Ticket {
-        self.next_ticket += 1;
-        let ticket = Ticket(self.next_ticket << 1 | 1);
-        self.asked.insert(ticket, asked);
-        ticket
     }
 
     /// Gives the router what was taken.
@@ -290,22 +233,7 @@ impl Lane {
         router.drain(&mut self.events);
         let now = Instant::now().into_std();
         for event in self.events.drain(..) {
-            match event {
-                RoutingEvent::Published { ticket, matched, result } => {
-                    let ticket = Ticket(ticket.0 >> 1);
-                    self.replies.extend(intake.published(ticket, matched, result, now));
-                }
-                // Services stand beside the routers, at the gateway.
-                RoutingEvent::Answered { .. } => {}
-                RoutingEvent::Subscribed { ticket, new, over_quota } => {
-                    let asked = self.asked.remove(&ticket).unwrap_or_default();
-                    self.replies.push(Reply::Subscribed { ticket: asked, new, over_quota });
-                }
-                RoutingEvent::Unsubscribed { ticket, existed } => {
-                    let asked = self.asked.remove(&ticket).unwrap_or_default();
-                    self.replies.push(Reply::Unsubscribed { ticket: asked, existed });
-                }
-            }
+            self.replies.extend(self.asking.reply(event, intake, now));
         }
         let mut records = BytesMut::new();
         for reply in self.replies.drain(..) {
@@ -356,29 +284,10 @@ impl Lane {
     }
 }
 
-/// Tickets of publishes are even, the others odd.
-fn ticket_of_publish(ticket: Ticket) -> Ticket {
-    Ticket(ticket.0 << 1)
-}
-
 fn pack(ready: &mut VecDeque<wire::LaneResponse>, records: &mut BytesMut) {
     if !records.is_empty() {
         let answers = Answer::Answers(wire::AnswerFrame { records: records.split().freeze() });
         ready.push_back(wire::LaneResponse { response: Some(answers) });
-    }
-}
-
-impl Attached {
-    /// The gateway says what there is room for, knowing of `received` shares. Those that have been taken and had not arrived
-    /// then go off that.
-    fn set_room(&mut self, room: i32, received: u64) {
-        let left = self.credit.room();
-        let taken = self.set.saturating_sub(left);
-        self.taken = self.taken.saturating_add_signed(i64::from(taken));
-        let on_its_way = i32::try_from(self.taken.saturating_sub(received)).unwrap_or(i32::MAX);
-        self.set = room.saturating_sub(on_its_way);
-        // The router looks at its groups right after this, whether it asked to be told or not.
-        let _ = self.credit.adjust(self.set.saturating_sub(left));
     }
 }
 
@@ -395,34 +304,28 @@ impl Drop for Lane {
     fn drop(&mut self) {
         self.server.gathering.closed(self.id);
         let (Some(mut router), Some(mut intake)) = (self.router.take(), self.intake.take()) else { return };
-        let detach = |(session, attached): (SessionId, Attached)| {
-            let Attached { address, persistent, .. } = attached;
-            RoutingRequest::Detach { session, address, persistent }
-        };
-        self.submit.extend(self.attached.drain().map(detach));
+        self.submit.extend(self.asking.over());
         router.submit(&mut self.submit);
         intake.submitted(&mut self.replies);
         self.server.deliveries.close(self.number);
         // What was taken is still on its way to the store. Slots are not handed over before it has arrived.
         if let Ok(runtime) = Handle::try_current()
-            && !intake.is_settled()
+            && (!intake.is_settled() || router.has_unanswered())
         {
-            runtime.spawn(wind_down(router, intake));
+            let asking = std::mem::replace(&mut self.asking, Asking::new(0));
+            runtime.spawn(wind_down(router, intake, asking));
         }
     }
 }
 
-async fn wind_down(mut router: Box<dyn Routing>, mut intake: Intake) {
+async fn wind_down(mut router: Box<dyn Routing>, mut intake: Intake, mut asking: Asking) {
     let mut events = Vec::new();
     for _ in 0..WIND_DOWN.1 {
         router.drain(&mut events);
         for event in events.drain(..) {
-            if let RoutingEvent::Published { ticket, matched, result } = event {
-                let _nobody_listens =
-                    intake.published(Ticket(ticket.0 >> 1), matched, result, Instant::now().into_std());
-            }
+            let _nobody_listens = asking.reply(event, &mut intake, Instant::now().into_std());
         }
-        if intake.is_settled() {
+        if intake.is_settled() && !router.has_unanswered() {
             return;
         }
         tokio::time::sleep(WIND_DOWN.0).await;

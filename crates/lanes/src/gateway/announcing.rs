@@ -82,6 +82,7 @@ impl Lanes {
                     session,
                     subscriptions,
                     exact: false,
+                    owner: attached.owner,
                 });
             } else {
                 introduce(link, session, attached, 0);
@@ -97,13 +98,14 @@ impl Lanes {
 }
 
 pub(super) fn attach(session: SessionId, attached: &Attached) -> Control {
-    let Attached { scope, persistent, address, .. } = attached;
+    let Attached { scope, persistent, address, owner, .. } = attached;
     Control::Attach {
         session,
         scope: *scope,
         persistent: *persistent,
         address: *address,
         room: attached.room(),
+        owner: *owner,
     }
 }
 
@@ -118,7 +120,8 @@ pub(super) fn introduce(
     let subscriptions: Vec<_> = wanted.map(|placed| placed.subscription.clone()).collect();
     let filters = subscriptions.iter().map(|subscription| subscription.filter.clone()).collect();
     link.control.push_back(attach(session, attached));
-    link.control.push_back(Control::Subscribe { ticket, session, subscriptions, exact: true });
+    let owner = attached.owner;
+    link.control.push_back(Control::Subscribe { ticket, session, subscriptions, exact: true, owner });
     link.attached.insert(session, 0);
     filters
 }

@@ -2,6 +2,7 @@
 
 use fleethaven_fabric::RoutingEvent;
 use fleethaven_fabric::membership::Incarnation;
+use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_storage::{SessionId, Subscription, Ticket};
 use fleethaven_topics::Placement;
 use fleethaven_types::Utf8Bytes;
@@ -13,6 +14,8 @@ use crate::frame::Control;
 pub(crate) struct Request {
     pub(crate) ticket: Ticket,
     pub(crate) session: SessionId,
+    /// Which of the session's owners asks.
+    pub(crate) owner: OwnerNumber,
     pub(crate) filters: Vec<(Utf8Bytes, Placement)>,
     pub(crate) what: What,
     /// Routers that have done their part.
@@ -46,16 +49,17 @@ impl Request {
 
     /// What one router is asked.
     pub(crate) fn control(&self, ticket: u64, part: &[usize]) -> Control {
-        let session = self.session;
+        let (session, owner) = (self.session, self.owner);
         match &self.what {
             What::Subscribe { subscriptions, .. } => {
                 let subscriptions = part.iter().filter_map(|index| subscriptions.get(*index).cloned());
-                Control::Subscribe { ticket, session, subscriptions: subscriptions.collect(), exact: false }
+                let subscriptions = subscriptions.collect();
+                Control::Subscribe { ticket, session, subscriptions, exact: false, owner }
             }
             What::Unsubscribe { .. } => {
                 let filters = part.iter().filter_map(|index| self.filters.get(*index));
                 let filters = filters.map(|(filter, _)| filter.clone()).collect();
-                Control::Unsubscribe { ticket, session, filters }
+                Control::Unsubscribe { ticket, session, filters, owner }
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleethaven_fabric::delivery::{Address, Credit};
+use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_storage::Subscription;
 use fleethaven_topics::{DepthRules, Placement, split_shared};
 use fleethaven_types::{Scope, Utf8Bytes};
@@ -13,6 +14,7 @@ pub(crate) struct Attached {
     pub(crate) persistent: bool,
     pub(crate) address: Address,
     pub(crate) credit: Credit,
+    pub(crate) owner: OwnerNumber,
     pub(crate) subscriptions: BTreeMap<Utf8Bytes, Placed>,
 }
 

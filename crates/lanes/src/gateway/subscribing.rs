@@ -2,9 +2,11 @@
 
 use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::membership::RoutingTable;
+use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_storage::{SessionId, Subscription, Ticket};
-use fleethaven_topics::{DepthRules, Placement, slot::slot};
+use fleethaven_topics::{DepthRules, Placement, slot::slot, split_shared};
 use fleethaven_types::Utf8Bytes;
+use rustc_hash::FxHashMap;
 
 use super::Lanes;
 use super::announcing::{attach, introduce};
@@ -20,10 +22,10 @@ impl Lanes {
             RoutingRequest::Publish { ticket, message, from, once, .. } => {
                 self.publish(Outstanding { ticket, message, from, once }, table);
             }
-            RoutingRequest::Attach { session, scope, persistent, address, credit } => {
+            RoutingRequest::Attach { session, scope, persistent, address, credit, owner } => {
                 let previous = self.sessions.remove(&session);
                 let subscriptions = previous.map(|previous| previous.subscriptions).unwrap_or_default();
-                let attached = Attached { scope, persistent, address, credit, subscriptions };
+                let attached = Attached { scope, persistent, address, credit, owner, subscriptions };
                 for link in self.links.values_mut() {
                     if let Some(received) = link.attached.get_mut(&session) {
                         *received = 0;
@@ -55,11 +57,11 @@ impl Lanes {
                 self.returned.extend(shares.into_iter().map(|share| (session, share, refused)));
                 self.give_back(table);
             }
-            RoutingRequest::Subscribe { ticket, session, subscriptions, .. } => {
-                self.subscribe(ticket, session, subscriptions, &table.depth);
+            RoutingRequest::Subscribe { ticket, session, subscriptions, owner, .. } => {
+                self.subscribe(ticket, (session, owner), subscriptions, &table.depth);
             }
-            RoutingRequest::Unsubscribe { ticket, session, filters } => {
-                self.unsubscribe(ticket, session, filters, &table.depth);
+            RoutingRequest::Unsubscribe { ticket, session, filters, owner } => {
+                self.unsubscribe(ticket, (session, owner), filters, &table.depth);
             }
         }
     }
@@ -103,11 +105,12 @@ impl Lanes {
 
     pub(super) fn ready(&mut self, session: SessionId, returned: bool) {
         let told = |link: &Link| link.open && link.attached.contains_key(&session);
-        let count = self.links.values().filter(|link| told(link)).count() as i32;
+        let count = self.links.values().filter(|link| told(link)).count().max(1) as i32;
         let room = self.sessions.get(&session).map(Attached::room);
         for link in self.links.values_mut().filter(|link| told(link) || (link.open && returned)) {
             let received = link.attached.get(&session).copied();
-            let share = room.filter(|_| received.is_some()).map(|room| room.div_euclid(count.max(1)));
+            // Rounded up: where there is less room than routers, each may use it. What is too much comes back, or waits.
+            let share = room.filter(|_| received.is_some()).map(|room| (room + count - 1).div_euclid(count));
             let received = received.unwrap_or_default();
             link.control.push_back(Control::Ready { session, returned, room: share, received });
         }
@@ -116,13 +119,13 @@ impl Lanes {
     pub(super) fn subscribe(
         &mut self,
         ticket: Ticket,
-        session: SessionId,
+        (session, owner): (SessionId, OwnerNumber),
         subscriptions: Vec<Subscription>,
         depth: &DepthRules,
     ) {
         let mut filters = Vec::with_capacity(subscriptions.len());
         let mut new = Vec::with_capacity(subscriptions.len());
-        let attached = &mut self.sessions.get_mut(&session);
+        let attached = &mut owned_by(&mut self.sessions, session, owner);
         for subscription in &subscriptions {
             let filter = subscription.filter.clone();
             // A session that is gone by now is offline: whoever knows it is told.
@@ -136,19 +139,25 @@ impl Lanes {
             new.push(!held);
             *self.subscriptions.entry(attached.scope).or_default() += u64::from(!held);
         }
+        let joins = filters.iter().any(|(filter, _)| split_shared(filter).is_some());
         let over_quota = vec![false; new.len()];
         let what = What::Subscribe { subscriptions, new, over_quota };
-        self.ask(Request { ticket, session, filters, what, confirmed: Vec::new(), asked: Vec::new() });
+        let (confirmed, asked) = (Vec::new(), Vec::new());
+        self.ask(Request { ticket, session, owner, filters, what, confirmed, asked });
+        if joins {
+            // Routers that know the session have not asked what it has room for.
+            self.ready(session, false);
+        }
     }
 
     pub(super) fn unsubscribe(
         &mut self,
         ticket: Ticket,
-        session: SessionId,
+        (session, owner): (SessionId, OwnerNumber),
         filters: Vec<Utf8Bytes>,
         depth: &DepthRules,
     ) {
-        let existed = self.withdraw(session, &filters);
+        let existed = self.withdraw((session, owner), &filters);
         let attached = self.sessions.get(&session);
         let place = |filter: Utf8Bytes| {
             let placement =
@@ -157,12 +166,19 @@ impl Lanes {
         };
         let filters = filters.into_iter().map(place).collect();
         let what = What::Unsubscribe { existed };
-        self.ask(Request { ticket, session, filters, what, confirmed: Vec::new(), asked: Vec::new() });
+        let (confirmed, asked) = (Vec::new(), Vec::new());
+        self.ask(Request { ticket, session, owner, filters, what, confirmed, asked });
     }
 
     /// Takes subscriptions out of the session's own record.
-    pub(super) fn withdraw(&mut self, session: SessionId, filters: &[Utf8Bytes]) -> Vec<bool> {
-        let Some(attached) = self.sessions.get_mut(&session) else { return vec![false; filters.len()] };
+    pub(super) fn withdraw(
+        &mut self,
+        (session, owner): (SessionId, OwnerNumber),
+        filters: &[Utf8Bytes],
+    ) -> Vec<bool> {
+        let Some(attached) = owned_by(&mut self.sessions, session, owner) else {
+            return vec![false; filters.len()];
+        };
         let removed = filters.iter().map(|filter| attached.subscriptions.remove(filter).is_some());
         let removed: Vec<bool> = removed.collect();
         if let Some(count) = self.subscriptions.get_mut(&attached.scope) {
@@ -240,15 +256,25 @@ impl Lanes {
         let Some(request) = self.requests.remove(&number) else { return };
         let over = request.over_quota();
         if !over.is_empty() {
-            let session = request.session;
-            self.withdraw(session, &over);
+            let (session, owner) = (request.session, request.owner);
+            self.withdraw((session, owner), &over);
             for link in self.links.values_mut().filter(|link| link.attached.contains_key(&session)) {
                 // Nobody waits for the answer.
-                link.control.push_back(Control::Unsubscribe { ticket: 0, session, filters: over.clone() });
+                let filters = over.clone();
+                link.control.push_back(Control::Unsubscribe { ticket: 0, session, filters, owner });
             }
         }
         self.events.push(request.event());
     }
+}
+
+/// The session's own record, unless a younger owner has it by now.
+fn owned_by(
+    sessions: &mut FxHashMap<SessionId, Attached>,
+    session: SessionId,
+    owner: OwnerNumber,
+) -> Option<&mut Attached> {
+    sessions.get_mut(&session).filter(|attached| !owner.is_older_than(attached.owner))
 }
 
 /// Whether there is somebody who can be told of such a subscription.

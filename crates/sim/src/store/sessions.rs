@@ -74,6 +74,7 @@ impl Session {
             client_id: self.client_id.clone(),
             subscriptions: self.subscriptions.values().cloned().collect(),
             live: self.connection.is_some(),
+            version_number: self.version,
         }
     }
 }
@@ -233,7 +234,7 @@ impl Model {
     }
 
     /// Ends the connections of dead processes.
-    pub(crate) fn end_orphans(&mut self, dead: Dead, reason: &str, now: Timestamp) -> Vec<Orphan> {
+    pub(crate) fn end_orphans(&mut self, dead: &Dead, reason: &str, now: Timestamp) -> Vec<Orphan> {
         let orphaned = |session: &Session| {
             session.connection.as_ref().is_some_and(|connection| dead.is(connection.token.incarnation))
         };

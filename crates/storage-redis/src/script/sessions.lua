@@ -167,7 +167,8 @@ end
 
 local function record(id)
   local found = call('HMGET', session(id), 'k', 'o')
-  return {id, found[1], found[2] == '' and 0 or 1, call('HVALS', filters(id))}
+  local version = call('HGET', root .. ':c:' .. found[1], 'v')
+  return {id, found[1], found[2] == '' and 0 or 1, call('HVALS', filters(id)), tonumber(version)}
 end
 
 -- Persistent sessions: above, at most.
@@ -188,12 +189,13 @@ function ops.X()
   return ids
 end
 
--- Orphans: "one" and the dead incarnation, or "but" and the living one, departure, time, at most.
+-- Orphans: the newest incarnation that is known of, or "inf", those that live, each between spaces, departure, time, at most.
 function ops.G()
-  local which, incarnation, departure, when, limit = take(), take(), take(), tonumber(take()), tonumber(take())
+  local newest, living, departure, when, limit = take(), take(), take(), tonumber(take()), tonumber(take())
   local orphans = {}
   for _, gateway in ipairs(call('SMEMBERS', root .. ':gateways')) do
-    if (gateway == incarnation) == (which == 'one') and #orphans < limit then
+    local known = newest == 'inf' or tonumber(gateway) <= tonumber(newest)
+    if known and not living:find(' ' .. gateway .. ' ', 1, true) and #orphans < limit then
       for _, id in ipairs(call('SRANDMEMBER', root .. ':g:' .. gateway, limit - #orphans)) do
         local found = call('HMGET', session(id), 'k', 'o', 'u', 'wd')
         local version = call('HGET', root .. ':c:' .. found[1], 'v')

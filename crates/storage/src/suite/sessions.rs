@@ -1,5 +1,6 @@
 //! Claims, ends, expiry, subscriptions, orphans.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleethaven_types::{Scope, Timestamp};
@@ -260,9 +261,13 @@ fn one_dies(store: &mut dyn Instance) {
         let orphans = store.sessions().end_orphans(dead, "SERVER_ERROR", START).unwrap();
         orphans.into_iter().map(|orphan| orphan.token.incarnation).collect::<Vec<_>>()
     };
-    assert_eq!(ended(Dead::One(2)), [2]);
-    assert_eq!(ended(Dead::One(2)), [0; 0]);
-    assert_eq!(ended(Dead::One(7)), [0; 0]);
+    let left = |newest, living: &[u64]| {
+        let living = Arc::new(living.iter().copied().collect());
+        Dead::Left { newest, living }
+    };
+    assert_eq!(ended(left(2, &[1])), [2], "the third has joined since");
+    assert_eq!(ended(left(2, &[1])), [0; 0]);
+    assert_eq!(ended(left(7, &[1, 3, 5])), [0; 0]);
     assert_eq!(owner(store, scope(), "gateway 1"), Some(token(1, 1)));
     assert_eq!(ended(Dead::AllBut(3)), [1]);
     assert_eq!(owner(store, scope(), "gateway 3"), Some(token(3, 1)));
@@ -287,6 +292,9 @@ fn pages(store: &mut dyn Instance) {
     let clients: Vec<_> = all.iter().map(|record| record.client_id.to_string()).collect();
     assert_eq!(clients, ["client 1", "client 2", "client 3", "client 4", "client 5", "client 6"]);
     assert!(all.iter().all(|r| r.live && r.scope == scope() && r.subscriptions[0].filter == r.client_id));
+    caller.claim(claim("client 1", token(1, 9)));
+    let again = store.sessions().persistent_sessions(0, 1).unwrap();
+    assert_eq!((all[0].version_number, again[0].version_number), (1, 2), "that of the youngest owner");
 }
 
 fn clients(store: &mut dyn Instance) {

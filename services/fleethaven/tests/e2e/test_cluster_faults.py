@@ -67,6 +67,29 @@ def test_a_gateway_that_stood_still_is_out(cluster, connect):
     assert moved.payloads() == [b"one"]
 
 
+def test_a_gateway_that_goes_while_there_is_no_router_leaves_its_wills(cluster, connect):
+    gone, other = cluster.gateways
+    watching = connect("watching-orphans", other)
+    watching.subscribe("orphans/#")
+    connect("orphan", gone, will=("orphans/will", b"will", 1))
+
+    def removed() -> int:
+        return sum("did not renew its lease and was removed" in line for line in list(cluster.log.all))
+
+    before = removed()
+    out = [*cluster.routers, gone]
+    for process in out:
+        process.kill()
+    eventually(lambda: removed() == before + len(out), "they are members no more", SECONDS)
+    for process in out:
+        process.launch()
+    for process in out:
+        process.until_ready()
+    watching.expect_until(b"will", SECONDS)
+    assert watching.publish("orphans/last", b"last") == 0
+    assert watching.expect_until(b"last").count(b"will") == 1, "once"
+
+
 def test_a_metastore_leader_that_stood_still_answers_for_nobody(cluster):
     stale = cluster.leader()
     stale.pause()

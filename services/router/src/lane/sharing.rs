@@ -1,5 +1,6 @@
 //! Shared subscriptions: one member of each matching group gets a message, and what nobody can take now waits.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use fleethaven_storage::{
     RetainedChange, SessionId, Share, Ticket,
 };
 use fleethaven_types::{Message, QoS};
+use rustc_hash::FxHashMap;
 
 use super::{Lane, NOBODY};
 use crate::group::{Backlog, Choice, Group, LiveMember, Wanted};
@@ -20,6 +22,8 @@ use crate::staged::Staged;
 
 /// Entries and bytes claimed from a group's queue at a time.
 const CLAIM: (usize, usize) = (256, 1 << 20);
+/// Entries asked for where none are known of.
+const LOOK: usize = 16;
 /// How often paced members may have more.
 const PACE: Duration = Duration::from_secs(1);
 
@@ -41,12 +45,15 @@ pub(super) enum Placement {
     Dropped,
 }
 
-/// Shares that nobody may get before the store has made sure that their message is published for the first time.
+/// What the store's answer to a publish decides on, beside its queues.
+#[derive(Default)]
 pub(super) struct Withheld {
-    pub(super) message: Arc<Message>,
+    /// Shares that nobody may get before the store has made sure that their message is published for the first time.
     pub(super) placements: Vec<Placement>,
     /// Members that were chosen, also those whose queues get it.
     pub(super) charged: Vec<SessionId>,
+    /// A share that goes from one queue to another.
+    pub(super) moving: Option<SharedDelivery>,
 }
 
 /// Chooses for one publish and one group. A member that gets it has less credit from now on.
@@ -174,15 +181,35 @@ impl Lane {
         }
     }
 
-    /// What was withheld of a message that the store has answered for.
-    pub(super) fn take_withheld(&mut self, message: &Arc<Message>) -> Option<Withheld> {
-        let found = self.withheld.iter().position(|withheld| Arc::ptr_eq(&withheld.message, message));
-        found.and_then(|index| self.withheld.remove(index))
+    /// Keeps something until the store has answered for the message.
+    pub(super) fn withhold(&mut self, message: &Arc<Message>, withheld: Withheld) {
+        self.withheld.entry(place_of(message)).or_default().push_back(withheld);
     }
 
-    /// The store has refused the message: its members have their credit back.
+    /// What was withheld of a message that the store has answered for.
+    pub(super) fn take_withheld(&mut self, message: &Arc<Message>) -> Option<Withheld> {
+        if self.withheld.is_empty() {
+            return None;
+        }
+        let Entry::Occupied(mut kept) = self.withheld.entry(place_of(message)) else { return None };
+        let withheld = kept.get_mut().pop_front();
+        if kept.get().is_empty() {
+            kept.remove();
+        }
+        withheld
+    }
+
+    /// The store has refused the message: its members have their credit back, and a share stays where it was.
     pub(super) fn give_up(&mut self, withheld: Withheld) {
-        for member in withheld.charged {
+        let Withheld { charged, moving, .. } = withheld;
+        if let Some(delivery) = moving
+            && let Some(group) = self.router.group(delivery.share.group)
+        {
+            let mut backlog = group.backlog.lock();
+            backlog.push_front(delivery);
+            group.note(&backlog);
+        }
+        for member in charged {
             self.router.give_back(member);
             self.ready(member, false);
         }
@@ -238,7 +265,11 @@ impl Lane {
     /// Shares that a member did not take, oldest first.
     pub(super) fn returned(&mut self, session: SessionId, shares: Vec<SharedDelivery>, refused: bool) {
         let mut groups: Vec<Arc<Group>> = Vec::new();
+        let member = self.router.subscriber(session);
         for mut delivery in shares.into_iter().rev() {
+            if let (Some(member), Some(Held::Group(entry))) = (&member, delivery.held) {
+                member.unhold(delivery.share.group, entry);
+            }
             if refused {
                 delivery.share.refuse(session);
             }
@@ -268,7 +299,7 @@ impl Lane {
         while let Some(delivery) = backlog.pop() {
             let wanted = Wanted { qos: delivery.message.qos, share: Some(&delivery.share), pace };
             match group.choose(&live, &wanted) {
-                Choice::Member(member) => give(&mut self.staged, group, member, delivery),
+                Choice::Member(member) => self.give(group, member, delivery),
                 Choice::Busy if self.wait_for_room(group, &live, Some(&delivery.share)) => {
                     backlog.push_front(delivery);
                 }
@@ -286,6 +317,34 @@ impl Lane {
         }
         aside.into_iter().rev().for_each(|delivery| backlog.push_front(delivery));
         group.note(&backlog);
+    }
+
+    /// Hands a share to a member: pushed, or by way of the member's queue.
+    fn give(&mut self, group: &Group, member: &LiveMember, delivery: SharedDelivery) {
+        let SharedDelivery { message, share, held } = delivery;
+        let (unacknowledged, replaces) =
+            (member.qos(message.qos) == QoS::AtMostOnce, held.map(|held| (share.group, held)));
+        match held {
+            _ if unacknowledged => {
+                push(&mut self.staged, member, message.clone(), share, None);
+                if replaces.is_some() {
+                    self.staged.durable.push(publish(message, Vec::new(), replaces));
+                }
+            }
+            // What was published at QoS 2 goes by the store, which sees to it that nobody gets it after a crash who must not.
+            Some(Held::Group(entry)) if !member.persistent && message.qos != QoS::ExactlyOnce => {
+                member.subscriber.hold(share.group, entry);
+                push(&mut self.staged, member, message, share, Some(entry));
+            }
+            None if !member.persistent => push(&mut self.staged, member, message, share, None),
+            _ => {
+                let charged = vec![member.subscriber.session];
+                let moving = Some(SharedDelivery { message: message.clone(), share: share.clone(), held });
+                self.withhold(&message, Withheld { charged, moving, ..Withheld::default() });
+                let append = member.append(&message, group.queue.get().is_some().then_some(share));
+                self.staged.durable.push(publish(message, vec![append], replaces));
+            }
+        }
     }
 
     /// Sees to it that the group is looked at when a member that has not refused `share` has room; `true` when one has
@@ -315,16 +374,27 @@ impl Lane {
             (backlog.unread, backlog.claiming) = (false, true);
             let (ticket, max_entries) = (NOBODY, max_entries.min(CLAIM.0));
             let claim = Request::ClaimShares { ticket, group: *queue, max_entries, max_bytes: CLAIM.1 };
+            self.claims.push(*queue);
             self.staged.durable.push(claim);
         }
     }
 
     pub(super) fn shares_claimed(&mut self, queue: GroupId, result: Result<ClaimedShares, Error>) {
-        let Some(group) = self.router.group(queue) else { return };
-        let claimed = result.unwrap_or_else(|error| {
-            tracing::error!(%error, group = %group.key(), "the queue of a group cannot be read");
-            ClaimedShares::default()
-        });
+        if let Some(at) = self.claims.iter().position(|claimed| *claimed == queue) {
+            self.claims.swap_remove(at);
+        }
+        let Some(group) = self.router.group(queue) else {
+            let entries = result.unwrap_or_default().entries.into_iter().map(|queued| queued.entry);
+            return self.router.leave_behind(queue, entries.collect());
+        };
+        let claimed = match result {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::error!(%error, group = %group.key(), "the queue of a group cannot be read");
+                // At the next occasion.
+                return group.unclaim();
+            }
+        };
         let mut backlog = group.backlog.lock();
         backlog.claiming = false;
         backlog.unread |= claimed.more;
@@ -404,9 +474,56 @@ impl Lane {
             let delivery = SharedDelivery { message: message.clone(), share, held: Some(Held::Group(entry)) };
             return self.returned(session, vec![delivery], false);
         }
+        if qos == QoS::AtLeastOnce
+            && let Some(member) = self.router.subscriber(session)
+        {
+            member.hold(share.group, entry);
+        }
         let (message, held) = (message.clone(), Some(entry));
         let push = Push::Shared { message, address, session, qos, retain, identifiers, share, held };
         self.staged.push(address.core(), push);
+    }
+
+    /// What a member without a queue may have left unacknowledged, as its gateway has gone or the way to it broke, is there for
+    /// all members. What it has got all the same, another one gets a second time.
+    pub(super) fn take_back(&mut self, left: Vec<(GroupId, EntryId)>) {
+        let mut by_queue: FxHashMap<GroupId, Vec<EntryId>> = FxHashMap::default();
+        for (queue, entry) in left {
+            by_queue.entry(queue).or_default().push(entry);
+        }
+        let groups: Vec<_> = by_queue.keys().filter_map(|queue| self.router.group(*queue)).collect();
+        for (group, entries) in by_queue {
+            self.staged.durable.push(Request::ReleaseShares { group, entries });
+        }
+        self.dispatch_all(&groups, true);
+    }
+
+    /// A session without a queue is attached by another stream than before: what was on its way on that one may be lost.
+    pub(super) fn moved(&mut self, session: SessionId, address: Address) {
+        let Some(member) = self.router.subscriber(session) else { return };
+        if member.address() != address && member.address() != Address::NONE {
+            self.take_back(member.take_held());
+        }
+    }
+
+    /// Looks for what processes that are gone have left in the queues of groups: members' shares that the store took back, and
+    /// what another router had claimed. Nobody tells of that.
+    pub(super) fn sweep_groups(&mut self, now: Instant) {
+        for group in self.router.take_swept(now) {
+            let Some(queue) = group.queue.get() else { continue };
+            if group.has_backlog() {
+                self.dispatch(&group);
+                continue;
+            }
+            let pace = self.router.options.behaviour.share_drain_rate;
+            let room: usize = group.live().iter().map(|member| member.room(pace)).sum();
+            if room > 0 {
+                let (ticket, max_entries) = (NOBODY, room.min(LOOK));
+                let look = Request::ClaimShares { ticket, group: *queue, max_entries, max_bytes: CLAIM.1 };
+                self.claims.push(*queue);
+                self.staged.durable.push(look);
+            }
+        }
     }
 
     /// Members that get queued messages at a pace may have more.
@@ -418,28 +535,9 @@ impl Lane {
     }
 }
 
-/// Hands a share to a member: pushed, or by way of the member's queue.
-fn give(staged: &mut Staged, group: &Group, member: &LiveMember, delivery: SharedDelivery) {
-    let SharedDelivery { message, share, held } = delivery;
-    let (unacknowledged, replaces) =
-        (member.qos(message.qos) == QoS::AtMostOnce, held.map(|held| (share.group, held)));
-    match held {
-        _ if unacknowledged => {
-            push(staged, member, message.clone(), share, None);
-            if replaces.is_some() {
-                staged.durable.push(publish(message, Vec::new(), replaces));
-            }
-        }
-        // What was published at QoS 2 goes by the store, which sees to it that nobody gets it after a crash who must not.
-        Some(Held::Group(entry)) if !member.persistent && message.qos != QoS::ExactlyOnce => {
-            push(staged, member, message, share, Some(entry));
-        }
-        None if !member.persistent => push(staged, member, message, share, None),
-        _ => {
-            let append = member.append(&message, group.queue.get().is_some().then_some(share));
-            staged.durable.push(publish(message, vec![append], replaces));
-        }
-    }
+/// What tells a message from others that are on their way to the store: it is not dropped before.
+fn place_of(message: &Arc<Message>) -> usize {
+    Arc::as_ptr(message).addr()
 }
 
 /// A write that nobody waits for.

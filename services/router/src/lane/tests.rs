@@ -1,6 +1,7 @@
 use std::sync::atomic::Ordering;
 
 use fleethaven_fabric::delivery::{Origin, Target};
+use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_storage::{Fence, OwnerToken, RuleRef, SessionRecord, Subscription};
 use fleethaven_types::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use fleethaven_types::{Behaviour, Limits, Profile, Utf8Bytes};
@@ -223,12 +224,62 @@ fn a_session_may_stop_being_persistent() {
 }
 
 #[test]
+fn what_an_older_owner_says_changes_nothing() {
+    let mut bench = Bench::new();
+    let (old, new) = (Address::new(0, 1, 1), Address::new(1, 1, 1));
+    bench.attach_owner(1, old, true, OwnerNumber(1));
+    bench.subscribe(1, subscription("a", AtLeastOnce));
+    bench.attach_owner(1, new, true, OwnerNumber(2));
+    let subscribe = |filter: &str, exact, owner| RoutingRequest::Subscribe {
+        ticket: Ticket(1),
+        session: SessionId(1),
+        subscriptions: vec![subscription(filter, AtLeastOnce)],
+        exact,
+        owner: OwnerNumber(owner),
+    };
+    bench.submit(subscribe("b", false, 2));
+    // Its lane is open again, and a request that waited for that comes, too.
+    bench.attach_owner(1, old, true, OwnerNumber(1));
+    bench.submit(subscribe("a", true, 1));
+    let (ticket, session, filters) = (Ticket(1), SessionId(1), vec!["b".into()]);
+    bench.submit(RoutingRequest::Unsubscribe { ticket, session, filters, owner: OwnerNumber(1) });
+    bench.submit(subscribe("c", false, 1));
+    bench.pushes();
+    assert!(bench.publish(message("b", AtLeastOnce)), "what the younger one subscribed to is there");
+    assert!(matches!(&bench.pushes()[..], [(1, Push::Queued { address, .. })] if *address == new));
+    assert!(!bench.publish(message("c", AtLeastOnce)), "what the older one asked for too late is not");
+    bench.submit(subscribe("a", true, 2));
+    assert!(!bench.publish(message("b", AtLeastOnce)), "the younger one is heard");
+}
+
+#[test]
+fn a_gateway_that_missed_a_takeover_does_not_take_away_what_was_loaded() {
+    let mut bench = Bench::new();
+    bench.store.kept.lock().queues.insert(SessionId(1), Vec::new());
+    bench.store.records.lock().push(SessionRecord {
+        session: SessionId(1),
+        scope: scope(),
+        client_id: "c".into(),
+        subscriptions: ["a", "b"].map(|filter| subscription(filter, AtLeastOnce)).into(),
+        live: false,
+        version_number: 2,
+    });
+    assert_eq!(bench.router.warm_up(), Ok(1));
+    bench.attach_owner(1, Address::new(0, 1, 1), true, OwnerNumber(1));
+    let (ticket, session, exact, owner) = (Ticket(1), SessionId(1), true, OwnerNumber(1));
+    let subscriptions = vec![subscription("a", AtLeastOnce)];
+    bench.submit(RoutingRequest::Subscribe { ticket, session, subscriptions, exact, owner });
+    assert!(bench.publish(message("b", AtLeastOnce)));
+    assert_eq!((bench.queue_len(1), bench.receivers().len()), (1, 0));
+}
+
+#[test]
 fn unsubscribing_ends_deliveries() {
     let mut bench = Bench::new();
     bench.attach(1, 0, false);
     bench.subscribe(1, subscription("a", AtMostOnce));
-    let filters = vec!["a".into(), "b".into()];
-    let request = RoutingRequest::Unsubscribe { ticket: Ticket(3), session: SessionId(1), filters };
+    let (filters, owner) = (vec!["a".into(), "b".into()], OwnerNumber(1));
+    let request = RoutingRequest::Unsubscribe { ticket: Ticket(3), session: SessionId(1), filters, owner };
     let events = bench.submit(request);
     let [RoutingEvent::Unsubscribed { ticket: Ticket(3), existed }] = &events[..] else {
         panic!("{events:?}")
@@ -290,6 +341,7 @@ fn stored_sessions_are_there_after_the_warm_up() {
             client_id: "c".into(),
             subscriptions: vec![subscription("a", AtLeastOnce)],
             live: false,
+            version_number: 1,
         });
     }
     assert_eq!(bench.router.warm_up(), Ok(3));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use fleethaven_fabric::delivery::{Address, Credit, Push};
 use fleethaven_fabric::membership::{Incarnation, Phase, Role, TableStream};
 use fleethaven_fabric::metadata::{BoxFuture, Error};
+use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_fabric::{Delivery, Membership, Routing, RoutingEvent, RoutingRequest, RoutingTable, Traces};
 use fleethaven_fabric_grpc::channel::traced;
 use fleethaven_fabric_grpc::routing::{ClientOptions, Deliveries, RoutingClient, RoutingServer};
@@ -366,7 +367,14 @@ impl Gateway {
     pub(crate) fn attach(&mut self, session: SessionId, persistent: bool) -> Address {
         self.generation += 1;
         let (address, credit) = (Address::new(0, session.0 as u32, self.generation), self.credit.clone());
-        self.submit(RoutingRequest::Attach { session, scope: scope(), persistent, address, credit });
+        self.submit(RoutingRequest::Attach {
+            session,
+            scope: scope(),
+            persistent,
+            address,
+            credit,
+            owner: OwnerNumber::UNKNOWN,
+        });
         address
     }
 
@@ -374,7 +382,13 @@ impl Gateway {
     pub(crate) async fn subscribe(&mut self, session: SessionId, filter: &str, qos: QoS) -> bool {
         let ticket = self.ticket();
         let subscriptions = vec![subscription(filter, qos)];
-        self.submit(RoutingRequest::Subscribe { ticket, session, subscriptions, exact: false });
+        self.submit(RoutingRequest::Subscribe {
+            ticket,
+            session,
+            subscriptions,
+            exact: false,
+            owner: OwnerNumber::UNKNOWN,
+        });
         self.event(|event| match event {
             RoutingEvent::Subscribed { ticket: of, new, .. } if *of == ticket => Some(new[0]),
             _ => None,

@@ -97,7 +97,8 @@ async fn router(tls: &Arc<Tls>, store: &Arc<Store>) -> SocketAddr {
 async fn ask_router(tls: &Arc<Tls>, address: SocketAddr) -> Streaming<LaneResponse> {
     let channel = tls.channel(&address.to_string(), ServiceRole::Router).unwrap();
     let open = Asked::Open(Open { incarnation: 1, core: 0, cores: 0, router: ROUTER });
-    let asked = Asked::Unsubscribe(Unsubscribe { ticket: 1, session: 1, filters: vec!["a".to_owned()] });
+    let (filters, owner) = (vec!["a".to_owned()], 0);
+    let asked = Asked::Unsubscribe(Unsubscribe { ticket: 1, session: 1, filters, owner });
     let requests = [open, asked].map(|request| LaneRequest { request: Some(request) });
     let requests = stream::iter(requests).chain(stream::pending());
     RoutingClient::new(channel).lane(requests).await.unwrap().into_inner()

@@ -99,13 +99,13 @@ fn sessions_that_come_and_go_on_several_lanes_leave_nothing_behind() {
                     persistent: false,
                     address,
                     credit: Default::default(),
+                    owner: OwnerNumber::UNKNOWN,
                 };
                 submit(&mut lane, attach);
-                let subscriptions = vec![subscription("a", AtMostOnce)];
-                submit(
-                    &mut lane,
-                    RoutingRequest::Subscribe { ticket: Ticket(1), session, subscriptions, exact: false },
-                );
+                let (ticket, subscriptions) = (Ticket(1), vec![subscription("a", AtMostOnce)]);
+                let (exact, owner) = (false, OwnerNumber::UNKNOWN);
+                let subscribe = RoutingRequest::Subscribe { ticket, session, subscriptions, exact, owner };
+                submit(&mut lane, subscribe);
                 submit(&mut lane, RoutingRequest::Detach { session, address, persistent: false });
             }
         }
