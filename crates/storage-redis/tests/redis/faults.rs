@@ -383,6 +383,32 @@ fn without_the_replica_nothing_is_acknowledged() {
     assert!(matches!(asking.ask(vec![read]).remove(0), Completion::Retained { result: Ok(_), .. }));
 }
 
+/// As [`publish`], at QoS 2.
+fn publish_at_qos_2(number: u64, session: SessionId) -> Request {
+    match publish(number, session) {
+        Request::Publish(mut publish) => {
+            publish.queues.iter_mut().for_each(|append| append.qos = QoS::ExactlyOnce);
+            Request::Publish(publish)
+        }
+        other => panic!("no publish: {other:?}"),
+    }
+}
+
+fn read_above(session: SessionId, after: u64) -> Request {
+    let (ticket, token, after) = (Ticket(0), token(1), EntryId(after));
+    Request::ReadQueue { ticket, session, token, after, max_entries: 10, max_bytes: 1000 }
+}
+
+/// The entries that a read found.
+fn found(answer: Completion) -> Result<Vec<u64>, Error> {
+    match answer {
+        Completion::QueueRead { result, .. } => {
+            result.map(|(read, _)| read.iter().map(|queued| queued.entry.0).collect())
+        }
+        other => panic!("no answer to a read: {other:?}"),
+    }
+}
+
 /// Until the replica has it, a failover would lose it, while its client would keep the packet identifier: see `reading.rs`.
 #[test]
 fn what_the_replica_has_not_is_not_sent_at_qos_2() {
@@ -391,32 +417,40 @@ fn what_the_replica_has_not_is_not_sent_at_qos_2() {
     let store = RedisStore::open(impatient(&primary, durability)).unwrap();
     let (mut writing, mut reading) = (Asking::new(&*store), Asking::new(&*store));
     let session = claim_patiently(&mut writing);
-    let at_qos_2 = |number| match publish(number, session) {
-        Request::Publish(mut publish) => {
-            publish.queues.iter_mut().for_each(|append| append.qos = QoS::ExactlyOnce);
-            Request::Publish(publish)
-        }
-        other => panic!("no publish: {other:?}"),
-    };
-    let read = |asking: &mut Asking, after| {
-        let (ticket, token, after) = (Ticket(0), token(1), EntryId(after));
-        let read = Request::ReadQueue { ticket, session, token, after, max_entries: 10, max_bytes: 1000 };
-        match asking.ask(vec![read]).remove(0) {
-            Completion::QueueRead { result, .. } => {
-                result.map(|(read, _)| read.iter().map(|queued| queued.entry.0).collect::<Vec<_>>())
-            }
-            other => panic!("no answer to a read: {other:?}"),
-        }
-    };
+    let mut read = |after| found(reading.ask(vec![read_above(session, after)]).remove(0));
     replica.signal("-STOP");
     assert!(!is_published(&writing.ask(vec![publish(1, session)]).remove(0)), "the replica has it not");
-    assert_eq!(patiently(|| read(&mut reading, 0).ok()), [1], "at QoS 1 that costs a repeat");
-    assert!(!is_published(&writing.ask(vec![at_qos_2(2)]).remove(0)));
-    assert_eq!(patiently(|| read(&mut reading, 2).ok()), [0; 0], "the primary answers");
-    let early = read(&mut reading, 0);
+    assert_eq!(patiently(|| read(0).ok()), [1], "at QoS 1 that costs a repeat");
+    assert!(!is_published(&writing.ask(vec![publish_at_qos_2(2, session)]).remove(0)));
+    assert_eq!(patiently(|| read(2).ok()), [0; 0], "the primary answers");
+    let early = read(0);
     assert!(matches!(early, Err(Error::Unavailable(_))), "{early:?}");
     replica.signal("-CONT");
-    assert_eq!(patiently(|| read(&mut reading, 0).ok()), [1, 2]);
+    assert_eq!(patiently(|| read(0).ok()), [1, 2]);
+}
+
+/// As where another primary has taken over that never had it.
+#[test]
+fn what_is_gone_when_it_is_to_be_confirmed_is_read_anew() {
+    let (primary, replica) = pair(&free_port());
+    let (durability, answer_timeout) = (Durability::Replica { replicas: 1 }, Duration::from_millis(400));
+    let store = RedisStore::open(Options { durability, answer_timeout, ..options(&primary) }).unwrap();
+    let (mut writing, mut reading) = (Asking::new(&*store), Asking::new(&*store));
+    let session = writing.claim("client", token(1)).unwrap().session;
+    let both = writing.ask((1..=2).map(|number| publish_at_qos_2(number, session)).collect());
+    assert!(both.iter().all(is_published));
+    let replays = || store.stats().replays.load(Ordering::Relaxed);
+    replica.signal("-STOP");
+    let before = replays();
+    reading.submit(vec![read_above(session, 0)]);
+    primary.until("was asked again to confirm", |_| replays() > before);
+    let queues: Vec<String> = redis::from_redis_value(primary.command(&["KEYS", "*:q:*"])).unwrap();
+    primary.command(&["XDEL", &queues[0], "0-2"]);
+    // What was asked before that is over by then.
+    let after = replays();
+    primary.until("was asked since", |_| replays() > after + 1);
+    replica.signal("-CONT");
+    assert_eq!(found(reading.answers(1).remove(0)), Ok(vec![1]));
 }
 
 #[test]
