@@ -21,6 +21,11 @@ pub(crate) mod meta {
 
 /// Keyspaces that hold numbers and nothing else: these are not sealed.
 const PLAIN: [&str; 3] = ["meta", "received", "fences"];
+/// Keyspaces of messages. What is taken out of them again before their memtable is full is not written to a table at all.
+const MESSAGES: [&str; 4] = ["queues", "bodies", "rules", "retained"];
+/// The size at which a memtable becomes a table on disk, of messages and of everything else. Clients that come and go write a
+/// little each time: that must not stay in memory by the hundred thousand.
+const MEMTABLE_BYTES: (u64, u64) = (64 << 20, 8 << 20);
 
 /// Handles of everything on disk.
 #[derive(Clone)]
@@ -72,7 +77,9 @@ impl Disk {
         let database = space::sealing(builder, options.vault.as_ref(), &PLAIN).open()?;
         let keyspace = |name| {
             let vault = options.vault.clone().filter(|_| !PLAIN.contains(&name));
-            Ok::<_, fjall::Error>(Space::new(database.keyspace(name, KeyspaceCreateOptions::default)?, vault))
+            let memtable = if MESSAGES.contains(&name) { MEMTABLE_BYTES.0 } else { MEMTABLE_BYTES.1 };
+            let settings = || KeyspaceCreateOptions::default().max_memtable_size(memtable);
+            Ok::<_, fjall::Error>(Space::new(database.keyspace(name, settings)?, vault))
         };
         Ok(Self {
             meta: keyspace("meta")?,
