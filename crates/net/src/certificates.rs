@@ -141,6 +141,14 @@ impl Identity {
         Self { names: names.into_iter().map(|name| normal(&name)).collect(), ..self }
     }
 
+    /// The same with an OCSP answer (DER) that is given to clients that ask for one.
+    #[must_use]
+    pub fn stapled(&self, answer: Option<&[u8]>) -> Self {
+        let mut certified = CertifiedKey::clone(&self.certified);
+        certified.ocsp = answer.map(<[u8]>::to_vec);
+        Self { certified: Arc::new(certified), ..self.clone() }
+    }
+
     /// The names it is shown for.
     pub fn names(&self) -> &[String] {
         &self.names

@@ -140,6 +140,16 @@ impl Certificate {
         }
     }
 
+    /// Whether its key made a signature.
+    pub(crate) fn verifies(
+        &self,
+        algorithm: SignatureAlgorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, Error> {
+        algorithm.verify(parse(&self.der)?.public_key(), message, signature)
+    }
+
     /// The SubjectPublicKeyInfo, as DER.
     pub fn public_key_der(&self) -> Result<Vec<u8>, Error> {
         Ok(parse(&self.der)?.public_key().raw.to_vec())

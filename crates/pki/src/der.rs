@@ -1,4 +1,4 @@
-//! Writing DER (X.690): just what a certificate needs.
+//! Writing and reading DER (X.690): just what certificates and OCSP need.
 
 use jiff::Timestamp;
 
@@ -60,6 +60,57 @@ pub(crate) fn time(unix: u64) -> Option<Vec<u8>> {
     let (tag, format) =
         if unix < YEAR_2050 { (UTC_TIME, "%y%m%d%H%M%SZ") } else { (GENERALIZED_TIME, "%Y%m%d%H%M%SZ") };
     Some(tlv(tag, instant.strftime(format).to_string().as_bytes()))
+}
+
+/// Reads elements one after the other: tags of one byte, definite lengths in as few bytes as there can be.
+pub(crate) struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The next element: its tag, its content, and all of it.
+    fn next(&mut self) -> Option<(u8, &'a [u8], &'a [u8])> {
+        let (&tag, rest) = self.0.split_first()?;
+        let (&first, rest) = rest.split_first()?;
+        let (length, rest) = match first {
+            0..=0x7f => (usize::from(first), rest),
+            0x81..=0x84 => {
+                let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+                let length = digits.iter().fold(0_usize, |length, digit| length << 8 | usize::from(*digit));
+                let is_short = length < 0x80 || digits.first() == Some(&0);
+                (Some(length).filter(|_| !is_short)?, rest)
+            }
+            _ => return None,
+        };
+        let (content, after) = rest.split_at_checked(length)?;
+        let whole = self.0.get(..self.0.len().checked_sub(after.len())?)?;
+        self.0 = after;
+        Some((tag, content, whole))
+    }
+
+    fn next_if(&mut self, tag: u8) -> Option<(&'a [u8], &'a [u8])> {
+        if self.0.first() != Some(&tag) {
+            return None;
+        }
+        self.next().map(|(_, content, whole)| (content, whole))
+    }
+
+    /// Tag and content of the next element.
+    pub(crate) fn any(&mut self) -> Option<(u8, &'a [u8])> {
+        self.next().map(|(tag, content, _)| (tag, content))
+    }
+
+    /// The content of the next element, if it has this tag; otherwise it stays the next one.
+    pub(crate) fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
+        self.next_if(tag).map(|(content, _)| content)
+    }
+
+    /// All of the next element, if it has this tag.
+    pub(crate) fn element(&mut self, tag: u8) -> Option<&'a [u8]> {
+        self.next_if(tag).map(|(_, whole)| whole)
+    }
 }
 
 #[cfg(test)]

@@ -98,6 +98,9 @@ pub enum Error {
     /// What AWS IoT asks of the certificates of servers, and is not so.
     #[error("the server certificate cannot be used: {0}")]
     ServerChain(String),
+    /// An OCSP answer that cannot be used, or a certificate that nobody can be asked about.
+    #[error("OCSP: {0}")]
+    Ocsp(String),
     /// The certificate and the private key do not belong together.
     #[error("the private key does not belong to certificate {0}")]
     KeyMismatch(CertificateId),

@@ -14,6 +14,7 @@
 //! | [`device_key`] | [`DeviceKey`]: the key pair of `CreateKeysAndCertificate` |
 //! | [`registration`] | [`check_ca`] and [`verify_registration`]: the checks of `RegisterCACertificate` |
 //! | [`token_key`] | [`TokenKey`]: what custom authorizers' tokens are signed with |
+//! | `ocsp` | [`OcspQuestion`]: whether a server certificate is revoked, for stapling |
 //! | [`server_chain`] | [`ServerChain`]: what an owner may hand in for a domain of its own |
 //! | [`pem`] | strict PEM: one block of the expected label, or a chain |
 //! | [`error`] | [`Error`], with the exception name AWS answers |
@@ -37,6 +38,7 @@ pub mod device_key;
 pub mod error;
 pub mod external;
 pub mod name;
+mod ocsp;
 pub mod pem;
 mod policy_attributes;
 pub mod public_key;
@@ -56,6 +58,7 @@ pub use device_key::DeviceKey;
 pub use error::Error;
 pub use external::{ExternalAuthority, Unsigned};
 pub use name::{Attribute, Name};
+pub use ocsp::{OcspAnswer, OcspQuestion};
 pub use public_key::{KeyKind, PublicKey};
 pub use registration::{check_ca, verify_registration};
 pub use server_chain::ServerChain;

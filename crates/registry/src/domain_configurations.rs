@@ -71,6 +71,7 @@ pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateDomainCo
         status: DomainConfigurationStatus::Enabled.into(),
         status_changed_at: context.now.as_millis(),
         managed: args.managed,
+        ocsp_check: args.ocsp_check,
     };
     check_policy(&configuration.security_policy)?;
     check(store, &configuration)?;
@@ -89,6 +90,7 @@ pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateDomainCo
         region: store.scope.region.to_string(),
         configuration: name.clone(),
         server_certificate_arn: args.server_certificate_arns.first().cloned(),
+        ocsp_check: args.ocsp_check,
     };
     let mut effects = Effects::default();
     effects.put(key, configuration.encode_to_vec());
@@ -120,6 +122,9 @@ fn check(store: &Store<'_>, configuration: &record::DomainConfiguration) -> Resu
         if authorizer.default_name.is_some() && authorizer.allow_override.is_none() {
             return Err(Error::invalid("allowAuthorizerOverride is required beside defaultAuthorizerName"));
         }
+    }
+    if configuration.ocsp_check && configuration.server_certificate_arns.is_empty() {
+        return Err(Error::invalid("enableOCSPCheck is for domains with a server certificate of their own"));
     }
     let (kind, protocol) = (configuration.authentication_type(), configuration.application_protocol());
     if is_possible(kind, protocol) {
@@ -178,8 +183,17 @@ pub(crate) fn update(store: &Store<'_>, context: &Context, args: &UpdateDomainCo
         check_policy(policy)?;
         configuration.security_policy.clone_from(policy);
     }
+    configuration.ocsp_check = args.ocsp_check.unwrap_or(configuration.ocsp_check);
     check(store, &configuration)?;
     let mut effects = Effects::default();
+    // Who shows its certificate follows the owners of names.
+    let owner_key = keys::domain_owner(&configuration.domain_name);
+    if let Some(mut owner) = store.record::<record::DomainOwner>(&owner_key)?
+        && owner.ocsp_check != configuration.ocsp_check
+    {
+        owner.ocsp_check = configuration.ocsp_check;
+        effects.put(owner_key, owner.encode_to_vec());
+    }
     effects.put(keys::domain_configuration(store.scope, name), configuration.encode_to_vec());
     Ok((told(store, name, &configuration), effects))
 }
@@ -220,6 +234,7 @@ pub(crate) fn describe(store: &Store<'_>, name: &str, now: Timestamp) -> Result<
         authentication_type: kind,
         application_protocol: protocol,
         security_policy: configuration.security_policy,
+        ocsp_check: configuration.ocsp_check,
     })))
 }
 

@@ -1,7 +1,7 @@
 //! Server certificates of domain configurations: what stands where AWS names certificates of its certificate manager by ARN, of
 //! each account. Chain, key and purpose were checked by whoever sends the command (`fleethaven-pki`).
 
-use fleethaven_types::{AccountId, Timestamp};
+use fleethaven_types::{AccountId, Scope, Timestamp};
 use prost::Message;
 
 use crate::command::{Context, Reply};
@@ -171,9 +171,22 @@ pub enum Changed {
     Domain {
         /// Its name.
         name: String,
-        /// Whose it is, and the ARN of its certificate, where it has one.
-        shows: Option<(AccountId, String)>,
+        /// What it shows, where it has a certificate.
+        shows: Option<Shows>,
     },
+}
+
+/// What a domain shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shows {
+    /// Whose it is.
+    pub scope: Scope,
+    /// Its domain configuration.
+    pub configuration: String,
+    /// The ARN of its certificate.
+    pub server_certificate_arn: String,
+    /// Whether an OCSP answer is stapled to it.
+    pub ocsp_check: bool,
 }
 
 /// What a changed key below [`server_certificates_prefix`](keys::server_certificates_prefix) or
@@ -188,8 +201,15 @@ pub fn changed(key: &[u8], value: Option<&[u8]>) -> Option<Changed> {
         }),
         ("global", "domain", [name]) => {
             let owner = value.and_then(|value| record::decode::<record::DomainOwner>(value).ok());
-            let shows = owner
-                .and_then(|owner| Some((AccountId::from_u64(owner.account)?, owner.server_certificate_arn?)));
+            let shows = owner.and_then(|owner| {
+                let account = AccountId::from_u64(owner.account)?;
+                Some(Shows {
+                    scope: Scope { account, region: owner.region.parse().ok()? },
+                    configuration: owner.configuration,
+                    server_certificate_arn: owner.server_certificate_arn?,
+                    ocsp_check: owner.ocsp_check,
+                })
+            });
             Some(Changed::Domain { name: (*name).to_owned(), shows })
         }
         _ => None,

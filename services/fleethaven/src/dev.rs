@@ -216,7 +216,7 @@ impl Services {
     ) -> Result<Self> {
         StoreMetrics::register(disk.sessions.clone(), registry)?;
         let metadata: &Arc<dyn Metadata> = &stores.metadata;
-        let clients = Clients::follow(shared, metadata, front, None)?;
+        let clients = Clients::follow(shared, metadata, front, &arguments.outbound, None)?;
         let router = shared.router(stores, router_metrics(registry)?, clients.mailboxes.clone());
         let sessions = warm_up(&router).await?;
         tokio::spawn(fleethaven_router::rules::follow(router.clone(), metadata.clone()));

@@ -68,8 +68,8 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     shared.issue_with(&arguments.issuing);
     let usage = shared.count_usage(&stores.metadata, &arguments.usage);
     let staleness = Duration::from_secs(arguments.auth_max_staleness.into());
-    let clients =
-        Clients::follow(&shared, &stores.metadata, (reload.certificates(), cores), Some(staleness))?;
+    let front = (reload.certificates(), cores);
+    let clients = Clients::follow(&shared, &stores.metadata, front, &arguments.outbound, Some(staleness))?;
     cluster.caught_up().await?;
     let seat = Seat::take(&cluster.membership, Role::Gateway, arguments.member.address(listen)).await?;
 

@@ -15,7 +15,7 @@ use fleethaven_authorizers::Authorizers;
 use fleethaven_daemon::clock;
 use fleethaven_fabric::connections::Neighbours;
 use fleethaven_fabric::metadata::BoxFuture;
-use fleethaven_fabric::{Connections, Delivery, Functions, Metadata, Publish, Traces};
+use fleethaven_fabric::{Connections, Delivery, Functions, Metadata, Publish, Responders, Traces};
 use fleethaven_gateway::gateway::RoutingFactory;
 use fleethaven_gateway::mailbox::Mailboxes;
 use fleethaven_gateway::{Config as GatewayConfig, Gateway, IdentityCache, Listener, Pulse};
@@ -344,6 +344,7 @@ impl Clients {
         shared: &Shared,
         metadata: &Arc<dyn Metadata>,
         (shown, cores): (Arc<ServerCertificates>, u8),
+        outbound: &OutboundArgs,
         max_staleness: Option<Duration>,
     ) -> Result<Self> {
         let metrics = fleethaven_gateway::metrics::Metrics::new(&shared.registry)?;
@@ -358,7 +359,13 @@ impl Clients {
         tokio::spawn(fleethaven_gateway::identity::follow(identity.clone(), mailboxes.clone()));
         let tickets = Arc::new(TicketKeys::default());
         tokio::spawn(fleethaven_gateway::ticket_keys::follow(tickets.clone(), metadata.clone()));
-        tokio::spawn(fleethaven_gateway::server_certificates::follow(shown, metadata.clone()));
+        let responders = Arc::new(Responding(http_client(outbound)?));
+        tokio::spawn(fleethaven_gateway::server_certificates::follow(
+            shown,
+            metadata.clone(),
+            responders,
+            shared.logs.clone(),
+        ));
         Ok(Self { identity, tickets, mailboxes, metrics })
     }
 
@@ -440,6 +447,26 @@ fn unread(error: fleethaven_rules_worker::actions::Error) -> BucketError {
         false => format!("{} ({})", error.message, error.details),
     };
     BucketError { reason, transient: error.transient }
+}
+
+/// Asks OCSP responders by the client for calls to the outside.
+struct Responding(HttpClient);
+
+impl Responders for Responding {
+    fn ask<'a>(&'a self, address: &'a str, request: Vec<u8>) -> BoxFuture<'a, Result<Bytes, String>> {
+        let limits = fleethaven_outbound::Limits { deadline: ASK_WITHIN, max_response: 64 << 10 };
+        Box::pin(async move {
+            let request = http::Request::post(address)
+                .header(http::header::CONTENT_TYPE, "application/ocsp-request")
+                .body(Bytes::from(request))
+                .map_err(|error| format!("the responder's address {address}: {error}"))?;
+            let answer = self.0.send(request, limits).await.map_err(|error| error.to_string())?;
+            match answer.status() {
+                http::StatusCode::OK => Ok(answer.into_body()),
+                status => Err(format!("the responder answers with {status}")),
+            }
+        })
+    }
 }
 
 /// Asks the owners of addresses by the client for calls to the outside, with the certificates of the account's connection to them.

@@ -45,9 +45,9 @@ impl Subject for Client<'_> {
 }
 
 /// A client that has not proved who it is.
-struct Stranger<'a> {
-    principal: Option<Cow<'a, str>>,
-    peer: Option<SocketAddr>,
+pub(crate) struct Stranger<'a> {
+    pub(crate) principal: Option<Cow<'a, str>>,
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 impl Subject for Stranger<'_> {

@@ -1,37 +1,71 @@
-//! Keeps what this process's listeners show for domains level with the metastore.
+//! Keeps what this process's listeners show for domains level with the metastore, and staples what OCSP responders say of it where a
+//! domain configuration asks for that.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
-use fleethaven_fabric::{Metadata, WatchEvent};
+use fleethaven_fabric::{Metadata, Responders, WatchEvent};
+use fleethaven_logging::{LogEvent, LogLevel, Logs};
 use fleethaven_net::{Identity, ServerCertificates};
-use fleethaven_registry::server_certificates::{Changed, changed};
+use fleethaven_pki::OcspAnswer;
+use fleethaven_registry::server_certificates::{Changed, Shows, changed};
 use fleethaven_registry::{keys, record};
 use fleethaven_types::AccountId;
+
+use crate::logging::Stranger;
+
+mod staples;
+
+use staples::Staples;
+
+/// How often staples are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A server certificate: whose, and its ARN.
+type Certificate = (AccountId, String);
 
 /// Follows the metastore until it shuts down. Changes wait for it from this call on.
 pub fn follow(
     shown: Arc<ServerCertificates>,
     metadata: Arc<dyn Metadata>,
+    responders: Arc<dyn Responders>,
+    logs: Logs,
 ) -> impl Future<Output = ()> + Send {
     let marker = metadata.register("server certificates");
     let prefixes = vec![keys::server_certificates_prefix(), keys::domain_owners_prefix()];
     let mut watch = metadata.watch(prefixes, None);
     async move {
-        let mut known = Known::default();
-        while let Some(event) = poll_fn(|cx| watch.as_mut().poll_next(cx)).await {
-            match event {
-                WatchEvent::Put { key, value, .. } => known.change(&key, Some(&value)),
-                WatchEvent::Delete { key, .. } => known.change(&key, None),
-                // What is still there is listed again; until then what is shown stays.
-                WatchEvent::Reset => known = Known { stale: true, ..Known::default() },
-                WatchEvent::Synced(position) | WatchEvent::Progress(position) => {
-                    if known.stale {
-                        shown.replace_domains(known.shown());
-                        known.stale = false;
+        let (mut known, mut staples) = (Known::default(), Staples::new(responders));
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = poll_fn(|cx| watch.as_mut().poll_next(cx)) => match event {
+                    Some(WatchEvent::Put { key, value, .. }) => known.change(&key, Some(&value)),
+                    Some(WatchEvent::Delete { key, .. }) => known.change(&key, None),
+                    // What is still there is listed again; until then what is shown stays.
+                    Some(WatchEvent::Reset) => known = Known { stale: true, level: false, ..Known::default() },
+                    Some(WatchEvent::Synced(position) | WatchEvent::Progress(position)) => {
+                        known.level = true;
+                        if known.stale {
+                            known.show(&shown, &staples);
+                        }
+                        marker(position.revision);
                     }
-                    marker(position.revision);
+                    None => return,
+                },
+                _ = looks.tick(), if known.level => {
+                    if staples.look(&known.wanted()) {
+                        known.show(&shown, &staples);
+                    }
+                }
+                (certificate, fetched) = staples.next() => {
+                    known.tell(&logs, &certificate, &fetched);
+                    if known.level {
+                        known.show(&shown, &staples);
+                    }
                 }
             }
         }
@@ -41,19 +75,28 @@ pub fn follow(
 /// All that there is.
 #[derive(Default)]
 struct Known {
-    certificates: HashMap<(AccountId, String), Identity>,
-    domains: HashMap<String, (AccountId, String)>,
+    certificates: HashMap<Certificate, Kept>,
+    domains: HashMap<String, Shows>,
     /// Whether it is not shown yet.
     stale: bool,
+    /// Whether it is all that there is.
+    level: bool,
+}
+
+/// A certificate that can be shown.
+struct Kept {
+    identity: Identity,
+    /// PEM.
+    chain: String,
 }
 
 impl Known {
     fn change(&mut self, key: &[u8], value: Option<&[u8]>) {
         match changed(key, value) {
             Some(Changed::Certificate { account, arn, certificate }) => {
-                let identity = certificate.and_then(|certificate| identity(account, &arn, &certificate));
-                match identity {
-                    Some(identity) => self.certificates.insert((account, arn), identity),
+                let kept = certificate.and_then(|certificate| kept(account, &arn, certificate));
+                match kept {
+                    Some(kept) => self.certificates.insert((account, arn), kept),
                     None => self.certificates.remove(&(account, arn)),
                 };
             }
@@ -68,17 +111,66 @@ impl Known {
         self.stale = true;
     }
 
-    fn shown(&self) -> impl Iterator<Item = (&str, &Identity)> {
-        self.domains.iter().filter_map(|(name, shows)| Some((name.as_str(), self.certificates.get(shows)?)))
+    fn show(&mut self, shown: &ServerCertificates, staples: &Staples) {
+        let domains = self.domains.iter().filter_map(|(name, shows)| {
+            let certificate = (shows.scope.account, shows.server_certificate_arn.clone());
+            let kept = self.certificates.get(&certificate)?;
+            let staple = staples.of(&certificate, &kept.chain).filter(|_| shows.ocsp_check);
+            Some((name.as_str(), kept.identity.stapled(staple)))
+        });
+        let domains: Vec<_> = domains.collect();
+        shown.replace_domains(domains.iter().map(|(name, identity)| (*name, identity)));
+        self.stale = false;
+    }
+
+    /// The certificates of domains that ask for staples, and their chains.
+    fn wanted(&self) -> HashMap<Certificate, &str> {
+        let asking = self.domains.values().filter(|shows| shows.ocsp_check);
+        let wanted = asking.filter_map(|shows| {
+            let certificate = (shows.scope.account, shows.server_certificate_arn.clone());
+            let chain = self.certificates.get(&certificate)?.chain.as_str();
+            Some((certificate, chain))
+        });
+        wanted.collect()
+    }
+
+    /// Tells of a fetch for each domain that asks for it.
+    fn tell(&self, logs: &Logs, certificate: &Certificate, fetched: &Result<OcspAnswer, String>) {
+        let shows = |shows: &&Shows| {
+            shows.ocsp_check
+                && (shows.scope.account, &shows.server_certificate_arn) == (certificate.0, &certificate.1)
+        };
+        for shows in self.domains.values().filter(shows) {
+            let domain = &shows.configuration;
+            match fetched {
+                Ok(answer) => tracing::info!(domain, revoked = answer.revoked, "an OCSP answer is stapled"),
+                Err(reason) => tracing::warn!(domain, reason, "there is no OCSP answer to staple"),
+            }
+            if !logs.is_on() {
+                continue;
+            }
+            let level = if fetched.is_ok() { LogLevel::Info } else { LogLevel::Error };
+            let event = (LogEvent::RetrieveOcspStapleData, level);
+            let stranger = Stranger { principal: None, peer: None };
+            let Some(entry) = logs.entry(shows.scope, event, uuid::Uuid::new_v4().as_u128(), &stranger)
+            else {
+                continue;
+            };
+            let entry = entry.with("domainConfigName", domain.as_str());
+            logs.write(match fetched {
+                Ok(answer) => entry.with("ocspStatus", if answer.revoked { "REVOKED" } else { "GOOD" }),
+                Err(reason) => entry.because("OCSP_RESPONSE_FAILURE", reason),
+            });
+        }
     }
 }
 
 /// One that cannot be used is not shown, and said so; it was checked when it was put.
-fn identity(account: AccountId, arn: &str, certificate: &record::ServerCertificate) -> Option<Identity> {
+fn kept(account: AccountId, arn: &str, certificate: record::ServerCertificate) -> Option<Kept> {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let record::ServerCertificate { certificate_chain, private_key, .. } = certificate;
-    match Identity::from_pem(certificate_chain, private_key, &provider) {
-        Ok(identity) => Some(identity),
+    match Identity::from_pem(&certificate_chain, &private_key, &provider) {
+        Ok(identity) => Some(Kept { identity, chain: certificate_chain }),
         Err(error) => {
             tracing::error!(%account, arn, reason = %error, "a server certificate cannot be shown");
             None

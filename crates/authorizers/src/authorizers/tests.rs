@@ -289,6 +289,7 @@ async fn a_domain_has_a_default_authorizer_of_its_own() {
             authentication_type: AuthenticationType::Default,
             application_protocol: ApplicationProtocol::Default,
             security_policy: None,
+            ocsp_check: false,
             tags: Vec::new(),
         }))
     };

@@ -21,6 +21,7 @@ fn configuration(name: &str) -> CreateDomainConfiguration {
         authentication_type: AuthenticationType::Default,
         application_protocol: ApplicationProtocol::Default,
         security_policy: None,
+        ocsp_check: false,
         tags: vec![tag("k", "v")],
     }
 }

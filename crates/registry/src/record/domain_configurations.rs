@@ -43,6 +43,9 @@ pub struct DomainConfiguration {
     /// Whether its name was made, not chosen.
     #[prost(bool, tag = "12")]
     pub managed: bool,
+    /// `serverCertificateConfig.enableOCSPCheck`.
+    #[prost(bool, tag = "13")]
+    pub ocsp_check: bool,
 }
 
 /// `authorizerConfig`.
@@ -71,4 +74,7 @@ pub struct DomainOwner {
     /// ARN of its server certificate.
     #[prost(string, optional, tag = "4")]
     pub server_certificate_arn: Option<String>,
+    /// Whether an OCSP answer is stapled to it.
+    #[prost(bool, tag = "5")]
+    pub ocsp_check: bool,
 }

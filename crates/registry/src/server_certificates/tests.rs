@@ -2,7 +2,7 @@
 
 use fleethaven_types::{AccountId, Timestamp};
 
-use super::{Changed, changed, covers};
+use super::{Changed, Shows, changed, covers};
 use crate::command::{Action, Reply};
 use crate::error::ErrorCode::*;
 use crate::query::{QueryKind, QueryReply};
@@ -35,6 +35,7 @@ fn domain(name: &str, arns: &[&str]) -> Action {
         authentication_type: AuthenticationType::Default,
         application_protocol: ApplicationProtocol::Default,
         security_policy: None,
+        ocsp_check: false,
         tags: Vec::new(),
     }))
 }
@@ -132,10 +133,28 @@ fn what_listeners_learn() {
     assert!(!format!("{record:?}").contains("key"));
     let gone = changed(&certificate, None);
     assert_eq!(gone, Some(Changed::Certificate { account, arn: ARN.to_owned(), certificate: None }));
-    for (name, shows) in [("d", Some((account, ARN.to_owned()))), ("e", None)] {
+    let shows = Shows {
+        scope: registry.scope,
+        configuration: "d".to_owned(),
+        server_certificate_arn: ARN.to_owned(),
+        ocsp_check: false,
+    };
+    for (name, shows) in [("d", Some(shows.clone())), ("e", None)] {
         let name = format!("{name}.iot.example");
         let key = keys::domain_owner(&name);
         assert_eq!(read(&key), Some(Changed::Domain { name, shows }));
     }
     assert_eq!(changed(&keys::ticket_keys(), None), None);
+    let asking = |name: &str| UpdateDomainConfiguration {
+        domain_configuration_name: name.to_owned(),
+        ocsp_check: Some(true),
+        ..UpdateDomainConfiguration::default()
+    };
+    let update = |args| Action::UpdateDomainConfiguration(Box::new(args));
+    registry.run(update(asking("d"))).unwrap();
+    assert_eq!(refusal(registry.run(update(asking("e")))), (InvalidRequestException, 400), "it shows none");
+    let key = keys::domain_owner("d.iot.example");
+    let now = changed(&key, registry.view.get(&key).as_deref());
+    let name = "d.iot.example".to_owned();
+    assert_eq!(now, Some(Changed::Domain { name, shows: Some(Shows { ocsp_check: true, ..shows }) }));
 }

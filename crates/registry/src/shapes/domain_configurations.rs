@@ -96,6 +96,9 @@ pub struct CreateDomainConfiguration {
     pub application_protocol: ApplicationProtocol,
     /// `tlsConfig.securityPolicy`.
     pub security_policy: Option<String>,
+    /// `serverCertificateConfig.enableOCSPCheck`.
+    #[serde(default)]
+    pub ocsp_check: bool,
     /// Tags.
     pub tags: Vec<Tag>,
 }
@@ -117,6 +120,9 @@ pub struct UpdateDomainConfiguration {
     pub application_protocol: Option<ApplicationProtocol>,
     /// `tlsConfig.securityPolicy`.
     pub security_policy: Option<String>,
+    /// `serverCertificateConfig.enableOCSPCheck`.
+    #[serde(default)]
+    pub ocsp_check: Option<bool>,
 }
 
 /// Answer of CreateDomainConfiguration and UpdateDomainConfiguration, and an item of ListDomainConfigurations.
@@ -154,6 +160,9 @@ pub struct DomainConfigurationDescription {
     pub application_protocol: ApplicationProtocol,
     /// `tlsConfig.securityPolicy`.
     pub security_policy: String,
+    /// `serverCertificateConfig.enableOCSPCheck`.
+    #[serde(default)]
+    pub ocsp_check: bool,
 }
 
 /// How clients that ask for a name are treated: what listeners need of a domain configuration.

@@ -37,6 +37,7 @@ pub(super) async fn create(call: &Call<'_>) -> Outcome {
             .enumeration("applicationProtocol")?
             .unwrap_or(ApplicationProtocol::Default),
         security_policy: security_policy(&body)?,
+        ocsp_check: ocsp_check(&body)?.unwrap_or(false),
         tags: body_tags(&body)?,
     }));
     told(call, action).await
@@ -59,12 +60,17 @@ fn check_built(body: &Members<'_>) -> Result<(), Error> {
         return Err(Error::invalid("'clientCertificateConfig' is not built yet"));
     }
     let Some(config) = body.object("serverCertificateConfig")? else { return Ok(()) };
-    let stapling = config.value("enableOCSPCheck").is_some() && config.boolean("enableOCSPCheck")?;
     let wanted = ["ocspLambdaArn", "ocspAuthorizedResponderArn"];
-    match stapling || wanted.into_iter().any(|name| config.value(name).is_some()) {
-        true => Err(Error::invalid("serverCertificateConfig: OCSP stapling is not built yet")),
-        false => Ok(()),
+    match wanted.into_iter().find(|name| config.value(name).is_some()) {
+        Some(name) => Err(Error::invalid(format!("serverCertificateConfig: '{name}' is not built yet"))),
+        None => Ok(()),
     }
+}
+
+fn ocsp_check(body: &Members<'_>) -> Result<Option<bool>, Error> {
+    let Some(config) = body.object("serverCertificateConfig")? else { return Ok(None) };
+    let given = config.value("enableOCSPCheck").is_some();
+    given.then(|| config.boolean("enableOCSPCheck")).transpose()
 }
 
 /// Those of default endpoints are as they are.
@@ -101,6 +107,7 @@ pub(super) async fn update(call: &Call<'_>) -> Outcome {
         authentication_type: body.enumeration("authenticationType")?,
         application_protocol: body.enumeration("applicationProtocol")?,
         security_policy: security_policy(&body)?,
+        ocsp_check: ocsp_check(&body)?,
     }));
     told(call, action).await
 }
@@ -143,7 +150,7 @@ pub(super) async fn describe(call: &Call<'_>) -> Outcome {
         ("domainType", if found.managed { "AWS_MANAGED" } else { "CUSTOMER_MANAGED" }.into()),
         ("lastStatusChangeDate", seconds(found.status_changed_at)),
         ("tlsConfig", json!({"securityPolicy": found.security_policy})),
-        ("serverCertificateConfig", json!({"enableOCSPCheck": false})),
+        ("serverCertificateConfig", json!({"enableOCSPCheck": found.ocsp_check})),
         ("authenticationType", word(found.authentication_type)),
         ("applicationProtocol", word(found.application_protocol)),
     ]))

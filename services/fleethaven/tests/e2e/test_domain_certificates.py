@@ -194,7 +194,8 @@ def test_tls_policies(fleet, domain):
 
 def test_what_is_not_built_is_refused(fleet, domain, name):
     names = {"domainConfigurationName": name, "domainName": f"{name}.iot.example"}
-    invalid(fleet.iot.create_domain_configuration, **names, serverCertificateConfig={"enableOCSPCheck": True})
+    for config in ({"enableOCSPCheck": True}, {"ocspLambdaArn": "arn:aws:lambda:us-east-1:123456789012:function:f"}):
+        invalid(fleet.iot.create_domain_configuration, **names, serverCertificateConfig=config)
     server_name = domain(serverCertificateConfig={"enableOCSPCheck": False})
     described = fleet.iot.describe_domain_configuration(domainConfigurationName=server_name.split(".")[0])
     assert described["serverCertificateConfig"] == {"enableOCSPCheck": False}
