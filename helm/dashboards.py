@@ -46,6 +46,15 @@ DASHBOARDS = {
                     ("sum(rate(fleethaven_lane_dropped_total{J}[RATE]))", "lanes to routers"),
                 ],
             ),
+            (
+                "From publish to delivery",
+                "s",
+                "Of one message in each turn of a core, between gateways where they are several; what waited for its client is not among them.",
+                [
+                    ("histogram_quantile(0.5, sum by (le) (rate(fleethaven_mqtt_publish_e2e_seconds_bucket{J}[RATE])))", "median"),
+                    ("histogram_quantile(0.99, sum by (le) (rate(fleethaven_mqtt_publish_e2e_seconds_bucket{J}[RATE])))", "99th percentile"),
+                ],
+            ),
         ],
     ),
     "router": (
