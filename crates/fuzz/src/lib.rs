@@ -32,7 +32,7 @@ mod websocket;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name, which is also the name of its corpus.
-pub const TARGETS: [(&str, Target); 21] = [
+pub const TARGETS: [(&str, Target); 22] = [
     ("http_publish", http::publish),
     ("lane_frames", lanes::frames),
     ("mqtt_connect", mqtt::connect),
@@ -41,6 +41,7 @@ pub const TARGETS: [(&str, Target); 21] = [
     ("mqtt_v5_client", mqtt::v5_client),
     ("pki_certificate", pki::certificate),
     ("pki_csr", pki::signing_request),
+    ("pki_ocsp", pki::ocsp),
     ("policy", policy::document),
     ("protobuf", sql::protobuf),
     ("proxy_header", proxy::header),

@@ -81,7 +81,7 @@ macro_rules! corpora {
 }
 
 corpora! {
-    http_publish lane_frames mqtt_connect mqtt_v311 mqtt_v5 mqtt_v5_client pki_certificate pki_csr policy protobuf
-    proxy_header
+    http_publish lane_frames mqtt_connect mqtt_v311 mqtt_v5 mqtt_v5_client pki_certificate pki_csr pki_ocsp policy
+    protobuf proxy_header
     session shadow sigv4 sql sql_json topic_filter topic_index vault websocket_frames websocket_upgrade
 }
