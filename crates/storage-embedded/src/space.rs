@@ -215,6 +215,12 @@ pub fn seal_plain_values(database: &Database, sealed: &[Space], plain: &[Space])
     for space in plain.iter().chain(sealed) {
         space.keyspace.rotate_memtable_and_wait()?;
     }
+    // Journals go when a memtable is put away, as far as the newest entries in tables show that they are not needed. That is looked at
+    // once more before compaction may drop those entries: then they would stay.
+    let mut batch = Batch::of(database);
+    batch.insert(&filler, 0_usize.to_be_bytes(), Vec::<u8>::new());
+    batch.commit(None)?;
+    filler.keyspace.rotate_memtable_and_wait()?;
     let mut left = 0;
     for space in sealed {
         space.keyspace.major_compact()?;
