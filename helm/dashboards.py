@@ -61,6 +61,7 @@ DASHBOARDS = {
         "Fleethaven / Routers",
         [
             ("Made durable", "cps", "Messages for queues, rules or the retained store.", [("sum by (instance) (rate(fleethaven_router_durable_publishes_total{J}[RATE]))", "{{instance}}")]),
+            ("Busiest slots", "cps", "Publishes of the five slots with the most: one far above the others is a router's bottleneck (other depths divide it).", [("topk(5, sum by (slot) (rate(fleethaven_router_slot_publishes_total{J}[RATE])))", "slot {{slot}}")]),
             ("Plans computed", "cps", "High against publishes: subscriptions, rules or connections change all the time.", [("sum by (instance) (rate(fleethaven_router_plans_computed_total{J}[RATE]))", "{{instance}}")]),
             ("Matched by rules", "cps", "", [("sum(rate(fleethaven_rule_topic_match_total{J}[RATE]))", "matched")]),
             (

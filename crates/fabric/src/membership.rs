@@ -11,7 +11,7 @@ use fleethaven_topics::Slot;
 use futures_core::Stream;
 
 pub use fleethaven_membership::{
-    Incarnation, LEASE, Member, Phase, RENEW_EVERY, Role, RoutingTable, SlotOwner,
+    DepthChange, Incarnation, LEASE, Member, Phase, RENEW_EVERY, Role, RoutingTable, SlotOwner,
 };
 
 use crate::metadata::{BoxFuture, Error};
@@ -35,6 +35,14 @@ pub trait Membership: Send + Sync + 'static {
     /// The owner of these slots has stopped serving them, each under the epoch given with it: whoever is to own them may begin,
     /// under a new epoch. What the member does not own under that epoch is left as it is, so asking again does no harm.
     fn release(&self, incarnation: Incarnation, slots: Vec<(Slot, u64)>) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// A router holds all that the depths to come want, as this version of the table told of them.
+    fn ready_for_depth(&self, incarnation: Incarnation, version: u64) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Asks that so many levels choose the slot of topics below `prefix`, or of all that are below none; without `depth`, as many as
+    /// if nobody had asked. Answered when that is noted: the table tells when it is in force. Refused when there cannot be such
+    /// depths, or while another change is under way.
+    fn set_depth(&self, prefix: String, depth: Option<u64>) -> BoxFuture<'_, Result<(), Error>>;
 
     /// The member is gone, and owns nothing.
     fn leave(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>>;

@@ -185,8 +185,13 @@ impl Lanes {
             self.table = previous;
             return;
         }
-        if previous.is_some_and(|previous| previous.depth != table.depth) {
-            self.place_anew(&table);
+        if let Some(before) = previous.map(|previous| previous.depths.clone())
+            && before != table.depths
+        {
+            self.place_anew(&before, &table);
+            if before.now != table.depths.now {
+                self.publish_anew(&table);
+            }
         }
         self.set_links(&table, now);
         for slot in Slot::all() {

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fleethaven_fabric::membership::{Incarnation, Member, Phase, Role, RoutingTable, SlotOwner};
+use fleethaven_fabric::membership::{DepthChange, Incarnation, Member, Phase, Role, RoutingTable, SlotOwner};
 use fleethaven_lanes::router::keeper::GATHER;
 use fleethaven_lanes::router::{Action, Keeper, LaneId, Serving, Slots};
 use fleethaven_storage::Fence;
-use fleethaven_topics::{DepthRules, Slot};
+use fleethaven_topics::{DepthRules, Depths, Slot};
 
 const ME: Incarnation = Incarnation(1);
 const OTHER: Incarnation = Incarnation(2);
@@ -20,6 +20,8 @@ struct Bench {
     slots: Arc<Slots>,
     slot: Slot,
     version: u64,
+    depths: Depths,
+    change: Option<DepthChange>,
     now: Instant,
 }
 
@@ -34,7 +36,8 @@ impl Bench {
         let slots = Arc::new(Slots::new(now));
         slots.extend_lease(now + Duration::from_secs(3600));
         let keeper = Keeper::new(ME, slots.clone());
-        Self { keeper, slots, slot: Slot::new(7).unwrap(), version: 0, now }
+        let (slot, depths, change) = (Slot::new(7).unwrap(), Depths::default(), None);
+        Self { keeper, slots, slot, version: 0, depths, change, now }
     }
 
     fn table(&mut self, phase: Phase, at: SlotOwner) {
@@ -55,7 +58,8 @@ impl Bench {
         ]);
         let table = RoutingTable {
             version: self.version,
-            depth: DepthRules::default(),
+            depths: self.depths.clone(),
+            change: self.change,
             slots: slots.into(),
             members,
         };
@@ -126,6 +130,44 @@ fn a_new_router_offers_itself_when_it_has_loaded_what_it_stands_by_for() {
     bench.keeper.fenced(&fences, true, bench.now);
     bench.advance();
     assert_eq!(bench.serving(), (Serving::Yes, 6));
+}
+
+#[test]
+fn other_depths_are_loaded_before_they_are_in_force_while_what_is_served_goes_on() {
+    let mut bench = Bench::owning();
+    let (mine, load) = (owned(Some(ME), None, None), Action::Load { slots: vec![bench.slot], spread: true });
+    bench.depths.next = Some(DepthRules::new(5, Vec::new()).unwrap());
+    bench.change = Some(DepthChange { since: bench.version + 1, switching: false });
+    bench.table(Phase::Serving, mine);
+    assert_eq!(bench.advance(), std::slice::from_ref(&load), "gateways have not told of what they want");
+    bench.keeper.loaded(&[bench.slot], true);
+    assert_eq!((bench.advance(), bench.serving()), (Vec::new(), (Serving::Yes, 5)));
+    bench.level();
+    assert_eq!(bench.advance(), [load]);
+    bench.keeper.loaded(&[bench.slot], true);
+    assert_eq!(bench.advance(), [Action::ReadyForDepth(bench.version)]);
+    assert_eq!((bench.advance(), bench.serving()), (Vec::new(), (Serving::Yes, 5)));
+    bench.change = bench.change.map(|change| DepthChange { switching: true, ..change });
+    bench.table(Phase::Serving, mine);
+    assert_eq!(bench.advance(), [Action::Release(vec![(bench.slot, 5)])]);
+    bench.table(Phase::Serving, owned(None, Some(ME), None));
+    assert_eq!((bench.advance(), bench.serving()), (Vec::new(), (Serving::No, 5)));
+    // In force: what it has loaded counts.
+    (bench.depths.now, bench.change) = (bench.depths.next.take().unwrap(), None);
+    bench.table(Phase::Serving, SlotOwner { epoch: 9, ..mine });
+    let fences = vec![Fence { slot: 7, epoch: 9 }];
+    assert_eq!(bench.advance(), [Action::Fence(fences.clone())]);
+    bench.keeper.fenced(&fences, true, bench.now);
+    assert_eq!((bench.advance(), bench.serving()), (Vec::new(), (Serving::Yes, 9)));
+}
+
+#[test]
+fn a_router_that_has_not_heard_of_other_depths_before_they_are_in_force_loads_first() {
+    let mut bench = Bench::owning();
+    bench.depths.now = DepthRules::new(5, Vec::new()).unwrap();
+    bench.table(Phase::Serving, SlotOwner { epoch: 9, ..owned(Some(ME), None, None) });
+    assert_eq!(bench.advance(), [Action::Load { slots: vec![bench.slot], spread: true }]);
+    assert_eq!(bench.serving(), (Serving::Warming, 9));
 }
 
 #[test]

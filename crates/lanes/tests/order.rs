@@ -14,7 +14,7 @@ use fleethaven_lanes::frame::{Outcome, Publication, Reply};
 use fleethaven_lanes::gateway::{Options, Outgoing};
 use fleethaven_lanes::router::{Admission, Intake, Serving, Slots};
 use fleethaven_storage::{Error, Ticket};
-use fleethaven_topics::{DepthRules, Slot, slot::slot};
+use fleethaven_topics::{DepthRules, Depths, Slot, slot::slot};
 use fleethaven_types::{Message, Publisher, QoS, Scope, Timestamp};
 use proptest::prelude::*;
 
@@ -209,7 +209,8 @@ impl World {
         };
         let table = RoutingTable {
             version: self.version,
-            depth: DepthRules::default(),
+            depths: Depths::default(),
+            change: None,
             slots: slots.into(),
             members: (0..ROUTERS).map(member).collect(),
         };

@@ -1,12 +1,13 @@
 //! Members and slots, and what changes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleethaven_topics::slot::SLOTS;
-use fleethaven_topics::{DepthRules, Slot};
+use fleethaven_topics::{DepthRules, Depths, Slot};
 use serde::{Deserialize, Serialize};
 
 use crate::assignment::assign;
+use crate::depth::{self, Changing, DepthChange};
 use crate::member::{Incarnation, Member, Phase, Role};
 use crate::table::{RoutingTable, SlotOwner};
 
@@ -56,6 +57,20 @@ pub enum Command {
         /// Which.
         incarnation: Incarnation,
     },
+    /// Other depths are wanted.
+    SetDepth {
+        /// Topics that begin with these levels; empty: all that are below no other prefix.
+        prefix: String,
+        /// How many levels choose their slot; `None`: no other than without this prefix, or without the change of the default.
+        depth: Option<usize>,
+    },
+    /// A router holds all that the depths to come want.
+    ReadyForDepth {
+        /// Which.
+        incarnation: Incarnation,
+        /// The version of the table that it has done so for.
+        version: u64,
+    },
 }
 
 impl Command {
@@ -85,6 +100,12 @@ pub enum Refusal {
     /// Not an address, by its length.
     #[error("an address has 1 to {ADDRESS_MAX} bytes, not {0}")]
     Address(usize),
+    /// There cannot be such depths.
+    #[error("{0}")]
+    Depth(String),
+    /// One change at a time.
+    #[error("another change of the depths is under way: try again when it is done")]
+    Changing,
 }
 
 /// Members and slots as of one moment.
@@ -95,7 +116,9 @@ pub struct Cluster {
     /// The incarnation given last.
     pub last: Incarnation,
     /// How many levels of a topic choose its slot.
-    pub depth: DepthRules,
+    pub depths: Depths,
+    /// Those are being changed.
+    pub changing: Option<Changing>,
     /// By [`Slot::index`]; always [`SLOTS`] of them.
     pub slots: Vec<SlotOwner>,
     /// The members.
@@ -109,7 +132,8 @@ impl Cluster {
         Self {
             version: floor,
             last: Incarnation(floor),
-            depth: DepthRules::default(),
+            depths: Depths::default(),
+            changing: None,
             slots: vec![slot; usize::from(SLOTS)],
             members: BTreeMap::new(),
         }
@@ -120,7 +144,8 @@ impl Cluster {
     pub fn begun_again(&self, floor: u64) -> Self {
         let epochs = self.slots.iter().map(|slot| slot.epoch);
         let counted = epochs.chain([self.version, self.last.0]).max().unwrap_or_default();
-        Self { depth: self.depth.clone(), ..Self::new(floor.max(counted + 1)) }
+        let depths = Depths { now: self.depths.now.clone(), next: None };
+        Self { depths, ..Self::new(floor.max(counted + 1)) }
     }
 
     /// Carries out `command`: the incarnation of who joined, if that is what it was. What has been done before changes nothing
@@ -144,8 +169,16 @@ impl Cluster {
                 changed.members.remove(incarnation);
                 None
             }
+            Command::SetDepth { prefix, depth } => {
+                changed.set_depth(prefix, *depth)?;
+                None
+            }
+            Command::ReadyForDepth { incarnation, version } => {
+                changed.ready_for_depth(*incarnation, *version)?;
+                None
+            }
         };
-        assign(&mut changed.slots, &changed.members);
+        changed.settle();
         if changed != *self {
             changed.version += 1;
             *self = changed;
@@ -157,7 +190,8 @@ impl Cluster {
     pub fn table(&self) -> RoutingTable {
         RoutingTable {
             version: self.version,
-            depth: self.depth.clone(),
+            depths: self.depths.clone(),
+            change: self.changing.as_ref().map(|changing| changing.change),
             slots: self.slots.clone().into(),
             members: self.members.values().cloned().collect(),
         }
@@ -176,6 +210,48 @@ impl Cluster {
         let member = Member { incarnation, role, address, phase: Phase::Loading, version };
         self.members.insert(incarnation, member);
         Ok(incarnation)
+    }
+
+    /// Gives every slot what it must have, and goes on with a change of the depths.
+    fn settle(&mut self) {
+        let switching = |changing: &Option<Changing>| changing.as_ref().is_some_and(|c| c.change.switching);
+        assign(&mut self.slots, &self.members, switching(&self.changing));
+        let in_force = depth::advance(&mut self.depths, &mut self.changing, &mut self.slots, &self.members);
+        if in_force {
+            assign(&mut self.slots, &self.members, false);
+        }
+    }
+
+    /// Asking for what is in force or under way changes nothing; asking for what is in force takes a change back that nobody has
+    /// switched to yet.
+    fn set_depth(&mut self, prefix: &str, depth: Option<usize>) -> Result<(), Refusal> {
+        let wanted = depth::changed(&self.depths.now, prefix, depth).map_err(Refusal::Depth)?;
+        let is_next = |rules: &DepthRules| self.depths.next.as_ref() == Some(rules);
+        match &self.changing {
+            _ if is_next(&wanted) => {}
+            Some(changing) if changing.change.switching || wanted != self.depths.now => {
+                return Err(Refusal::Changing);
+            }
+            Some(_) => (self.depths.next, self.changing) = (None, None),
+            None if wanted == self.depths.now => {}
+            None => {
+                self.depths.next = Some(wanted);
+                let change = DepthChange { since: self.version + 1, switching: false };
+                self.changing = Some(Changing { change, ready: BTreeSet::new() });
+            }
+        }
+        Ok(())
+    }
+
+    /// What was ready for an earlier change counts for nothing now.
+    fn ready_for_depth(&mut self, incarnation: Incarnation, version: u64) -> Result<(), Refusal> {
+        if !self.members.contains_key(&incarnation) {
+            return Err(Refusal::Gone(incarnation));
+        }
+        if let Some(changing) = self.changing.as_mut().filter(|changing| version >= changing.change.since) {
+            changing.ready.insert(incarnation);
+        }
+        Ok(())
     }
 
     fn set_phase(&mut self, incarnation: Incarnation, to: Phase) -> Result<(), Refusal> {

@@ -3,6 +3,7 @@
 //! - [`Member`]: a process, under an [`Incarnation`] of its own, with a [`Role`] and a [`Phase`]
 //! - [`Cluster`]: members and slots; a [`Command`] changes them, and every slot gets the owner that it must then have
 //! - [`RoutingTable`]: what everybody sees of it; [`SlotOwner`] of one slot
+//! - [`DepthChange`]: how many levels of a topic choose its slot is being changed
 //! - [`CompactSlots`]: slots as they are stored and sent
 //! - [`Leases`]: how long who is believed to be alive, as the metastore's leader counts it
 //!
@@ -13,6 +14,7 @@
 mod assignment;
 mod cluster;
 mod compact;
+mod depth;
 mod leases;
 mod member;
 mod table;
@@ -22,6 +24,7 @@ mod tests;
 
 pub use cluster::{Cluster, Command, MEMBERS_MAX, Refusal, floor};
 pub use compact::CompactSlots;
+pub use depth::{Changing, DEPTH_MAX, DepthChange, PREFIXES_MAX};
 pub use leases::{DRIFT, Leases, Renewal, STALL};
 pub use member::{Incarnation, Member, Phase, Role};
 pub use table::{RoutingTable, SlotOwner};

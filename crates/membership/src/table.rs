@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use fleethaven_topics::{DepthRules, Slot};
+use fleethaven_topics::{Depths, Slot};
 
+use crate::depth::DepthChange;
 use crate::member::{Incarnation, Member, Role};
 
 /// Who serves a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SlotOwner {
-    /// The router; `None` while no router serves at all.
+    /// The router; `None` while no router serves at all, or none may because depths are switched.
     pub owner: Option<Incarnation>,
     /// Who is to own it next, while that is another: the owner stops and releases the slot.
     pub next: Option<Incarnation>,
@@ -27,7 +28,9 @@ pub struct RoutingTable {
     /// slot.
     pub version: u64,
     /// How many levels of a topic choose its slot.
-    pub depth: DepthRules,
+    pub depths: Depths,
+    /// Those are being changed.
+    pub change: Option<DepthChange>,
     /// By [`Slot::index`]; as many as there are slots.
     pub slots: Arc<[SlotOwner]>,
     /// All members, in order of their incarnations.
@@ -38,6 +41,11 @@ impl RoutingTable {
     /// Who serves `slot`.
     pub fn slot(&self, slot: Slot) -> SlotOwner {
         self.slots.get(usize::from(slot.index())).copied().unwrap_or_default()
+    }
+
+    /// Whether every slot is to be released, for other depths.
+    pub fn is_switching(&self) -> bool {
+        self.change.is_some_and(|change| change.switching)
     }
 
     /// The member of this incarnation.

@@ -8,7 +8,7 @@ use fleethaven_topics::{Slot, rendezvous};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::{Cluster, Command, Incarnation, Phase, Refusal, Role, floor};
+use crate::{Cluster, Command, Incarnation, PREFIXES_MAX, Phase, Refusal, Role, floor};
 
 /// What happens next; members are chosen among those that there are.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ enum Step {
     /// Releases slots that it may own or not, under epochs that may be right or not.
     ReleaseAnything(Index, Vec<(u16, u64)>),
     Remove(Index),
+    Depth(Option<usize>),
+    Ready(Index, u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -33,6 +35,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (any::<Index>(), prop::collection::vec((0..1100_u16, 0..6_u64), 0..200))
             .prop_map(|(member, slots)| Step::ReleaseAnything(member, slots)),
         2 => any::<Index>().prop_map(Step::Remove),
+        2 => prop::option::of(2..6_usize).prop_map(Step::Depth),
+        4 => (any::<Index>(), 0..3_u64).prop_map(|(member, old)| Step::Ready(member, old)),
     ]
 }
 
@@ -44,7 +48,8 @@ fn chosen(cluster: &Cluster, index: &Index) -> Option<Incarnation> {
 /// The slots that `member` is to give up.
 fn due(cluster: &Cluster, member: Incarnation) -> Vec<(u16, u64)> {
     let slots = Slot::all().zip(&cluster.slots);
-    let due = slots.filter(|(_, entry)| entry.owner == Some(member) && entry.next.is_some());
+    let switching = cluster.table().is_switching();
+    let due = slots.filter(|(_, entry)| entry.owner == Some(member) && (switching || entry.next.is_some()));
     due.map(|(slot, entry)| (slot.index(), entry.epoch)).collect()
 }
 
@@ -66,6 +71,11 @@ fn command(cluster: &Cluster, step: &Step) -> Option<Command> {
             Command::Release { incarnation: chosen(cluster, member)?, slots: slots.clone() }
         }
         Step::Remove(member) => Command::Remove { incarnation: chosen(cluster, member)? },
+        Step::Depth(depth) => Command::SetDepth { prefix: "acme/prod".to_owned(), depth: *depth },
+        Step::Ready(member, old) => {
+            let incarnation = chosen(cluster, member)?;
+            Command::ReadyForDepth { incarnation, version: cluster.version.saturating_sub(*old) }
+        }
     })
 }
 
@@ -77,15 +87,18 @@ fn serving(cluster: &Cluster) -> Vec<u64> {
 /// What must hold of any cluster.
 fn check(cluster: &Cluster) {
     let serving = serving(cluster);
+    let switching = cluster.table().is_switching();
+    assert_eq!(cluster.depths.next.is_some(), cluster.changing.is_some());
     for (slot, entry) in Slot::all().zip(&cluster.slots) {
         let first = rendezvous::owner(slot, &serving).map(Incarnation);
         match entry.owner {
             Some(owner) => assert!(cluster.members.contains_key(&owner)),
-            None => assert!(serving.is_empty()),
+            None => assert!(serving.is_empty() || switching),
         }
         assert_eq!(entry.next, first.filter(|_| first != entry.owner), "{entry:?}");
         assert!(entry.standby.is_none() || entry.standby != entry.owner, "{entry:?}");
-        let others = serving.iter().filter(|member| Some(Incarnation(**member)) != entry.owner).count();
+        let holder = entry.owner.or(entry.next);
+        let others = serving.iter().filter(|member| Some(Incarnation(**member)) != holder).count();
         assert!(entry.standby.is_some() || others == 0, "{entry:?}");
     }
 }
@@ -111,7 +124,10 @@ fn check_step(before: &Cluster, command: &Command, after: &Cluster) {
             assert!(gone || released(slot, old.epoch, owner), "{slot:?} moved from {old:?} to {new:?}");
         }
         // Who holds the filters takes over, if it serves.
-        if gone && let Some(standby) = old.standby.filter(|standby| serving(after).contains(&standby.0)) {
+        if gone
+            && !after.table().is_switching()
+            && let Some(standby) = old.standby.filter(|standby| serving(after).contains(&standby.0))
+        {
             assert_eq!(new.owner, Some(standby));
         }
     }
@@ -121,6 +137,10 @@ fn check_step(before: &Cluster, command: &Command, after: &Cluster) {
 fn settle(cluster: &mut Cluster) -> usize {
     for round in 0.. {
         let members: Vec<_> = cluster.members.keys().copied().collect();
+        for incarnation in &members {
+            let ready = Command::ReadyForDepth { incarnation: *incarnation, version: cluster.version };
+            cluster.apply(&ready).unwrap();
+        }
         let due: Vec<_> = members.into_iter().map(|member| (member, due(cluster, member))).collect();
         if due.iter().all(|(_, slots)| slots.is_empty()) {
             return round;
@@ -146,7 +166,8 @@ proptest! {
                 Ok(Some(joined)) => prop_assert!(joined > before.last),
                 Ok(None) => {}
                 Err(refusal) => {
-                    prop_assert!(matches!(refusal, Refusal::Backwards { .. }), "{}", refusal);
+                    let expected = matches!(refusal, Refusal::Backwards { .. } | Refusal::Changing);
+                    prop_assert!(expected, "{}", refusal);
                     prop_assert_eq!(&cluster, &before);
                 }
             }
@@ -160,7 +181,8 @@ proptest! {
             }
         }
         // However it came to this: hand-overs end, at once, and everybody has what is theirs.
-        prop_assert!(settle(&mut cluster) <= 1);
+        prop_assert!(settle(&mut cluster) <= 2);
+        prop_assert!(cluster.changing.is_none());
         let serving = serving(&cluster);
         for (slot, entry) in Slot::all().zip(&cluster.slots) {
             if let Some(owner) = rendezvous::owner(slot, &serving) {
@@ -228,6 +250,95 @@ fn a_release_that_is_told_twice_frees_nothing_twice() {
     let before = cluster.clone();
     cluster.apply(&release).unwrap();
     assert_eq!(cluster, before);
+}
+
+fn set_depth(prefix: &str, depth: Option<usize>) -> Command {
+    Command::SetDepth { prefix: prefix.to_owned(), depth }
+}
+
+/// Each owner lets go of what it has.
+fn release_all(cluster: &mut Cluster) {
+    for incarnation in cluster.members.keys().copied().collect::<Vec<_>>() {
+        let slots = due(cluster, incarnation);
+        cluster.apply(&Command::Release { incarnation, slots }).unwrap();
+    }
+}
+
+#[test]
+fn other_depths_come_into_force_when_all_hold_what_they_want_and_nobody_serves() {
+    let mut cluster = Cluster::new(0);
+    let routers = [join(&mut cluster, Phase::Serving), join(&mut cluster, Phase::Serving)];
+    settle(&mut cluster);
+    cluster.slots[7].epoch = 40;
+    let before = cluster.clone();
+    cluster.apply(&set_depth("acme/prod", Some(5))).unwrap();
+    assert_eq!((&cluster.depths.now, &cluster.slots), (&before.depths.now, &before.slots));
+    let since = cluster.table().change.unwrap().since;
+    assert_eq!(since, cluster.version);
+    let ready = |router: usize, version| Command::ReadyForDepth { incarnation: routers[router], version };
+    cluster.apply(&ready(0, since)).unwrap();
+    cluster.apply(&ready(1, since - 1)).unwrap();
+    assert!(!cluster.table().is_switching(), "one was ready for something else");
+    cluster.apply(&ready(1, since)).unwrap();
+    assert!(cluster.table().is_switching() && cluster.slots.iter().all(|slot| slot.owner.is_some()));
+    let owners: Vec<_> = cluster.slots.iter().map(|slot| slot.owner).collect();
+    let slots = due(&cluster, routers[0]);
+    cluster.apply(&Command::Release { incarnation: routers[0], slots }).unwrap();
+    assert_eq!(cluster.depths.now, before.depths.now);
+    let free = cluster.slots.iter().zip(&owners).filter(|(slot, _)| slot.owner.is_none());
+    // Whoever had it holds its filters still.
+    assert!(free.clone().count() > 300 && free.clone().all(|(slot, owner)| slot.next == *owner));
+    // The other one dies.
+    cluster.apply(&Command::Remove { incarnation: routers[1] }).unwrap();
+    assert_eq!((cluster.depths.now.depth("acme/prod/x"), &cluster.depths.next), (5, &None));
+    assert!(cluster.slots.iter().all(|slot| slot.owner == Some(routers[0]) && slot.epoch == 41));
+    let released = Command::Release { incarnation: routers[0], slots: vec![(7, 40)] };
+    cluster.apply(&released).unwrap();
+    assert_eq!(cluster.slots[7].owner, Some(routers[0]), "told late, of what was before");
+}
+
+#[test]
+fn one_change_of_depths_at_a_time_which_can_be_taken_back_until_it_is_switched_to() {
+    let mut cluster = Cluster::new(0);
+    let only = join(&mut cluster, Phase::Serving);
+    cluster.apply(&set_depth("", Some(4))).unwrap();
+    let under_way = cluster.clone();
+    cluster.apply(&set_depth("", Some(4))).unwrap();
+    assert_eq!(cluster, under_way, "asked for twice");
+    assert_eq!(cluster.apply(&set_depth("a", Some(4))), Err(Refusal::Changing));
+    cluster.apply(&set_depth("", Some(3))).unwrap();
+    assert_eq!((&cluster.changing, &cluster.depths.next), (&None, &None));
+    cluster.apply(&set_depth("", Some(4))).unwrap();
+    cluster.apply(&Command::ReadyForDepth { incarnation: only, version: under_way.version }).unwrap();
+    assert!(!cluster.table().is_switching(), "ready for the change that was taken back");
+    cluster.apply(&Command::ReadyForDepth { incarnation: only, version: cluster.version }).unwrap();
+    assert_eq!(cluster.apply(&set_depth("", Some(3))), Err(Refusal::Changing));
+    release_all(&mut cluster);
+    assert_eq!((cluster.depths.now.default_depth(), &cluster.changing), (4, &None));
+    // What begins again from a backup knows them.
+    assert_eq!(cluster.begun_again(0).depths, cluster.depths);
+    settle(&mut cluster);
+    cluster.apply(&set_depth("", None)).unwrap();
+    settle(&mut cluster);
+    assert_eq!(cluster.depths, Cluster::new(0).depths);
+}
+
+#[test]
+fn depths_that_cannot_be_are_refused() {
+    let mut cluster = Cluster::new(0);
+    for (prefix, depth) in [("a/b", 1), ("a/+", 4), ("a/", 4), ("a", 0), ("", 0), ("a", 33)] {
+        let refused = cluster.apply(&set_depth(prefix, Some(depth)));
+        assert!(matches!(refused, Err(Refusal::Depth(_))), "{prefix} {depth}");
+    }
+    assert!(matches!(cluster.apply(&set_depth(&"a".repeat(257), Some(3))), Err(Refusal::Depth(_))));
+    for number in 0..PREFIXES_MAX - 2 {
+        cluster.apply(&set_depth(&format!("p{number}"), Some(4))).unwrap();
+    }
+    assert_eq!(cluster.depths.now.prefixes().len(), PREFIXES_MAX, "nobody serves: in force at once");
+    assert!(matches!(cluster.apply(&set_depth("one", Some(4))), Err(Refusal::Depth(_))));
+    cluster.apply(&set_depth("p0", Some(5))).unwrap();
+    cluster.apply(&set_depth("p1", None)).unwrap();
+    assert_eq!((cluster.depths.now.depth("p0/1"), cluster.depths.now.depth("p1/1")), (5, 3));
 }
 
 #[test]

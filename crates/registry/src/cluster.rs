@@ -2,16 +2,17 @@
 
 use bytes::Bytes;
 use fleethaven_membership::{
-    Cluster, Command, CompactSlots, Incarnation, Member, Phase, Refusal, Role, RoutingTable, floor,
+    Changing, Cluster, Command, CompactSlots, DepthChange, Incarnation, Member, Phase, Refusal, Role,
+    RoutingTable, floor,
 };
-use fleethaven_topics::DepthRules;
+use fleethaven_topics::{DepthRules, Depths};
 use fleethaven_types::{Scope, Timestamp};
 use prost::Message;
 
 use crate::command::{Context, Reply};
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::keys;
-use crate::record::{self, ClusterHead, ClusterMember, ClusterSlots, SlotDepths, SlotPrefix};
+use crate::record::{self, ClusterHead, ClusterMember, ClusterSlots, DepthsChanging, SlotDepths, SlotPrefix};
 use crate::store::{Outcome, Store, done};
 use crate::view::{Effects, View};
 
@@ -65,7 +66,10 @@ fn refused(refusal: &Refusal) -> Error {
     match refusal {
         Refusal::Gone(incarnation) => not_a_member(*incarnation),
         Refusal::Full => Error::limit(refusal.to_string()),
-        Refusal::Backwards { .. } | Refusal::Address(_) => Error::invalid(refusal.to_string()),
+        Refusal::Changing => Error::new(ErrorCode::ConflictException, refusal.to_string()),
+        Refusal::Backwards { .. } | Refusal::Address(_) | Refusal::Depth(_) => {
+            Error::invalid(refusal.to_string())
+        }
     }
 }
 
@@ -77,10 +81,13 @@ fn load(view: &dyn View) -> Result<Option<Cluster>, Error> {
     let slots = CompactSlots { base, owners, nexts, standbys, epochs }.slots();
     let members = store.all(&keys::cluster_members());
     let members = members.iter().map(|(key, value)| member(key, value).map(|m| (m.incarnation, m)));
+    let now = depth(head.depths.unwrap_or_default())?;
+    let (next, changing) = head.changing.map(changing).transpose()?.unzip();
     Ok(Some(Cluster {
         version: head.version,
         last: Incarnation(head.last_incarnation),
-        depth: depth(head.depths.unwrap_or_default())?,
+        depths: Depths { now, next },
+        changing,
         slots: slots.ok_or_else(|| unreadable("owners of slots"))?,
         members: members.collect::<Result<_, _>>()?,
     }))
@@ -95,7 +102,15 @@ fn difference(old: Option<&Cluster>, new: &Cluster) -> Effects {
     let head = ClusterHead {
         version: new.version,
         last_incarnation: new.last.0,
-        depths: Some(depth_record(&new.depth)),
+        depths: Some(depth_record(&new.depths.now)),
+        changing: new.depths.next.as_ref().zip(new.changing.as_ref()).map(|(next, changing)| {
+            DepthsChanging {
+                depths: Some(depth_record(next)),
+                since: changing.change.since,
+                switching: changing.change.switching,
+                ready: changing.ready.iter().map(|router| router.0).collect(),
+            }
+        }),
     };
     effects.put(keys::cluster_head(), head.encode_to_vec());
     if old.is_none_or(|old| old.slots != new.slots) {
@@ -113,6 +128,13 @@ fn difference(old: Option<&Cluster>, new: &Cluster) -> Effects {
         effects.delete(keys::cluster_member(*gone));
     }
     effects
+}
+
+fn changing(record: DepthsChanging) -> Result<(DepthRules, Changing), Error> {
+    let DepthsChanging { depths, since, switching, ready } = record;
+    let change = DepthChange { since, switching };
+    let ready = ready.into_iter().map(Incarnation).collect();
+    Ok((depth(depths.unwrap_or_default())?, Changing { change, ready }))
 }
 
 fn depth(depths: SlotDepths) -> Result<DepthRules, Error> {
@@ -179,7 +201,6 @@ fn unreadable(what: &str) -> Error {
 mod tests {
     use super::*;
     use crate::command::Action;
-    use crate::error::ErrorCode;
     use crate::requests::{refusal, registry};
     use crate::testing::Registry;
 
@@ -218,6 +239,27 @@ mod tests {
             model.apply(&command).unwrap();
             assert_eq!(table(&registry.view).unwrap(), model.table());
         }
+    }
+
+    #[test]
+    fn a_change_of_depths_is_stored_in_each_of_its_steps() {
+        let mut registry = registry();
+        let router = join(&mut registry, Role::Router);
+        serve(&mut registry, router);
+        let run = |registry: &mut Registry, command| registry.run(Action::Membership(command));
+        let wanted = Command::SetDepth { prefix: "acme/prod".to_owned(), depth: Some(5) };
+        run(&mut registry, wanted).unwrap();
+        let other = Command::SetDepth { prefix: String::new(), depth: Some(5) };
+        let (code, _) = refusal(run(&mut registry, other));
+        assert_eq!(code, ErrorCode::ConflictException);
+        let version = table(&registry.view).unwrap().version;
+        run(&mut registry, Command::ReadyForDepth { incarnation: router, version }).unwrap();
+        let switching = table(&registry.view).unwrap();
+        assert!(switching.is_switching() && switching.depths.now.depth("acme/prod/x") == 3);
+        let slots = (0..).zip(switching.slots.iter()).map(|(slot, owner)| (slot, owner.epoch)).collect();
+        run(&mut registry, Command::Release { incarnation: router, slots }).unwrap();
+        let after = table(&registry.view).unwrap();
+        assert_eq!((after.depths.now.depth("acme/prod/x"), after.depths.next, after.change), (5, None, None));
     }
 
     #[test]

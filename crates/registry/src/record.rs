@@ -33,7 +33,7 @@ pub use authorizers::{Authorizer, DefaultAuthorizer, RoleAlias};
 pub use certificates::{
     CaCertificate, Certificate, CertificateProvider, RegistrationCode, RegistrationTemplate, Transfer,
 };
-pub use cluster::{ClusterHead, ClusterMember, ClusterSlots, SlotDepths, SlotPrefix};
+pub use cluster::{ClusterHead, ClusterMember, ClusterSlots, DepthsChanging, SlotDepths, SlotPrefix};
 pub use connections::Connection;
 pub use domain_configurations::{DomainAuthorizer, DomainConfiguration, DomainOwner};
 pub use events::EventConfigurations;

@@ -35,9 +35,11 @@ pub(crate) enum Fault {
     Slowness,
     /// The store's primary dies, and its replica takes over.
     Failover,
+    /// Another number of levels is to choose the slot of topics: no fault, but as good as one.
+    Depths,
 }
 
-const ALL: [Fault; 14] = [
+const ALL: [Fault; 15] = [
     Fault::Cut,
     Fault::Isolation,
     Fault::Partition,
@@ -52,6 +54,7 @@ const ALL: [Fault; 14] = [
     Fault::Vanishing,
     Fault::Slowness,
     Fault::Failover,
+    Fault::Depths,
 ];
 
 /// The faults of one run: at least one kind. Some mistakes come to light only where a router is left behind or dies, or the
@@ -65,6 +68,9 @@ pub(crate) fn some(random: &mut Random, bug: Option<Bug>) -> Vec<Fault> {
     }
     if bug == Some(Bug::OwnersUnordered) {
         return vec![Fault::RouterCrash, Fault::Vanishing, Fault::Vanishing];
+    }
+    if bug == Some(Bug::DepthsAtOnce) {
+        return vec![Fault::Depths, Fault::RouterCrash, Fault::Slowness, Fault::Cut];
     }
     if bug == Some(Bug::PushesTrusted) {
         return vec![Fault::RouterCrash, Fault::Reset, Fault::Reset];
@@ -134,6 +140,7 @@ impl World {
             }
             Fault::LeaderChange => self.change_leader(),
             Fault::Failover => self.fail_over(),
+            Fault::Depths => self.change_depths(),
             Fault::Disconnect => self.publisher_disconnects(),
             Fault::Vanishing => self.subscriber_vanishes(),
             Fault::Slowness => {

@@ -55,6 +55,8 @@ pub enum Bug {
     NumbersReused,
     /// Routers take what any owner of a session says for what the youngest says.
     OwnersUnordered,
+    /// Other depths are in force as soon as somebody wants them.
+    DepthsAtOnce,
 }
 
 /// What a run came to.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use fleethaven_fabric::membership::{Incarnation, RoutingTable};
 use fleethaven_membership::{Cluster, Command, Leases, Refusal, Renewal};
 
+use crate::Bug;
 use crate::world::{MILLI, Micros, Node, World};
 
 /// How often the leader looks at its leases.
@@ -80,14 +81,34 @@ impl World {
     fn change(&mut self, command: &Command) -> Answer {
         let before = self.metastore.cluster.version;
         let answer = self.metastore.cluster.apply(command).map_err(|refusal| match refusal {
-            Refusal::Gone(_) | Refusal::Backwards { .. } => CallError::Refused,
+            Refusal::Gone(_) | Refusal::Backwards { .. } | Refusal::Changing => CallError::Refused,
             refusal => panic!("{command:?}: {refusal}"),
         });
         if self.metastore.cluster.version != before {
-            self.metastore.table = Arc::new(self.metastore.cluster.table());
-            self.members().into_iter().for_each(|member| self.send_table(member));
+            self.tell();
         }
         answer
+    }
+
+    fn tell(&mut self) {
+        self.metastore.table = Arc::new(self.metastore.cluster.table());
+        self.members().into_iter().for_each(|member| self.send_table(member));
+    }
+
+    /// An operator asks for other depths, or takes back what was asked for.
+    pub(crate) fn change_depths(&mut self) {
+        let prefix = if self.random.percent(50) { String::new() } else { "t/1".to_owned() };
+        let depth = Some(self.random.index(4) + 1).filter(|depth| *depth > 1 || prefix.is_empty());
+        // While another change goes on it is refused.
+        let _ = self.change(&Command::SetDepth { prefix, depth });
+        let cluster = &mut self.metastore.cluster;
+        if self.bug == Some(Bug::DepthsAtOnce)
+            && let Some(next) = cluster.depths.next.take()
+        {
+            (cluster.depths.now, cluster.changing) = (next, None);
+            cluster.version += 1;
+            self.tell();
+        }
     }
 
     fn answer(&mut self, call: &Call) -> Answer {

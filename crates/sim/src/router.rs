@@ -19,7 +19,7 @@ use fleethaven_router::{Lane, Options, Router};
 use fleethaven_storage::{
     Completion, Dead, Error, Fence, Lane as StoreLane, Request, SessionStore, Ticket, Wake,
 };
-use fleethaven_topics::{DepthRules, Slot};
+use fleethaven_topics::{Depths, Slot};
 use fleethaven_types::{Behaviour, Limits, Profile};
 use parking_lot::Mutex;
 
@@ -60,7 +60,7 @@ pub(crate) struct RouterProcess {
     keeper: Option<Keeper>,
     pub(crate) slots: Arc<Slots>,
     version: u64,
-    depth: DepthRules,
+    depths: Depths,
     router: Arc<Router>,
     pushes: Arc<Pushes>,
     pub(crate) lanes: BTreeMap<ConnId, LaneEnd>,
@@ -147,7 +147,7 @@ impl World {
             keeper: None,
             slots: Arc::new(Slots::new(base)),
             version: 0,
-            depth: DepthRules::default(),
+            depths: Depths::default(),
             router: Arc::new(Router::new(options, handle, delivery, metrics)),
             pushes,
             lanes: BTreeMap::new(),
@@ -292,7 +292,7 @@ impl World {
         let newest =
             table.members.last().map_or(process.newest, |last| last.incarnation.0.max(process.newest));
         process.newest = newest;
-        process.depth = table.depth.clone();
+        process.depths = table.depths.clone();
         process.router.follow(&table);
         keeper.set_table(table);
         self.keep(router);
@@ -370,7 +370,7 @@ impl World {
             Action::Load { slots, spread } => {
                 let loaded = match bug {
                     Some(Bug::NothingLoaded) => true,
-                    _ => !fails && process.router.load(&slots, spread, &process.depth).is_ok(),
+                    _ => !fails && process.router.load(&slots, spread, &process.depths).is_ok(),
                 };
                 self.after(slow, node, move |world| {
                     let Some(process) = world.router_of(router, life) else { return };
@@ -394,6 +394,9 @@ impl World {
                 let slots = slots.into_iter().map(|(slot, epoch)| (slot.index(), epoch)).collect();
                 self.repeat_call(router, life, Command::Release { incarnation: me, slots });
             }
+            Action::ReadyForDepth(version) => {
+                self.repeat_call(router, life, Command::ReadyForDepth { incarnation: me, version });
+            }
             Action::Serve => {
                 self.repeat_call(router, life, Command::SetPhase { incarnation: me, phase: Phase::Serving });
             }
@@ -416,6 +419,9 @@ impl World {
     }
 
     pub(crate) fn restless_routers(&self, table: &RoutingTable) -> Option<String> {
+        if table.change.is_some() {
+            return Some("depths are being changed".to_owned());
+        }
         let mut served = 0;
         for (index, host) in self.routers.iter().enumerate() {
             let Some(process) = &host.process else { return Some(format!("router {index} is down")) };

@@ -89,6 +89,11 @@ fn owners_that_are_not_told_apart_are_found() {
 }
 
 #[test]
+fn depths_that_are_in_force_at_once_are_found() {
+    is_found(Bug::DepthsAtOnce, &[LOST, PROBE, SWAPPED]);
+}
+
+#[test]
 fn a_replica_that_is_not_waited_for_is_found() {
     is_found(Bug::ReplicaNotAwaited, &[LOST, PROBE, TWICE]);
 }

@@ -27,4 +27,4 @@ mod levels;
 pub use filter::{Filter, matches, split_shared};
 pub use filter_map::{FilterMap, Options};
 pub use index::SubscriptionIndex;
-pub use slot::{DepthRules, Placement, Slot};
+pub use slot::{DepthRules, Depths, Placement, Places, Slot};

@@ -120,6 +120,49 @@ impl DepthRules {
     }
 }
 
+/// The depth rules in force, and those that are about to be: while one set gives way to another, subscriptions are held where
+/// either wants them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Depths {
+    /// Which slot a topic has now.
+    pub now: DepthRules,
+    /// Which it will have.
+    pub next: Option<DepthRules>,
+}
+
+impl Depths {
+    /// Where the subscriptions to `filter` (without `$share/{name}/`) in `scope` are held.
+    pub fn places(&self, scope: &Scope, filter: &str) -> Places {
+        let now = Placement::of(scope, filter, &self.now);
+        let next = self.next.as_ref().map(|next| Placement::of(scope, filter, next));
+        Places { now, next: next.filter(|next| *next != now) }
+    }
+
+    /// Whether who holds what these want holds all that `other` wants.
+    pub fn cover(&self, other: &Self) -> bool {
+        let known = |rules: &DepthRules| *rules == self.now || Some(rules) == self.next.as_ref();
+        known(&other.now) && other.next.as_ref().is_none_or(known)
+    }
+}
+
+/// Where the subscriptions to a filter are held, under all [`Depths`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Places {
+    now: Placement,
+    /// Unless it is the same.
+    next: Option<Placement>,
+}
+
+impl Places {
+    /// Every router holds them.
+    pub const SPREAD: Self = Self { now: Placement::Spread, next: None };
+
+    /// Each of them, once.
+    pub fn iter(self) -> impl Iterator<Item = Placement> {
+        std::iter::once(self.now).chain(self.next)
+    }
+}
+
 /// The slot of `topic` in `scope`.
 pub fn slot(scope: &Scope, topic: &str, rules: &DepthRules) -> Slot {
     slot_of_head(scope, first_levels(topic, rules.depth(topic)))

@@ -56,7 +56,10 @@ pub(crate) use roles::{
 };
 pub(crate) use server_certificates::ServerCertificateCommand;
 pub(crate) use sql::{SqlCheckArgs, SqlCommand, SqlTestArgs};
-pub(crate) use store::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StoreCommand, StoreStatusArgs};
+pub(crate) use store::{
+    BackupArgs, DepthsCommand, DepthsSetArgs, MembersCommand, ReachArgs, RestoreArgs, StoreCommand,
+    StoreStatusArgs,
+};
 pub(crate) use usage::{UsageArgs, UsageQueryArgs};
 
 /// Where `fleethaven dev` keeps everything unless it is told otherwise.

@@ -37,6 +37,7 @@ mod config;
 mod connections;
 mod data_dir;
 mod dead_letters;
+mod depths;
 mod dev;
 mod doctor;
 mod encryption;

@@ -108,6 +108,7 @@ pub(crate) async fn run(command: StoreCommand) -> Result<()> {
         StoreCommand::Backup(arguments) => backup(&arguments).await,
         StoreCommand::Restore(arguments) => restored(&arguments).await,
         StoreCommand::Members(command) => members(&command).await,
+        StoreCommand::Depths(command) => crate::depths::run(&command).await,
     }
 }
 

@@ -80,12 +80,17 @@ pub(crate) async fn run(arguments: StatusArgs) -> Result<()> {
 /// Asks every node that is given or named by one, and one of them for the members.
 pub(crate) async fn look(reach: &ReachArgs) -> Result<Overview> {
     let store = Store::open(reach)?;
+    let mut tables = membership(reach)?.table();
+    let (nodes, table) = tokio::join!(store.standing(), tokio::time::timeout(TABLE_WITHIN, tables.next()));
+    Ok(Overview { nodes, table: table.ok().flatten() })
+}
+
+/// The members and slots of the cluster, as any node of its metadata store tells them.
+pub(crate) fn membership(reach: &ReachArgs) -> Result<MembershipClient> {
     let tls = cluster_tls::read(&reach.cluster_tls, ServiceRole::Operator)?;
     let channel = |address: &String| tls.channel(address, ServiceRole::Metastore).map_err(anyhow::Error::msg);
     let channels = reach.metastore.iter().map(channel).collect::<Result<_>>()?;
-    let mut tables = MembershipClient::new(channels, TABLE_WITHIN).table();
-    let (nodes, table) = tokio::join!(store.standing(), tokio::time::timeout(TABLE_WITHIN, tables.next()));
-    Ok(Overview { nodes, table: table.ok().flatten() })
+    Ok(MembershipClient::new(channels, TABLE_WITHIN))
 }
 
 impl Overview {

@@ -13,6 +13,7 @@ use fleethaven_gateway::IdentityCache;
 use fleethaven_lanes::router::Slots;
 use fleethaven_pki::ServiceRole;
 use fleethaven_router::Lane;
+use fleethaven_router::metrics::SlotMetrics;
 use fleethaven_router::slots::{SlotKeeper, gatherer};
 use futures_util::StreamExt;
 use serde::Serialize;
@@ -70,6 +71,7 @@ pub(crate) async fn run(arguments: RouterArgs, settings: config::Settings) -> Re
 
     let incarnation = join(&cluster.membership, Role::Router, arguments.member.address(listen)).await?;
     let slots = Arc::new(Slots::new(tokio::time::Instant::now().into_std()));
+    SlotMetrics::register(slots.clone(), &process.registry)?;
     let (gatherer, gathered) = gatherer();
     let membership: Arc<dyn Membership> = cluster.membership.clone();
     let keeper = SlotKeeper::start(incarnation, membership, router.clone(), slots.clone(), gathered);

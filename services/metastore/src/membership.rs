@@ -85,6 +85,17 @@ impl Membership for Metastore {
         async move { self.change(command).await.map(drop) }.boxed()
     }
 
+    fn ready_for_depth(&self, incarnation: Incarnation, version: u64) -> BoxFuture<'_, Result<(), Error>> {
+        let command = membership::Command::ReadyForDepth { incarnation, version };
+        async move { self.change(command).await.map(drop) }.boxed()
+    }
+
+    fn set_depth(&self, prefix: String, depth: Option<u64>) -> BoxFuture<'_, Result<(), Error>> {
+        let depth = depth.map(|depth| usize::try_from(depth).unwrap_or(usize::MAX));
+        let command = membership::Command::SetDepth { prefix, depth };
+        async move { self.change(command).await.map(drop) }.boxed()
+    }
+
     fn leave(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>> {
         async move { self.change(membership::Command::Remove { incarnation }).await.map(drop) }.boxed()
     }

@@ -28,8 +28,8 @@ impl Homes {
     }
 
     pub(crate) fn follow(&self, table: &RoutingTable) {
-        if *self.depth.read() != table.depth {
-            *self.depth.write() = table.depth.clone();
+        if *self.depth.read() != table.depths.now {
+            *self.depth.write() = table.depths.now.clone();
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_storage::{Error, SessionId, SessionRecord, Subscription};
-use fleethaven_topics::{DepthRules, Placement, Slot, split_shared};
+use fleethaven_topics::{Depths, Placement, Slot, split_shared};
 use fleethaven_types::Scope;
 use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
@@ -47,17 +47,17 @@ impl Router {
         Ok(count)
     }
 
-    /// Loads the subscriptions of persistent sessions whose filters are pinned to one of `slots`, and with `spread` those that
-    /// are pinned to none; what else this router has is left as it is, and requests go on meanwhile. Returns how many sessions
+    /// Loads the subscriptions of persistent sessions whose filters are pinned to one of `slots` by any of the `depths`, and with
+    /// `spread` those that are pinned to none; what else this router has is left as it is, and requests go on meanwhile. Returns how many sessions
     /// have such filters.
-    pub fn load(&self, slots: &[Slot], spread: bool, depth: &DepthRules) -> Result<usize, Error> {
+    pub fn load(&self, slots: &[Slot], spread: bool, depths: &Depths) -> Result<usize, Error> {
         let slots: FxHashSet<Slot> = slots.iter().copied().collect();
         let wanted = |scope: &Scope, filter: &str| {
             let topics = split_shared(filter).map_or(filter, |(_, filter)| filter);
-            match Placement::of(scope, topics, depth) {
+            depths.places(scope, topics).iter().any(|place| match place {
                 Placement::Pinned(slot) => slots.contains(&slot),
                 Placement::Spread => spread,
-            }
+            })
         };
         self.touched.sessions.lock().clear();
         self.touched.loading.store(true, Ordering::SeqCst);

@@ -1,6 +1,13 @@
 //! Counters of the router, by their Prometheus names.
 
-use prometheus::{IntCounter, Registry};
+use std::sync::Arc;
+
+use fleethaven_lanes::router::Slots;
+use fleethaven_topics::Slot;
+use fleethaven_topics::slot::SLOTS;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
 /// What the router counts.
 #[derive(Clone)]
@@ -68,5 +75,35 @@ impl Metrics {
                 "Messages matched by at least one rule.",
             )?,
         })
+    }
+}
+
+/// What came to each slot, read when someone asks: which of them are busy says whether topics are well divided.
+pub struct SlotMetrics {
+    slots: Arc<Slots>,
+    publishes: IntCounterVec,
+}
+
+impl SlotMetrics {
+    /// Registers them. A slot appears with its first publish; there are at most as many as [`SLOTS`].
+    pub fn register(slots: Arc<Slots>, registry: &Registry) -> Result<(), prometheus::Error> {
+        let help = format!("Publishes taken, by slot ({SLOTS} of them).");
+        let publishes =
+            IntCounterVec::new(Opts::new("fleethaven_router_slot_publishes_total", help), &["slot"])?;
+        registry.register(Box::new(Self { slots, publishes }))
+    }
+}
+
+impl Collector for SlotMetrics {
+    fn desc(&self) -> Vec<&Desc> {
+        self.publishes.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        for (slot, total) in Slot::all().map(|slot| (slot, self.slots.total(slot))).filter(|(_, n)| *n > 0) {
+            let counter = self.publishes.with_label_values(&[&slot.index().to_string()]);
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+        self.publishes.collect()
     }
 }

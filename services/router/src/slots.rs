@@ -9,7 +9,7 @@ use fleethaven_fabric::membership::{Incarnation, LEASE, Phase, RENEW_EVERY};
 use fleethaven_fabric::metadata::Error as CallError;
 use fleethaven_lanes::router::{Action, Gathering, Keeper, LaneId, MARGIN, Slots};
 use fleethaven_storage::{Completion, Error, Fence, Lane as StoreLane, Request, Ticket, Wake};
-use fleethaven_topics::{DepthRules, Slot};
+use fleethaven_topics::{Depths, Slot};
 use futures_util::StreamExt;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
@@ -107,7 +107,7 @@ impl SlotKeeper {
             keeper: Keeper::new(me, slots),
             sender,
             told,
-            depth: DepthRules::default(),
+            depths: Depths::default(),
         };
         let tasks = [tokio::spawn(renewing), tokio::spawn(keeping.run(events)), tokio::spawn(queues)];
         let tasks = tasks.map(|task| task.abort_handle());
@@ -177,7 +177,7 @@ struct Keeping {
     keeper: Keeper,
     sender: mpsc::UnboundedSender<Event>,
     told: watch::Sender<Standing>,
-    depth: DepthRules,
+    depths: Depths,
 }
 
 impl Keeping {
@@ -188,7 +188,7 @@ impl Keeping {
             tokio::select! {
                 table = tables.next() => match table {
                     Some(table) => {
-                        self.depth = table.depth.clone();
+                        self.depths = table.depths.clone();
                         self.router.follow(&table);
                         self.keeper.set_table(table);
                     }
@@ -247,10 +247,10 @@ impl Keeping {
         let sender = self.sender.clone();
         match action {
             Action::Load { slots, spread } => {
-                let (router, depth) = (self.router.clone(), self.depth.clone());
+                let (router, depths) = (self.router.clone(), self.depths.clone());
                 tokio::spawn(async move {
                     let wanted = slots.clone();
-                    let loading = move || router.load(&wanted, spread, &depth);
+                    let loading = move || router.load(&wanted, spread, &depths);
                     let loaded = tokio::task::spawn_blocking(loading).await;
                     let loaded = loaded.unwrap_or_else(|error| Err(Error::Unavailable(error.to_string())));
                     if loaded.is_err() {
@@ -280,6 +280,13 @@ impl Keeping {
                 tokio::spawn(async move {
                     repeat(|| membership.release(me, slots.clone()), "slots cannot be released").await;
                     let _ = sender.send(Event::Released);
+                });
+            }
+            Action::ReadyForDepth(version) => {
+                let (membership, me) = (self.membership.clone(), self.me);
+                tokio::spawn(async move {
+                    let told = || membership.ready_for_depth(me, version);
+                    repeat(told, "that other depths can come cannot be told").await;
                 });
             }
             Action::Serve => {

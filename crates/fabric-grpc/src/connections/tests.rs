@@ -15,7 +15,7 @@ use fleethaven_storage::{
     ClientRecord, Dead, Departure as StoredDeparture, Error as StoreError, GroupId, GroupRecord, Lane,
     OpenGroup, OwnerToken, SessionId, SessionRecord, SessionStore, Wake,
 };
-use fleethaven_topics::DepthRules;
+use fleethaven_topics::Depths;
 use fleethaven_types::{Message, Publisher, QoS, Scope, Timestamp, Utf8Bytes};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -175,7 +175,8 @@ async fn gateways() -> (Arc<Gateway>, Arc<Gateway>, impl Fn() -> TableStream) {
     };
     let (a, b) = (gateway("on-a"), gateway("on-b"));
     let members = Arc::new([serve(Incarnation(1), a.clone()).await, serve(Incarnation(2), b.clone()).await]);
-    let table = RoutingTable { version: 1, depth: DepthRules::default(), slots: Arc::new([]), members };
+    let table =
+        RoutingTable { version: 1, depths: Depths::default(), change: None, slots: Arc::new([]), members };
     let table = Arc::new(table);
     let tables = move || -> TableStream {
         let table = table.clone();

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use fleethaven_fabric::membership::{Incarnation, Member, Phase, Role, RoutingTable};
+use fleethaven_fabric::membership::{DepthChange, Incarnation, Member, Phase, Role, RoutingTable};
 use fleethaven_fabric::metadata::Error as CallError;
 use fleethaven_membership::CompactSlots;
-use fleethaven_topics::{DepthRules, Slot};
+use fleethaven_topics::{DepthRules, Depths, Slot};
 
 use super::Error;
 use super::outcome::{self, Failure};
@@ -103,10 +103,6 @@ pub(crate) fn released(slots: &[wire::ReleasedSlot]) -> Result<Vec<(Slot, u64)>,
 
 pub(crate) fn table_out(table: &RoutingTable) -> wire::TableResponse {
     let CompactSlots { base, owners, nexts, standbys, epochs } = CompactSlots::of(&table.slots);
-    let prefixes = table.depth.prefixes().iter();
-    let prefixes = prefixes
-        .map(|(prefix, depth)| wire::PrefixDepth { prefix: prefix.clone(), depth: *depth as u64 })
-        .collect();
     let members = table.members.iter().map(|member| wire::Member {
         incarnation: member.incarnation.0,
         role: role_out(member.role).into(),
@@ -116,26 +112,49 @@ pub(crate) fn table_out(table: &RoutingTable) -> wire::TableResponse {
     });
     wire::TableResponse {
         version: table.version,
-        depths: Some(wire::Depths { default_depth: table.depth.default_depth() as u64, prefixes }),
+        depths: Some(depths_out(&table.depths.now)),
         slots: Some(wire::Slots { base, owners, nexts, standbys, epochs }),
         members: members.collect(),
+        change: table.depths.next.as_ref().zip(table.change).map(|(next, change)| wire::DepthChange {
+            depths: Some(depths_out(next)),
+            since: change.since,
+            switching: change.switching,
+        }),
     }
+}
+
+fn depths_out(rules: &DepthRules) -> wire::Depths {
+    let prefixes = rules.prefixes().iter();
+    let prefixes =
+        prefixes.map(|(prefix, depth)| wire::PrefixDepth { prefix: prefix.clone(), depth: *depth as u64 });
+    wire::Depths { default_depth: rules.default_depth() as u64, prefixes: prefixes.collect() }
+}
+
+fn depths(depths: Option<wire::Depths>) -> Result<DepthRules, Error> {
+    let depths = depths.ok_or(Error::Missing("depths"))?;
+    let count = |depth: u64| usize::try_from(depth).unwrap_or(usize::MAX);
+    let prefixes = depths.prefixes.into_iter().map(|rule| (rule.prefix, count(rule.depth)));
+    let rules = DepthRules::new(count(depths.default_depth), prefixes.collect());
+    rules.map_err(|_| Error::Invalid("depths"))
+}
+
+fn change(change: wire::DepthChange) -> Result<(DepthRules, DepthChange), Error> {
+    let wire::DepthChange { depths: next, since, switching } = change;
+    Ok((depths(next)?, DepthChange { since, switching }))
 }
 
 pub(crate) fn table(response: wire::TableResponse) -> Result<RoutingTable, Error> {
     let slots = response.slots.ok_or(Error::Missing("slots"))?;
     let wire::Slots { base, owners, nexts, standbys, epochs } = slots;
     let slots = CompactSlots { base, owners, nexts, standbys, epochs }.slots();
-    let depths = response.depths.ok_or(Error::Missing("depths"))?;
-    let count = |depth: u64| usize::try_from(depth).unwrap_or(usize::MAX);
-    let prefixes = depths.prefixes.into_iter().map(|rule| (rule.prefix, count(rule.depth)));
-    let depth = DepthRules::new(count(depths.default_depth), prefixes.collect());
+    let (next, change) = response.change.map(change).transpose()?.unzip();
     // A role that only a later release knows has nothing to do with this one.
     let known = response.members.into_iter().filter(|member| wire::Role::try_from(member.role).is_ok());
     let members: Result<Arc<[Member]>, Error> = known.map(member).collect();
     Ok(RoutingTable {
         version: response.version,
-        depth: depth.map_err(|_| Error::Invalid("depths"))?,
+        depths: Depths { now: depths(response.depths)?, next },
+        change,
         slots: slots.ok_or(Error::Invalid("slots"))?.into(),
         members: members?,
     })

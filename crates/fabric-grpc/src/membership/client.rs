@@ -158,6 +158,28 @@ impl Membership for MembershipClient {
         })
     }
 
+    fn ready_for_depth(&self, incarnation: Incarnation, version: u64) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let message = wire::ReadyForDepthRequest { incarnation: incarnation.0, version };
+            let ask = |mut stub: Stub<Channel>| {
+                let request = self.request(message, self.timeout);
+                async move { stub.ready_for_depth(request).await }
+            };
+            convert::failure(self.ask(self.timeout, ask).await?.failure)
+        })
+    }
+
+    fn set_depth(&self, prefix: String, depth: Option<u64>) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let message = wire::SetDepthRequest { prefix, depth };
+            let ask = |mut stub: Stub<Channel>| {
+                let request = self.request(message.clone(), self.timeout);
+                async move { stub.set_depth(request).await }
+            };
+            convert::failure(self.ask(self.timeout, ask).await?.failure)
+        })
+    }
+
     fn leave(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
             let message = wire::LeaveRequest { incarnation: incarnation.0 };

@@ -68,6 +68,24 @@ impl membership_server::Membership for Service {
         Ok(Response::new(wire::ReleaseResponse { failure: convert::failure_out(done) }))
     }
 
+    async fn ready_for_depth(
+        &self,
+        request: Request<wire::ReadyForDepthRequest>,
+    ) -> Result<Response<wire::ReadyForDepthResponse>, Status> {
+        let wire::ReadyForDepthRequest { incarnation, version } = *request.get_ref();
+        let done = self.membership.ready_for_depth(Incarnation(incarnation), version).await;
+        Ok(Response::new(wire::ReadyForDepthResponse { failure: convert::failure_out(done) }))
+    }
+
+    async fn set_depth(
+        &self,
+        request: Request<wire::SetDepthRequest>,
+    ) -> Result<Response<wire::SetDepthResponse>, Status> {
+        let wire::SetDepthRequest { prefix, depth } = request.into_inner();
+        let done = self.membership.set_depth(prefix, depth).await;
+        Ok(Response::new(wire::SetDepthResponse { failure: convert::failure_out(done) }))
+    }
+
     async fn leave(
         &self,
         request: Request<wire::LeaveRequest>,

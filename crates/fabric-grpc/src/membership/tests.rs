@@ -85,6 +85,14 @@ impl Membership for Fake {
         self.done(&Command::Release { incarnation, slots })
     }
 
+    fn ready_for_depth(&self, incarnation: Incarnation, version: u64) -> BoxFuture<'_, Result<(), Error>> {
+        self.done(&Command::ReadyForDepth { incarnation, version })
+    }
+
+    fn set_depth(&self, prefix: String, depth: Option<u64>) -> BoxFuture<'_, Result<(), Error>> {
+        self.done(&Command::SetDepth { prefix, depth: depth.map(|depth| depth.try_into().unwrap()) })
+    }
+
     fn leave(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>> {
         self.done(&Command::Remove { incarnation })
     }
@@ -160,6 +168,14 @@ async fn everything_travels() {
     client.release(entry.owner.unwrap(), vec![(slot, entry.epoch)]).await.unwrap();
     let moved = table(&mut tables, |table| table.slot(slot).epoch > entry.epoch).await;
     assert_eq!(moved.slot(slot).owner, entry.next);
+    client.set_depth("acme/prod".to_owned(), Some(5)).await.unwrap();
+    let told = table(&mut tables, |table| table.change.is_some()).await;
+    assert_eq!(*told, fake.cluster.borrow().table());
+    for router in [joined[0], joined[4]] {
+        client.ready_for_depth(router, told.version).await.unwrap();
+    }
+    let switching = table(&mut tables, |table| table.is_switching()).await;
+    assert_eq!(*switching, fake.cluster.borrow().table());
     client.set_phase(joined[0], Phase::Leaving).await.unwrap();
     client.leave(joined[0]).await.unwrap();
     let left = table(&mut tables, |table| table.members.len() == 4).await;

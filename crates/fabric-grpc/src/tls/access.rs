@@ -25,7 +25,7 @@ pub struct Peer {
 use ServiceRole::{Api, Gateway, Metastore, Operator, Router, RulesWorker};
 
 /// What a path begins with, and who may call it: the first that fits counts.
-const RULES: [(&str, &[ServiceRole]); 14] = [
+const RULES: [(&str, &[ServiceRole]); 15] = [
     // A node that joins asks who leads, and to be added.
     ("/fleethaven.admin.v1.Admin/Status", &[Metastore, Operator]),
     ("/fleethaven.admin.v1.Admin/AddNode", &[Metastore, Operator]),
@@ -40,6 +40,7 @@ const RULES: [(&str, &[ServiceRole]); 14] = [
     // Commands change accounts, certificates and policies.
     ("/fleethaven.metadata.v1.Metadata/Execute", &[Api, Operator]),
     ("/fleethaven.metadata.v1.Metadata/", &[Api, Gateway, Router, RulesWorker, Operator]),
+    ("/fleethaven.membership.v1.Membership/SetDepth", &[Operator]),
     ("/fleethaven.membership.v1.Membership/Table", &[Api, Gateway, Router, RulesWorker, Operator]),
     ("/fleethaven.membership.v1.Membership/", &[Api, Gateway, Router, RulesWorker]),
     ("/fleethaven.routing.v1.", &[Api, Gateway, Metastore, Router, RulesWorker]),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use fleethaven_fabric::membership::{Incarnation, RoutingTable};
 use fleethaven_storage::SessionId;
-use fleethaven_topics::{Placement, Slot};
+use fleethaven_topics::{Placement, Places, Slot};
 use fleethaven_types::Utf8Bytes;
 
 use super::link::{Announcement, Link};
@@ -65,12 +65,14 @@ impl Lanes {
         for _ in 0..ANNOUNCED_AT_ONCE {
             let Some(session) = announcement.sessions.pop() else { break };
             let Some(attached) = self.sessions.get(&session) else { continue };
-            let concerns = |placement: Placement| match (&announcement.gained, placement) {
-                (None, placement) => link.must_hold(placement),
-                (Some(gained), Placement::Pinned(slot)) => gained.contains(slot),
-                (Some(_), Placement::Spread) => false,
+            let concerns = |places: Places| match &announcement.gained {
+                None => link.must_hold(places),
+                Some(gained) => places.iter().any(|place| match place {
+                    Placement::Pinned(slot) => gained.contains(slot),
+                    Placement::Spread => false,
+                }),
             };
-            let wanted = attached.subscriptions.values().filter(|placed| concerns(placed.placement));
+            let wanted = attached.subscriptions.values().filter(|placed| concerns(placed.places));
             let subscriptions: Vec<_> = wanted.map(|placed| placed.subscription.clone()).collect();
             if subscriptions.is_empty() {
                 continue;
@@ -116,7 +118,7 @@ pub(super) fn introduce(
     attached: &Attached,
     ticket: u64,
 ) -> Vec<Utf8Bytes> {
-    let wanted = attached.subscriptions.values().filter(|placed| link.must_hold(placed.placement));
+    let wanted = attached.subscriptions.values().filter(|placed| link.must_hold(placed.places));
     let subscriptions: Vec<_> = wanted.map(|placed| placed.subscription.clone()).collect();
     let filters = subscriptions.iter().map(|subscription| subscription.filter.clone()).collect();
     link.control.push_back(attach(session, attached));

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use fleethaven_storage::SessionId;
-use fleethaven_topics::{Placement, Slot};
+use fleethaven_topics::{Placement, Places, Slot};
 use rustc_hash::FxHashMap;
 
 use super::slot_set::SlotSet;
@@ -45,12 +45,12 @@ pub(crate) struct Announcement {
 }
 
 impl Link {
-    /// Whether the router must hold subscriptions of this placement.
-    pub(crate) fn must_hold(&self, placement: Placement) -> bool {
-        match placement {
+    /// Whether the router must hold subscriptions that are held there.
+    pub(crate) fn must_hold(&self, places: Places) -> bool {
+        places.iter().any(|place| match place {
             Placement::Pinned(slot) => self.holds.contains(slot),
             Placement::Spread => true,
-        }
+        })
     }
 
     /// Whether there is anything to be sent.

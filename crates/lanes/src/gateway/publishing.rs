@@ -6,17 +6,17 @@ use std::time::Instant;
 use fleethaven_fabric::RoutingEvent;
 use fleethaven_fabric::membership::{Incarnation, RoutingTable};
 use fleethaven_storage::{Error, Ticket};
-use fleethaven_topics::{Slot, slot::slot};
+use fleethaven_topics::{Depths, Slot, slot::slot};
 
 use super::link::Link;
-use super::sessions::placement;
+use super::sessions::places;
 use super::slot_lane::{LinkId, Outstanding, Run, SlotLane};
 use super::{Lanes, RETRY, SETTLE};
 use crate::frame::{Outcome, Refusal};
 
 impl Lanes {
     pub(super) fn publish(&mut self, item: Outstanding, table: &RoutingTable) {
-        let slot = slot(&item.message.publisher.scope, &item.message.topic, &table.depth);
+        let slot = slot(&item.message.publisher.scope, &item.message.topic, &table.depths.now);
         let lane = lane(&mut self.slots, slot);
         let stopped = !matches!(lane.run, Run::Sending { .. });
         if stopped && !item.is_acknowledged() && lane.bytes >= self.options.stopped_slot_bytes {
@@ -137,31 +137,38 @@ impl Lanes {
         });
     }
 
-    /// Another rule says which slots topics have: everything unanswered gets another lane, in order, and every router is
-    /// told anew what it has to hold.
-    pub(super) fn place_anew(&mut self, table: &RoutingTable) {
+    /// Other rules say which slots topics have: everything unanswered gets another lane, in order. What is answered was answered
+    /// before: no owner lets go of a slot while it has anything of it.
+    pub(super) fn publish_anew(&mut self, table: &RoutingTable) {
         let mut items = Vec::new();
         for slot in Slot::all() {
             self.void(slot);
             items.extend(lane(&mut self.slots, slot).take_all());
         }
         self.kept = 0;
+        items.into_iter().for_each(|item| self.publish(item, table));
+    }
+
+    /// Other rules say where subscriptions are held. Routers are told anew what they have to hold, unless that was so `before`.
+    pub(super) fn place_anew(&mut self, before: &Depths, table: &RoutingTable) {
         for session in self.sessions.values_mut() {
             let scope = session.scope;
             for (filter, placed) in &mut session.subscriptions {
-                placed.placement = placement(&scope, filter, &table.depth);
+                placed.places = places(&scope, filter, &table.depths);
             }
         }
         for request in self.requests.values_mut() {
             let Some(attached) = self.sessions.get(&request.session) else { continue };
-            for (filter, place) in &mut request.filters {
-                *place = placement(&attached.scope, filter, &table.depth);
+            for (filter, held) in &mut request.filters {
+                *held = places(&attached.scope, filter, &table.depths);
             }
+        }
+        if before.cover(&table.depths) {
+            return;
         }
         let open: Vec<_> =
             self.links.iter().filter(|(_, link)| link.open).map(|(router, _)| *router).collect();
         open.into_iter().for_each(|router| self.announce(router, None));
-        items.into_iter().for_each(|item| self.publish(item, table));
     }
 }
 

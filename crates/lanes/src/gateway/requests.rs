@@ -4,7 +4,7 @@ use fleethaven_fabric::RoutingEvent;
 use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_storage::{SessionId, Subscription, Ticket};
-use fleethaven_topics::Placement;
+use fleethaven_topics::Places;
 use fleethaven_types::Utf8Bytes;
 
 use super::slot_lane::LinkId;
@@ -16,7 +16,7 @@ pub(crate) struct Request {
     pub(crate) session: SessionId,
     /// Which of the session's owners asks.
     pub(crate) owner: OwnerNumber,
-    pub(crate) filters: Vec<(Utf8Bytes, Placement)>,
+    pub(crate) filters: Vec<(Utf8Bytes, Places)>,
     pub(crate) what: What,
     /// Routers that have done their part.
     pub(crate) confirmed: Vec<Incarnation>,
@@ -42,9 +42,9 @@ pub(crate) enum What {
 
 impl Request {
     /// The filters (by index) that a router has to do with.
-    pub(crate) fn part(&self, concerns: impl Fn(Placement) -> bool) -> Vec<usize> {
+    pub(crate) fn part(&self, concerns: impl Fn(Places) -> bool) -> Vec<usize> {
         let all = self.filters.iter().enumerate();
-        all.filter(|(_, (_, placement))| concerns(*placement)).map(|(index, _)| index).collect()
+        all.filter(|(_, (_, places))| concerns(*places)).map(|(index, _)| index).collect()
     }
 
     /// What one router is asked.

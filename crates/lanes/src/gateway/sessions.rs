@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fleethaven_fabric::delivery::{Address, Credit};
 use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_storage::Subscription;
-use fleethaven_topics::{DepthRules, Placement, split_shared};
+use fleethaven_topics::{Depths, Places, split_shared};
 use fleethaven_types::{Scope, Utf8Bytes};
 
 /// A session with a connection on this core.
@@ -22,13 +22,13 @@ pub(crate) struct Attached {
 #[derive(Clone)]
 pub(crate) struct Placed {
     pub(crate) subscription: Subscription,
-    pub(crate) placement: Placement,
+    pub(crate) places: Places,
 }
 
 /// Where the subscriptions to `filter` are held; for a shared one as its filter says.
-pub(crate) fn placement(scope: &Scope, filter: &str, depth: &DepthRules) -> Placement {
+pub(crate) fn places(scope: &Scope, filter: &str, depths: &Depths) -> Places {
     let topics = split_shared(filter).map_or(filter, |(_, filter)| filter);
-    Placement::of(scope, topics, depth)
+    depths.places(scope, topics)
 }
 
 impl Attached {
@@ -41,11 +41,11 @@ impl Attached {
     }
 
     /// Notes a subscription; whether its filter was held already.
-    pub(crate) fn subscribe(&mut self, subscription: &Subscription, depth: &DepthRules) -> bool {
-        let placement = placement(&self.scope, &subscription.filter, depth);
+    pub(crate) fn subscribe(&mut self, subscription: &Subscription, depths: &Depths) -> bool {
+        let places = places(&self.scope, &subscription.filter, depths);
         // The record must not keep the receive buffer of the packet alive.
         let filter = subscription.filter.compact();
         let subscription = Subscription { filter: filter.clone(), ..subscription.clone() };
-        self.subscriptions.insert(filter, Placed { subscription, placement }).is_some()
+        self.subscriptions.insert(filter, Placed { subscription, places }).is_some()
     }
 }

@@ -4,7 +4,7 @@ use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::membership::RoutingTable;
 use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_storage::{SessionId, Subscription, Ticket};
-use fleethaven_topics::{DepthRules, Placement, slot::slot, split_shared};
+use fleethaven_topics::{Depths, Placement, Places, slot::slot, split_shared};
 use fleethaven_types::Utf8Bytes;
 use rustc_hash::FxHashMap;
 
@@ -12,7 +12,7 @@ use super::Lanes;
 use super::announcing::{attach, introduce};
 use super::link::{Asked, Link};
 use super::requests::{Request, What};
-use super::sessions::{Attached, placement};
+use super::sessions::{Attached, places};
 use super::slot_lane::Outstanding;
 use crate::frame::Control;
 
@@ -58,10 +58,10 @@ impl Lanes {
                 self.give_back(table);
             }
             RoutingRequest::Subscribe { ticket, session, subscriptions, owner, .. } => {
-                self.subscribe(ticket, (session, owner), subscriptions, &table.depth);
+                self.subscribe(ticket, (session, owner), subscriptions, &table.depths);
             }
             RoutingRequest::Unsubscribe { ticket, session, filters, owner } => {
-                self.unsubscribe(ticket, (session, owner), filters, &table.depth);
+                self.unsubscribe(ticket, (session, owner), filters, &table.depths);
             }
         }
     }
@@ -70,7 +70,7 @@ impl Lanes {
     pub(super) fn give_back(&mut self, table: &RoutingTable) {
         for (session, share, refused) in std::mem::take(&mut self.returned) {
             let message = &share.message;
-            let owner = table.slot(slot(&message.publisher.scope, &message.topic, &table.depth)).owner;
+            let owner = table.slot(slot(&message.publisher.scope, &message.topic, &table.depths.now)).owner;
             let link = owner.and_then(|router| self.links.get_mut(&router)).filter(|link| link.open);
             let Some(link) = link else {
                 self.returned.push((session, share, refused));
@@ -121,7 +121,7 @@ impl Lanes {
         ticket: Ticket,
         (session, owner): (SessionId, OwnerNumber),
         subscriptions: Vec<Subscription>,
-        depth: &DepthRules,
+        depths: &Depths,
     ) {
         let mut filters = Vec::with_capacity(subscriptions.len());
         let mut new = Vec::with_capacity(subscriptions.len());
@@ -130,12 +130,12 @@ impl Lanes {
             let filter = subscription.filter.clone();
             // A session that is gone by now is offline: whoever knows it is told.
             let Some(attached) = attached else {
-                filters.push((filter, Placement::Spread));
+                filters.push((filter, Places::SPREAD));
                 new.push(true);
                 continue;
             };
-            filters.push((filter, placement(&attached.scope, &subscription.filter, depth)));
-            let held = attached.subscribe(subscription, depth);
+            filters.push((filter, places(&attached.scope, &subscription.filter, depths)));
+            let held = attached.subscribe(subscription, depths);
             new.push(!held);
             *self.subscriptions.entry(attached.scope).or_default() += u64::from(!held);
         }
@@ -155,14 +155,13 @@ impl Lanes {
         ticket: Ticket,
         (session, owner): (SessionId, OwnerNumber),
         filters: Vec<Utf8Bytes>,
-        depth: &DepthRules,
+        depths: &Depths,
     ) {
         let existed = self.withdraw((session, owner), &filters);
         let attached = self.sessions.get(&session);
         let place = |filter: Utf8Bytes| {
-            let placement =
-                attached.map_or(Placement::Spread, |attached| placement(&attached.scope, &filter, depth));
-            (filter, placement)
+            let places = attached.map_or(Places::SPREAD, |attached| places(&attached.scope, &filter, depths));
+            (filter, places)
         };
         let filters = filters.into_iter().map(place).collect();
         let what = What::Unsubscribe { existed };
@@ -203,7 +202,7 @@ impl Lanes {
     pub(super) fn pursue(&mut self, number: u64) {
         let Some(request) = self.requests.get_mut(&number) else { return };
         let Some(table) = self.table.as_deref() else { return };
-        let mut waits = request.filters.iter().any(|(_, placement)| !has_owner(table, *placement));
+        let mut waits = request.filters.iter().any(|(_, places)| !have_owners(table, *places));
         let subscribes = matches!(request.what, What::Subscribe { .. });
         for (router, link) in &mut self.links {
             if request.confirmed.contains(router) {
@@ -211,7 +210,7 @@ impl Lanes {
             }
             // What is removed is removed wherever it may be, also where it need not be any more.
             let removes = !subscribes && link.attached.contains_key(&request.session);
-            let part = request.part(|placement| removes || link.must_hold(placement));
+            let part = request.part(|places| removes || link.must_hold(places));
             if part.is_empty() {
                 continue;
             }
@@ -278,9 +277,9 @@ fn owned_by(
 }
 
 /// Whether there is somebody who can be told of such a subscription.
-pub(super) fn has_owner(table: &RoutingTable, placement: Placement) -> bool {
-    match placement {
+pub(super) fn have_owners(table: &RoutingTable, places: Places) -> bool {
+    places.iter().all(|place| match place {
         Placement::Pinned(slot) => table.slot(slot).owner.is_some(),
         Placement::Spread => true,
-    }
+    })
 }

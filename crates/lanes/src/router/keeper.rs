@@ -6,6 +6,9 @@
 //! store only: a load counts when it began after all gateways had told. They are waited for a while only; then it is loaded once
 //! more after the fence, when nobody else can promise anything any more. A slot that another is to own takes no more publishes,
 //! and is released when all that it had taken are answered.
+//!
+//! When other depths are to come, everything is loaded once more, as they and the present ones want it, while what is served
+//! goes on; that is told, and every slot released when the table asks for it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,6 +43,9 @@ pub enum Action {
     Release(Vec<(Slot, u64)>),
     /// Tell the metastore that this router may own slots. To be repeated until it is heard.
     Serve,
+    /// Tell the metastore that all is held that the depths to come want, as this version of the table told of them. To be repeated
+    /// until it is heard.
+    ReadyForDepth(u64),
 }
 
 /// The lane of a gateway core.
@@ -129,6 +135,8 @@ pub struct Keeper {
     first_version: u64,
     /// It has been said that this router may own slots.
     offered: bool,
+    /// Since which version the depths to come are told of for which it was said that all is held.
+    ready_for: u64,
     /// All is loaded: gateways are waited for until then.
     ready_by: Option<Instant>,
     next_timeout: Option<Instant>,
@@ -148,6 +156,7 @@ impl Keeper {
             spread_asked: Loaded::No,
             first_version: 0,
             offered: false,
+            ready_for: 0,
             ready_by: None,
             next_timeout: None,
         }
@@ -159,6 +168,9 @@ impl Keeper {
             return;
         }
         let me = Some(self.me);
+        if self.table.as_ref().is_some_and(|before| !before.depths.cover(&table.depths)) {
+            self.load_anew();
+        }
         for slot in Slot::all() {
             let at = table.slot(slot);
             let held = held(&mut self.held, slot);
@@ -168,7 +180,7 @@ impl Keeper {
                 // What is told to others is not heard here: what is held would be out of date when it is wanted again.
                 false => (held.since, held.load, held.asked) = (0, Loaded::No, Loaded::No),
             }
-            let handed_over = at.next.is_some() && at.next != me;
+            let handed_over = table.is_switching() || (at.next.is_some() && at.next != me);
             held.step = match held.step {
                 _ if at.owner != me => Step::Other,
                 step if step.epoch() == Some(at.epoch) => match step {
@@ -186,6 +198,14 @@ impl Keeper {
             self.first_version = table.version;
         }
         self.table = Some(table);
+    }
+
+    /// Nothing that is held is all that must be, from the next table on.
+    fn load_anew(&mut self) {
+        for held in &mut self.held {
+            (held.since, held.load, held.asked) = (0, Loaded::No, Loaded::No);
+        }
+        (self.spread, self.spread_asked, self.first_version) = (Loaded::No, Loaded::No, 0);
     }
 
     /// A lane was opened by a gateway that opens one for each of `cores` cores.
@@ -293,7 +313,8 @@ impl Keeper {
                     fences.push(Fence { slot: slot.index(), epoch });
                 }
                 Step::Gathering { epoch, until } => {
-                    let handed_over = table.slot(slot).next.is_some_and(|next| next != self.me);
+                    let next = table.slot(slot).next;
+                    let handed_over = table.is_switching() || next.is_some_and(|next| next != self.me);
                     if handed_over {
                         held.step = Step::Draining { epoch };
                     } else if held.load == Loaded::Complete && self.spread == Loaded::Complete {
@@ -324,13 +345,19 @@ impl Keeper {
             actions.push(self.load(load, gathered));
         } else if !self.loading && !self.offered && self.is_loading(&table) {
             let by = *self.ready_by.get_or_insert(now + GATHER);
-            let complete = |held: &Held| held.since == 0 || held.load == Loaded::Complete;
-            if now >= by || self.held.iter().all(complete) {
+            if now >= by || self.holds_all() {
                 self.offered = true;
                 actions.push(Action::Serve);
             } else {
                 wake_at(by);
             }
+        }
+        if let Some(change) = table.change.filter(|change| self.ready_for < change.since)
+            && self.holds_all()
+            && self.spread == Loaded::Complete
+        {
+            self.ready_for = change.since;
+            actions.push(Action::ReadyForDepth(table.version));
         }
         if !fences.is_empty() {
             actions.push(Action::Fence(fences));
@@ -355,6 +382,11 @@ impl Keeper {
     /// Whether nothing is owned: a router that leaves may go.
     pub fn owns_nothing(&self) -> bool {
         self.held.iter().all(|held| matches!(held.step, Step::Other))
+    }
+
+    /// Whether everything that is pinned to slots which this router has to do with is here.
+    fn holds_all(&self) -> bool {
+        self.held.iter().all(|held| held.since == 0 || held.load == Loaded::Complete)
     }
 
     /// Whether the others still wait for this router to say that it may own slots.

@@ -36,6 +36,8 @@ struct State {
     word: AtomicU64,
     /// Publishes that were taken and are not answered.
     taken: AtomicU32,
+    /// All that were taken.
+    total: AtomicU64,
 }
 
 impl Slots {
@@ -69,6 +71,11 @@ impl Slots {
         self.state(slot).taken.load(Ordering::SeqCst)
     }
 
+    /// Publishes of a slot that were taken since the start.
+    pub fn total(&self, slot: Slot) -> u64 {
+        self.state(slot).total.load(Ordering::Relaxed)
+    }
+
     /// Counts a publish as taken, if the slot is served in `epoch`; otherwise says why not, and the epoch known here.
     pub(crate) fn take(&self, slot: Slot, epoch: u64) -> Result<(), (Refusal, u64)> {
         let state = self.state(slot);
@@ -76,7 +83,10 @@ impl Slots {
         state.taken.fetch_add(1, Ordering::SeqCst);
         let (serving, known) = unpack(state.word.load(Ordering::SeqCst));
         let refusal = match serving {
-            Serving::Yes if epoch == known => return Ok(()),
+            Serving::Yes if epoch == known => {
+                state.total.fetch_add(1, Ordering::Relaxed);
+                return Ok(());
+            }
             Serving::Warming if epoch <= known => Refusal::Warming,
             _ => Refusal::NotOwner,
         };
@@ -153,7 +163,7 @@ mod tests {
         assert_eq!(slots.take(slot, 2), Err((Refusal::NotOwner, 2)));
         assert_eq!(slots.taken(slot), 1);
         slots.answered(slot);
-        assert_eq!(slots.taken(slot), 0);
+        assert_eq!((slots.taken(slot), slots.total(slot)), (0, 1));
     }
 
     #[test]

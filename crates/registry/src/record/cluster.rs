@@ -14,6 +14,26 @@ pub struct ClusterHead {
     /// How many levels of a topic choose its slot.
     #[prost(message, optional, tag = "3")]
     pub depths: Option<SlotDepths>,
+    /// Those to come, while they are changed.
+    #[prost(message, optional, tag = "4")]
+    pub changing: Option<DepthsChanging>,
+}
+
+/// A change of the depths that is under way.
+#[derive(Clone, PartialEq, Message)]
+pub struct DepthsChanging {
+    /// What is to come.
+    #[prost(message, optional, tag = "1")]
+    pub depths: Option<SlotDepths>,
+    /// The version that told of it first.
+    #[prost(uint64, tag = "2")]
+    pub since: u64,
+    /// Slots are being released.
+    #[prost(bool, tag = "3")]
+    pub switching: bool,
+    /// Incarnations of routers that hold all that is to come.
+    #[prost(uint64, repeated, tag = "4")]
+    pub ready: Vec<u64>,
 }
 
 /// How many levels of a topic choose its slot.

@@ -34,6 +34,27 @@ fn the_hash_never_changes() {
 }
 
 #[test]
+fn depths_that_change_hold_what_either_wants() {
+    let rules = |default| DepthRules::new(default, Vec::new()).unwrap();
+    let depths = |now, next: Option<usize>| Depths { now: rules(now), next: next.map(rules) };
+    let places = |filter: &str| depths(3, Some(4)).places(&scope(), filter).iter().collect::<Vec<_>>();
+    let of = |filter: &str, default| Placement::of(&scope(), filter, &rules(default));
+    assert_eq!(places("a/b"), [of("a/b", 3)], "the same slot by both");
+    assert_eq!(places("a/b/c/d/#"), [of("a/b/c/d/#", 3), of("a/b/c/d/#", 4)]);
+    assert_eq!(places("a/b/c/+"), [of("a/b/c/+", 3), Placement::Spread]);
+    assert_eq!(places("#"), [Placement::Spread]);
+    for (before, after, covered) in [
+        (depths(3, None), depths(3, Some(4)), false),
+        (depths(3, Some(4)), depths(4, None), true),
+        (depths(3, Some(4)), depths(3, None), true),
+        (depths(3, Some(4)), depths(3, Some(5)), false),
+        (depths(3, None), depths(4, None), false),
+    ] {
+        assert_eq!(before.cover(&after), covered, "{before:?} {after:?}");
+    }
+}
+
+#[test]
 fn depth_by_prefix() {
     let rules = DepthRules::default();
     for (topic, depth) in [

@@ -1,4 +1,4 @@
-//! `fleethaven metastore status|backup|restore|members`: operating the metadata store.
+//! `fleethaven metastore status|backup|restore|members|depths`: operating the metadata store.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -20,6 +20,9 @@ pub(crate) enum StoreCommand {
     /// Change which nodes the store has.
     #[command(subcommand)]
     Members(MembersCommand),
+    /// How many levels of a topic choose its slot, and so which router serves it.
+    #[command(subcommand)]
+    Depths(DepthsCommand),
 }
 
 /// How the store is reached.
@@ -109,6 +112,30 @@ pub(crate) enum MembersCommand {
     Replace(ReplaceArgs),
     /// Take out every node whose number is above that of the nodes which are to stay: before a StatefulSet gets fewer pods.
     Shrink(ShrinkArgs),
+}
+
+/// Depths of topics, by prefix.
+#[derive(Subcommand, Clone)]
+pub(crate) enum DepthsCommand {
+    /// Print them.
+    Show(ReachArgs),
+    /// Change one of them while messages flow; answered when it is in force.
+    Set(DepthsSetArgs),
+}
+
+/// Arguments of `depths set`.
+#[derive(Args, Clone)]
+pub(crate) struct DepthsSetArgs {
+    #[command(flatten)]
+    pub(crate) reach: ReachArgs,
+
+    /// Topics that begin with these levels, such as `acme/prod`; all that are below no other prefix unless given.
+    #[arg(long, value_name = "LEVELS")]
+    pub(crate) prefix: Option<String>,
+
+    /// How many levels choose their slot, those of the prefix included. Without it: as if it had never been set.
+    #[arg(long, value_name = "N")]
+    pub(crate) levels: Option<u64>,
 }
 
 /// Arguments of `members add`.

@@ -94,6 +94,17 @@ impl Membership for Metastore {
         Box::pin(std::future::ready(done))
     }
 
+    fn ready_for_depth(&self, incarnation: Incarnation, version: u64) -> BoxFuture<'_, Result<(), Error>> {
+        let done = self.apply(&Command::ReadyForDepth { incarnation, version }).map(|_| ());
+        Box::pin(std::future::ready(done))
+    }
+
+    fn set_depth(&self, prefix: String, depth: Option<u64>) -> BoxFuture<'_, Result<(), Error>> {
+        let depth = depth.map(|depth| depth.try_into().unwrap());
+        let done = self.apply(&Command::SetDepth { prefix, depth }).map(|_| ());
+        Box::pin(std::future::ready(done))
+    }
+
     fn leave(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), Error>> {
         self.remove(incarnation);
         Box::pin(std::future::ready(Ok(())))
