@@ -128,6 +128,7 @@ mod tests {
             default_authorizer_name: None,
             allow_authorizer_override: true,
             security_policy: String::new(),
+            certificate_callback: None,
         };
         Endpoint { scope, named: true, domain: Some(Box::new(domain)) }
     }

@@ -20,7 +20,8 @@ pub struct Invocation {
     pub payload: Bytes,
     /// What calls.
     pub source: Source,
-    /// ARN of the resource that names the function: a rule, an authorizer, a provisioning template, a certificate provider.
+    /// ARN of the resource that names the function: a rule, an authorizer, a provisioning template, a certificate
+    /// provider, a domain configuration.
     pub source_arn: String,
     /// The trace that the call belongs to.
     pub trace_id: Option<String>,
@@ -41,6 +42,10 @@ pub enum Source {
     ProvisioningHook,
     /// A certificate provider.
     CertificateProvider,
+    /// The check of client certificates that a domain configuration names.
+    CertificateCallback,
+    /// The OCSP responder that a domain configuration names.
+    OcspResponder,
 }
 
 impl Source {
@@ -51,6 +56,8 @@ impl Source {
             Self::Authorizer => "authorizer",
             Self::ProvisioningHook => "provisioning-hook",
             Self::CertificateProvider => "certificate-provider",
+            Self::CertificateCallback => "certificate-callback",
+            Self::OcspResponder => "ocsp-responder",
         }
     }
 }

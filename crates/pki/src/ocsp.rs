@@ -34,7 +34,7 @@ pub struct OcspQuestion {
     certificate: Certificate,
     issuer: Certificate,
     id: Vec<u8>,
-    responder: String,
+    responder: Option<String>,
 }
 
 /// An answer that holds: what is stapled.
@@ -49,11 +49,10 @@ pub struct OcspAnswer {
 }
 
 impl OcspQuestion {
-    /// What is to be asked about the first certificate of a PEM chain, whose second one issued it, at the responder that the first
-    /// names.
+    /// What is to be asked about the first certificate of a PEM chain, whose second one issued it.
     ///
     /// # Errors
-    /// [`Error::Ocsp`] where the chain has no issuer or names no responder, and those of reading certificates.
+    /// [`Error::Ocsp`] where the chain has no issuer, and those of reading certificates.
     pub fn of_chain(chain: &str) -> Result<Self, Error> {
         let blocks = crate::pem::decode_all(chain, "CERTIFICATE")?;
         let [certificate, issuer, ..] = blocks.as_slice() else {
@@ -66,9 +65,12 @@ impl OcspQuestion {
         Ok(Self { certificate, issuer, id, responder })
     }
 
-    /// Where the responder is: an address of http or https.
-    pub fn responder(&self) -> &str {
-        &self.responder
+    /// Where the responder is that the certificate names: an address of http or https.
+    ///
+    /// # Errors
+    /// [`Error::Ocsp`] where it names none.
+    pub fn responder(&self) -> Result<&str, Error> {
+        self.responder.as_deref().ok_or_else(|| refused("the certificate names no responder of http"))
     }
 
     /// The request, in DER.
@@ -174,7 +176,7 @@ impl OcspQuestion {
 }
 
 /// The address of the responder that a certificate names.
-fn responder(certificate: &Certificate) -> Result<String, Error> {
+fn responder(certificate: &Certificate) -> Result<Option<String>, Error> {
     let unread = |error: &dyn ToString| Error::MalformedCertificate(error.to_string());
     let (_, parsed) = X509Certificate::from_der(certificate.der()).map_err(|error| unread(&error))?;
     let found = parsed.iter_extensions().find_map(|extension| match extension.parsed_extension() {
@@ -189,7 +191,7 @@ fn responder(certificate: &Certificate) -> Result<String, Error> {
         _ => None,
     });
     let is_http = |address: &String| address.starts_with("http://") || address.starts_with("https://");
-    found.filter(is_http).ok_or_else(|| refused("the certificate names no responder of http"))
+    Ok(found.filter(is_http))
 }
 
 fn certificate_id(certificate: &Certificate, issuer: &Certificate) -> Result<Vec<u8>, Error> {

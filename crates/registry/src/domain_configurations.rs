@@ -1,6 +1,6 @@
 //! Rules of domain configurations (security.md section 5).
 
-use fleethaven_types::{AccountId, Scope, Timestamp};
+use fleethaven_types::{AccountId, Arn, Scope, Timestamp};
 use prost::Message;
 
 use crate::authorizers;
@@ -14,8 +14,8 @@ use crate::record;
 use crate::server_certificates;
 use crate::shapes::{
     ApplicationProtocol, AuthenticationType, AuthorizerConfig, CreateDomainConfiguration, Domain,
-    DomainConfigurationDescription, DomainConfigurationStatus, DomainConfigurationSummary, Listed,
-    PageRequest, ServiceType, UpdateDomainConfiguration,
+    DomainConfigurationDescription, DomainConfigurationStatus, DomainConfigurationSummary, DomainFunction,
+    Listed, PageRequest, ServiceType, UpdateDomainConfiguration,
 };
 use crate::store::{Outcome, Store, done};
 use crate::syntax;
@@ -72,6 +72,8 @@ pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateDomainCo
         status_changed_at: context.now.as_millis(),
         managed: args.managed,
         ocsp_check: args.ocsp_check,
+        certificate_callback_arn: args.certificate_callback_arn.clone().unwrap_or_default(),
+        ocsp_function_arn: args.ocsp_function_arn.clone().unwrap_or_default(),
     };
     check_policy(&configuration.security_policy)?;
     check(store, &configuration)?;
@@ -91,6 +93,8 @@ pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateDomainCo
         configuration: name.clone(),
         server_certificate_arn: args.server_certificate_arns.first().cloned(),
         ocsp_check: args.ocsp_check,
+        ocsp_function_arn: configuration.ocsp_function_arn.clone(),
+        id: configuration.id.clone(),
     };
     let mut effects = Effects::default();
     effects.put(key, configuration.encode_to_vec());
@@ -126,7 +130,18 @@ fn check(store: &Store<'_>, configuration: &record::DomainConfiguration) -> Resu
     if configuration.ocsp_check && configuration.server_certificate_arns.is_empty() {
         return Err(Error::invalid("enableOCSPCheck is for domains with a server certificate of their own"));
     }
+    if !configuration.ocsp_function_arn.is_empty() {
+        syntax::function_arn(&configuration.ocsp_function_arn)?;
+    }
     let (kind, protocol) = (configuration.authentication_type(), configuration.application_protocol());
+    if !configuration.certificate_callback_arn.is_empty() {
+        syntax::function_arn(&configuration.certificate_callback_arn)?;
+        if !matches!(kind, AuthenticationType::AwsX509 | AuthenticationType::CustomAuthX509) {
+            return Err(Error::invalid(
+                "clientCertificateCallbackArn is for the authenticationTypes AWS_X509 and CUSTOM_AUTH_X509",
+            ));
+        }
+    }
     if is_possible(kind, protocol) {
         return Ok(());
     }
@@ -184,14 +199,23 @@ pub(crate) fn update(store: &Store<'_>, context: &Context, args: &UpdateDomainCo
         configuration.security_policy.clone_from(policy);
     }
     configuration.ocsp_check = args.ocsp_check.unwrap_or(configuration.ocsp_check);
+    if let Some(arn) = &args.ocsp_function_arn {
+        configuration.ocsp_function_arn.clone_from(arn);
+    }
+    if let Some(arn) = &args.certificate_callback_arn {
+        configuration.certificate_callback_arn.clone_from(arn);
+    }
     check(store, &configuration)?;
     let mut effects = Effects::default();
     // Who shows its certificate follows the owners of names.
     let owner_key = keys::domain_owner(&configuration.domain_name);
     if let Some(mut owner) = store.record::<record::DomainOwner>(&owner_key)?
-        && owner.ocsp_check != configuration.ocsp_check
+        && (owner.ocsp_check, &owner.ocsp_function_arn)
+            != (configuration.ocsp_check, &configuration.ocsp_function_arn)
     {
         owner.ocsp_check = configuration.ocsp_check;
+        owner.ocsp_function_arn.clone_from(&configuration.ocsp_function_arn);
+        owner.id.clone_from(&configuration.id);
         effects.put(owner_key, owner.encode_to_vec());
     }
     effects.put(keys::domain_configuration(store.scope, name), configuration.encode_to_vec());
@@ -235,6 +259,8 @@ pub(crate) fn describe(store: &Store<'_>, name: &str, now: Timestamp) -> Result<
         application_protocol: protocol,
         security_policy: configuration.security_policy,
         ocsp_check: configuration.ocsp_check,
+        ocsp_function_arn: Some(configuration.ocsp_function_arn).filter(|arn| !arn.is_empty()),
+        certificate_callback_arn: Some(configuration.certificate_callback_arn).filter(|arn| !arn.is_empty()),
     })))
 }
 
@@ -273,6 +299,8 @@ pub(crate) fn domain(store: &Store<'_>, name: &str) -> Result<QueryReply, Error>
         store.record(&keys::domain_configuration(scope, &owner.configuration))?;
     Ok(QueryReply::Domain(configuration.map(|configuration| {
         let authorizer = configuration.authorizer.clone().unwrap_or_default();
+        let callback = &configuration.certificate_callback_arn;
+        let callback = function(scope, (&owner.configuration, &configuration.id), callback);
         Box::new(Domain {
             scope,
             enabled: configuration.status() == DomainConfigurationStatus::Enabled,
@@ -281,8 +309,21 @@ pub(crate) fn domain(store: &Store<'_>, name: &str) -> Result<QueryReply, Error>
             default_authorizer_name: authorizer.default_name,
             allow_authorizer_override: authorizer.allow_override.unwrap_or(true),
             security_policy: configuration.security_policy,
+            certificate_callback: callback,
         })
     })))
+}
+
+/// A function that the configuration of this name and id names; an empty ARN is none.
+pub(crate) fn function(
+    scope: Scope,
+    (configuration, id): (&str, &str),
+    function_arn: &str,
+) -> Option<DomainFunction> {
+    (!function_arn.is_empty()).then(|| DomainFunction {
+        function_arn: function_arn.to_owned(),
+        domain_configuration_arn: Arn::new(scope, KIND, &format!("{configuration}/{id}")).to_string(),
+    })
 }
 
 /// Whether a configuration of the scope has this default authorizer.

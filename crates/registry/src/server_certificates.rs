@@ -5,6 +5,7 @@ use fleethaven_types::{AccountId, Scope, Timestamp};
 use prost::Message;
 
 use crate::command::{Context, Reply};
+use crate::domain_configurations;
 use crate::error::{Error, ErrorCode};
 use crate::keys;
 use crate::limits;
@@ -12,7 +13,8 @@ use crate::page::{self, Listing};
 use crate::query::QueryReply;
 use crate::record;
 use crate::shapes::{
-    Listed, PageRequest, PutServerCertificate, ServerCertificateDescription, ServerCertificateSummary,
+    DomainFunction, Listed, PageRequest, PutServerCertificate, ServerCertificateDescription,
+    ServerCertificateSummary,
 };
 use crate::store::{Outcome, Store, done};
 use crate::syntax;
@@ -187,6 +189,8 @@ pub struct Shows {
     pub server_certificate_arn: String,
     /// Whether an OCSP answer is stapled to it.
     pub ocsp_check: bool,
+    /// The function that is asked for that, in place of the responder that the certificate names.
+    pub ocsp_function: Option<DomainFunction>,
 }
 
 /// What a changed key below [`server_certificates_prefix`](keys::server_certificates_prefix) or
@@ -203,8 +207,11 @@ pub fn changed(key: &[u8], value: Option<&[u8]>) -> Option<Changed> {
             let owner = value.and_then(|value| record::decode::<record::DomainOwner>(value).ok());
             let shows = owner.and_then(|owner| {
                 let account = AccountId::from_u64(owner.account)?;
+                let scope = Scope { account, region: owner.region.parse().ok()? };
+                let named = (owner.configuration.as_str(), owner.id.as_str());
                 Some(Shows {
-                    scope: Scope { account, region: owner.region.parse().ok()? },
+                    scope,
+                    ocsp_function: domain_configurations::function(scope, named, &owner.ocsp_function_arn),
                     configuration: owner.configuration,
                     server_certificate_arn: owner.server_certificate_arn?,
                     ocsp_check: owner.ocsp_check,

@@ -54,8 +54,8 @@ pub use connections::{
 };
 pub use domain_configurations::{
     ApplicationProtocol, AuthenticationType, AuthorizerConfig, CreateDomainConfiguration, Domain,
-    DomainConfigurationDescription, DomainConfigurationStatus, DomainConfigurationSummary, ServiceType,
-    UpdateDomainConfiguration,
+    DomainConfigurationDescription, DomainConfigurationStatus, DomainConfigurationSummary, DomainFunction,
+    ServiceType, UpdateDomainConfiguration,
 };
 pub use events::{EventConfigurationsDescription, EventType, UpdateEventConfigurations};
 pub use functions::{FunctionCredentials, FunctionDescription, FunctionKind, FunctionTarget, PutFunction};

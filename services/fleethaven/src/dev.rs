@@ -216,13 +216,14 @@ impl Services {
     ) -> Result<Self> {
         StoreMetrics::register(disk.sessions.clone(), registry)?;
         let metadata: &Arc<dyn Metadata> = &stores.metadata;
-        let clients = Clients::follow(shared, metadata, front, &arguments.outbound, None)?;
+        let functions = shared.functions(stores, &arguments.outbound)?;
+        let outward = (functions.clone(), &arguments.outbound);
+        let clients = Clients::follow(shared, metadata, front, outward, None)?;
         let router = shared.router(stores, router_metrics(registry)?, clients.mailboxes.clone());
         let sessions = warm_up(&router).await?;
         tokio::spawn(fleethaven_router::rules::follow(router.clone(), metadata.clone()));
         // Held back, a republish could wait for the very queue that it is emptying.
         let republish: Arc<dyn Publish> = Arc::new(Publisher::start(router.clone(), Backpressure::Exempt));
-        let functions = shared.functions(stores, &arguments.outbound)?;
         let answers = traced(republish.clone(), &shared.traces);
         let desk = shared.desk(stores, answers, Some(functions.clone()))?;
         let door = Arc::new(DeskDoor::new(republish, desk.clone()));

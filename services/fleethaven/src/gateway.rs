@@ -69,7 +69,9 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     let usage = shared.count_usage(&stores.metadata, &arguments.usage);
     let staleness = Duration::from_secs(arguments.auth_max_staleness.into());
     let front = (reload.certificates(), cores);
-    let clients = Clients::follow(&shared, &stores.metadata, front, &arguments.outbound, Some(staleness))?;
+    let functions = shared.functions(&stores, &arguments.outbound)?;
+    let outward = (functions.clone(), &arguments.outbound);
+    let clients = Clients::follow(&shared, &stores.metadata, front, outward, Some(staleness))?;
     cluster.caught_up().await?;
     let seat = Seat::take(&cluster.membership, Role::Gateway, arguments.member.address(listen)).await?;
 
@@ -82,7 +84,6 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     })?);
     tokio::spawn(reload.run());
     let (listeners, web) = sockets.split(&arguments.listeners, &tls);
-    let functions = shared.functions(&stores, &arguments.outbound)?;
     let authorizers = shared.authorizers(&stores, functions.clone());
     let on_cores = (listeners, pulse(&process.admin, cores));
     let (incarnation, gateways) = (seat.incarnation, cluster.services(ServiceRole::Gateway));

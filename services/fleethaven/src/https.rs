@@ -189,11 +189,11 @@ impl Https {
         peer: SocketAddr,
         protocol: Protocol,
     ) -> io::Result<Admitted> {
-        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let certificate = certificate.ok_or_else(|| io::Error::other("no client certificate"))?;
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let certificate = chain.first().ok_or_else(|| io::Error::other("no client certificate"))?;
         let devices = self.devices.as_ref().ok_or_else(|| io::Error::other("devices connect elsewhere"))?;
         let name = stream.get_ref().1.server_name();
-        let found = devices.identity.admit(certificate, name, protocol, clock::now().as_secs()).await;
+        let found = devices.identity.admit(chain, name, protocol, clock::now().as_secs()).await;
         found.map_err(|error| {
             let certificate_id = fleethaven_pki::CertificateId::of_der(certificate).to_string();
             devices.identity.log_refused((&certificate_id, name), peer, &error.to_string());

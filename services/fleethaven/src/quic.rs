@@ -48,7 +48,7 @@ async fn admit(
     identity: Arc<IdentityCache>,
     gateway: Arc<Gateway>,
 ) {
-    let Some(certificate) = incoming.client_certificate else {
+    let Some(certificate) = incoming.client_certificates.first() else {
         return tracing::warn!(source_ip = %incoming.peer.ip(), event = "Connection.AuthNError", "no client certificate");
     };
     let name = incoming.server_name.as_deref();
@@ -58,13 +58,13 @@ async fn admit(
             reason = "DOMAIN_CONFIGURATION_SECURITY_POLICY: its clients speak TLS 1.2, and QUIC has 1.3", "not authenticated"
         );
     }
-    match identity.admit(&certificate, name, Protocol::Mqtt, clock::now().as_secs()).await {
+    match identity.admit(&incoming.client_certificates, name, Protocol::Mqtt, clock::now().as_secs()).await {
         Ok(Admitted { principal, stranger }) => {
             let arrival = Arrival { peer: incoming.peer, local, principal, websocket: false, stranger };
             gateway.adopt_stream(Box::pin(incoming.stream), arrival);
         }
         Err(error) => {
-            let certificate_id = fleethaven_pki::CertificateId::of_der(&certificate).to_string();
+            let certificate_id = fleethaven_pki::CertificateId::of_der(certificate).to_string();
             identity.log_refused((&certificate_id, name), incoming.peer, &error.to_string());
             tracing::warn!(
                 source_ip = %incoming.peer.ip(), event = "Connection.AuthNError", reason = %error, "not authenticated"

@@ -344,13 +344,14 @@ impl Clients {
         shared: &Shared,
         metadata: &Arc<dyn Metadata>,
         (shown, cores): (Arc<ServerCertificates>, u8),
-        outbound: &OutboundArgs,
+        (functions, outbound): (Arc<dyn Functions>, &OutboundArgs),
         max_staleness: Option<Duration>,
     ) -> Result<Self> {
         let metrics = fleethaven_gateway::metrics::Metrics::new(&shared.registry)?;
         let mailboxes = Arc::new(Mailboxes::new(cores, metrics.clone()));
         let identity = IdentityCache::new(metadata.clone(), shared.scope)
             .with_logs(shared.logs.clone())
+            .with_functions(functions.clone())
             .with_names_required(shared.settings.behaviour.sni_only_needs_name);
         let identity = Arc::new(match max_staleness {
             Some(max) => identity.with_max_staleness(max),
@@ -363,7 +364,7 @@ impl Clients {
         tokio::spawn(fleethaven_gateway::server_certificates::follow(
             shown,
             metadata.clone(),
-            responders,
+            (responders, functions),
             shared.logs.clone(),
         ));
         Ok(Self { identity, tickets, mailboxes, metrics })

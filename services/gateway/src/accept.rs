@@ -194,10 +194,11 @@ async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &Serv
     };
     let (tcp, connection) = stream.into_inner();
     let now = fleethaven_daemon::clock::now().as_secs();
-    let certificate = connection.peer_certificates().and_then(<[_]>::first);
+    let chain = connection.peer_certificates().unwrap_or_default();
+    let certificate = chain.first();
     let name = connection.server_name();
     let admitted = match (certificate, carries) {
-        (Some(certificate), _) => identity.admit(certificate, name, Spoken::Mqtt, now).await,
+        (Some(_), _) => identity.admit(chain, name, Spoken::Mqtt, now).await,
         (None, Carries::Mqtt) => identity.admit_stranger(name),
         (None, _) => return count("no_certificate"),
     };

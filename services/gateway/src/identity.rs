@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use fleethaven_authorizers::{Endpoint, NotTaken};
-use fleethaven_fabric::Metadata;
+use fleethaven_authorizers::{Blocked, Endpoint, NotTaken};
+use fleethaven_fabric::{Functions, Metadata};
 use fleethaven_logging::Logs;
 use fleethaven_pki::{Certificate, CertificateId};
 use fleethaven_policy::{
@@ -27,6 +27,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::Semaphore;
 
 mod allowance;
+mod callbacks;
 mod endpoints;
 mod first_connect;
 mod follow;
@@ -78,6 +79,9 @@ pub enum Error {
     /// The endpoint takes no such clients.
     #[error(transparent)]
     NotTaken(#[from] NotTaken),
+    /// The function that its domain asks about certificates does not let it go on.
+    #[error(transparent)]
+    Blocked(#[from] Blocked),
     /// Not a certificate that can be read.
     #[error("DEVICE_CERTIFICATE_MALFORMED: {0}")]
     Malformed(String),
@@ -221,6 +225,7 @@ pub struct IdentityCache {
     logs: Logs,
     /// Bounds the first connections that are seen to at a time.
     first_connects: Semaphore,
+    callbacks: callbacks::Callbacks,
 }
 
 /// Entries that anyone holds, and what each depends on.
@@ -255,7 +260,13 @@ impl IdentityCache {
             operators: operators::Live::default(),
             logs: Logs::off(),
             first_connects: Semaphore::new(first_connect::AT_A_TIME),
+            callbacks: callbacks::Callbacks::default(),
         }
+    }
+
+    /// The same cache, which can ask the functions that domain configurations name about client certificates.
+    pub fn with_functions(self, functions: Arc<dyn Functions>) -> Self {
+        Self { callbacks: callbacks::Callbacks::by(functions), ..self }
     }
 
     /// The same cache, for which certificates in SNI_ONLY mode count only with a server name, as at AWS.

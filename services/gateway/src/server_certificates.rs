@@ -6,13 +6,14 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleethaven_fabric::{Metadata, Responders, WatchEvent};
+use fleethaven_fabric::{Functions, Metadata, Responders, WatchEvent};
 use fleethaven_logging::{LogEvent, LogLevel, Logs};
 use fleethaven_net::{Identity, ServerCertificates};
 use fleethaven_pki::OcspAnswer;
 use fleethaven_registry::server_certificates::{Changed, Shows, changed};
+use fleethaven_registry::shapes::DomainFunction;
 use fleethaven_registry::{keys, record};
-use fleethaven_types::AccountId;
+use fleethaven_types::{AccountId, Scope};
 
 use crate::logging::Stranger;
 
@@ -26,18 +27,35 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A server certificate: whose, and its ARN.
 type Certificate = (AccountId, String);
 
+/// A certificate that an OCSP answer is fetched for, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Asking {
+    certificate: Certificate,
+    /// A function of this scope; the responder that the certificate names where there is none.
+    function: Option<(Scope, DomainFunction)>,
+}
+
+impl Asking {
+    fn of(shows: &Shows) -> Self {
+        Self {
+            certificate: (shows.scope.account, shows.server_certificate_arn.clone()),
+            function: shows.ocsp_function.clone().map(|function| (shows.scope, function)),
+        }
+    }
+}
+
 /// Follows the metastore until it shuts down. Changes wait for it from this call on.
 pub fn follow(
     shown: Arc<ServerCertificates>,
     metadata: Arc<dyn Metadata>,
-    responders: Arc<dyn Responders>,
+    (responders, functions): (Arc<dyn Responders>, Arc<dyn Functions>),
     logs: Logs,
 ) -> impl Future<Output = ()> + Send {
     let marker = metadata.register("server certificates");
     let prefixes = vec![keys::server_certificates_prefix(), keys::domain_owners_prefix()];
     let mut watch = metadata.watch(prefixes, None);
     async move {
-        let (mut known, mut staples) = (Known::default(), Staples::new(responders));
+        let (mut known, mut staples) = (Known::default(), Staples::new(responders, functions));
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -61,8 +79,8 @@ pub fn follow(
                         known.show(&shown, &staples);
                     }
                 }
-                (certificate, fetched) = staples.next() => {
-                    known.tell(&logs, &certificate, &fetched);
+                (asking, fetched) = staples.next() => {
+                    known.tell(&logs, &asking, &fetched);
                     if known.level {
                         known.show(&shown, &staples);
                     }
@@ -113,9 +131,9 @@ impl Known {
 
     fn show(&mut self, shown: &ServerCertificates, staples: &Staples) {
         let domains = self.domains.iter().filter_map(|(name, shows)| {
-            let certificate = (shows.scope.account, shows.server_certificate_arn.clone());
-            let kept = self.certificates.get(&certificate)?;
-            let staple = staples.of(&certificate, &kept.chain).filter(|_| shows.ocsp_check);
+            let asking = Asking::of(shows);
+            let kept = self.certificates.get(&asking.certificate)?;
+            let staple = staples.of(&asking, &kept.chain).filter(|_| shows.ocsp_check);
             Some((name.as_str(), kept.identity.stapled(staple)))
         });
         let domains: Vec<_> = domains.collect();
@@ -124,22 +142,19 @@ impl Known {
     }
 
     /// The certificates of domains that ask for staples, and their chains.
-    fn wanted(&self) -> HashMap<Certificate, &str> {
+    fn wanted(&self) -> HashMap<Asking, &str> {
         let asking = self.domains.values().filter(|shows| shows.ocsp_check);
         let wanted = asking.filter_map(|shows| {
-            let certificate = (shows.scope.account, shows.server_certificate_arn.clone());
-            let chain = self.certificates.get(&certificate)?.chain.as_str();
-            Some((certificate, chain))
+            let asking = Asking::of(shows);
+            let chain = self.certificates.get(&asking.certificate)?.chain.as_str();
+            Some((asking, chain))
         });
         wanted.collect()
     }
 
     /// Tells of a fetch for each domain that asks for it.
-    fn tell(&self, logs: &Logs, certificate: &Certificate, fetched: &Result<OcspAnswer, String>) {
-        let shows = |shows: &&Shows| {
-            shows.ocsp_check
-                && (shows.scope.account, &shows.server_certificate_arn) == (certificate.0, &certificate.1)
-        };
+    fn tell(&self, logs: &Logs, asking: &Asking, fetched: &Result<OcspAnswer, String>) {
+        let shows = |shows: &&Shows| shows.ocsp_check && Asking::of(shows) == *asking;
         for shows in self.domains.values().filter(shows) {
             let domain = &shows.configuration;
             match fetched {

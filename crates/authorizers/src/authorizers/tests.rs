@@ -74,9 +74,20 @@ impl Metadata for Memory {
 }
 
 /// Answers as the test says, and keeps what it was asked.
-struct Fake {
+pub(crate) struct Fake {
     answer: Mutex<Result<Bytes, FunctionError>>,
     calls: Mutex<Vec<Invocation>>,
+}
+
+impl Fake {
+    pub(crate) fn new(answer: Result<Bytes, FunctionError>) -> Self {
+        Self { answer: Mutex::new(answer), calls: Mutex::default() }
+    }
+
+    /// What it was asked.
+    pub(crate) fn calls(&self) -> Vec<Invocation> {
+        self.calls.lock().clone()
+    }
 }
 
 impl Functions for Fake {
@@ -127,8 +138,7 @@ impl House {
             "isAuthenticated": true, "principalId": "me", "policyDocuments": [policy()],
             "disconnectAfterInSeconds": 3600, "refreshAfterInSeconds": 300,
         });
-        let functions =
-            Arc::new(Fake { answer: Mutex::new(Ok(answer.to_string().into())), calls: Mutex::default() });
+        let functions = Arc::new(Fake::new(Ok(answer.to_string().into())));
         let limits = Limits::of(Profile::Standard).into();
         let authorizers = Authorizers::new(memory.clone(), functions.clone(), limits);
         Self { authorizers, functions, memory, key }
@@ -290,6 +300,8 @@ async fn a_domain_has_a_default_authorizer_of_its_own() {
             application_protocol: ApplicationProtocol::Default,
             security_policy: None,
             ocsp_check: false,
+            ocsp_function_arn: None,
+            certificate_callback_arn: None,
             tags: Vec::new(),
         }))
     };

@@ -48,9 +48,9 @@ const REFUSALS: [u8; 2] = [44, 46];
 pub struct Incoming {
     /// Its address when it connected; IPv4 addresses in their own form, also on an IPv6 socket.
     pub peer: SocketAddr,
-    /// The certificate whose key it has proved to hold, now or in the session it resumes. What it is allowed
-    /// is to be looked up ([`possession`](crate::possession)).
-    pub client_certificate: Option<CertificateDer<'static>>,
+    /// The certificate whose key it has proved to hold, now or in the session it resumes, and what it sent beside it. What it
+    /// is allowed is to be looked up ([`possession`](crate::possession)).
+    pub client_certificates: Vec<CertificateDer<'static>>,
     /// The host name it asked for (SNI).
     pub server_name: Option<String>,
     /// Its MQTT bytes.
@@ -74,15 +74,15 @@ async fn converse(attempt: quinn::Incoming, peer: SocketAddr) -> Result<Incoming
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(0));
     Ok(Incoming {
         peer,
-        client_certificate: client_certificate(&connection),
+        client_certificates: client_certificates(&connection),
         server_name: server_name(&connection),
         stream: MqttStream::new(connection, send, receive),
     })
 }
 
-fn client_certificate(connection: &Connection) -> Option<CertificateDer<'static>> {
-    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    chain.into_iter().next()
+fn client_certificates(connection: &Connection) -> Vec<CertificateDer<'static>> {
+    let chain = connection.peer_identity().and_then(|identity| identity.downcast().ok());
+    chain.map(|chain| *chain).unwrap_or_default()
 }
 
 fn server_name(connection: &Connection) -> Option<String> {

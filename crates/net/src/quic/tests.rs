@@ -29,7 +29,7 @@ async fn bytes_pass_both_ways_and_the_certificate_is_known() {
     let (mut link, mut incoming) = scene.connected(&client).await;
     assert_eq!(incoming.peer, client.endpoint.local_addr().unwrap());
     assert_eq!(incoming.stream.peer(), incoming.peer);
-    assert_eq!(incoming.client_certificate.as_ref(), Some(scene.device.cert.der()));
+    assert_eq!(incoming.client_certificates.first(), Some(scene.device.cert.der()));
     assert_eq!(incoming.server_name.as_deref(), Some("localhost"));
 
     incoming.stream.write_all(b"CONNACK").await.unwrap();
@@ -128,7 +128,7 @@ async fn a_resumed_session_still_shows_the_certificate() {
     for _ in 0..2 {
         // The second time, the client's configuration holds a ticket.
         let (mut link, mut incoming) = scene.connected(&client).await;
-        let shown = incoming.client_certificate.as_ref().map(CertificateDer::as_ref);
+        let shown = incoming.client_certificates.first().map(CertificateDer::as_ref);
         assert_eq!(shown, Some(scene.device.cert.der().as_ref()));
         incoming.stream.write_all(b"CONNACK").await.unwrap();
         read::<7>(&mut link.receive).await;

@@ -22,6 +22,8 @@ fn configuration(name: &str) -> CreateDomainConfiguration {
         application_protocol: ApplicationProtocol::Default,
         security_policy: None,
         ocsp_check: false,
+        ocsp_function_arn: None,
+        certificate_callback_arn: None,
         tags: vec![tag("k", "v")],
     }
 }
@@ -148,6 +150,42 @@ fn what_goes_together() {
     let newer = "IoTSecurityPolicy_TLS13_1_3_2022_10";
     update(&mut registry, |args| args.security_policy = Some(newer.to_owned())).unwrap();
     assert_eq!(domain(&registry, "d.iot.example").unwrap().security_policy, newer);
+}
+
+#[test]
+fn a_function_about_certificates() {
+    use AuthenticationType::{AwsSigv4, AwsX509, Default as ByPort};
+    let function = "arn:aws:lambda:eu-west-1:123456789012:function:check";
+    let with = |kind, arn: &str| CreateDomainConfiguration {
+        authentication_type: kind,
+        application_protocol: if kind == ByPort {
+            ApplicationProtocol::Default
+        } else {
+            ApplicationProtocol::Https
+        },
+        certificate_callback_arn: Some(arn.to_owned()),
+        ..configuration("d")
+    };
+    let mut registry = registry();
+    for (kind, arn) in [(ByPort, function), (AwsSigv4, function), (AwsX509, "function:check")] {
+        assert_eq!(
+            refusal(create(&mut registry, with(kind, arn))),
+            (InvalidRequestException, 400),
+            "{kind:?}"
+        );
+    }
+    let made = create(&mut registry, with(AwsX509, function)).unwrap();
+    let Reply::DomainConfiguration(told) = made else { panic!("{made:?}") };
+    let found = domain(&registry, "d.iot.example").unwrap().certificate_callback.unwrap();
+    assert_eq!(
+        (found.function_arn.as_str(), found.domain_configuration_arn),
+        (function, told.domain_configuration_arn)
+    );
+    let other = update(&mut registry, |args| args.authentication_type = Some(AwsSigv4));
+    assert_eq!(refusal(other), (InvalidRequestException, 400), "nobody would be asked about");
+    update(&mut registry, |args| args.certificate_callback_arn = Some(String::new())).unwrap();
+    assert_eq!(domain(&registry, "d.iot.example").unwrap().certificate_callback, None);
+    update(&mut registry, |args| args.authentication_type = Some(AwsSigv4)).unwrap();
 }
 
 #[test]

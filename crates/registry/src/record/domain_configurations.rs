@@ -46,6 +46,12 @@ pub struct DomainConfiguration {
     /// `serverCertificateConfig.enableOCSPCheck`.
     #[prost(bool, tag = "13")]
     pub ocsp_check: bool,
+    /// `clientCertificateConfig.clientCertificateCallbackArn`; empty where there is none.
+    #[prost(string, tag = "14")]
+    pub certificate_callback_arn: String,
+    /// `serverCertificateConfig.ocspLambdaArn`; empty where there is none.
+    #[prost(string, tag = "15")]
+    pub ocsp_function_arn: String,
 }
 
 /// `authorizerConfig`.
@@ -77,4 +83,10 @@ pub struct DomainOwner {
     /// Whether an OCSP answer is stapled to it.
     #[prost(bool, tag = "5")]
     pub ocsp_check: bool,
+    /// The function that is asked for that answer, in place of the responder that the certificate names; empty where there is none.
+    #[prost(string, tag = "6")]
+    pub ocsp_function_arn: String,
+    /// The last part of the domain configuration's ARN.
+    #[prost(string, tag = "7")]
+    pub id: String,
 }

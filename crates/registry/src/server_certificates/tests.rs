@@ -36,6 +36,8 @@ fn domain(name: &str, arns: &[&str]) -> Action {
         application_protocol: ApplicationProtocol::Default,
         security_policy: None,
         ocsp_check: false,
+        ocsp_function_arn: None,
+        certificate_callback_arn: None,
         tags: Vec::new(),
     }))
 }
@@ -138,6 +140,7 @@ fn what_listeners_learn() {
         configuration: "d".to_owned(),
         server_certificate_arn: ARN.to_owned(),
         ocsp_check: false,
+        ocsp_function: None,
     };
     for (name, shows) in [("d", Some(shows.clone())), ("e", None)] {
         let name = format!("{name}.iot.example");
@@ -156,5 +159,23 @@ fn what_listeners_learn() {
     let key = keys::domain_owner("d.iot.example");
     let now = changed(&key, registry.view.get(&key).as_deref());
     let name = "d.iot.example".to_owned();
-    assert_eq!(now, Some(Changed::Domain { name, shows: Some(Shows { ocsp_check: true, ..shows }) }));
+    let checked = Shows { ocsp_check: true, ..shows };
+    assert_eq!(now, Some(Changed::Domain { name: name.clone(), shows: Some(checked.clone()) }));
+    // By a function of the account's, and no more.
+    let function = "arn:aws:lambda:eu-west-1:123456789012:function:ocsp";
+    let by = |registry: &mut Registry, arn: &str| {
+        let args = UpdateDomainConfiguration { ocsp_function_arn: Some(arn.to_owned()), ..asking("d") };
+        registry.run(update(args))
+    };
+    assert_eq!(refusal(by(&mut registry, "no ARN")), (InvalidRequestException, 400));
+    by(&mut registry, function).unwrap();
+    let read = |registry: &Registry| changed(&key, registry.view.get(&key).as_deref());
+    let Some(Changed::Domain { shows: Some(Shows { ocsp_function: Some(named), .. }), .. }) = read(&registry)
+    else {
+        panic!("no function")
+    };
+    assert_eq!(named.function_arn, function);
+    assert!(named.domain_configuration_arn.contains(":domainconfiguration/d/"));
+    by(&mut registry, "").unwrap();
+    assert_eq!(read(&registry), Some(Changed::Domain { name, shows: Some(checked) }));
 }

@@ -99,6 +99,12 @@ pub struct CreateDomainConfiguration {
     /// `serverCertificateConfig.enableOCSPCheck`.
     #[serde(default)]
     pub ocsp_check: bool,
+    /// `serverCertificateConfig.ocspLambdaArn`.
+    #[serde(default)]
+    pub ocsp_function_arn: Option<String>,
+    /// `clientCertificateConfig.clientCertificateCallbackArn`.
+    #[serde(default)]
+    pub certificate_callback_arn: Option<String>,
     /// Tags.
     pub tags: Vec<Tag>,
 }
@@ -123,6 +129,12 @@ pub struct UpdateDomainConfiguration {
     /// `serverCertificateConfig.enableOCSPCheck`.
     #[serde(default)]
     pub ocsp_check: Option<bool>,
+    /// `serverCertificateConfig.ocspLambdaArn`; an empty one takes it away.
+    #[serde(default)]
+    pub ocsp_function_arn: Option<String>,
+    /// `clientCertificateConfig.clientCertificateCallbackArn`; an empty one takes it away.
+    #[serde(default)]
+    pub certificate_callback_arn: Option<String>,
 }
 
 /// Answer of CreateDomainConfiguration and UpdateDomainConfiguration, and an item of ListDomainConfigurations.
@@ -163,6 +175,12 @@ pub struct DomainConfigurationDescription {
     /// `serverCertificateConfig.enableOCSPCheck`.
     #[serde(default)]
     pub ocsp_check: bool,
+    /// `serverCertificateConfig.ocspLambdaArn`.
+    #[serde(default)]
+    pub ocsp_function_arn: Option<String>,
+    /// `clientCertificateConfig.clientCertificateCallbackArn`.
+    #[serde(default)]
+    pub certificate_callback_arn: Option<String>,
 }
 
 /// How clients that ask for a name are treated: what listeners need of a domain configuration.
@@ -182,4 +200,16 @@ pub struct Domain {
     pub allow_authorizer_override: bool,
     /// Which versions of TLS clients may use.
     pub security_policy: String,
+    /// The function that is asked about each client certificate.
+    #[serde(default)]
+    pub certificate_callback: Option<DomainFunction>,
+}
+
+/// A function that a domain configuration names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DomainFunction {
+    /// Its ARN.
+    pub function_arn: String,
+    /// ARN of the domain configuration.
+    pub domain_configuration_arn: String,
 }

@@ -38,6 +38,8 @@ pub(super) async fn create(call: &Call<'_>) -> Outcome {
             .unwrap_or(ApplicationProtocol::Default),
         security_policy: security_policy(&body)?,
         ocsp_check: ocsp_check(&body)?.unwrap_or(false),
+        ocsp_function_arn: ocsp_function(&body)?,
+        certificate_callback_arn: certificate_callback(&body)?,
         tags: body_tags(&body)?,
     }));
     told(call, action).await
@@ -56,14 +58,10 @@ fn name_below(call: &Call<'_>) -> Result<String, Error> {
 
 /// Members that would have to change what happens in the handshake: nothing is pretended.
 fn check_built(body: &Members<'_>) -> Result<(), Error> {
-    if body.value("clientCertificateConfig").is_some() {
-        return Err(Error::invalid("'clientCertificateConfig' is not built yet"));
-    }
     let Some(config) = body.object("serverCertificateConfig")? else { return Ok(()) };
-    let wanted = ["ocspLambdaArn", "ocspAuthorizedResponderArn"];
-    match wanted.into_iter().find(|name| config.value(name).is_some()) {
-        Some(name) => Err(Error::invalid(format!("serverCertificateConfig: '{name}' is not built yet"))),
-        None => Ok(()),
+    match config.value("ocspAuthorizedResponderArn").is_some() {
+        true => Err(Error::invalid("serverCertificateConfig: 'ocspAuthorizedResponderArn' is not built yet")),
+        false => Ok(()),
     }
 }
 
@@ -71,6 +69,18 @@ fn ocsp_check(body: &Members<'_>) -> Result<Option<bool>, Error> {
     let Some(config) = body.object("serverCertificateConfig")? else { return Ok(None) };
     let given = config.value("enableOCSPCheck").is_some();
     given.then(|| config.boolean("enableOCSPCheck")).transpose()
+}
+
+/// A configuration without a function takes it away.
+fn ocsp_function(body: &Members<'_>) -> Result<Option<String>, Error> {
+    let Some(config) = body.object("serverCertificateConfig")? else { return Ok(None) };
+    Ok(Some(config.string("ocspLambdaArn")?.unwrap_or_default()))
+}
+
+/// A configuration without a function takes it away.
+fn certificate_callback(body: &Members<'_>) -> Result<Option<String>, Error> {
+    let Some(config) = body.object("clientCertificateConfig")? else { return Ok(None) };
+    Ok(Some(config.string("clientCertificateCallbackArn")?.unwrap_or_default()))
 }
 
 /// Those of default endpoints are as they are.
@@ -108,6 +118,8 @@ pub(super) async fn update(call: &Call<'_>) -> Outcome {
         application_protocol: body.enumeration("applicationProtocol")?,
         security_policy: security_policy(&body)?,
         ocsp_check: ocsp_check(&body)?,
+        ocsp_function_arn: ocsp_function(&body)?,
+        certificate_callback_arn: certificate_callback(&body)?,
     }));
     told(call, action).await
 }
@@ -139,6 +151,11 @@ pub(super) async fn describe(call: &Call<'_>) -> Outcome {
             ("allowAuthorizerOverride", config.allow_authorizer_override.into()),
         ])
     });
+    let stapling = members_of([
+        ("enableOCSPCheck", found.ocsp_check.into()),
+        ("ocspLambdaArn", found.ocsp_function_arn.into()),
+    ]);
+    let callback = found.certificate_callback_arn.map(|arn| json!({"clientCertificateCallbackArn": arn}));
     Ok(Answer::of([
         ("domainConfigurationName", found.summary.domain_configuration_name.into()),
         ("domainConfigurationArn", found.summary.domain_configuration_arn.into()),
@@ -150,9 +167,10 @@ pub(super) async fn describe(call: &Call<'_>) -> Outcome {
         ("domainType", if found.managed { "AWS_MANAGED" } else { "CUSTOMER_MANAGED" }.into()),
         ("lastStatusChangeDate", seconds(found.status_changed_at)),
         ("tlsConfig", json!({"securityPolicy": found.security_policy})),
-        ("serverCertificateConfig", json!({"enableOCSPCheck": found.ocsp_check})),
+        ("serverCertificateConfig", stapling),
         ("authenticationType", word(found.authentication_type)),
         ("applicationProtocol", word(found.application_protocol)),
+        ("clientCertificateConfig", callback.unwrap_or_default()),
     ]))
 }
 

@@ -1,7 +1,9 @@
 """OCSP stapling for domain configurations, by OpenSSL's own responder and client."""
 
+import base64
 import datetime
 import subprocess
+import urllib.request
 
 import pytest
 from cryptography import x509
@@ -14,6 +16,8 @@ from device import key_pem, new_key, pem
 from device import name as subject
 from instance import eventually
 from test_domain_certificates import ACM, certificates, put
+from test_functions import arn as function_arn
+from test_functions import function, webhook  # noqa: F401  (a fixture)
 from test_logging import entries, logging
 
 
@@ -50,12 +54,18 @@ class Responder:
             self.process.terminate()
             self.process.wait(10)
 
-    def issue(self, file: str, dns: str):
-        """Chain and key of a server, whose certificate names the responder and is in the index as valid."""
+    def ask(self, request: bytes) -> bytes:
+        """What it answers, in DER both ways."""
+        asked = urllib.request.Request(f"http://127.0.0.1:{self.port}/", request, {"Content-Type": "application/ocsp-request"})
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            return answer.read()
+
+    def issue(self, file: str, dns: str, named: bool = True):
+        """Chain and key of a server, whose certificate names the responder, or does not, and is in the index as valid."""
         key, now = new_key(), datetime.datetime.now(datetime.timezone.utc)
         place = x509.UniformResourceIdentifier(f"http://127.0.0.1:{self.port}/")
         access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, place)
-        made = (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(subject(dns))
             .issuer_name(self.ca.subject)
@@ -65,9 +75,10 @@ class Responder:
             .not_valid_after(now + datetime.timedelta(days=30))
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(dns)]), critical=False)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(x509.AuthorityInformationAccess([access]), critical=False)
-            .sign(self.key, hashes.SHA256())
         )
+        if named:
+            builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
+        made = builder.sign(self.key, hashes.SHA256())
         chain, key_file = self.folder / f"{file}.pem", self.folder / f"{file}.key"
         chain.write_text(pem(made) + pem(self.ca))
         key_file.write_text(key_pem(key))
@@ -135,3 +146,48 @@ def test_answers_are_stapled_as_long_as_they_are_asked_for(fleet, iot, responder
     iot.update_domain_configuration(domainConfigurationName=name, domainConfigurationStatus="DISABLED")
     iot.delete_domain_configuration(domainConfigurationName=name)
     certificates(fleet, "delete", arn)
+
+
+@pytest.mark.timeout(120)
+def test_a_function_answers_in_place_of_a_responder(fleet, iot, responder, webhook, name):  # noqa: F811
+    """`ocspLambdaArn`: base64 of the request and of the answer. The certificate names no responder."""
+    server, dns = f"{ACM}{name}", f"{name}.devices.example"
+    chain, key, _ = responder.issue("server", dns, named=False)
+    put(fleet, server, (chain, key))
+    responder.start()
+    answers = [b"no JSON", base64.b64encode(b"no OCSP").decode()]
+
+    def reply(event):
+        return answers.pop(0) if answers else base64.b64encode(responder.ask(base64.b64decode(event))).decode()
+
+    hook = webhook(reply)
+    function("put", function_arn(name), "--url", hook.url, "--admin", fleet.ready["admin"])
+    config = {"enableOCSPCheck": True, "ocspLambdaArn": function_arn(name)}
+    with logging(iot):
+        iot.set_v2_logging_options(eventConfigurations=[{"eventType": "RetrieveOCSPStapleData", "logLevel": "INFO"}])
+        made = iot.create_domain_configuration(
+            domainConfigurationName=name, domainName=dns, serverCertificateArns=[server], serverCertificateConfig=config
+        )
+        found = iot.describe_domain_configuration(domainConfigurationName=name)
+        assert found["serverCertificateConfig"] == config
+
+        def told(level: str) -> list:
+            found = entries(fleet, "--event", "RetrieveOCSPStapleData")
+            return [entry for entry in found if entry["logLevel"] == level and entry["domainConfigName"] == name]
+
+        # What is no answer is not stapled, and is asked for again.
+        eventually(lambda: told("ERROR"), "an answer that is none", 30)
+        assert "no response sent" in stapled(fleet, dns)
+        eventually(lambda: "Cert Status: good" in stapled(fleet, dns), "a staple", 90)
+        assert len(told("ERROR")) == 2 and told("INFO")[0]["ocspStatus"] == "GOOD"
+    headers, _ = hook.seen[0]
+    assert headers["x-fleethaven-source"] == "ocsp-responder"
+    assert headers["x-fleethaven-source-arn"] == made["domainConfigurationArn"]
+    # Without the function the responder counts that the certificate names: here none.
+    iot.update_domain_configuration(domainConfigurationName=name, serverCertificateConfig={"enableOCSPCheck": True})
+    found = iot.describe_domain_configuration(domainConfigurationName=name)
+    assert found["serverCertificateConfig"] == {"enableOCSPCheck": True}
+    eventually(lambda: "no response sent" in stapled(fleet, dns), "no staple any more", 30)
+    iot.update_domain_configuration(domainConfigurationName=name, domainConfigurationStatus="DISABLED")
+    iot.delete_domain_configuration(domainConfigurationName=name)
+    certificates(fleet, "delete", server)

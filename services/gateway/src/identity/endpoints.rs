@@ -1,9 +1,10 @@
 //! Who a client with a certificate is at the endpoint that it came to: domain configurations may ask for more, or refuse it.
 
-use fleethaven_authorizers::{Attempt, Certificate, Credentials, Endpoint, Protocol};
+use fleethaven_authorizers::{Attempt, Certificate, Credentials, Endpoint, NotTaken, Protocol};
 use fleethaven_net::tls::{Carries, DomainTls, SecurityPolicy};
 use fleethaven_pki::CertificateId;
 use fleethaven_registry::shapes::{ApplicationProtocol, AuthenticationType, Domain};
+use rustls::pki_types::CertificateDer;
 
 use super::{Error, IdentityCache, Principal};
 
@@ -46,30 +47,34 @@ impl IdentityCache {
         Endpoint::of(&*self.metadata, server_name, self.default_scope)
     }
 
-    /// The principal of a client that proved to hold this certificate (DER), at `now` (seconds since the epoch), and asked for
-    /// this server name.
+    /// The principal of a client that proved to hold the first certificate of this chain, at `now` (seconds since the epoch),
+    /// and asked for this server name.
     pub async fn admit(
         &self,
-        der: &[u8],
+        chain: &[CertificateDer<'_>],
         server_name: Option<&str>,
         protocol: Protocol,
         now: u64,
     ) -> Result<Admitted, Error> {
+        let der = chain.first().ok_or(Error::NotTaken(NotTaken::Authentication))?;
         let endpoint = self.endpoint(server_name);
         endpoint.take(Credentials::Certificate, protocol)?;
         let principal = self.certificate(der, &endpoint, server_name.is_some(), now).await?;
+        let (id, connection_id) = (CertificateId::of_der(der), uuid::Uuid::new_v4().to_string());
+        let asked_for = (server_name.unwrap_or_default(), connection_id.as_str());
+        self.callbacks.ask(&endpoint, (chain, id), asked_for).await?;
         if !endpoint.asks_about_certificates() {
             return Ok(Admitted { principal, stranger: None });
         }
         let stranger = Attempt {
             endpoint,
-            connection_id: uuid::Uuid::new_v4().to_string(),
+            connection_id,
             server_name: server_name.map(Into::into),
             http: None,
             mqtt: None,
             certificate: Some(Certificate {
                 pem: fleethaven_pki::pem::encode("CERTIFICATE", der),
-                certificate_id: CertificateId::of_der(der).to_string(),
+                certificate_id: id.to_string(),
             }),
         };
         Ok(Admitted { principal, stranger: Some(Box::new(stranger)) })
