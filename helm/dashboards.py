@@ -130,6 +130,7 @@ DASHBOARDS = {
                 ],
             ),
             ("Certificates expire in", "s", "The first of each role.", [("min by (role) (fleethaven_tls_certificate_expiry_timestamp_seconds{J}) - time()", "{{role}}")]),
+            ("Certificates of devices that expire", "short", "ACTIVE ones, by what is left of their validity: each counts once.", [('sum by (left) (max by (account, left) (fleethaven_device_certificates{J, left!="later"}))', "{{left}}")]),
             ("Changes of certificates", "cps", "", [("sum by (result) (rate(fleethaven_tls_certificate_reloads_total{J}[RATE]))", "{{result}}")]),
         ],
     ),

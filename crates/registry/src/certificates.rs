@@ -23,6 +23,8 @@ use crate::syntax;
 use crate::transfers;
 use crate::view::Effects;
 
+pub(crate) mod ends;
+
 const KIND: &str = "cert";
 
 /// What the three ways to register have in common.

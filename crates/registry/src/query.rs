@@ -7,17 +7,18 @@ use crate::error::Error;
 use crate::shapes::{
     AccessKeyDescription, AccessKeyOwner, AccountDescription, AuthorizerDescription, AuthorizerStatus,
     AuthorizerSummary, BillingGroupDescription, CaCertificateDescription, CaCertificateSummary,
-    CertificateDescription, CertificateProviderDescription, CertificateSummary, ConnectionDescription,
-    Domain, DomainConfigurationDescription, DomainConfigurationSummary, DueRegistrationTask, EffectivePolicy,
-    EventConfigurationsDescription, FunctionDescription, GroupNameAndArn, IssuingAuthority, IssuingCa,
-    ListThingGroups, ListThings, Listed, LogTargetConfiguration, LogTargetType, LoggingOptions,
-    ManagedPolicyDescription, OutgoingCertificate, OwnedCertificate, OwnershipToken, PageRequest,
-    PolicyDescription, PolicySummary, PolicyVersionDescription, PolicyVersionSummary, PrincipalThing,
-    PrincipalView, ProvisioningTemplateDescription, RegistrationTaskDescription, RegistrationTaskStatus,
-    ReportLink, ReportType, RoleAliasDescription, RoleDescription, RuleDescription, RuleDestination,
-    RuleSummary, ServerCertificateDescription, ServiceType, SessionKey, StandingThing, Tag,
-    TemplateVersionDescription, ThingDescription, ThingGroupDescription, ThingPrincipal, ThingPrincipalType,
-    ThingSummary, ThingTypeDescription, UsageQuery, UsageRow, UserDescription, V2LoggingOptions,
+    CertificateDescription, CertificateEnds, CertificateProviderDescription, CertificateSummary,
+    ConnectionDescription, Domain, DomainConfigurationDescription, DomainConfigurationSummary,
+    DueRegistrationTask, EffectivePolicy, EventConfigurationsDescription, FunctionDescription,
+    GroupNameAndArn, IssuingAuthority, IssuingCa, ListThingGroups, ListThings, Listed,
+    LogTargetConfiguration, LogTargetType, LoggingOptions, ManagedPolicyDescription, OutgoingCertificate,
+    OwnedCertificate, OwnershipToken, PageRequest, PolicyDescription, PolicySummary,
+    PolicyVersionDescription, PolicyVersionSummary, PrincipalThing, PrincipalView,
+    ProvisioningTemplateDescription, RegistrationTaskDescription, RegistrationTaskStatus, ReportLink,
+    ReportType, RoleAliasDescription, RoleDescription, RuleDescription, RuleDestination, RuleSummary,
+    ServerCertificateDescription, ServiceType, SessionKey, StandingThing, Tag, TemplateVersionDescription,
+    ThingDescription, ThingGroupDescription, ThingPrincipal, ThingPrincipalType, ThingSummary,
+    ThingTypeDescription, UsageQuery, UsageRow, UserDescription, V2LoggingOptions,
 };
 use crate::store::Store;
 use crate::view::View;
@@ -384,6 +385,11 @@ pub enum QueryKind {
         /// 64 hexadecimal digits.
         certificate_id: String,
     },
+    /// Ours: until when ACTIVE certificates are good, of all accounts, a part at a time. → [`QueryReply::CertificateEnds`]
+    CertificateEnds {
+        /// Where the part before ended.
+        after: Option<String>,
+    },
     /// An access key by its id, of any account. → [`QueryReply::AccessKey`]
     AccessKey(String),
     /// The access keys of the scope's account. → [`QueryReply::AccessKeys`]
@@ -531,6 +537,8 @@ pub enum QueryReply {
     PrincipalThing(Option<Box<StandingThing>>),
     /// Accounts and regions.
     Scopes(Vec<Scope>),
+    /// A part of all certificates.
+    CertificateEnds(CertificateEnds),
     /// A billing group's name.
     BillingGroupOfClient(Option<String>),
     /// What was used.
@@ -666,6 +674,7 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::Usage(asked) => usage::list(store, asked),
         Q::Rules => rules::all(store),
         Q::CertificateOwners { certificate_id } => accounts::certificate_owners(store, certificate_id),
+        Q::CertificateEnds { after } => certificates::ends::part(store, after.as_deref()),
         Q::AccessKey(id) => accounts::access_key(store, id),
         Q::ListAccessKeys(page) => accounts::list_access_keys(store, page, now),
         Q::GetTopicRuleDestination(arn) => rule_destinations::get(store, arn),

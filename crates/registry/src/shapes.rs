@@ -42,11 +42,12 @@ pub use ca_certificates::{
     RegisterCaCertificate, RegistrationConfig, UpdateCaCertificate,
 };
 pub use certificates::{
-    AcceptCertificateTransfer, CertificateDescription, CertificateMode, CertificateProviderDescription,
-    CertificateStatus, CertificateSummary, CreateCertificateProvider, DeleteCertificate, IssuedFor,
-    OutgoingCertificate, OwnershipToken, RegisterCertificate, RegisterCertificateWithoutCa,
-    RegisterIssuedCertificate, RegisteredCertificate, RejectCertificateTransfer, TransferCertificate,
-    TransferData, UpdateCertificate, UpdateCertificateProvider, Validity,
+    AcceptCertificateTransfer, CertificateDescription, CertificateEnd, CertificateEnds, CertificateMode,
+    CertificateProviderDescription, CertificateStatus, CertificateSummary, CreateCertificateProvider,
+    DeleteCertificate, IssuedFor, OutgoingCertificate, OwnershipToken, RegisterCertificate,
+    RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate,
+    RejectCertificateTransfer, TransferCertificate, TransferData, UpdateCertificate,
+    UpdateCertificateProvider, Validity,
 };
 pub use connections::{
     Connection, ConnectionCredentials, ConnectionDescription, ConnectionIdentity, ConnectionTls,

@@ -26,10 +26,11 @@ use crate::cli::DevArgs;
 use crate::config;
 use crate::data_dir::{ADMIN_FILE, DataDir};
 use crate::encryption::{Masters, Safe, Watched, watch};
+use crate::expiries;
 use crate::front::{Answering, Sockets, pulse};
 use crate::housekeeping::{self, Here};
 use crate::logs;
-use crate::metrics::{Metrics, StoreMetrics};
+use crate::metrics::{Metrics, StoreMetrics, device_certificates};
 use crate::operators::{Kept, operator};
 use crate::process::Process;
 use crate::ready::Ready;
@@ -60,6 +61,8 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     tokio::spawn(housekeeping::keep_keys(disk.metastore.clone(), shared.scope));
     tokio::spawn(housekeeping::end_expired_enrolments(disk.metastore.clone(), shared.scope));
     let stores = disk.stores();
+    let certificates = device_certificates(&registry)?;
+    let counting = tokio::spawn(expiries::count(stores.metadata.clone(), certificates));
     shared.follow_logging(&stores.metadata);
     shared.issue_with(&arguments.issuing);
     let usage = shared.count_usage(&stores.metadata, &arguments.usage);
@@ -130,6 +133,7 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     // What is queued for rules is executed after the next start.
     services.worker.abort();
     tasks.abort();
+    counting.abort();
     if let Some(usage) = usage {
         usage.finish().await;
     }

@@ -41,6 +41,7 @@ mod depths;
 mod dev;
 mod doctor;
 mod encryption;
+mod expiries;
 mod front;
 mod functions;
 mod gateway;

@@ -18,7 +18,8 @@ use crate::cli::{MetastoreArgs, advertised};
 use crate::cluster::{Tables, publisher};
 use crate::data_dir::DataDir;
 use crate::encryption::{Masters, Safe, Watched, watch};
-use crate::metrics::{Metrics, NodeMetrics};
+use crate::expiries;
+use crate::metrics::{Metrics, NodeMetrics, device_certificates};
 use crate::process::{Process, bind};
 use crate::ready::host_port;
 use crate::traces::traced;
@@ -86,6 +87,8 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
     let quorum = process.admin.readiness("quorum");
     let metrics = NodeMetrics::new(&process.registry)?;
     let looking = tokio::spawn(look(metastore.clone(), quorum.clone(), metrics));
+    let certificates = device_certificates(&process.registry)?;
+    let counting = tokio::spawn(expiries::count(metastore.clone(), certificates));
     // Ready to be spoken to. Whether there is a quorum, which needs the other nodes, /readyz tells.
     process.ready(&Ready {
         ready: true,
@@ -107,6 +110,7 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
         failure = metastore.failed() => Some(failure),
     };
     looking.abort();
+    counting.abort();
     quorum.set(false);
     if let Some(failure) = failure {
         bail!("the metadata store cannot go on, and is to be started again: {failure}");

@@ -83,6 +83,17 @@ impl EncryptionMetrics {
     }
 }
 
+/// Registers how many certificates of devices are good for how long.
+pub(crate) fn device_certificates(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
+    let certificates = Opts::new(
+        "fleethaven_device_certificates",
+        "ACTIVE certificates of devices by what is left of their validity",
+    );
+    let certificates = IntGaugeVec::new(certificates, &["account", "left"])?;
+    registry.register(Box::new(certificates.clone()))?;
+    Ok(certificates)
+}
+
 /// Registers what becomes of spans, where traces are sent.
 pub(crate) fn span_counters(registry: &Registry) -> Result<SpanCounters, prometheus::Error> {
     let spans = Opts::new(

@@ -93,6 +93,27 @@ fn registering_twice_tells_what_exists() {
 }
 
 #[test]
+fn the_ends_of_active_certificates_are_told_in_parts() {
+    let mut registry = registry();
+    let numbers: Vec<String> = (0..150).map(|n| format!("{n:064x}")).collect();
+    for (n, id) in numbers.iter().enumerate() {
+        let status = if n % 3 == 0 { Inactive } else { Active };
+        let Action::RegisterIssuedCertificate(mut args) = issue("1", status) else { unreachable!() };
+        args.certificate_id.clone_from(id);
+        registry.run(Action::RegisterIssuedCertificate(args)).unwrap();
+    }
+    let part = |after| match registry.ask(QueryKind::CertificateEnds { after }).unwrap() {
+        QueryReply::CertificateEnds(part) => part,
+        other => panic!("{other:?}"),
+    };
+    let first = part(None);
+    assert_eq!(first.ends.len(), 66, "the inactive ones of the first hundred do not count");
+    assert_eq!(first.ends[0].account, registry.scope.account);
+    let second = part(first.next);
+    assert_eq!((second.ends.len(), second.next), (34, None));
+}
+
+#[test]
 fn registering_with_a_ca() {
     let mut registry = registry();
     assert_eq!(refusal(registry.run(register("1", "a", true))), (CertificateValidationException, 400));

@@ -32,6 +32,17 @@ pub(crate) fn certificate_owner_of(key: &[u8]) -> Option<Scope> {
     Some(Scope { account: account.parse().ok()?, region: region.parse().ok()? })
 }
 
+/// Every key that [`certificate_owner`] makes.
+pub(crate) fn all_certificate_owners() -> Bytes {
+    global("certificate", &[])
+}
+
+/// The certificate and its scope that [`certificate_owner`] made this key of.
+pub(crate) fn certificate_id_and_owner(key: &[u8]) -> Option<(&str, Scope)> {
+    let id = parse(key)?.parts.into_iter().next()?;
+    Some((id, certificate_owner_of(key)?))
+}
+
 pub(crate) fn outgoing_certificate(scope: Scope, order: Order, offered: Timestamp, id: &str) -> Bytes {
     scoped(scope, &order.of("outgoing-certificate"), &[&order.part(offered), id])
 }

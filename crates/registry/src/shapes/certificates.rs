@@ -306,3 +306,22 @@ pub struct CertificateProviderDescription {
     #[serde(with = "timestamp")]
     pub modified_at: Timestamp,
 }
+
+/// Answer of our own query for the ends of certificates: a part of those of all accounts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateEnds {
+    /// Of those that are ACTIVE.
+    pub ends: Vec<CertificateEnd>,
+    /// Where the next part begins; `None` after the last one.
+    pub next: Option<String>,
+}
+
+/// Until when a certificate is good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateEnd {
+    /// Whose it is.
+    pub account: AccountId,
+    /// The end of its validity.
+    #[serde(with = "timestamp")]
+    pub not_after: Timestamp,
+}

@@ -9,7 +9,9 @@ import pytest
 
 import wire
 from device import certificate, make_device, new_key, registered_device
+from instance import eventually
 from mqtt_client import BOTH_VERSIONS, V5, Client, Refused
+from test_encryption import metrics
 
 MAXIMUM_CONNECT_TIME = 0xA0
 
@@ -37,6 +39,30 @@ def test_outside_its_validity_a_certificate_lets_nobody_in(fleet, valid, name, p
         Client(fleet, device, name).connect()
     assert refused.value.value is None, "no CONNACK"
     fleet.log.having(device.id, reason, "Connection.AuthNError", since=since)
+
+
+def test_certificates_are_counted_by_what_is_left_of_them(fleet, valid, name):
+    """The metric of devices' certificates: each ACTIVE one once."""
+
+    def counted() -> dict[str, int]:
+        wanted = f'fleethaven_device_certificates{{account="{fleet.account}",left="'
+        lines = metrics(fleet.ready["admin"], wanted)
+        return {line.removeprefix(wanted).partition('"')[0]: int(line.rpartition(" ")[2]) for line in lines}
+
+    lefts = ("expired", "7d", "30d", "90d", "later")
+    day = 86_400
+    made = [valid(-2 * day, days * day) for days in (-1, 1, 6, 20, 80, 100)]
+    fleet.iot.create_keys_and_certificate(setAsActive=False)
+
+    def all_there() -> bool:
+        now = counted()
+        # Others of this file may be expired, or in their last seconds.
+        return now.keys() == set(lefts) and (now["30d"], now["90d"], now["later"]) == (1, 1, 1) and now["7d"] >= 2 and now["expired"] >= 1
+
+    eventually(all_there, f"each in its place, not {counted()}", 40)
+    for device in made:
+        fleet.iot.update_certificate(certificateId=device.id, newStatus="INACTIVE")
+    eventually(lambda: counted().get("later", 0) == 0 == counted().get("30d", 0), "none of them counts any more", 40)
 
 
 @pytest.mark.parametrize("version", **BOTH_VERSIONS)
