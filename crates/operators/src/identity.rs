@@ -1,10 +1,10 @@
 //! Who signs requests.
 
 use fleethaven_policy::{Assumer, CustomKeys};
-use fleethaven_registry::shapes::{RoleDescription, UserDescription};
+use fleethaven_registry::shapes::{RoleDescription, Tag, UserDescription};
 use fleethaven_types::AccountId;
 
-use crate::request::iso;
+use crate::request::{iso, principal_tag};
 use crate::session::Session;
 
 /// Whose requests they are.
@@ -23,6 +23,8 @@ pub enum Identity {
         name: String,
         /// `AIDA…`
         id: String,
+        /// Its tags.
+        tags: Vec<Tag>,
     },
     /// Who has assumed a role.
     Session(Session),
@@ -31,7 +33,12 @@ pub enum Identity {
 impl Identity {
     /// The identity of a user.
     pub fn of_user(user: &UserDescription) -> Self {
-        Self::User { account: user.account, name: user.user_name.clone(), id: user.user_id.clone() }
+        Self::User {
+            account: user.account,
+            name: user.user_name.clone(),
+            id: user.user_id.clone(),
+            tags: user.tags.clone(),
+        }
     }
 
     /// The account that it belongs to.
@@ -86,8 +93,11 @@ impl Identity {
         keys.insert("aws:userid", self.user_id());
         let kind = match self {
             Self::Root { .. } => "Account",
-            Self::User { name, .. } => {
+            Self::User { name, tags, .. } => {
                 keys.insert("aws:username", name.as_str());
+                for Tag { key, value } in tags {
+                    keys.insert(&principal_tag(key), value.as_str());
+                }
                 "User"
             }
             Self::Session(session) => {

@@ -78,7 +78,7 @@ impl Operator {
             "" => None,
             text => Some(PolicySet::new(vec![compile(SESSION_POLICY, text)?], Settings::default())),
         };
-        Ok(Self { identity: Identity::Session(session), policies, boundary })
+        Ok(Self { identity: Identity::Session(session.with_tags_of(role)), policies, boundary })
     }
 
     /// Whether it may do everything in its account.
@@ -179,6 +179,7 @@ mod tests {
             created_at: Timestamp(0),
             policies: role.iter().enumerate().map(named).collect(),
             attached: Vec::new(),
+            tags: Vec::new(),
         };
         let session = Session::of(&role, "night", 100, 3600).with_policy(own);
         Operator::session(session, &role, compile).unwrap()

@@ -36,3 +36,8 @@ pub fn iso(seconds: u64) -> String {
     let at = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     at.unwrap_or(jiff::Timestamp::MAX).to_string()
 }
+
+/// The condition key of a tag that who asks has.
+pub(crate) fn principal_tag(key: &str) -> String {
+    format!("aws:PrincipalTag/{key}")
+}

@@ -13,7 +13,7 @@ use hmac::{Hmac, Mac};
 use prost::Message;
 use sha2::Sha256;
 
-use crate::request::iso;
+use crate::request::{iso, principal_tag};
 
 const VERSION: u8 = 1;
 const HEAD: usize = 9;
@@ -122,6 +122,13 @@ impl Session {
     #[must_use]
     pub fn with_policy(self, policy: &str) -> Self {
         Self { policy: policy.to_owned(), ..self }
+    }
+
+    /// The same session, which goes by the tags that its role has now.
+    #[must_use]
+    pub fn with_tags_of(mut self, role: &RoleDescription) -> Self {
+        self.keys.extend(role.tags.iter().map(|tag| (principal_tag(&tag.key), tag.value.clone())));
+        self
     }
 
     /// `arn:aws:sts::<account>:assumed-role/<role>/<session>`

@@ -14,7 +14,7 @@ use crate::shapes::{
     BeginRegistrationUpload, ClaimRegistrationTask, CreateAccount, CreateAuthorizer, CreateBillingGroup,
     CreateCertificateProvider, CreateDomainConfiguration, CreateManagedPolicy, CreateManagedPolicyVersion,
     CreatePolicy, CreatePolicyVersion, CreateProvisioningTemplate, CreateRole, CreateRoleAlias,
-    CreateTemplateVersion, CreateThing, CreateThingGroup, CreateThingType, CreatedBillingGroup,
+    CreateTemplateVersion, CreateThing, CreateThingGroup, CreateThingType, CreateUser, CreatedBillingGroup,
     CreatedPolicy, CreatedPolicyVersion, CreatedTemplateVersion, CreatedThing, CreatedThingGroup,
     CreatedThingType, DeleteCertificate, DeleteGroup, DeleteRole, DeleteThing, DeleteThingShadow, DeleteUser,
     DeprecateThingType, DetachThingPrincipal, DomainConfigurationSummary, FailRegistrationTask, FirstConnect,
@@ -25,20 +25,20 @@ use crate::shapes::{
     RegisterCertificate, RegisterCertificateWithoutCa, RegisterIssuedCertificate, RegisteredCertificate,
     RegistrationWork, RejectCertificateTransfer, ReportUsage, RoleAliasNameAndArn, RoleDescription,
     RuleDestination, Secret, ServerCertificateDescription, SetV2LoggingOptions, StartThingRegistrationTask,
-    TagResource, TemplateVersionName, ThingAndGroup, TopicRule, TransferCertificate,
-    UnreachableRuleDestination, UntagResource, UpdateAccessKey, UpdateAuthorizer, UpdateBillingGroup,
-    UpdateCaCertificate, UpdateCertificate, UpdateCertificateProvider, UpdateDomainConfiguration,
-    UpdateEventConfigurations, UpdateProvisioningTemplate, UpdateRole, UpdateRoleAlias,
-    UpdateRuleDestination, UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing, UpdateThingShadow,
-    UpdateThingType, UserDescription,
+    TagOperator, TagResource, TemplateVersionName, ThingAndGroup, TopicRule, TransferCertificate,
+    UnreachableRuleDestination, UntagOperator, UntagResource, UpdateAccessKey, UpdateAuthorizer,
+    UpdateBillingGroup, UpdateCaCertificate, UpdateCertificate, UpdateCertificateProvider,
+    UpdateDomainConfiguration, UpdateEventConfigurations, UpdateProvisioningTemplate, UpdateRole,
+    UpdateRoleAlias, UpdateRuleDestination, UpdateThing, UpdateThingGroup, UpdateThingGroupsForThing,
+    UpdateThingShadow, UpdateThingType, UserDescription,
 };
 use crate::store::{Outcome, Store};
 use crate::view::{Effects, View};
 use crate::{
     accounts, authorizers, billing_groups, ca_certificates, certificate_providers, certificates, cluster,
     connections, domain_configurations, enrolment, events, first_connect, functions, logging,
-    managed_policies, operators, policies, principals, provisioning, provisioning_templates, role_aliases,
-    rule_destinations, rules, server_certificates, session_keys, shadows, tags, thing_groups,
+    managed_policies, operator_tags, operators, policies, principals, provisioning, provisioning_templates,
+    role_aliases, rule_destinations, rules, server_certificates, session_keys, shadows, tags, thing_groups,
     thing_registration_tasks, thing_types, things, ticket_keys, transfers, usage,
 };
 
@@ -293,8 +293,8 @@ pub enum Action {
     DeleteTopicRuleDestination(String),
     /// Ours: the owner of an address could not be asked. → [`Reply::RuleDestination`] or [`Reply::Done`]
     UnreachableTopicRuleDestination(Box<UnreachableRuleDestination>),
-    /// Ours: makes a user of the scope's account, by name. → [`Reply::User`]
-    CreateUser(String),
+    /// Ours: makes a user of the scope's account. → [`Reply::User`]
+    CreateUser(CreateUser),
     /// Ours: removes a user. → [`Reply::Done`]
     DeleteUser(DeleteUser),
     /// Ours: makes a role of the scope's account. → [`Reply::Role`]
@@ -307,6 +307,10 @@ pub enum Action {
     PutOperatorPolicy(Box<PutOperatorPolicy>),
     /// Ours: takes a policy from a user or role. → [`Reply::Done`]
     DeleteOperatorPolicy(Box<OperatorPolicyName>),
+    /// Ours: gives a user, role or managed policy tags. → [`Reply::Done`]
+    TagOperator(Box<TagOperator>),
+    /// Ours: takes tags from a user, role or managed policy. → [`Reply::Done`]
+    UntagOperator(Box<UntagOperator>),
     /// Ours: makes a policy of the scope's account that users and roles can share. → [`Reply::ManagedPolicy`]
     CreateManagedPolicy(Box<CreateManagedPolicy>),
     /// Ours: removes a managed policy that nobody has, by name. → [`Reply::Done`]
@@ -440,6 +444,8 @@ impl Action {
                 | Self::DeleteRole(_)
                 | Self::PutOperatorPolicy(_)
                 | Self::DeleteOperatorPolicy(_)
+                | Self::TagOperator(_)
+                | Self::UntagOperator(_)
                 | Self::CreateManagedPolicy(_)
                 | Self::DeleteManagedPolicy(_)
                 | Self::CreateManagedPolicyVersion(_)
@@ -580,13 +586,15 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::ConfirmTopicRuleDestination(token) => rule_destinations::confirm(store, context, token),
         Action::DeleteTopicRuleDestination(arn) => rule_destinations::delete(store, arn),
         Action::UnreachableTopicRuleDestination(args) => rule_destinations::unreachable(store, context, args),
-        Action::CreateUser(name) => operators::create_user(store, context, name),
+        Action::CreateUser(args) => operators::create_user(store, context, args),
         Action::DeleteUser(args) => operators::delete_user(store, args),
         Action::CreateRole(args) => operators::create_role(store, context, args),
         Action::UpdateRole(args) => operators::update_role(store, args),
         Action::DeleteRole(args) => operators::delete_role(store, args),
         Action::PutOperatorPolicy(args) => operators::put_policy(store, context, args),
         Action::DeleteOperatorPolicy(args) => operators::delete_policy(store, args),
+        Action::TagOperator(args) => operator_tags::tag(store, context, args),
+        Action::UntagOperator(args) => operator_tags::untag(store, args),
         Action::CreateManagedPolicy(args) => managed_policies::create(store, context, args),
         Action::DeleteManagedPolicy(name) => managed_policies::delete(store, name),
         Action::CreateManagedPolicyVersion(args) => managed_policies::create_version(store, context, args),

@@ -70,6 +70,7 @@ mod first_connect;
 mod gateway;
 mod ids;
 mod managed_policies;
+mod operator_tags;
 mod operators;
 mod page;
 mod policies;

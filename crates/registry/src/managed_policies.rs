@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorCode};
 use crate::ids;
 use crate::keys;
 use crate::limits;
+use crate::operator_tags;
 use crate::operators::{conflict, limit, policy_limits, required_account, required_holder};
 use crate::page::{self, Listing};
 use crate::query::QueryReply;
@@ -52,6 +53,7 @@ pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateManagedP
         versions: vec![version],
         default_version: 1,
         next_version: 2,
+        tags: operator_tags::initial(context, &args.tags)?,
     };
     put(store, name, record)
 }
@@ -225,10 +227,11 @@ fn described(store: &Store<'_>, name: &str, record: ManagedPolicy) -> ManagedPol
         modified_at: Timestamp(record.modified_at),
         users: holders("user"),
         roles: holders("role"),
+        tags: operator_tags::told(record.tags),
     }
 }
 
-fn required(store: &Store<'_>, name: &str) -> Result<ManagedPolicy, Error> {
+pub(crate) fn required(store: &Store<'_>, name: &str) -> Result<ManagedPolicy, Error> {
     syntax::policy_name(name)?;
     let record = store.record(&keys::managed_policy(store.scope.account, name))?;
     record.ok_or_else(|| Error::not_found("Policy", name))

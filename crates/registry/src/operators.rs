@@ -14,11 +14,12 @@ use crate::ids;
 use crate::keys;
 use crate::limits;
 use crate::managed_policies;
+use crate::operator_tags;
 use crate::page::{self, Listing};
 use crate::query::QueryReply;
 use crate::record;
 use crate::shapes::{
-    CreateRole, DeleteRole, DeleteUser, Listed, OperatorPolicy, OperatorPolicyName, PageRequest,
+    CreateRole, CreateUser, DeleteRole, DeleteUser, Listed, OperatorPolicy, OperatorPolicyName, PageRequest,
     PolicyHolder, PutOperatorPolicy, RoleDescription, UpdateRole, UserDescription,
 };
 use crate::store::{Outcome, Store, done};
@@ -29,8 +30,8 @@ use crate::view::Effects;
 const DEFAULT_SESSION_SECS: u64 = 3600;
 
 /// CreateUser.
-pub(crate) fn create_user(store: &Store<'_>, context: &Context, name: &str) -> Outcome {
-    let account = required_account(store)?;
+pub(crate) fn create_user(store: &Store<'_>, context: &Context, args: &CreateUser) -> Outcome {
+    let (account, name) = (required_account(store)?, args.user_name.as_str());
     syntax::operator_name("user name", name)?;
     let key = keys::user(account, name);
     if store.exists(&key) {
@@ -39,7 +40,8 @@ pub(crate) fn create_user(store: &Store<'_>, context: &Context, name: &str) -> O
     }
     limit(store, &keys::users_of_account(account), limits::USERS, "an account", "users")?;
     let user_id = ids::unique("AIDA", &context.random);
-    let record = record::User { user_id, created_at: context.now.as_millis() };
+    let tags = operator_tags::initial(context, &args.tags)?;
+    let record = record::User { user_id, created_at: context.now.as_millis(), tags };
     let mut effects = Effects::default();
     effects.put(key, record.encode_to_vec());
     Ok((Reply::User(Box::new(describe_user(account, name, record, Policies::default()))), effects))
@@ -79,6 +81,7 @@ pub(crate) fn create_role(store: &Store<'_>, context: &Context, args: &CreateRol
         trust_policy: args.assume_role_policy_document.clone(),
         max_session_secs: args.max_session_duration.unwrap_or(DEFAULT_SESSION_SECS),
         description: args.description.clone(),
+        tags: operator_tags::initial(context, &args.tags)?,
     };
     put_role(account, name, record, Policies::default())
 }
@@ -163,14 +166,16 @@ pub(crate) fn user(
     Ok(Some(describe_user(account, name, record, policies)))
 }
 
-/// Users, by name.
+/// Users, by name; without documents, which a page would have too many of.
 pub(crate) fn list_users(store: &Store<'_>, page: &PageRequest, now: Timestamp) -> Result<QueryReply, Error> {
     let account = store.scope.account;
     let prefix = keys::users_of_account(account);
     let (pairs, next) = page::read(store, &Listing::new("ListUsers", &[], prefix), page, now)?;
     let mut items = Vec::with_capacity(pairs.len());
-    for name in pairs.iter().filter_map(|(key, _)| keys::last_part(key)) {
-        items.extend(user(store, account, name)?);
+    for (key, value) in &pairs {
+        let Some(name) = keys::last_part(key) else { continue };
+        let policies = named(store, account, &PolicyHolder::User(name.to_owned()));
+        items.push(describe_user(account, name, record::decode(value)?, policies));
     }
     Ok(QueryReply::Users(Listed { items, next }))
 }
@@ -180,13 +185,16 @@ pub(crate) fn role(store: &Store<'_>, name: &str) -> Result<QueryReply, Error> {
     Ok(QueryReply::Role(described_role(store, name)?.map(Box::new)))
 }
 
-/// Roles, by name.
+/// Roles, by name; of policies without documents.
 pub(crate) fn list_roles(store: &Store<'_>, page: &PageRequest, now: Timestamp) -> Result<QueryReply, Error> {
-    let prefix = keys::roles_of_account(store.scope.account);
+    let account = store.scope.account;
+    let prefix = keys::roles_of_account(account);
     let (pairs, next) = page::read(store, &Listing::new("ListRoles", &[], prefix), page, now)?;
     let mut items = Vec::with_capacity(pairs.len());
-    for name in pairs.iter().filter_map(|(key, _)| keys::last_part(key)) {
-        items.extend(described_role(store, name)?);
+    for (key, value) in &pairs {
+        let Some(name) = keys::last_part(key) else { continue };
+        let policies = named(store, account, &PolicyHolder::Role(name.to_owned()));
+        items.push(describe_role(account, name, record::decode(value)?, policies));
     }
     Ok(QueryReply::Roles(Listed { items, next }))
 }
@@ -204,7 +212,7 @@ pub(crate) fn required_user(store: &Store<'_>, name: &str) -> Result<record::Use
     user.ok_or_else(|| Error::not_found("User", name))
 }
 
-fn required_role(store: &Store<'_>, name: &str) -> Result<record::Role, Error> {
+pub(crate) fn required_role(store: &Store<'_>, name: &str) -> Result<record::Role, Error> {
     syntax::operator_name("role name", name)?;
     let role = store.record(&keys::role(store.scope.account, name))?;
     role.ok_or_else(|| Error::not_found("Role", name))
@@ -241,6 +249,20 @@ fn policies(store: &Store<'_>, account: AccountId, holder: &PolicyHolder) -> Res
         own.push(OperatorPolicy { policy_name, policy_document: record.document });
     }
     Ok(Policies { own, attached })
+}
+
+/// The same by name only, without reading what they say.
+fn named(store: &Store<'_>, account: AccountId, holder: &PolicyHolder) -> Policies {
+    let names = |prefix: &[u8]| {
+        let pairs = store.all(prefix);
+        let names = pairs.iter().filter_map(|(key, _)| keys::last_part(key)).map(str::to_owned);
+        let unread = |policy_name| OperatorPolicy { policy_name, policy_document: String::new() };
+        names.map(unread).collect()
+    };
+    Policies {
+        own: names(&keys::operator_policy(account, holder, "")),
+        attached: names(&keys::attached_policy(account, holder, "")),
+    }
 }
 
 fn delete_policies(
@@ -280,6 +302,7 @@ fn describe_user(
         created_at: Timestamp(record.created_at),
         policies: policies.own,
         attached: policies.attached,
+        tags: operator_tags::told(record.tags),
     }
 }
 
@@ -299,6 +322,7 @@ fn describe_role(
         created_at: Timestamp(record.created_at),
         policies: policies.own,
         attached: policies.attached,
+        tags: operator_tags::told(record.tags),
     }
 }
 

@@ -42,7 +42,7 @@ pub use functions::Function;
 pub use groups::{BillingGroup, GroupName, ThingGroup, ThingGroupMembership};
 pub use logging::{FirstLoggingOptions, LoggedEvent, LoggingLevel, LoggingOptions};
 pub use operators::{
-    ManagedPolicy, ManagedPolicyVersion, OperatorPolicy, Role, SessionKey, SessionKeys, User,
+    ManagedPolicy, ManagedPolicyVersion, OperatorPolicy, OperatorTag, Role, SessionKey, SessionKeys, User,
 };
 pub use policies::{Policy, PolicyAttachment, PolicyVersion};
 pub use provisioning::{Hook, OwnershipToken, ProvisioningTemplate, ProvisioningTemplateVersion};

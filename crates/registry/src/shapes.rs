@@ -70,10 +70,10 @@ pub use logging::{
     LoggingOptions, SetV2LoggingOptions, V2LoggingOptions,
 };
 pub use operators::{
-    CreateManagedPolicy, CreateManagedPolicyVersion, CreateRole, DeleteRole, DeleteUser,
+    CreateManagedPolicy, CreateManagedPolicyVersion, CreateRole, CreateUser, DeleteRole, DeleteUser,
     ManagedPolicyDescription, ManagedPolicyVersionDescription, ManagedPolicyVersionName, OperatorPolicy,
-    OperatorPolicyName, PolicyHolder, PutOperatorPolicy, RoleDescription, SessionKey, UpdateRole,
-    UserDescription,
+    OperatorPolicyName, PolicyHolder, PutOperatorPolicy, RoleDescription, SessionKey, TagOperator, Tagged,
+    UntagOperator, UpdateRole, UserDescription,
 };
 pub use paging::{Listed, PageRequest};
 pub use policies::{

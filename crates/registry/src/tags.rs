@@ -92,14 +92,14 @@ fn put(store: &Store<'_>, effects: &mut Effects, arn: &str, tags: &BTreeMap<&str
     }
 }
 
-fn check_count(count: usize, most: usize) -> Result<(), Error> {
+pub(crate) fn check_count(count: usize, most: usize) -> Result<(), Error> {
     if count > most {
         return Err(Error::limit(format!("a resource may have {most} tags")));
     }
     Ok(())
 }
 
-fn checked(tags: &[Tag]) -> Result<BTreeMap<&str, &str>, Error> {
+pub(crate) fn checked(tags: &[Tag]) -> Result<BTreeMap<&str, &str>, Error> {
     let mut wanted = BTreeMap::new();
     for Tag { key, value } in tags {
         check_key(key)?;
@@ -116,7 +116,7 @@ fn checked(tags: &[Tag]) -> Result<BTreeMap<&str, &str>, Error> {
     Ok(wanted)
 }
 
-fn check_key(key: &str) -> Result<(), Error> {
+pub(crate) fn check_key(key: &str) -> Result<(), Error> {
     let shown = || syntax::shortened(key);
     if !(1..=128).contains(&key.chars().count()) || !syntax::tag_text(key) {
         return Err(Error::invalid(format!(

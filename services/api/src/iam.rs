@@ -12,6 +12,7 @@ mod inline_policies;
 mod managed_policies;
 mod not_built;
 mod roles;
+mod tags;
 mod users;
 
 pub(crate) use not_built::NOT_BUILT;
@@ -51,17 +52,23 @@ built! {
     "ListGroupsForUser" => users::list_groups,
     "ListInstanceProfilesForRole" => roles::list_instance_profiles,
     "ListPolicies" => managed_policies::list,
-    "ListPolicyTags" => managed_policies::list_tags,
+    "ListPolicyTags" => tags::list,
     "ListPolicyVersions" => managed_policies::list_versions,
     "ListRolePolicies" => inline_policies::list,
-    "ListRoleTags" => roles::list_tags,
+    "ListRoleTags" => tags::list,
     "ListRoles" => roles::list,
     "ListUserPolicies" => inline_policies::list,
-    "ListUserTags" => users::list_tags,
+    "ListUserTags" => tags::list,
     "ListUsers" => users::list,
     "PutRolePolicy" => inline_policies::put,
     "PutUserPolicy" => inline_policies::put,
     "SetDefaultPolicyVersion" => managed_policies::set_default_version,
+    "TagPolicy" => tags::tag,
+    "TagRole" => tags::tag,
+    "TagUser" => tags::tag,
+    "UntagPolicy" => tags::untag,
+    "UntagRole" => tags::untag,
+    "UntagUser" => tags::untag,
     "UpdateAccessKey" => access_keys::update,
     "UpdateAssumeRolePolicy" => roles::update_trust,
     "UpdateRole" => roles::update,

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
+use fleethaven_registry::shapes::Tag;
 use uuid::Uuid;
 
 use crate::answer::Answer;
@@ -13,6 +14,8 @@ use crate::input::{Input, pairs};
 use crate::operations::{Operation, Service};
 use crate::{iam, sts};
 
+/// Most members of a list: more than any list may have.
+const MOST_MEMBERS: usize = 100;
 /// Most characters of an action that an error repeats.
 const SHOWN: usize = 128;
 
@@ -48,6 +51,29 @@ impl Form {
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Error> {
         let not_a_number = |_| Error::invalid(format!("'{name}' must be a number"));
         self.optional(name).map(|text| text.parse().map_err(not_a_number)).transpose()
+    }
+
+    /// The members of a list: `name.member.1` and so on.
+    pub(crate) fn list(&self, name: &str) -> Result<Vec<&str>, Error> {
+        self.members(name, |at| self.optional(at))
+    }
+
+    /// The tags of a list: `name.member.1.Key`, `name.member.1.Value` and so on.
+    pub(crate) fn tags(&self, name: &str) -> Result<Vec<Tag>, Error> {
+        self.members(name, |at| {
+            let key = self.optional(&format!("{at}.Key"))?.to_owned();
+            let value = self.optional(&format!("{at}.Value")).unwrap_or_default().to_owned();
+            Some(Tag { key, value })
+        })
+    }
+
+    fn members<T>(&self, name: &str, read: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Error> {
+        let numbered = (1..=MOST_MEMBERS + 1).map_while(|number| read(&format!("{name}.member.{number}")));
+        let found: Vec<T> = numbered.collect();
+        match found.len() > MOST_MEMBERS {
+            true => Err(Error::invalid(format!("'{name}' has more than {MOST_MEMBERS} members"))),
+            false => Ok(found),
+        }
     }
 
     /// `false` when absent.

@@ -9,9 +9,9 @@ use fleethaven_audit::Filter;
 use fleethaven_daemon::clock;
 use fleethaven_fabric::Metadata;
 use fleethaven_registry::shapes::{
-    AccessKey, Connection, CreateAccount, CreateRole, DeleteRole, DeleteUser, FunctionTarget, IssuingCa,
-    IssuingKey, OperatorPolicyName, PolicyHolder, PutConnection, PutFunction, PutOperatorPolicy, Secret,
-    UpdateAccessKey, UpdateRole,
+    AccessKey, Connection, CreateAccount, CreateRole, CreateUser, DeleteRole, DeleteUser, FunctionTarget,
+    IssuingCa, IssuingKey, OperatorPolicyName, PolicyHolder, PutConnection, PutFunction, PutOperatorPolicy,
+    Secret, UpdateAccessKey, UpdateRole,
 };
 use fleethaven_registry::{Action, Command, Query, QueryKind, QueryReply, Reply};
 use fleethaven_types::{AccountId, Region, Scope};
@@ -237,7 +237,9 @@ pub(crate) async fn answer(metadata: &dyn Metadata, request: Request) -> Result<
         }
         Request::CreateUser { account, user_name } => {
             let account = meant(metadata, account).await?;
-            match execute(metadata, account, Action::CreateUser(user_name)).await? {
+            match execute(metadata, account, Action::CreateUser(CreateUser { user_name, tags: Vec::new() }))
+                .await?
+            {
                 Reply::User(made) => Ok(vec![user(*made)]),
                 _ => bail!("an answer of another kind"),
             }

@@ -40,6 +40,7 @@ pub(crate) async fn run_role(command: RoleCommand) -> Result<()> {
                 assume_role_policy_document: read(&trust)?,
                 max_session_duration: Some(max_session),
                 description,
+                tags: Vec::new(),
             };
             (of.clone(), Request::CreateRole { account: of.account, role })
         }

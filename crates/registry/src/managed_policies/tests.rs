@@ -12,6 +12,7 @@ fn create(name: &str) -> Action {
         policy_name: name.to_owned(),
         policy_document: DOCUMENT.to_owned(),
         description: "d".to_owned(),
+        tags: Vec::new(),
     }))
 }
 
@@ -49,7 +50,7 @@ fn alice(registry: &Registry) -> UserDescription {
 #[test]
 fn what_is_attached_counts_in_its_default_version() {
     let mut registry = registry();
-    registry.run(Action::CreateUser("alice".to_owned())).unwrap();
+    registry.run(Action::CreateUser(CreateUser { user_name: "alice".to_owned(), tags: Vec::new() })).unwrap();
     let Reply::ManagedPolicy(made) = registry.run(create("p")).unwrap() else { panic!() };
     assert!(made.policy_id.starts_with("ANPA") && made.arn() == "arn:aws:iam::123456789012:policy/p");
     assert_eq!(refusal(registry.run(create("p"))), (ResourceAlreadyExistsException, 409));
@@ -97,7 +98,7 @@ fn a_user_goes_without_what_is_attached_only_when_told_to() {
     let mut registry = registry();
     registry.run(create("p")).unwrap();
     let before = registry.view.clone();
-    registry.run(Action::CreateUser("alice".to_owned())).unwrap();
+    registry.run(Action::CreateUser(CreateUser { user_name: "alice".to_owned(), tags: Vec::new() })).unwrap();
     registry.run(Action::AttachManagedPolicy(of_alice("p"))).unwrap();
     let delete = |force| Action::DeleteUser(DeleteUser { user_name: "alice".to_owned(), force });
     assert_eq!(refusal(registry.run(delete(false))), (DeleteConflictException, 409));

@@ -41,10 +41,17 @@ fn delete_user(name: &str, force: bool) -> Action {
 #[test]
 fn a_key_of_a_user_tells_what_the_user_may_do() {
     let mut registry = registry();
-    let Reply::User(made) = registry.run(Action::CreateUser("alice".to_owned())).unwrap() else { panic!() };
+    let Reply::User(made) = registry
+        .run(Action::CreateUser(CreateUser { user_name: "alice".to_owned(), tags: Vec::new() }))
+        .unwrap()
+    else {
+        panic!()
+    };
     assert!(made.user_id.starts_with("AIDA") && made.arn() == "arn:aws:iam::123456789012:user/alice");
     assert_eq!(
-        refusal(registry.run(Action::CreateUser("alice".to_owned()))),
+        refusal(
+            registry.run(Action::CreateUser(CreateUser { user_name: "alice".to_owned(), tags: Vec::new() }))
+        ),
         (ResourceAlreadyExistsException, 409)
     );
     registry.run(put(user("alice"), "b", DOCUMENT)).unwrap();
@@ -65,7 +72,7 @@ fn a_key_of_a_user_tells_what_the_user_may_do() {
 fn a_user_goes_with_its_keys_and_policies_when_told_to() {
     let mut registry = registry();
     let before = registry.view.clone();
-    registry.run(Action::CreateUser("alice".to_owned())).unwrap();
+    registry.run(Action::CreateUser(CreateUser { user_name: "alice".to_owned(), tags: Vec::new() })).unwrap();
     registry.run(key_of("alice", "AKIAALICEALICEAL")).unwrap();
     registry.run(put(user("alice"), "p", DOCUMENT)).unwrap();
     assert_eq!(refusal(registry.run(delete_user("alice", false))), (DeleteConflictException, 409));
@@ -81,7 +88,7 @@ fn a_user_goes_with_its_keys_and_policies_when_told_to() {
 #[test]
 fn policies_of_operators() {
     let mut registry = registry();
-    registry.run(Action::CreateUser("alice".to_owned())).unwrap();
+    registry.run(Action::CreateUser(CreateUser { user_name: "alice".to_owned(), tags: Vec::new() })).unwrap();
     let other = DOCUMENT.replace("iot:*", "sts:AssumeRole");
     registry.run(put(user("alice"), "p", &other)).unwrap();
     let broken = put(user("alice"), "p", &DOCUMENT.replace("Allow", "Perhaps"));
@@ -109,6 +116,7 @@ fn a_role_made_again_is_another_one() {
             assume_role_policy_document: trust.to_owned(),
             max_session_duration: longest,
             description: String::new(),
+            tags: Vec::new(),
         }))
     };
     assert_eq!(refusal(registry.run(create(DOCUMENT, None))), (MalformedPolicyException, 400));
@@ -141,7 +149,7 @@ fn a_role_made_again_is_another_one() {
 #[test]
 fn accounts_do_not_see_each_others() {
     let mut registry = registry();
-    registry.run(Action::CreateUser("alice".to_owned())).unwrap();
+    registry.run(Action::CreateUser(CreateUser { user_name: "alice".to_owned(), tags: Vec::new() })).unwrap();
     registry.scope.account = fleethaven_types::AccountId::from_u64(1).unwrap();
     let args = crate::testing::account_arguments("AKIAOTHEROTHEROT");
     registry.run(Action::CreateAccount(Box::new(args))).unwrap();
@@ -150,5 +158,5 @@ fn accounts_do_not_see_each_others() {
     };
     assert!(users.items.is_empty());
     assert_eq!(refusal(registry.run(delete_user("alice", true))), (ResourceNotFoundException, 404));
-    registry.run(Action::CreateUser("alice".to_owned())).unwrap();
+    registry.run(Action::CreateUser(CreateUser { user_name: "alice".to_owned(), tags: Vec::new() })).unwrap();
 }

@@ -13,6 +13,20 @@ pub struct User {
     /// When it was made.
     #[prost(uint64, tag = "2")]
     pub created_at: u64,
+    /// In the order of their keys.
+    #[prost(message, repeated, tag = "3")]
+    pub tags: Vec<OperatorTag>,
+}
+
+/// A tag of a user, role or managed policy.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct OperatorTag {
+    /// Its key, as it was given last.
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// Its value.
+    #[prost(string, tag = "2")]
+    pub value: String,
 }
 
 /// A role.
@@ -33,6 +47,9 @@ pub struct Role {
     /// What people say of it.
     #[prost(string, tag = "5")]
     pub description: String,
+    /// In the order of their keys.
+    #[prost(message, repeated, tag = "6")]
+    pub tags: Vec<OperatorTag>,
 }
 
 /// A policy of a user or role.
@@ -70,6 +87,9 @@ pub struct ManagedPolicy {
     /// The number that the next version will have.
     #[prost(uint64, tag = "7")]
     pub next_version: u64,
+    /// In the order of their keys.
+    #[prost(message, repeated, tag = "8")]
+    pub tags: Vec<OperatorTag>,
 }
 
 /// A version of a managed policy.

@@ -3,7 +3,7 @@
 use fleethaven_types::{AccountId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Secret, timestamp};
+use super::{Secret, Tag, timestamp};
 
 /// Whose a policy is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,6 +52,46 @@ pub struct OperatorPolicyName {
     pub policy_name: String,
 }
 
+/// What of an account's operators has tags.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tagged {
+    /// A user, by name.
+    User(String),
+    /// A role, by name.
+    Role(String),
+    /// A managed policy, by name.
+    Policy(String),
+}
+
+/// Arguments of TagOperator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagOperator {
+    /// What gets them.
+    pub tagged: Tagged,
+    /// Added, or in place of tags of the same key; letter case of keys does not matter.
+    pub tags: Vec<Tag>,
+}
+
+/// Arguments of UntagOperator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UntagOperator {
+    /// What loses them.
+    pub tagged: Tagged,
+    /// Keys to remove; those it does not have are ignored.
+    pub tag_keys: Vec<String>,
+}
+
+/// Arguments of CreateUser.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateUser {
+    /// 1 to 64 of `\w+=,.@-`.
+    pub user_name: String,
+    /// Its tags.
+    #[serde(default)]
+    pub tags: Vec<Tag>,
+}
+
 /// Arguments of DeleteUser.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteUser {
@@ -72,6 +112,9 @@ pub struct CreateRole {
     pub max_session_duration: Option<u64>,
     /// What people say of it, up to 1000 characters.
     pub description: String,
+    /// Its tags.
+    #[serde(default)]
+    pub tags: Vec<Tag>,
 }
 
 /// Arguments of UpdateRole; what is absent stays.
@@ -122,6 +165,9 @@ pub struct UserDescription {
     /// Managed policies that it has, by name; what counts of them.
     #[serde(default)]
     pub attached: Vec<OperatorPolicy>,
+    /// In the order of their keys.
+    #[serde(default)]
+    pub tags: Vec<Tag>,
 }
 
 impl UserDescription {
@@ -154,6 +200,9 @@ pub struct RoleDescription {
     /// Managed policies that it has, by name; what counts of them.
     #[serde(default)]
     pub attached: Vec<OperatorPolicy>,
+    /// In the order of their keys.
+    #[serde(default)]
+    pub tags: Vec<Tag>,
 }
 
 impl RoleDescription {
@@ -172,6 +221,9 @@ pub struct CreateManagedPolicy {
     pub policy_document: String,
     /// What people say of it, up to 1000 characters.
     pub description: String,
+    /// Its tags.
+    #[serde(default)]
+    pub tags: Vec<Tag>,
 }
 
 /// Arguments of CreateManagedPolicyVersion.
@@ -219,6 +271,9 @@ pub struct ManagedPolicyDescription {
     pub users: Vec<String>,
     /// Roles that have it, by name.
     pub roles: Vec<String>,
+    /// In the order of their keys.
+    #[serde(default)]
+    pub tags: Vec<Tag>,
 }
 
 impl ManagedPolicyDescription {

@@ -2,7 +2,7 @@
 
 use fleethaven_operators::Identity;
 use fleethaven_policy::Resource;
-use fleethaven_registry::shapes::{PageRequest, PolicyHolder};
+use fleethaven_registry::shapes::{PageRequest, PolicyHolder, Tag};
 use fleethaven_types::AccountId;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -16,7 +16,7 @@ use crate::query_protocol::{self, Form, Xml, signer};
 /// Most items of a page.
 const MOST: u64 = 100;
 /// Members that would change what is made, and that nothing here heeds.
-const UNHEEDED: &[&str] = &["PermissionsBoundary", "Tags."];
+const UNHEEDED: &[&str] = &["PermissionsBoundary"];
 /// What stays as it is in a document that an answer holds: RFC 3986's unreserved characters.
 const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -122,6 +122,20 @@ impl<'c> Asked<'c> {
         own.map(|(_, name)| name).ok_or_else(|| not_found("Policy", arn))
     }
 
+    /// The tags that what is made of this kind, `user`, `role` or `policy`, and name is made with: who gives any must be allowed to tag.
+    pub(super) fn new_tags(&self, kind: &str, name: &str) -> Result<Vec<Tag>, Error> {
+        let tags = self.form.tags("Tags")?;
+        if !tags.is_empty() {
+            let action = match kind {
+                "user" => "iam:TagUser",
+                "role" => "iam:TagRole",
+                _ => "iam:TagPolicy",
+            };
+            self.allow_action(action, Resource::Text(&self.arn(kind, name)), &[])?;
+        }
+        Ok(tags)
+    }
+
     fn named(&self, kind: &str, member: &str, keys: &[(&str, &str)]) -> Result<String, Error> {
         let name = self.form.required(member)?;
         self.allow(Resource::Text(&self.arn(kind, name)), keys)?;
@@ -133,7 +147,17 @@ impl<'c> Asked<'c> {
     }
 
     fn allow(&self, resource: Resource<'_>, keys: &[(&str, &str)]) -> Result<(), Error> {
-        permissions::allow(self.call, &format!("iam:{}", self.form.action()), resource, keys)
+        self.allow_action(&format!("iam:{}", self.form.action()), resource, keys)
+    }
+
+    /// With the tags that the request gives or takes away, which are condition keys.
+    fn allow_action(&self, action: &str, resource: Resource<'_>, keys: &[(&str, &str)]) -> Result<(), Error> {
+        let (given, taken) = (self.form.tags("Tags")?, self.form.list("TagKeys")?);
+        let named: Vec<String> = given.iter().map(|tag| format!("aws:RequestTag/{}", tag.key)).collect();
+        let requested = named.iter().zip(&given).map(|(name, tag)| (name.as_str(), tag.value.as_str()));
+        let tag_keys = given.iter().map(|tag| tag.key.as_str()).chain(taken).map(|key| ("aws:TagKeys", key));
+        let keys: Vec<_> = keys.iter().copied().chain(requested).chain(tag_keys).collect();
+        permissions::allow(self.call, action, resource, &keys)
     }
 
     /// The page of a listing.

@@ -9,6 +9,7 @@ use fleethaven_registry::{Action, QueryKind, QueryReply, Reply};
 
 use super::Asked;
 use super::asked::{encoded, not_found};
+use super::tags::with_tags;
 use crate::answer::Outcome;
 use crate::call::Call;
 use crate::control::expect_reply;
@@ -17,20 +18,22 @@ use crate::query_protocol::Xml;
 
 pub(super) async fn create(call: &Call<'_>) -> Outcome {
     let asked = Asked::read(call)?;
+    let policy_name = asked.new_policy()?;
     let args = CreateManagedPolicy {
-        policy_name: asked.new_policy()?,
+        tags: asked.new_tags("policy", &policy_name)?,
+        policy_name,
         policy_document: asked.form.required("PolicyDocument")?.to_owned(),
         description: asked.form.optional("Description").unwrap_or_default().to_owned(),
     };
     let made = call.execute(Action::CreateManagedPolicy(Box::new(args))).await?;
     let made = expect_reply!(made, Reply::ManagedPolicy(made) => made);
-    Ok(asked.answer(Xml::default().within("Policy", described(&made, false))))
+    Ok(asked.answer(Xml::default().within("Policy", with_tags(described(&made, false), &made.tags))))
 }
 
 pub(super) async fn get(call: &Call<'_>) -> Outcome {
     let asked = Asked::read(call)?;
     let policy = found(&asked).await?;
-    Ok(asked.answer(Xml::default().within("Policy", described(&policy, true))))
+    Ok(asked.answer(Xml::default().within("Policy", with_tags(described(&policy, true), &policy.tags))))
 }
 
 /// Of the scopes `Local` and `All` have those of the account, and `AWS` none.
@@ -131,14 +134,7 @@ pub(super) async fn list_entities(call: &Call<'_>) -> Outcome {
     Ok(asked.listed(result, None))
 }
 
-/// There are none: CreatePolicy refuses them.
-pub(super) async fn list_tags(call: &Call<'_>) -> Outcome {
-    let asked = Asked::read(call)?;
-    found(&asked).await?;
-    Ok(asked.listed(Xml::default().list("Tags", []), None))
-}
-
-async fn found(asked: &Asked<'_>) -> Result<ManagedPolicyDescription, Error> {
+pub(super) async fn found(asked: &Asked<'_>) -> Result<ManagedPolicyDescription, Error> {
     let name = asked.policy()?;
     let reply = asked.call.query(QueryKind::GetManagedPolicy(name.clone())).await?;
     let policy = expect_reply!(reply, QueryReply::ManagedPolicy(policy) => policy);
@@ -160,7 +156,7 @@ fn attachments(policy: &ManagedPolicyDescription) -> usize {
     policy.users.len().saturating_add(policy.roles.len())
 }
 
-/// AWS tells the description of a policy that is asked for by its ARN only.
+/// Without tags, which listings do not tell. AWS tells the description of a policy that is asked for by its ARN only.
 fn described(policy: &ManagedPolicyDescription, with_description: bool) -> Xml {
     let description = Some(policy.description.as_str()).filter(|text| with_description && !text.is_empty());
     Xml::default()

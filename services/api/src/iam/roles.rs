@@ -6,6 +6,7 @@ use fleethaven_registry::{Action, QueryKind, QueryReply, Reply};
 
 use super::Asked;
 use super::asked::{encoded, not_found};
+use super::tags::with_tags;
 use crate::answer::Outcome;
 use crate::call::Call;
 use crate::control::expect_reply;
@@ -14,8 +15,10 @@ use crate::query_protocol::Xml;
 
 pub(super) async fn create(call: &Call<'_>) -> Outcome {
     let asked = Asked::read(call)?;
+    let role_name = asked.role()?;
     let args = CreateRole {
-        role_name: asked.role()?,
+        tags: asked.new_tags("role", &role_name)?,
+        role_name,
         assume_role_policy_document: asked.form.required("AssumeRolePolicyDocument")?.to_owned(),
         max_session_duration: asked.form.number("MaxSessionDuration")?,
         description: asked.form.optional("Description").unwrap_or_default().to_owned(),
@@ -36,7 +39,7 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
     asked.everything()?;
     let query = QueryKind::ListRoles(asked.page()?);
     let page = expect_reply!(call.query(query).await?, QueryReply::Roles(page) => page);
-    let result = Xml::default().list("Roles", page.items.iter().map(described));
+    let result = Xml::default().list("Roles", page.items.iter().map(listed));
     Ok(asked.listed(result, page.next.as_deref()))
 }
 
@@ -82,18 +85,9 @@ pub(super) async fn delete(call: &Call<'_>) -> Outcome {
 
 /// There are none: instance profiles are for machines of AWS's.
 pub(super) async fn list_instance_profiles(call: &Call<'_>) -> Outcome {
-    nothing(call, "InstanceProfiles").await
-}
-
-/// There are none: CreateRole refuses them.
-pub(super) async fn list_tags(call: &Call<'_>) -> Outcome {
-    nothing(call, "Tags").await
-}
-
-async fn nothing(call: &Call<'_>, list: &str) -> Outcome {
     let asked = Asked::read(call)?;
     found(call, &asked.role()?).await?;
-    Ok(asked.listed(Xml::default().list(list, []), None))
+    Ok(asked.listed(Xml::default().list("InstanceProfiles", []), None))
 }
 
 pub(super) async fn found(call: &Call<'_>, name: &str) -> Result<RoleDescription, Error> {
@@ -103,6 +97,11 @@ pub(super) async fn found(call: &Call<'_>, name: &str) -> Result<RoleDescription
 }
 
 fn described(role: &RoleDescription) -> Xml {
+    with_tags(listed(role), &role.tags)
+}
+
+/// Listings tell no tags.
+fn listed(role: &RoleDescription) -> Xml {
     let description = Some(role.description.as_str()).filter(|text| !text.is_empty());
     Xml::default()
         .text("Path", "/")

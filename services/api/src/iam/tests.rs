@@ -117,6 +117,72 @@ async fn the_life_of_a_role() {
 }
 
 #[tokio::test]
+async fn tags_are_given_and_taken() {
+    let house = with_alice().await;
+    let tagged =
+        [("Tags.member.1.Key", "team"), ("Tags.member.1.Value", "a b@c"), ("Tags.member.2.Key", "empty")];
+    let role = [("RoleName", "r"), ("AssumeRolePolicyDocument", TRUST), tagged[0], tagged[1], tagged[2]];
+    let told = "<Tags><member><Key>empty</Key><Value></Value></member><member><Key>team</Key><Value>a b@c</Value></member></Tags>";
+    assert!(done(&house, "CreateRole", &role).await.contains(told));
+    assert!(done(&house, "GetRole", &role[..1]).await.contains(told));
+    assert!(!done(&house, "ListRoles", &[]).await.contains("<Tags>"));
+    let first = done(&house, "ListRoleTags", &[role[0], ("MaxItems", "1")]).await;
+    assert_eq!((between(&first, "Key"), between(&first, "IsTruncated")), ("empty", "true"));
+    let second = done(&house, "ListRoleTags", &[role[0], ("Marker", between(&first, "Marker"))]).await;
+    assert_eq!((between(&second, "Key"), between(&second, "IsTruncated")), ("team", "false"));
+    done(&house, "UntagRole", &[role[0], ("TagKeys.member.1", "Team"), ("TagKeys.member.2", "empty")]).await;
+    assert!(done(&house, "ListRoleTags", &role[..1]).await.contains("<Tags></Tags>"));
+    let made =
+        done(&house, "CreatePolicy", &[("PolicyName", "m"), ("PolicyDocument", DOCUMENT), tagged[0]]).await;
+    let policy = ("PolicyArn", between(&made, "Arn"));
+    assert_eq!((between(&made, "Key"), between(&made, "Value")), ("team", ""));
+    done(&house, "TagPolicy", &[policy, ("Tags.member.1.Key", "Team"), ("Tags.member.1.Value", "c")]).await;
+    assert_eq!(between(&done(&house, "ListPolicyTags", &[policy]).await, "Value"), "c");
+    let nobody = refused(&house, root(), "TagUser", &[("UserName", "nobody"), tagged[0]]).await;
+    assert_eq!(nobody, (404, "NoSuchEntity".to_owned()));
+    let most: Vec<_> = (1..=101).map(|n| (format!("Tags.member.{n}.Key"), format!("k{n}"))).collect();
+    let most: Vec<_> = most.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let many = |count| [&[("UserName", "alice")], &most[..count]].concat();
+    let over = (409, "LimitExceeded".to_owned());
+    assert_eq!(refused(&house, root(), "TagUser", &many(51)).await, over);
+    assert_eq!(refused(&house, root(), "TagUser", &many(101)).await, (400, "ValidationError".to_owned()));
+}
+
+#[tokio::test]
+async fn tags_count_in_policies() {
+    let house = with_alice().await;
+    let document = r#"{"Version":"2012-10-17","Statement":[
+        {"Effect":"Allow","Action":["iam:CreateUser","iam:TagUser"],"Resource":"*",
+         "Condition":{"StringEquals":{"aws:RequestTag/team":"${aws:PrincipalTag/team}"},"ForAllValues:StringEquals":{"aws:TagKeys":["team"]}}},
+        {"Effect":"Allow","Action":"iam:CreateRole","Resource":"*"}]}"#;
+    done(
+        &house,
+        "PutUserPolicy",
+        &[("UserName", "alice"), ("PolicyName", "p"), ("PolicyDocument", document)],
+    )
+    .await;
+    let new = |user: &'static str, team: &'static str| {
+        [("UserName", user), ("Tags.member.1.Key", "team"), ("Tags.member.1.Value", team)]
+    };
+    let denied = (403, "AccessDenied".to_owned());
+    assert_eq!(
+        refused(&house, alice(), "CreateUser", &new("bob", "red")).await,
+        denied,
+        "alice is in no team"
+    );
+    done(&house, "TagUser", &new("alice", "red")).await;
+    let (status, body) = asked(&house, alice(), &form("CreateUser", &new("bob", "red"))).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(refused(&house, alice(), "CreateUser", &new("carol", "blue")).await, denied);
+    let more = [new("dora", "red").as_slice(), &[("Tags.member.2.Key", "x")]].concat();
+    assert_eq!(refused(&house, alice(), "CreateUser", &more).await, denied);
+    // Who makes something with tags must be allowed to tag it.
+    let role = [("RoleName", "r"), ("AssumeRolePolicyDocument", TRUST), ("Tags.member.1.Key", "a")];
+    assert_eq!(refused(&house, alice(), "CreateRole", &role).await, denied);
+    assert_eq!(asked(&house, alice(), &form("CreateRole", &role[..2])).await.0, 200);
+}
+
+#[tokio::test]
 async fn errors_are_iams() {
     let house = with_alice().await;
     let longest = "a".repeat(65);
@@ -125,7 +191,7 @@ async fn errors_are_iams() {
         ("CreateUser", &[("UserName", &longest)], 400, "ValidationError"),
         ("CreateUser", &[], 400, "ValidationError"),
         ("CreateUser", &[("UserName", "b"), ("Path", "/x/")], 400, "ValidationError"),
-        ("CreateUser", &[("UserName", "b"), ("Tags.member.1.Key", "k")], 400, "ValidationError"),
+        ("CreateUser", &[("UserName", "b"), ("Tags.member.1.Key", "aws:k")], 400, "ValidationError"),
         (
             "CreateRole",
             &[("RoleName", "r"), ("AssumeRolePolicyDocument", "{}")],

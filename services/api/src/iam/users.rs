@@ -1,11 +1,12 @@
 //! Users.
 
 use fleethaven_operators::iso;
-use fleethaven_registry::shapes::{DeleteUser, UserDescription};
+use fleethaven_registry::shapes::{CreateUser, DeleteUser, UserDescription};
 use fleethaven_registry::{Action, QueryKind, QueryReply, Reply};
 
 use super::Asked;
 use super::asked::{Whom, not_found};
+use super::tags::with_tags;
 use crate::answer::Outcome;
 use crate::call::Call;
 use crate::control::expect_reply;
@@ -14,7 +15,9 @@ use crate::query_protocol::Xml;
 
 pub(super) async fn create(call: &Call<'_>) -> Outcome {
     let asked = Asked::read(call)?;
-    let made = call.execute(Action::CreateUser(asked.user()?)).await?;
+    let user_name = asked.user()?;
+    let args = CreateUser { tags: asked.new_tags("user", &user_name)?, user_name };
+    let made = call.execute(Action::CreateUser(args)).await?;
     let made = expect_reply!(made, Reply::User(made) => made);
     Ok(asked.answer(Xml::default().within("User", described(&made))))
 }
@@ -44,7 +47,7 @@ pub(super) async fn list(call: &Call<'_>) -> Outcome {
     asked.everything()?;
     let query = QueryKind::ListUsers(asked.page()?);
     let page = expect_reply!(call.query(query).await?, QueryReply::Users(page) => page);
-    let result = Xml::default().list("Users", page.items.iter().map(described));
+    let result = Xml::default().list("Users", page.items.iter().map(listed));
     Ok(asked.listed(result, page.next.as_deref()))
 }
 
@@ -56,18 +59,9 @@ pub(super) async fn delete(call: &Call<'_>) -> Outcome {
 
 /// There are none: policies are given to users and roles.
 pub(super) async fn list_groups(call: &Call<'_>) -> Outcome {
-    nothing(call, "Groups").await
-}
-
-/// There are none: CreateUser refuses them.
-pub(super) async fn list_tags(call: &Call<'_>) -> Outcome {
-    nothing(call, "Tags").await
-}
-
-async fn nothing(call: &Call<'_>, list: &str) -> Outcome {
     let asked = Asked::read(call)?;
     found(call, &asked.user()?).await?;
-    Ok(asked.listed(Xml::default().list(list, []), None))
+    Ok(asked.listed(Xml::default().list("Groups", []), None))
 }
 
 pub(super) async fn found(call: &Call<'_>, name: &str) -> Result<UserDescription, Error> {
@@ -77,6 +71,11 @@ pub(super) async fn found(call: &Call<'_>, name: &str) -> Result<UserDescription
 }
 
 fn described(user: &UserDescription) -> Xml {
+    with_tags(listed(user), &user.tags)
+}
+
+/// Listings tell no tags.
+fn listed(user: &UserDescription) -> Xml {
     Xml::default()
         .text("Path", "/")
         .text("UserName", &user.user_name)

@@ -2,7 +2,7 @@
 
 use fleethaven_fabric::metadata::Metadata;
 use fleethaven_registry::shapes::{
-    AccessKey, CreateRole, DeleteRole, PolicyHolder, PutOperatorPolicy, Secret, UpdateAccessKey,
+    AccessKey, CreateRole, CreateUser, DeleteRole, PolicyHolder, PutOperatorPolicy, Secret, UpdateAccessKey,
 };
 use fleethaven_registry::{Action, Command};
 use serde_json::json;
@@ -34,7 +34,7 @@ fn alice() -> PolicyHolder {
 /// A house with a user who may do what the statements say.
 async fn house(statements: &[String]) -> House {
     let house = House::new();
-    run(&house, Action::CreateUser("alice".to_owned())).await;
+    run(&house, Action::CreateUser(CreateUser { user_name: "alice".to_owned(), tags: Vec::new() })).await;
     let key = AccessKey {
         access_key_id: ALICE.to_owned(),
         secret_access_key: Secret(SECRET.to_owned()),
@@ -230,6 +230,7 @@ async fn with_role(principal: &str, condition: &str) -> House {
         assume_role_policy_document: trust,
         max_session_duration: Some(7200),
         description: String::new(),
+        tags: Vec::new(),
     };
     run(&house, Action::CreateRole(Box::new(role))).await;
     put(&house, PolicyHolder::Role("ops".to_owned()), &[statement("Allow", "iot:*", "*", "")]).await;

@@ -131,7 +131,8 @@ def test_a_role_as_terraform_makes_it(iam, name):
     """aws_iam_role, aws_iam_role_policy, aws_iam_policy and aws_iam_role_policy_attachment: apply, refresh, a change, destroy."""
     iam.create_role(RoleName=name, Path="/", AssumeRolePolicyDocument=trust("iot.amazonaws.com"), MaxSessionDuration=3600)
     iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=allow("s3:PutObject"))
-    arn = iam.create_policy(PolicyName=name, Path="/", PolicyDocument=allow("sqs:*"), Description="queues")["Policy"]["Arn"]
+    team = [{"Key": "team", "Value": "a"}]
+    arn = iam.create_policy(PolicyName=name, Path="/", PolicyDocument=allow("sqs:*"), Description="queues", Tags=team)["Policy"]["Arn"]
     iam.attach_role_policy(RoleName=name, PolicyArn=arn)
     role = iam.get_role(RoleName=name)["Role"]
     assert role["MaxSessionDuration"] == 3600 and role["AssumeRolePolicyDocument"]["Statement"]["Effect"] == "Allow"
@@ -144,7 +145,7 @@ def test_a_role_as_terraform_makes_it(iam, name):
     assert (policy["DefaultVersionId"], policy["AttachmentCount"], policy["Description"]) == ("v1", 1, "queues")
     version = iam.get_policy_version(PolicyArn=arn, VersionId="v1")["PolicyVersion"]
     assert version["Document"] == json.loads(allow("sqs:*")) and version["IsDefaultVersion"]
-    assert iam.list_policy_tags(PolicyArn=arn)["Tags"] == []
+    assert iam.list_policy_tags(PolicyArn=arn)["Tags"] == team == policy["Tags"]
     assert [role["RoleName"] for role in iam.list_entities_for_policy(PolicyArn=arn)["PolicyRoles"]] == [name]
     # Changes in place.
     iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust("credentials.iot.amazonaws.com"))
@@ -152,6 +153,13 @@ def test_a_role_as_terraform_makes_it(iam, name):
     changed = iam.update_role_description(RoleName=name, Description="e")["Role"]
     assert (changed["Description"], changed["MaxSessionDuration"]) == ("e", 7200)
     assert iam.create_policy_version(PolicyArn=arn, PolicyDocument=allow("sns:*"), SetAsDefault=True)["PolicyVersion"]["VersionId"] == "v2"
+    iam.tag_role(RoleName=name, Tags=team)
+    iam.tag_policy(PolicyArn=arn, Tags=[{"Key": "Team", "Value": "b"}])
+    assert iam.list_role_tags(RoleName=name)["Tags"] == team == iam.get_role(RoleName=name)["Role"]["Tags"]
+    assert iam.list_policy_tags(PolicyArn=arn)["Tags"] == [{"Key": "Team", "Value": "b"}], "letter case does not matter"
+    iam.untag_role(RoleName=name, TagKeys=["team", "absent"])
+    iam.untag_policy(PolicyArn=arn, TagKeys=["team"])
+    assert iam.list_role_tags(RoleName=name)["Tags"] == [] == iam.list_policy_tags(PolicyArn=arn)["Tags"]
     iam.set_default_policy_version(PolicyArn=arn, VersionId="v1")
     iam.set_default_policy_version(PolicyArn=arn, VersionId="v2")
     assert len(iam.list_policy_versions(PolicyArn=arn)["Versions"]) == 2
@@ -169,7 +177,8 @@ def test_a_role_as_terraform_makes_it(iam, name):
 
 
 def test_a_user_who_gets_keys_and_policies(fleet, iam, name):
-    made = iam.create_user(UserName=name)["User"]
+    made = iam.create_user(UserName=name, Tags=[{"Key": "team", "Value": "a"}])["User"]
+    assert made.pop("Tags") == [{"Key": "team", "Value": "a"}]
     assert made["Arn"] == f"arn:aws:iam::{fleet.account}:user/{name}"
     refused("EntityAlreadyExists", iam.create_user, UserName=name)
     key = iam.create_access_key(UserName=name)["AccessKey"]
@@ -188,7 +197,14 @@ def test_a_user_who_gets_keys_and_policies(fleet, iam, name):
     assert iam.list_user_policies(UserName=name)["PolicyNames"] == ["own"]
     assert iam.get_user_policy(UserName=name, PolicyName="own")["PolicyDocument"] == json.loads(allow("iot:ListThings"))
     assert iam.list_attached_user_policies(UserName=name)["AttachedPolicies"] == [{"PolicyName": name, "PolicyArn": arn}]
-    assert iam.list_groups_for_user(UserName=name)["Groups"] == [] == iam.list_user_tags(UserName=name)["Tags"]
+    assert iam.list_groups_for_user(UserName=name)["Groups"] == []
+    tags = {f"k{number}": "v" for number in range(49)}
+    iam.tag_user(UserName=name, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+    refused("LimitExceeded", iam.tag_user, UserName=name, Tags=[{"Key": "more", "Value": ""}])
+    refused("ValidationError", iam.tag_user, UserName=name, Tags=[{"Key": "aws:x", "Value": ""}])
+    iam.untag_user(UserName=name, TagKeys=["k0"])
+    walked = [tag["Key"] for page in iam.get_paginator("list_user_tags").paginate(UserName=name, PaginationConfig={"PageSize": 20}) for tag in page["Tags"]]
+    assert sorted(walked) == sorted([*tags.keys() - {"k0"}, "team"])
     # What the commands make is the same.
     [line] = [line for line in fleethaven("user", "list", "--admin", fleet.ready["admin"], "--json") if line["user_name"] == name]
     assert (line["user_id"], line["policies"], line["attached_policies"]) == (made["UserId"], ["own"], [name])
@@ -236,7 +252,6 @@ def test_what_there_is_none_of_is_refused(iam, name):
     role = {"RoleName": name, "AssumeRolePolicyDocument": trust("iot.amazonaws.com")}
     for more in (
         {"Path": "/teams/"},
-        {"Tags": [{"Key": "a", "Value": "b"}]},
         {"PermissionsBoundary": "arn:aws:iam::aws:policy/PowerUserAccess"},
     ):
         refused("ValidationError", iam.create_role, **role, **more)
