@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 
-use crate::space::{self, Batch, Space};
+use crate::space::{self, Batch, Space, Unsealing};
 use crate::{Error, Options};
 
 /// Keys of the `meta` keyspace.
@@ -66,10 +66,7 @@ impl Disk {
     /// Opens or creates the database in `dir`, which only its owner may then enter.
     pub(crate) fn open(dir: &Path, options: &Options) -> Result<Self, Error> {
         make_private(dir).map_err(|source| Error::Io { path: dir.to_owned(), source })?;
-        Self::open_keyspaces(dir, options).map_err(|source| match source {
-            fjall::Error::Locked => Error::Locked(dir.to_owned()),
-            source => Error::Database { path: dir.to_owned(), source },
-        })
+        Self::open_keyspaces(dir, options).map_err(|source| of_directory(dir, source))
     }
 
     fn open_keyspaces(dir: &Path, options: &Options) -> fjall::Result<Self> {
@@ -129,6 +126,18 @@ impl Disk {
         ];
         let plain = [&self.meta, &self.received, &self.fences];
         space::seal_plain_values(&self.database, &sealed.map(Space::clone), &plain.map(Space::clone))
+    }
+}
+
+/// The database in `dir`, to be made plain again.
+pub(crate) fn unsealing(dir: &Path) -> Result<Unsealing, Error> {
+    Unsealing::of(dir, &PLAIN).map_err(|source| of_directory(dir, source))
+}
+
+fn of_directory(dir: &Path, error: fjall::Error) -> Error {
+    match error {
+        fjall::Error::Locked => Error::Locked(dir.to_owned()),
+        source => Error::Database { path: dir.to_owned(), source },
     }
 }
 

@@ -4,6 +4,7 @@
 //! keyspaces.
 
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 
 use fjall::compaction::filter::{
@@ -228,4 +229,61 @@ pub fn seal_plain_values(database: &Database, sealed: &[Space], plain: &[Space])
     }
     database.delete_keyspace(filler.keyspace)?;
     Ok(left)
+}
+
+/// Bytes of values that are written together while a store is made plain.
+const UNSEALED_BYTES: usize = 4 << 20;
+
+/// A database that nobody else uses, whose values are made plain again. The directory stays locked as long as this is there.
+pub struct Unsealing {
+    database: Database,
+    plain: &'static [&'static str],
+}
+
+impl Unsealing {
+    /// Opens the database in `dir`; keyspaces named `plain` hold nothing that is sealed.
+    ///
+    /// # Errors
+    /// When it cannot be opened: another process uses it, the disk fails.
+    pub fn of(dir: &Path, plain: &'static [&'static str]) -> fjall::Result<Self> {
+        Ok(Self { database: Database::builder(dir).open()?, plain })
+    }
+
+    /// Writes every value as it was before it was sealed; durable on return. How many there were: none are left. What was done of it
+    /// stays done when it breaks off, and need not be done again.
+    ///
+    /// # Errors
+    /// When a value cannot be opened, or the disk fails.
+    pub fn run(&self, vault: &Arc<Vault>) -> fjall::Result<u64> {
+        let mut opened = 0;
+        for name in self.database.list_keyspace_names() {
+            if !self.plain.contains(&&*name) {
+                let keyspace = self.database.keyspace(&name, Default::default)?;
+                opened += self.open_values(&Space::new(keyspace, Some(vault.clone())))?;
+            }
+        }
+        self.database.persist(PersistMode::SyncAll)?;
+        Ok(opened)
+    }
+
+    fn open_values(&self, space: &Space) -> fjall::Result<u64> {
+        let (mut batch, mut bytes, mut opened) = (self.database.batch(), 0, 0);
+        // A read of one moment: what is written meanwhile is not met again.
+        for guard in space.keyspace.iter() {
+            let (key, value) = guard.into_inner()?;
+            if !is_sealed(&value) {
+                continue;
+            }
+            let value = space.opened(&key, value)?;
+            bytes += value.len();
+            opened += 1;
+            batch.insert(&space.keyspace, key, value);
+            if bytes >= UNSEALED_BYTES {
+                std::mem::replace(&mut batch, self.database.batch()).commit()?;
+                bytes = 0;
+            }
+        }
+        batch.commit()?;
+        Ok(opened)
+    }
 }

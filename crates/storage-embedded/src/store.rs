@@ -22,6 +22,7 @@ use crate::record::{DeadLetterRow, decode};
 use crate::retained::Retained;
 use crate::rules::Rules;
 use crate::sessions::{Client, Session};
+use crate::space::Unsealing;
 use crate::{Options, Stats, keys, rules};
 
 /// Sessions, queues, retained messages and the rules queue in one directory.
@@ -76,6 +77,14 @@ impl EmbeddedStore {
     /// yet. It may take minutes.
     pub fn seal_plain_values(&self) -> Result<u64, Error> {
         self.disk.seal_plain_values().map_err(|error| Error::Unavailable(error.to_string()))
+    }
+
+    /// A store that nobody uses, to be made plain again.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn unsealing(dir: &Path) -> Result<Unsealing, crate::Error> {
+        crate::disk::unsealing(dir)
     }
 
     /// Counters since the store was opened.

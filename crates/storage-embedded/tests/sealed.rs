@@ -217,3 +217,18 @@ fn what_was_written_before_is_sealed_while_the_store_is_used() {
     options.vault.as_ref().unwrap().refuse_plain_values();
     holds_everything(&EmbeddedStore::open(dir.path(), options).unwrap());
 }
+
+#[test]
+fn a_sealed_store_is_made_plain_and_opens_without_a_key() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), Some(1));
+    let unsealing = EmbeddedStore::unsealing(dir.path()).unwrap();
+    assert!(EmbeddedStore::open(dir.path(), options(Some(1), 2)).is_err(), "it is in use");
+    let vault = |key, opening| options(Some(key), opening).vault.unwrap();
+    assert!(unsealing.run(&vault(2, 2)).is_err(), "by another key");
+    assert!(unsealing.run(&vault(1, 3)).unwrap() >= 100);
+    assert_eq!(unsealing.run(&vault(1, 4)).unwrap(), 0, "nothing is left");
+    drop(unsealing);
+    let store = EmbeddedStore::open(dir.path(), options(None, 5)).unwrap();
+    holds_everything(&store);
+}

@@ -38,7 +38,7 @@ pub(crate) use cluster::{ClusterArgs, IdentityArgs, StoreArgs, advertised};
 pub(crate) use connections::{ConnectionCommand, PutConnectionArgs};
 pub(crate) use dead_letters::{DeadLetterCommand, RunningArgs};
 pub(crate) use diagnosis::{DoctorArgs, StatusArgs};
-pub(crate) use encryption::{EncryptionArgs, EncryptionKeyCommand};
+pub(crate) use encryption::{EncryptionArgs, EncryptionKeyCommand, KeyRemoveArgs};
 pub(crate) use front::{DrainArgs, ListenerArgs, ServerArgs, SniCertificate};
 pub(crate) use functions::{FunctionCommand, FunctionKindArg, PutFunctionArgs};
 pub(crate) use issuing::{IssuingArgs, IssuingCaCommand, MakeIssuingCaArgs};

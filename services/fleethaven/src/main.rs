@@ -141,7 +141,10 @@ fn run(command: Command, settings: config::Settings) -> Result<ExitCode> {
         Command::Check(arguments) => process::brief(lab::run(*arguments)),
         Command::Status(arguments) => process::brief(overview::run(arguments)),
         Command::Doctor(arguments) => process::brief(doctor::run(*arguments)),
-        Command::EncryptionKey(command) => encryption::run(&command),
+        Command::EncryptionKey(command) => {
+            // A key service may have to be asked.
+            process::brief(async { tokio::task::spawn_blocking(move || encryption::run(&command)).await? })
+        }
         Command::Pki(command) => pki::main(&command),
         Command::Sql(command) => return sql::main(&command),
     };

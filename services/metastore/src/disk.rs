@@ -18,7 +18,7 @@ use std::fs;
 use std::io;
 use std::iter;
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
@@ -30,7 +30,7 @@ use prost::Message;
 use crate::commit::{COUNTER, Committer};
 use crate::error::{Error, damaged, store_io};
 use crate::record::NodeRecord;
-use crate::snapshot::Shelf;
+use crate::snapshot::{self, Shelf};
 
 /// Layout of keyspaces and records; raised when it changes.
 const FORMAT: u32 = 2;
@@ -187,6 +187,34 @@ impl Disk {
         #[cfg(test)]
         crate::tests::simulation::synced();
         Ok(())
+    }
+}
+
+/// A node's store that nobody uses, to be made plain again. The directory stays locked as long as this is there.
+pub struct Unsealing {
+    database: space::Unsealing,
+    dir: PathBuf,
+}
+
+impl Unsealing {
+    /// Opens the store of the node in `dir`.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn of(dir: &Path) -> Result<Self, Error> {
+        let database =
+            space::Unsealing::of(&dir.join("db"), &[META]).map_err(|e| Error::from_store(dir, e))?;
+        Ok(Self { database, dir: dir.to_owned() })
+    }
+
+    /// Writes every value and snapshot file as it was before it was sealed; durable on return. How many values there were.
+    ///
+    /// # Errors
+    /// When something cannot be opened, or the disk fails.
+    pub fn run(&self, vault: &Arc<Vault>) -> Result<u64, Error> {
+        let values = self.database.run(vault).map_err(|e| Error::from_store(&self.dir, e))?;
+        snapshot::unseal(&self.dir, vault).map_err(|e| Error::from_io(&self.dir, e))?;
+        Ok(values)
     }
 }
 

@@ -69,6 +69,7 @@ mod watch;
 mod tests;
 
 pub use config::{Config, Start};
+pub use disk::Unsealing;
 pub use error::Error;
 pub use metastore::Metastore;
 pub use network::NoPeers;

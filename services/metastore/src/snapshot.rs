@@ -99,13 +99,32 @@ impl SnapshotFile {
         if magic == *frames::MAGIC {
             return Ok(());
         }
-        let unfinished = self.path.with_extension("unfinished");
-        let mut out = Out::create(&unfinished, Some(vault))?;
-        out.write_all(&magic)?;
-        io::copy(&mut source, &mut out)?;
-        out.finish()?.sync_all()?;
-        fs::rename(&unfinished, &self.path)
+        replace(&self.path, &mut Cursor::new(magic).chain(source), Some(vault))
     }
+}
+
+/// Writes a file anew, sealed or plain.
+fn replace(path: &Path, contents: &mut dyn Read, vault: Option<&Vault>) -> io::Result<()> {
+    let unfinished = path.with_extension("unfinished");
+    let mut out = Out::create(&unfinished, vault)?;
+    io::copy(contents, &mut out)?;
+    out.finish()?.sync_all()?;
+    fs::rename(&unfinished, path)
+}
+
+/// Writes all snapshot files of the node in `dir` as they were before they were sealed.
+pub(crate) fn unseal(dir: &Path, vault: &Vault) -> io::Result<()> {
+    let folder = folder(dir);
+    fs::create_dir_all(&folder)?;
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("snapshot") => replace(&path, &mut opened(File::open(&path)?, Some(vault))?, None)?,
+            Some("unfinished") => remove(&path)?,
+            _ => {}
+        }
+    }
+    File::open(&folder)?.sync_all()
 }
 
 /// What openraft wants to know of a snapshot of `applied`.

@@ -58,6 +58,8 @@ pub(crate) enum EncryptionKeyCommand {
     New,
     /// Tell which master keys the stores of a data directory need: whether a process runs on it or not, and without any key.
     Status(KeyStatusArgs),
+    /// Stop encrypting: make the stores of a data directory plain, on which no process runs, and take their keyrings away.
+    Remove(KeyRemoveArgs),
 }
 
 /// Arguments of `encryption-key status`.
@@ -66,4 +68,15 @@ pub(crate) struct KeyStatusArgs {
     /// The data directory of a `fleethaven dev` or of a node of the metadata store.
     #[arg(long, value_name = "DIR", env = "FLEETHAVEN_DATA_DIR", default_value = DEFAULT_DATA_DIR)]
     pub(crate) data_dir: PathBuf,
+}
+
+/// Arguments of `encryption-key remove`.
+#[derive(Args)]
+pub(crate) struct KeyRemoveArgs {
+    /// The data directory of a `fleethaven dev` or of a node of the metadata store.
+    #[arg(long, value_name = "DIR", env = "FLEETHAVEN_DATA_DIR", default_value = DEFAULT_DATA_DIR)]
+    pub(crate) data_dir: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) encryption: EncryptionArgs,
 }

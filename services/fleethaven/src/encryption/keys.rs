@@ -2,13 +2,18 @@
 
 use std::io::Write;
 
-use anyhow::{Context, Result};
-use fleethaven_vault::master;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use fleethaven_metastore::Unsealing;
+use fleethaven_storage_embedded::EmbeddedStore;
+use fleethaven_vault::{Vault, master};
 use serde::Serialize;
 
-use super::masters::random;
-use super::{STORES, safe};
-use crate::cli::EncryptionKeyCommand;
+use super::masters::{Masters, random};
+use super::{STORES, Safe, safe};
+use crate::cli::{EncryptionKeyCommand, KeyRemoveArgs};
 
 /// A store and a master key that its data keys are wrapped under.
 #[derive(Serialize)]
@@ -20,7 +25,7 @@ struct InUse<'a> {
     plain_values: bool,
 }
 
-/// Makes a key, or tells which are in use.
+/// Makes a key, tells which are in use, or makes stores plain.
 pub(crate) fn run(command: &EncryptionKeyCommand) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match command {
@@ -37,6 +42,55 @@ pub(crate) fn run(command: &EncryptionKeyCommand) -> Result<()> {
                 }
             }
         }
+        EncryptionKeyCommand::Remove(arguments) => {
+            for plain in remove(arguments)? {
+                writeln!(out, "{}", serde_json::to_string(&plain)?)?;
+            }
+        }
     }
     out.flush().context("cannot write to standard output")
+}
+
+/// A store that is plain now.
+#[derive(Serialize)]
+struct MadePlain {
+    store: &'static str,
+    /// Values that were encrypted.
+    values: u64,
+}
+
+/// Writes what is sealed in a store as it was before; how many values there were.
+type Unseal = Box<dyn Fn(&Arc<Vault>) -> Result<u64>>;
+
+fn remove(arguments: &KeyRemoveArgs) -> Result<Vec<MadePlain>> {
+    let masters = Masters::of(&arguments.encryption)?;
+    let mut made = Vec::new();
+    for store in STORES {
+        let dir = arguments.data_dir.join(store);
+        if safe::read(&safe::path(&dir))?.is_none() {
+            continue;
+        }
+        let failed = || format!("the {store} in {} cannot be made plain", dir.display());
+        // As long as this is there no process can open the store.
+        let unseal = unsealing(store, &dir).with_context(failed)?;
+        let Some(mut safe) = Safe::open(masters.as_ref(), store, &dir)? else { continue };
+        // Should it break off, the store opens with its key still.
+        safe.allow_plain_values()?;
+        let values = unseal(&safe.vault()).with_context(failed)?;
+        safe.remove()?;
+        made.push(MadePlain { store, values });
+    }
+    if made.is_empty() {
+        bail!("nothing is encrypted in {}", arguments.data_dir.display());
+    }
+    Ok(made)
+}
+
+fn unsealing(store: &str, dir: &Path) -> Result<Unseal> {
+    if store == "sessions" {
+        let unsealing = EmbeddedStore::unsealing(dir)?;
+        return Ok(Box::new(move |vault| Ok(unsealing.run(vault)?)));
+    }
+    let unsealing = Unsealing::of(dir)?;
+    Ok(Box::new(move |vault| Ok(unsealing.run(vault)?)))
 }

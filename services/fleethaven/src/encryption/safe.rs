@@ -116,6 +116,22 @@ impl Safe {
         Ok(())
     }
 
+    /// Notes that plain values are there, before the first one is written.
+    pub(crate) fn allow_plain_values(&mut self) -> Result<()> {
+        let mut keyring = self.keyring.clone();
+        keyring.plain_values = true;
+        self.keep(keyring)
+    }
+
+    /// Takes the keyring away: nothing is sealed under it any more. The store is locked, so that nobody seals meanwhile.
+    pub(crate) fn remove(self) -> Result<()> {
+        let remove = || -> io::Result<()> {
+            fs::remove_file(&self.path)?;
+            sync_folder(&self.path)
+        };
+        remove().with_context(|| format!("cannot remove {}", self.path.display()))
+    }
+
     /// Writes the keyring as a whole: after a crash it is the old one or the new one.
     fn keep(&mut self, keyring: Keyring) -> Result<()> {
         let temporary = self.path.with_extension("new");

@@ -181,6 +181,37 @@ def test_master_keys_are_rotated_under_load_and_the_old_one_goes(instance, tmp_p
 
 
 
+def test_encryption_is_given_up(instance, tmp_path):
+    """The way back, of both stores: with the key, while no process runs."""
+    key = new_key()
+    fleet = instance(key).start()
+    device = fill(fleet, tmp_path)
+    command = ["encryption-key", "remove", "--data-dir", fleet.data_dir]
+    with_key = (*command, "--encryption-key-file", tmp_path / "keys")
+    with pytest.raises(RuntimeError, match="cannot be made plain"):
+        fleethaven(*with_key)
+    holds_everything(fleet, device)
+    fleet.stop()
+    with pytest.raises(RuntimeError, match="--encryption-key-file"):
+        fleethaven(*command)
+    assert status(fleet.data_dir), "nothing has changed"
+    done = subprocess.run([binary(), *map(str, with_key)], capture_output=True, text=True, timeout=START_SECONDS)
+    assert done.returncode == 0, done.stderr
+    told = {line["store"]: line["values"] for line in map(json.loads, done.stdout.splitlines())}
+    assert told.keys() == {"metastore", "sessions"} and min(told.values()) > 0
+    assert status(fleet.data_dir) == [] and found(fleet.data_dir) == set(MARKERS)
+    with pytest.raises(RuntimeError, match="nothing is encrypted"):
+        fleethaven(*with_key)
+    plain = instance().start()
+    holds_everything(plain, device)
+    plain.restart_after_kill()
+    holds_everything(plain, device)
+    # And encrypted once more.
+    plain.stop()
+    again = instance(new_key()).start()
+    holds_everything(again, device)
+
+
 def test_commands_on_a_directory_need_the_key_unless_a_process_has_it(instance, tmp_path):
     fleet = instance(new_key()).start()
     command = ["account", "list", "--json", "--data-dir", fleet.data_dir]

@@ -14,7 +14,7 @@ use futures_util::TryStreamExt;
 use super::backup::to_restore;
 use super::fixture::{command, config, open, scope};
 use super::mesh::{Cluster, until};
-use crate::{Config, Error, Metastore, NoPeers, Restore, Start, restore};
+use crate::{Config, Error, Metastore, NoPeers, Restore, Start, Unsealing, restore};
 
 /// What policies say, which is looked for on disks.
 const MARKER: &str = "combination-of-the-vault-4711";
@@ -117,6 +117,36 @@ async fn a_plain_store_is_sealed_while_it_is_used_and_opens_with_its_key_only() 
         }
     };
     assert!(error.contains("it is encrypted, and there is no key"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealed_store_is_made_plain_and_opens_without_a_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let compacting = || Config { snapshot_every: 50, keep_log: 5, ..config(dir.path()) };
+    let node = open(Config { vault: vault(&compacting(), 2), ..compacting() }).await;
+    fill(&node, 120).await;
+    node.shutdown().await.unwrap();
+    drop(node);
+    assert_eq!(found(dir.path()), 0);
+    let unsealing = loop {
+        match Unsealing::of(dir.path()) {
+            Err(Error::Locked(_)) => tokio::task::yield_now().await,
+            opened => break opened.unwrap(),
+        }
+    };
+    let (other, right) = (Vault::new([(1, DataKey([9; 32]))], [3; 12]), vault(&compacting(), 3).unwrap());
+    assert!(unsealing.run(&Arc::new(other.unwrap())).is_err(), "by another key");
+    assert!(unsealing.run(&right).unwrap() > 120);
+    assert_eq!(unsealing.run(&right).unwrap(), 0, "nothing is left");
+    drop(unsealing);
+    let node = loop {
+        match Metastore::open(compacting(), Arc::new(NoPeers)).await {
+            Err(Error::Locked(_)) => tokio::task::yield_now().await,
+            opened => break opened.unwrap(),
+        }
+    };
+    assert!(holds(&node, 7) && holds(&node, 119));
+    node.shutdown().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
