@@ -105,7 +105,7 @@ DASHBOARDS = {
     "api-security": (
         "Fleethaven / API and security",
         [
-            ("Requests", "reqps", "By operation.", [("sum by (operation) (rate(fleethaven_api_requests_total{J}[RATE]))", "{{operation}}")]),
+            ("Requests", "reqps", "By operation.", [("sum by (service, operation) (rate(fleethaven_api_requests_total{J}[RATE]))", "{{service}} {{operation}}")]),
             ("Answers", "reqps", "By status.", [("sum by (status) (rate(fleethaven_api_requests_total{J}[RATE]))", "{{status}}")]),
             (
                 "Time to answer",
@@ -116,7 +116,7 @@ DASHBOARDS = {
                     ("histogram_quantile(0.99, sum by (le) (rate(fleethaven_api_request_duration_seconds_bucket{J}[RATE])))", "99 %"),
                 ],
             ),
-            ("Slowest operations", "s", "99 %, by operation.", [("histogram_quantile(0.99, sum by (operation, le) (rate(fleethaven_api_request_duration_seconds_bucket{J}[RATE])))", "{{operation}}")]),
+            ("Slowest operations", "s", "99 %, by operation.", [("histogram_quantile(0.99, sum by (service, operation, le) (rate(fleethaven_api_request_duration_seconds_bucket{J}[RATE])))", "{{service}} {{operation}}")]),
             ("Clients without an acceptable certificate", "cps", "", [('sum by (result) (rate(fleethaven_tls_handshakes_total{J, result!="success"}[RATE]))', "{{result}}")]),
             (
                 "Denied by policy",

@@ -102,6 +102,8 @@ pub struct Broker {
 /// What was asked, and how long it took, as it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
+    /// The signing name of the operation's service, `unknown` outside of AWS's models.
+    pub service: &'static str,
     /// The operation's name in AWS's models, `unknown` outside of them.
     pub operation: &'static str,
     /// From the request's head to its answer.
@@ -109,7 +111,7 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// The histogram of how long requests take, by `operation`.
+    /// The histogram of how long requests take, by `service` and `operation`.
     pub const HISTOGRAM: &'static str = LATENCY;
 }
 
@@ -218,9 +220,11 @@ impl Api {
             Ok(_) => (200, None),
             Err(error) => (error.status(trail.service()), Some(error)),
         };
-        let operation = trail.operation.map_or("unknown", |operation| operation.name);
+        let (service, operation) = trail
+            .operation
+            .map_or(("unknown", "unknown"), |operation| (operation.service.name(), operation.name));
         let took = started.elapsed();
-        self.state.metrics.count(operation, status, took);
+        self.state.metrics.count((service, operation), status, took);
         log(&trail, peer, request_id, status, refusal);
         if let (Some(Error::Authentication(error)), Service::Data) = (refusal, trail.service()) {
             logging::tell_not_authenticated(&self.state, self.endpoint(peer).scope, peer, error);
@@ -239,7 +243,7 @@ impl Api {
         if !of_others && of_devices(head.method.as_str()) {
             self.state.config.origins.mark(&head.headers, response.headers_mut());
         }
-        response.extensions_mut().insert(Counted { operation, took });
+        response.extensions_mut().insert(Counted { service, operation, took });
         response
     }
 

@@ -357,9 +357,13 @@ fn refused_upgrade(error: &websocket::Error) -> Response<Full<Bytes>> {
 
 /// The span of a request is named by its operation.
 fn end(mut span: Begun, answer: &Response<Full<Bytes>>) {
-    if let Some(Counted { operation, took }) = answer.extensions().get() {
+    if let Some(Counted { service, operation, took }) = answer.extensions().get() {
         span.rename(*operation);
-        span.observed(Counted::HISTOGRAM, &[("operation", operation)], took.as_secs_f64());
+        span.observed(
+            Counted::HISTOGRAM,
+            &[("operation", operation), ("service", service)],
+            took.as_secs_f64(),
+        );
     }
     let status = answer.status();
     span.set("http.response.status_code", usize::from(status.as_u16()));

@@ -220,7 +220,8 @@ async fn requests_are_counted() {
             counts.push((labels.join(" "), metric.get_counter().get_value()));
         }
     }
-    let expected = [("DescribeThing 404", 1.0), ("ListThings 200", 1.0), ("unknown 404", 1.0)];
+    let expected =
+        [("DescribeThing iot 404", 1.0), ("ListThings iot 200", 1.0), ("unknown unknown 404", 1.0)];
     assert_eq!(counts, expected.map(|(labels, count)| (labels.to_owned(), count)));
 }
 
