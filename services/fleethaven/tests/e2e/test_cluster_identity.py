@@ -4,6 +4,9 @@ import json
 
 import boto3
 import pytest
+from awscrt.auth import AwsCredentialsProvider
+from awsiot import mqtt5_client_builder
+from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
 import commands
@@ -13,7 +16,9 @@ from device import make_device
 from instance import address, eventually
 from lab import ROLE
 from mqtt_client import Client, Refused
+from sdk_client import Sdk5
 from test_domain_certificates import ACM, Issuer, put
+from test_operators import document, topics
 from test_server_certificates import shown
 from test_thing_registration_tasks import connect, lines, reports, template
 from test_thing_registration_tasks import put as put_file
@@ -176,3 +181,105 @@ def test_another_api_goes_on_with_bulk_registration(cluster, tmp_path_factory, n
     assert sorted(line["lineNumber"] for line in results) == list(range(1, count + 1))
     iot.describe_thing(thingName=f"{name}-{count - 1}")
     server.stop()
+
+
+def test_a_revoked_certificate_is_out_at_every_gateway(cluster, tmp_path, name):
+    """Row 1 of the cases of authentication: its sessions everywhere end at once, and none begins."""
+    device = make_device(cluster, tmp_path)
+    clients = [
+        Client(cluster, device, f"{name}{number}", **at(cluster, gateway, "mqtt_tls")).connect()
+        for number, gateway in enumerate([*cluster.gateways, *cluster.gateways])
+    ]
+    cluster.iot.update_certificate(certificateId=device.id, newStatus="REVOKED")
+    assert [client.closed(seconds=2) for client in clients] == [SERVER_INITIATED] * len(clients)
+    for gateway in cluster.gateways:
+        with pytest.raises(Refused) as refusal:
+            Client(cluster, device, name, **at(cluster, gateway, "mqtt_tls")).connect()
+        assert refusal.value.value is None, "no CONNACK"
+
+
+NOT_AUTHORIZED, SERVER_INITIATED = 135, 0x98
+
+
+def over_websocket(cluster, gateway, key: dict, client_id: str) -> Sdk5:
+    host, port = address(gateway.ready["data_endpoint"].removeprefix("https://"))
+    return Sdk5(
+        cluster,
+        None,
+        client_id,
+        build=mqtt5_client_builder.websockets_with_default_aws_signing,
+        endpoint=host,
+        port=port,
+        region=cluster.region,
+        credentials_provider=AwsCredentialsProvider.new_static(key["AccessKeyId"], key["SecretAccessKey"]),
+    )
+
+
+def test_managed_policies_count_at_every_api_and_gateway(cluster, name):
+    """Made, attached and detached at one API: what the other API and connections at every gateway go by within a second or so."""
+
+    def at(api, service="iot", **keys):
+        return cluster.client(service, endpoint_url=api.ready["iot_endpoint"], **keys)
+
+    one, other = cluster.apis
+    iam = at(one, "iam")
+    iam.create_user(UserName=name)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+    listing = [at(api, **keys).list_things for api in (one, other)]
+
+    def code(call) -> str:
+        try:
+            call()
+        except ClientError as error:
+            return error.response["Error"]["Code"]
+        return "allowed"
+
+    def becomes(wanted: str):
+        eventually(lambda: all(code(call) == wanted for call in listing), f"{wanted} at every API", 10)
+
+    becomes("AccessDeniedException")
+    allowed = [*topics(cluster, name), ("Allow", "iot:ListThings", "*")]
+    arn = iam.create_policy(PolicyName=name, PolicyDocument=document(*allowed))["Policy"]["Arn"]
+    attached = {"UserName": name, "PolicyArn": arn}
+    iam.attach_user_policy(**attached)
+    becomes("allowed")
+    clients = []
+
+    def connected(number: int, gateway) -> bool:
+        client = over_websocket(cluster, gateway, key, f"{name}{number}")
+        try:
+            clients.append(client.connect())
+        except AssertionError:
+            client.disconnect()
+            return False
+        return True
+
+    for number, gateway in enumerate(cluster.gateways):
+        eventually(lambda at=(number, gateway): connected(*at), f"a connection at {gateway.name}", 20)
+    for client in clients:
+        assert client.subscribe(f"{name}/a") == [1]
+    clients[0].publish(f"{name}/a", b"to all")
+    for client in clients:
+        assert client.expect(1) == [b"to all"]
+
+    def subscribing_gives(topic_filter: str, wanted: int):
+        for number, client in enumerate(clients):
+            what = f"{wanted} for {topic_filter} at gateway {number}"
+            eventually(lambda client=client: client.subscribe(topic_filter) == [wanted], what, 10)
+
+    # Another version, made at the other API.
+    denied = ("Deny", "iot:Subscribe", f"arn:aws:iot:*:*:topicfilter/{name}/b")
+    at(other, "iam").create_policy_version(PolicyArn=arn, PolicyDocument=document(*allowed, denied), SetAsDefault=True)
+    subscribing_gives(f"{name}/b", NOT_AUTHORIZED)
+    subscribing_gives(f"{name}/c", 1)
+    at(one, "iam").set_default_policy_version(PolicyArn=arn, VersionId="v1")
+    subscribing_gives(f"{name}/b", 1)
+    at(other, "iam").detach_user_policy(**attached)
+    becomes("AccessDeniedException")
+    subscribing_gives(f"{name}/d", NOT_AUTHORIZED)
+    at(other, "iam").attach_user_policy(**attached)
+    becomes("allowed")
+    subscribing_gives(f"{name}/d", 1)
+    for client in clients:
+        client.disconnect()
