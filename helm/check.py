@@ -5,6 +5,7 @@
 - policies: what every pod must have (Pod Security "restricted", limits, probes, no token)
 - what must be refused, with the words that say why
 - alerts have tests and runbooks, dashboards hold PromQL
+- what upgrades look up in a cluster: how many pods there are, volumes that cannot change, a CA that is there already
 - the default rendering against helm/golden/default.yaml (`helm/lint.sh --update` writes it)
 """
 
@@ -23,6 +24,7 @@ import promql_parser
 import yaml
 
 import dashboards
+from cluster import Cluster
 
 HERE = Path(__file__).resolve().parent
 CHART = HERE / "fleethaven"
@@ -46,6 +48,9 @@ REFUSED = [
     ("--set api.autoscaling.enabled=true,api.resources.requests.cpu=null", "api.resources.requests.cpu, which is not set"),
     ("--set metastore.replicas=4", "must be odd, it is 4"),
     ("--set metastore.replicas=1", "replicas"),
+    ("--set metastore.store=fleethaven", "another name"),
+    ("--set metastore.backup.schedule=@daily", "count only together"),
+    ("--set metastore.backup.schedule=daily,metastore.backup.claimName=backups", "schedule"),
     ("--set router.podDisruptionBudget.maxUnavailable=0", "keep every node drain waiting"),
     ("--set gateway.drain.grace-period=55", "gateway.drain takes up to 65 s"),
     ("--set api.terminationGracePeriodSeconds=20", "api.drain takes up to 25 s"),
@@ -66,6 +71,40 @@ REFUSED = [
     ("--set api.ingress.enabled=true", "api.ingress needs hosts"),
     ("--set api.tlsRoute.enabled=true", "needs parentRefs and hostnames"),
     ("--set monitoring.podMonitor.enabled=true,monitoring.serviceMonitor.enabled=true", "count everything twice"),
+]
+
+
+
+
+def found(kind: str, name: str, **spec) -> dict:
+    """An object in a cluster."""
+    api = "v1" if kind in ("Secret", "ServiceAccount") else "apps/v1"
+    name = f"t-fleethaven-{name}".removesuffix("-")
+    return {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": "iot"}, "spec": spec}
+
+
+def volumes(size: str) -> list[dict]:
+    return [{"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": size}}}}]
+
+
+SHRINK, KEPT = "name: t-fleethaven-shrink\n", "  replicas: 7\n"
+FIVE = found("StatefulSet", "metastore", replicas=5, volumeClaimTemplates=volumes("10Gi"))
+SCALED = "--set gateway.autoscaling.enabled=true"
+# What an upgrade finds, its arguments, and text that it renders, or does not (None: it is refused with that).
+UPGRADES = [
+    (FIVE, "", SHRINK, True),
+    (FIVE, "--set metastore.replicas=5", SHRINK, False),
+    # The StatefulSet was deleted, to restore a backup: nobody could answer.
+    (found("ServiceAccount", ""), "", SHRINK, False),
+    (FIVE, "--set metastore.replicas=7", SHRINK, False),
+    (FIVE, "--set metastore.persistence.size=10240Mi", SHRINK, True),
+    (FIVE, "--set metastore.persistence.size=20Gi", "does not change a StatefulSet's volumes of 10Gi", None),
+    (FIVE, "--set metastore.persistence.storageClassName=fast", "does not change a StatefulSet's volumes of ''", None),
+    (found("StatefulSet", "redis", volumeClaimTemplates=volumes("1Gi")), "", "redis.bundled.persistence.size is 5Gi", None),
+    (found("Deployment", "gateway", replicas=7), SCALED, KEPT, True),
+    (found("Deployment", "gateway", replicas=7), "", KEPT, False),
+    (found("Secret", "ca"), "", "kind: Certificate", False),
+    (found("Secret", "other"), "", "kind: Certificate", True),
 ]
 
 
@@ -114,6 +153,9 @@ def violations(manifest: dict):
             yield "says wrongly whether it mounts a token"
         if spec.get("enableServiceLinks") is not False:
             yield "would take Services' variables for settings"
+        soft = [c for c in spec.get("topologySpreadConstraints", []) if c["whenUnsatisfiable"] == "ScheduleAnyway"]
+        if any(constraint["topologyKey"] != "kubernetes.io/hostname" for constraint in soft):
+            yield "is spread over nothing where nodes lack one of the labels"
         if any(volume.get("hostPath") for volume in spec.get("volumes", [])) or spec.get("hostNetwork"):
             yield "reaches into its node"
         for container in [*spec.get("initContainers", []), *spec["containers"]]:
@@ -212,6 +254,19 @@ def check_refusal(helm: str, arguments: str, words: str):
         raise Wrong(f"{arguments}: refused without '{words}': {done.stderr.strip()}")
 
 
+def check_upgrade(helm: str, object: dict, arguments: str, text: str, wanted: bool | None):
+    with Cluster(NEWEST, object) as address:
+        server = ["--dry-run=server", "--disable-openapi-validation", "--kube-apiserver", address]
+        # Helm 3 does not ask for these when it only renders.
+        server += ["--api-versions", "cert-manager.io/v1"]
+        done = template(helm, "--is-upgrade", *server, *arguments.split())
+    name = f"an upgrade of {object['kind']} {object['metadata']['name']} {arguments}"
+    if (done.returncode != 0) is not (wanted is None):
+        raise Wrong(f"{name}: {done.stderr.strip() or 'not refused'}")
+    if (text in done.stdout + done.stderr) is (wanted is False):
+        raise Wrong(f"{name}: '{text}' is {'there' if wanted is False else 'not there'}: {done.stderr.strip()}")
+
+
 def check_golden(helm: str, update: bool):
     text = rendered(helm, "--kube-version", f"{NEWEST}.0")
     # Versions of helm part documents differently.
@@ -271,6 +326,7 @@ def main() -> int:
         work.append(functools.partial(check_rendering, helm, version, [], "--api-versions", "cert-manager.io/v1"))
         work.append(functools.partial(check_rendering, helm, version, [], "--is-upgrade"))
     work += [functools.partial(check_refusal, helm, arguments, words) for arguments, words in REFUSED]
+    work += [functools.partial(check_upgrade, helm, *case) for case in UPGRADES]
     work += [functools.partial(check_golden, helm, False), check_alerts, check_dashboards]
     wrong = []
     with ThreadPoolExecutor(4) as pool:

@@ -24,6 +24,9 @@ done
 # Prometheus by its operator, with Grafana, which takes up our dashboards by their label.
 helm upgrade --install monitoring kube-prometheus-stack --repo https://prometheus-community.github.io/helm-charts \
     --kube-context kind-fleethaven --namespace monitoring --create-namespace --values deploy/kind/monitoring.yaml --wait
+# As strict as Kubernetes can be about pods, which ours bear.
+kubectl --context kind-fleethaven create namespace "$namespace" --dry-run=client --output yaml | kubectl --context kind-fleethaven apply --filename - >/dev/null
+kubectl --context kind-fleethaven label --overwrite namespace "$namespace" pod-security.kubernetes.io/enforce=restricted >/dev/null
 before=$(helm status iot --kube-context kind-fleethaven --namespace "$namespace" 2>/dev/null || true)
 helm upgrade --install iot helm/fleethaven --kube-context kind-fleethaven --namespace "$namespace" --create-namespace \
     --values helm/fleethaven/values-kind.yaml --values deploy/kind/values.yaml --wait --timeout 10m

@@ -27,6 +27,12 @@
 {{- if eq (mod (int .Values.metastore.replicas) 2) 0 -}}
 {{- $wrong = append $wrong (printf "metastore.replicas must be odd, it is %d: an even number bears no more losses than one less" (int .Values.metastore.replicas)) -}}
 {{- end -}}
+{{- if has .Values.metastore.store (list "fleethaven" .Values.tls.internal.clusterName) -}}
+{{- $wrong = append $wrong "metastore.store must be another name than the one that the store had before" -}}
+{{- end -}}
+{{- if ne (empty .Values.metastore.backup.schedule) (empty .Values.metastore.backup.claimName) -}}
+{{- $wrong = append $wrong "metastore.backup: schedule and claimName count only together" -}}
+{{- end -}}
 {{- range $key := list "gateway" "router" "rulesWorker" "api" -}}
 {{- $role := index $values $key -}}
 {{- $drain := add (int (dig "delay" 0 $role.drain)) (int (index $role.drain "grace-period")) -}}
@@ -96,7 +102,28 @@
 {{- $wrong = append $wrong "metastore.encryption.kms counts only with its key" -}}
 {{- end -}}
 {{- end -}}
+{{- range $key, $owner := dict "metastore" .Values.metastore "redis.bundled" .Values.redis.bundled -}}
+{{- $persistence := $owner.persistence -}}
+{{- $name := printf "%s-%s" (include "fleethaven.name" $) (first (splitList "." $key)) -}}
+{{- $present := lookup "apps/v1" "StatefulSet" $.Release.Namespace $name -}}
+{{- range ternary (dig "spec" "volumeClaimTemplates" list $present) list (dig "enabled" true $owner) -}}
+{{- $size := .spec.resources.requests.storage -}}
+{{- if ne (include "fleethaven.bytes" $size) (include "fleethaven.bytes" $persistence.size) -}}
+{{- $wrong = append $wrong (printf "%s.persistence.size is %s, and Kubernetes does not change a StatefulSet's volumes of %s: docs/operations.md tells how they grow" $key $persistence.size $size) -}}
+{{- end -}}
+{{- $class := dig "spec" "storageClassName" "" . -}}
+{{- if ne $class $persistence.storageClassName -}}
+{{- $wrong = append $wrong (printf "%s.persistence.storageClassName is '%s', and Kubernetes does not change a StatefulSet's volumes of '%s'" $key $persistence.storageClassName $class) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if $wrong -}}
 {{- fail (printf "these values do not fit together:\n  - %s" (join "\n  - " $wrong)) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* A quantity of storage as a number of bytes, as Kubernetes may write it in another unit than it was given. */}}
+{{- define "fleethaven.bytes" -}}
+{{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- mulf (float64 (regexFind "^[0-9.]+" .)) (get $units (regexFind "[A-Za-z]*$" .)) -}}
 {{- end -}}

@@ -67,16 +67,25 @@ spec:
   {{- end }}
   securityContext: {{- include "fleethaven.podSecurity" . | nindent 4 }}
   topologySpreadConstraints:
-    - topologyKey: topology.kubernetes.io/zone
-      maxSkew: 1
-      whenUnsatisfiable: {{ $values.zoneSpread }}
-      labelSelector:
-        matchLabels: {{- include "fleethaven.selector" $labels | nindent 10 }}
     - topologyKey: kubernetes.io/hostname
       maxSkew: 1
       whenUnsatisfiable: {{ $values.nodeSpread }}
       labelSelector:
         matchLabels: {{- include "fleethaven.selector" $labels | nindent 10 }}
+      {{- if ne .role "metastore" }}
+      # Pods that an update is about to replace do not count.
+      matchLabelKeys: [pod-template-hash]
+      {{- end }}
+    {{- if eq $values.zoneSpread "DoNotSchedule" }}
+    - topologyKey: topology.kubernetes.io/zone
+      maxSkew: 1
+      whenUnsatisfiable: DoNotSchedule
+      labelSelector:
+        matchLabels: {{- include "fleethaven.selector" $labels | nindent 10 }}
+      {{- if ne .role "metastore" }}
+      matchLabelKeys: [pod-template-hash]
+      {{- end }}
+    {{- end }}
   containers:
     - name: {{ .role }}
       image: {{ include "fleethaven.image" $root | quote }}
@@ -250,12 +259,30 @@ spec:
   {{- with $values.tolerations }}
   tolerations: {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with $values.affinity }}
+  {{- with include "fleethaven.affinity" (dict "values" $values "labels" $labels) | fromYaml }}
   affinity: {{- toYaml . | nindent 4 }}
   {{- end }}
 {{- end -}}
 
-{{/* A job's pod with an operator's certificate: "root", "name", "args" (as YAML), "account" (its service account, if any). */}}
+{{/*
+The affinity of the values, and pods of a role rather in different zones: "values", "labels". The scheduler ignores what it would only
+rather have of topologySpreadConstraints, of nodes too, where a node has not all their labels; and not every cluster has zones.
+*/}}
+{{- define "fleethaven.affinity" -}}
+{{- $affinity := dict -}}
+{{- if eq .values.zoneSpread "ScheduleAnyway" -}}
+{{- $term := dict "topologyKey" "topology.kubernetes.io/zone" -}}
+{{- $_ := set $term "labelSelector" (dict "matchLabels" (include "fleethaven.selector" .labels | fromYaml)) -}}
+{{- $preferred := list (dict "weight" 100 "podAffinityTerm" $term) -}}
+{{- $_ := set $affinity "podAntiAffinity" (dict "preferredDuringSchedulingIgnoredDuringExecution" $preferred) -}}
+{{- end -}}
+{{- toYaml (mergeOverwrite $affinity .values.affinity) -}}
+{{- end -}}
+
+{{/*
+A job's pod with an operator's certificate: "root", "name", "args" (as YAML), "account" (its service account, if any), "env", "mounts" and
+"volumes" (further ones, as YAML), "resources".
+*/}}
 {{- define "fleethaven.operatorPod" -}}
 metadata:
   labels: {{- include "fleethaven.labels" (dict "root" .root "role" .name) | nindent 4 }}
@@ -279,17 +306,26 @@ spec:
           value: {{ include "fleethaven.metastores" .root | quote }}
         - name: FLEETHAVEN_CLUSTER_TLS
           value: /etc/fleethaven/identity
+        {{- with .env }}
+        {{- . | nindent 8 }}
+        {{- end }}
       securityContext: {{- include "fleethaven.containerSecurity" . | nindent 8 }}
-      resources: {{- toYaml .root.Values.secretsJob.resources | nindent 8 }}
+      resources: {{- toYaml (.resources | default .root.Values.secretsJob.resources) | nindent 8 }}
       volumeMounts:
         - name: identity
           mountPath: /etc/fleethaven/identity
           readOnly: true
+        {{- with .mounts }}
+        {{- . | nindent 8 }}
+        {{- end }}
   volumes:
     - name: identity
       secret:
         secretName: {{ include "fleethaven.internalSecret" (dict "root" .root "role" "operator") }}
         defaultMode: 0440
+    {{- with .volumes }}
+    {{- . | nindent 4 }}
+    {{- end }}
 {{- end -}}
 
 {{/* Budget, autoscaler: "root", "role". */}}
