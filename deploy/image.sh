@@ -16,6 +16,8 @@ root=$PWD
 target=${CARGO_TARGET_DIR:-$root/target}
 out=$target/image
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+# Bytes that an image may have.
+most=60000000
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 [ -z "$(git status --porcelain 2>/dev/null)" ] || revision=$revision-dirty
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
@@ -28,6 +30,8 @@ archive() { # name, further arguments of archive.py
     shift
     python3 deploy/archive.py --root "$scratch/root" --output "$out/$name.tar" --name "localhost/$name:$version" \
         --label "org.opencontainers.image.version=$version" --label "org.opencontainers.image.revision=$revision" "$@"
+    # Small, and noticed when it is not any more.
+    [ "$(stat --format %s "$out/$name.tar")" -le "$most" ] || die "$name.tar is larger than $((most / 1000000)) MB"
 }
 
 fleethaven() {
@@ -39,8 +43,9 @@ fleethaven() {
         CFLAGS="-ffile-prefix-map=$cargo=/cargo" \
         cargo build --locked --release --package fleethaven --features jemalloc --target "$triple"
     cp "$target/$triple/release/fleethaven" "$scratch/root/fleethaven"
-    # Names of functions stay, for backtraces.
-    strip --strip-debug "$scratch/root/fleethaven"
+    # A fifth of it would be names of functions. They stay beside the image: `addr2line -fe fleethaven.debug` names what a backtrace has.
+    objcopy --only-keep-debug "$scratch/root/fleethaven" "$out/fleethaven.debug"
+    strip --strip-all "$scratch/root/fleethaven"
     ! readelf --program-headers "$scratch/root/fleethaven" | grep -q INTERP || die "the binary is not static"
     cp LICENSE-APACHE LICENSE-MIT "$scratch/root/"
     python3 deploy/sbom.py "$triple" >"$scratch/root/sbom.cdx.json"
