@@ -113,6 +113,16 @@ impl History {
         self.delivered.get(&stay).into_iter().flatten().map(|(id, _)| *id)
     }
 
+    /// How often a message came to a session by one connection: by the next it comes again where it was not acknowledged.
+    pub(crate) fn times_at_once(&self, stay: Stay, id: MessageId) -> usize {
+        let mut times = BTreeMap::<u64, usize>::new();
+        let got = self.delivered.get(&stay).into_iter().flatten();
+        for (_, connection) in got.filter(|(known, _)| *known == id) {
+            *times.entry(*connection).or_default() += 1;
+        }
+        times.into_values().max().unwrap_or_default()
+    }
+
     /// Whether a subscriber got a message.
     pub(crate) fn has(&self, stay: Stay, id: MessageId) -> bool {
         self.delivered(stay).any(|known| known == id)

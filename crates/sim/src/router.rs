@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fleethaven_fabric::delivery::Push;
-use fleethaven_fabric::membership::{Incarnation, LEASE, Phase, RENEW_EVERY, Role, RoutingTable};
+use fleethaven_fabric::membership::{Incarnation, LEASE, Member, Phase, RENEW_EVERY, Role, RoutingTable};
 use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_fabric::{Delivery, Routing, RoutingRequest, Traces};
 use fleethaven_lanes::frame::{Control, Outcome, Publication, Reply};
@@ -251,14 +251,7 @@ impl World {
     }
 
     /// The process is asked to go, in order.
-    /// One is asked to go where another stays that can take its slots: without, it would keep them.
     pub(crate) fn drain_router(&mut self, router: usize) {
-        let stays = |(other, host): (usize, &RouterHost)| {
-            other != router && host.process.as_ref().is_some_and(|process| !process.leaving)
-        };
-        if !self.routers.iter().enumerate().any(stays) {
-            return;
-        }
         let Some(host) = self.routers.get_mut(router) else { return };
         let life = host.life;
         let Some(process) = host.process.as_mut().filter(|process| !process.leaving) else { return };
@@ -292,10 +285,17 @@ impl World {
         let newest =
             table.members.last().map_or(process.newest, |last| last.incarnation.0.max(process.newest));
         process.newest = newest;
+        // Nobody takes its slots: it goes without handing them over.
+        let me = process.me;
+        let serves_too = |other: &Member| Some(other.incarnation) != me && other.phase == Phase::Serving;
+        let alone = process.leaving && !table.routers().any(serves_too);
         process.depths = table.depths.clone();
         process.router.follow(&table);
         keeper.set_table(table);
         self.keep(router);
+        if alone {
+            self.leave_router(router, life);
+        }
         if due {
             self.end_dead(router, life, Dead::Left { newest, living: there });
         }
