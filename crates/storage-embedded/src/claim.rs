@@ -7,10 +7,9 @@ use fleethaven_storage::{Claim, Claimed, EntryId, PreviousOwner, SessionId};
 use fleethaven_types::Timestamp;
 
 use crate::engine::Engine;
-use crate::keys;
 use crate::queue::Queue;
-use crate::record::encode;
 use crate::sessions::{Client, Connection, Session};
+use crate::write_behind::{Change, Record};
 
 impl Engine {
     /// Makes the claimant the owner, of the session that was there or of a new one.
@@ -59,7 +58,7 @@ impl Engine {
             (session.bounds, session.young_until) = (claim.queue_bounds, Timestamp(0));
             session.connection = Some(connection(claim));
         }
-        self.write_session(id);
+        self.write_session(id, Change::Replace);
         self.claimed(id, true)
     }
 
@@ -84,7 +83,7 @@ impl Engine {
             queue: Queue::default(),
             received: BTreeSet::new(),
         });
-        self.write_session(id);
+        self.write_session(id, Change::Create);
         self.claimed(id, false)
     }
 
@@ -108,17 +107,18 @@ impl Engine {
     }
 
     /// Brings a session's record on disk in line with memory. That of a clean session without a will is only for the next
-    /// process, should this one die, to tell of the connection's end: a CONNECT waits for no fsync because of it.
-    pub(crate) fn write_session(&mut self, id: u64) {
+    /// process, should this one die, to tell of the connection's end: a CONNECT waits for no fsync because of it, and in a storm
+    /// it may be written later.
+    pub(crate) fn write_session(&mut self, id: u64, change: Change) {
         let Some(session) = self.sessions.get_mut(id) else { return };
-        self.batch.insert(
-            &self.disk.sessions,
-            keys::scoped(session.client.scope, id),
-            encode(&session.row()),
-        );
+        let client = session.client.clone();
+        self.behind.note(&client, Record::Session(id), change);
         let must_last = session.must_last();
-        self.durable |= must_last || session.lasting;
-        session.lasting = must_last;
+        let lasts = std::mem::replace(&mut session.lasting, must_last) || must_last;
+        if lasts {
+            self.durable = true;
+            self.catch_up(&client);
+        }
     }
 }
 

@@ -71,8 +71,14 @@ struct Kept {
 }
 
 impl Departures {
-    /// Notes what is left of `client`, and hands the sessions whose records are needed no longer to `forget`.
-    pub(crate) fn remember(&mut self, client: &Client, departed: Departed, forget: impl FnMut(u64)) {
+    /// Notes what is left of `client`, and hands clients and their sessions whose records are needed no longer to `forget`.
+    pub(crate) fn remember(
+        &mut self,
+        client: &Client,
+        departed: Departed,
+        mut forget: impl FnMut(Client, u64),
+    ) {
+        let forget = |id, session| forget(Client { scope: client.scope, id }, session);
         self.0.entry(client.scope).or_default().remember(&client.id, departed, forget);
     }
 
@@ -88,19 +94,24 @@ impl Departures {
 }
 
 impl Kept {
-    fn remember(&mut self, client_id: &Utf8Bytes, mut departed: Departed, mut forget: impl FnMut(u64)) {
+    fn remember(
+        &mut self,
+        client_id: &Utf8Bytes,
+        mut departed: Departed,
+        mut forget: impl FnMut(Utf8Bytes, u64),
+    ) {
         self.forget_old(departed.at, &mut forget);
         self.order.push_back((departed.at, client_id.clone()));
         let before = self.clients.remove(client_id);
         if let Some(before) = before {
             // A session that no accepted connection has left says nothing about how its client left before.
             departed.departure = departed.departure.or(before.departure);
-            forget(before.session);
+            forget(client_id.clone(), before.session);
         }
         self.clients.insert(client_id.clone(), departed);
     }
 
-    fn forget_old(&mut self, now: Timestamp, forget: &mut impl FnMut(u64)) {
+    fn forget_old(&mut self, now: Timestamp, forget: &mut impl FnMut(Utf8Bytes, u64)) {
         while let Some((at, client_id)) = self.order.front() {
             let early = self.order.len() >= REMEMBERED;
             if !early && now.since(*at) < REMEMBERED_FOR {
@@ -113,7 +124,7 @@ impl Kept {
                 if early {
                     self.floor = self.floor.max(departed.version);
                 }
-                forget(departed.session);
+                forget(client_id.clone(), departed.session);
             }
             self.order.pop_front();
         }
@@ -138,7 +149,7 @@ mod tests {
         let mut departures = Departures::default();
         let mut forgotten = Vec::new();
         let mut note = |client: Client, departed| {
-            departures.remember(&client, departed, |session| forgotten.push(session));
+            departures.remember(&client, departed, |_, session| forgotten.push(session));
             (departures.version(&super::tests::client(1)), departures.version(&super::tests::client(2)))
         };
         assert_eq!(note(client(1), departed(1, 5, 0)), (5, 0));
@@ -152,9 +163,9 @@ mod tests {
     fn clients_forgotten_early_raise_the_floor_of_their_account() {
         let mut departures = Departures::default();
         let mut forgotten = Vec::new();
-        departures.remember(&client(0), departed(0, 9, 0), |_| {});
+        departures.remember(&client(0), departed(0, 9, 0), |_, _| {});
         for number in 1..=REMEMBERED {
-            departures.remember(&client(number), departed(number as u64, 1, 0), |id| forgotten.push(id));
+            departures.remember(&client(number), departed(number as u64, 1, 0), |_, id| forgotten.push(id));
         }
         assert_eq!((departures.version(&client(0)), departures.version(&client(REMEMBERED))), (9, 1));
         assert_eq!(forgotten, [0]);
@@ -167,8 +178,8 @@ mod tests {
         let mut departures = Departures::default();
         let left = Departure::of_orphan(Timestamp(7), "SERVER_ERROR", 0);
         let first = Departed { departure: Some(left.clone()), ..departed(1, 1, 1) };
-        departures.remember(&client(1), first, |_| {});
-        departures.remember(&client(1), departed(2, 2, 2), |_| {});
+        departures.remember(&client(1), first, |_, _| {});
+        departures.remember(&client(1), departed(2, 2, 2), |_, _| {});
         let found = departures.get(&client(1)).unwrap();
         assert_eq!((found.session, found.departure.as_ref()), (2, Some(&left)));
         assert_eq!(Departed::from_row(2, found.row(&"1".into())).unwrap(), ("1".into(), found.clone()));

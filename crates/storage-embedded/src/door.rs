@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use fleethaven_storage::{Completion, Error, Request, Wake};
 use parking_lot::{Condvar, Mutex};
@@ -111,11 +112,15 @@ impl Door {
         answered.recv().map_err(|_| self.unavailable())
     }
 
-    /// Waits until there is something to do.
-    pub(crate) fn next(&self) -> Work {
+    /// Waits until there is something to do, or it is `until`.
+    pub(crate) fn next(&self, until: Option<Instant>) -> Work {
         let mut state = self.state.lock();
         while state.ready.is_empty() && state.jobs.is_empty() && !state.stopping {
-            self.bell.wait(&mut state);
+            match until {
+                Some(until) if self.bell.wait_until(&mut state, until).timed_out() => break,
+                Some(_) => {}
+                None => self.bell.wait(&mut state),
+            }
         }
         Work {
             ports: std::mem::take(&mut state.ready),

@@ -7,8 +7,9 @@ use fleethaven_types::Timestamp;
 use crate::departed::Departed;
 use crate::engine::Engine;
 use crate::keys;
-use crate::record::{EntryHeader, encode};
+use crate::record::EntryHeader;
 use crate::sessions::{Client, Session};
+use crate::write_behind::{Change, Record};
 
 impl Engine {
     /// A connection is over: its session starts to expire, or goes with it.
@@ -37,7 +38,7 @@ impl Engine {
         }
         let deadline = Session::deadline(session.expiry_secs, now);
         self.sessions.set_deadline(id, deadline);
-        self.write_session(id);
+        self.write_session(id, Change::Replace);
     }
 
     /// Deletes a session with its subscriptions and its queue; what others may have of it goes back to their groups.
@@ -46,8 +47,11 @@ impl Engine {
         let Some(session) = self.sessions.remove(id) else { return };
         self.remember(&session, now);
         self.hasten_will(id, now);
-        self.batch.remove(&self.disk.sessions, keys::scoped(session.client.scope, id));
-        self.durable |= session.lasting;
+        self.behind.note(&session.client, Record::Session(id), Change::Remove);
+        if session.lasting {
+            self.durable = true;
+            self.catch_up(&session.client);
+        }
         if !session.persistent {
             return;
         }
@@ -65,14 +69,10 @@ impl Engine {
 
     /// Notes what is left of a session that goes.
     fn remember(&mut self, session: &Session, now: Timestamp) {
-        let (scope, client) = (session.client.scope, &session.client);
-        let (batch, disk) = (&mut self.batch, &self.disk);
-        let forget = |session| batch.remove(&disk.departed, keys::scoped(scope, session));
-        self.sessions.departures.remember(client, Departed::of(session, now), forget);
-        if let Some(departed) = self.sessions.departures.get(client) {
-            let key = keys::scoped(scope, departed.session);
-            self.batch.insert(&self.disk.departed, key, encode(&departed.row(&client.id)));
-        }
+        let behind = &mut self.behind;
+        let forget = |client, session| behind.note(&client, Record::Departed(session), Change::Remove);
+        self.sessions.departures.remember(&session.client, Departed::of(session, now), forget);
+        self.behind.note(&session.client, Record::Departed(session.id), Change::Create);
     }
 
     /// How a client left last, if that is not too long ago.

@@ -17,6 +17,7 @@ use crate::sessions::Sessions;
 use crate::space::Batch;
 use crate::wills::Wills;
 use crate::witness::Witness;
+use crate::write_behind::WriteBehind;
 use crate::{Options, Stats, keys};
 
 /// Session ids are reserved on disk in blocks of so many, so that a new one costs no write.
@@ -29,6 +30,8 @@ pub(crate) struct Engine {
     pub(crate) stats: Arc<Stats>,
     /// Writes of the current turn.
     pub(crate) batch: Batch,
+    /// Writes that may wait for a later turn.
+    pub(crate) behind: WriteBehind,
     /// Whether the current turn's writes must be fsynced before they are answered.
     pub(crate) durable: bool,
     /// The number of the last durable commit, and where it is noted.
@@ -81,7 +84,7 @@ impl Engine {
     pub(crate) fn run(mut self, door: &Door) {
         let _closing = CloseOnExit { door, rules: self.rules.clone() };
         loop {
-            let work = door.next();
+            let work = door.next(self.behind.next());
             let last = work.last;
             if let Err(error) = self.turn(work, door) {
                 tracing::error!(%error, "the store cannot write and refuses everything from now on");
@@ -104,10 +107,12 @@ impl Engine {
     /// One group commit: everything that waits, one batch, at most one fsync.
     fn turn(&mut self, work: Work, door: &Door) -> Result<(), fjall::Error> {
         self.now = (self.options.clock)();
+        // Who posts a job waits until what it wrote is on disk.
+        let hurry = work.last || !work.jobs.is_empty();
         let mut rounds: Vec<Round> = work.ports.into_iter().map(|port| self.round(port)).collect();
         let finishes: Vec<_> = work.jobs.into_iter().map(|job| job(self)).collect();
         let requests = rounds.iter().map(|round| round.requests).sum();
-        let written = self.commit(requests);
+        let written = self.commit(requests, hurry);
         if let Err(error) = &written {
             door.close(&error.to_string());
             let error = door.unavailable();
@@ -196,11 +201,12 @@ impl Engine {
     /// Commits what opening changed, and gives the rule entries found to the workers.
     pub(crate) fn write_opening(&mut self) -> Result<(), fjall::Error> {
         self.durable = true;
-        self.commit(0)
+        self.commit(0, true)
     }
 
-    fn commit(&mut self, requests: usize) -> Result<(), fjall::Error> {
+    fn commit(&mut self, requests: usize, hurry: bool) -> Result<(), fjall::Error> {
         self.write_tail_marks();
+        self.write_behind(hurry);
         let mut batch = std::mem::replace(&mut self.batch, Batch::of(&self.disk.database));
         let durable = std::mem::take(&mut self.durable) && self.options.fsync;
         if !batch.is_empty() {

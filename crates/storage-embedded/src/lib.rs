@@ -10,7 +10,7 @@
 //! - `door`: how lanes and jobs reach the thread; `lane`: one lane's side of it
 //! - `engine`: the thread's state and its loop
 //! - `claim`, `ending`, `subscribing`, `publish`, `exactly_once`, `sharing`, `reading`: what the engine does with each
-//!   request
+//!   request; `write_behind`: what it does a little later
 //! - `sessions`, `queue`, `groups`, `bodies`, `wills`, `fences`, `departed`, `recent`: the tables it keeps in memory
 //! - `retained`, `rules`: the retained messages and the rules queue, which other threads read directly
 //! - `disk`, `keys`, `record`, `opening`: the keyspaces, their keys and values, and rebuilding the tables at open
@@ -49,6 +49,7 @@ pub mod store;
 mod subscribing;
 mod wills;
 mod witness;
+mod write_behind;
 
 pub use options::{Clock, Options};
 pub use stats::Stats;

@@ -26,6 +26,7 @@ use crate::sessions::{Client, Numbered, Session, Sessions};
 use crate::space::{Batch, Space};
 use crate::wills::Wills;
 use crate::witness::Witness;
+use crate::write_behind::{Change, Record, WriteBehind};
 use crate::{Error, Options, Stats, keys, reading};
 
 /// Reads keyspaces and tells errors with their place.
@@ -93,6 +94,7 @@ impl Engine {
         let witness = witness(dir, last_durable)?;
         let mut engine = Self {
             batch: Batch::of(&disk.database),
+            behind: WriteBehind::default(),
             durable: false,
             last_durable,
             witness,
@@ -155,8 +157,8 @@ impl Engine {
         // As they went: those that went first are forgotten first.
         found.sort_by_key(|(_, departed)| departed.at);
         for (client, departed) in found {
-            let (batch, disk) = (&mut self.batch, &self.disk);
-            let forget = |session| batch.remove(&disk.departed, keys::scoped(client.scope, session));
+            let behind = &mut self.behind;
+            let forget = |client, session| behind.note(&client, Record::Departed(session), Change::Remove);
             self.sessions.departures.remember(&client, departed, forget);
         }
         Ok(())

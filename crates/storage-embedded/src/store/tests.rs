@@ -143,6 +143,31 @@ fn only_what_must_last_is_fsynced() {
 }
 
 #[test]
+fn what_waits_in_a_storm_is_written_before_the_store_closes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, options());
+    let mut lane = Asking::new(&store);
+    let comes = |number: u64| {
+        let Request::Claim(mut claim) = claim(0, None) else { panic!() };
+        (claim.client_id, claim.token.counter) = (number.to_string().into(), number);
+        Request::Claim(claim)
+    };
+    for number in 0..1000 {
+        lane.ask(comes(number));
+        lane.ask(comes(number % 10));
+    }
+    drop((lane, store));
+    let store = open(&dir, options());
+    let mut lane = Asking::new(&store);
+    for number in 0..1000 {
+        let Completion::Claimed { result: Ok(claimed), .. } = lane.ask(comes(number)) else { panic!() };
+        let before = if number < 10 { 101 } else { 1 };
+        let version = claimed.previous.map(|previous| previous.version_number);
+        assert_eq!((version, claimed.version_number), (Some(before), before + 1), "{number}");
+    }
+}
+
+#[test]
 fn a_write_that_fails_makes_the_store_unavailable() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir, options());
