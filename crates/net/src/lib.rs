@@ -2,6 +2,7 @@
 //!
 //! - [`listen`]: TCP listeners that several cores can share (SO_REUSEPORT), UDP sockets
 //! - [`tls`]: the server configurations: whether the client is asked for a certificate, ALPN, versions, domains' policies
+//! - [`handshake`]: the server's side of TLS over TCP
 //! - [`certificates`]: the server's certificates: chosen by name, replaced while running
 //! - [`tickets`]: session tickets under keys that all cores and gateways share
 //! - [`proxy`]: the PROXY protocol: for whom a load balancer carries a connection
@@ -14,6 +15,7 @@
 #![warn(missing_docs)]
 
 pub mod certificates;
+pub mod handshake;
 pub mod listen;
 pub mod possession;
 pub mod proxy;

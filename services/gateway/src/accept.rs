@@ -11,13 +11,12 @@ use std::time::Duration;
 
 use fleethaven_authorizers::Protocol as Spoken;
 use fleethaven_net::ServerTls;
+use fleethaven_net::handshake;
 use fleethaven_net::possession::is_refusal;
 use fleethaven_net::proxy::Trusted;
 use fleethaven_net::tls::{Carries, Endpoint};
-use rustls::server::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_rustls::LazyConfigAcceptor;
 
 use crate::budget;
 use crate::core::Core;
@@ -155,32 +154,35 @@ async fn admit(core: &Rc<Core>, mut tcp: TcpStream, peer: SocketAddr, kind: &Lis
                 place,
             );
         }
-        Protocol::Tls(tls) => identity::on_behalf_of(peer, handshake(core, tcp, peer, tls, place)).await,
+        Protocol::Tls(tls) => identity::on_behalf_of(peer, greet(core, tcp, peer, tls, place)).await,
     }
 }
 
-async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &ServerTls, place: Place) {
-    let count = |result: &str| core.shared.metrics.handshakes.with_label_values(&[result]).inc();
-    let identity = &core.shared.identity;
-    // The name in the hello says by which configuration the handshake goes on.
-    let mut accepting = pin!(async {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
-        let hello = start.client_hello();
-        let domain = identity.domain_tls(hello.server_name());
-        let (config, carries) = tls.select(Endpoint::Mqtt, &hello, domain);
-        Ok::<_, std::io::Error>((start.into_stream(config).await?, carries))
-    });
+/// Polls `work` as the core's budget allows.
+async fn in_steps<T>(core: &Core, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
     let mut line = budget::Place::default();
-    let step = |cx: &mut Context<'_>| {
+    poll_fn(|cx: &mut Context<'_>| {
         if !core.budget.admit(&mut line, cx.waker()) {
             return Poll::Pending;
         }
-        let before = core.tick().instant;
-        let polled = accepting.as_mut().poll(cx);
-        core.budget.charge(core.tick().instant.saturating_duration_since(before));
+        let before = core.tick();
+        let polled = work.as_mut().poll(cx);
+        core.charge_since(before);
         polled
-    };
-    let (stream, carries) = match poll_fn(step).await {
+    })
+    .await
+}
+
+/// The TLS handshake, then who the client is.
+async fn greet(core: &Rc<Core>, mut tcp: TcpStream, peer: SocketAddr, tls: &ServerTls, place: Place) {
+    let count = |result: &str| core.shared.metrics.handshakes.with_label_values(&[result]).inc();
+    let identity = &core.shared.identity;
+    // The name in the hello says by which configuration the handshake goes on.
+    let accepting = handshake::accept(&mut tcp, |hello| {
+        tls.select(Endpoint::Mqtt, hello, identity.domain_tls(hello.server_name()))
+    });
+    let (connection, carries) = match in_steps(core, accepting).await {
         Ok(done) => done,
         Err(error) => {
             count("failed");
@@ -192,7 +194,6 @@ async fn handshake(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, tls: &Serv
             return;
         }
     };
-    let (tcp, connection) = stream.into_inner();
     let now = fleethaven_daemon::clock::now().as_secs();
     let chain = connection.peer_certificates().unwrap_or_default();
     let certificate = chain.first();

@@ -1,12 +1,13 @@
 //! The bytes below MQTT: plain TCP, TLS over TCP, or any other stream (WebSocket, QUIC).
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use fleethaven_net::handshake::Polled;
 use fleethaven_session::Output;
 use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -203,14 +204,8 @@ fn make_room(arena: &mut BytesMut) {
     }
 }
 
-/// A socket as `Read` and `Write` that never waits.
+/// A socket as `Write` that never waits.
 struct Ready<'a>(&'a TcpStream);
-
-impl Read for Ready<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buffer)
-    }
-}
 
 impl Write for Ready<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -227,7 +222,7 @@ impl Write for Ready<'_> {
 }
 
 fn poll_read_tls(
-    tcp: &TcpStream,
+    tcp: &mut TcpStream,
     tls: &mut ServerConnection,
     cx: &mut Context<'_>,
     arena: &mut BytesMut,
@@ -249,17 +244,17 @@ fn poll_read_tls(
         if end {
             return Poll::Ready(Ok(Received::End));
         }
-        match tls.read_tls(&mut Ready(tcp)) {
+        match tls.read_tls(&mut Polled { stream: &mut *tcp, cx: &mut *cx }) {
             Ok(0) => return Poll::Ready(Ok(Received::End)),
             Ok(_) => {
                 let processed = tls.process_new_packets();
-                // Post-handshake answers and alerts leave at once.
-                let _ = flush_tls(tcp, tls);
+                // Answers of TLS itself, and alerts, leave at once; those to a client that said something leave with the next output.
+                if !matches!(&processed, Ok(state) if state.plaintext_bytes_to_read() > 0) {
+                    let _ = flush_tls(tcp, tls);
+                }
                 processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                std::task::ready!(tcp.poll_read_ready(cx))?;
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
             Err(error) => return Poll::Ready(Err(error)),
         }
     }
