@@ -1,5 +1,5 @@
-//! Policy decisions of one connection: made from the principal's current snapshot, specialised once to this connection, and
-//! made anew when anything they rest on changes.
+//! Policy decisions of one connection: made from the principal's current snapshot, specialised once to this connection when first
+//! asked for, and made anew when anything they rest on changes.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::identity::{Principal, Snapshot, Standing};
 pub(crate) struct Authorizer {
     generation: u64,
     snapshot: Arc<Snapshot>,
-    specialised: Box<Decisions>,
+    specialised: Option<Box<Decisions>>,
 }
 
 /// Whose decisions they are; the same all the time.
@@ -79,8 +79,7 @@ impl Authorizer {
     pub(crate) fn new(who: &Who<'_>) -> Self {
         let generation = who.principal.generation();
         let snapshot = who.principal.entry.snapshot();
-        let specialised = Box::new(decisions(who, &snapshot));
-        Self { generation, snapshot, specialised }
+        Self { generation, snapshot, specialised: None }
     }
 
     /// Takes up what has changed since the last decision.
@@ -89,9 +88,9 @@ impl Authorizer {
         if generation != self.generation {
             self.generation = generation;
             self.snapshot = who.principal.entry.snapshot();
-            *self.specialised = decisions(who, &self.snapshot);
+            self.specialised = None;
         }
-        &self.specialised
+        self.specialised.get_or_insert_with(|| Box::new(decisions(who, &self.snapshot)))
     }
 
     /// `iot:Publish`, and `iot:RetainPublish` with RETAIN 1.
