@@ -126,7 +126,7 @@ impl Problems {
     }
 
     fn cluster_tls(&mut self, arguments: &IdentityArgs, role: ServiceRole) {
-        self.note("--cluster-tls", cluster_tls::read(arguments.folder(), role).map(drop));
+        self.note("--cluster-tls", cluster_tls::read(arguments.folder(), &[role]).map(drop));
     }
 
     /// Binds every port once and lets go of it; all are held until the last is tried, so that two listeners on one port are

@@ -34,7 +34,7 @@ mod usage;
 pub(crate) use accounts::{AccessKeyCommand, AccountArgs, AccountCommand, PlaceArgs};
 pub(crate) use audit::{AuditArgs, AuditQueryArgs, AuditedArg, OutcomeArg};
 pub(crate) use check::{CheckArgs, Place};
-pub(crate) use cluster::{ClusterArgs, IdentityArgs, StoreArgs, advertised};
+pub(crate) use cluster::{ClusterArgs, IdentityArgs, StoreArgs};
 pub(crate) use connections::{ConnectionCommand, PutConnectionArgs};
 pub(crate) use dead_letters::{DeadLetterCommand, RunningArgs};
 pub(crate) use diagnosis::{DoctorArgs, StatusArgs};

@@ -195,7 +195,7 @@ pub(crate) async fn ask(arguments: &ClusterArgs) -> Result<Client> {
 
 /// The same, by the folder of an operator's certificate and the addresses of nodes; without waiting.
 pub(crate) fn ask_nodes(certificate: &Path, addresses: &[String]) -> Result<Client> {
-    let tls = cluster_tls::read(certificate, ServiceRole::Operator)?;
+    let tls = cluster_tls::read(certificate, &[ServiceRole::Operator])?;
     Ok(Client::new(metastore(&tls, addresses)?, options(Vec::new())))
 }
 

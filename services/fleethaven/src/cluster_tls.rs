@@ -23,7 +23,7 @@ pub(crate) fn open(
     metrics: &Metrics,
     stopping: &Shutdown,
 ) -> Result<Arc<Tls>> {
-    let tls = read(arguments.folder(), role)?;
+    let tls = read(arguments.folder(), &[role])?;
     tell(&tls, metrics);
     // From here on SIGHUP no longer ends the process.
     let hangup = signal(SignalKind::hangup())?;
@@ -31,10 +31,15 @@ pub(crate) fn open(
     Ok(tls)
 }
 
+/// Reads once who operates the metadata store: an operator, or one of its nodes, in whose container an operator is.
+pub(crate) fn of_operator(folder: &Path) -> Result<Arc<Tls>> {
+    read(folder, &[ServiceRole::Operator, ServiceRole::Metastore])
+}
+
 /// Reads it once.
-pub(crate) fn read(folder: &Path, role: ServiceRole) -> Result<Arc<Tls>> {
+pub(crate) fn read(folder: &Path, roles: &[ServiceRole]) -> Result<Arc<Tls>> {
     let files = Files::in_folder(folder);
-    Tls::open(files, &[role]).context("--cluster-tls: `fleethaven pki issue` makes what is needed")
+    Tls::open(files, roles).context("--cluster-tls: `fleethaven pki issue` makes what is needed")
 }
 
 async fn follow(

@@ -14,16 +14,17 @@ use fleethaven_registry::Limits;
 use fleethaven_telemetry::admin::Check;
 use serde::Serialize;
 
-use crate::cli::{MetastoreArgs, advertised};
+use crate::cli::MetastoreArgs;
 use crate::cluster::{Tables, publisher};
+use crate::cluster_tls;
 use crate::data_dir::DataDir;
 use crate::encryption::{Masters, Safe, Watched, watch};
 use crate::expiries;
+use crate::join::Joining;
 use crate::metrics::{Metrics, NodeMetrics, device_certificates};
 use crate::process::{Process, bind};
 use crate::ready::host_port;
 use crate::traces::traced;
-use crate::{cluster_tls, join};
 
 /// How often readiness and metrics are brought up to date.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -64,7 +65,7 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
         vault: safe.as_ref().map(Safe::vault),
         node,
         cluster: store,
-        start: start(&arguments, node),
+        start: start(&arguments),
         state_groups,
         ..Config::new(data.path("metastore"), clock::now, Limits::of(arguments.profile))
     };
@@ -99,10 +100,15 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
         admin: host_port(process.admin_address),
     })?;
 
-    if arguments.asks_to_join(node) {
-        let peers = arguments.peers().into_values().collect();
-        let address = advertised(arguments.advertise.as_deref(), listen);
-        tokio::spawn(join::join(asking, peers, node, address));
+    if arguments.asks_to_join() {
+        let joining = Joining {
+            metastore: metastore.clone(),
+            node,
+            address: arguments.reached(node, listen),
+            founders: arguments.peers(),
+            tls: asking,
+        };
+        tokio::spawn(joining.join());
     }
 
     let failure = tokio::select! {
@@ -127,10 +133,11 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
 }
 
 /// What the node does when its directory is empty.
-fn start(arguments: &MetastoreArgs, node: u64) -> Start {
+fn start(arguments: &MetastoreArgs) -> Start {
     match arguments.peers() {
-        peers if arguments.join && !peers.contains_key(&node) => Start::Join,
+        peers if peers.is_empty() && arguments.join => Start::Join,
         peers if peers.is_empty() => Start::Alone,
+        _ if arguments.join => Start::Ask,
         peers => Start::Form(peers),
     }
 }

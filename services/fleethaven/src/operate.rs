@@ -125,7 +125,7 @@ impl Store {
     }
 
     pub(crate) fn open(reach: &ReachArgs) -> Result<Self> {
-        let tls = cluster_tls::read(&reach.cluster_tls, ServiceRole::Operator)?;
+        let tls = cluster_tls::of_operator(&reach.cluster_tls)?;
         Ok(Self::new(tls, reach.metastore.clone()))
     }
 
@@ -161,17 +161,29 @@ impl Store {
 
     /// The node that leads the control group.
     pub(crate) async fn leader(&self) -> Result<AdminClient> {
-        let mut reasons = Vec::new();
-        for (address, status) in self.standing().await {
-            match status {
-                Ok(Status { control, .. }) if control.role == NodeRole::Leader && control.confirmed => {
-                    return self.client(&address);
-                }
-                Ok(_) => reasons.push(format!("{address} does not lead")),
-                Err(error) => reasons.push(format!("{address}: {error:#}")),
-            }
+        self.leader_of(&self.standing().await)
+    }
+
+    /// The one that leads it among nodes that stand so.
+    pub(crate) fn leader_of(&self, standing: &[(String, Result<Status>)]) -> Result<AdminClient> {
+        match standing.iter().find(|(_, status)| status.as_ref().is_ok_and(leads)) {
+            Some((address, _)) => self.client(address),
+            None => bail!("{}", Self::why_none_leads(standing)),
         }
-        bail!("no node of the metadata store leads that can be reached: {}", reasons.join("; "))
+    }
+
+    /// How that one stands.
+    pub(crate) fn leading(standing: &[(String, Result<Status>)]) -> Option<&Status> {
+        standing.iter().filter_map(|(_, status)| status.as_ref().ok()).find(|status| leads(status))
+    }
+
+    pub(crate) fn why_none_leads(standing: &[(String, Result<Status>)]) -> String {
+        let reasons = standing.iter().map(|(address, status)| match status {
+            Ok(_) => format!("{address} does not lead"),
+            Err(error) => format!("{address}: {error:#}"),
+        });
+        let reasons = reasons.collect::<Vec<_>>().join("; ");
+        format!("no node of the metadata store leads that can be reached: {reasons}")
     }
 
     /// The node that leads, or will in a moment: an election may be under way.
@@ -234,6 +246,11 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Whether it leads the control group, and has a quorum.
+fn leads(status: &Status) -> bool {
+    status.control.role == NodeRole::Leader && status.control.confirmed
 }
 
 fn nodes(group: &GroupStatus) -> Vec<Node> {

@@ -87,7 +87,7 @@ pub(crate) async fn look(reach: &ReachArgs) -> Result<Overview> {
 
 /// The members and slots of the cluster, as any node of its metadata store tells them.
 pub(crate) fn membership(reach: &ReachArgs) -> Result<MembershipClient> {
-    let tls = cluster_tls::read(&reach.cluster_tls, ServiceRole::Operator)?;
+    let tls = cluster_tls::of_operator(&reach.cluster_tls)?;
     let channel = |address: &String| tls.channel(address, ServiceRole::Metastore).map_err(anyhow::Error::msg);
     let channels = reach.metastore.iter().map(channel).collect::<Result<_>>()?;
     Ok(MembershipClient::new(channels, TABLE_WITHIN))

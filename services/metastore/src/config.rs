@@ -21,6 +21,9 @@ pub enum Start {
     Form(BTreeMap<u64, String>),
     /// It waits until the leader of a cluster adds it.
     Join,
+    /// It may have lost what it knew: it takes part in nothing before it is told to ([`crate::Metastore::begin`],
+    /// [`crate::Metastore::take_part`]), as a vote of a node that has forgotten could undo what was committed.
+    Ask,
 }
 
 /// Configuration of one metastore node.

@@ -121,6 +121,16 @@ impl Group {
         founders.await.map_err(raft_error)
     }
 
+    /// Whether the group has a vote or an entry on this node.
+    pub(crate) async fn has_begun(&self) -> Result<bool, Error> {
+        self.raft.is_initialized().await.map_err(raft_error)
+    }
+
+    /// Begins the group with its `founders`, unless it has begun.
+    pub(crate) async fn begin(&self, founders: Founders) -> Result<(), Error> {
+        bootstrap(&self.raft, Some(founders)).await.map(drop)
+    }
+
     /// Waits until this node has applied `revision`; false when the group stops before.
     pub(crate) async fn has_applied(&self, revision: u64) -> bool {
         let mut tip = self.changes.tip();

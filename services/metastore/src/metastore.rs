@@ -1,5 +1,6 @@
 //! A metastore node: opens its store, runs its groups, and is the [`Metadata`] of its process.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::iter;
 use std::num::NonZeroU32;
@@ -60,6 +61,8 @@ pub struct Metastore {
     pub(crate) clock: fn() -> Timestamp,
     /// One permit: backups are made one at a time.
     pub(crate) backups: Arc<Semaphore>,
+    /// Whether its peers are answered ([`Start::Ask`]).
+    takes_part: AtomicBool,
     timeout: Duration,
 }
 
@@ -117,6 +120,7 @@ impl Metastore {
             revision = control.changes.tip().borrow().revision,
             "metastore ready"
         );
+        let takes_part = config.start != Start::Ask || control.has_begun().await?;
         let door = watched::Sender::new(None);
         let emitter =
             |group: &Group| EmitterTask::start(group, door.subscribe(), node.incarnation, config.clock);
@@ -134,9 +138,34 @@ impl Metastore {
             markers: Arc::default(),
             incarnation: node.incarnation,
             backups: Arc::new(Semaphore::new(1)),
+            takes_part: AtomicBool::new(takes_part),
             timeout: config.command_timeout,
             clock: config.clock,
         }))
+    }
+
+    /// Whether this node answers its peers. One that was started with [`Start::Ask`] in an empty directory does not, until it is
+    /// told to.
+    pub fn takes_part(&self) -> bool {
+        self.takes_part.load(Ordering::Acquire)
+    }
+
+    /// Lets this node answer its peers: none of the store's groups counts on anything that it knew before.
+    pub fn take_part(&self) {
+        self.takes_part.store(true, Ordering::Release);
+    }
+
+    /// Begins a store with these nodes, as [`Start::Form`] does: none of them has anything yet.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn begin(&self, nodes: &BTreeMap<u64, String>) -> Result<(), Error> {
+        self.take_part();
+        let founders = founding(nodes);
+        for group in self.groups() {
+            group.begin(founders.clone()).await?;
+        }
+        Ok(())
     }
 
     /// Gives the node the way into the broker: from now on it publishes what commands ask for, in the groups that it leads.
@@ -283,9 +312,13 @@ impl Metastore {
 fn founders(config: &Config) -> Option<Founders> {
     match &config.start {
         Start::Alone => Some(Founders::from([(config.node, BasicNode::default())])),
-        Start::Form(nodes) => Some(nodes.iter().map(|(id, at)| (*id, BasicNode::new(at))).collect()),
-        Start::Join => None,
+        Start::Form(nodes) => Some(founding(nodes)),
+        Start::Join | Start::Ask => None,
     }
+}
+
+fn founding(nodes: &BTreeMap<u64, String>) -> Founders {
+    nodes.iter().map(|(id, at)| (*id, BasicNode::new(at))).collect()
 }
 
 /// The incarnation of a cluster's data: its name as a number, so that all its nodes have the same from the start.

@@ -28,6 +28,10 @@ impl Group {
         self.raft.voter_ids().collect()
     }
 
+    fn knows(&self, node: u64) -> bool {
+        self.status().nodes.iter().any(|known| known.node == node)
+    }
+
     async fn change_nodes(&self, change: ChangeMembers<u64, BasicNode>) -> Result<(), Error> {
         let raft = &self.leading()?.raft;
         // Until an entry of its own term is committed, a leader refuses a change because of the one before it.
@@ -51,7 +55,8 @@ impl Group {
     }
 
     async fn remove(&self, node: u64) -> Result<(), Error> {
-        if !self.leading()?.status().nodes.iter().any(|known| known.node == node) {
+        self.leading()?;
+        if !self.knows(node) {
             return Ok(());
         }
         let voters = self.voters();
@@ -141,9 +146,8 @@ impl Metastore {
             NodeChange::Remove { node } if voters == BTreeSet::from([*node]) => {
                 format!("node {node} is the last one that votes")
             }
-            NodeChange::Remove { node }
-                if !self.control.status().nodes.iter().any(|known| known.node == *node) =>
-            {
+            // What broke off half-way can be in some of the groups.
+            NodeChange::Remove { node } if !self.groups().any(|group| group.knows(*node)) => {
                 format!("there is no node {node}")
             }
             NodeChange::Replace { old, .. } if !voters.contains(old) => {

@@ -14,6 +14,14 @@ use crate::metastore::Metastore;
 use crate::network;
 
 impl Metastore {
+    /// The group that Raft's own calls are for: what they change is counted on by the others.
+    fn taking_part(&self, id: u32) -> Result<&Group, PeerError> {
+        match self.takes_part() {
+            true => self.asked(id),
+            false => Err(PeerError::Refused("this node knows nothing, and does not take part yet".into())),
+        }
+    }
+
     fn asked(&self, id: u32) -> Result<&Group, PeerError> {
         self.group(id).ok_or_else(|| PeerError::Refused(format!("there is no raft group {id}")))
     }
@@ -30,11 +38,11 @@ fn failed(error: Error) -> PeerError {
 
 impl Peer for Metastore {
     fn append(&self, group: u32, request: AppendEntries) -> BoxFuture<'_, Result<Appended, PeerError>> {
-        Box::pin(async move { network::appended(&self.asked(group)?.raft, request).await })
+        Box::pin(async move { network::appended(&self.taking_part(group)?.raft, request).await })
     }
 
     fn vote(&self, group: u32, request: RequestVote) -> BoxFuture<'_, Result<Voted, PeerError>> {
-        Box::pin(async move { network::voted(&self.asked(group)?.raft, request).await })
+        Box::pin(async move { network::voted(&self.taking_part(group)?.raft, request).await })
     }
 
     fn install(
@@ -44,12 +52,13 @@ impl Peer for Metastore {
         file: SnapshotStream,
     ) -> BoxFuture<'_, Result<Vote, PeerError>> {
         Box::pin(async move {
-            network::installed(&self.asked(group)?.raft, (&self.disk.snapshots, group), vote, file).await
+            network::installed(&self.taking_part(group)?.raft, (&self.disk.snapshots, group), vote, file)
+                .await
         })
     }
 
     fn transfer(&self, group: u32, request: TransferLeader) -> BoxFuture<'_, Result<(), PeerError>> {
-        Box::pin(async move { network::transferred(&self.asked(group)?.raft, request).await })
+        Box::pin(async move { network::transferred(&self.taking_part(group)?.raft, request).await })
     }
 
     fn read_index_as_leader(&self, group: u32) -> BoxFuture<'_, Result<u64, PeerError>> {

@@ -10,6 +10,7 @@ pub(crate) mod fixture;
 mod groups;
 mod idempotency;
 mod install;
+mod lost;
 mod membership;
 mod mesh;
 mod node;

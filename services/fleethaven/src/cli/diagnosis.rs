@@ -30,7 +30,7 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', requires = "cluster_tls")]
     pub(crate) metastore: Vec<String>,
 
-    /// A folder with a certificate of role operator.
+    /// A folder with a certificate of role operator, or metastore.
     #[arg(long, value_name = "DIR", requires = "metastore")]
     pub(crate) cluster_tls: Option<PathBuf>,
 

@@ -1,6 +1,7 @@
 //! `fleethaven metastore`.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -8,7 +9,7 @@ use clap::Args;
 use fleethaven_registry::Shard;
 use fleethaven_types::Profile;
 
-use super::cluster::{IdentityArgs, ListenArgs, NodeAddress, check_reachable};
+use super::cluster::{IdentityArgs, ListenArgs, NodeAddress, advertised, check_reachable};
 use super::encryption::EncryptionArgs;
 use super::process::ProcessArgs;
 use super::store::StoreCommand;
@@ -61,8 +62,10 @@ pub(crate) struct MetastoreArgs {
     #[arg(long, value_name = "NAME", env = "FLEETHAVEN_STORE")]
     pub(crate) store: Option<String>,
 
-    /// Join a store that others form: a node that is not among those of --peer asks them to be added, whenever it finds that
-    /// it is none of the store's nodes. Without --peer it waits until `members add` adds it.
+    /// Ask the nodes of --peer to be added whenever it finds that it is none of the store's nodes. If its directory is empty, a node
+    /// first finds out whether there is a store: it comes into one as a new node, also where it was one of its nodes before and has
+    /// lost its directory; those of --peer form it when all of them have nothing. Without --peer it waits until `members add` adds
+    /// it.
     #[arg(long, env = "FLEETHAVEN_JOIN")]
     pub(crate) join: bool,
 
@@ -96,7 +99,7 @@ impl MetastoreArgs {
         if self.peers().len() != self.peer.len() {
             return Err("--peer names a node twice".to_owned());
         }
-        match self.asks_to_join(node) {
+        match self.asks_to_join() && !self.is_peer(node) {
             true => check_reachable(self.listen.listen, self.advertise.as_deref()),
             false => Ok(()),
         }
@@ -107,8 +110,14 @@ impl MetastoreArgs {
     }
 
     /// Whether this node asks those of `--peer` to be added.
-    pub(crate) fn asks_to_join(&self, node: u64) -> bool {
-        self.join && !self.peer.is_empty() && !self.is_peer(node)
+    pub(crate) fn asks_to_join(&self) -> bool {
+        self.join && !self.peer.is_empty()
+    }
+
+    /// Where the others reach it, when it listens there.
+    pub(crate) fn reached(&self, node: u64, listen: SocketAddr) -> String {
+        let named = self.peer.iter().find(|peer| peer.node == node).map(|peer| peer.address.clone());
+        named.unwrap_or_else(|| advertised(self.advertise.as_deref(), listen))
     }
 
     /// The node's number.
@@ -161,18 +170,21 @@ mod tests {
     }
 
     #[test]
-    fn those_that_form_the_store_do_not_ask_to_join_it() {
+    fn who_asks_to_join_can_be_reached() {
+        let listen = "10.0.0.1:7400".parse().unwrap();
         let asks = |line: &str| {
             let arguments = arguments(&format!("--join {line}"));
-            arguments.check().map(|()| arguments.asks_to_join(arguments.node().unwrap()))
+            let reached = arguments.reached(arguments.node().unwrap(), listen);
+            arguments.check().map(|()| arguments.asks_to_join().then_some(reached))
         };
         let two = "--peer 1=a:1,2=b:1";
-        assert_eq!(asks(&format!("--node-id 2 {two}")), Ok(false));
-        assert_eq!(asks("--node-id 9"), Ok(false), "it waits");
+        assert_eq!(asks(&format!("--node-id 2 {two} --listen 0.0.0.0:7400")), Ok(Some("b:1".to_owned())));
+        assert_eq!(asks("--node-id 9"), Ok(None), "it waits");
         let third = format!("--node-id 3 {two}");
-        assert_eq!(asks(&third), Ok(true));
+        assert_eq!(asks(&third), Ok(Some("10.0.0.1:7400".to_owned())));
         assert!(asks(&format!("{third} --listen 0.0.0.0:7400")).unwrap_err().contains("--advertise"));
-        assert_eq!(asks(&format!("{third} --listen 0.0.0.0:7400 --advertise c:7400")), Ok(true));
+        let advertised = format!("{third} --listen 0.0.0.0:7400 --advertise c:7400");
+        assert_eq!(asks(&advertised), Ok(Some("c:7400".to_owned())));
         assert!(asks(&format!("{third} --advertise c")).unwrap_err().contains("HOST:PORT"));
     }
 

@@ -38,7 +38,7 @@ pub(crate) struct ReachArgs {
     )]
     pub(crate) metastore: Vec<String>,
 
-    /// A folder with a certificate of role operator, as `fleethaven pki issue --role operator` makes it.
+    /// A folder with a certificate of role operator, as `fleethaven pki issue --role operator` makes it, or of role metastore.
     #[arg(long, value_name = "DIR", env = "FLEETHAVEN_CLUSTER_TLS")]
     pub(crate) cluster_tls: PathBuf,
 }

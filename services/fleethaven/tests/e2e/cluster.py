@@ -218,8 +218,10 @@ class Metastores:
     """The nodes of the metadata store, and the certificates by which all know each other. With `faulty`, processes reach each
     other through a `network` that a test can harm."""
 
-    def __init__(self, folder: Path, faulty: bool = False):
+    def __init__(self, folder: Path, faulty: bool = False, joining: bool = False):
+        """`joining`: its nodes find out whether there is a store before they form one, as in the chart."""
         self.folder = Path(folder)
+        self.joining = ["--join"] if joining else []
         self.pki = self.folder / "pki"
         self.journal = Journal()
         self.processes: dict[str, Process] = {}
@@ -240,7 +242,7 @@ class Metastores:
         self.metastore_addresses = [self.reached(name, own) for name, own in own_addresses.items()]
         peers = ",".join(f"{node}={address}" for node, address in enumerate(self.metastore_addresses, 1))
         for node, (name, own) in enumerate(own_addresses.items(), 1):
-            arguments = ["--node-id", str(node), "--listen", own, "--peer", peers]
+            arguments = ["--node-id", str(node), "--listen", own, "--peer", peers, *self.joining]
             self.launch(name, "metastore", [*arguments, "--data-dir", self.data(name)])
         self.until_ready(self.metastores)
         return self
