@@ -45,6 +45,16 @@ pub struct Filter {
     pub limit: Option<usize>,
 }
 
+impl Filter {
+    /// The entry in a line of a process's log, if there is one that this takes; whatever collects logs may have put something in front of it.
+    /// How many were taken before, and after which, does not count.
+    pub fn entry_in(&self, line: &str) -> Option<Entry> {
+        let object = line.get(line.find('{')?..)?;
+        let entry = serde_json::from_str(object).ok()?;
+        Wanted::of(self).takes(&entry).then_some(entry)
+    }
+}
+
 /// A filter with what it is compared to.
 struct Wanted<'a> {
     filter: &'a Filter,
@@ -52,7 +62,12 @@ struct Wanted<'a> {
     until: Option<String>,
 }
 
-impl Wanted<'_> {
+impl<'a> Wanted<'a> {
+    fn of(filter: &'a Filter) -> Self {
+        let text = |at: Option<u64>| at.map(|at| told(Timestamp(at)));
+        Self { filter, since: text(filter.since), until: text(filter.until) }
+    }
+
     fn takes(&self, entry: &Entry) -> bool {
         let filter = self.filter;
         let is = |wanted: &Option<String>, found: Option<&str>| {
@@ -87,8 +102,7 @@ pub fn read(dir: &Path, filter: &Filter) -> io::Result<Vec<(Position, Entry)>> {
     let after = filter.after.as_deref().map(str::parse).transpose();
     let after = after.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let span = Span { after, since: filter.since, limit: filter.limit };
-    let text = |at: Option<u64>| at.map(|at| told(Timestamp(at)));
-    let wanted = Wanted { filter, since: text(filter.since), until: text(filter.until) };
+    let wanted = Wanted::of(filter);
     fleethaven_journal::read(dir, &span, |entry| wanted.takes(entry))
 }
 
@@ -141,5 +155,18 @@ mod tests {
         let after = Some(position.to_string());
         assert_eq!(found(Filter { after, ..Filter::default() }), [second, third]);
         assert!(read(dir.path(), &Filter { after: text("x"), ..Filter::default() }).is_err());
+    }
+
+    #[test]
+    fn entries_are_found_among_other_lines() {
+        let entry = entry(1000, "Publish-In", LogLevel::Info, "a", "t/1");
+        let line = serde_json::to_string(&entry).unwrap();
+        let about = |client: &str| Filter { client_id: Some(client.to_owned()), ..Filter::default() };
+        assert_eq!(about("a").entry_in(&line), Some(entry.clone()));
+        assert_eq!(about("a").entry_in(&format!("[pod/iot-gateway-0/gateway] {line}\n")), Some(entry));
+        assert_eq!(about("b").entry_in(&line), None);
+        for other in ["", "{", "no entry", r#"{"timestamp":"2026-01-31T12:00:00Z","level":"INFO"}"#] {
+            assert_eq!(Filter::default().entry_in(other), None, "{other}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! AWS's log entries of this process, and `fleethaven logs`.
 
+use std::io::{BufRead, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use crate::cli::{IotLogArg, IotLogArgs, LevelArg, LogsArgs};
 use crate::operators::{Line, Request, lines};
 use crate::process::print_text;
 
+/// The longest line of standard input that is looked at as one.
+const LINE: u64 = 1 << 20;
 /// How often `--follow` looks for more.
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -44,6 +47,9 @@ pub(crate) async fn run(arguments: LogsArgs) -> Result<()> {
         );
     }
     let mut filter = filter(&arguments)?;
+    if arguments.stdin {
+        return piped(&filter, arguments.place.json);
+    }
     // Nothing that is written from now on is left out, however late it is looked for.
     let begun = clock::now().as_millis();
     loop {
@@ -60,6 +66,20 @@ pub(crate) async fn run(arguments: LogsArgs) -> Result<()> {
         filter.limit = Some(MOST);
         tokio::time::sleep(EVERY).await;
     }
+}
+
+/// Prints the entries that standard input holds, as they come.
+fn piped(filter: &Filter, json: bool) -> Result<()> {
+    let mut input = std::io::stdin().lock();
+    let mut line = Vec::new();
+    while (&mut input).take(LINE).read_until(b'\n', &mut line).context("cannot read standard input")? > 0 {
+        if let Some(entry) = filter.entry_in(&String::from_utf8_lossy(&line)) {
+            let told = serde_json::to_string(&entry)? + "\n";
+            print_text(&if json { told } else { readable(&told)? })?;
+        }
+        line.clear();
+    }
+    Ok(())
 }
 
 async fn answer(arguments: &LogsArgs, filter: &Filter) -> Result<String> {

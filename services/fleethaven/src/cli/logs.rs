@@ -108,6 +108,11 @@ pub(crate) struct LogsArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "target")]
     pub(crate) iot_log_dir: Option<PathBuf>,
 
+    /// What standard input holds, as it comes, such as the log of a process that was started with `--iot-log stderr`: lines that are no
+    /// entries are left out.
+    #[arg(long, conflicts_with_all = ["target", "iot_log_dir", "follow", "limit"])]
+    pub(crate) stdin: bool,
+
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
 }

@@ -413,6 +413,12 @@ def test_on_standard_error_and_above_the_rate(fleethaven, tmp_path, name):
         dropped = 'fleethaven_log_dropped_total{reason="rate"}'
         eventually(lambda: metric(fleet, dropped) > 0, "entries above the rate")
         assert metric(fleet, "fleethaven_log_entries_total") > 0
+    # As `kubectl logs --prefix` prints it.
+    log = "".join(f"[pod/gateway-0/gateway] {line}\n" for line in fleet.log.all)
+    asked = [binary(), "logs", "--stdin", "--json", "--client-id", name, "--event", "Connect"]
+    piped = subprocess.run(asked, input=log, capture_output=True, text=True, timeout=30)
+    [entry] = map(json.loads, piped.stdout.splitlines())
+    assert (entry["clientId"], entry["status"]) == (name, "Success")
 
 
 @pytest.fixture(scope="module")
