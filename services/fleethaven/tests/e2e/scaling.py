@@ -22,10 +22,10 @@ from device import Device, make_device
 from instance import address, eventually
 from traffic import MqttWorker, Traffic
 
-# Until all goes on after a change, in seconds, on a machine that is busy with other things.
-SETTLED = 60
-# An idle client looks at its socket so often, and says so often that it is there, in seconds.
-LOOK, KEEP_ALIVE = 0.2, 60
+# Until all goes on after a change, in seconds, on a machine that is busy with other things; and for each client that may have to connect.
+SETTLED, CONNECTED = 60, 0.05
+# An idle client looks up so often when nothing comes, says so often that it is there, and tries again so soon, in seconds.
+LOOK, KEEP_ALIVE, RETRY = 2, 60, 0.2
 
 
 class Standing(MqttWorker):
@@ -43,7 +43,7 @@ class Standing(MqttWorker):
             except (OSError, ssl.SSLError):
                 pass
             self.connected = False
-            self.ending.wait(LOOK)
+            self.ending.wait(RETRY)
         self.paho.disconnect()
 
 
@@ -93,7 +93,10 @@ class Scaling:
         for client in coming:
             client.start()
         self.standing += coming
-        eventually(lambda: all(client.connected for client in coming), "all new clients connected", SETTLED)
+        eventually(lambda: all(client.connected for client in coming), "all new clients connected", self.patience())
+
+    def patience(self) -> float:
+        return SETTLED + CONNECTED * len(self.standing)
 
     def settle(self, after: str):
         """Waits until all goes on."""
@@ -103,7 +106,7 @@ class Scaling:
             eventually(lambda: self.traffic.flows(since), f"all goes on after {after}", SETTLED, pause=0.1)
         except AssertionError as error:
             raise AssertionError(f"{error}; {self.traffic.state(since)}") from None
-        eventually(lambda: all(client.connected for client in self.standing), "all clients connected", SETTLED)
+        eventually(lambda: all(client.connected for client in self.standing), "all clients connected", self.patience())
         for client in self.standing:
             client.check()
 
@@ -166,6 +169,8 @@ class Scaling:
     def end(self):
         """Stops, and holds what came to what was promised."""
         self.traffic.end()
+        for client in self.standing:
+            client.ending.set()
         for client in self.standing:
             client.end()
 
