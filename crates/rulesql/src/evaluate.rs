@@ -71,6 +71,11 @@ impl Context<'_> {
         Ok(())
     }
 
+    /// The bytes that were paid for so far, had each step been one for bytes.
+    pub(crate) fn paid(&self) -> usize {
+        usize::try_from((STEPS - self.steps.get()) * BYTES_PER_STEP).unwrap_or(usize::MAX)
+    }
+
     pub(crate) fn spend_bytes(&self, bytes: usize) -> Result<(), Failure> {
         self.spend(1 + u64::try_from(bytes).unwrap_or(u64::MAX) / BYTES_PER_STEP)
     }

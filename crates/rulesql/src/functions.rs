@@ -76,6 +76,12 @@ pub(crate) fn find(name: &str) -> Option<&'static Function> {
     FUNCTIONS.iter().find(|function| function.name.eq_ignore_ascii_case(name))
 }
 
+/// The functions that [`crate::External`] may be asked for, in lower case.
+pub fn external_functions() -> impl Iterator<Item = &'static str> {
+    let asks = |function: &&Function| matches!(function.body, Body::External(_) | Body::Decode);
+    FUNCTIONS.iter().filter(asks).map(|function| function.name)
+}
+
 const fn pure(name: &'static str, since: u8, body: PureBody) -> Function {
     Function { name, since, body: Body::Pure(body) }
 }

@@ -45,6 +45,7 @@ pub use self::{
     error::Error,
     evaluate::{Failure, Variables},
     external::{External, ExternalError, NoExternal},
+    functions::external_functions,
     input::{Input, MqttProperties, Payload, Random},
     statement::{Fired, Outcome, Output, Statement},
     template::Template,

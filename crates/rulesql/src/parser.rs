@@ -37,6 +37,8 @@ pub(crate) struct Parser<'t> {
     externals: usize,
     /// Calls of `decode(…, 'proto', …)` so far.
     protobuf: usize,
+    /// Regular expressions that are none here.
+    unusable_patterns: Vec<String>,
 }
 
 impl<'t> Parser<'t> {
@@ -61,6 +63,7 @@ impl<'t> Parser<'t> {
             reads_payload: false,
             externals: 0,
             protobuf: 0,
+            unusable_patterns: Vec::new(),
         })
     }
 

@@ -47,6 +47,8 @@ pub struct Fired {
     pub output: Output,
     /// The values of SET, for the templates of the actions.
     pub variables: Variables,
+    /// How many bytes both take, roughly.
+    pub weight: usize,
 }
 
 /// Payload of the actions.
@@ -59,6 +61,12 @@ pub enum Output {
 }
 
 impl Output {
+    fn len(&self) -> usize {
+        match self {
+            Self::Original(bytes) | Self::Json(bytes) => bytes.len(),
+        }
+    }
+
     /// The bytes, wherever they come from.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
@@ -125,6 +133,13 @@ impl Statement {
         self.parsed.uses_external
     }
 
+    /// Regular expressions of the statement that are none, or need what a linear-time engine has not: calls with them are
+    /// Undefined, which their author should hear of.
+    #[must_use]
+    pub fn unusable_patterns(&self) -> &[String] {
+        &self.parsed.unusable_patterns
+    }
+
     /// SET, WHERE and SELECT for one message whose topic matches.
     pub fn evaluate<'a>(
         &'a self,
@@ -150,7 +165,12 @@ impl Statement {
             return Ok(refused);
         }
         let output = self.output(payload, &mut evaluation)?;
-        Ok(Outcome::Fired(Fired { output, variables: Variables(evaluation.variables) }))
+        // Shared containers can be far larger than what was made, which was paid for.
+        let mut left = evaluation.context().paid();
+        let paid = left;
+        evaluation.variables.iter().for_each(|value| value.weigh(&mut left));
+        let weight = output.len() + (paid - left);
+        Ok(Outcome::Fired(Fired { output, variables: Variables(evaluation.variables), weight }))
     }
 
     fn output(&self, payload: &Payload, evaluation: &mut Evaluation<'_>) -> Result<Output, Failure> {

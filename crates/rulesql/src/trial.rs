@@ -74,6 +74,8 @@ pub struct Report {
     pub template: Option<String>,
     /// Why the rule ended.
     pub failure: Option<String>,
+    /// What the statement's author should know.
+    pub warnings: Vec<String>,
 }
 
 impl Report {
@@ -87,7 +89,11 @@ impl Report {
         ingested: bool,
     ) -> Self {
         let matches = statement.matches(input.topic) && (ingested || statement.topic_filter().is_some());
-        let mut report = Self { matches, ..Self::default() };
+        let warning = |pattern: &String| {
+            format!("the regular expression '{pattern}' cannot be used here: calls with it are Undefined")
+        };
+        let warnings = statement.unusable_patterns().iter().map(warning).collect();
+        let mut report = Self { matches, warnings, ..Self::default() };
         match statement.trial(input, payload, &mut NoExternal) {
             Ok(trial) => report.trial = trial,
             Err(failure) => report.failure = Some(failure.to_string()),
@@ -133,6 +139,8 @@ impl Report {
         let parts = |parts: Vec<_>| Value::array(parts.into_iter().map(part).collect());
         let text = |text: &Option<String>| text.as_deref().map(Value::from).unwrap_or_default();
         let (output, base64) = self.shown();
+        let warnings: Vec<_> = self.warnings.iter().map(|warning| warning.as_str().into()).collect();
+        let warnings = if warnings.is_empty() { Value::Undefined } else { Value::array(warnings) };
         object([
             ("matches", self.matches.into()),
             ("fires", self.fires.into()),
@@ -143,6 +151,7 @@ impl Report {
             ("outputBase64", text(&base64)),
             ("template", text(&self.template)),
             ("failure", text(&self.failure)),
+            ("warnings", warnings),
         ])
     }
 }

@@ -42,6 +42,33 @@ pub enum Value {
 }
 
 impl Value {
+    /// Takes the bytes of the value, roughly, from what is left; stops when nothing is.
+    pub(crate) fn weigh(&self, left: &mut usize) {
+        let own = match self {
+            Self::String(text) => text.len(),
+            Self::Raw(bytes) => bytes.len(),
+            _ => 0,
+        };
+        *left = left.saturating_sub(size_of::<Self>() + own);
+        if let Self::Array(items) = self {
+            for item in items.iter() {
+                if *left == 0 {
+                    return;
+                }
+                item.weigh(left);
+            }
+        }
+        if let Self::Object(members) = self {
+            for (key, member) in members.iter() {
+                *left = left.saturating_sub(size_of::<Text>() + key.len());
+                if *left == 0 {
+                    return;
+                }
+                member.weigh(left);
+            }
+        }
+    }
+
     /// Text.
     pub fn string(text: impl Into<Text>) -> Self {
         Self::String(text.into())

@@ -299,3 +299,23 @@ fn templates() {
     let star = Template::parse("${*}", V1).unwrap();
     assert_eq!(star.render(&message, &raw, &Variables::default(), &mut NoExternal).unwrap(), "/w==");
 }
+
+#[test]
+fn what_a_message_made_is_weighed() {
+    let text = "x".repeat(1000);
+    let payload = Payload::new(Bytes::from(format!(r#"{{"a":"{text}"}}"#)));
+    let weight = |sql: &str| {
+        let statement = Statement::parse(sql, V2).unwrap();
+        match statement.evaluate(&input("a", None), &payload, &mut NoExternal) {
+            Outcome::Fired(fired) => fired.weight,
+            other => panic!("{sql}: {other:?}"),
+        }
+    };
+    assert_eq!(weight("SELECT a"), payload.bytes().len());
+    let one = weight("SET @a = upper(a) SELECT 1 AS b");
+    assert!((1000..1200).contains(&one), "{one}");
+    // What is in a container again and again counts for no more than was paid for.
+    let again = (1..10).map(|n| format!(", @v{n} = [@v{0}, {{'m': @v{0}}}]", n - 1)).collect::<String>();
+    let shared = weight(&format!("SET @v0 = upper(a){again} SELECT 1 AS b"));
+    assert!((1200..5000).contains(&shared), "{shared}");
+}

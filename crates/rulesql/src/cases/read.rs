@@ -139,33 +139,8 @@ impl Members<'_> {
     }
 
     fn properties(&self) -> Result<Option<MqttProperties>, String> {
-        let Some(raw) = self.raw("mqttProperties").filter(|raw| *raw != "null") else { return Ok(None) };
-        let given = json::members(raw).map(Members).ok_or("'mqttProperties' is no object")?;
-        let user_properties = match given.value("userProperties") {
-            Value::Undefined => Vec::new(),
-            Value::Array(pairs) => {
-                let pairs = pairs.iter().map(pair).collect::<Option<_>>();
-                pairs.ok_or("a member of 'userProperties' is no pair of strings")?
-            }
-            _ => return Err("'userProperties' is no array".to_owned()),
-        };
-        let utf8_payload = match given.value("payloadFormatIndicator") {
-            Value::Undefined | Value::Boolean(false) | Value::Int(0) => false,
-            Value::Boolean(true) | Value::Int(1) => true,
-            Value::String(text) if matches!(&*text, "UTF8_DATA" | "UNSPECIFIED_BYTES") => {
-                &*text == "UTF8_DATA"
-            }
-            _ => {
-                return Err("'payloadFormatIndicator' is not 0, 1, UTF8_DATA or UNSPECIFIED_BYTES".to_owned());
-            }
-        };
-        Ok(Some(MqttProperties {
-            content_type: given.text("contentType")?,
-            response_topic: given.text("responseTopic")?,
-            correlation_data: given.base64("correlationData")?,
-            utf8_payload,
-            user_properties,
-        }))
+        let raw = self.raw("mqttProperties").filter(|raw| *raw != "null");
+        raw.map(MqttProperties::read).transpose()
     }
 
     fn stubs(&self) -> Result<Vec<Stub>, String> {
@@ -206,6 +181,42 @@ impl Members<'_> {
             output => Some(output),
         };
         Ok(Expected::Fired { output, text, bytes })
+    }
+}
+
+impl MqttProperties {
+    /// Reads `{"contentType", "responseTopic", "correlationData" (base64), "payloadFormatIndicator", "userProperties" (pairs)}`,
+    /// as cases and trials have it.
+    ///
+    /// # Errors
+    /// What is wrong with it, for people.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let given = json::members(text).map(Members).ok_or("'mqttProperties' is no object")?;
+        let user_properties = match given.value("userProperties") {
+            Value::Undefined => Vec::new(),
+            Value::Array(pairs) => {
+                let pairs = pairs.iter().map(pair).collect::<Option<_>>();
+                pairs.ok_or("a member of 'userProperties' is no pair of strings")?
+            }
+            _ => return Err("'userProperties' is no array".to_owned()),
+        };
+        let utf8_payload = match given.value("payloadFormatIndicator") {
+            Value::Undefined | Value::Boolean(false) | Value::Int(0) => false,
+            Value::Boolean(true) | Value::Int(1) => true,
+            Value::String(text) if matches!(&*text, "UTF8_DATA" | "UNSPECIFIED_BYTES") => {
+                &*text == "UTF8_DATA"
+            }
+            _ => {
+                return Err("'payloadFormatIndicator' is not 0, 1, UTF8_DATA or UNSPECIFIED_BYTES".to_owned());
+            }
+        };
+        Ok(Self {
+            content_type: given.text("contentType")?,
+            response_topic: given.text("responseTopic")?,
+            correlation_data: given.base64("correlationData")?,
+            utf8_payload,
+            user_properties,
+        })
     }
 }
 

@@ -83,6 +83,11 @@ impl<'t> Parser<'t> {
         self.advance()?;
         self.check_call(function, &arguments, token)?;
         let pattern = CompiledPattern::of(function, arguments.get(1));
+        if let (CompiledPattern::Constant(None), Some(Expr::Literal(Value::String(source)))) =
+            (&pattern, arguments.get(1))
+        {
+            self.unusable_patterns.push(source.to_string());
+        }
         Ok(Expr::Call(Call { function, arguments, pattern }))
     }
 

@@ -22,6 +22,7 @@ pub(crate) struct Parsed {
     pub(crate) condition: Option<Expr>,
     pub(crate) reads_payload: bool,
     pub(crate) uses_external: bool,
+    pub(crate) unusable_patterns: Vec<String>,
 }
 
 impl Parser<'_> {
@@ -48,6 +49,7 @@ impl Parser<'_> {
             condition,
             reads_payload: parser.reads_payload,
             uses_external: parser.externals > 0,
+            unusable_patterns: parser.unusable_patterns,
         })
     }
 

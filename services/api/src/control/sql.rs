@@ -4,7 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use fleethaven_rulesql::{Input, Payload, Report, SqlVersion, Statement, Value, json};
+use fleethaven_rulesql::{Input, MqttProperties, Payload, Report, SqlVersion, Statement, Value, json};
 use fleethaven_topics::name;
 use uuid::Uuid;
 
@@ -27,6 +27,7 @@ struct Tried {
     principal: Option<String>,
     source_ip: Option<String>,
     trace_id: Option<String>,
+    properties: Option<MqttProperties>,
     account: String,
     now: i64,
 }
@@ -79,6 +80,7 @@ impl Tried {
             principal: body.string("principal")?,
             source_ip: body.string("sourceIp")?,
             trace_id: body.string("traceId")?,
+            properties: properties(body)?,
             account: call.scope.account.to_string(),
             now: i64::try_from(now).unwrap_or(i64::MAX),
         })
@@ -106,10 +108,16 @@ impl Tried {
             account_id: &self.account,
             rule_name: rule,
             now_ms: self.now,
-            properties: None,
+            properties: self.properties.as_ref(),
             random: &random,
         };
         let payload = Payload::new(self.payload.clone());
         Report::of(&statement, template.as_ref(), &input, &payload, ingest.is_some()).document()
     }
+}
+
+/// `mqttProperties`, as files of cases have them.
+fn properties(body: &Members<'_>) -> Result<Option<MqttProperties>, Error> {
+    let given = body.value("mqttProperties").map(ToString::to_string);
+    given.as_deref().map(MqttProperties::read).transpose().map_err(Error::invalid)
 }

@@ -62,6 +62,10 @@ pub(crate) struct SqlTestArgs {
     #[arg(long, value_name = "UUID")]
     pub(crate) trace_id: Option<String>,
 
+    /// MQTT 5 properties of the message, as in files of cases: `{"contentType": "text/plain", "userProperties": [["site", "north"]]}`.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) mqtt_properties: Option<String>,
+
     /// What `accountid()` answers.
     #[arg(long, value_name = "ID", default_value = "123456789012")]
     pub(crate) account_id: String,

@@ -9,7 +9,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use fleethaven_daemon::clock;
-use fleethaven_rulesql::{Error, Input, Payload, Report, SqlVersion, Statement, Template, Value, json};
+use fleethaven_rulesql::{
+    Error, Input, MqttProperties, Payload, Report, SqlVersion, Statement, Template, Value, json,
+};
 use fleethaven_topics::name;
 
 use super::{FAILED, print, random, unusable};
@@ -24,6 +26,10 @@ pub(super) fn run(arguments: &SqlTestArgs) -> Result<ExitCode> {
         Ok(payload) => payload,
         Err(reason) => return unusable(reason),
     };
+    let properties = match arguments.mqtt_properties.as_deref().map(MqttProperties::read).transpose() {
+        Ok(properties) => properties,
+        Err(reason) => return unusable(format_args!("--mqtt-properties: {reason}")),
+    };
     let statement = match Statement::parse(&arguments.sql, version) {
         Ok(statement) => statement,
         Err(error) => return refused(&arguments.sql, &error, arguments.json),
@@ -35,7 +41,7 @@ pub(super) fn run(arguments: &SqlTestArgs) -> Result<ExitCode> {
             return refused(arguments.template.as_deref().unwrap_or_default(), &error, arguments.json);
         }
     };
-    let report = evaluated(arguments, &statement, template.as_ref(), &payload);
+    let report = evaluated(arguments, &statement, template.as_ref(), (&payload, properties.as_ref()));
     let text = if arguments.json { json::write(&report.document(), false)? + "\n" } else { told(&report) };
     print(&text)?;
     Ok(if report.failure.is_some() { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
@@ -75,7 +81,7 @@ fn evaluated(
     arguments: &SqlTestArgs,
     statement: &Statement,
     template: Option<&Template>,
-    payload: &Payload,
+    (payload, properties): (&Payload, Option<&MqttProperties>),
 ) -> Report {
     let ingest = name::basic_ingest(&arguments.topic);
     let (rule, topic) = ingest.map_or(("test", arguments.topic.as_str()), |(rule, topic)| (rule, topic));
@@ -88,7 +94,7 @@ fn evaluated(
         account_id: &arguments.account_id,
         rule_name: rule,
         now_ms: arguments.now.unwrap_or_else(|| i64::try_from(clock::now().as_millis()).unwrap_or(i64::MAX)),
-        properties: None,
+        properties,
         random: &random,
     };
     Report::of(statement, template, &input, payload, ingest.is_some())
@@ -101,6 +107,9 @@ fn told(report: &Report) -> String {
     for (name, value) in report.parts().into_iter().flatten() {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:<16} {:<9} {}", value.type_name(), shown(&value));
+    }
+    for warning in &report.warnings {
+        let _ = writeln!(text, "warning: {warning}");
     }
     let decision = match (&report.failure, report.matches, report.fires) {
         (Some(failure), ..) => format!("fails: {failure}"),

@@ -92,6 +92,18 @@ def test_a_statement_is_tried_by_the_api_as_by_the_command(fleet):
     command = [binary(), "sql", "test", "--json", *(part for name, value in tried.items() for part in (f"--{name}", value))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert json.loads(done.stdout) == answer.json
+    sent = {"userProperties": [["site", "north"], ["site", "hall 2"]], "correlationData": "YQ==", "payloadFormatIndicator": 1}
+    sql = "SELECT get_user_properties('site') AS s, get_mqtt_property('correlation_data') AS c, get_mqtt_property('format_indicator') AS f FROM 'a'"
+    asked = json.dumps({"sql": sql, "topic": "a", "mqttProperties": sent}).encode()
+    wanted = {"s": ["north", "hall 2"], "c": "YQ==", "f": "UTF8_DATA"}
+    assert call(fleet, "POST", "/fleethaven/rules/test-sql", asked).json["output"] == wanted
+    command = [binary(), "sql", "test", "--json", "--sql", sql, "--topic", "a", "--mqtt-properties"]
+    done = subprocess.run([*command, json.dumps(sent)], capture_output=True, text=True, timeout=60)
+    assert json.loads(done.stdout)["output"] == wanted
+    done = subprocess.run([*command, '{"userProperties": 1}'], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "userProperties" in done.stderr
+    wrong = json.dumps({"sql": sql, "topic": "a", "mqttProperties": 1}).encode()
+    assert call(fleet, "POST", "/fleethaven/rules/test-sql", wrong).error == "InvalidRequestException"
     refused = call(fleet, "POST", "/fleethaven/rules/test-sql", json.dumps(tried | {"sql": "SELECT FROM 'a'"}).encode())
     assert refused.status == 200 and refused.json["error"]["column"] == 8
     unsigned = call(fleet, "POST", "/fleethaven/rules/test-sql", json.dumps(tried).encode(), secret="another")

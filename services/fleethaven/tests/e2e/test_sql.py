@@ -114,6 +114,12 @@ def test_a_statement_is_tried(tmp_path):
     assert json.loads(ingest.stdout)["output"] == {"t": "a/b"}
 
 
+def test_a_regular_expression_that_cannot_be_used_is_told():
+    statement = "SELECT regexp_matches(o.u, 'C(?=x)') AS r, regexp_matches(o.u, 'C') AS s FROM 'plant/#'"
+    [warning] = json.loads(trial(statement, "--json").stdout)["warnings"]
+    assert "'C(?=x)'" in warning and f"warning: {warning}" in trial(statement).stdout
+
+
 def test_a_statement_that_is_refused_shows_where():
     done = trial("SELECT a\nFROM 't/x' WHERE a LIKE 'x'")
     assert done.returncode == 1 and "SqlParseException: line 2, column 20: found `LIKE`" in done.stdout
