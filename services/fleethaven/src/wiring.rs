@@ -30,7 +30,7 @@ use fleethaven_router::metrics::Metrics as RouterMetrics;
 use fleethaven_router::{Options as RouterOptions, Router};
 use fleethaven_rules_worker::external::{Objects, SqlFunctions};
 use fleethaven_rules_worker::lanes::Lanes;
-use fleethaven_rules_worker::{Buckets, Destinations, Object, Outside, Rules, Worker};
+use fleethaven_rules_worker::{Buckets, Destinations, Object, Outside, Room, Rules, Worker};
 use fleethaven_session::Settings;
 use fleethaven_storage::{RetainedStore, RuleQueue, SessionStore};
 use fleethaven_things::{Desk, DeskDoor};
@@ -240,7 +240,7 @@ impl Shared {
         let objects = objects.objects.clone().map(Objects::of);
         let Out { outside, metrics } = out;
         let (outside, metrics) = (outside.clone(), metrics.clone());
-        let rules = Arc::new(Rules::default());
+        let rules = Arc::new(Rules::new(metrics.clone()));
         tokio::spawn(fleethaven_rules_worker::rules::follow(rules.clone(), stores.metadata.clone()));
         Ok(Worker {
             rules,
@@ -255,6 +255,7 @@ impl Shared {
             }),
             behaviour: self.settings.behaviour.clone(),
             limits: self.settings.limits.clone(),
+            room: Room::default(),
             metrics,
             traces: self.traces.clone(),
             logs: self.logs.clone(),

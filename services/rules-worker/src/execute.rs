@@ -10,15 +10,18 @@ use fleethaven_logging::Logs;
 use fleethaven_rulesql::{
     Failure, Fired, Input, MqttProperties, NoExternal, Outcome, Payload, Random, Variables,
 };
+use fleethaven_storage::RuleEntryId;
 use fleethaven_topics::name;
 use fleethaven_types::{Behaviour, Limits, Message, Timestamp};
 use futures_util::future::join_all;
+use uuid::Uuid;
 
 use crate::actions::{Action, Error, InBatch, Invocation};
 use crate::error_action;
 use crate::external::{Answers, Asker, Functions, Replay};
 use crate::metrics::Metrics;
 use crate::outside::Outside;
+use crate::room::{Place, Room};
 use crate::rules::CompiledRule;
 
 /// How long a message waits for the one that tells the error action of their batch: longer than an error action may take.
@@ -26,12 +29,16 @@ const TOLD_WITHIN: Duration = Duration::from_secs(20);
 
 /// What rules are executed with.
 pub struct Engine<'a> {
+    /// Which entry of the queue the message is: the same each time it is given out.
+    pub entry: RuleEntryId,
     /// The way into the broker.
     pub publish: &'a dyn Publish,
     /// The way out of it.
     pub outside: &'a Arc<Outside>,
     /// Who answers the functions of the SQL that ask others.
     pub functions: &'a dyn Functions,
+    /// For what statements make.
+    pub room: &'a Room,
     /// Counters.
     pub metrics: &'a Metrics,
     /// Which topics may be republished to.
@@ -71,20 +78,28 @@ impl MessageContext {
         Self {
             account: message.publisher.scope.account.to_string(),
             source_ip: message.publisher.source_ip.map(|ip| ip.to_string()),
-            trace_id: uuid::Uuid::from_u128(message.trace_id()).to_string(),
+            trace_id: trace_id(message).to_string(),
             properties,
         }
     }
 }
 
 /// What every action of a rule is run with: message, context, payload, variables, and the payload of the actions.
-type Given<'a> = (&'a Message, &'a Input<'a>, &'a Payload, &'a Variables, &'a Bytes);
+type Given<'a> = (&'a Message, &'a Input<'a>, &'a Payload, Left<'a>, &'a Bytes);
+
+/// What a statement leaves for its actions beside the payload.
+#[derive(Clone, Copy)]
+struct Left<'a> {
+    variables: &'a Variables,
+    /// What it was answered: secrets may be in its variables.
+    answers: &'a Answers,
+}
 
 /// The span of what runs actions, where the message's trace is recorded.
 type Below<'a> = Option<&'a Begun>;
 
 fn random() -> [u8; 16] {
-    *uuid::Uuid::new_v4().as_bytes()
+    *Uuid::new_v4().as_bytes()
 }
 
 impl Engine<'_> {
@@ -99,6 +114,7 @@ impl Engine<'_> {
         let labels = [context.account.as_str(), rule.name.as_str()];
         self.metrics.executed.with_label_values(&labels).inc();
         self.log_match(rule, message);
+        self.log_patterns(rule, message);
         if rule.statement.needs_document() && payload.is_unreadable() {
             self.metrics.parse_error.with_label_values(&labels).inc();
         }
@@ -110,17 +126,22 @@ impl Engine<'_> {
         let replay = rule.statement.uses_external().then(|| Replay::of(random));
         let drawn: &dyn Random = replay.as_ref().map_or(&random, |replay| replay);
         let input = input(rule, message, context, drawn);
-        let outcome = match &replay {
-            Some(replay) => self.asked(rule, message, (&input, payload), replay).await,
-            None => rule.statement.evaluate(&input, payload, &mut NoExternal),
+        let answers = Answers::default();
+        let (outcome, _place) = match &replay {
+            Some(replay) => self.asked(rule, message, (&input, payload), (replay, &answers)).await,
+            None => {
+                let evaluate = || rule.statement.evaluate(&input, payload, &mut NoExternal);
+                self.room.evaluate(rule.scope.account, copies(rule), evaluate).await
+            }
         };
         let mut ran = 0;
         match outcome {
             Outcome::Fired(fired) => {
-                ran = self.fire(rule, (message, &input, payload), fired, span.as_ref()).await
+                ran = self.fire(rule, (message, &input, payload), (fired, &answers), span.as_ref()).await
             }
             Outcome::NotFired { condition_is_boolean: true } => {}
             Outcome::NotFired { condition_is_boolean: false } => {
+                self.log_condition(rule, message);
                 tracing::debug!(
                     account = labels[0],
                     rule = labels[1],
@@ -151,26 +172,24 @@ impl Engine<'_> {
         rule: &CompiledRule,
         message: &Message,
         (input, payload): (&Input<'_>, &Payload),
-        replay: &Replay,
-    ) -> Outcome {
-        let answers = Answers::default();
+        (replay, answers): (&Replay, &Answers),
+    ) -> (Outcome, Place<'_>) {
         loop {
             replay.rewind();
-            let outcome = rule.statement.evaluate(input, payload, &mut answers.external());
-            let deferred = matches!(outcome, Outcome::Failed(Failure::Deferred(_)));
-            if !deferred || !self.settle(rule, message, &answers).await {
-                return outcome;
+            let evaluate = || rule.statement.evaluate(input, payload, &mut answers.external());
+            let evaluated = self.room.evaluate(rule.scope.account, copies(rule), evaluate).await;
+            let deferred = matches!(evaluated.0, Outcome::Failed(Failure::Deferred(_)));
+            if !deferred || !self.settle(rule, message, answers).await {
+                return evaluated;
             }
         }
     }
 
     /// Makes the call that was deferred; false if there is none to be made any more.
     async fn settle(&self, rule: &CompiledRule, message: &Message, answers: &Answers) -> bool {
-        let Some(settled) =
-            answers.settle(self.functions, Asker { scope: rule.scope, rule: &rule.name }).await
-        else {
-            return false;
-        };
+        let trace_id = trace_id(message);
+        let asker = Asker { scope: rule.scope, rule: &rule.name, trace_id: Some(trace_id) };
+        let Some(settled) = answers.settle(self.functions, asker).await else { return false };
         let (account, function) = (rule.scope.account.to_string(), settled.function.as_str());
         let result = if settled.failure.is_none() { "success" } else { "failure" };
         self.metrics.function.with_label_values(&[&account, &rule.name, function, result]).inc();
@@ -180,6 +199,8 @@ impl Engine<'_> {
                 account,
                 rule = rule.name,
                 function,
+                %trace_id,
+                topic = %message.topic,
                 event = "FunctionExecution",
                 reason,
                 "a function failed"
@@ -193,17 +214,17 @@ impl Engine<'_> {
         &self,
         rule: &CompiledRule,
         (message, input, original): (&Message, &Input<'_>, &Payload),
-        fired: Fired,
+        (fired, answers): (Fired, &Answers),
         below: Below<'_>,
     ) -> u64 {
-        let variables = &fired.variables;
+        let left = Left { variables: &fired.variables, answers };
         let payload = fired.output.into_bytes();
-        let given = (message, input, original, variables, &payload);
-        let outcomes =
-            join_all(rule.actions.iter().map(|action| self.run(rule, action.as_ref(), given, below))).await;
+        let given = (message, input, original, left, &payload);
+        let placed = rule.actions.iter().map(Box::as_ref).enumerate();
+        let outcomes = join_all(placed.map(|action| self.run(rule, action, given, below))).await;
         let failures = outcomes.into_iter().filter_map(Result::err);
         let (of_batches, failures): (Vec<_>, Vec<_>) = failures.partition(|(_, error)| error.batch.is_some());
-        let (mut ran, of_message) = (rule.actions.len(), (message, input, original, variables));
+        let (mut ran, of_message) = (rule.actions.len(), (message, input, original, left));
         if !failures.is_empty() {
             let payload = error_action::payload(&rule.name, input.topic, message, &failures);
             self.fail(rule, of_message, payload, below).await;
@@ -231,17 +252,18 @@ impl Engine<'_> {
         answers: &'a Answers,
         span: Below<'a>,
     ) -> Invocation<'a> {
-        let Self { publish, outside, behaviour, limits, clock, .. } = *self;
-        let (message, input, original, variables, payload) = given;
+        let Self { entry, publish, outside, behaviour, limits, clock, .. } = *self;
+        let (message, input, original, Left { variables, .. }, payload) = given;
         Invocation {
             scope: rule.scope,
+            entry,
+            place: None,
             message,
             input,
             original,
             variables,
             answers,
             payload: payload.clone(),
-            of_error: false,
             publish,
             outside,
             behaviour,
@@ -254,15 +276,17 @@ impl Engine<'_> {
     async fn run<'r>(
         &self,
         rule: &CompiledRule,
-        action: &'r dyn Action,
+        (place, action): (usize, &'r dyn Action),
         given: Given<'_>,
         below: Below<'_>,
     ) -> Result<(), (&'r dyn Action, Error)> {
         let answers = Answers::default();
         let span = action_span(below, action);
-        let invocation = &self.invocation(rule, given, &answers, span.as_ref());
+        let invocation =
+            &Invocation { place: Some(place), ..self.invocation(rule, given, &answers, span.as_ref()) };
         self.log_start(rule, invocation.message, action);
         let result = self.retried(rule, action, invocation).await;
+        let result = result.map_err(|error| hidden(error, [given.3.answers, &answers]));
         self.log_action(rule, invocation.message, action, result.as_ref().err());
         let (account, name) = (invocation.input.account_id, action.name());
         let outcome = if result.is_ok() { "success" } else { "failure" };
@@ -276,7 +300,7 @@ impl Engine<'_> {
                 rule = rule.name,
                 action = name,
                 resource = error.resource,
-                trace_id = invocation.input.trace_id,
+                trace_id = %trace_id(invocation.message),
                 topic = invocation.input.topic,
                 event = "RuleExecution",
                 reason = error.message,
@@ -291,7 +315,7 @@ impl Engine<'_> {
     async fn fail(
         &self,
         rule: &CompiledRule,
-        (message, input, original, variables): (&Message, &Input<'_>, &Payload, &Variables),
+        (message, input, original, left): (&Message, &Input<'_>, &Payload, Left<'_>),
         payload: Vec<u8>,
         below: Below<'_>,
     ) {
@@ -299,11 +323,11 @@ impl Engine<'_> {
         let payload = payload.into();
         let answers = Answers::default();
         let span = action_span(below, action.as_ref());
-        let given = (message, input, original, variables, &payload);
-        let invocation =
-            Invocation { of_error: true, ..self.invocation(rule, given, &answers, span.as_ref()) };
+        let given = (message, input, original, left, &payload);
+        let invocation = self.invocation(rule, given, &answers, span.as_ref());
         self.log_start(rule, message, action.as_ref());
         let result = self.retried(rule, action.as_ref(), &invocation).await;
+        let result = result.map_err(|error| hidden(error, [left.answers, &answers]));
         self.log_action(rule, message, action.as_ref(), result.as_ref().err());
         let outcome = if result.is_ok() { "success" } else { "failure" };
         let labels = [input.account_id, &rule.name, action.name(), outcome];
@@ -315,7 +339,7 @@ impl Engine<'_> {
                 rule = rule.name,
                 action = action.name(),
                 resource = error.resource,
-                trace_id = input.trace_id,
+                trace_id = %trace_id(message),
                 topic = input.topic,
                 event = "RuleExecution",
                 reason = error.message,
@@ -395,9 +419,26 @@ fn end(span: Option<Begun>, result: &Result<(), Error>) {
     span.end();
 }
 
+/// How often what a statement makes is there at a time: its payload, and what each action sends of it.
+fn copies(rule: &CompiledRule) -> usize {
+    1 + rule.actions.len()
+}
+
+/// The failure without the secrets that functions have answered: it is told in logs, traces and error documents.
+fn hidden(error: Error, answers: [&Answers; 2]) -> Error {
+    let hide = |text| answers.iter().fold(text, |text, answers| answers.hide(text));
+    let (message, resource, details) = (hide(error.message), hide(error.resource), hide(error.details));
+    Error { message, resource, details, ..error }
+}
+
+/// The trace id of a message, also of one that did not come over MQTT and has none for `traceid()`.
+fn trace_id(message: &Message) -> Uuid {
+    Uuid::from_u128(message.trace_id())
+}
+
 /// A number, any of which is as likely as the others.
 fn dice() -> u64 {
-    uuid::Uuid::new_v4().as_u64_pair().1
+    Uuid::new_v4().as_u64_pair().1
 }
 
 fn input<'a>(

@@ -14,6 +14,7 @@ use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_rulesql::{External, ExternalError, Value};
 use fleethaven_types::Scope;
 use parking_lot::Mutex;
+use uuid::Uuid;
 
 pub use objects::Objects;
 pub use registry::SqlFunctions;
@@ -40,6 +41,8 @@ pub struct Asker<'a> {
     pub scope: Scope,
     /// Its name.
     pub rule: &'a str,
+    /// The trace of the message that it asks for.
+    pub trace_id: Option<Uuid>,
 }
 
 /// Who answers.
@@ -77,6 +80,33 @@ impl Answers {
         let settled = Settled { function: call.function.clone(), failure: answer.as_ref().err().cloned() };
         self.0.lock().known.push((call, answer));
         Some(settled)
+    }
+}
+
+/// Shorter texts are no secrets, and are in everything.
+const SHORTEST_SECRET: usize = 4;
+/// What stands where a secret was.
+const HIDDEN: &str = "***";
+
+impl Answers {
+    /// The text without secrets that `get_secret` has answered.
+    pub(crate) fn hide(&self, text: String) -> String {
+        let state = self.0.lock();
+        let answered = state.known.iter().filter(|(call, _)| call.function == "get_secret");
+        let mut secrets = Vec::new();
+        answered.filter_map(|(_, answer)| answer.as_ref().ok()).for_each(|value| texts(value, &mut secrets));
+        secrets.iter().fold(text, |text, secret| text.replace(secret, HIDDEN))
+    }
+}
+
+/// What a secret is as text, and each text and number in it.
+fn texts(secret: &Value, found: &mut Vec<String>) {
+    let whole = secret.to_text(true).ok().flatten();
+    found.extend(whole.filter(|text| text.len() >= SHORTEST_SECRET).map(|text| text.to_string()));
+    match secret {
+        Value::Object(members) => members.iter().for_each(|(_, member)| texts(member, found)),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+        _ => {}
     }
 }
 

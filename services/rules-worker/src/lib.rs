@@ -3,13 +3,13 @@
 //!
 //! - [`rules`]: the rules, compiled once, as they change in the metastore
 //! - [`worker`]: the claim loop
-//! - [`execute`]: one rule for one message
+//! - [`execute`]: one rule for one message; [`room`]: for what its statement makes
 //! - [`actions`]: the [`Action`](actions::Action) seam, one file per action type
 //! - [`retry`]: when an action that failed is tried again
 //! - [`outside`]: the way out of the broker: [`connections`], [`destinations`], and [`lanes`], which keep slow targets apart
 //! - [`external`]: functions of the SQL that ask others
 //! - [`error_action`]: the payload of error actions; `logging`: AWS's log entries about rules
-//! - [`metrics`]: what is counted
+//! - [`metrics`]: what is counted; `series`: for how long
 
 pub mod actions;
 pub mod connections;
@@ -22,7 +22,9 @@ mod logging;
 pub mod metrics;
 pub mod outside;
 pub mod retry;
+pub mod room;
 pub mod rules;
+mod series;
 pub mod worker;
 
 #[cfg(test)]
@@ -32,5 +34,6 @@ pub use actions::aws::buckets::{Buckets, Object};
 pub use connections::Connections;
 pub use destinations::Destinations;
 pub use outside::Outside;
+pub use room::Room;
 pub use rules::Rules;
 pub use worker::Worker;

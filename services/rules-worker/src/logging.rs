@@ -25,6 +25,14 @@ impl Engine<'_> {
         }
     }
 
+    /// The statement has regular expressions that cannot be used: what they decide is not decided.
+    pub(crate) fn log_patterns(&self, rule: &CompiledRule, message: &Message) {
+        let Some(pattern) = rule.statement.unusable_patterns().first() else { return };
+        let event = (LogEvent::RuleExecution, LogLevel::Warn);
+        let Some(entry) = self.entry(rule, message, event) else { return };
+        self.logs.write(entry.explained(&format!("the regular expression '{pattern}' cannot be used")));
+    }
+
     /// An action begins.
     pub(crate) fn log_start(&self, rule: &CompiledRule, message: &Message, action: &dyn Action) {
         if let Some(entry) = self.entry(rule, message, (LogEvent::StartingRuleExecution, LogLevel::Debug)) {
@@ -53,6 +61,13 @@ impl Engine<'_> {
             }
             None => entry,
         });
+    }
+
+    /// WHERE is neither true nor false: something is missing, or of another type than the statement takes it for.
+    pub(crate) fn log_condition(&self, rule: &CompiledRule, message: &Message) {
+        let event = (LogEvent::RuleExecution, LogLevel::Warn);
+        let Some(entry) = self.entry(rule, message, event) else { return };
+        self.logs.write(entry.explained("WHERE is neither true nor false"));
     }
 
     /// A message has waited too long for the target of an action of its rule.

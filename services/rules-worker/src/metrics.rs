@@ -1,5 +1,8 @@
 //! Counters of the rules worker, by their Prometheus names (`docs/metrics.md` maps them to AWS's).
 
+use std::collections::BTreeSet;
+
+use fleethaven_rulesql::external_functions;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// What the rules worker counts.
@@ -35,7 +38,30 @@ pub struct Metrics {
     pub queue_depth: IntGauge,
 }
 
+/// What actions and functions come to.
+const RESULTS: [&str; 2] = ["success", "failure"];
+
 impl Metrics {
+    /// Ends what was counted of a rule (its account and its name) with actions of these types.
+    pub(crate) fn forget(&self, [account, rule]: [&str; 2], actions: &BTreeSet<&'static str>) {
+        // Most of these series have never begun, which is no error here.
+        for family in [&self.executed, &self.parse_error, &self.rule_throttled] {
+            let _ = family.remove_label_values(&[account, rule]);
+        }
+        for &action in actions {
+            let _ = self.retries.remove_label_values(&[account, rule, action]);
+            for result in RESULTS {
+                let _ = self.action.remove_label_values(&[account, rule, action, result]);
+                let _ = self.error_action.remove_label_values(&[account, rule, action, result]);
+            }
+        }
+        for function in external_functions() {
+            for result in RESULTS {
+                let _ = self.function.remove_label_values(&[account, rule, function, result]);
+            }
+        }
+    }
+
     /// The name of [`seconds`](Self::seconds).
     pub const TARGET_SECONDS: &str = "fleethaven_rule_target_seconds";
 

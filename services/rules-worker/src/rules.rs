@@ -1,5 +1,6 @@
 //! The rules, compiled once, as they change in the metastore.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,12 +8,14 @@ use fleethaven_fabric::{Metadata, RuleChange, RuleFollower};
 use fleethaven_registry::shapes::RuleDescription;
 use fleethaven_rulesql::{SqlVersion, Statement};
 use fleethaven_topics::name;
-use fleethaven_types::Scope;
-use parking_lot::RwLock;
+use fleethaven_types::{AccountId, Region, Scope};
+use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 
 use crate::actions::{self, Action};
+use crate::metrics::Metrics;
+use crate::series::Series;
 
 /// A rule ready to run.
 pub struct CompiledRule {
@@ -28,6 +31,9 @@ pub struct CompiledRule {
     pub actions: Vec<Box<dyn Action>>,
     /// What runs when an action fails.
     pub error_action: Option<Box<dyn Action>>,
+    /// What is counted of it.
+    #[expect(dead_code, reason = "it is held: the series last for as long as a version does")]
+    pub(crate) series: Arc<Series>,
 }
 
 impl CompiledRule {
@@ -43,18 +49,29 @@ impl CompiledRule {
 
 type Table = FxHashMap<Scope, FxHashMap<String, Arc<CompiledRule>>>;
 
+/// What is counted of a rule, in all regions that have one of this name: counters do not tell them apart.
+type InRegions = (Arc<Series>, BTreeSet<Region>);
+
 /// How long a message waits for the version of a rule that it was matched with.
 const LAG_MAX: Duration = Duration::from_secs(5);
 
 /// All enabled rules.
-#[derive(Default)]
 pub struct Rules {
+    metrics: Metrics,
     table: RwLock<Table>,
+    /// What is counted of rules, also of those that are disabled.
+    series: Mutex<FxHashMap<(AccountId, String), InRegions>>,
     /// Changes up to this revision are in the table.
     applied: watch::Sender<u64>,
 }
 
 impl Rules {
+    /// None yet. What they count in `metrics` ends with them.
+    pub fn new(metrics: Metrics) -> Self {
+        let (table, series) = Default::default();
+        Self { metrics, table, series, applied: watch::Sender::default() }
+    }
+
     /// The rule of this name, if there is one and it is enabled.
     pub fn get(&self, scope: Scope, name: &str) -> Option<Arc<CompiledRule>> {
         self.table.read().get(&scope)?.get(name).cloned()
@@ -81,8 +98,9 @@ impl Rules {
 
     fn apply(&self, change: RuleChange) {
         let RuleChange { scope, name, rule } = change;
+        let series = self.series(scope, &name, rule.is_some());
         let enabled = rule.filter(|(rule, _)| !rule.payload.rule_disabled);
-        let compiled = enabled.and_then(|(rule, revision)| compile(scope, &rule, revision));
+        let compiled = enabled.and_then(|(rule, revision)| compile(scope, &rule, revision, series?));
         let mut table = self.table.write();
         match compiled {
             Some(rule) => {
@@ -92,6 +110,26 @@ impl Rules {
                 table.get_mut(&scope).and_then(|rules| rules.remove(&name));
             }
         }
+    }
+}
+
+impl Rules {
+    /// What is counted of a rule, if there is one.
+    fn series(&self, scope: Scope, name: &str, is_there: bool) -> Option<Arc<Series>> {
+        let mut all = self.series.lock();
+        let key = (scope.account, name.to_owned());
+        if is_there {
+            let new = || (Arc::new(Series::new(&self.metrics, scope.account, name)), BTreeSet::new());
+            let (series, regions) = all.entry(key).or_insert_with(new);
+            regions.insert(scope.region);
+            return Some(series.clone());
+        }
+        let (_, regions) = all.get_mut(&key)?;
+        regions.remove(&scope.region);
+        if regions.is_empty() {
+            all.remove(&key);
+        }
+        None
     }
 }
 
@@ -108,7 +146,7 @@ pub fn follow(rules: Arc<Rules>, metadata: Arc<dyn Metadata>) -> impl Future<Out
 
 /// Rules were checked when they were created, so this fails only when a later version of the broker reads less than an
 /// earlier one wrote; the rule then stays off, and says so.
-fn compile(scope: Scope, rule: &RuleDescription, revision: u64) -> Option<CompiledRule> {
+fn compile(scope: Scope, rule: &RuleDescription, revision: u64, series: Arc<Series>) -> Option<CompiledRule> {
     let version = rule.payload.aws_iot_sql_version.as_deref().map(str::parse::<SqlVersion>);
     let version = version.and_then(Result::ok).unwrap_or_default();
     let statement = match Statement::parse(&rule.payload.sql, version) {
@@ -118,13 +156,72 @@ fn compile(scope: Scope, rule: &RuleDescription, revision: u64) -> Option<Compil
             return None;
         }
     };
+    for pattern in statement.unusable_patterns() {
+        tracing::warn!(
+            account = %scope.account, rule = rule.rule_name, pattern,
+            "a regular expression cannot be used: calls with it are Undefined"
+        );
+    }
     let build = |action| actions::build(action, &statement);
+    let actions: Vec<_> = rule.payload.actions.iter().map(build).collect();
+    let error_action = rule.payload.error_action.as_ref().map(build);
+    series.will_count(actions.iter().chain(&error_action).map(|action| action.name()));
     Some(CompiledRule {
         scope,
         name: rule.rule_name.clone(),
         revision,
-        actions: rule.payload.actions.iter().map(build).collect(),
-        error_action: rule.payload.error_action.as_ref().map(build),
+        actions,
+        error_action,
         statement,
+        series,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use fleethaven_registry::shapes::TopicRulePayload;
+
+    use super::*;
+    use crate::testing::{change, republish, rule};
+
+    /// How many series of rules there are.
+    fn series(registry: &prometheus::Registry) -> usize {
+        let of_rules = |family: &prometheus::proto::MetricFamily| {
+            let labelled = |metric: &&prometheus::proto::Metric| {
+                metric.get_label().iter().any(|label| label.name() == "rule")
+            };
+            family.get_metric().iter().filter(labelled).count()
+        };
+        registry.gather().iter().map(of_rules).sum()
+    }
+
+    #[test]
+    fn what_is_counted_of_a_rule_ends_with_it() {
+        let registry = prometheus::Registry::new();
+        let metrics = Metrics::new(&registry).unwrap();
+        let rules = Rules::new(metrics.clone());
+        let payload = || rule("SELECT * FROM 'a'", vec![republish("b")], Some(republish("c")));
+        let (account, home) = ("123456789012", change("R1", 1, payload()).scope);
+        let abroad = Scope { region: "us-east-1".parse().unwrap(), ..home };
+        let gone = |scope| RuleChange { scope, name: "R1".to_owned(), rule: None };
+        let there = RuleChange { scope: abroad, ..change("R1", 1, payload()) };
+        rules.apply_all(vec![change("R1", 1, payload()), there], 1);
+        metrics.executed.with_label_values(&[account, "R1"]).inc();
+        metrics.function.with_label_values(&[account, "R1", "aws_lambda", "failure"]).inc();
+        for family in [&metrics.action, &metrics.error_action] {
+            family.with_label_values(&[account, "R1", "RepublishAction", "success"]).inc();
+        }
+        metrics.executed.with_label_values(&[account, "R2"]).inc();
+        assert_eq!(series(&registry), 5);
+
+        let disabled = TopicRulePayload { rule_disabled: true, ..payload() };
+        rules.apply_all(vec![change("R1", 2, disabled), gone(abroad)], 2);
+        assert_eq!(series(&registry), 5, "it is only disabled");
+        rules.apply_all(vec![change("R1", 3, payload())], 3);
+        let in_flight = rules.get(home, "R1");
+        rules.apply_all(vec![gone(home)], 4);
+        assert_eq!(series(&registry), 5, "a message still counts");
+        drop(in_flight);
+        assert_eq!(series(&registry), 1, "that of the other rule");
+    }
 }

@@ -10,7 +10,7 @@ use fleethaven_logging::Logs;
 use fleethaven_outbound::{HttpClient, OutboundSettings};
 use fleethaven_registry::shapes::{RuleDescription, TopicRulePayload};
 use fleethaven_rulesql::Payload;
-use fleethaven_storage::Error;
+use fleethaven_storage::{Error, RuleEntryId};
 use fleethaven_types::{Behaviour, Limits, Message, Profile, Publisher, QoS, Scope, Timestamp};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -21,6 +21,7 @@ use crate::external::{Call, Functions};
 use crate::lanes::Lanes;
 use crate::metrics::Metrics;
 use crate::outside::Outside;
+use crate::room::Room;
 use crate::rules::CompiledRule;
 
 /// What the broker does with a publish.
@@ -123,7 +124,7 @@ pub(crate) fn rule(sql: &str, actions: Vec<Value>, error_action: Option<Value>) 
 }
 
 pub(crate) fn compiled(payload: TopicRulePayload) -> Arc<CompiledRule> {
-    let rules = Rules::default();
+    let rules = Rules::new(Metrics::new(&prometheus::Registry::new()).unwrap());
     rules.apply_all(vec![change("R1", 1, payload)], 1);
     rules.get(scope(), "R1").unwrap()
 }
@@ -193,9 +194,11 @@ pub(crate) async fn execute_logged(
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
     let outside = outside(&metrics);
     let engine = Engine {
+        entry: RuleEntryId(7),
         publish: broker,
         outside: &outside,
         functions,
+        room: &Room::default(),
         metrics: &metrics,
         behaviour: &Behaviour::of(Profile::Standard),
         limits: &Limits::of(Profile::Standard),

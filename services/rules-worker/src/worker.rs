@@ -13,11 +13,13 @@ use fleethaven_types::{Behaviour, Limits, Message};
 use fleethaven_usage::{Amounts, Usage};
 use futures_util::future::{FutureExt, join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use uuid::Uuid;
 
 use crate::execute::{Engine, MessageContext};
 use crate::external::Functions;
 use crate::metrics::Metrics;
 use crate::outside::Outside;
+use crate::room::Room;
 use crate::rules::{CompiledRule, Rules};
 
 /// Messages claimed at a time.
@@ -50,6 +52,8 @@ pub struct Worker {
     pub behaviour: Behaviour,
     /// How large a republished message may be.
     pub limits: Limits,
+    /// For what statements make.
+    pub room: Room,
     /// Counters.
     pub metrics: Metrics,
     /// What became of messages.
@@ -143,9 +147,11 @@ impl Worker {
         let context = MessageContext::of(message);
         let payload = Payload::new(message.payload.clone());
         let engine = Engine {
+            entry: entry.id,
             publish: self.publish.as_ref(),
             outside: &self.outside,
             functions: self.functions.as_ref(),
+            room: &self.room,
             metrics: &self.metrics,
             behaviour: &self.behaviour,
             limits: &self.limits,
@@ -188,7 +194,8 @@ impl Worker {
 
     fn bury(&self, entry: &RuleEntry, reason: &str) -> Option<RuleEntryId> {
         tracing::error!(
-            account = %entry.message.publisher.scope.account, topic = %entry.message.topic, reason,
+            account = %entry.message.publisher.scope.account, topic = %entry.message.topic,
+            trace_id = %Uuid::from_u128(entry.message.trace_id()), reason,
             "poison message: moved to the dead letters"
         );
         if let Err(error) = self.queue.dead_letter(entry.id, reason) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 
@@ -232,6 +233,8 @@ def test_nats(put, send, system, authority, name, tls):
             return client.ask("$JS.API.STREAM.INFO.readings", {})["state"]["messages"]
 
         eventually(lambda: kept() == 1, "the message in the stream")
+        stored = client.ask("$JS.API.STREAM.MSG.GET.readings", {"seq": 1})["message"]
+        assert b"Nats-Msg-Id: " in base64.b64decode(stored["hdrs"])
         send(f"nats/{name}?jetstream=true", "{}", subject="nowhere")
         assert "no stream takes this subject" in send.failure()["errorMessage"]
         send(f"nats/{name}", '{"s": "a b"}', subject="fleet.${s}")

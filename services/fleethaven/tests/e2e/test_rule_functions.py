@@ -46,3 +46,23 @@ def test_a_call_that_fails_ends_the_rule_unless_there_is_a_default(iot, connect,
     client.publish(f"{name}/up", "{}")
     assert json.loads(client.expect(1)[0]) == {"s": "none", "l": "n/a"}
     assert [message.topic for message in client.received] == [f"{name}/out"]
+
+
+def test_what_fails_is_a_line_of_the_log_with_the_trace_of_the_message(fleet, iot, connect, name):
+    make_rule(iot, name + "_asks", f"SELECT get_thing_shadow('{name}-none', '{ROLE}') AS s FROM '{name}/up'")
+    make_rule(iot, name + "_traces", f"SELECT traceid() AS t FROM '{name}/up'", f"{name}/traces")
+    bad, told = ({"republish": {"roleArn": ROLE, "topic": topic, "qos": 1}} for topic in (f"{name}/#", f"{name}/errors"))
+    payload = {"sql": f"SELECT * FROM '{name}/acts'", "actions": [bad], "errorAction": told}
+    iot.create_topic_rule(ruleName=name + "_acts", topicRulePayload=payload)
+    client = connect(name)
+    client.subscribe(f"{name}/traces", f"{name}/errors")
+    client.publish(f"{name}/up", "{}")
+    trace = json.loads(client.expect(1)[0])["t"]
+    line = fleet.log.having("a function failed", f"{name}_asks")
+    assert all(word in line for word in ("get_thing_shadow", trace, f"{name}/up", "No shadow")), line
+    assert trace in fleet.log.having("the rule ended", f"{name}_asks")
+    # A message that did not come over MQTT has a trace as well, which traceid() does not tell.
+    fleet.client("iot-data").publish(topic=f"{name}/acts", qos=1, payload=b"{}")
+    trace = json.loads(client.expect(2)[1])["cloudwatchTraceId"]
+    line = fleet.log.having("action failed", f"{name}_acts")
+    assert all(word in line for word in ("RepublishAction", trace, "wildcard")), line

@@ -119,7 +119,8 @@ impl<'a> Service<'a> {
         role: &str,
         resource: &str,
     ) -> Result<Self, Error> {
-        let asker = Asker { scope: invocation.scope, rule: invocation.input.rule_name };
+        let (rule, trace_id) = (invocation.input.rule_name, Some(invocation.trace_id()));
+        let asker = Asker { scope: invocation.scope, rule, trace_id };
         let service = Self::for_function(invocation.outside, asker, kind, role);
         let service = service.map_err(|reason| Error::permanent(resource, reason))?;
         Ok(Self { span: invocation.span, ..service })

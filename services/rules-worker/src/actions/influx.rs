@@ -122,7 +122,7 @@ impl Influx {
             return Err(refused(format!("a message has 1 to {MAX_POINTS} points, not {}", elements.len())));
         }
         // The document of an error action brings no time.
-        let now = invocation.of_error.then(|| self.unit.of_milliseconds(invocation.now.as_millis()));
+        let now = invocation.of_error().then(|| self.unit.of_milliseconds(invocation.now.as_millis()));
         let mut lines = String::new();
         for element in &elements {
             if !lines.is_empty() {

@@ -54,7 +54,7 @@ impl Action for Lambda {
                 payload: invocation.payload.clone(),
                 source: Source::Rule,
                 source_arn: rule.to_string(),
-                trace_id: invocation.input.trace_id.map(str::to_owned),
+                trace_id: Some(invocation.trace_id().to_string()),
                 below: invocation.span.map(Begun::context),
                 deadline: DEADLINE,
             });

@@ -32,8 +32,11 @@ use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_fabric::traces::Begun;
 use fleethaven_registry::own_actions;
 use fleethaven_rulesql::{Failure, Input, Payload, Statement, Template, Variables};
+use fleethaven_storage::RuleEntryId;
 use fleethaven_types::{Behaviour, Limits, Message, Scope, Timestamp};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::connections::Connected;
 use crate::external::Answers;
@@ -50,6 +53,10 @@ pub use unavailable::Unavailable;
 pub struct Invocation<'a> {
     /// Account and region of the rule.
     pub scope: Scope,
+    /// Which entry of the rules queue the message is.
+    pub entry: RuleEntryId,
+    /// The action's place in the rule; `None` for the error action.
+    pub place: Option<usize>,
     /// The message that the rule matched.
     pub message: &'a Message,
     /// Its context, for substitution templates.
@@ -62,8 +69,6 @@ pub struct Invocation<'a> {
     pub answers: &'a Answers,
     /// The payload of the action: the SELECT result, or the error message of an error action.
     pub payload: bytes::Bytes,
-    /// Whether it is an error action.
-    pub of_error: bool,
     /// The way into the broker.
     pub publish: &'a dyn Publish,
     /// The way out of it.
@@ -79,6 +84,33 @@ pub struct Invocation<'a> {
 }
 
 impl Invocation<'_> {
+    /// Whether it is that of the error action.
+    fn of_error(&self) -> bool {
+        self.place.is_none()
+    }
+
+    /// The trace of the message.
+    fn trace_id(&self) -> Uuid {
+        Uuid::from_u128(self.message.trace_id())
+    }
+
+    /// What targets can tell repeats by: the same at each try, also of another worker that took the message over, and no other
+    /// action's or message's. An error action may run for several failures of a message, and is told apart by them.
+    pub(crate) fn id(&self) -> Uuid {
+        let place = self.place.map_or(u64::MAX, |place| u64::try_from(place).unwrap_or(u64::MAX));
+        let scope = format!("{}/{}/{}", self.scope.account, self.scope.region, self.input.rule_name);
+        let mut hash = Sha256::new_with_prefix(scope);
+        hash.update(self.message.trace_id().to_be_bytes());
+        hash.update(self.entry.0.to_be_bytes());
+        hash.update(place.to_be_bytes());
+        if self.of_error() {
+            hash.update(&self.payload);
+        }
+        let mut id = [0; 16];
+        id.iter_mut().zip(hash.finalize()).for_each(|(byte, hashed)| *byte = hashed);
+        uuid::Builder::from_custom_bytes(id).into_uuid()
+    }
+
     /// The connection of `kind` that stands for the destination ARN, if it lets the rule in.
     fn connected(&self, kind: &str, destination: &str, resource: &str) -> Result<Arc<Connected>, Error> {
         let rule = self.input.rule_name;

@@ -88,7 +88,8 @@ impl Republish {
         let (original, now) = (invocation.message, invocation.now);
         let topic =
             topic(&render(&self.topic, invocation, "topic")?, invocation.behaviour, invocation.limits)?;
-        if original.hops >= MAX_HOPS {
+        // An error action may be one further, so that the cut can be told; what it publishes leads nowhere any more.
+        if original.hops >= MAX_HOPS + u8::from(invocation.of_error()) {
             let reason = format!("a chain of {MAX_HOPS} republishes was cut: the rules form a loop");
             return Err(Error::permanent(topic, reason));
         }

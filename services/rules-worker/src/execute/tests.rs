@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_types::QoS;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -142,8 +143,11 @@ async fn a_chain_is_cut_after_ten_republishes() {
         last = broker.published.lock().pop().unwrap();
         assert_eq!((last.topic.as_str(), last.hops), ("a", hops));
     }
-    let metrics = execute(&broker, &looping, &last).await;
-    assert!(broker.published().is_empty(), "the error action is of the chain, too");
+    execute(&broker, &looping, &last).await;
+    let told = broker.published.lock().pop().unwrap();
+    assert_eq!((told.topic.as_str(), told.hops), ("errors", 11), "the error action tells of the cut");
+    let metrics = execute(&broker, &looping, &told).await;
+    assert!(broker.published().is_empty(), "and is of the chain, too");
     let labels = ["123456789012", "R1", "RepublishAction", "failure"];
     assert_eq!(metrics.error_action.with_label_values(&labels).get(), 1);
 }
@@ -206,4 +210,43 @@ async fn a_result_above_the_payload_limit_is_not_published() {
     let half = limit / 2 + 1;
     execute(&broker, &wraps, &message("a", &format!(r#"{{"x":"{}"}}"#, "y".repeat(half)))).await;
     assert_eq!(*broker.tries.lock(), 0);
+}
+
+/// Notes by which ids it runs, and fails.
+struct Noting(Arc<parking_lot::Mutex<Vec<Uuid>>>);
+
+impl Action for Noting {
+    fn name(&self) -> &'static str {
+        "RepublishAction"
+    }
+
+    fn kind(&self) -> &str {
+        "republish"
+    }
+
+    fn run<'a>(&'a self, invocation: &'a Invocation<'a>) -> BoxFuture<'a, Result<(), Error>> {
+        self.0.lock().push(invocation.id());
+        Box::pin(std::future::ready(Err(Error::transient("r", "no"))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tries_of_an_action_have_one_id_and_no_two_actions_or_messages_the_same() {
+    let ids = Arc::default();
+    let noting = || Box::new(Noting(Arc::clone(&ids))) as Box<dyn Action>;
+    let mut noted = Arc::into_inner(compiled(rule("SELECT * FROM 'a'", vec![], None))).unwrap();
+    noted.actions = vec![noting(), noting()];
+    noted.error_action = Some(noting());
+    let run = async |sequence| {
+        execute(&FakeBroker::default(), &noted, &Message { sequence, ..message("a", "{}") }).await;
+        let mut ids = std::mem::take(&mut *ids.lock());
+        assert_eq!(ids.len(), 9, "three tries of each");
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    };
+    let first = run(1).await;
+    assert_eq!(first.len(), 3);
+    assert_eq!(run(1).await, first, "it is given out again");
+    assert!(run(2).await.iter().all(|id| !first.contains(id)));
 }

@@ -22,7 +22,7 @@ pub(super) async fn invoke(
         payload: Bytes::from(payload),
         source: Source::Rule,
         source_arn: rule.to_string(),
-        trace_id: None,
+        trace_id: asker.trace_id.map(|id| id.to_string()),
         below: None,
         deadline: DEADLINE,
     });

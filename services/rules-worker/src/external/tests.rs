@@ -93,7 +93,8 @@ async fn calls_without_end_are_stopped() {
         // Each evaluation asks something else, as none does.
         let deferred = answers.external().call("aws_lambda", &[Value::Int(calls)]);
         assert_eq!(deferred, Err(ExternalError::Deferred));
-        match answers.settle(&functions, Asker { scope: rule.scope, rule: &rule.name }).await {
+        match answers.settle(&functions, Asker { scope: rule.scope, rule: &rule.name, trace_id: None }).await
+        {
             Some(settled) => assert_eq!((settled.function.as_str(), settled.failure), ("aws_lambda", None)),
             None => break,
         }
@@ -101,4 +102,20 @@ async fn calls_without_end_are_stopped() {
     }
     assert_eq!(usize::try_from(calls), Ok(MAX_CALLS));
     assert!(Failure::Deferred("aws_lambda").to_string().contains("answered"));
+}
+
+#[tokio::test]
+async fn secrets_are_in_no_failure() {
+    let broker = FakeBroker::default();
+    let secret =
+        || Ok(fleethaven_rulesql::json::read(br#"{"user": "anna", "key": "hush-hush", "no": 7}"#).unwrap());
+    let functions = Scripted::answering([secret(), Ok("another".into())]);
+    let ask = |name: &str| format!("get_secret('{name}', 'SecretString', '{ROLE}')");
+    let topic = format!("${{@s.key}}/${{{}}}/#", ask("b"));
+    let sql = format!("SET @s = {} SELECT 1 AS a FROM 'a'", ask("a"));
+    let failing = compiled(rule(&sql, vec![republish(&topic)], Some(republish("errors"))));
+    execute_with(&broker, &functions, &failing, &message("a", "{}")).await;
+    let [(_, told)] = &broker.published()[..] else { panic!("one document") };
+    assert!(told.contains("topic name '***/***/#' contains a wildcard"), "{told}");
+    assert!(!told.contains("hush-hush") && !told.contains("another"), "{told}");
 }

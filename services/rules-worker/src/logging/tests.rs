@@ -19,6 +19,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::actions::Invocation;
+use crate::metrics::Metrics;
+use crate::series::Series;
 use crate::testing::{FakeBroker, NOW, NoFunctions, execute_logged, message};
 
 /// What an account asks for, which does not change any more.
@@ -106,7 +108,7 @@ async fn a_message_that_a_target_has_no_room_for_is_told_of_by_its_rule() {
     registry.run(Asked::SetV2LoggingOptions(Box::new(options))).unwrap();
     let log_target =
         LogTarget { target_type: LogTargetType::RuleName, target_name: Some("crowded".to_owned()) };
-    let level = LogTargetConfiguration { log_target, log_level: LogLevel::Error };
+    let level = LogTargetConfiguration { log_target, log_level: LogLevel::Warn };
     registry.run(Asked::SetV2LoggingLevel(Box::new(level))).unwrap();
     let (scope, lines) = (registry.scope, Lines::default());
     let place = Place::Stream(Box::new(lines.clone()));
@@ -115,20 +117,33 @@ async fn a_message_that_a_target_has_no_room_for_is_told_of_by_its_rule() {
     while !logs.is_on() {
         tokio::task::yield_now().await;
     }
-    let rule = |name: &str| CompiledRule {
+    let counted = Metrics::new(&prometheus::Registry::new()).unwrap();
+    let rule = |name: &str, sql: &str| CompiledRule {
         scope,
         name: name.to_owned(),
         revision: 1,
-        statement: Statement::parse("SELECT * FROM 'a'", SqlVersion::default()).unwrap(),
+        statement: Statement::parse(sql, SqlVersion::default()).unwrap(),
         actions: vec![Box::new(Crowded)],
         error_action: None,
+        series: Arc::new(Series::new(&counted, scope.account, name)),
     };
     let mut sent = message("a", "{}");
     sent.publisher = Arc::new(Publisher { scope, ..(*sent.publisher).clone() });
     for name in ["crowded", "other"] {
-        let metrics = execute_logged(&FakeBroker::default(), &NoFunctions, &rule(name), &sent, &logs).await;
+        let metrics = execute_logged(
+            &FakeBroker::default(),
+            &NoFunctions,
+            &rule(name, "SELECT * FROM 'a'"),
+            &sent,
+            &logs,
+        )
+        .await;
         let throttled = metrics.rule_throttled.with_label_values(&["123456789012", name]);
         assert_eq!(throttled.get(), 1);
+    }
+    for condition in ["missing > 1", "1 > 2", "regexp_matches('a', '(?=a)') AND 1 > 2"] {
+        let refuses = rule("crowded", &format!("SELECT * FROM 'a' WHERE {condition}"));
+        execute_logged(&FakeBroker::default(), &NoFunctions, &refuses, &sent, &logs).await;
     }
     following.abort();
     let _ = following.await;
@@ -138,8 +153,12 @@ async fn a_message_that_a_target_has_no_room_for_is_told_of_by_its_rule() {
     let of = |entry: &Value, name: &str| entry[name].as_str().unwrap_or_default().to_owned();
     let told: Vec<_> = entries.iter().map(|entry| (of(entry, "ruleName"), of(entry, "eventType"))).collect();
     let crowded = |event: &str| ("crowded".to_owned(), event.to_owned());
-    assert_eq!(told, [crowded("RuleMessageThrottled"), crowded("RuleExecution")]);
-    let [first, _] = &entries[..] else { panic!("two entries") };
+    let execution = || crowded("RuleExecution");
+    assert_eq!(told, [crowded("RuleMessageThrottled"), execution(), execution(), execution(), execution()]);
+    let [first, _, condition, pattern, _] = &entries[..] else { panic!("five entries") };
+    assert_eq!(of(pattern, "details"), "the regular expression '(?=a)' cannot be used");
+    assert_eq!(of(condition, "logLevel"), "WARN", "that WHERE is false is nothing to be told");
+    assert_eq!(of(condition, "details"), "WHERE is neither true nor false");
     assert_eq!(of(first, "reason"), "RuleExecutionThrottled");
     assert_eq!(of(first, "details"), "Message for Rule crowded throttled");
     assert_eq!((of(first, "topicName"), of(first, "logLevel")), ("a".to_owned(), "ERROR".to_owned()));

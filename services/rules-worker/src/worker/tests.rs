@@ -108,8 +108,8 @@ struct Bench {
 impl Bench {
     fn new(broker: FakeBroker, failing: u32) -> Self {
         let queue = Arc::new(FakeQueue { failing: Mutex::new(failing), ..FakeQueue::default() });
-        let (broker, rules) = (Arc::new(broker), Arc::new(Rules::default()));
         let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+        let (broker, rules) = (Arc::new(broker), Arc::new(Rules::new(metrics.clone())));
         let worker = Worker {
             outside: outside(&metrics),
             functions: Arc::new(NoFunctions),
@@ -118,6 +118,7 @@ impl Bench {
             publish: broker.clone(),
             behaviour: Behaviour::of(Profile::Standard),
             limits: Limits::of(Profile::Standard),
+            room: Room::default(),
             metrics,
             traces: Traces::off(),
             usage: Usage::off(),

@@ -81,7 +81,7 @@ impl Buckets {
     }
 
     fn service(&self, object: &Object<'_>) -> Result<Service<'_>, Error> {
-        let asker = Asker { scope: object.scope, rule: RULE };
+        let asker = Asker { scope: object.scope, rule: RULE, trace_id: None };
         Service::for_function(&self.0, asker, "s3", object.role_arn)
             .map_err(|reason| Error::permanent(object.bucket, reason))
     }

@@ -6,7 +6,6 @@ use base64::engine::general_purpose::STANDARD;
 use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_rulesql::Template;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::json::{self, Operation, first_refused, text};
 use super::{Action, Error, Fields, Invocation, Service};
@@ -33,6 +32,13 @@ fn payloads(
         return Err(Error::permanent(resource, format!("{} messages: a batch may have {most}", array.len())));
     }
     Ok(array.iter().map(|element| STANDARD.encode(element.to_string())).collect())
+}
+
+/// Payloads with the ids by which the service knows repeats: within a batch, with their places.
+fn numbered(invocation: &Invocation<'_>, payloads: Vec<String>) -> impl Iterator<Item = (String, String)> {
+    let (id, alone) = (invocation.id(), payloads.len() == 1);
+    let name = move |place| if alone { id.to_string() } else { format!("{id}-{place}") };
+    (1..).map(name).zip(payloads)
 }
 
 /// An iotEvents action with its templates parsed.
@@ -71,10 +77,12 @@ impl Action for Events {
                 return Err(Error::permanent(input, format!("messageId has more than {MAX_ID} characters")));
             }
             let payloads = payloads(invocation, self.batch, MAX_EVENTS, &input)?;
-            let id = || id.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
-            let message =
-                |payload: String| json!({"messageId": id(), "inputName": input, "payload": payload});
-            let messages: Vec<_> = payloads.into_iter().map(message).collect();
+            let messages = numbered(invocation, payloads);
+            let message = |(numbered, payload): (String, String)| {
+                let id = id.as_ref().unwrap_or(&numbered);
+                json!({"messageId": id, "inputName": input, "payload": payload})
+            };
+            let messages: Vec<_> = messages.map(message).collect();
             let service = Service::of(invocation, "iotEvents", &self.role, &input)?;
             let told = (input.as_str(), "Failed to send message to IoT Events");
             let body = json!({ "messages": messages });
@@ -118,9 +126,9 @@ impl Action for Analytics {
         Box::pin(async move {
             let channel = invocation.text(&self.channel, "channelName", "iotAnalytics")?;
             let payloads = payloads(invocation, self.batch, MAX_ANALYTICS, &channel)?;
-            let message =
-                |payload: String| json!({"messageId": Uuid::new_v4().to_string(), "payload": payload});
-            let messages: Vec<_> = payloads.into_iter().map(message).collect();
+            let messages = numbered(invocation, payloads);
+            let message = |(id, payload): (_, _)| json!({"messageId": id, "payload": payload});
+            let messages: Vec<_> = messages.map(message).collect();
             let service = Service::of(invocation, "iotAnalytics", &self.role, &channel)?;
             let told = (channel.as_str(), "Failed to send message to IoT Analytics");
             let body = json!({"channelName": channel, "messages": messages});

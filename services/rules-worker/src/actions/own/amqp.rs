@@ -69,7 +69,7 @@ impl Amqp {
             headers,
             persistent: self.persistent,
             mandatory: self.mandatory,
-            message_id: invocation.input.trace_id.map(str::to_owned),
+            message_id: Some(invocation.id().to_string()),
             timestamp: invocation.message.received_at.as_secs(),
             exchange,
             routing_key,

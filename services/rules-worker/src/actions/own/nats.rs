@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::client::{PublishErrorKind, RequestErrorKind};
 use async_nats::connection::State;
-use async_nats::header::{HeaderMap, HeaderName, HeaderValue};
+use async_nats::header::{HeaderMap, HeaderName, HeaderValue, NATS_MESSAGE_ID};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions};
 use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_outbound::Dialer;
@@ -58,6 +58,10 @@ impl Nats {
             let parsed: HeaderName = name.parse().map_err(|_| wrong())?;
             let value: HeaderValue = value.parse().map_err(|_| wrong())?;
             headers.append(parsed, value);
+        }
+        if self.jetstream && headers.get(NATS_MESSAGE_ID).is_none() {
+            // By it a stream knows repeats within its window, two minutes unless it says otherwise.
+            headers.insert(NATS_MESSAGE_ID, invocation.id().to_string());
         }
         Ok(headers)
     }
