@@ -60,7 +60,8 @@ impl IdentityCache {
         let endpoint = self.endpoint(server_name);
         endpoint.take(Credentials::Certificate, protocol)?;
         let principal = self.certificate(der, &endpoint, server_name.is_some(), now).await?;
-        let called_back = endpoint.domain.as_ref().is_some_and(|domain| domain.certificate_callback.is_some());
+        let called_back =
+            endpoint.domain.as_ref().is_some_and(|domain| domain.certificate_callback.is_some());
         // Nearly always nobody is asked: a connection costs neither another hash nor random bytes then.
         if !called_back && !endpoint.asks_about_certificates() {
             return Ok(Admitted { principal, stranger: None });
