@@ -28,7 +28,7 @@ pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateProvisio
     syntax::template_name(name)?;
     check_body(&args.template_body)?;
     check_texts(args.description.as_deref(), Some(&args.provisioning_role_arn))?;
-    args.pre_provisioning_hook.as_ref().map_or(Ok(()), check_hook)?;
+    args.pre_provisioning_hook.as_ref().map_or(Ok(()), |hook| check_hook(hook, args.template_type))?;
     let arn = store.arn(KIND, name);
     let key = keys::provisioning_template(store.scope, name);
     if store.exists(&key) {
@@ -83,11 +83,12 @@ pub(crate) fn update(store: &Store<'_>, context: &Context, args: &UpdateProvisio
     let name = &args.template_name;
     syntax::template_name(name)?;
     check_texts(args.description.as_deref(), args.provisioning_role_arn.as_deref())?;
-    args.pre_provisioning_hook.as_ref().map_or(Ok(()), check_hook)?;
     if args.pre_provisioning_hook.is_some() && args.remove_pre_provisioning_hook {
         return Err(Error::invalid("preProvisioningHook and removePreProvisioningHook exclude each other"));
     }
     let mut template = required(store, name)?;
+    let hook = args.pre_provisioning_hook.as_ref();
+    hook.map_or(Ok(()), |hook| check_hook(hook, template.template_type()))?;
     if let Some(version) = args.default_version_id {
         required_version(store, name, version)?;
         template.default_version = version;
@@ -298,7 +299,11 @@ fn check_texts(description: Option<&str>, role: Option<&str>) -> Result<(), Erro
     }
 }
 
-fn check_hook(hook: &ProvisioningHook) -> Result<(), Error> {
+/// A hook that nobody would ask must not look like one that does: just-in-time provisioning has none (pre-provisioning-hook.md).
+fn check_hook(hook: &ProvisioningHook, template_type: TemplateType) -> Result<(), Error> {
+    if template_type == TemplateType::Jitp {
+        return Err(Error::invalid("a template of type JITP has no preProvisioningHook"));
+    }
     if hook.payload_version != "2020-04-01" {
         let shown = syntax::shortened(&hook.payload_version);
         return Err(Error::invalid(format!("payloadVersion '{shown}' is not 2020-04-01")));

@@ -114,8 +114,22 @@ fn templates_that_are_refused() {
             "{template:?}"
         );
     }
+    let hook = ProvisioningHook {
+        payload_version: "2020-04-01".to_owned(),
+        target_arn: "arn:aws:lambda".to_owned(),
+    };
+    let jitp = with(|template| template.template_type = TemplateType::Jitp);
+    let hooked = CreateProvisioningTemplate { pre_provisioning_hook: Some(hook.clone()), ..jitp.clone() };
+    assert_eq!(refusal(create(&mut registry, hooked)), (InvalidRequestException, 400), "nobody would ask it");
     registry.limits.provisioning_templates = 1;
-    create(&mut registry, template("t")).unwrap();
+    create(&mut registry, jitp).unwrap();
+    let later = UpdateProvisioningTemplate {
+        template_name: "t".to_owned(),
+        pre_provisioning_hook: Some(hook),
+        ..UpdateProvisioningTemplate::default()
+    };
+    let later = Action::UpdateProvisioningTemplate(Box::new(later));
+    assert_eq!(refusal(registry.run(later)), (InvalidRequestException, 400));
     assert_eq!(refusal(create(&mut registry, template("u"))), (LimitExceededException, 410));
 }
 
