@@ -226,3 +226,7 @@ class Fleethaven:
         if getattr(self, "_iot_of", None) is not self.process:
             self._iot, self._iot_of = self.client("iot"), self.process
         return self._iot
+
+    def moved(self):
+        """The control plane has other ports than before."""
+        self._iot_of = None

@@ -168,7 +168,8 @@ def test_another_api_goes_on_with_bulk_registration(cluster, tmp_path_factory, n
         api.kill()
         api.start()
     cluster.ready["admin"] = cluster.apis[0].ready["admin"]
-    iot = cluster.client("iot")
+    cluster.moved()
+    iot = cluster.iot
 
     def told() -> dict:
         return iot.describe_thing_registration_task(taskId=task)

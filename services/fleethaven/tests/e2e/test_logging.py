@@ -4,7 +4,6 @@ cluster."""
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import urllib.request
 from contextlib import contextmanager
@@ -383,7 +382,7 @@ def test_following(fleet, iot, connect, name):
             client.close()
             events += [json.loads(following.stdout.readline())["eventType"] for _ in range(2)]
         finally:
-            following.send_signal(signal.SIGINT)
+            following.terminate()
     assert events == ["Connect", "Publish-In", "Disconnect"]
 
 
