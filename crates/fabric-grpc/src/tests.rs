@@ -25,7 +25,7 @@ use crate::client::{Client, Options};
 use crate::generated::metadata as wire;
 use crate::server;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 async fn serve(fake: &Arc<Fake>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -23,7 +23,7 @@ use tonic::transport::{Endpoint, Server};
 use super::{MembershipClient, add_service};
 use crate::channel::traced;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The logic without Raft and without leases: who is a member may renew.
 struct Fake {

@@ -40,7 +40,7 @@ READY_KEYS = {
 _session = boto3.session.Session()  # parses the service models once for all clients of the process
 
 
-def eventually(condition, what: str, seconds: float = 10, pause: float = 0.02):
+def eventually(condition, what: str, seconds: float = 30, pause: float = 0.02):
     """Waits until `condition()` is truthy and returns its value; fails naming `what` was waited for."""
     deadline = time.monotonic() + seconds
     never = threading.Event()

@@ -10,7 +10,7 @@ from awsiot import mqtt5_client_builder, mqtt_connection_builder
 from device import Device
 from instance import Fleethaven
 
-SECONDS = 15
+SECONDS = 30
 
 
 class _Inbox:

@@ -237,7 +237,7 @@ def test_managed_policies_count_at_every_api_and_gateway(cluster, name):
         return "allowed"
 
     def becomes(wanted: str):
-        eventually(lambda: all(code(call) == wanted for call in listing), f"{wanted} at every API", 10)
+        eventually(lambda: all(code(call) == wanted for call in listing), f"{wanted} at every API")
 
     becomes("AccessDeniedException")
     allowed = [*topics(cluster, name), ("Allow", "iot:ListThings", "*")]
@@ -267,7 +267,7 @@ def test_managed_policies_count_at_every_api_and_gateway(cluster, name):
     def subscribing_gives(topic_filter: str, wanted: int):
         for number, client in enumerate(clients):
             what = f"{wanted} for {topic_filter} at gateway {number}"
-            eventually(lambda client=client: client.subscribe(topic_filter) == [wanted], what, 10)
+            eventually(lambda client=client: client.subscribe(topic_filter) == [wanted], what)
 
     # Another version, made at the other API.
     denied = ("Deny", "iot:Subscribe", f"arn:aws:iot:*:*:topicfilter/{name}/b")

@@ -68,7 +68,7 @@ def test_a_rotation_of_the_ca_needs_no_restart(cluster):
     def reload(process: Process):
         before = process.metric(RELOADED)
         process.process.send_signal(signal.SIGHUP)
-        eventually(lambda: process.metric(RELOADED) > before, f"{process.name} has reloaded", 15)
+        eventually(lambda: process.metric(RELOADED) > before, f"{process.name} has reloaded")
 
     pki("rotate", "--dir", cluster.pki)
     for process in nodes:

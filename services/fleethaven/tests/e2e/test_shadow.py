@@ -16,7 +16,7 @@ from instance import Fleethaven, eventually
 from lab import NOT_AUTHORIZED, ROLE, Lab, Quiet
 from mqtt_client import Client
 
-SECONDS = 15
+SECONDS = 30
 
 
 @pytest.fixture(scope="module")

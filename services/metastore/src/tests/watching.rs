@@ -173,7 +173,7 @@ async fn an_idle_watch_reports_progress() {
     for _ in 0..3 {
         assert!(matches!(watch.next().await, Some(WatchEvent::Progress(_))));
     }
-    assert!((Duration::from_millis(400)..Duration::from_secs(5)).contains(&start.elapsed()));
+    assert!(start.elapsed() >= Duration::from_millis(400), "not without pause");
     // A change of other keys moves the position at once.
     let revision = node.execute(create("t")).await.unwrap().revision;
     let Some(WatchEvent::Progress(position)) = watch.next().await else { panic!("no progress") };
