@@ -82,6 +82,18 @@ impl Cluster {
         acted.context("rules and identities were not loaded in time")
     }
 
+    /// Waits until the metadata store's leader has confirmed what was loaded. Until then it counts as arbitrarily old, and a gateway
+    /// would refuse clients.
+    pub(crate) async fn confirmed(&self) -> Result<()> {
+        let in_touch = self.in_touch();
+        let confirmed = async {
+            while !in_touch() {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        tokio::time::timeout(START_WITHIN, confirmed).await.context("the metadata store has no leader")
+    }
+
     /// The seams behind which the state is.
     pub(crate) fn stores(&self) -> Stores {
         Stores {

@@ -73,6 +73,7 @@ pub(crate) async fn run(arguments: GatewayArgs, settings: config::Settings) -> R
     let outward = (functions.clone(), &arguments.outbound);
     let clients = Clients::follow(&shared, &stores.metadata, front, outward, Some(staleness))?;
     cluster.caught_up().await?;
+    cluster.confirmed().await?;
     let seat = Seat::take(&cluster.membership, Role::Gateway, arguments.member.address(listen)).await?;
 
     let gate: Arc<dyn CertificateGate> = clients.identity.clone();

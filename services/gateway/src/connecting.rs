@@ -41,7 +41,8 @@ impl Core {
         if self.draining.get() {
             return connection.session.drain();
         }
-        if self.cut_off.get() {
+        // That was noted within the last second, and may be over.
+        if self.cut_off.get() && self.shared.identity.is_stale() {
             return connection.session.refuse(ReasonCode::ServerUnavailable, cut_off::DETAIL);
         }
         let assigned = request.client_id.is_empty().then(|| self.shared.assign_client_id());

@@ -16,15 +16,17 @@ from instance import address as parted
 
 V3, V5 = paho.MQTTv311, paho.MQTTv5
 BOTH_VERSIONS = {"argvalues": [V3, V5], "ids": ["3.1.1", "5"]}
-SECONDS = 10
+# Far more than any of it takes: a machine may be busy.
+SECONDS = 30
 
 
 class Refused(Exception):
-    """The connection ended before a positive CONNACK; `code` is the reason code's name, if there was one."""
+    """The connection ended before a positive CONNACK; `code` is the reason code's name, if there was one, `reason` MQTT 5's Reason
+    String."""
 
-    def __init__(self, code: str | None, value: int | None):
-        self.code, self.value = code, value
-        super().__init__(f"refused: {code} ({value})")
+    def __init__(self, code: str | None, value: int | None, reason: str | None = None):
+        self.code, self.value, self.reason = code, value, reason
+        super().__init__(f"refused: {code} ({value}){reason and f', {reason}' or ''}")
 
 
 def properties(packet_type: int, **values) -> Properties | None:
@@ -133,7 +135,7 @@ class Client:
         if self._connack is None or self._connack.is_failure:
             self.paho.loop_stop()
             code = self._connack
-            raise Refused(code and code.getName(), code and code.value)
+            raise Refused(code and code.getName(), code and code.value, getattr(self.connack_properties, "ReasonString", None))
         return self
 
     def subscribe(self, *filters: str, qos: int = 1) -> list[int]:
