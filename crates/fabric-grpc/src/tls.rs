@@ -68,7 +68,7 @@ impl Files {
 
     fn read(&self) -> Result<Contents, Error> {
         let read = |path: &Path| {
-            fs::read(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })
+            fs::read(path).map_err(|reason| Error::Unreadable { path: path.to_owned(), reason })
         };
         Ok(Contents {
             certificate: read(&self.certificate)?,
@@ -90,12 +90,12 @@ struct Contents {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file that is absent or may not be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {reason}")]
     Unreadable {
         /// Which one.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A file whose contents are not what they should be.
     #[error("{path}: {reason}")]

@@ -19,14 +19,14 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read or holds no PEM of the expected kind.
-    #[error("cannot read {what} from {path}: {source}")]
+    #[error("cannot read {what} from {path}: {reason}")]
     Pem {
         /// What was looked for.
         what: &'static str,
         /// Where.
         path: String,
         /// Why not.
-        source: rustls_pki_types::pem::Error,
+        reason: rustls_pki_types::pem::Error,
     },
     /// A file without a certificate.
     #[error("{path} holds no certificate: a PEM chain is expected, server certificate first")]
@@ -43,12 +43,12 @@ pub enum Error {
         key: String,
     },
     /// The key's kind is not supported.
-    #[error("the key in {path} cannot be used: {source}")]
+    #[error("the key in {path} cannot be used: {reason}")]
     Key {
         /// Where.
         path: String,
         /// Why not.
-        source: rustls::Error,
+        reason: rustls::Error,
     },
 }
 
@@ -84,7 +84,7 @@ impl Identity {
         let (at, key_at) = (certificate.display().to_string(), key.display().to_string());
         let pem = |what, path: &str| {
             let path = path.to_owned();
-            move |source| Error::Pem { what, path, source }
+            move |reason| Error::Pem { what, path, reason }
         };
         let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
             .and_then(Iterator::collect)
@@ -95,7 +95,7 @@ impl Identity {
         let names = parsed.as_ref().map(|parsed| parsed.subject_alternative_names.dns_names.clone());
         let der = PrivateKeyDer::from_pem_file(key).map_err(pem("the server key", &key_at))?;
         let signing = provider.key_provider.load_private_key(der);
-        let signing = signing.map_err(|source| Error::Key { path: key_at.clone(), source })?;
+        let signing = signing.map_err(|reason| Error::Key { path: key_at.clone(), reason })?;
         let certified = CertifiedKey::new(chain, signing);
         match certified.keys_match() {
             // What the key's library cannot tell is left to the first handshake.
@@ -103,7 +103,7 @@ impl Identity {
             Err(rustls::Error::InconsistentKeys(_)) => {
                 return Err(Error::Mismatch { certificate: at, key: key_at });
             }
-            Err(source) => return Err(Error::Key { path: key_at, source }),
+            Err(reason) => return Err(Error::Key { path: key_at, reason }),
         }
         let identity = Self {
             certified: Arc::new(certified),

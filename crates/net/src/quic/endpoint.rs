@@ -28,12 +28,12 @@ const BACKLOG_BYTES: u64 = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The socket cannot be bound.
-    #[error("cannot listen on UDP {address}: {source}")]
+    #[error("cannot listen on UDP {address}: {reason}")]
     Bind {
         /// Where.
         address: SocketAddr,
         /// Why not.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The crypto provider lacks TLS_AES_128_GCM_SHA256, in which every QUIC connection starts (RFC 9001
     /// section 5.2).
@@ -96,7 +96,7 @@ pub fn listen(
         .max_incoming(BACKLOG)
         .incoming_buffer_size(BACKLOG_BYTES_EACH)
         .incoming_buffer_size_total(BACKLOG_BYTES);
-    let bind = |source| Error::Bind { address, source };
+    let bind = |reason| Error::Bind { address, reason };
     let socket = listen::udp(address).map_err(bind)?;
     let inner = quinn::Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime))
         .map_err(bind)?;
