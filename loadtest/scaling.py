@@ -73,7 +73,7 @@ def share(count):
 
 
 def durable(count):
-    """QoS 1 for persistent sessions, with and without a replica's confirmation before PUBACK."""
+    """QoS 1 for persistent sessions, with and without a replica's confirmation before PUBACK: windows full, then at fixed rates."""
     for level in ("process", "replica:1"):
         with started(routers=1, level=level) as cluster:
             messages = count // 10
@@ -84,6 +84,13 @@ def durable(count):
             rate = result["in_per_second"]
             waiting = 1000 * 64 * 20 / rate
             print(f"    {rate:,.0f} stored a second, on average {waiting:.0f} ms from PUBLISH to PUBACK with 1,280 under way")
+            for fixed in RATES:
+                paced = ["offline", "--sessions", "64", "--messages", str(10 * fixed), "--rate", str(fixed)]
+                result, spent = measured(cluster, paced, None)
+                result["received"] = 10 * fixed
+                show(f"Redis, {level}, in and out", paced, result, spent)
+                late = [result[f"acknowledgement_{name}_us"] / 1000 for name in ("p50", "p99", "p999", "max")]
+                print("    from PUBLISH to PUBACK: p50 {:.1f}, p99 {:.1f}, p99.9 {:.1f}, at most {:.1f} ms".format(*late))
 
 
 def memory(_count):
@@ -106,6 +113,8 @@ def growth(scenario):
     return {role: (highest[1][role] - highest[0][role]) / 8_000 / 1024 for role in ROLES}
 
 
+# Messages a second for which the time to PUBACK is measured.
+RATES = (1_000, 5_000, 10_000)
 FIGURES = {"path": path, "touched": touched, "share": share, "durable": durable, "memory": memory}
 SCENARIOS = [
     ["fan-in", "--qos", "0"],

@@ -8,7 +8,7 @@ use crate::traffic::{Moment, Plan, Run};
 
 /// Subscribes, goes away, publishes, comes back and receives.
 pub(crate) fn run(options: &Offline) -> anyhow::Result<Report> {
-    let load = Load::counted(options.qos(), options.payload, options.window, options.messages);
+    let load = Load::counted(options.qos(), options.payload, options.window, options.messages, options.rate);
     let sessions = options.sessions as usize;
     let plan = Plan { persistent: true, ..Plan::paired("offline", &options.common, &load, sessions) };
     let mut run = Run::new(plan)?;
@@ -19,6 +19,7 @@ pub(crate) fn run(options: &Offline) -> anyhow::Result<Report> {
     run.begin();
     let begin = run.moment()?;
     run.load_until_sent(options.messages)?;
+    let sent = run.moment()?;
     run.wait_until_acknowledged()?;
     let stored = run.moment()?;
     run.close(keys);
@@ -33,6 +34,7 @@ pub(crate) fn run(options: &Offline) -> anyhow::Result<Report> {
 
     let mut report = run.conditions();
     run.put_integrity(&mut report);
+    run.put_acknowledgements(&mut report, &begin, &sent);
     let stored = put_part(&mut report, "in", &begin, &stored, options.messages);
     let handed_out = put_part(&mut report, "out", &back, &drained, options.messages);
     if let (Some(stored), Some(handed_out)) = (stored, handed_out) {

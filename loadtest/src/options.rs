@@ -183,9 +183,9 @@ impl Load {
         }
     }
 
-    /// A closed loop of this many messages.
-    pub(crate) fn counted(qos: QoS, payload: u32, window: u16, count: u64) -> Self {
-        Self { rate: None, window, count: Some(count), ..Self::steady(qos, payload, 1) }
+    /// So many messages: a closed loop, or an open one where there is a rate.
+    pub(crate) fn counted(qos: QoS, payload: u32, window: u16, count: u64, rate: Option<u64>) -> Self {
+        Self { rate, window, count: Some(count), ..Self::steady(qos, payload, 1) }
     }
 
     /// The same in open loop at this rate.
@@ -319,18 +319,15 @@ pub(crate) struct Offline {
     /// Quality of service of publishes and subscriptions.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     qos: u8,
-    /// What publishers put before their topics, and subscribers do not: something in between brings the messages from one to the other.
-    #[arg(long, value_name = "TOPIC")]
-    pub(crate) publish_below: Option<String>,
-    /// Payloads are JSON, with a member `temperature` of 71.5; at least 71 bytes.
-    #[arg(long)]
-    pub(crate) json_payload: bool,
     /// Payload size in bytes.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(20..=131_072))]
     pub(crate) payload: u32,
     /// Unacknowledged messages of one publisher at most.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) window: u16,
+    /// Open loop: publishes per second of all publishers together. Closed loop when absent.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) rate: Option<u64>,
 }
 
 impl Offline {

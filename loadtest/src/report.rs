@@ -31,11 +31,16 @@ impl Report {
         self.put(name, json!(value.is_finite().then(|| (value * 1e3).round() / 1e3)));
     }
 
-    /// The usual percentiles of nanoseconds, in microseconds.
+    /// The usual percentiles of nanoseconds, in microseconds, as `latency_p50_us` and so on.
     pub(crate) fn put_latency(&mut self, latency: &Histogram<u64>) {
+        self.put_percentiles("latency", latency);
+    }
+
+    /// The same under another name.
+    pub(crate) fn put_percentiles(&mut self, of: &str, latency: &Histogram<u64>) {
         for (name, quantile) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999), ("max", 1.0)] {
             let nanos = latency.value_at_quantile(quantile);
-            self.put_number(&format!("latency_{name}_us"), nanos as f64 / 1e3);
+            self.put_number(&format!("{of}_{name}_us"), nanos as f64 / 1e3);
         }
     }
 

@@ -60,7 +60,7 @@ impl Flow {
             (Progress::Complete { refused }, Role::Publisher(stream), _) => {
                 self.news = at;
                 self.refused += u64::from(refused);
-                self.publishers.acknowledged(stream);
+                self.publishers.acknowledged(stream, clock::nanos(self.start, at));
             }
             (_, _, Packet::Disconnect(disconnect)) => {
                 let line = format!("DISCONNECT says {:?}", disconnect.reason);

@@ -1,5 +1,6 @@
 //! Who may send when, and the stamping of payloads.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -36,6 +37,8 @@ pub(super) struct Publishers {
     pub(super) sent: u64,
     /// How far an open loop was behind its schedule with each message, in nanoseconds.
     pub(super) lateness: Histogram<u64>,
+    /// From when a message was due to its acknowledgement, in nanoseconds; where the subscribers are away, so that nothing else is late.
+    pub(super) acknowledgement: Histogram<u64>,
     /// Turns of an open loop that ended because a full socket or window held the next publisher back.
     pub(super) held: u64,
     /// Keys of clients written to in this turn.
@@ -50,6 +53,8 @@ struct Publisher {
     /// Deliveries of its messages.
     delivered: u64,
     acknowledged: u64,
+    /// When what is unacknowledged was due, in nanoseconds of the run; kept where acknowledgements are timed.
+    due: VecDeque<u64>,
     /// Most unacknowledged QoS 1 messages.
     limit: u64,
     next_id: PacketId,
@@ -70,6 +75,7 @@ impl Publishers {
             awaits_delivery: !plan.persistent,
             sent: 0,
             lateness: report::histogram()?,
+            acknowledgement: report::histogram()?,
             held: 0,
             dirty: Vec::new(),
         })
@@ -92,6 +98,7 @@ impl Publishers {
                 sequence: 0,
                 delivered: 0,
                 acknowledged: 0,
+                due: VecDeque::new(),
                 limit: u64::from(plan.load.window.min(client.receive_maximum)),
                 next_id: PacketId::MIN,
             });
@@ -106,10 +113,14 @@ impl Publishers {
         }
     }
 
-    /// A publish is complete: PUBACK or PUBCOMP came, or a refusal.
-    pub(super) fn acknowledged(&mut self, stream: usize) {
+    /// A publish is complete at `now` nanoseconds of the run: PUBACK or PUBCOMP came, or a refusal. They come in the order of the
+    /// publishes [MQTT-4.6.0-2, MQTT-4.6.0-3].
+    pub(super) fn acknowledged(&mut self, stream: usize, now: u64) {
         if let Some(publisher) = self.list.get_mut(stream) {
             publisher.acknowledged += 1;
+            if let Some(due) = publisher.due.pop_front() {
+                self.acknowledgement.saturating_record(now.saturating_sub(due).max(1));
+            }
         }
     }
 
@@ -163,6 +174,9 @@ impl Publishers {
                     break;
                 }
                 publisher.send(client, self.payload, now)?;
+                if !self.awaits_delivery {
+                    publisher.due.push_back(now);
+                }
                 self.sent += 1;
             }
             if was_empty && !client.out.is_empty() {
@@ -193,6 +207,9 @@ impl Publishers {
             }
             self.lateness.saturating_record((now - due).max(1));
             publisher.send(client, self.payload, due)?;
+            if !self.awaits_delivery {
+                publisher.due.push_back(due);
+            }
             self.sent += 1;
         }
         Ok(())

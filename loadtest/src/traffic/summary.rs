@@ -125,6 +125,15 @@ impl Run<'_> {
         report.put("connections_lost", self.flow.connections_lost);
     }
 
+    /// How late the acknowledgements of a run came whose subscribers were away, and how well its schedule was kept, if it had one.
+    pub(crate) fn put_acknowledgements(&self, report: &mut Report, first: &Moment, last: &Moment) {
+        report.put_percentiles("acknowledgement", &self.flow.publishers.acknowledgement);
+        if let Some(rate) = self.plan.load.rate {
+            let seconds = last.at.saturating_duration_since(first.at).as_secs_f64();
+            self.put_schedule(report, (last.sent - first.sent) as f64 / seconds / rate as f64);
+        }
+    }
+
     /// How well an open loop kept its schedule, and who kept it from that.
     fn put_schedule(&self, report: &mut Report, kept: f64) {
         let publishers = &self.flow.publishers;
