@@ -51,7 +51,7 @@ Fleethaven runs in the kind cluster 'fleethaven', namespace '$namespace'.
   CA        $images/kind/ca.pem
 
   export AWS_CA_BUNDLE=$images/kind/ca.pem AWS_REGION=$(secret iot-fleethaven-account AWS_REGION)
-  export AWS_ACCESS_KEY_ID=$(secret iot-fleethaven-account AWS_ACCESS_KEY_ID)
+  export AWS_DEFAULT_REGION=\$AWS_REGION AWS_ACCESS_KEY_ID=$(secret iot-fleethaven-account AWS_ACCESS_KEY_ID)
   export AWS_SECRET_ACCESS_KEY=\$(kubectl --context kind-fleethaven -n $namespace get secret iot-fleethaven-account -o 'jsonpath={.data.AWS_SECRET_ACCESS_KEY}' | base64 -d)
   aws --endpoint-url https://localhost:8443 iot list-things
 
