@@ -176,9 +176,10 @@ def violations(manifest: dict):
             mounted = {mount["name"] for mount in container.get("volumeMounts", [])}
             if mounted - {v["name"] for v in [*spec.get("volumes", []), *volume_claims(manifest)]}:
                 yield "mounts what there is not"
-            ports = [port["name"] for port in container.get("ports", [])]
-            if len(set(ports)) != len(ports):
-                yield "has two ports of one name"
+            for many in ("ports", "env"):
+                names = [one["name"] for one in container.get(many, [])]
+                if len(set(names)) != len(names):
+                    yield f"has two {many} of one name"
 
 
 def volume_claims(manifest: dict) -> list[dict]:

@@ -128,11 +128,13 @@ spec:
         - name: FLEETHAVEN_ISSUING_SIGNER
           value: /run/fleethaven/signer.sock
         {{- end }}
-        {{- if $traces.endpoint }}
+        {{- if or $traces.endpoint (eq .role "metastore") }}
         - name: POD_NAME
           valueFrom:
             fieldRef:
               fieldPath: metadata.name
+        {{- end }}
+        {{- if $traces.endpoint }}
         - name: OTEL_RESOURCE_ATTRIBUTES
           value: k8s.namespace.name={{ $root.Release.Namespace }},k8s.pod.name=$(POD_NAME)
         {{- if $traces.headers.secretName }}
