@@ -38,12 +38,18 @@ pub(crate) fn transfer(store: &Store<'_>, context: &Context, args: &TransferCert
     if certificate.claim_template.is_some() {
         return Err(Error::invalid("the certificate of a provisioning claim cannot be transferred"));
     }
-    if certificate.status() != CertificateStatus::Inactive {
-        let message = format!("certificate '{id}' must be INACTIVE to be transferred");
-        return Err(Error::new(ErrorCode::CertificateStateException, message));
+    let conflict = |message: String| Err(Error::new(ErrorCode::TransferConflictException, message));
+    match certificate.status() {
+        CertificateStatus::Inactive => {}
+        CertificateStatus::PendingTransfer => {
+            return conflict(format!("certificate '{id}' is being transferred already"));
+        }
+        _ => {
+            let message = format!("certificate '{id}' must be INACTIVE to be transferred");
+            return Err(Error::new(ErrorCode::CertificateStateException, message));
+        }
     }
     let arn = store.arn("cert", &id);
-    let conflict = |message: String| Err(Error::new(ErrorCode::TransferConflictException, message));
     if store.any(&keys::policies_of_target(store.scope, &arn)) {
         return conflict(format!("policies are still attached to certificate '{id}'"));
     }

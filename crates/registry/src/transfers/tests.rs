@@ -182,7 +182,7 @@ fn what_cannot_be_offered() {
     assert_eq!(refusal(registry.run(transfer("1", TARGET))), (TransferConflictException, 409));
     registry.run(detach_thing("t", &cert("1"))).unwrap();
     registry.run(transfer("1", TARGET)).unwrap();
-    assert_eq!(refusal(registry.run(transfer("1", TARGET))), (CertificateStateException, 406), "twice");
+    assert_eq!(refusal(registry.run(transfer("1", TARGET))), (TransferConflictException, 409), "twice");
     // Who offers it does not decide about it, nor does anybody else.
     assert_eq!(refusal(registry.run(accept("1", true))), (ResourceNotFoundException, 404));
     at(&mut registry, "333333333333", |registry| {

@@ -100,7 +100,7 @@ def test_nobody_uses_it_meanwhile(fleet, iot, other, offered, name):  # noqa: F8
     missing(iot.accept_certificate_transfer, certificateId=offered.id)
     missing(iot.reject_certificate_transfer, certificateId=offered.id)
     again = {"certificateId": offered.id, "targetAwsAccount": OTHER}
-    refused("CertificateStateException", 406, iot.transfer_certificate, **again)
+    refused("TransferConflictException", 409, iot.transfer_certificate, **again)
 
 
 def test_what_cannot_be_offered(fleet, iot, other, tmp_path, name):  # noqa: F811
