@@ -43,6 +43,8 @@ pub struct WrappedKey {
 pub struct Keyring {
     /// Whether values may be found that were written before the store was encrypted.
     pub plain_values: bool,
+    /// Whether files may be left that hold such values although nothing reads them any more: they go when the store is opened again.
+    pub old_files: bool,
     keys: Vec<WrappedKey>,
 }
 
@@ -50,6 +52,8 @@ pub struct Keyring {
 struct Form {
     format: u32,
     plain_values: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    old_files: bool,
     data_keys: Vec<KeyForm>,
 }
 
@@ -63,7 +67,7 @@ struct KeyForm {
 impl Keyring {
     /// The keyring of a store that is encrypted from now on.
     pub fn new(first: WrappedKey, plain_values: bool) -> Self {
-        Self { plain_values, keys: vec![first] }
+        Self { plain_values, old_files: false, keys: vec![first] }
     }
 
     /// The data keys, in the order of their numbers.
@@ -121,7 +125,7 @@ impl Keyring {
             }
             keys.push(WrappedKey { number, master_key, wrapped });
         }
-        Ok(Self { plain_values: form.plain_values, keys })
+        Ok(Self { plain_values: form.plain_values, old_files: form.old_files, keys })
     }
 
     /// The file.
@@ -132,7 +136,8 @@ impl Keyring {
             wrapped: STANDARD.encode(&key.wrapped),
         };
         let data_keys = self.keys.iter().map(key).collect();
-        let form = Form { format: FORMAT, plain_values: self.plain_values, data_keys };
+        let Self { plain_values, old_files, .. } = *self;
+        let form = Form { format: FORMAT, plain_values, old_files, data_keys };
         let mut text = serde_json::to_vec_pretty(&form).unwrap_or_default();
         text.push(b'\n');
         text

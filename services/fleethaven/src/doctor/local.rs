@@ -67,7 +67,7 @@ fn keyring(store: &Path) -> Option<Finding> {
     };
     let names = keyring.master_keys().into_iter().map(|(name, count)| format!("{name} ({count} data keys)"));
     let names = names.collect::<Vec<_>>().join(", ");
-    Some(match keyring.plain_values {
+    Some(match keyring.plain_values || keyring.old_files {
         true => Finding::well(name, format!("under {names}; values from before may still be plain")),
         false => Finding::well(name, format!("under {names}")),
     })

@@ -21,7 +21,7 @@ struct InUse<'a> {
     store: &'a str,
     master_key: &'a str,
     data_keys: usize,
-    /// Whether values may be there that were written before the store was encrypted.
+    /// Whether values may be in its files that were written before the store was encrypted.
     plain_values: bool,
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn run(command: &EncryptionKeyCommand) -> Result<()> {
                 let Some(keyring) = safe::read(&safe::path(&arguments.data_dir.join(store)))? else {
                     continue;
                 };
-                let plain_values = keyring.plain_values;
+                let plain_values = keyring.plain_values || keyring.old_files;
                 for (master_key, data_keys) in keyring.master_keys() {
                     let line = InUse { store, master_key, data_keys, plain_values };
                     writeln!(out, "{}", serde_json::to_string(&line)?)?;

@@ -20,6 +20,8 @@ pub(crate) struct Safe {
     keyring: Keyring,
     keys: BTreeMap<u32, DataKey>,
     vault: Arc<Vault>,
+    /// Whether files with plain values may have been there when the keyring was opened, which nothing reads any more.
+    had_old_files: bool,
 }
 
 impl Safe {
@@ -45,7 +47,8 @@ impl Safe {
         if !keyring.plain_values {
             vault.refuse_plain_values();
         }
-        Ok(Some(Self { store, path, keyring, keys, vault: Arc::new(vault) }))
+        let had_old_files = keyring.old_files;
+        Ok(Some(Self { store, path, keyring, keys, vault: Arc::new(vault), had_old_files }))
     }
 
     /// The same, for callers that may not wait for the disk or a key service.
@@ -109,11 +112,22 @@ impl Safe {
     /// Notes that no plain value is left: one that turns up is refused.
     pub(crate) fn all_sealed(&mut self) -> Result<()> {
         let mut keyring = self.keyring.clone();
-        keyring.plain_values = false;
+        (keyring.plain_values, keyring.old_files) = (false, true);
         self.keep(keyring)?;
         self.vault.refuse_plain_values();
         tracing::info!(store = self.store, "everything is encrypted that was written before");
         Ok(())
+    }
+
+    /// Notes that the files are gone whose plain values were sealed before this process opened the store, which deletes them. The store
+    /// must be open.
+    pub(crate) fn old_files_are_gone(&mut self) -> Result<()> {
+        if !std::mem::take(&mut self.had_old_files) {
+            return Ok(());
+        }
+        let mut keyring = self.keyring.clone();
+        keyring.old_files = false;
+        self.keep(keyring)
     }
 
     /// Notes that plain values are there, before the first one is written.
@@ -270,7 +284,12 @@ mod tests {
         let mut safe = scene.open(masters.as_ref()).unwrap().unwrap();
         assert!(safe.keyring().plain_values);
         safe.all_sealed().unwrap();
-        assert!(!scene.open(masters.as_ref()).unwrap().unwrap().keyring().plain_values);
+        safe.old_files_are_gone().unwrap();
+        assert!(safe.keyring().old_files, "as long as the process runs that sealed them");
+        let mut safe = scene.open(masters.as_ref()).unwrap().unwrap();
+        assert!(!safe.keyring().plain_values && safe.keyring().old_files);
+        safe.old_files_are_gone().unwrap();
+        assert!(!scene.open(masters.as_ref()).unwrap().unwrap().keyring().old_files);
     }
 
     #[test]

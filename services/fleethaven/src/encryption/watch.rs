@@ -93,6 +93,13 @@ impl Watch {
             }
         }
         for store in &mut self.stores {
+            if let Err(error) = store.safe.old_files_are_gone() {
+                tracing::error!(
+                    store = store.safe.store(),
+                    reason = format!("{error:#}"),
+                    "the keyring stays"
+                );
+            }
             if store.safe.keyring().plain_values
                 && let Err(error) = seal(store)
             {

@@ -145,10 +145,11 @@ def test_a_store_that_was_plain_is_encrypted_while_it_is_used(instance, tmp_path
     holds_everything(fleet, device)
     # Journals that nobody needs any more are deleted in the background.
     eventually(lambda: found(fleet.data_dir, "*.jnl") == set(), "no journal tells anything", 60)
-    fleet.stop()
-    assert not any(line["plain_values"] for line in status(fleet.data_dir))
-    holds_everything(fleet.start(), device)
     # Tables that were replaced are there as long as the process, and at the latest until the next one opens the store.
+    assert all(line["plain_values"] for line in status(fleet.data_dir))
+    fleet.stop()
+    holds_everything(fleet.start(), device)
+    eventually(lambda: not any(line["plain_values"] for line in status(fleet.data_dir)), "nothing is plain", 20)
     fleet.stop()
     assert found(fleet.data_dir) == set()
 
