@@ -170,5 +170,20 @@ pub(crate) fn group_of_client(
     Ok(QueryReply::BillingGroupOfClient(thing.and_then(|thing| thing.billing_group_name)))
 }
 
+/// The billing group that usage by a certificate outside of MQTT counts for, where there is no client id: that of the thing that it is
+/// attached to, if that is one only.
+pub(crate) fn group_of_certificate(store: &Store<'_>, certificate_id: &str) -> Result<QueryReply, Error> {
+    let Ok(id) = syntax::certificate_id(certificate_id) else {
+        return Ok(QueryReply::BillingGroupOfClient(None));
+    };
+    let things = keys::things_of_principal(store.scope, &store.arn("cert", &id));
+    let attached = store.view.scan(&things, None, 2);
+    let thing = match attached.as_slice() {
+        [(key, _)] => keys::last_part(key).map(|name| things::stored(store, name)).transpose()?.flatten(),
+        _ => None,
+    };
+    Ok(QueryReply::BillingGroupOfClient(thing.and_then(|thing| thing.billing_group_name)))
+}
+
 #[cfg(test)]
 mod tests;

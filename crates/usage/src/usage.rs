@@ -15,6 +15,8 @@ use tokio::time::Instant;
 const REMEMBERED_FOR: Duration = Duration::from_secs(1);
 /// Clients of which that is remembered.
 const REMEMBERED: usize = 16_384;
+/// Characters of a certificate's id.
+const CERTIFICATE_ID: usize = 64;
 
 /// Who uses something.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -38,6 +40,8 @@ pub struct Usage {
     metadata: Option<Arc<dyn Metadata>>,
     counted: Mutex<FxHashMap<Owner, Amounts>>,
     clients: Mutex<Clients>,
+    /// Those who ask over HTTPS, by the ids of their certificates.
+    callers: Mutex<Clients>,
 }
 
 /// The billing groups of clients whose messages came lately, by client id.
@@ -86,7 +90,12 @@ impl Usage {
     }
 
     fn with(metadata: Option<Arc<dyn Metadata>>) -> Arc<Self> {
-        Arc::new(Self { metadata, counted: Mutex::default(), clients: Mutex::default() })
+        Arc::new(Self {
+            metadata,
+            counted: Mutex::default(),
+            clients: Mutex::default(),
+            callers: Mutex::default(),
+        })
     }
 
     /// Whether anything is counted.
@@ -95,15 +104,17 @@ impl Usage {
     }
 
     /// Whose it is what an MQTT client with this certificate and id uses: its account's, and that of the billing group of the
-    /// thing that it is named as, if its certificate is attached to that thing, as at AWS.
+    /// thing that it is named as, if its certificate is attached to that thing, as at AWS. Outside of MQTT there is no client id: the only
+    /// thing that the certificate is attached to is meant.
     pub fn owner(&self, scope: Scope, certificate_id: Option<&str>, client_id: Option<&str>) -> Owner {
-        let (Some(metadata), Some(certificate_id), Some(client_id)) =
-            (&self.metadata, certificate_id, client_id)
-        else {
+        let (Some(metadata), Some(certificate_id)) = (&self.metadata, certificate_id) else {
             return Owner::account(scope);
         };
-        let (certificate_id, client_id) = (certificate_id.to_owned(), client_id.to_owned());
-        let kind = QueryKind::BillingGroupOfClient { certificate_id, client_id };
+        let certificate_id = certificate_id.to_owned();
+        let kind = match client_id.map(str::to_owned) {
+            Some(client_id) => QueryKind::BillingGroupOfClient { certificate_id, client_id },
+            None => QueryKind::BillingGroupOfCertificate(certificate_id),
+        };
         // What is not known here is in no group here: a new thing may be counted without its group for a moment.
         let billing_group = match metadata.query_local(Query::new(scope, kind)) {
             Ok(QueryReply::BillingGroupOfClient(group)) => group.map(Arc::from),
@@ -116,17 +127,39 @@ impl Usage {
     /// the messages of a second later.
     pub fn owner_of_message(&self, publisher: &Publisher) -> Owner {
         let scope = publisher.scope;
-        let (Some(certificate_id), Some(client_id), true) =
-            (publisher.principal.as_deref(), publisher.client_id.as_deref(), self.is_on())
-        else {
+        match (publisher.principal.as_deref(), publisher.client_id.as_deref()) {
+            (Some(certificate_id), Some(client_id)) => {
+                self.remembered(&self.clients, scope, certificate_id, Some(client_id))
+            }
+            (Some(principal), None) => self.owner_of_caller(scope, principal),
+            (None, _) => Owner::account(scope),
+        }
+    }
+
+    /// The same for who asks over HTTPS, if it is a certificate by its id.
+    pub fn owner_of_caller(&self, scope: Scope, principal: &str) -> Owner {
+        match principal.len() {
+            CERTIFICATE_ID => self.remembered(&self.callers, scope, principal, None),
+            _ => Owner::account(scope),
+        }
+    }
+
+    fn remembered(
+        &self,
+        clients: &Mutex<Clients>,
+        scope: Scope,
+        certificate_id: &str,
+        client_id: Option<&str>,
+    ) -> Owner {
+        if !self.is_on() {
             return Owner::account(scope);
-        };
-        let now = Instant::now();
-        if let Some(owner) = self.clients.lock().find(scope, certificate_id, client_id, now) {
+        }
+        let (name, now) = (client_id.unwrap_or(certificate_id), Instant::now());
+        if let Some(owner) = clients.lock().find(scope, certificate_id, name, now) {
             return owner;
         }
-        let owner = self.owner(scope, Some(certificate_id), Some(client_id));
-        self.clients.lock().remember(&owner, certificate_id, client_id, now);
+        let owner = self.owner(scope, Some(certificate_id), client_id);
+        clients.lock().remember(&owner, certificate_id, name, now);
         owner
     }
 

@@ -237,7 +237,8 @@ impl Api {
         if let (Some(operation), Some(scope)) = (&trail.operation, trail.scope) {
             let answered = response.body().size_hint().exact().unwrap_or_default();
             let sizes = (trail.asked, usize::try_from(answered).unwrap_or(usize::MAX));
-            metering::count(&self.state.usage, (operation, scope), sizes, status < 400);
+            let of = (operation, scope, trail.principal.as_deref());
+            metering::count(&self.state.usage, of, sizes, status < 400);
         }
         let of_others = matches!(trail.services, [Service::Control | Service::Sts | Service::Iam]);
         if !of_others && of_devices(head.method.as_str()) {

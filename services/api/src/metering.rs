@@ -1,4 +1,5 @@
-//! What requests use of what AWS bills for. Of requests AWS knows no billing group: it tells a client's thing by its MQTT client id.
+//! What requests use of what AWS bills for. A device's request counts for the billing group of the thing that its certificate is attached to;
+//! AWS, which tells a client's thing by its MQTT client id, knows no group of requests.
 
 use fleethaven_types::Scope;
 use fleethaven_usage::{Amounts, Owner, Usage, messages, operations};
@@ -9,7 +10,7 @@ use crate::operations::{Operation, Service};
 /// it is, as only there is known how large it is.
 pub(crate) fn count(
     usage: &Usage,
-    (operation, scope): (&Operation, Scope),
+    (operation, scope, principal): (&Operation, Scope, Option<&str>),
     (asked, answered): (usize, usize),
     is_done: bool,
 ) {
@@ -26,5 +27,10 @@ pub(crate) fn count(
         (Service::Data, "Publish", false) => messages::amounts(messages::refused(answered)),
         _ => Amounts::NONE,
     };
-    usage.add(Owner::account(scope), amounts);
+    if amounts.is_none() {
+        return;
+    }
+    let owner =
+        principal.map_or_else(|| Owner::account(scope), |principal| usage.owner_of_caller(scope, principal));
+    usage.add(owner, amounts);
 }

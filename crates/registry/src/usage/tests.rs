@@ -135,6 +135,14 @@ fn a_client_counts_for_the_group_of_the_thing_that_it_is_named_as() {
     assert_eq!(asked(&registry, "t"), QueryReply::BillingGroupOfClient(Some("g".to_owned())));
     assert_eq!(asked(&registry, "u"), none);
     assert_eq!(asked(&registry, "a/b"), none, "no name of a thing");
+    let by_certificate =
+        |registry: &Registry| registry.ask(QueryKind::BillingGroupOfCertificate(id("1"))).unwrap();
+    assert_eq!(by_certificate(&registry), QueryReply::BillingGroupOfClient(Some("g".to_owned())));
+    registry.run(create_thing("u", None, &[])).unwrap();
+    registry.run(attach_thing("u", &cert("1"), None)).unwrap();
+    assert_eq!(by_certificate(&registry), none, "of which of two things?");
+    assert_eq!(registry.ask(QueryKind::BillingGroupOfCertificate("alice".to_owned())).unwrap(), none);
+    assert_eq!(asked(&registry, "t"), QueryReply::BillingGroupOfClient(Some("g".to_owned())));
     let delete = DeleteGroup { group_name: "g".to_owned(), expected_version: None };
     registry.run(Action::DeleteBillingGroup(Box::new(delete))).unwrap();
     assert_eq!(asked(&registry, "t"), none, "the group is gone");

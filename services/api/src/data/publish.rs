@@ -6,7 +6,7 @@ use fleethaven_fabric::traces::TRACEPARENT;
 use fleethaven_policy::Action;
 use fleethaven_topics::{name, reserved};
 use fleethaven_types::{Message, Publisher, QoS};
-use fleethaven_usage::{Owner, messages};
+use fleethaven_usage::messages;
 use uuid::Uuid;
 
 use super::authorization::{Asked, On, authorize};
@@ -27,8 +27,9 @@ pub(super) async fn publish(call: &Call<'_>) -> Outcome {
     authorize_publish(call, &topic, retain).await?;
     let message = message(call, &topic, qos, retain)?;
     let (trace_id, counted) = (Uuid::from_u128(message.trace_id()), messages::published(&message));
+    let owner = call.state.usage.owner_of_message(&message.publisher);
     call.state.data_plane.publish(message).await?;
-    call.state.usage.add(Owner::account(call.scope), messages::amounts(counted));
+    call.state.usage.add(owner, messages::amounts(counted));
     Ok(Answer::of([("message", "OK".into()), ("traceId", trace_id.to_string().into())]))
 }
 
