@@ -95,6 +95,12 @@ impl Days {
     }
 }
 
+/// The month before that of `today`, such as `2026-01`.
+pub fn month_before(today: u32) -> String {
+    let first = date_of(today).first_of_month();
+    first.yesterday().unwrap_or(EPOCH).strftime("%Y-%m").to_string()
+}
+
 fn month(text: &str) -> Result<Date, String> {
     let day = (text.len() == 7).then(|| format!("{text}-01").parse().ok()).flatten();
     day.ok_or_else(|| format!("'{text}' is no month, such as 2026-01"))
@@ -222,6 +228,11 @@ mod tests {
         }
         assert!(days(Some("2024-02-02"), Some("2024-02-01")).is_err());
         assert!(Days::of_month("2024-02-01").is_err());
+        assert_eq!(month_before(20_000), "2024-09");
+        assert_eq!(
+            (month_before(365), month_before(370), month_before(0)),
+            ("1970-12".into(), "1970-12".into(), "1969-12".into())
+        );
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! `fleethaven usage`: what accounts and their billing groups have used of what AWS bills for.
 
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 use fleethaven_daemon::clock;
 use fleethaven_fabric::Metadata;
@@ -8,19 +12,25 @@ use fleethaven_registry::{Query, QueryKind, QueryReply};
 use fleethaven_types::{AccountId, Scope};
 use fleethaven_usage::summary::{self, Priced, Sum};
 use fleethaven_usage::{Amounts, By, Days};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ask::{self, print};
 use crate::cli::UsageQueryArgs;
 use crate::columns;
 use crate::operators::{Line, Request};
+use crate::process::print_line;
 
 /// Carries out the command.
 pub(crate) async fn run(arguments: UsageQueryArgs) -> Result<()> {
-    let UsageQueryArgs { account, from, to, month, by, csv, place } = arguments;
+    let UsageQueryArgs { account, from, to, month, by, csv, into, place } = arguments;
+    let today = day_of(clock::now());
+    let month = match month.as_deref() {
+        Some("last") => Some(summary::month_before(today)),
+        _ => month,
+    };
     let days = match &month {
         Some(month) => Days::of_month(month),
-        None => Days::read(from.as_deref(), to.as_deref(), day_of(clock::now())),
+        None => Days::read(from.as_deref(), to.as_deref(), today),
     };
     let Days { from, to } = days.map_err(anyhow::Error::msg)?;
     let answer = ask::answer(&place, Request::Usage { account, from, to, by }).await?;
@@ -28,7 +38,30 @@ pub(crate) async fn run(arguments: UsageQueryArgs) -> Result<()> {
         return print(&answer, true);
     }
     let sums = answer.lines().map(serde_json::from_str).collect::<Result<Vec<Told>, _>>()?;
+    if let (Some(folder), Some(month)) = (into, month) {
+        return keep(&folder.join(format!("usage-{month}.csv")), &table(&sums));
+    }
     print(&if csv { table(&sums) } else { readable(&sums) }, true)
+}
+
+/// Where the table was written.
+#[derive(Serialize)]
+struct Kept<'a> {
+    file: &'a Path,
+    lines: usize,
+}
+
+/// Writes a file as a whole, durably.
+fn keep(file: &Path, table: &str) -> Result<()> {
+    let unfinished = file.with_added_extension("unfinished");
+    let write = || -> std::io::Result<()> {
+        let mut written = File::create(&unfinished)?;
+        written.write_all(table.as_bytes())?;
+        written.sync_all()?;
+        std::fs::rename(&unfinished, file)
+    };
+    write().with_context(|| format!("cannot write {}", file.display()))?;
+    print_line(&Kept { file, lines: table.lines().count().saturating_sub(1) })
 }
 
 /// A line of the answer.

@@ -1,5 +1,7 @@
 //! What is used: how often it is reported, and `fleethaven usage`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use fleethaven_types::AccountId;
 use fleethaven_usage::By;
@@ -30,7 +32,7 @@ pub(crate) struct UsageQueryArgs {
     #[arg(long, value_name = "DAY", conflicts_with = "month")]
     pub(crate) to: Option<String>,
 
-    /// A whole month, such as 2026-01.
+    /// A whole month, such as 2026-01; `last`: the one before this one.
     #[arg(long, value_name = "MONTH")]
     pub(crate) month: Option<String>,
 
@@ -41,6 +43,10 @@ pub(crate) struct UsageQueryArgs {
     /// Print a table for spreadsheets: a line for each sum and unit, with what AWS's price list calls it.
     #[arg(long, conflicts_with = "json")]
     pub(crate) csv: bool,
+
+    /// Write the table into this folder instead, as usage-MONTH.csv: an older one is replaced when the new one is whole.
+    #[arg(long, value_name = "DIR", requires_all = ["month", "csv"])]
+    pub(crate) into: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) place: PlaceArgs,

@@ -13,7 +13,7 @@ from device import make_device
 from instance import binary, eventually
 from lab import ROLE
 from mqtt_client import Client
-from signed import call
+from signed import call, https
 
 OTHER = "210987654321"
 
@@ -116,6 +116,20 @@ def test_rules_and_shadows_count_for_the_thing_that_sent(fleet, connect, member)
     )
 
 
+def test_requests_of_a_device_count_for_the_group_of_its_thing(fleet, member):
+    """There is no client id over HTTPS: the only thing that the certificate is attached to is meant."""
+    device, thing = member()
+
+    def ask(method: str, path: str, body: bytes = b""):
+        answer = https(fleet.https, device.tls(fleet.ca_file, "x-amzn-http-ca"), method, path, body=body)
+        assert answer.status == 200, answer
+
+    ask("POST", f"/topics/{thing}?qos=1", b"x" * 6000)
+    ask("POST", f"/things/{thing}/shadow", b'{"state":{"reported":{"on":true}}}')
+    ask("GET", f"/things/{thing}/shadow")
+    becomes(fleet, thing, messages=2, shadow_operations=2)
+
+
 def test_requests_count_for_the_account(fleet, name):
     [key] = commands.fleethaven("account", "create", OTHER, "--admin", fleet.ready["admin"], "--json")
     keys = {"aws_access_key_id": key["access_key_id"], "aws_secret_access_key": key["secret_access_key"]}
@@ -151,7 +165,7 @@ def test_requests_count_for_the_account(fleet, name):
     assert signed("/fleethaven/usage?from=1999-01&to=1999-12").json == {"usage": []}
 
 
-def test_the_export_names_the_dimensions_of_the_price_list(fleet, connect, member):
+def test_the_export_names_the_dimensions_of_the_price_list(fleet, connect, member, tmp_path):
     device, thing = member()
     client = connect(thing, device)
     client.publish("a", "x")
@@ -164,6 +178,12 @@ def test_the_export_names_the_dimensions_of_the_price_list(fleet, connect, membe
         ("connection_minutes", "1", "Connectivity"),
         ("messages", "2", "Messaging"),
     ]
+    place = ["--admin", fleet.ready["admin"], "--csv", "--into", tmp_path]
+    [kept] = commands.fleethaven("usage", "--month", today[:7], "--by", "billing-group", *place)
+    assert kept["file"] == str(tmp_path / f"usage-{today[:7]}.csv") and kept["lines"] >= 2
+    assert (tmp_path / f"usage-{today[:7]}.csv").read_text().startswith("account_id,region,period,billing_group,unit,")
+    [last] = commands.fleethaven("usage", "--month", "last", *place)
+    assert last["lines"] == 0 and last["file"] < kept["file"], "nothing was used in the month before"
     assert "is neither a day" in failure("usage", "--admin", fleet.ready["admin"], "--from", "yesterday")
 
 
