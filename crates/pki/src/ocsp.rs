@@ -33,6 +33,8 @@ const ENUMERATED: u8 = 0x0a;
 pub struct OcspQuestion {
     certificate: Certificate,
     issuer: Certificate,
+    /// Who alone may sign the answer, where that is said.
+    signer: Option<Certificate>,
     id: Vec<u8>,
     responder: Option<String>,
 }
@@ -62,7 +64,15 @@ impl OcspQuestion {
         certificate.check_issued_by(&issuer)?;
         let responder = responder(&certificate)?;
         let id = certificate_id(&certificate, &issuer)?;
-        Ok(Self { certificate, issuer, id, responder })
+        Ok(Self { certificate, issuer, signer: None, id, responder })
+    }
+
+    /// The same, of which nobody but the first certificate of another PEM chain may sign the answer.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub fn answered_by(self, chain: &str) -> Result<Self, Error> {
+        Ok(Self { signer: Some(Certificate::parse_pem(chain)?), ..self })
     }
 
     /// Where the responder is that the certificate names: an address of http or https.
@@ -80,7 +90,8 @@ impl OcspQuestion {
         der::sequence(&[&der::sequence(&[&list])])
     }
 
-    /// Reads the answer, in DER, as of `now` (unix seconds): signed by the issuer, or by whom it lets answer.
+    /// Reads the answer, in DER, as of `now` (unix seconds): signed by the issuer, or by whom it lets answer; by
+    /// [whom alone](Self::answered_by) it may be, where that is said.
     ///
     /// # Errors
     /// [`Error::Ocsp`] where it is none about this certificate, is not signed rightly, is too old or too new.
@@ -119,6 +130,11 @@ impl OcspQuestion {
         let (_, identifier) = AlgorithmIdentifier::from_der(algorithm).map_err(|_| malformed())?;
         let algorithm = SignatureAlgorithm::of(&identifier)?;
         let holds = |signer: &Certificate| signer.verifies(algorithm, data, signature).unwrap_or(false);
+        if let Some(signer) = &self.signer {
+            signer.check_validity(now)?;
+            let refusal = || refused("the authorized responder has not signed it");
+            return holds(signer).then_some(()).ok_or_else(refusal);
+        }
         if holds(&self.issuer) {
             return Ok(());
         }

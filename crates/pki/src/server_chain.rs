@@ -13,12 +13,13 @@ pub const MAX_CHAIN_LEN: usize = 16 << 10;
 /// Most names that a server certificate may be for.
 pub const MAX_NAMES: usize = 4;
 
-/// A chain that holds together, of a certificate that servers may show.
+/// A chain that holds together, of a certificate that servers may show, or that signs answers of OCSP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerChain {
     /// The server's certificate.
     pub certificate: Certificate,
-    /// The DNS names that it is for, in lower case: exact ones, or with `*` as the first label.
+    /// The DNS names that it is for, in lower case: exact ones, or with `*` as the first label. None where it is for no server: it signs
+    /// answers of OCSP.
     pub names: Vec<String>,
     /// Until when all of the chain is valid, in unix seconds.
     pub not_after: u64,
@@ -56,9 +57,9 @@ impl ServerChain {
         let Some(certificate) = chain.into_iter().next() else {
             return Err(Error::NoPemBlock("CERTIFICATE"));
         };
-        check_purpose(&certificate)?;
+        let is_shown = check_purpose(&certificate)?;
         check_key(&certificate, key)?;
-        let names = names(&certificate)?;
+        let names = if is_shown { names(&certificate)? } else { Vec::new() };
         Ok(Self { certificate, names, not_after })
     }
 }
@@ -67,7 +68,8 @@ fn refused(why: impl Into<String>) -> Error {
     Error::ServerChain(why.into())
 }
 
-fn check_purpose(certificate: &Certificate) -> Result<(), Error> {
+/// Whether servers may show it; otherwise it signs answers of OCSP, and a domain configuration may name it for that.
+fn check_purpose(certificate: &Certificate) -> Result<bool, Error> {
     let accepted = match certificate.public_key.kind {
         KeyKind::Rsa => certificate.public_key.bits >= 2048,
         KeyKind::P256 | KeyKind::P384 | KeyKind::P521 => true,
@@ -80,7 +82,8 @@ fn check_purpose(certificate: &Certificate) -> Result<(), Error> {
     let (_, parsed) = X509Certificate::from_der(certificate.der()).map_err(|error| unread(&error))?;
     let usage = parsed.extended_key_usage().map_err(|error| unread(&error))?;
     match usage {
-        Some(usage) if usage.value.server_auth || usage.value.any => Ok(()),
+        Some(usage) if usage.value.server_auth || usage.value.any => Ok(true),
+        Some(usage) if usage.value.ocsp_signing => Ok(false),
         _ => Err(refused("its extended key usage has no serverAuth")),
     }
 }
@@ -134,6 +137,16 @@ mod tests {
         assert_eq!(checked.names, ["device.example", "*.fleet.example"]);
         assert_eq!(checked.not_after, 1900, "the first that ends");
         assert_eq!(ServerChain::check(&certificate, &key, 1500).unwrap().not_after, 2000);
+    }
+
+    #[test]
+    fn a_responder_of_ocsp_is_for_no_name() {
+        let key = KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+        parameters.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::OcspSigning];
+        let certificate = parameters.self_signed(&key).unwrap().pem();
+        let checked = ServerChain::check(&certificate, &key.serialize_pem(), 1_700_000_000).unwrap();
+        assert!(checked.names.is_empty());
     }
 
     #[test]

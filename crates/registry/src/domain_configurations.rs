@@ -74,6 +74,7 @@ pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateDomainCo
         ocsp_check: args.ocsp_check,
         certificate_callback_arn: args.certificate_callback_arn.clone().unwrap_or_default(),
         ocsp_function_arn: args.ocsp_function_arn.clone().unwrap_or_default(),
+        ocsp_responder_arn: args.ocsp_responder_arn.clone().unwrap_or_default(),
     };
     check_policy(&configuration.security_policy)?;
     check(store, &configuration)?;
@@ -95,6 +96,7 @@ pub(crate) fn create(store: &Store<'_>, context: &Context, args: &CreateDomainCo
         ocsp_check: args.ocsp_check,
         ocsp_function_arn: configuration.ocsp_function_arn.clone(),
         id: configuration.id.clone(),
+        ocsp_responder_arn: configuration.ocsp_responder_arn.clone(),
     };
     let mut effects = Effects::default();
     effects.put(key, configuration.encode_to_vec());
@@ -132,6 +134,10 @@ fn check(store: &Store<'_>, configuration: &record::DomainConfiguration) -> Resu
     }
     if !configuration.ocsp_function_arn.is_empty() {
         syntax::function_arn(&configuration.ocsp_function_arn)?;
+    }
+    if !configuration.ocsp_responder_arn.is_empty() {
+        syntax::server_certificate_arn(&configuration.ocsp_responder_arn)?;
+        server_certificates::required(store, &configuration.ocsp_responder_arn)?;
     }
     let (kind, protocol) = (configuration.authentication_type(), configuration.application_protocol());
     if !configuration.certificate_callback_arn.is_empty() {
@@ -202,6 +208,9 @@ pub(crate) fn update(store: &Store<'_>, context: &Context, args: &UpdateDomainCo
     if let Some(arn) = &args.ocsp_function_arn {
         configuration.ocsp_function_arn.clone_from(arn);
     }
+    if let Some(arn) = &args.ocsp_responder_arn {
+        configuration.ocsp_responder_arn.clone_from(arn);
+    }
     if let Some(arn) = &args.certificate_callback_arn {
         configuration.certificate_callback_arn.clone_from(arn);
     }
@@ -210,11 +219,12 @@ pub(crate) fn update(store: &Store<'_>, context: &Context, args: &UpdateDomainCo
     // Who shows its certificate follows the owners of names.
     let owner_key = keys::domain_owner(&configuration.domain_name);
     if let Some(mut owner) = store.record::<record::DomainOwner>(&owner_key)?
-        && (owner.ocsp_check, &owner.ocsp_function_arn)
-            != (configuration.ocsp_check, &configuration.ocsp_function_arn)
+        && (owner.ocsp_check, &owner.ocsp_function_arn, &owner.ocsp_responder_arn)
+            != (configuration.ocsp_check, &configuration.ocsp_function_arn, &configuration.ocsp_responder_arn)
     {
         owner.ocsp_check = configuration.ocsp_check;
         owner.ocsp_function_arn.clone_from(&configuration.ocsp_function_arn);
+        owner.ocsp_responder_arn.clone_from(&configuration.ocsp_responder_arn);
         owner.id.clone_from(&configuration.id);
         effects.put(owner_key, owner.encode_to_vec());
     }
@@ -260,6 +270,7 @@ pub(crate) fn describe(store: &Store<'_>, name: &str, now: Timestamp) -> Result<
         security_policy: configuration.security_policy,
         ocsp_check: configuration.ocsp_check,
         ocsp_function_arn: Some(configuration.ocsp_function_arn).filter(|arn| !arn.is_empty()),
+        ocsp_responder_arn: Some(configuration.ocsp_responder_arn).filter(|arn| !arn.is_empty()),
         certificate_callback_arn: Some(configuration.certificate_callback_arn).filter(|arn| !arn.is_empty()),
     })))
 }

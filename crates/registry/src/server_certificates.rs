@@ -28,8 +28,8 @@ pub(crate) fn put(store: &Store<'_>, context: &Context, args: &PutServerCertific
     }
     let arn = &args.server_certificate_arn;
     syntax::server_certificate_arn(arn)?;
-    if args.names.is_empty() || args.not_after <= context.now {
-        return Err(invalid("a server certificate is for a name, and not past its end"));
+    if args.not_after <= context.now {
+        return Err(invalid("a server certificate is not past its end"));
     }
     let domains = domains_of(store, arn)?;
     if let Some(domain) = domains.iter().find(|domain| !covers(&args.names, domain)) {
@@ -60,9 +60,12 @@ pub(crate) fn delete(store: &Store<'_>, arn: &str) -> Outcome {
     if !store.exists(&key) {
         return Err(Error::not_found("Server certificate", arn));
     }
+    let conflict = |message: String| Err(Error::new(ErrorCode::DeleteConflictException, message));
     if let Some(domain) = domains_of(store, arn)?.first() {
-        let message = format!("Server certificate '{arn}' is shown for '{domain}'");
-        return Err(Error::new(ErrorCode::DeleteConflictException, message));
+        return conflict(format!("Server certificate '{arn}' is shown for '{domain}'"));
+    }
+    if let Some(domain) = domains_answered_by(store, arn)?.first() {
+        return conflict(format!("Server certificate '{arn}' is the authorized responder of '{domain}'"));
     }
     let mut effects = Effects::default();
     effects.delete(key);
@@ -90,6 +93,20 @@ pub(crate) fn check_for(store: &Store<'_>, arn: &str, domain: &str, now: Timesta
     }
 }
 
+/// Refuses a certificate that is not there.
+pub(crate) fn required(store: &Store<'_>, arn: &str) -> Result<(), Error> {
+    match store.exists(&keys::server_certificate(store.scope.account, arn)) {
+        true => Ok(()),
+        false => Err(invalid(absent(arn))),
+    }
+}
+
+fn absent(arn: &str) -> String {
+    format!(
+        "there is no certificate '{arn}': put one with `fleethaven server-certificate put {arn} --cert FILE --key FILE`"
+    )
+}
+
 /// How it stands with a certificate that a domain configuration names.
 pub(crate) fn standing(
     store: &Store<'_>,
@@ -105,9 +122,7 @@ pub(crate) fn standing(
 fn fault(store: &Store<'_>, arn: &str, domain: &str, now: Timestamp) -> Result<Option<String>, Error> {
     let key = keys::server_certificate(store.scope.account, arn);
     let Some(record) = store.record::<record::ServerCertificate>(&key)? else {
-        return Ok(Some(format!(
-            "there is no certificate '{arn}': put one with `fleethaven server-certificate put {arn} --cert FILE --key FILE`"
-        )));
+        return Ok(Some(absent(arn)));
     };
     if !covers(&record.names, domain) {
         let names = record.names.join(", ");
@@ -119,11 +134,23 @@ fn fault(store: &Store<'_>, arn: &str, domain: &str, now: Timestamp) -> Result<O
 
 /// The domains of the scope's account that show the certificate.
 fn domains_of(store: &Store<'_>, arn: &str) -> Result<Vec<String>, Error> {
+    domains_with(store, |owner| owner.server_certificate_arn.as_deref() == Some(arn))
+}
+
+/// Those that have answers of OCSP stapled which the certificate alone may sign.
+fn domains_answered_by(store: &Store<'_>, arn: &str) -> Result<Vec<String>, Error> {
+    domains_with(store, |owner| owner.ocsp_responder_arn == arn)
+}
+
+fn domains_with(
+    store: &Store<'_>,
+    is_meant: impl Fn(&record::DomainOwner) -> bool,
+) -> Result<Vec<String>, Error> {
     let mut found = Vec::new();
     for (key, value) in store.all(&keys::domain_owners_prefix()) {
         let owner: record::DomainOwner = record::decode(&value)?;
         let ours = owner.account == store.scope.account.as_u64();
-        if ours && owner.server_certificate_arn.as_deref() == Some(arn) {
+        if ours && is_meant(&owner) {
             found.extend(keys::last_part(&key).map(str::to_owned));
         }
     }
@@ -191,6 +218,8 @@ pub struct Shows {
     pub ocsp_check: bool,
     /// The function that is asked for that, in place of the responder that the certificate names.
     pub ocsp_function: Option<DomainFunction>,
+    /// The ARN of the certificate that alone may sign that answer.
+    pub ocsp_responder_arn: Option<String>,
 }
 
 /// What a changed key below [`server_certificates_prefix`](keys::server_certificates_prefix) or
@@ -215,6 +244,7 @@ pub fn changed(key: &[u8], value: Option<&[u8]>) -> Option<Changed> {
                     configuration: owner.configuration,
                     server_certificate_arn: owner.server_certificate_arn?,
                     ocsp_check: owner.ocsp_check,
+                    ocsp_responder_arn: Some(owner.ocsp_responder_arn).filter(|arn| !arn.is_empty()),
                 })
             });
             Some(Changed::Domain { name: (*name).to_owned(), shows })

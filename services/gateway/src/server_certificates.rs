@@ -33,6 +33,15 @@ struct Asking {
     certificate: Certificate,
     /// A function of this scope; the responder that the certificate names where there is none.
     function: Option<(Scope, DomainFunction)>,
+    /// Who alone may sign the answer, where that is said.
+    signer: Option<Certificate>,
+}
+
+/// What an answer is about, in PEM: a chain, and that of who alone may sign the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct About<'a> {
+    chain: &'a str,
+    signer: Option<&'a str>,
 }
 
 impl Asking {
@@ -40,6 +49,7 @@ impl Asking {
         Self {
             certificate: (shows.scope.account, shows.server_certificate_arn.clone()),
             function: shows.ocsp_function.clone().map(|function| (shows.scope, function)),
+            signer: shows.ocsp_responder_arn.clone().map(|arn| (shows.scope.account, arn)),
         }
     }
 }
@@ -133,7 +143,8 @@ impl Known {
         let domains = self.domains.iter().filter_map(|(name, shows)| {
             let asking = Asking::of(shows);
             let kept = self.certificates.get(&asking.certificate)?;
-            let staple = staples.of(&asking, &kept.chain).filter(|_| shows.ocsp_check);
+            let about = self.about(&asking).filter(|_| shows.ocsp_check);
+            let staple = about.and_then(|about| staples.of(&asking, about));
             Some((name.as_str(), kept.identity.stapled(staple)))
         });
         let domains: Vec<_> = domains.collect();
@@ -142,14 +153,19 @@ impl Known {
     }
 
     /// The certificates of domains that ask for staples, and their chains.
-    fn wanted(&self) -> HashMap<Asking, &str> {
-        let asking = self.domains.values().filter(|shows| shows.ocsp_check);
-        let wanted = asking.filter_map(|shows| {
-            let asking = Asking::of(shows);
-            let chain = self.certificates.get(&asking.certificate)?.chain.as_str();
-            Some((asking, chain))
-        });
-        wanted.collect()
+    fn wanted(&self) -> HashMap<Asking, About<'_>> {
+        let asking = self.domains.values().filter(|shows| shows.ocsp_check).map(Asking::of);
+        asking.filter_map(|asking| self.about(&asking).map(|about| (asking, about))).collect()
+    }
+
+    /// `None` where one of the certificates is not there.
+    fn about(&self, asking: &Asking) -> Option<About<'_>> {
+        let chain = |certificate| self.certificates.get(certificate).map(|kept| kept.chain.as_str());
+        let signer = match &asking.signer {
+            Some(signer) => Some(chain(signer)?),
+            None => None,
+        };
+        Some(About { chain: chain(&asking.certificate)?, signer })
     }
 
     /// Tells of a fetch for each domain that asks for it.

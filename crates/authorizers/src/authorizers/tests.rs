@@ -301,6 +301,7 @@ async fn a_domain_has_a_default_authorizer_of_its_own() {
             security_policy: None,
             ocsp_check: false,
             ocsp_function_arn: None,
+            ocsp_responder_arn: None,
             certificate_callback_arn: None,
             tags: Vec::new(),
         }))

@@ -49,6 +49,20 @@ fn refused(text: &str, now: u64) -> String {
 }
 
 #[test]
+fn an_authorized_responder_answers_alone() {
+    let certificates: Vec<_> = CHAIN.split_inclusive("-----END CERTIFICATE-----").collect();
+    let check = |answer: &str, signer: &str, now| {
+        question().answered_by(signer).unwrap().check(&der(answer), now).map_err(|error| error.to_string())
+    };
+    let [own, issuer] = certificates[..] else { panic!("two certificates") };
+    assert!(!check(GOOD, issuer, MADE).unwrap().revoked);
+    for (answer, signer) in [(GOOD, own), (DELEGATED, issuer)] {
+        assert!(check(answer, signer, MADE).unwrap_err().contains("authorized responder has not signed"));
+    }
+    assert!(question().answered_by("none").is_err());
+}
+
+#[test]
 fn the_question_is_as_others_ask_it() {
     assert_eq!(question().request(), der(REQUEST));
     assert_eq!(question().responder().unwrap(), "http://ocsp.example/");

@@ -23,6 +23,7 @@ fn configuration(name: &str) -> CreateDomainConfiguration {
         security_policy: None,
         ocsp_check: false,
         ocsp_function_arn: None,
+        ocsp_responder_arn: None,
         certificate_callback_arn: None,
         tags: vec![tag("k", "v")],
     }

@@ -52,6 +52,9 @@ pub struct DomainConfiguration {
     /// `serverCertificateConfig.ocspLambdaArn`; empty where there is none.
     #[prost(string, tag = "15")]
     pub ocsp_function_arn: String,
+    /// `serverCertificateConfig.ocspAuthorizedResponderArn`; empty where there is none.
+    #[prost(string, tag = "16")]
+    pub ocsp_responder_arn: String,
 }
 
 /// `authorizerConfig`.
@@ -89,4 +92,7 @@ pub struct DomainOwner {
     /// The last part of the domain configuration's ARN.
     #[prost(string, tag = "7")]
     pub id: String,
+    /// ARN of the certificate that alone may sign that answer; empty where there is none.
+    #[prost(string, tag = "8")]
+    pub ocsp_responder_arn: String,
 }

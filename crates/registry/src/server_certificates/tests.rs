@@ -37,6 +37,7 @@ fn domain(name: &str, arns: &[&str]) -> Action {
         security_policy: None,
         ocsp_check: false,
         ocsp_function_arn: None,
+        ocsp_responder_arn: None,
         certificate_callback_arn: None,
         tags: Vec::new(),
     }))
@@ -104,8 +105,6 @@ fn arns_and_names() {
         let made = put(&registry, arn, &["a.example"]);
         assert_eq!(refusal(registry.run(made)), (InvalidRequestException, 400), "{arn}");
     }
-    let nameless = put(&registry, ARN, &[]);
-    assert_eq!(refusal(registry.run(nameless)), (CertificateValidationException, 400));
     let names = ["device.example".to_owned(), "*.fleet.example".to_owned()];
     for (name, covered) in [
         ("device.example", true),
@@ -141,6 +140,7 @@ fn what_listeners_learn() {
         server_certificate_arn: ARN.to_owned(),
         ocsp_check: false,
         ocsp_function: None,
+        ocsp_responder_arn: None,
     };
     for (name, shows) in [("d", Some(shows.clone())), ("e", None)] {
         let name = format!("{name}.iot.example");
@@ -177,5 +177,23 @@ fn what_listeners_learn() {
     assert_eq!(named.function_arn, function);
     assert!(named.domain_configuration_arn.contains(":domainconfiguration/d/"));
     by(&mut registry, "").unwrap();
+    assert_eq!(read(&registry), Some(Changed::Domain { name: name.clone(), shows: Some(checked.clone()) }));
+    // Signed by nobody but a certificate that is for no server.
+    let responder = format!("{ARN}-responder");
+    let signed_by = |registry: &mut Registry, arn: &str| {
+        let args = UpdateDomainConfiguration { ocsp_responder_arn: Some(arn.to_owned()), ..asking("d") };
+        registry.run(update(args))
+    };
+    assert_eq!(refusal(signed_by(&mut registry, &responder)), (CertificateValidationException, 400));
+    let made = put(&registry, &responder, &[]);
+    registry.run(made).unwrap();
+    assert!(registry.run(domain("f", &[&responder])).is_err(), "it is for no domain");
+    signed_by(&mut registry, &responder).unwrap();
+    let signed = Shows { ocsp_responder_arn: Some(responder.clone()), ..checked.clone() };
+    assert_eq!(read(&registry), Some(Changed::Domain { name: name.clone(), shows: Some(signed) }));
+    let delete = || Action::DeleteServerCertificate(responder.clone());
+    assert_eq!(refusal(registry.run(delete())), (DeleteConflictException, 409));
+    signed_by(&mut registry, "").unwrap();
     assert_eq!(read(&registry), Some(Changed::Domain { name, shows: Some(checked) }));
+    registry.run(delete()).unwrap();
 }

@@ -102,6 +102,9 @@ pub struct CreateDomainConfiguration {
     /// `serverCertificateConfig.ocspLambdaArn`.
     #[serde(default)]
     pub ocsp_function_arn: Option<String>,
+    /// `serverCertificateConfig.ocspAuthorizedResponderArn`.
+    #[serde(default)]
+    pub ocsp_responder_arn: Option<String>,
     /// `clientCertificateConfig.clientCertificateCallbackArn`.
     #[serde(default)]
     pub certificate_callback_arn: Option<String>,
@@ -132,6 +135,9 @@ pub struct UpdateDomainConfiguration {
     /// `serverCertificateConfig.ocspLambdaArn`; an empty one takes it away.
     #[serde(default)]
     pub ocsp_function_arn: Option<String>,
+    /// `serverCertificateConfig.ocspAuthorizedResponderArn`; an empty one takes it away.
+    #[serde(default)]
+    pub ocsp_responder_arn: Option<String>,
     /// `clientCertificateConfig.clientCertificateCallbackArn`; an empty one takes it away.
     #[serde(default)]
     pub certificate_callback_arn: Option<String>,
@@ -178,6 +184,9 @@ pub struct DomainConfigurationDescription {
     /// `serverCertificateConfig.ocspLambdaArn`.
     #[serde(default)]
     pub ocsp_function_arn: Option<String>,
+    /// `serverCertificateConfig.ocspAuthorizedResponderArn`.
+    #[serde(default)]
+    pub ocsp_responder_arn: Option<String>,
     /// `clientCertificateConfig.clientCertificateCallbackArn`.
     #[serde(default)]
     pub certificate_callback_arn: Option<String>,

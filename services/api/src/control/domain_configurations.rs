@@ -20,7 +20,6 @@ mod defaults;
 pub(super) async fn create(call: &Call<'_>) -> Outcome {
     let object = call.input.json()?;
     let body = Members::of_body(&object);
-    check_built(&body)?;
     let given = body.string("domainName")?;
     let managed = given.is_none();
     let domain_name = given.map_or_else(|| name_below(call), Ok)?;
@@ -39,6 +38,7 @@ pub(super) async fn create(call: &Call<'_>) -> Outcome {
         security_policy: security_policy(&body)?,
         ocsp_check: ocsp_check(&body)?.unwrap_or(false),
         ocsp_function_arn: ocsp_function(&body)?,
+        ocsp_responder_arn: ocsp_responder(&body)?,
         certificate_callback_arn: certificate_callback(&body)?,
         tags: body_tags(&body)?,
     }));
@@ -56,15 +56,6 @@ fn name_below(call: &Call<'_>) -> Result<String, Error> {
     Ok(format!("d{}.iot.{base}", digits.get(..16).unwrap_or(&digits)))
 }
 
-/// Members that would have to change what happens in the handshake: nothing is pretended.
-fn check_built(body: &Members<'_>) -> Result<(), Error> {
-    let Some(config) = body.object("serverCertificateConfig")? else { return Ok(()) };
-    match config.value("ocspAuthorizedResponderArn").is_some() {
-        true => Err(Error::invalid("serverCertificateConfig: 'ocspAuthorizedResponderArn' is not built yet")),
-        false => Ok(()),
-    }
-}
-
 fn ocsp_check(body: &Members<'_>) -> Result<Option<bool>, Error> {
     let Some(config) = body.object("serverCertificateConfig")? else { return Ok(None) };
     let given = config.value("enableOCSPCheck").is_some();
@@ -75,6 +66,12 @@ fn ocsp_check(body: &Members<'_>) -> Result<Option<bool>, Error> {
 fn ocsp_function(body: &Members<'_>) -> Result<Option<String>, Error> {
     let Some(config) = body.object("serverCertificateConfig")? else { return Ok(None) };
     Ok(Some(config.string("ocspLambdaArn")?.unwrap_or_default()))
+}
+
+/// A configuration without an authorized responder takes it away.
+fn ocsp_responder(body: &Members<'_>) -> Result<Option<String>, Error> {
+    let Some(config) = body.object("serverCertificateConfig")? else { return Ok(None) };
+    Ok(Some(config.string("ocspAuthorizedResponderArn")?.unwrap_or_default()))
 }
 
 /// A configuration without a function takes it away.
@@ -108,7 +105,6 @@ fn security_policy(body: &Members<'_>) -> Result<Option<String>, Error> {
 pub(super) async fn update(call: &Call<'_>) -> Outcome {
     let object = call.input.json()?;
     let body = Members::of_body(&object);
-    check_built(&body)?;
     let action = Action::UpdateDomainConfiguration(Box::new(UpdateDomainConfiguration {
         domain_configuration_name: changeable(call)?,
         authorizer_config: authorizer_config(&body)?,
@@ -119,6 +115,7 @@ pub(super) async fn update(call: &Call<'_>) -> Outcome {
         security_policy: security_policy(&body)?,
         ocsp_check: ocsp_check(&body)?,
         ocsp_function_arn: ocsp_function(&body)?,
+        ocsp_responder_arn: ocsp_responder(&body)?,
         certificate_callback_arn: certificate_callback(&body)?,
     }));
     told(call, action).await
@@ -154,6 +151,7 @@ pub(super) async fn describe(call: &Call<'_>) -> Outcome {
     let stapling = members_of([
         ("enableOCSPCheck", found.ocsp_check.into()),
         ("ocspLambdaArn", found.ocsp_function_arn.into()),
+        ("ocspAuthorizedResponderArn", found.ocsp_responder_arn.into()),
     ]);
     let callback = found.certificate_callback_arn.map(|arn| json!({"clientCertificateCallbackArn": arn}));
     Ok(Answer::of([

@@ -37,13 +37,13 @@ class Responder:
         (folder / "index.txt").write_text("")
         self.process = None
 
-    def start(self):
-        """Begins to answer by the index as it is now; each answer counts for a minute."""
+    def start(self, signer: str = "ca"):
+        """Begins to answer by the index as it is now, signed by the certificate of that name; each answer counts for a minute."""
         self.stop()
         folder = self.folder
         self.process = subprocess.Popen(
             ["openssl", "ocsp", "-index", folder / "index.txt", "-port", str(self.port), "-CA", folder / "ca.pem"]
-            + ["-rsigner", folder / "ca.pem", "-rkey", folder / "ca.key", "-nmin", "1"],
+            + ["-rsigner", folder / f"{signer}.pem", "-rkey", folder / f"{signer}.key", "-nmin", "1"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -146,6 +146,55 @@ def test_answers_are_stapled_as_long_as_they_are_asked_for(fleet, iot, responder
     iot.update_domain_configuration(domainConfigurationName=name, domainConfigurationStatus="DISABLED")
     iot.delete_domain_configuration(domainConfigurationName=name)
     certificates(fleet, "delete", arn)
+
+
+@pytest.mark.timeout(240)
+def test_an_authorized_responder_signs_alone(fleet, iot, responder, name):
+    """`ocspAuthorizedResponderArn`: a certificate that the issuer knows nothing of, and that is for no server."""
+    server, signer, dns = f"{ACM}{name}", f"{ACM}{name}-signer", f"{name}.devices.example"
+    put(fleet, server, responder.issue("server", dns)[:2])
+    key, now = new_key(), datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject("responder"))
+        .issuer_name(subject("responder"))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=30))
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = responder.folder / "signer.pem", responder.folder / "signer.key"
+    files[0].write_text(pem(certificate))
+    files[1].write_text(key_pem(key))
+    config = {"enableOCSPCheck": True, "ocspAuthorizedResponderArn": signer}
+    make = {"domainConfigurationName": name, "domainName": dns, "serverCertificateArns": [server]}
+    with pytest.raises(iot.exceptions.CertificateValidationException):
+        iot.create_domain_configuration(**make, serverCertificateConfig=config)
+    put(fleet, signer, files)
+    responder.start()
+    with logging(iot):
+        iot.set_v2_logging_options(eventConfigurations=[{"eventType": "RetrieveOCSPStapleData", "logLevel": "INFO"}])
+        iot.create_domain_configuration(**make, serverCertificateConfig=config)
+        assert iot.describe_domain_configuration(domainConfigurationName=name)["serverCertificateConfig"] == config
+
+        def refused() -> list:
+            found = entries(fleet, "--event", "RetrieveOCSPStapleData")
+            return [entry for entry in found if entry["logLevel"] == "ERROR" and entry["domainConfigName"] == name]
+
+        # The issuer's own answer counts no more.
+        eventually(refused, "an answer of another's", 30)
+        assert "no response sent" in stapled(fleet, dns)
+        responder.start("signer")
+        eventually(lambda: "Cert Status: good" in stapled(fleet, dns), "a staple", 90)
+    # Without it this answer is nobody's.
+    iot.update_domain_configuration(domainConfigurationName=name, serverCertificateConfig={"enableOCSPCheck": True})
+    eventually(lambda: "no response sent" in stapled(fleet, dns), "no staple any more", 30)
+    iot.update_domain_configuration(domainConfigurationName=name, domainConfigurationStatus="DISABLED")
+    iot.delete_domain_configuration(domainConfigurationName=name)
+    certificates(fleet, "delete", signer)
+    certificates(fleet, "delete", server)
 
 
 @pytest.mark.timeout(120)

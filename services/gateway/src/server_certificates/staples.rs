@@ -16,7 +16,7 @@ use fleethaven_types::Scope;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::Value;
 
-use super::Asking;
+use super::{About, Asking};
 
 /// Seconds between two fetches, whatever an answer says of itself: half of the time that it still counts, within these.
 const LEAST_SECS: u64 = 10;
@@ -30,8 +30,8 @@ const MOST_OF_FUNCTION: usize = 4 << 10;
 /// Fetches at a time; others wait for the next look.
 const AT_ONCE: usize = 16;
 
-/// What was fetched for a chain, or why not.
-type Fetched = (Asking, String, Result<(Vec<u8>, OcspAnswer), String>);
+/// What was fetched, or why not.
+type Fetched = (Asking, Owned, Result<(Vec<u8>, OcspAnswer), String>);
 
 /// The staples that there are and those under way.
 pub(super) struct Staples {
@@ -41,10 +41,27 @@ pub(super) struct Staples {
     fetching: FuturesUnordered<Pin<Box<dyn Future<Output = Fetched> + Send>>>,
 }
 
+/// [`About`] for a fetch, which may outlive what is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Owned {
+    chain: String,
+    signer: Option<String>,
+}
+
+impl Owned {
+    fn of(About { chain, signer }: About<'_>) -> Self {
+        Self { chain: chain.to_owned(), signer: signer.map(str::to_owned) }
+    }
+
+    fn borrowed(&self) -> About<'_> {
+        About { chain: &self.chain, signer: self.signer.as_deref() }
+    }
+}
+
 #[derive(Default)]
 struct Staple {
     /// What it is about: under one ARN there may be another certificate later.
-    chain: String,
+    about: Owned,
     answer: Option<(Vec<u8>, OcspAnswer)>,
     /// When it is to be fetched again, in unix seconds; `None`: it is being fetched.
     due: Option<u64>,
@@ -56,23 +73,22 @@ impl Staples {
         Self { responders, functions, known: HashMap::new(), fetching: FuturesUnordered::new() }
     }
 
-    /// What is stapled to a certificate with this chain, as long as it counts.
-    pub(super) fn of(&self, asking: &Asking, chain: &str) -> Option<&[u8]> {
-        let staple = self.known.get(asking).filter(|staple| staple.chain == chain)?;
+    /// What is stapled to a certificate, as long as it counts.
+    pub(super) fn of(&self, asking: &Asking, about: About<'_>) -> Option<&[u8]> {
+        let staple = self.known.get(asking).filter(|staple| staple.about.borrowed() == about)?;
         let (bytes, answer) = staple.answer.as_ref()?;
         (answer.next_update >= clock::now().as_secs()).then_some(bytes.as_slice())
     }
 
-    /// Keeps what is wanted, and begins to fetch what is due: of each certificate its chain (PEM). Tells whether something that is
-    /// stapled counts no more.
-    pub(super) fn look(&mut self, wanted: &HashMap<Asking, &str>) -> bool {
+    /// Keeps what is wanted, and begins to fetch what is due. Tells whether something that is stapled counts no more.
+    pub(super) fn look(&mut self, wanted: &HashMap<Asking, About<'_>>) -> bool {
         let now = clock::now().as_secs();
         self.known.retain(|asking, _| wanted.contains_key(asking));
         let mut ended = false;
-        for (asking, chain) in wanted {
+        for (asking, about) in wanted {
             let staple = self.known.entry(asking.clone()).or_default();
-            if staple.chain != *chain {
-                *staple = Staple { chain: (*chain).to_owned(), due: Some(0), ..Staple::default() };
+            if staple.about.borrowed() != *about {
+                *staple = Staple { about: Owned::of(*about), due: Some(0), ..Staple::default() };
             }
             if staple.answer.as_ref().is_some_and(|(_, answer)| answer.next_update < now) {
                 (staple.answer, ended) = (None, true);
@@ -80,7 +96,7 @@ impl Staples {
             if staple.due.is_some_and(|due| due <= now) && self.fetching.len() < AT_ONCE {
                 staple.due = None;
                 let ways = (self.responders.clone(), self.functions.clone());
-                self.fetching.push(Box::pin(fetch(ways, asking.clone(), (*chain).to_owned())));
+                self.fetching.push(Box::pin(fetch(ways, asking.clone(), Owned::of(*about))));
             }
         }
         ended
@@ -89,11 +105,11 @@ impl Staples {
     /// The next that was fetched: which, and whether its certificate is revoked, or why it could not be. Waits for ever where nothing
     /// is under way.
     pub(super) async fn next(&mut self) -> (Asking, Result<OcspAnswer, String>) {
-        let Some((asking, chain, fetched)) = self.fetching.next().await else {
+        let Some((asking, about, fetched)) = self.fetching.next().await else {
             return std::future::pending().await;
         };
         let now = clock::now().as_secs();
-        let Some(staple) = self.known.get_mut(&asking).filter(|staple| staple.chain == chain) else {
+        let Some(staple) = self.known.get_mut(&asking).filter(|staple| staple.about == about) else {
             return (asking, fetched.map(|(_, answer)| answer));
         };
         let told = match fetched {
@@ -118,19 +134,23 @@ impl Staples {
 async fn fetch(
     (responders, functions): (Arc<dyn Responders>, Arc<dyn Functions>),
     asking: Asking,
-    chain: String,
+    about: Owned,
 ) -> Fetched {
-    let fetched = ask(&*responders, &*functions, &asking, &chain).await;
-    (asking, chain, fetched)
+    let fetched = ask(&*responders, &*functions, &asking, &about).await;
+    (asking, about, fetched)
 }
 
 async fn ask(
     responders: &dyn Responders,
     functions: &dyn Functions,
     asking: &Asking,
-    chain: &str,
+    Owned { chain, signer }: &Owned,
 ) -> Result<(Vec<u8>, OcspAnswer), String> {
-    let question = OcspQuestion::of_chain(chain).map_err(|error| error.to_string())?;
+    let question = OcspQuestion::of_chain(chain).and_then(|question| match signer {
+        Some(signer) => question.answered_by(signer),
+        None => Ok(question),
+    });
+    let question = question.map_err(|error| error.to_string())?;
     let bytes = match &asking.function {
         Some((scope, function)) => ask_function(functions, *scope, function, &question.request()).await?,
         None => {
