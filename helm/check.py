@@ -51,6 +51,8 @@ REFUSED = [
     ("--set metastore.store=fleethaven", "another name"),
     ("--set metastore.backup.schedule=@daily", "count only together"),
     ("--set metastore.backup.schedule=daily,metastore.backup.claimName=backups", "schedule"),
+    ("--set usageExport.schedule=@monthly", "usageExport: schedule and claimName count only together"),
+    ("--set usageExport.schedule=@monthly,usageExport.claimName=usage,usageExport.by={year}", "usageExport"),
     ("--set router.podDisruptionBudget.maxUnavailable=0", "keep every node drain waiting"),
     ("--set gateway.drain.grace-period=55", "gateway.drain takes up to 65 s"),
     ("--set api.terminationGracePeriodSeconds=20", "api.drain takes up to 25 s"),

@@ -44,6 +44,8 @@ pub struct Status {
     pub disk_bytes: u64,
     /// Ids of the master keys under which what is on disk is encrypted; empty where it is plain.
     pub master_keys: Vec<String>,
+    /// Ids of the keys that seal and open the private keys of issuing CAs, the one that seals first.
+    pub issuing_keys: Vec<String>,
     /// The control group, whose nodes are the metastore's.
     pub control: GroupStatus,
     /// The state groups, in order of their numbers, which begin with 1.

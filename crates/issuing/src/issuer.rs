@@ -17,6 +17,12 @@ pub enum Error {
         "the key of the account's issuing CA is with an external signer, and none is set: --issuing-signer"
     )]
     NoSigner,
+    /// The CA's key is sealed under a key that the metadata store does not have.
+    #[error(
+        "the private key of the account's issuing CA is sealed under {0}, which the metadata store does not have: give it that key by \
+         --issuing-key-file, or the account another CA by `fleethaven issuing-ca put`"
+    )]
+    Sealed(String),
     /// The signer does not sign.
     #[error(transparent)]
     Signer(#[from] SignerError),
@@ -57,6 +63,7 @@ impl Issuer {
                 });
                 Ok(made.await.map_err(|_| Error::BrokenOff)??)
             }
+            IssuingKey::SealedKey(sealed) => Err(Error::Sealed(sealed.under)),
             IssuingKey::ExternalKey(key) => {
                 let signer = self.signer.as_ref().ok_or(Error::NoSigner)?;
                 let authority = ExternalAuthority::from_pem(&ca.certificate_pem)?;

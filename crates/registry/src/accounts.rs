@@ -13,7 +13,7 @@ use crate::query::QueryReply;
 use crate::record;
 use crate::shapes::{
     AccessKey, AccessKeyDescription, AccessKeyOwner, AccountDescription, CreateAccount, IssuingCa,
-    IssuingKey, Listed, PageRequest, Secret, UpdateAccessKey,
+    IssuingKey, Listed, PageRequest, SealedKey, Secret, UpdateAccessKey,
 };
 use crate::store::{Outcome, Store, done};
 use crate::syntax;
@@ -62,16 +62,32 @@ pub(crate) fn put_issuing_ca(store: &Store<'_>, args: &IssuingCa) -> Outcome {
     done(effects)
 }
 
+/// SealIssuingCa: the key of the account's CA is kept sealed so from now on. Once the account has another CA there is nothing to do.
+pub(crate) fn seal_issuing_ca(store: &Store<'_>, args: &IssuingCa) -> Outcome {
+    let mut effects = Effects::default();
+    let present: Option<record::IssuingCa> = store.record(&keys::issuing_ca(store.scope.account))?;
+    let same =
+        |ca: &record::IssuingCa| ca.certificate_pem == args.certificate_pem && ca.external_key.is_empty();
+    if present.is_some_and(|ca| same(&ca)) && matches!(args.key, IssuingKey::SealedKey(_)) {
+        put_ca(store, &mut effects, args)?;
+    }
+    done(effects)
+}
+
 fn put_ca(store: &Store<'_>, effects: &mut Effects, ca: &IssuingCa) -> Result<(), Error> {
-    let (private_key_pem, external_key) = match &ca.key {
-        IssuingKey::PrivateKeyPem(pem) => (pem.0.clone(), String::new()),
+    let mut record =
+        record::IssuingCa { certificate_pem: ca.certificate_pem.clone(), ..record::IssuingCa::default() };
+    match &ca.key {
+        IssuingKey::PrivateKeyPem(pem) => record.private_key_pem = pem.0.clone(),
         IssuingKey::ExternalKey(key) => {
             syntax::external_key(key)?;
-            (String::new(), key.clone())
+            record.external_key = key.clone();
         }
-    };
-    let record =
-        record::IssuingCa { certificate_pem: ca.certificate_pem.clone(), private_key_pem, external_key };
+        IssuingKey::SealedKey(SealedKey { under, sealed }) => {
+            record.sealed_under = under.clone();
+            record.sealed_key = sealed.clone();
+        }
+    }
     effects.put(keys::issuing_ca(store.scope.account), record.encode_to_vec());
     Ok(())
 }
@@ -224,11 +240,14 @@ fn described_access_key(store: &Store<'_>, id: &str) -> Result<AccessKeyDescript
 pub(crate) fn issuing_ca(store: &Store<'_>) -> Result<QueryReply, Error> {
     let record: Option<record::IssuingCa> = store.record(&keys::issuing_ca(store.scope.account))?;
     let ca = record.map(|ca| {
-        let key = match ca.external_key.is_empty() {
-            true => IssuingKey::PrivateKeyPem(Secret(ca.private_key_pem)),
-            false => IssuingKey::ExternalKey(ca.external_key),
+        let key = match (ca.external_key.is_empty(), ca.sealed_key.is_empty()) {
+            (false, _) => IssuingKey::ExternalKey(ca.external_key),
+            (true, false) => {
+                IssuingKey::SealedKey(SealedKey { under: ca.sealed_under, sealed: ca.sealed_key })
+            }
+            (true, true) => IssuingKey::PrivateKeyPem(Secret(ca.private_key_pem)),
         };
-        Box::new(IssuingCa { certificate_pem: ca.certificate_pem, key })
+        Box::new(IssuingCa { certificate_pem: ca.certificate_pem, key, sealed_under: None })
     });
     Ok(QueryReply::IssuingCa(ca))
 }

@@ -277,6 +277,8 @@ pub enum Action {
     CreateAccount(Box<CreateAccount>),
     /// Ours: certificates of the scope's account are issued by this CA from now on. → [`Reply::Done`]
     PutIssuingCa(Box<IssuingCa>),
+    /// Ours: the key of the account's CA is kept sealed so from now on, unless the account has another CA by then. → [`Reply::Done`]
+    SealIssuingCa(Box<IssuingCa>),
     /// Ours: another access key for the scope's account. → [`Reply::Done`]
     CreateAccessKey(Box<AccessKey>),
     /// Ours: lets an access key of the scope's account sign requests, or no more. → [`Reply::Done`]
@@ -434,6 +436,7 @@ impl Action {
             Self::BootstrapAccount(_)
                 | Self::CreateAccount(_)
                 | Self::PutIssuingCa(_)
+                | Self::SealIssuingCa(_)
                 | Self::CreateAccessKey(_)
                 | Self::UpdateAccessKey(_)
                 | Self::DeleteAccessKey(_)
@@ -578,6 +581,7 @@ fn dispatch(store: &Store<'_>, action: &Action, context: &Context) -> Outcome {
         Action::BootstrapAccount(args) => accounts::bootstrap(store, context, args),
         Action::CreateAccount(args) => accounts::create(store, context, args),
         Action::PutIssuingCa(args) => accounts::put_issuing_ca(store, args),
+        Action::SealIssuingCa(args) => accounts::seal_issuing_ca(store, args),
         Action::CreateAccessKey(args) => accounts::create_access_key(store, context, args),
         Action::UpdateAccessKey(args) => accounts::update_access_key(store, args),
         Action::DeleteAccessKey(id) => accounts::delete_access_key(store, id),

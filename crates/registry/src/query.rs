@@ -368,6 +368,9 @@ pub enum QueryKind {
         /// The client id.
         thing_name: String,
     },
+    /// Ours: the billing group that what a certificate uses counts for where there is no MQTT client id.
+    /// → [`QueryReply::BillingGroupOfClient`]
+    BillingGroupOfCertificate(String),
     /// Ours: the billing group that what an MQTT client uses counts for. → [`QueryReply::BillingGroupOfClient`]
     BillingGroupOfClient {
         /// Its certificate, or whatever else stands for it.
@@ -671,6 +674,7 @@ pub fn query(view: &dyn View, query: &Query, now: Timestamp) -> Result<QueryRepl
         Q::BillingGroupOfClient { certificate_id, client_id } => {
             usage::group_of_client(store, certificate_id, client_id)
         }
+        Q::BillingGroupOfCertificate(certificate_id) => usage::group_of_certificate(store, certificate_id),
         Q::Usage(asked) => usage::list(store, asked),
         Q::Rules => rules::all(store),
         Q::CertificateOwners { certificate_id } => accounts::certificate_owners(store, certificate_id),

@@ -32,7 +32,7 @@ mod usage;
 
 pub use accounts::{
     AccessKey, AccessKeyDescription, AccessKeyOwner, AccountDescription, CreateAccount, IssuingCa,
-    IssuingKey, UpdateAccessKey,
+    IssuingKey, SealedKey, UpdateAccessKey,
 };
 pub use authorizers::{
     AuthorizerDescription, AuthorizerStatus, AuthorizerSummary, CreateAuthorizer, UpdateAuthorizer,

@@ -139,6 +139,7 @@ pub fn account_arguments(access_key_id: &str) -> CreateAccount {
         issuing_ca: IssuingCa {
             certificate_pem: "certificate".to_owned(),
             key: IssuingKey::PrivateKeyPem(Secret("key".to_owned())),
+            sealed_under: None,
         },
         pagination_secret: Secret("0123456789abcdef0123456789abcdef".to_owned()),
     }

@@ -1,4 +1,4 @@
-//! Master keys that lie in a file, and what they wrap.
+//! Master keys that lie in a file, and what they wrap and seal.
 
 use std::fmt;
 
@@ -75,19 +75,37 @@ impl MasterKey {
         key: &DataKey,
         nonce: [u8; WRAPPING_NONCE],
     ) -> Result<Vec<u8>, Unspecified> {
-        let mut sealed = key.0.to_vec();
-        let aad = Aad::from(of_number(number));
-        self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed)?;
-        Ok([nonce.as_slice(), &sealed].concat())
+        self.seal(&of_number(number), &key.0, nonce)
     }
 
     /// The data key `number` that [`wrap`](Self::wrap) wrapped under this key.
     pub fn unwrap(&self, number: u32, wrapped: &[u8]) -> Option<DataKey> {
-        let (nonce, sealed) = wrapped.split_first_chunk::<WRAPPING_NONCE>()?;
+        self.open(&of_number(number), wrapped)?.try_into().ok().map(DataKey)
+    }
+
+    /// Seals a secret of its own, bound to what `context` names. The nonce is random: this is for what is written seldom; values of a
+    /// store are a [`Vault`](crate::Vault)'s.
+    ///
+    /// # Errors
+    /// When the cryptographic library fails.
+    pub fn seal(
+        &self,
+        context: &[u8],
+        secret: &[u8],
+        nonce: [u8; WRAPPING_NONCE],
+    ) -> Result<Vec<u8>, Unspecified> {
+        let mut sealed = secret.to_vec();
+        let unique = Nonce::assume_unique_for_key(nonce);
+        self.key.seal_in_place_append_tag(unique, Aad::from(context), &mut sealed)?;
+        Ok([nonce.as_slice(), &sealed].concat())
+    }
+
+    /// What [`seal`](Self::seal) sealed under this key, with the same context.
+    pub fn open(&self, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, sealed) = sealed.split_first_chunk::<WRAPPING_NONCE>()?;
         let mut sealed = sealed.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let opened = self.key.open_in_place(nonce, Aad::from(of_number(number)), &mut sealed).ok()?;
-        <[u8; KEY_BYTES]>::try_from(&*opened).ok().map(DataKey)
+        self.key.open_in_place(nonce, Aad::from(context), &mut sealed).ok().map(|opened| opened.to_vec())
     }
 }
 
@@ -223,5 +241,15 @@ mod tests {
         assert!(one.unwrap(8, &wrapped).is_none(), "another number");
         assert!(two.unwrap(7, &wrapped).is_none(), "another master key");
         assert!(one.unwrap(7, &wrapped[1..]).is_none() && one.unwrap(7, &[]).is_none());
+    }
+
+    #[test]
+    fn a_secret_opens_under_its_own_key_and_for_what_it_was_sealed_for() {
+        let (one, two) = (MasterKey::new(&[1; 32]).unwrap(), MasterKey::new(&[2; 32]).unwrap());
+        let sealed = one.seal(b"of a", b"secret", [3; 12]).unwrap();
+        assert!(!sealed.windows(6).any(|part| part == b"secret"));
+        assert_eq!(one.open(b"of a", &sealed).unwrap(), b"secret");
+        assert!(one.open(b"of b", &sealed).is_none() && two.open(b"of a", &sealed).is_none());
+        assert!(one.open(b"of a", &sealed[..5]).is_none());
     }
 }

@@ -33,6 +33,9 @@
 {{- if ne (empty .Values.metastore.backup.schedule) (empty .Values.metastore.backup.claimName) -}}
 {{- $wrong = append $wrong "metastore.backup: schedule and claimName count only together" -}}
 {{- end -}}
+{{- if ne (empty .Values.usageExport.schedule) (empty .Values.usageExport.claimName) -}}
+{{- $wrong = append $wrong "usageExport: schedule and claimName count only together" -}}
+{{- end -}}
 {{- range $key := list "gateway" "router" "rulesWorker" "api" -}}
 {{- $role := index $values $key -}}
 {{- $drain := add (int (dig "delay" 0 $role.drain)) (int (index $role.drain "grace-period")) -}}

@@ -62,6 +62,11 @@ key: url
 {{- end -}}
 {{- end -}}
 
+{{/* The secret with what seals the private keys of issuing CAs. */}}
+{{- define "fleethaven.issuingKeysSecret" -}}
+{{- .Values.metastore.issuingKeys.secretName | default (printf "%s-issuing-keys" (include "fleethaven.name" .)) -}}
+{{- end -}}
+
 {{/* Roles that have a certificate: all of ServiceRole in crates/pki. */}}
 {{- define "fleethaven.identities" -}}
 metastore,router,gateway,rules-worker,api,operator
@@ -69,14 +74,14 @@ metastore,router,gateway,rules-worker,api,operator
 
 {{/* Whether the secrets job has anything to make. */}}
 {{- define "fleethaven.secretsJob" -}}
-{{- if or (eq (include "fleethaven.internalSource" .) "job") (eq (include "fleethaven.serverSource" .) "job") .Values.redis.bundled.enabled -}}
+{{- if or (eq (include "fleethaven.internalSource" .) "job") (eq (include "fleethaven.serverSource" .) "job") .Values.redis.bundled.enabled (not .Values.metastore.issuingKeys.secretName) -}}
 true
 {{- end -}}
 {{- end -}}
 
 {{/* Names of the secrets that it may read and change. */}}
 {{- define "fleethaven.secretNames" -}}
-{{- $names := list "ca" "server" "redis" "account" -}}
+{{- $names := list "ca" "server" "redis" "account" "issuing-keys" -}}
 {{- range splitList "," (include "fleethaven.identities" .) -}}
 {{- $names = append $names . -}}
 {{- end -}}
@@ -117,6 +122,9 @@ spec:
         {{- with index .root.Values.config "base-domain" }}
         - --base-domain={{ . }}
         {{- end }}
+        {{- end }}
+        {{- if not .root.Values.metastore.issuingKeys.secretName }}
+        - --issuing-keys
         {{- end }}
         {{- if .root.Values.redis.bundled.enabled }}
         - --redis={{ include "fleethaven.host" (dict "root" .root "role" "redis") }}:6379

@@ -424,6 +424,7 @@ fn account() -> CreateAccount {
         issuing_ca: IssuingCa {
             certificate_pem: ca.certificate().pem(),
             key: IssuingKey::PrivateKeyPem(Secret(ca.private_key_pem().to_owned())),
+            sealed_under: None,
         },
         pagination_secret: Secret("5e".repeat(32)),
     }

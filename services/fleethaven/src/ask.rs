@@ -18,7 +18,7 @@ use crate::audit;
 use crate::cli::{DEFAULT_DATA_DIR, EncryptionArgs, PlaceArgs};
 use crate::cluster;
 use crate::data_dir::{ADMIN_FILE, DataDir};
-use crate::encryption::{Masters, Safe};
+use crate::encryption::{Masters, Safe, issuing_keys};
 use crate::logs;
 use crate::operators::{self, Request};
 
@@ -103,7 +103,8 @@ async fn ask_directory(
         safe => safe?,
     };
     let vault = safe.as_ref().map(Safe::vault);
-    let config = MetastoreConfig { vault, ..MetastoreConfig::new(dir, clock::now, limits) };
+    let sealing = issuing_keys::sealing(&issuing_keys::of_directory(encryption, data)?)?;
+    let config = MetastoreConfig { vault, sealing, ..MetastoreConfig::new(dir, clock::now, limits) };
     let store = match Metastore::open(config, Arc::new(NoPeers)).await {
         Err(StoreError::Locked(dir)) => match data.read(ADMIN_FILE)? {
             Some(admin) => return ask_process(admin.trim(), &requests),

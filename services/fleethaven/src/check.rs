@@ -9,8 +9,10 @@ use fleethaven_daemon::clock;
 use fleethaven_pki::ServiceRole;
 use fleethaven_telemetry::logs;
 
-use crate::cli::{Command, IdentityArgs, ListenerArgs, OutboundArgs, ProcessArgs, ServerArgs, StoreArgs};
-use crate::encryption::Masters;
+use crate::cli::{
+    Command, EncryptionArgs, IdentityArgs, ListenerArgs, OutboundArgs, ProcessArgs, ServerArgs, StoreArgs,
+};
+use crate::encryption::{Masters, issuing_keys};
 use crate::wiring::http_client;
 use crate::{certificates, cluster_tls, traces};
 
@@ -34,7 +36,7 @@ pub(crate) fn check(command: &Command) -> Result<()> {
             problems.log(&arguments.process);
             problems.server(&arguments.server);
             problems.note("--data-dir", data_dir(&arguments.data_dir));
-            problems.note("--encryption-key-file", Masters::of(&arguments.encryption).map(drop));
+            problems.encryption(&arguments.encryption);
             problems.outbound(&arguments.outbound);
             let mut ports = listeners(&arguments.listeners);
             ports.push(("--admin", Some(arguments.process.admin)));
@@ -44,7 +46,7 @@ pub(crate) fn check(command: &Command) -> Result<()> {
             problems.log(&arguments.process);
             problems.cluster_tls(&arguments.identity, ServiceRole::Metastore);
             problems.note("--data-dir", data_dir(&arguments.data_dir));
-            problems.note("--encryption-key-file", Masters::of(&arguments.encryption).map(drop));
+            problems.encryption(&arguments.encryption);
             let ports =
                 [("--listen", Some(arguments.listen.listen)), ("--admin", Some(arguments.process.admin))];
             problems.ports(&ports, None);
@@ -94,6 +96,12 @@ pub(crate) fn check(command: &Command) -> Result<()> {
 }
 
 impl Problems {
+    fn encryption(&mut self, arguments: &EncryptionArgs) {
+        self.note("--encryption-key-file", Masters::of(arguments).map(drop));
+        let sealing = arguments.issuing_key_file.as_deref().map(issuing_keys::read).transpose();
+        self.note("--issuing-key-file", sealing.map(drop));
+    }
+
     fn log(&mut self, arguments: &ProcessArgs) {
         let format =
             arguments.log_format.as_ref().map_or(Ok(()), |format| format.parse::<logs::Format>().map(drop));

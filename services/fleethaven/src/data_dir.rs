@@ -44,6 +44,30 @@ impl DataDir {
         Ok(path)
     }
 
+    /// Makes a file, unless there is one; where it is. Of processes that make it at the same time one does.
+    pub(crate) fn make(&self, name: &str, contents: &str) -> Result<PathBuf> {
+        let path = self.path(name);
+        if path.exists() {
+            return Ok(path);
+        }
+        let temporary = self.path(&format!("{name}.{}.new", std::process::id()));
+        let make = || -> std::io::Result<()> {
+            let mut options = OpenOptions::new();
+            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            file.write_all(contents.as_bytes())?;
+            file.sync_all()?;
+            // A link does not replace what another process has made meanwhile.
+            let linked = fs::hard_link(&temporary, &path);
+            fs::remove_file(&temporary)?;
+            match linked {
+                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+                _ => fs::File::open(&self.0)?.sync_all(),
+            }
+        };
+        make().with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(path)
+    }
+
     /// Removes a file, as far as that is possible.
     pub(crate) fn remove(&self, name: &str) {
         let _ = fs::remove_file(self.path(name));

@@ -1,6 +1,6 @@
 //! `fleethaven dev`: every service in one process, on embedded storage.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use crate::certificates;
 use crate::cli::DevArgs;
 use crate::config;
 use crate::data_dir::{ADMIN_FILE, DataDir};
+use crate::encryption::issuing_keys::{self, Keeper};
 use crate::encryption::{Masters, Safe, Watched, watch};
 use crate::expiries;
 use crate::front::{Answering, Sockets, pulse};
@@ -53,7 +54,8 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
     let readiness = process.admin.readiness("services");
 
     let masters = Masters::of(&arguments.encryption)?;
-    let disk = Disk::open(&data.path(""), arguments.scope.profile, masters, &registry).await?;
+    let sealed_by = issuing_keys::of_directory(&arguments.encryption, &data)?;
+    let disk = Disk::open((&data.path(""), sealed_by), arguments.scope.profile, masters, &registry).await?;
     let logs = logs::open(&arguments.iot_log, Some(data.path("logs")), &registry)?;
     let mut shared = Shared::new(&arguments.scope, settings, &process, logs.clone());
     let credentials = account::bootstrap(&*disk.metastore, shared.scope).await?;
@@ -150,9 +152,9 @@ struct Disk {
 }
 
 impl Disk {
-    /// Opens both below `dir`, encrypted if there are master keys.
+    /// Opens both below `dir`, encrypted if there are master keys; those of issuing CAs are sealed under keys of a file in any case.
     async fn open(
-        dir: &Path,
+        (dir, file): (&Path, PathBuf),
         profile: Profile,
         masters: Option<Masters>,
         registry: &Registry,
@@ -161,12 +163,16 @@ impl Disk {
         let (metastore_dir, sessions_dir) = (dir.join("metastore"), dir.join("sessions"));
         let metastore_safe = Safe::opened(masters.as_ref(), "metastore", &metastore_dir).await?;
         let sessions_safe = Safe::opened(masters.as_ref(), "sessions", &sessions_dir).await?;
+        let sealing = issuing_keys::sealing(&file)?;
         let config = MetastoreConfig {
             vault: metastore_safe.as_ref().map(Safe::vault),
+            sealing: sealing.clone(),
             ..MetastoreConfig::new(metastore_dir, clock::now, limits)
         };
         let metastore =
             Metastore::open(config, Arc::new(NoPeers)).await.context("cannot open the metadata store")?;
+        let keeper = Keeper { metastore: metastore.clone(), sealing, file, tls: None, told: String::new() };
+        keeper.start()?;
         let options = StoreOptions {
             vault: sessions_safe.as_ref().map(Safe::vault),
             ..StoreOptions::new(Arc::new(clock::now))

@@ -3,9 +3,11 @@
 //!
 //! - [`masters`]: master keys, which wrap data keys; [`kms`]: those of an external service
 //! - [`safe`]: a store's keyring on disk, and the vault that the store seals with
+//! - [`issuing_keys`]: the keys that seal the private keys of issuing CAs, encrypted store or not
 //! - [`watch`]: looks at the master keys from time to time, and puts data keys under the newest
 //! - [`keys`]: `fleethaven encryption-key`
 
+pub(crate) mod issuing_keys;
 mod keys;
 mod kms;
 mod masters;

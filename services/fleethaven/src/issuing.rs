@@ -28,7 +28,8 @@ pub(crate) async fn run(command: IssuingCaCommand) -> Result<()> {
                 (None, Some(file)) => IssuingKey::PrivateKeyPem(Secret(from_file(file)?)),
                 (None, None) => bail!("name --external-key or --key"),
             };
-            let ca = IssuingCa { certificate_pem: from_file(&put.certificate)?, key };
+            let certificate_pem = from_file(&put.certificate)?;
+            let ca = IssuingCa { certificate_pem, key, sealed_under: None };
             operate(&put.of.place, Request::PutIssuingCa { account: put.of.account, ca }).await
         }
         IssuingCaCommand::Show(of) => {
@@ -57,6 +58,7 @@ pub(crate) fn checked(ca: IssuingCa) -> Result<IssuingCa> {
     match &ca.key {
         IssuingKey::PrivateKeyPem(key) => drop(Authority::from_pem(&ca.certificate_pem, &key.0)?),
         IssuingKey::ExternalKey(_) => drop(ExternalAuthority::from_pem(&ca.certificate_pem)?),
+        IssuingKey::SealedKey(_) => bail!("its key is sealed already"),
     }
     Ok(ca)
 }
@@ -65,14 +67,18 @@ pub(crate) fn checked(ca: IssuingCa) -> Result<IssuingCa> {
 pub(crate) fn told(account: AccountId, ca: IssuingCa) -> Result<Line> {
     let certificate = Certificate::parse_pem(&ca.certificate_pem)?;
     let common_names: Vec<&str> = certificate.subject.values(Attribute::CommonName).collect();
+    let (external_key, sealed_under, opens) = match ca.key {
+        IssuingKey::ExternalKey(name) => (Some(name), None, None),
+        IssuingKey::PrivateKeyPem(_) => (None, ca.sealed_under, Some(true)),
+        IssuingKey::SealedKey(sealed) => (None, Some(sealed.under), Some(false)),
+    };
     Ok(Line::IssuingCa {
         account_id: account.to_string(),
         common_name: common_names.join(" "),
         not_after: certificate.not_after,
-        external_key: match ca.key {
-            IssuingKey::ExternalKey(name) => Some(name),
-            IssuingKey::PrivateKeyPem(_) => None,
-        },
+        external_key,
+        sealed_under,
+        opens,
         certificate_pem: ca.certificate_pem,
     })
 }

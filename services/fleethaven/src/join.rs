@@ -165,11 +165,17 @@ mod tests {
     }
 
     fn status(node: u64, control: GroupStatus, state: GroupStatus) -> (String, Result<Status>) {
-        let (version, master_keys) = (String::new(), Vec::new());
-        (
-            node.to_string(),
-            Ok(Status { node, version, disk_bytes: 0, master_keys, control, state: vec![state] }),
-        )
+        let (master_keys, issuing_keys) = (Vec::new(), Vec::new());
+        let status = Status {
+            node,
+            version: String::new(),
+            disk_bytes: 0,
+            master_keys,
+            issuing_keys,
+            control,
+            state: vec![state],
+        };
+        (node.to_string(), Ok(status))
     }
 
     fn fresh(node: u64) -> (String, Result<Status>) {

@@ -8,7 +8,7 @@ use fleethaven_daemon::clock;
 use fleethaven_fabric::Admin;
 use fleethaven_fabric_grpc::raft::peers::GrpcPeers;
 use fleethaven_fabric_grpc::{admin, membership, raft, server, tls};
-use fleethaven_metastore::{Config, Metastore, Start};
+use fleethaven_metastore::{Config, Metastore, Sealing, Start};
 use fleethaven_pki::ServiceRole;
 use fleethaven_registry::Limits;
 use fleethaven_telemetry::admin::Check;
@@ -18,6 +18,7 @@ use crate::cli::MetastoreArgs;
 use crate::cluster::{Tables, publisher};
 use crate::cluster_tls;
 use crate::data_dir::DataDir;
+use crate::encryption::issuing_keys::{self, Keeper};
 use crate::encryption::{Masters, Safe, Watched, watch};
 use crate::expiries;
 use crate::join::Joining;
@@ -61,7 +62,18 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
     let peers = GrpcPeers::new(same.clone(), Box::new(channel));
     let masters = Masters::of(&arguments.encryption)?;
     let safe = Safe::opened(masters.as_ref(), "metastore", &data.path("metastore")).await?;
+    let sealed_by = issuing_keys::of_node(&arguments.encryption, arguments.identity.folder());
+    let sealing = match &sealed_by {
+        Some(file) => issuing_keys::sealing(file)?,
+        None => {
+            tracing::error!(
+                "there is no --issuing-key-file: no account can be made, and private keys of issuing CAs stay as they are"
+            );
+            Sealing::new(None)
+        }
+    };
     let config = Config {
+        sealing: sealing.clone(),
         vault: safe.as_ref().map(Safe::vault),
         node,
         cluster: store,
@@ -73,6 +85,10 @@ pub(crate) async fn run(arguments: MetastoreArgs) -> Result<()> {
     let metastore = opened.context("cannot open the metadata store")?;
     if let Some((masters, safe)) = masters.zip(safe) {
         watch(masters, vec![Watched::metastore(safe, metastore.clone())], &process.registry)?;
+    }
+    if let Some(file) = sealed_by {
+        let (metastore, tls) = (metastore.clone(), Some(tls.clone()));
+        Keeper { metastore, sealing, file, tls, told: String::new() }.start()?;
     }
     let publisher = Arc::new(publisher(&tls, &Tables::follow(&*metastore)));
     metastore.publish_through(traced(publisher, &process.traces));

@@ -1,6 +1,7 @@
 //! Operating the metadata store from outside: what `fleethaven metastore status|backup|restore|members` does.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use tokio::io::AsyncWriteExt;
 use crate::cli::{BackupArgs, MembersCommand, ReachArgs, RestoreArgs, StoreCommand, StoreStatusArgs};
 use crate::cluster_tls;
 use crate::data_dir::DataDir;
-use crate::encryption::{Masters, Safe, safe};
+use crate::encryption::{Masters, Safe, issuing_keys, safe};
 use crate::process::{print_line, print_text};
 use crate::standing::table;
 
@@ -49,6 +50,9 @@ pub(crate) enum Line {
         /// Ids of the master keys that its disk is encrypted under.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         master_keys: Vec<String>,
+        /// Ids of the keys that seal and open the private keys of issuing CAs, the one that seals first.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        issuing_keys: Vec<String>,
         state_groups: Vec<Group>,
     },
     Silent {
@@ -60,6 +64,8 @@ pub(crate) enum Line {
         bytes: u64,
         made_at: u64,
         revisions: Vec<u64>,
+        /// Ids of the keys that the private keys of issuing CAs in it may be sealed under: the backup does not hold these.
+        issuing_keys: Vec<String>,
     },
     Restored {
         data_dir: PathBuf,
@@ -68,6 +74,10 @@ pub(crate) enum Line {
         state_groups: u32,
         made_at: u64,
         revisions: Vec<u64>,
+        /// Ids of the keys that the private keys of issuing CAs are sealed under.
+        issuing_keys: BTreeSet<String>,
+        /// Those of them that the file of --issuing-key-file does not have.
+        missing_issuing_keys: BTreeSet<String>,
     },
     Members {
         nodes: Vec<Node>,
@@ -276,6 +286,7 @@ pub(crate) fn line(address: String, status: Result<Status>) -> Line {
         version: status.version,
         disk_bytes: status.disk_bytes,
         master_keys: status.master_keys,
+        issuing_keys: status.issuing_keys,
         state_groups: (1..).zip(&status.state).map(|(number, status)| group(Some(number), status)).collect(),
     }
 }
@@ -325,7 +336,8 @@ async fn backup(arguments: &BackupArgs) -> Result<()> {
     let BackupInfo { revisions, made_at, .. } = info.context("what arrived is no whole backup")?;
     let file = &arguments.file;
     std::fs::rename(&unfinished, file).with_context(|| format!("cannot write {}", file.display()))?;
-    print_line(&Line::Backup { file: file.clone(), bytes, made_at, revisions })
+    let issuing_keys = leader.status().await?.issuing_keys;
+    print_line(&Line::Backup { file: file.clone(), bytes, made_at, revisions, issuing_keys })
 }
 
 /// Keeps what the node sends, durably and for its owner only; how much it was.
@@ -347,6 +359,7 @@ async fn download(node: &AdminClient, path: &Path) -> Result<u64> {
 async fn restored(arguments: &RestoreArgs) -> Result<()> {
     let data = DataDir::open(&arguments.data_dir)?;
     let masters = Masters::of(&arguments.encryption)?;
+    let sealed_by = arguments.encryption.issuing_key_file.as_deref().map(issuing_keys::read).transpose()?;
     let opens = match fleethaven_metastore::keyring(&arguments.file)? {
         Some(keyring) => {
             let masters = masters.clone();
@@ -370,7 +383,17 @@ async fn restored(arguments: &RestoreArgs) -> Result<()> {
         cluster: arguments.store.clone(),
         now: clock::now(),
     });
-    let Restored { backup, state_groups } = restored.await?;
+    let Restored { backup, state_groups, issuing_keys } = restored.await?;
+    let opened = |id: &&String| sealed_by.as_ref().is_some_and(|keys| keys.find(id).is_some());
+    let missing_issuing_keys: BTreeSet<_> = issuing_keys.iter().filter(|id| !opened(id)).cloned().collect();
+    if !missing_issuing_keys.is_empty() {
+        let missing = missing_issuing_keys.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        writeln!(
+            std::io::stderr().lock(),
+            "fleethaven: private keys of issuing CAs are sealed under {missing}, which no --issuing-key-file was named with: until the \
+             nodes have it, or the accounts another CA by `fleethaven issuing-ca put`, their CAs issue no certificates"
+        )?;
+    }
     let BackupInfo { revisions, made_at, .. } = backup;
     print_line(&Line::Restored {
         data_dir: arguments.data_dir.clone(),
@@ -379,6 +402,8 @@ async fn restored(arguments: &RestoreArgs) -> Result<()> {
         state_groups: state_groups.get(),
         made_at,
         revisions,
+        issuing_keys,
+        missing_issuing_keys,
     })
 }
 

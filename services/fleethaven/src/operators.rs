@@ -418,7 +418,11 @@ pub(crate) fn new_account(account: AccountId, name: String) -> Result<CreateAcco
     Ok(CreateAccount {
         name,
         access_key: new_access_key(None),
-        issuing_ca: IssuingCa { certificate_pem, key: IssuingKey::PrivateKeyPem(Secret(private_key_pem)) },
+        issuing_ca: IssuingCa {
+            certificate_pem,
+            key: IssuingKey::PrivateKeyPem(Secret(private_key_pem)),
+            sealed_under: None,
+        },
         pagination_secret: Secret(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())),
     })
 }

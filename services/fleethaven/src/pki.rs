@@ -1,7 +1,8 @@
 //! `fleethaven pki`: the CA of a cluster, and the certificates that it issues.
 //!
 //! The CA's folder holds `trust.pem`, every CA that is trusted, the newest first, and `ca-key.pem`, the key of the one that
-//! issues. A process gets `tls.crt`, `tls.key` and, copied from `trust.pem`, `ca.crt`.
+//! issues. A process gets `tls.crt`, `tls.key` and, copied from `trust.pem`, `ca.crt`; a node of the metadata store gets `issuing-keys`, too,
+//! what seals the private keys of issuing CAs, which is made in the CA's folder when the first node is issued its certificate.
 
 use std::path::Path;
 
@@ -15,6 +16,7 @@ use serde::Serialize;
 use crate::certificates;
 use crate::cli::{CaArgs, InitArgs, IssueArgs, PkiCommand, ServerCertificateArgs};
 use crate::data_dir::DataDir;
+use crate::encryption::issuing_keys;
 use crate::process;
 
 mod kubernetes;
@@ -117,6 +119,12 @@ fn issue(arguments: &IssueArgs, now: u64) -> Result<Done> {
     out.write("ca.crt", &trust)?;
     out.write("tls.crt", &issued.certificate.pem())?;
     out.write("tls.key", &issued.private_key_pem)?;
+    if arguments.role == ServiceRole::Metastore {
+        // The same for all nodes. What an operator has put there stays.
+        let made = folder.make(issuing_keys::FILE, &issuing_keys::new_file()?)?;
+        let keys = std::fs::read_to_string(&made);
+        out.make(issuing_keys::FILE, &keys.with_context(|| format!("cannot read {}", made.display()))?)?;
+    }
     Ok(Done::Issued { identity: identity.to_string(), folder: shown(&out.path("")), not_after })
 }
 
@@ -217,6 +225,13 @@ mod tests {
         run(&format!("issue {at} --role rules-worker --name worker-0 --days 7"), NOW).unwrap();
         assert_eq!((mode(&dir), mode(&dir.join(CA_KEY))), (0o700, 0o600));
         assert_eq!(mode(&dir.join("worker-0/tls.key")), 0o600);
+        for node in ["node-1", "node-2", "node-1"] {
+            run(&format!("issue {at} --role metastore --name {node}"), NOW).unwrap();
+        }
+        let keys = |node: &str| std::fs::read(dir.join(node).join(issuing_keys::FILE)).unwrap();
+        assert_eq!(keys("node-1"), keys("node-2"), "nodes open what others have sealed");
+        assert_eq!(mode(&dir.join("node-1").join(issuing_keys::FILE)), 0o600);
+        assert!(!dir.join("worker-0").join(issuing_keys::FILE).exists());
         let pem = std::fs::read_to_string(dir.join("worker-0/tls.crt")).unwrap();
         let certificate = Certificate::parse_pem(&pem).unwrap();
         assert_eq!(ServiceIdentity::of(&certificate).unwrap().to_string(), "spiffe://prod/role/rules-worker");

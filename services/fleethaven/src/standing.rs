@@ -101,6 +101,7 @@ mod tests {
             version: "0.2.0".to_owned(),
             disk_bytes: 3 << 19,
             master_keys: Vec::new(),
+            issuing_keys: Vec::new(),
             control: group(NodeRole::Leader, 120, &[(1, 120), (2, 118)]),
             state: vec![group(NodeRole::Follower, 7, &[]), group(NodeRole::Leader, 9, &[(2, 4)])],
         };
@@ -111,6 +112,7 @@ mod tests {
             version: String::new(),
             disk_bytes: 0,
             master_keys: Vec::new(),
+            issuing_keys: Vec::new(),
             control: group(NodeRole::Follower, 118, &[]),
             state: vec![lost, group(NodeRole::Follower, 4, &[])],
         };

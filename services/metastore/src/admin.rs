@@ -69,6 +69,7 @@ impl Metastore {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             disk_bytes: self.disk.bytes(),
             master_keys: Vec::new(),
+            issuing_keys: self.sealing.ids(),
             control: self.control.status(),
             state: self.states.iter().map(Group::status).collect(),
         }

@@ -10,6 +10,8 @@ use fleethaven_registry::Limits;
 use fleethaven_types::Timestamp;
 use fleethaven_vault::Vault;
 
+use crate::sealing::Sealing;
+
 /// What a node does when its directory is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Start {
@@ -60,6 +62,8 @@ pub struct Config {
     pub limits: Limits,
     /// Seals what is written and opens what is read. Without it nothing is sealed.
     pub vault: Option<Arc<Vault>>,
+    /// Seals the private keys of issuing CAs. Without keys in it none is taken.
+    pub sealing: Arc<Sealing>,
 }
 
 impl Config {
@@ -80,6 +84,7 @@ impl Config {
             clock,
             limits,
             vault: None,
+            sealing: Sealing::new(None),
         }
     }
 }

@@ -23,6 +23,7 @@
 //! | `backup`, `restore` | all of it in one file, and a new cluster made of that |
 //! | `membership`, `leases` | who is in the cluster, which router owns which slot; how long who counts as alive |
 //! | `peer` | what this node does for its peers |
+//! | `sealing` | private keys of issuing CAs, which are kept sealed only |
 //!
 //! Replies to keyed commands are kept in the state (`fleethaven_registry::idempotency`), as are TLS ticket keys.
 //!
@@ -60,6 +61,7 @@ mod peer;
 mod quorum;
 mod record;
 mod restore;
+mod sealing;
 mod snapshot;
 mod state;
 mod types;
@@ -74,3 +76,4 @@ pub use error::Error;
 pub use metastore::Metastore;
 pub use network::NoPeers;
 pub use restore::{Restore, Restored, inspect, keyring, restore};
+pub use sealing::{Sealed, Sealing};

@@ -35,6 +35,7 @@ use crate::group::{CONTROL, Founders, Group};
 use crate::leader::Leader;
 use crate::leases::LeaseKeeper;
 use crate::markers::Markers;
+use crate::sealing::Sealing;
 use crate::{backup, restore, watch};
 
 /// How often it is looked whether all groups go on.
@@ -63,6 +64,7 @@ pub struct Metastore {
     pub(crate) backups: Arc<Semaphore>,
     /// Whether its peers are answered ([`Start::Ask`]).
     takes_part: AtomicBool,
+    pub(crate) sealing: Arc<Sealing>,
     timeout: Duration,
 }
 
@@ -139,6 +141,7 @@ impl Metastore {
             incarnation: node.incarnation,
             backups: Arc::new(Semaphore::new(1)),
             takes_part: AtomicBool::new(takes_part),
+            sealing: config.sealing,
             timeout: config.command_timeout,
             clock: config.clock,
         }))
@@ -243,17 +246,20 @@ impl Metastore {
         group: &Group,
         command: Command,
     ) -> impl Future<Output = Result<Executed, CallError>> + use<> {
-        let (request, answer) = Request::new(command);
-        let queued = match group.requests() {
-            None => Err(stopped()),
-            Some(requests) => match requests.try_send(request) {
-                Ok(()) => Ok(None),
-                Err(TrySendError::Full(request)) => Ok(Some((requests, request))),
-                Err(TrySendError::Closed(_)) => Err(stopped()),
-            },
-        };
+        let queued = self.sealing.sealed(command).and_then(|command| {
+            let (request, answer) = Request::new(command);
+            match group.requests() {
+                None => Err(stopped()),
+                Some(requests) => match requests.try_send(request) {
+                    Ok(()) => Ok((None, answer)),
+                    Err(TrySendError::Full(request)) => Ok((Some((requests, request)), answer)),
+                    Err(TrySendError::Closed(_)) => Err(stopped()),
+                },
+            }
+        });
         async move {
-            if let Some((requests, request)) = queued? {
+            let (later, answer) = queued?;
+            if let Some((requests, request)) = later {
                 requests.send(request).await.map_err(|_| stopped())?;
             }
             // Dropped unanswered: the evaluator was stopped with the command in flight.
@@ -384,7 +390,7 @@ impl Metadata for Metastore {
         let view = self.group_of(query.placement()).state.now();
         let reply = registry::query(&view, &query, (self.clock)());
         view.finish().map_err(|e| CallError::Unavailable(format!("reading the state: {e}")))?;
-        Ok(reply?)
+        Ok(self.sealing.opened(query.scope.account, reply?))
     }
 
     fn staleness(&self) -> Duration {

@@ -28,6 +28,7 @@ use crate::group::CONTROL;
 use crate::machine::ingest;
 use crate::metastore::incarnation_of;
 use crate::record::{Applied, LogIdRecord, VoteRecord};
+use crate::sealing;
 use crate::snapshot::SnapshotWriter;
 use crate::state::StateView;
 use crate::types::{Membership, log_id};
@@ -66,6 +67,8 @@ pub struct Restored {
     pub backup: BackupInfo,
     /// How many state groups the new store has: the node is started with as many.
     pub state_groups: NonZeroU32,
+    /// The ids of what seals the keys of issuing CAs in it: the node needs these to issue certificates.
+    pub issuing_keys: BTreeSet<String>,
 }
 
 /// What a backup holds, once the whole of it was found right.
@@ -113,6 +116,7 @@ pub async fn restore(restore: Restore) -> Result<Restored, Error> {
         let restored = restore_group(&disk, &backup, group, &restore).await;
         restored.map_err(|e| Error::from_io(&restore.dir, e))?;
     }
+    let issuing_keys = issuing_keys(&disk, restore.now).map_err(|error| refused(error.to_string()))?;
     disk.bootstrap(restore.node, incarnation, state_groups).await?;
     let dir = restore.dir.clone();
     let closed = blocking(move || {
@@ -122,7 +126,15 @@ pub async fn restore(restore: Restore) -> Result<Restored, Error> {
         complete(&dir)
     });
     closed.await.flatten().map_err(|e| Error::from_io(&restore.dir, e))?;
-    Ok(Restored { backup: backup.info(), state_groups })
+    Ok(Restored { backup: backup.info(), state_groups, issuing_keys })
+}
+
+/// The ids of what seals the keys of issuing CAs.
+fn issuing_keys(disk: &Arc<Disk>, now: Timestamp) -> io::Result<BTreeSet<String>> {
+    let view = StateView::of(disk, disk.state(CONTROL, GENERATION)?);
+    let found = sealing::sealed_under(&view, now).map_err(io::Error::other)?;
+    view.finish()?;
+    Ok(found)
 }
 
 /// Whether a restore into `dir` was begun and not completed.

@@ -15,6 +15,7 @@ mod membership;
 mod mesh;
 mod node;
 mod sealed;
+mod sealing;
 pub(crate) mod simulation;
 mod suite;
 mod watching;

@@ -57,6 +57,7 @@ fn told() -> Status {
         version: "1.2".to_owned(),
         disk_bytes: 5 << 30,
         master_keys: vec!["0f1e2d3c".to_owned()],
+        issuing_keys: vec!["4b5a6978".to_owned()],
         state: vec![state(Some(2)), state(None)],
         control,
     }

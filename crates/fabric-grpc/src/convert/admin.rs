@@ -77,6 +77,7 @@ pub(crate) fn status_out(status: Status) -> wire::StatusResponse {
         confirmed: control.confirmed,
         disk_bytes: status.disk_bytes,
         master_keys: status.master_keys,
+        issuing_keys: status.issuing_keys,
         nodes: nodes_out(control.nodes),
         state_groups: status.state.into_iter().map(group_out).collect(),
     }
@@ -88,6 +89,7 @@ pub(crate) fn status(response: wire::StatusResponse) -> Result<Status, Error> {
         version: response.version.clone(),
         disk_bytes: response.disk_bytes,
         master_keys: response.master_keys.clone(),
+        issuing_keys: response.issuing_keys.clone(),
         control: GroupStatus {
             role: role(response.role())?,
             leader: response.leader,

@@ -103,7 +103,7 @@ fn accounts_scopes_and_issuing_cas() {
 #[test]
 fn an_account_gets_another_ca() {
     let mut registry = registry();
-    let ca = |key| IssuingCa { certificate_pem: "another".to_owned(), key };
+    let ca = |key| IssuingCa { certificate_pem: "another".to_owned(), key, sealed_under: None };
     let external = ca(IssuingKey::ExternalKey("pkcs11:object=ca".to_owned()));
     registry.run(Action::PutIssuingCa(Box::new(external.clone()))).unwrap();
     let stored = registry.ask(QueryKind::IssuingCa).unwrap();
@@ -115,6 +115,31 @@ fn an_account_gets_another_ca() {
     registry.scope.account = AccountId::from_u64(1).unwrap();
     let nobodys = Action::PutIssuingCa(Box::new(ca(IssuingKey::PrivateKeyPem(Secret("key".to_owned())))));
     assert_eq!(registry.run(nobodys).unwrap_err().code, ResourceNotFoundException);
+}
+
+#[test]
+fn a_key_is_sealed_only_where_it_still_is_the_accounts() {
+    let mut registry = registry();
+    let sealed = |certificate: &str| IssuingCa {
+        certificate_pem: certificate.to_owned(),
+        key: IssuingKey::SealedKey(SealedKey { under: "file:1".to_owned(), sealed: "c2VhbGVk".to_owned() }),
+        sealed_under: None,
+    };
+    let stored = |registry: &crate::testing::Registry| match registry.ask(QueryKind::IssuingCa).unwrap() {
+        QueryReply::IssuingCa(Some(ca)) => *ca,
+        other => panic!("{other:?}"),
+    };
+    let plain = stored(&registry);
+    registry.run(Action::SealIssuingCa(Box::new(sealed("another")))).unwrap();
+    assert_eq!(stored(&registry), plain, "the account has another CA");
+    registry.run(Action::SealIssuingCa(Box::new(plain.clone()))).unwrap();
+    assert_eq!(stored(&registry), plain, "not sealed");
+    registry.run(Action::SealIssuingCa(Box::new(sealed("certificate")))).unwrap();
+    assert_eq!(stored(&registry), sealed("certificate"));
+    let external = IssuingCa { key: IssuingKey::ExternalKey("k".to_owned()), ..plain };
+    registry.run(Action::PutIssuingCa(Box::new(external.clone()))).unwrap();
+    registry.run(Action::SealIssuingCa(Box::new(sealed("certificate")))).unwrap();
+    assert_eq!(stored(&registry), external, "its key is elsewhere by now");
 }
 
 #[test]

@@ -59,12 +59,18 @@ pub struct IssuingCa {
     /// PEM.
     #[prost(string, tag = "1")]
     pub certificate_pem: String,
-    /// PEM; empty where the key is elsewhere.
+    /// PEM, of stores from before keys were sealed; empty where the key is sealed or elsewhere.
     #[prost(string, tag = "2")]
     pub private_key_pem: String,
     /// What the external signer calls the key, where it is there.
     #[prost(string, tag = "3")]
     pub external_key: String,
+    /// The key, sealed; empty where it is elsewhere.
+    #[prost(string, tag = "4")]
+    pub sealed_key: String,
+    /// The id of what seals it.
+    #[prost(string, tag = "5")]
+    pub sealed_under: String,
 }
 
 impl fmt::Debug for IssuingCa {

@@ -76,16 +76,30 @@ pub struct IssuingCa {
     /// Its key.
     #[serde(flatten)]
     pub key: IssuingKey,
+    /// Of an answer with an opened key: the id of what seals it where it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_under: Option<String>,
 }
 
 /// Where the key of an issuing CA is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IssuingKey {
-    /// Here: PEM (PKCS #8).
+    /// Here: PEM (PKCS #8). It is kept only sealed.
     PrivateKeyPem(Secret),
     /// With an external signer, which calls it so.
     ExternalKey(String),
+    /// Sealed, as it is kept.
+    SealedKey(SealedKey),
+}
+
+/// A private key that whoever keeps it cannot read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedKey {
+    /// The id of what seals it.
+    pub under: String,
+    /// The sealed key, in base64.
+    pub sealed: String,
 }
 
 /// An item of the list of accounts.

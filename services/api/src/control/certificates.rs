@@ -107,7 +107,7 @@ async fn issue(
     let issued = place.state.issuer.issue(*ca, request, (place.now.as_secs(), not_after)).await;
     issued.map_err(|error| match error {
         IssuingError::Pki(error) => error.into(),
-        IssuingError::Signer(_) | IssuingError::NoSigner => {
+        IssuingError::Signer(_) | IssuingError::NoSigner | IssuingError::Sealed(_) => {
             tracing::error!(account = %place.scope.account, %error, "a certificate could not be issued");
             Error::Unavailable("the certificate cannot be signed now".to_owned())
         }

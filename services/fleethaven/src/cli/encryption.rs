@@ -20,6 +20,13 @@ pub(crate) struct EncryptionArgs {
     )]
     pub(crate) key_file: Option<PathBuf>,
 
+    /// Seal the private keys of issuing CAs under the first key of this file, and open them by all of its keys, whether or not anything
+    /// else is encrypted. The file is made as that of --encryption-key-file, the same for all nodes of a cluster, and looked at as often.
+    /// Unless given: `issuing-keys` beside the certificate of a node of the metadata store, otherwise `issuing-keys` in the data directory,
+    /// made on first start.
+    #[arg(long, value_name = "FILE", env = "FLEETHAVEN_ISSUING_KEY_FILE")]
+    pub(crate) issuing_key_file: Option<PathBuf>,
+
     /// Encrypt under this key of AWS KMS, or of a service that speaks its API: an id, an ARN or `alias/NAME`. What was encrypted under a
     /// key of --encryption-key-file stays readable where that is given, too. Access keys come from the variables of the AWS SDKs
     /// (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), the region from the ARN or AWS_REGION. The service is asked at

@@ -95,7 +95,7 @@ pub(crate) struct KubernetesArgs {
     pub(crate) pod: PodArgs,
 
     /// What the names of all secrets begin with: PREFIX-ca, PREFIX-metastore and so on for each role, PREFIX-server,
-    /// PREFIX-redis.
+    /// PREFIX-redis, PREFIX-issuing-keys.
     #[arg(long, value_name = "PREFIX")]
     pub(crate) prefix: String,
 
@@ -118,6 +118,10 @@ pub(crate) struct KubernetesArgs {
     /// The base domain of the endpoints, whose names are added to it.
     #[arg(long, value_name = "DOMAIN")]
     pub(crate) base_domain: Option<String>,
+
+    /// Make the key that seals the private keys of issuing CAs in the metadata store.
+    #[arg(long)]
+    pub(crate) issuing_keys: bool,
 
     /// Make a password for the Redis at this address.
     #[arg(long, value_name = "HOST:PORT")]

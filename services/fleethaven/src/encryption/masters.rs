@@ -47,7 +47,7 @@ impl Masters {
 }
 
 /// Reads a file, of which no more than can be meant is believed.
-fn read(path: &Path) -> Result<KeyFile> {
+pub(super) fn read(path: &Path) -> Result<KeyFile> {
     let failed = || format!("the keys in {} cannot be used", path.display());
     let mut contents = Vec::new();
     let most = master::MOST_FILE_BYTES as u64;

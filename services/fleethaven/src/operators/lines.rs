@@ -130,6 +130,12 @@ pub(crate) enum Line {
         not_after: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         external_key: Option<String>,
+        /// The id of what seals the key in the metadata store.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sealed_under: Option<String>,
+        /// Whether the metadata store can open it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        opens: Option<bool>,
         certificate_pem: String,
     },
 }

@@ -12,6 +12,7 @@ use super::{CA_KEY, DAY, Done, TRUST, init, issue, load, retire, rotate};
 use crate::certificates;
 use crate::cli::{CaArgs, InitArgs, IssueArgs, KubernetesArgs};
 use crate::data_dir::DataDir;
+use crate::encryption::issuing_keys;
 use crate::kubernetes::{Data, OPAQUE, Secrets, TLS};
 
 /// The files of the secret with the CAs, and where they lie on disk below the folder.
@@ -93,6 +94,9 @@ impl Job<'_> {
         if with_server {
             self.keep("server", TLS, pick_up(&server, &SHOWN)?).await?;
         }
+        if arguments.issuing_keys {
+            self.issuing_keys().await?;
+        }
         match &arguments.redis {
             Some(address) => self.redis(address).await,
             None => Ok(()),
@@ -162,6 +166,15 @@ impl Job<'_> {
         let soon = self.now + self.arguments.days * DAY / 3;
         Ok(certificate.not_after > soon.min(newest.certificate().not_after)
             && certificate.check_issued_by(newest.certificate()).is_ok())
+    }
+
+    /// What seals the private keys of issuing CAs. It is made once: what it has sealed would be lost with it.
+    async fn issuing_keys(&mut self) -> Result<()> {
+        let mut present = self.secrets.read(&self.name(issuing_keys::FILE)).await?.unwrap_or_default();
+        if !present.contains_key("keys") {
+            present.insert("keys".to_owned(), issuing_keys::new_file()?);
+        }
+        self.keep(issuing_keys::FILE, OPAQUE, present).await
     }
 
     /// A password for the Redis of this cluster, as Redis and as its clients read it.

@@ -115,6 +115,9 @@ def test_a_backup_is_restored_into_a_new_store(cluster, operator, tmp_path):
     file = tmp_path / "backup"
     (made,) = operator("backup", "--file", file)
     assert made["bytes"] == file.stat().st_size and made["revisions"][0] > 0
+    # What seals the keys of issuing CAs is the same on all nodes, and not in the backup.
+    assert all(line["issuing_keys"] == made["issuing_keys"] for line in operator("status"))
+    (sealed_under,) = made["issuing_keys"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
     address, data = f"127.0.0.1:{free_port()}", tmp_path / "restored"
@@ -130,6 +133,11 @@ def test_a_backup_is_restored_into_a_new_store(cluster, operator, tmp_path):
     (restored,) = operator(*restore, "--file", file, "--store", "second", reach=False)
     assert restored["revisions"] == made["revisions"] and len(made["revisions"]) == 5
     assert restored["state_groups"] == 4
+    assert restored["issuing_keys"] == restored["missing_issuing_keys"] == [sealed_under]
+    keys = ["--issuing-key-file", cluster.pki / "issuing-keys"]
+    again = ["restore", "--data-dir", tmp_path / "again", "--node-id", 12, "--address", address]
+    (opened,) = operator(*again, "--file", file, "--store", "third", *keys, reach=False)
+    assert (opened["issuing_keys"], opened["missing_issuing_keys"]) == ([sealed_under], [])
     with pytest.raises(RuntimeError, match="is not empty"):
         operator(*restore, "--file", file, "--store", "second", reach=False)
 

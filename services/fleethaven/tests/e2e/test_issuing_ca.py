@@ -1,7 +1,8 @@
-"""Issuing CAs whose keys are in a PKCS#11 token (SoftHSM2), behind the external signer that is delivered."""
+"""Issuing CAs: their keys are sealed in the metadata store, or in a PKCS#11 token (SoftHSM2), behind the external signer that is delivered."""
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from cryptography import x509
 
 import commands
 from device import ALLOW_ALL, Device, key_pem, new_key, signing_request
-from instance import Lines, binary
+from instance import Lines, binary, eventually
 from mqtt_client import Client
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
@@ -122,6 +123,61 @@ def test_certificates_are_signed_in_the_token(fleethaven, token, tmp_path, id, k
     fleet.iot.describe_certificate(certificateId=before["certificateId"])
     assert client.publish("a", "still here") < 0x80
     client.disconnect()
+
+
+def new_keys() -> str:
+    return subprocess.run([binary(), "encryption-key", "new"], capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+@pytest.mark.timeout(120)
+def test_keys_are_sealed_under_a_key_outside_of_the_store(fleethaven, tmp_path):
+    fleet = fleethaven()
+    file = Path(fleet.data_dir) / "issuing-keys"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+    def shown() -> dict:
+        [line] = commands.fleethaven("issuing-ca", "show", "--admin", fleet.ready["admin"], "--json")
+        return line
+
+    first, old = shown(), file.read_text()
+    assert first["sealed_under"].startswith("file:") and first["opens"]
+    fleet.iot.create_keys_and_certificate()
+    # The next key is put in front while the process runs; then the old one is needed no more.
+    new = new_keys()
+    file.write_text(new + old)
+    eventually(lambda: shown()["sealed_under"] != first["sealed_under"], "another key seals", 30)
+    file.write_text(new)
+    fleet.stop()
+    fleet.start()
+    assert shown()["opens"] and shown()["certificate_pem"] == first["certificate_pem"]
+    fleet.iot.create_keys_and_certificate()
+    fleet.stop()
+    # Without it nothing is issued, and who looks is told what is missing.
+    other = new_keys()
+    file.write_text(other)
+    fleet.start()
+    fleet.log.having("sealed under", "put that key back into it", seconds=30)
+    assert not shown()["opens"]
+    with pytest.raises(ClientError) as refused:
+        fleet.iot.create_keys_and_certificate()
+    assert refused.value.response["Error"]["Code"] == "ServiceUnavailableException"
+    fleet.log.having("which the metadata store does not have", "--issuing-key-file")
+    file.write_text(other + new)
+    eventually(lambda: shown()["opens"], "the key is back", 30)
+    fleet.iot.create_keys_and_certificate()
+
+
+def test_commands_on_a_directory_make_the_key_that_the_process_finds(fleethaven, tmp_path):
+    directory = tmp_path / "new"
+    commands.fleethaven("account", "create", "210987654321", "--data-dir", directory, "--json")
+    made = (directory / "issuing-keys").read_text()
+    place = ["--account", "210987654321", "--data-dir", directory, "--json"]
+    [shown] = commands.fleethaven("issuing-ca", "show", *place)
+    assert shown["opens"] and (directory / "issuing-keys").read_text() == made
+    named = tmp_path / "keys"
+    named.write_text(new_keys())
+    [elsewhere] = commands.fleethaven("issuing-ca", "show", "--issuing-key-file", named, *place)
+    assert elsewhere["sealed_under"] == shown["sealed_under"] and not elsewhere["opens"]
 
 
 def test_a_key_of_another_name_or_owner_makes_no_ca(token, tmp_path):

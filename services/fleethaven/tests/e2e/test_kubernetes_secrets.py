@@ -131,6 +131,14 @@ def test_secrets_are_made_once(namespace):
     assert namespace.run("--services") == set(), "nothing to do"
 
 
+def test_what_seals_the_keys_of_issuing_cas_is_made_once(namespace):
+    assert "t-issuing-keys" in namespace.run("--issuing-keys")
+    made = namespace.secret("t-issuing-keys")
+    assert set(made) == {"keys"} and len(base64.b64decode(made["keys"])) == 32
+    assert namespace.run("--issuing-keys") == set(), "nothing to do"
+    assert namespace.secret("t-issuing-keys") == made
+
+
 def test_certificates_that_are_due_are_renewed(namespace):
     namespace.run("--services", "--days", "3")
     before = namespace.secret("t-router")["tls.crt"]
