@@ -18,6 +18,8 @@ pub(crate) const FILTERS: [&str; 8] =
 pub(crate) const PUBLISHERS: usize = 3;
 /// Of persistent sessions, and of clean ones.
 pub(crate) const SUBSCRIBERS: (usize, usize) = (4, 2);
+/// Which clients these are, before those that are members of groups.
+pub(crate) const APART: usize = SUBSCRIBERS.0 + SUBSCRIBERS.1;
 /// Session Expiry Interval of sessions that outlive their connections, in seconds: longer than any run.
 pub(crate) const LASTS: u32 = 3600;
 
@@ -51,7 +53,8 @@ pub(crate) fn claim(client_id: &str, token: OwnerToken, now: Timestamp) -> Claim
 impl World {
     pub(crate) fn start_clients(&mut self) {
         (0..PUBLISHERS).for_each(|index| self.start_publisher(index));
-        (0..SUBSCRIBERS.0 + SUBSCRIBERS.1).for_each(|index| self.start_subscriber(index));
+        (0..APART).for_each(|index| self.start_subscriber(index, &FILTERS));
+        self.start_members();
     }
 
     /// A gateway that a client can connect to.
@@ -73,7 +76,7 @@ impl World {
     pub(crate) fn restless_clients(&self) -> Option<String> {
         let publishers = self.publishers.iter().find_map(PublisherClient::restless);
         let subscribers = || self.subscribers.iter().find_map(SubscriberClient::restless);
-        publishers.or_else(subscribers).or_else(|| self.unread())
+        publishers.or_else(subscribers).or_else(|| self.unread()).or_else(|| self.unshared())
     }
 
     /// What stands in a queue and has not come to its client, which is there. That a client has acknowledged something may have
@@ -102,13 +105,15 @@ impl World {
 
     pub(crate) fn check_probes(&self) -> Result<(), Violation> {
         let Some(publisher) = self.publishers.first() else { return Ok(()) };
-        for (number, topic) in (publisher.last() + 1 - TOPICS.len() as u64..).zip(TOPICS) {
+        let first = publisher.last() + 1 - TOPICS.len() as u64;
+        for (number, topic) in (first..).zip(TOPICS) {
             let probe = MessageId { publisher: 0, number };
             let acknowledged = |sent: &Sent| sent.acknowledged.is_some();
             if !self.history.sent.get(&probe).is_some_and(acknowledged) {
                 return Err(Violation(format!("the probe to {topic} was not acknowledged")));
             }
-            for (index, subscriber) in self.subscribers.iter().enumerate() {
+            self.check_probe_of_groups(probe, topic)?;
+            for (index, subscriber) in self.subscribers.iter().enumerate().take(APART) {
                 let filters = self.filters_of(subscriber);
                 let got = self.history.times_at_once(subscriber.stay(), probe);
                 let due = usize::from(filters.iter().any(|filter| matches(filter, topic, true)));
@@ -126,7 +131,7 @@ impl World {
     }
 
     /// What a subscriber is subscribed to: as the store has it, where it has.
-    fn filters_of(&self, subscriber: &SubscriberClient) -> Vec<String> {
+    pub(crate) fn filters_of(&self, subscriber: &SubscriberClient) -> Vec<String> {
         let store = self.store.lock();
         let is_its = |session: &&Session| *session.client_id == *subscriber.client_id();
         match store.model.sessions.values().find(is_its).filter(|session| session.persistent) {

@@ -657,6 +657,7 @@ impl GatewayProcess {
             Completion::Published { .. }
             | Completion::GroupOpened { .. }
             | Completion::SharesClaimed { .. }
+            | Completion::SharesHeld { .. }
             | Completion::Retained { .. } => {}
         }
     }

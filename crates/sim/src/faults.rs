@@ -72,6 +72,12 @@ pub(crate) fn some(random: &mut Random, bug: Option<Bug>) -> Vec<Fault> {
     if bug == Some(Bug::DepthsAtOnce) {
         return vec![Fault::Depths, Fault::RouterCrash, Fault::Slowness, Fault::Cut];
     }
+    if bug == Some(Bug::HeldUntold) {
+        return vec![Fault::StoreReset, Fault::StoreReset, Fault::GatewayCrash];
+    }
+    if bug == Some(Bug::HoldersRemembered) {
+        return vec![Fault::RouterCrash, Fault::StoreReset];
+    }
     if bug == Some(Bug::PushesTrusted) {
         return vec![Fault::RouterCrash, Fault::Reset, Fault::Reset];
     }

@@ -8,6 +8,7 @@ use fleethaven_types::{Message, QoS};
 
 use crate::Violation;
 use crate::clients::SUBSCRIBERS;
+use crate::members;
 use crate::world::Micros;
 
 /// Who published a message, and its number there.
@@ -98,7 +99,9 @@ impl History {
             Some(QoS::AtLeastOnce) => false,
             Some(QoS::AtMostOnce) => before.contains(&(id, connection)),
             // A message that does not stand in a queue is sent again by another router: see what is not promised.
-            Some(QoS::ExactlyOnce) => stay.0 < SUBSCRIBERS.0 && before.iter().any(|(known, _)| *known == id),
+            Some(QoS::ExactlyOnce) => {
+                members::is_persistent(stay.0) && before.iter().any(|(known, _)| *known == id)
+            }
             None => return Err(Violation(format!("s{} got {id:?}, which nobody sent", stay.0))),
         };
         if twice {
@@ -126,6 +129,33 @@ impl History {
     /// Whether a subscriber got a message.
     pub(crate) fn has(&self, stay: Stay, id: MessageId) -> bool {
         self.delivered(stay).any(|known| known == id)
+    }
+
+    /// How often a subscriber got a message, whatever session it had.
+    pub(crate) fn times(&self, subscriber: usize, id: MessageId) -> usize {
+        let stays = self.delivered.range((subscriber, 0)..=(subscriber, u64::MAX));
+        stays.flat_map(|(_, got)| got).filter(|(known, _)| *known == id).count()
+    }
+
+    pub(crate) fn came_to(&self, subscriber: usize, id: MessageId) -> bool {
+        self.times(subscriber, id) > 0
+    }
+
+    /// Whether somebody with a persistent session was certainly subscribed at each moment from then on.
+    pub(crate) fn had_members(&self, filter: &str, from: Micros) -> bool {
+        let mut sure_until = from;
+        loop {
+            let goes_on = |stretch: &&Stretch| {
+                stretch.filter == filter
+                    && stretch.from <= sure_until
+                    && stretch.until.is_none_or(|until| until > sure_until)
+            };
+            match self.subscribed.iter().find(goes_on).map(|stretch| stretch.until) {
+                Some(Some(until)) => sure_until = until,
+                Some(None) => return true,
+                None => return false,
+            }
+        }
     }
 
     pub(crate) fn forget_deliveries(&mut self) {

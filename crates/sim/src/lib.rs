@@ -6,7 +6,8 @@
 //! - [`run`]: one run under random faults; then all is mended, and what must hold is checked
 //! - [`Bug`]: mistakes that can be made on purpose, to show that the checks find them
 //! - `world`: clock, events, network, faults
-//! - `metastore`, `store`, `router`, `gateway` with its `connections`, `clients` (`publishers`, `subscribers`): who lives in it
+//! - `metastore`, `store`, `router`, `gateway` with its `connections`, `clients` (`publishers`, `subscribers`, `members`): who lives
+//!   in it
 //! - `history`: what clients saw, and what must have come of it
 #![warn(missing_docs)]
 #![expect(
@@ -20,6 +21,7 @@ mod connections;
 mod faults;
 mod gateway;
 mod history;
+mod members;
 mod metastore;
 mod publishers;
 mod random;
@@ -57,6 +59,12 @@ pub enum Bug {
     OwnersUnordered,
     /// Other depths are in force as soon as somebody wants them.
     DepthsAtOnce,
+    /// The store does not tell a router what it holds of groups, so that what was given out in a lost answer stays there.
+    HeldUntold,
+    /// What a router that is gone held of groups stays held.
+    HoldersRemembered,
+    /// The store gives out shares that are given out already.
+    SharesGivenTwice,
 }
 
 /// What a run came to.

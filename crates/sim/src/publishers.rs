@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use fleethaven_fabric::RoutingRequest;
 use fleethaven_storage::{Error, Once, OwnerToken, SessionId};
-use fleethaven_types::{Message, Publisher, QoS, Timestamp};
+use fleethaven_types::{Message, Publisher, QoS};
 
 use crate::Bug;
 use crate::clients::{TOPICS, claim, scope};
@@ -130,6 +130,7 @@ impl World {
     }
 
     fn publish(&mut self, index: usize, message: Unacknowledged) {
+        let wall = self.time().wall;
         let Some(publisher) = self.publishers.get(index) else { return };
         let Some(At { gateway, life, session, token }) = publisher.at else { return };
         let Unacknowledged { number, topic, qos } = message;
@@ -140,7 +141,7 @@ impl World {
             qos,
             retain: false,
             properties: None,
-            received_at: Timestamp(1),
+            received_at: wall,
             expires_at: None,
             sequence: number,
             hops: 0,

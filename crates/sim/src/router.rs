@@ -645,7 +645,14 @@ impl World {
             });
             self.stream(node, Node::Store, door, move |world| {
                 let (now, bug) = (world.time().wall, world.bug);
+                let told = world.store.lock().model.groups_told(&requests);
+                told.into_iter().for_each(|told| world.note(format_args!("{:?} asks {told}", owner.0)));
                 let answer = world.store.lock().apply((owner, door, batch), requests, now, bug);
+                for completion in answer.iter().flat_map(|answer| &answer.completions) {
+                    if let Some(told) = crate::store::answer_told(completion) {
+                        world.note(format_args!("{:?} is told {told}", owner.0));
+                    }
+                }
                 answer.into_iter().for_each(|answer| world.answer_of_store(answer));
             });
         }

@@ -175,8 +175,11 @@ impl State {
     pub(crate) fn fail_over(&mut self, bug: Option<Bug>) -> BTreeSet<Owner> {
         let Some(replica) = &self.replica else { return BTreeSet::new() };
         let generation = self.model.generation + u64::from(bug != Some(Bug::NumbersReused));
+        let gone = std::mem::take(&mut self.model.gone);
         self.model.clone_from(replica);
         self.model.generation = generation;
+        // Leases pass on the replica too.
+        self.model.gone = gone;
         self.held.clear();
         self.doors.values().filter_map(|door| door.owner).collect()
     }
@@ -192,10 +195,40 @@ fn finds_qos_2(completion: &Completion) -> bool {
     }
 }
 
+/// What became of shares, in words.
+pub(crate) fn answer_told(completion: &Completion) -> Option<String> {
+    match completion {
+        Completion::Published { message, result, .. } => {
+            let queues = result.as_ref().ok()?;
+            let shares = queues.iter().filter_map(|(append, at)| {
+                let group = append.share.as_ref()?.group.0;
+                Some(format!("{:?} in {group} for {:?}: {at:?}", id(message), append.session))
+            });
+            let told: Vec<_> = shares.collect();
+            (!told.is_empty()).then(|| told.join("; "))
+        }
+        Completion::SharesHeld { group, result, .. } => result
+            .as_ref()
+            .ok()
+            .filter(|held| !held.is_empty())
+            .map(|held| format!("it holds of {}: {held:?}", group.0)),
+        Completion::GroupOpened { result, .. } => Some(format!("of a queue {result:?}")),
+        Completion::SharesClaimed { group, result, .. } => {
+            let entries = result.iter().flat_map(|claimed| &claimed.entries);
+            let told: Vec<_> = entries.map(|queued| (queued.entry.0, id(&queued.message))).collect();
+            (!told.is_empty()).then(|| format!("from {}: {told:?}", group.0))
+        }
+        _ => None,
+    }
+}
+
 fn writes(request: &Request) -> bool {
     !matches!(
         request,
-        Request::ReadQueue { .. } | Request::ReadRetained { .. } | Request::CompareTails { .. }
+        Request::ReadQueue { .. }
+            | Request::ReadRetained { .. }
+            | Request::CompareTails { .. }
+            | Request::HeldShares { .. }
     )
 }
 

@@ -14,8 +14,9 @@ use fleethaven_session::{Close, Session, Settings};
 use fleethaven_types::{Behaviour, Limits, Profile};
 
 use crate::Violation;
-use crate::clients::{FILTERS, LASTS, SUBSCRIBERS, scope};
+use crate::clients::{LASTS, scope};
 use crate::history::{MessageId, Stay};
+use crate::members;
 use crate::world::{MILLI, Micros, Node, World};
 
 /// A client's connection, as the client has it.
@@ -40,6 +41,10 @@ enum Asked {
 pub(crate) struct SubscriberClient {
     index: usize,
     persistent: bool,
+    /// What it may subscribe to.
+    choice: &'static [&'static str],
+    /// At which QoS.
+    qos: QoS,
     at: Option<At>,
     connections: u64,
     last_packet: u16,
@@ -67,6 +72,10 @@ impl SubscriberClient {
     /// What its messages are counted for: its session, which for a clean one is the connection.
     pub(crate) fn stay(&self) -> Stay {
         (self.index, if self.persistent { 0 } else { self.connections })
+    }
+
+    pub(crate) fn choice(&self) -> &'static [&'static str] {
+        self.choice
     }
 
     pub(crate) fn filters(&self) -> impl Iterator<Item = &'static str> {
@@ -105,13 +114,15 @@ impl SubscriberClient {
 }
 
 impl World {
-    pub(crate) fn start_subscriber(&mut self, index: usize) {
+    pub(crate) fn start_subscriber(&mut self, index: usize, choice: &'static [&'static str]) {
         let window = NonZeroU16::MIN.saturating_add(self.random.between(1, 20) as u16);
         let slowness = if self.random.percent(30) { 100 } else { 10 };
         let (behaviour, limits) = (Behaviour::of(Profile::Standard), Limits::of(Profile::Standard));
         self.subscribers.push(SubscriberClient {
             index,
-            persistent: index < SUBSCRIBERS.0,
+            persistent: members::is_persistent(index),
+            choice,
+            qos: members::qos(index),
             at: None,
             connections: 0,
             last_packet: 0,
@@ -131,8 +142,11 @@ impl World {
     fn subscriber_acts(&mut self, index: usize) {
         let pause = self.random.between(50 * MILLI, 500 * MILLI);
         self.after(pause, Node::Client(index), move |world| world.subscriber_acts(index));
-        let (act, filter) = (self.random.between(0, 100), self.random.pick(&FILTERS));
+        let act = self.random.between(0, 100);
+        let choice = self.subscribers.get(index).map_or(&[][..], |subscriber| subscriber.choice);
+        let filter = self.random.pick(choice);
         let mended = self.mended;
+        let unsubscribes = if members::is_member(index) { 50 } else { 65 };
         let Some(subscriber) = self.subscribers.get_mut(index) else { return };
         let Some(at) = &subscriber.at else { return self.subscriber_connects(index) };
         if !at.connected || subscriber.asked.is_some() {
@@ -146,7 +160,7 @@ impl World {
         }
         match (act, filter) {
             (0..45, Some(filter)) => self.subscribe(index, filter),
-            (45..65, Some(filter)) => self.unsubscribe(index, filter),
+            (45..65, Some(filter)) if act < unsubscribes => self.unsubscribe(index, filter),
             (65..75, _) => self.subscriber_leaves(index),
             (75..85, _) => self.subscriber_connects(index),
             _ => {}
@@ -212,7 +226,9 @@ impl World {
 
     /// A subscriber with a session that goes on is gone, and its gateway does not hear of it.
     pub(crate) fn subscriber_vanishes(&mut self) {
-        let index = self.random.index(SUBSCRIBERS.0);
+        let lasting: Vec<usize> =
+            (0..self.subscribers.len()).filter(|index| members::is_persistent(*index)).collect();
+        let Some(index) = self.random.pick(&lasting) else { return };
         let Some(subscriber) = self.subscribers.get_mut(index) else { return };
         let Some(At { gateway, life, slot, .. }) = subscriber.at else { return };
         subscriber.lost();
@@ -239,7 +255,7 @@ impl World {
         let Some(subscriber) = self.subscribers.get_mut(index) else { return };
         let packet_id = subscriber.next_packet();
         subscriber.asked = Some((packet_id, Asked::Subscribe(filter)));
-        let filters = vec![Subscription::new(filter.to_owned(), QoS::ExactlyOnce)];
+        let filters = vec![Subscription::new(filter.to_owned(), subscriber.qos)];
         let (subscription_id, user_properties) = (None, Vec::new());
         self.client_sends(
             index,

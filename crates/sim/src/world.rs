@@ -111,7 +111,7 @@ impl World {
         let gateways = random.between(2, 4) as usize;
         let faults = faults::some(&mut random, bug);
         let mut store = State::default();
-        store.model.ignores_fences = bug == Some(Bug::FencesIgnored);
+        store.model.bug = bug;
         #[expect(clippy::disallowed_methods, reason = "some moment to count from")]
         let base = Instant::now();
         Self {
@@ -169,6 +169,7 @@ impl World {
         }
         self.run_until(self.now + AFTERWARDS)?;
         self.history.check()?;
+        self.check_groups()?;
         self.note(format_args!("probing"));
         self.probe();
         let deadline = self.now + PROBES_WITHIN;

@@ -42,6 +42,7 @@ const SWAPPED: &str = "of the same publisher";
 const TWICE: &str = "twice";
 const PROBE: &str = "the probe";
 const WAITS: &str = "entries wait for";
+const SHARE: &str = "a share of";
 
 #[test]
 fn a_store_that_ignores_fences_is_found() {
@@ -106,4 +107,19 @@ fn reads_of_what_the_replica_has_not_are_found() {
 #[test]
 fn numbers_that_are_given_out_twice_are_found() {
     is_found(Bug::NumbersReused, &[LOST, WAITS, SWAPPED]);
+}
+
+#[test]
+fn shares_in_an_answer_that_got_lost_are_found() {
+    is_found(Bug::HeldUntold, &[SHARE]);
+}
+
+#[test]
+fn shares_of_routers_that_are_gone_are_found() {
+    is_found(Bug::HoldersRemembered, &[SHARE]);
+}
+
+#[test]
+fn shares_that_are_given_out_twice_are_found() {
+    is_found(Bug::SharesGivenTwice, &[TWICE, PROBE]);
 }

@@ -171,8 +171,8 @@ impl Engine {
             Request::OpenGroup(open) => {
                 Completion::GroupOpened { ticket: open.ticket, result: Ok(self.open_group(*open)) }
             }
-            Request::CloseGroup { group } => {
-                self.close_group(group);
+            Request::CloseGroup { group, fence } => {
+                self.close_group(group, fence);
                 return None;
             }
             Request::ClaimShares { ticket, group, max_entries, max_bytes } => {
@@ -186,6 +186,10 @@ impl Engine {
             Request::ReleaseShares { group, entries } => {
                 self.release_shares(group, &entries);
                 return None;
+            }
+            Request::HeldShares { ticket, group, max_entries } => {
+                let result = Ok(self.held_shares(group, max_entries));
+                Completion::SharesHeld { ticket, group, result }
             }
             Request::ReadRetained { ticket, scope, filter, after, max_entries } => {
                 let result = self.read_retained(scope, &filter, after.as_ref(), max_entries);

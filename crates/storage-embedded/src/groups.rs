@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fleethaven_storage::{GroupId, GroupRecord, OpenGroup};
+use fleethaven_storage::{EntryId, GroupId, GroupRecord, OpenGroup};
 use fleethaven_types::{Message, Scope, Timestamp, Utf8Bytes};
 use rustc_hash::FxHashMap;
 
@@ -111,6 +111,14 @@ impl GroupQueue {
         }
     }
 
+    /// What is given out, oldest first, at most so many; without what clean sessions may have at QoS 2.
+    pub(crate) fn held(&self, most: usize) -> Vec<EntryId> {
+        let mut held: Vec<u64> = self.held.keys().copied().collect();
+        held.sort_unstable();
+        held.truncate(most);
+        held.into_iter().map(EntryId).collect()
+    }
+
     /// Takes an entry back.
     pub(crate) fn release(&mut self, entry: u64) {
         if let Some(slot) = self.held.remove(&entry) {
@@ -157,29 +165,45 @@ impl GroupQueue {
     }
 }
 
-/// All groups, in order of age.
+/// All groups.
 #[derive(Default)]
-pub(crate) struct Groups(BTreeMap<u64, Group>);
+pub(crate) struct Groups {
+    /// In order of age.
+    by_id: BTreeMap<u64, Group>,
+    /// The oldest of each key: before there was one for each, a crash could leave another.
+    by_key: FxHashMap<(Scope, Utf8Bytes), u64>,
+}
 
 impl Groups {
     pub(crate) fn insert(&mut self, group: Group) {
-        self.0.insert(group.id, group);
+        self.by_key.entry((group.scope, group.key.clone())).or_insert(group.id);
+        self.by_id.insert(group.id, group);
     }
 
     pub(crate) fn remove(&mut self, id: u64) -> Option<Group> {
-        self.0.remove(&id)
+        let group = self.by_id.remove(&id)?;
+        let key = (group.scope, group.key.clone());
+        if self.by_key.get(&key) == Some(&id) {
+            self.by_key.remove(&key);
+        }
+        Some(group)
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<&Group> {
-        self.0.get(&id)
+        self.by_id.get(&id)
     }
 
     pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Group> {
-        self.0.get_mut(&id)
+        self.by_id.get_mut(&id)
+    }
+
+    /// The group of a key.
+    pub(crate) fn with_key(&self, scope: Scope, key: &Utf8Bytes) -> Option<u64> {
+        self.by_key.get(&(scope, key.clone())).copied()
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Group> {
-        self.0.values()
+        self.by_id.values()
     }
 }
 

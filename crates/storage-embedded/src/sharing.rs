@@ -1,7 +1,7 @@
 //! Shares of groups: giving them out, and taking them back from members that leave.
 
 use fleethaven_storage::{
-    Append, Appended, ClaimedShares, EntryId, Error, GroupId, Held, OpenGroup, SessionId, Share,
+    Append, Appended, ClaimedShares, EntryId, Error, Fence, GroupId, Held, OpenGroup, SessionId, Share,
 };
 use fleethaven_types::QoS;
 
@@ -21,8 +21,11 @@ fn sent(entry: u64, append: &Append, copies: &Copies<'_>) -> Slot {
 }
 
 impl Engine {
-    /// A new group with an empty queue.
+    /// The group of a key; a new one has an empty queue.
     pub(crate) fn open_group(&mut self, open: OpenGroup) -> GroupId {
+        if let Some(known) = self.groups.with_key(open.scope, &open.key) {
+            return GroupId(known);
+        }
         let id = self.new_session_id();
         let group = Group::new(id, open);
         self.batch.insert(&self.disk.groups, keys::scoped(group.scope, id), encode(&group.row()));
@@ -31,8 +34,11 @@ impl Engine {
         GroupId(id)
     }
 
-    /// Deletes a group and its queue. What members have of it, they keep.
-    pub(crate) fn close_group(&mut self, id: GroupId) {
+    /// Deletes a group and its queue, if whoever asks may. What members have of it, they keep.
+    pub(crate) fn close_group(&mut self, id: GroupId, fence: Option<Fence>) {
+        if fence.is_some_and(|fence| self.fences.check(fence).is_err()) {
+            return;
+        }
         let Some(group) = self.groups.remove(id.0) else { return };
         self.batch.remove(&self.disk.groups, keys::scoped(group.scope, id.0));
         for slot in group.queue.all() {
@@ -165,6 +171,11 @@ impl Engine {
         if let Some(group) = self.groups.get_mut(group.0) {
             entries.iter().for_each(|entry| group.queue.release(entry.0));
         }
+    }
+
+    /// The oldest entries that are held, at most so many.
+    pub(crate) fn held_shares(&self, id: GroupId, most: usize) -> Vec<EntryId> {
+        self.groups.get(id.0).map(|group| group.queue.held(most)).unwrap_or_default()
     }
 
     /// The oldest entries that nobody holds, up to `limits` (entries, payload bytes; at least one entry).

@@ -4,8 +4,8 @@ use std::num::NonZeroU16;
 
 use fleethaven_storage::record::{FirstSentRow, WillRow};
 use fleethaven_storage::{
-    Appended, Claimed, ClaimedShares, DueWill, EntryId, Error, PreviousOwner, QueuedMessage, SessionId,
-    StoredWill,
+    Appended, Claimed, ClaimedShares, DueWill, EntryId, Error, GroupId, PreviousOwner, QueuedMessage,
+    SessionId, StoredWill,
 };
 use redis::Value;
 
@@ -116,6 +116,16 @@ pub(crate) fn shares(value: Value, stats: &Stats) -> Result<ClaimedShares, Error
     };
     let entries = reply::array(reply::next(&mut values)?)?.map(share).collect::<Result<_, Error>>()?;
     Ok(ClaimedShares { entries, more })
+}
+
+/// The group of a key.
+pub(crate) fn opened(value: Value) -> Result<GroupId, Error> {
+    reply::number(value).map(GroupId)
+}
+
+/// Numbers of entries of a group.
+pub(crate) fn held(value: Value) -> Result<Vec<EntryId>, Error> {
+    reply::array(value)?.map(|number| reply::number(number).map(EntryId)).collect()
 }
 
 pub(crate) fn claimed(value: Value) -> Result<Claimed, Error> {

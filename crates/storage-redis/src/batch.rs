@@ -8,7 +8,7 @@ use fleethaven_storage::{
     SessionId, Subscription, Ticket,
 };
 
-use crate::answers::{claimed, done, shares};
+use crate::answers::{claimed, done, held, opened, shares};
 use crate::keys::{self, Keys};
 use crate::publish::{Next, Publishing};
 use crate::reading::{Reading, Wanted};
@@ -34,7 +34,10 @@ pub(crate) enum Pending {
     /// A group that all partitions are to know before it is there.
     Opening(Box<OpenGroup>, GroupId, Vec<Place>),
     Opened(Ticket, GroupId, Place),
+    /// There was another one for its key.
+    Known(Ticket, GroupId, Vec<Place>),
     Shares(Ticket, GroupId, Place),
+    Held(Ticket, GroupId, Place),
     /// Partitions with the indexes of the queues that each tells of.
     Tails(Ticket, Vec<(SessionId, EntryId)>, Vec<(Place, Vec<usize>)>),
 }
@@ -122,8 +125,8 @@ impl Pending {
                 round.words(Keys::of_session(will.0), Op::ForgoWill, &[&will.0.to_string()]);
                 return None;
             }
-            Request::CloseGroup { group } => {
-                close_group(group.0, round);
+            Request::CloseGroup { group, fence } => {
+                close_group(group.0, fence, round);
                 return None;
             }
             Request::ClaimShares { ticket, group, max_entries, max_bytes } => {
@@ -133,6 +136,11 @@ impl Pending {
                 round.shared.hold_shares();
                 let partition = Keys::of_session(group.0);
                 Self::Shares(ticket, group, round.words(partition, Op::ClaimShares, &words.map(|w| &**w)))
+            }
+            Request::HeldShares { ticket, group, max_entries } => {
+                let (id, entries) = (group.0.to_string(), max_entries.clamp(1, READ_ENTRIES).to_string());
+                let words = [&*id, &*entries, &*round.shared.instance];
+                Self::Held(ticket, group, round.words(Keys::of_session(group.0), Op::HeldShares, &words))
             }
             Request::AcknowledgeShares { group, entries } => {
                 let id = group.0.to_string();
@@ -188,14 +196,22 @@ impl Pending {
                 }
                 Err(error) => Completion::GroupOpened { ticket: open.ticket, result: Err(error) },
             },
-            Self::Opened(ticket, group, place) => {
-                let result = answers.take(place).and_then(|value| done(&value)).map(|()| group);
-                Completion::GroupOpened { ticket, result }
+            Self::Opened(ticket, group, place) => match answers.take(place).and_then(opened) {
+                Ok(known) if known != group => {
+                    return Next::More(Self::Known(ticket, known, yield_to(known.0, group.0, round)));
+                }
+                result => Completion::GroupOpened { ticket, result },
+            },
+            Self::Known(ticket, group, places) => {
+                Completion::GroupOpened { ticket, result: all(places, answers).map(|()| group) }
             }
             Self::Shares(ticket, group, place) => {
                 let stats = &answers.shared.stats;
                 let result = answers.take(place).and_then(|value| shares(value, stats));
                 Completion::SharesClaimed { ticket, group, result }
+            }
+            Self::Held(ticket, group, place) => {
+                Completion::SharesHeld { ticket, group, result: answers.take(place).and_then(held) }
             }
             Self::Tails(ticket, known, places) => {
                 Completion::Tails { ticket, result: further(&known, places, answers) }
@@ -278,7 +294,7 @@ pub(crate) fn know_group(id: u64, round: &mut Round<'_>) -> Vec<Place> {
     round.keys().partitions().map(|partition| round.words(partition, Op::KnowGroup, &[&id])).collect()
 }
 
-/// Makes the queue of a group that is known.
+/// Makes the queue of a group that is known, unless its key has one.
 pub(crate) fn open_group(open: &OpenGroup, group: GroupId, round: &mut Round<'_>) -> Place {
     let words = [
         &group.0.to_string(),
@@ -291,11 +307,24 @@ pub(crate) fn open_group(open: &OpenGroup, group: GroupId, round: &mut Round<'_>
     round.words(Keys::of_session(group.0), Op::OpenGroup, &words.map(|word| &**word))
 }
 
-fn close_group(id: u64, round: &mut Round<'_>) {
-    let word = id.to_string();
-    round.words(Keys::of_session(id), Op::CloseGroup, &[&word]);
+/// There was a group before the one that was to be made: that one is known nowhere any more, and the other everywhere, whatever
+/// became of the attempt to close it.
+pub(crate) fn yield_to(known: u64, candidate: u64, round: &mut Round<'_>) -> Vec<Place> {
+    unknow_group(candidate, None, round);
+    know_group(known, round)
+}
+
+fn close_group(id: u64, fence: Option<Fence>, round: &mut Round<'_>) {
+    let partition = Keys::of_session(id);
+    round.guard(partition, fence);
+    round.words(partition, Op::CloseGroup, &[&id.to_string()]);
+    unknow_group(id, fence, round);
+}
+
+fn unknow_group(id: u64, fence: Option<Fence>, round: &mut Round<'_>) {
     for partition in round.keys().partitions() {
-        round.words(partition, Op::UnknowGroup, &[&word]);
+        round.guard(partition, fence);
+        round.words(partition, Op::UnknowGroup, &[&id.to_string()]);
     }
 }
 

@@ -3,8 +3,8 @@
 use fleethaven_storage::{Error, GroupId, GroupRecord, OpenGroup};
 use redis::Value;
 
-use crate::answers::done;
-use crate::batch::{know_group, open_group};
+use crate::answers::{done, opened};
+use crate::batch::{know_group, open_group, yield_to};
 use crate::client::{Batch, Client};
 use crate::keys;
 use crate::reply;
@@ -25,7 +25,7 @@ pub(crate) fn list(client: &mut Client) -> Result<Vec<GroupRecord>, Error> {
     Ok(groups)
 }
 
-/// Makes a queue for a group.
+/// The queue of a group, a new one if there is none.
 pub(crate) fn open(client: &mut Client, open: &OpenGroup) -> Result<GroupId, Error> {
     let (shared, number) = (client.shared(), client.session_number()?);
     let partition = shared.keys.of_client(&keys::client(open.scope, &open.key));
@@ -37,8 +37,14 @@ pub(crate) fn open(client: &mut Client, open: &OpenGroup) -> Result<GroupId, Err
     let mut round = Round::new(&shared);
     let place = open_group(open, group, &mut round);
     let mut answers = Answers { replies: client.run(&round.finish()), shared: &shared };
-    done(&answers.take(place)?)?;
-    Ok(group)
+    let known = opened(answers.take(place)?)?;
+    if known != group {
+        let mut round = Round::new(&shared);
+        let places = yield_to(known.0, group.0, &mut round);
+        let mut answers = Answers { replies: client.run(&round.finish()), shared: &shared };
+        places.into_iter().try_for_each(|place| answers.take(place).and_then(|value| done(&value)))?;
+    }
+    Ok(known)
 }
 
 fn group(value: Value) -> Result<GroupRecord, Error> {

@@ -49,6 +49,9 @@ impl Request {
             Self::ClaimShares { ticket, group, .. } => {
                 Completion::SharesClaimed { ticket: *ticket, group: *group, result: Err(error) }
             }
+            Self::HeldShares { ticket, group, .. } => {
+                Completion::SharesHeld { ticket: *ticket, group: *group, result: Err(error) }
+            }
             Self::CompareTails { ticket, .. } => Completion::Tails { ticket: *ticket, result: Err(error) },
             Self::Trim { .. }
             | Self::WithdrawWill { .. }
@@ -70,6 +73,7 @@ impl Completion {
             Self::QueueRead { result, .. } => *result = Err(error),
             Self::GroupOpened { result, .. } => *result = Err(error),
             Self::SharesClaimed { result, .. } => *result = Err(error),
+            Self::SharesHeld { result, .. } => *result = Err(error),
             Self::Retained { result, .. } => *result = Err(error),
             Self::Tails { result, .. } => *result = Err(error),
         }

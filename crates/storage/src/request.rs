@@ -99,12 +99,16 @@ pub enum Request {
         /// [`DueWill::session`] of [`PreviousOwner::will`].
         will: SessionId,
     },
-    /// Make a queue for a group → [`Completion::GroupOpened`]. Always a new one: its caller knows those there are.
+    /// The queue of a group, a new one if there is none → [`Completion::GroupOpened`]. There is one for each scope and key: two
+    /// routers that both take themselves for its home get the same.
     OpenGroup(Box<OpenGroup>),
     /// A group has no member any more: its queue is deleted.
     CloseGroup {
         /// The group.
         group: GroupId,
+        /// Its slot, and the epoch in which the caller is that slot's owner; below the slot's fence the queue stays, as another
+        /// says what becomes of it. `None` where there is one router.
+        fence: Option<Fence>,
     },
     /// Entries of a group that nobody holds, oldest first; they are held from now on → [`Completion::SharesClaimed`]. Those
     /// that are expired or too old, by the store's clock, are passed over and deleted.
@@ -132,6 +136,16 @@ pub enum Request {
         group: GroupId,
         /// Entries in any order.
         entries: Vec<EntryId>,
+    },
+    /// Entries of a group that this process holds, oldest first → [`Completion::SharesHeld`]; without those that an append held
+    /// for a clean session at QoS 2.
+    HeldShares {
+        /// Returned with the completion.
+        ticket: Ticket,
+        /// The group.
+        group: GroupId,
+        /// At most so many.
+        max_entries: usize,
     },
     /// Retained messages whose topic matches, expired ones left out → [`Completion::Retained`]. `a/#` matches `a`.
     ReadRetained {
@@ -594,6 +608,15 @@ pub enum Completion {
         group: GroupId,
         /// What there was; nothing when there is no such group.
         result: Result<ClaimedShares, Error>,
+    },
+    /// To [`Request::HeldShares`].
+    SharesHeld {
+        /// Of the request.
+        ticket: Ticket,
+        /// The group.
+        group: GroupId,
+        /// The entries; nothing when there is no such group.
+        result: Result<Vec<EntryId>, Error>,
     },
     /// To [`Request::ReadRetained`].
     Retained {

@@ -397,7 +397,8 @@ pub(crate) fn stored(core: &Rc<Core>, completion: Completion, now: Now) {
         Completion::Retained { ticket, result } => core.retained_read(ticket, result, now),
         Completion::Tails { ticket, result } => core.tails_compared(ticket, result, now),
         // Only routers ask for these.
-        Completion::GroupOpened { .. } | Completion::SharesClaimed { .. } => {}
+        Completion::GroupOpened { .. } | Completion::SharesClaimed { .. } | Completion::SharesHeld { .. } => {
+        }
         // Clients' publishes go through the router's lane; this is a retained message that went through a queue.
         Completion::Published { ticket, message, result, .. } => {
             core.retained_queued(ticket, message, result, now);

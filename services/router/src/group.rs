@@ -6,15 +6,15 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use fleethaven_fabric::delivery::{Address, Credit};
 use fleethaven_fabric::routing::SharedDelivery;
 use fleethaven_quotas::Account;
-use fleethaven_storage::{Append, EntryId, GroupId, Held, SessionId, Share};
+use fleethaven_storage::{Append, EntryId, Fence, GroupId, Held, SessionId, Share};
 use fleethaven_types::{Message, QoS, Scope, Utf8Bytes};
 use parking_lot::{Mutex, RwLock};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::tables::{ScopeTables, SubscribeOptions, Subscriber};
 
@@ -27,14 +27,60 @@ pub(crate) struct Group {
     pub(crate) account: Arc<Account>,
     pub(crate) name: Utf8Bytes,
     pub(crate) filter: Utf8Bytes,
-    /// Its queue in the store; for good, once it has one.
-    pub(crate) queue: OnceLock<GroupId>,
+    /// Its queue in the store; once it has one, until the store has it no more.
+    pub(crate) queue: QueueName,
+    /// All queues that it has had.
+    queues: Mutex<Vec<GroupId>>,
+    /// The epoch in which its home looked last whether the store has one.
+    sought: AtomicU64,
     members: Mutex<Vec<(Arc<Subscriber>, SubscribeOptions)>>,
     live: RwLock<Arc<[LiveMember]>>,
     cursor: AtomicUsize,
     has_backlog: AtomicBool,
     pub(crate) backlog: Mutex<Backlog>,
+    doubts: Mutex<Doubts>,
 }
+
+/// The name of a group's queue, read with each publish.
+pub(crate) struct QueueName(AtomicU64);
+
+impl QueueName {
+    /// No store gives this one.
+    const NONE: u64 = u64::MAX;
+
+    pub(crate) fn get(&self) -> Option<GroupId> {
+        let name = self.0.load(Ordering::Acquire);
+        (name != Self::NONE).then_some(GroupId(name))
+    }
+
+    /// Whether there was none.
+    fn set(&self, queue: GroupId) -> bool {
+        self.change(Self::NONE, queue.0)
+    }
+
+    /// Whether it was this one.
+    fn forget(&self, queue: GroupId) -> bool {
+        self.change(queue.0, Self::NONE)
+    }
+
+    fn change(&self, from: u64, to: u64) -> bool {
+        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+impl Default for QueueName {
+    fn default() -> Self {
+        Self(AtomicU64::new(Self::NONE))
+    }
+}
+
+/// Entries that the store says are held here and nobody here knows of, and how often that was seen.
+#[derive(Default)]
+struct Doubts(FxHashMap<EntryId, u8>);
+
+/// Seen so often, [`SWEEP`](crate::groups::SWEEP) apart, an entry is held for nobody: no answer of the store is waited for as
+/// long as that.
+pub(crate) const DOUBTED: u8 = 4;
 
 /// A member with a connection.
 pub(crate) struct LiveMember {
@@ -85,12 +131,15 @@ impl Group {
             account: tables.account.clone(),
             name: name.into(),
             filter: filter.into(),
-            queue: OnceLock::new(),
+            queue: QueueName::default(),
+            queues: Mutex::default(),
+            sought: AtomicU64::new(0),
             members: Mutex::default(),
             live: RwLock::new(Arc::new([])),
             cursor: AtomicUsize::new(0),
             has_backlog: AtomicBool::new(false),
             backlog: Mutex::default(),
+            doubts: Mutex::default(),
         }
     }
 
@@ -101,7 +150,7 @@ impl Group {
 
     /// How shares of it are called.
     pub(crate) fn share(&self) -> Share {
-        Share::of(self.queue.get().copied().unwrap_or(self.id))
+        Share::of(self.queue.get().unwrap_or(self.id))
     }
 
     /// Makes a session a member, or changes its options; whether it was none.
@@ -128,6 +177,17 @@ impl Group {
 
     pub(crate) fn has_member(&self, session: SessionId) -> bool {
         self.members.lock().iter().any(|(member, _)| member.session == session)
+    }
+
+    /// The owner of its slot has looked whether the store has a queue for it.
+    pub(crate) fn sought_by(&self, home: Option<Fence>) {
+        self.sought.store(home.map_or(0, |home| home.epoch), Ordering::Release);
+    }
+
+    /// Whether a queue may wait in the store that an owner of its slot before left: of members that are all gone but those without
+    /// queues of their own, which nobody looks for otherwise.
+    pub(crate) fn may_be_left(&self, home: Option<Fence>) -> bool {
+        home.is_some_and(|home| self.sought.load(Ordering::Acquire) != home.epoch)
     }
 
     /// Whether it is to have a queue in the store.
@@ -172,6 +232,47 @@ impl Group {
         self.has_backlog.store(any, Ordering::Release);
     }
 
+    /// Gives it a queue; whether it had none.
+    pub(crate) fn set_queue(&self, queue: GroupId) -> bool {
+        let new = self.queue.set(queue);
+        if new {
+            self.queues.lock().push(queue);
+            // It may be that of an owner before.
+            self.look_again();
+        }
+        new
+    }
+
+    /// The names under which shares of it may travel.
+    pub(crate) fn names(&self) -> Vec<GroupId> {
+        let queues = self.queues.lock();
+        std::iter::once(self.id).chain(queues.iter().copied()).collect()
+    }
+
+    /// The store does not have its queue any more: what was claimed of it is held nowhere else now.
+    pub(crate) fn lose_queue(&self, queue: GroupId) {
+        if !self.queue.forget(queue) {
+            return;
+        }
+        let mut backlog = self.backlog.lock();
+        let waiting = std::mem::take(&mut backlog.waiting);
+        backlog.unheld = (0, 0);
+        for delivery in waiting.into_iter().rev() {
+            let held = delivery.held.filter(|held| matches!(held, Held::Member(..)));
+            backlog.push_front(SharedDelivery { held, ..delivery });
+        }
+        self.note(&backlog);
+    }
+
+    /// A share of it has come back: what it is called now, and whether a queue holds it still.
+    pub(crate) fn take_name(&self, delivery: &mut SharedDelivery) {
+        let name = self.share().group;
+        if delivery.share.group != name && matches!(delivery.held, Some(Held::Group(_))) {
+            delivery.held = None;
+        }
+        delivery.share.group = name;
+    }
+
     /// Its queue may have entries that nobody holds.
     pub(crate) fn look_again(&self) {
         if self.queue.get().is_some() {
@@ -192,6 +293,54 @@ impl Group {
         backlog.unheld = (0, 0);
         self.note(&backlog);
         held
+    }
+
+    /// Takes what waits here and stands in the group's queue; what only memory holds stays.
+    pub(crate) fn take_claimed(&self) -> Vec<EntryId> {
+        let mut backlog = self.backlog.lock();
+        let mut claimed = Vec::new();
+        backlog.waiting.retain(|delivery| match delivery.held {
+            Some(Held::Group(entry)) => {
+                claimed.push(entry);
+                false
+            }
+            _ => true,
+        });
+        self.note(&backlog);
+        claimed
+    }
+
+    /// The store says what is held here of the group's queue: what nobody here has known of for so long that it was given out
+    /// for nothing. An answer of the store that got lost leaves such entries, and so does an acknowledgement.
+    pub(crate) fn held_for_nobody(&self, held: &[EntryId]) -> Vec<EntryId> {
+        let known = self.known();
+        let mut doubts = self.doubts.lock();
+        let mut next = FxHashMap::default();
+        let mut nobodys = Vec::new();
+        for entry in held.iter().filter(|entry| !known.contains(entry)) {
+            let seen = doubts.0.get(entry).copied().unwrap_or_default() + 1;
+            if seen < DOUBTED {
+                next.insert(*entry, seen);
+            } else {
+                nobodys.push(*entry);
+            }
+        }
+        doubts.0 = next;
+        nobodys
+    }
+
+    /// What waits here, and what members may have.
+    fn known(&self) -> FxHashSet<EntryId> {
+        let members = self.members.lock();
+        let mut known: FxHashSet<EntryId> =
+            members.iter().flat_map(|(member, _)| member.held_of(self.queue.get())).collect();
+        drop(members);
+        let backlog = self.backlog.lock();
+        known.extend(backlog.waiting.iter().filter_map(|delivery| match delivery.held {
+            Some(Held::Group(entry)) => Some(entry),
+            _ => None,
+        }));
+        known
     }
 
     /// Entries that were asked for will not come.

@@ -1,23 +1,24 @@
 //! All groups of shared subscriptions: joining, leaving, and finding them by the names under which shares travel.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fleethaven_fabric::delivery::Address;
 use fleethaven_fabric::membership::Incarnation;
-use fleethaven_storage::{EntryId, Error, GroupId, SessionId, Ticket};
+use fleethaven_storage::{EntryId, Error, Fence, GroupId, Request, SessionId, Ticket};
 use fleethaven_topics::split_shared;
 use fleethaven_types::{Scope, Utf8Bytes};
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 
-use crate::group::Group;
+use crate::group::{DOUBTED, Group};
 use crate::router::Router;
 use crate::tables::{SubscribeOptions, Subscriber, Tables};
 
 /// How often queues are looked into although nothing is known to be in them.
-const SWEEP: Duration = Duration::from_secs(5);
+pub(crate) const SWEEP: Duration = Duration::from_secs(5);
 /// Groups without a queue are called by numbers that the store does not give.
 const OWN: u64 = 1 << 63;
 
@@ -28,7 +29,15 @@ pub(crate) struct Groups {
     by_id: RwLock<FxHashMap<GroupId, Arc<Group>>>,
     last: AtomicU64,
     /// Queues of groups that are gone, to be closed by the next lane that has a turn.
-    ended: Mutex<Vec<GroupId>>,
+    ended: Mutex<Vec<(GroupId, Option<Fence>)>>,
+    /// Queues of groups that ended here, with how often it was looked since what of them is held here: what an answer gave that
+    /// came later, or never, nobody here has any more.
+    former: Mutex<FxHashMap<GroupId, u8>>,
+    /// In a cluster, queues of groups that have no member here: other routers may know of one already.
+    ending: Mutex<Vec<Ending>>,
+    /// Queues that the store was told to delete, under which fence, and how often it was looked since: until it has, it may give
+    /// them to whoever asks for one.
+    closing: Mutex<FxHashMap<GroupId, (Option<Fence>, u8)>>,
     /// What was claimed of groups that are gone here, to be released in the same way.
     left: Mutex<Vec<(GroupId, EntryId)>>,
     any_ended: AtomicBool,
@@ -37,6 +46,20 @@ pub(crate) struct Groups {
     /// When queues were last looked into.
     swept: Mutex<Option<Instant>>,
 }
+
+/// The queue of a group that had no member when it was looked last.
+struct Ending {
+    group: Arc<Group>,
+    queue: GroupId,
+    /// So often it was found without.
+    looks: u8,
+}
+
+/// So long it is known that a queue is being deleted: longer than anything is under way to the store.
+const CLOSING: u8 = 12;
+
+/// A queue is closed whose group had no member at so many looks, [`SWEEP`] apart: who joined meanwhile is known here by then.
+const LOOKS: u8 = 3;
 
 #[derive(Default)]
 struct Paced {
@@ -102,6 +125,9 @@ impl Router {
                 let group = Arc::new(Group::new(id, &subscriber.tables, name, filter));
                 tables.groups.insert(filter, key, group.clone());
                 self.groups.by_id.write().insert(id, group.clone());
+                if let Some(queue) = self.take_ending(&group) {
+                    self.set_queue(&group, queue);
+                }
                 group
             }
         };
@@ -119,32 +145,77 @@ impl Router {
         if !goes_on {
             tables.groups.remove(filter, &name);
             let mut by_id = self.groups.by_id.write();
-            by_id.remove(&group.id);
+            for name in group.names() {
+                by_id.remove(&name);
+            }
+            drop(by_id);
             if let Some(queue) = group.queue.get() {
-                by_id.remove(queue);
-                match self.is_home(&group) {
-                    true => self.close(*queue),
-                    // It may go on elsewhere.
-                    false => self.leave_behind(*queue, group.take_held()),
-                }
+                self.end_queue(group, queue);
             }
         }
         was_member
     }
 
-    /// The group has a queue now; a second one is not needed, nor one of a group that is gone.
+    /// The group has a queue now, or who came after it under its name.
     pub(crate) fn set_queue(&self, group: &Arc<Group>, queue: GroupId) {
         let mut by_id = self.groups.by_id.write();
-        let goes_on = by_id.contains_key(&group.id);
-        if goes_on && group.queue.set(queue).is_ok() {
-            by_id.insert(queue, group.clone());
-        } else if group.queue.get() != Some(&queue) && self.is_home(group) {
-            self.close(queue);
+        let is_it = |other: &&Arc<Group>| other.scope == group.scope && other.key() == group.key();
+        let goes_on = by_id.get(&group.id).or_else(|| by_id.values().find(is_it)).cloned();
+        match goes_on {
+            Some(group) if group.set_queue(queue) => drop(by_id.insert(queue, group)),
+            Some(_) => {}
+            None => {
+                drop(by_id);
+                self.end_queue(group.clone(), queue);
+            }
         }
     }
 
-    fn close(&self, queue: GroupId) {
-        self.groups.ended.lock().push(queue);
+    /// What becomes of the queue of a group that has no member here any more.
+    fn end_queue(&self, group: Arc<Group>, queue: GroupId) {
+        if self.homes.get().is_none() {
+            return self.close(queue, None);
+        }
+        // It may go on elsewhere.
+        self.leave_behind(queue, group.take_held());
+        self.groups.former.lock().insert(queue, 0);
+        if self.is_home(&group) {
+            self.groups.ending.lock().push(Ending { group, queue, looks: 0 });
+        }
+    }
+
+    /// The queue that a group had before it was without members for a moment.
+    fn take_ending(&self, group: &Group) -> Option<GroupId> {
+        let mut ending = self.groups.ending.lock();
+        let is_it = |of: &Ending| of.group.scope == group.scope && of.group.key() == group.key();
+        let at = ending.iter().position(is_it)?;
+        Some(ending.swap_remove(at).queue)
+    }
+
+    /// Looks once more at groups without members; closes the queues of those that are at home here and stay so.
+    fn end_groups(&self) {
+        self.groups.ending.lock().retain_mut(|of| {
+            // Where another router is their home by now, that one closes what is to be closed.
+            let Some(fence) = self.home_fence(&of.group) else { return false };
+            of.looks += 1;
+            let over = of.looks >= LOOKS;
+            if over {
+                self.close(of.queue, Some(fence));
+            }
+            !over
+        });
+    }
+
+    /// Whether the store gives a group a queue that this router, as its home, has told it to delete.
+    pub(crate) fn is_closing(&self, group: &Group, queue: GroupId) -> bool {
+        let told = self.groups.closing.lock().get(&queue).map(|(fence, _)| *fence);
+        // In another epoch it has come to nothing, or is over.
+        told.is_some_and(|fence| fence == self.home_fence(group))
+    }
+
+    fn close(&self, queue: GroupId, fence: Option<Fence>) {
+        self.groups.closing.lock().insert(queue, (fence, 0));
+        self.groups.ended.lock().push((queue, fence));
         self.groups.any_ended.store(true, Ordering::Release);
     }
 
@@ -156,21 +227,27 @@ impl Router {
         }
     }
 
-    /// Queues to be closed, and entries of others to be released.
-    pub(crate) fn take_ended(&self) -> (Vec<GroupId>, Vec<(GroupId, EntryId)>) {
+    /// What the store is to be told of queues to be closed, and of entries of others to be released.
+    pub(crate) fn take_ended(&self) -> Vec<Request> {
         if !self.groups.any_ended.swap(false, Ordering::AcqRel) {
-            return (Vec::new(), Vec::new());
+            return Vec::new();
         }
-        (std::mem::take(&mut *self.groups.ended.lock()), std::mem::take(&mut *self.groups.left.lock()))
+        let ended = std::mem::take(&mut *self.groups.ended.lock());
+        let left = std::mem::take(&mut *self.groups.left.lock());
+        let close = |(group, fence)| Request::CloseGroup { group, fence };
+        let release = |(group, entry)| Request::ReleaseShares { group, entries: vec![entry] };
+        ended.into_iter().map(close).chain(left.into_iter().map(release)).collect()
     }
 
-    /// Where there is one router: gives the queues that the store has to the groups there are, and those that have none a new one. What waits in them is
-    /// read when a member comes. The others are closed.
+    /// Where there is one router: gives the queues that the store has to the groups there are, and those that have none a new
+    /// one. What waits in them is read when a member comes. The others are closed.
     pub(crate) fn warm_up_groups(&self, opening: &[Arc<Group>]) -> Result<(), Error> {
         let mut queues: FxHashMap<(Scope, Utf8Bytes), GroupId> = FxHashMap::default();
         for record in self.store.groups()? {
-            if let Some(older) = queues.insert((record.scope, record.key), record.group) {
-                self.close(older);
+            match queues.entry((record.scope, record.key)) {
+                Entry::Vacant(vacant) => drop(vacant.insert(record.group)),
+                // Before the store kept one for each key, a crash could leave two.
+                Entry::Occupied(_) => self.close(record.group, None),
             }
         }
         for group in opening {
@@ -182,33 +259,55 @@ impl Router {
                 None => self.store.open_group(group.open(Ticket(0)))?,
             };
             self.set_queue(group, queue);
-            group.look_again();
         }
-        queues.into_values().for_each(|queue| self.close(queue));
+        queues.into_values().for_each(|queue| self.close(queue, None));
         Ok(())
     }
 
-    /// Groups that have persistent members and no queue.
+    /// Groups that have no queue, as far as they may have one in the store or are to get one.
     pub(crate) fn groups_without_queue(&self) -> Vec<Arc<Group>> {
         let by_id = self.groups.by_id.read();
-        let without = by_id.values().filter(|group| group.queue.get().is_none() && group.is_durable());
+        let is_wanted = |group: &Group| group.is_durable() || group.may_be_left(self.home_fence(group));
+        let without = by_id.values().filter(|group| group.queue.get().is_none() && is_wanted(group));
         without.cloned().collect()
     }
 
-    /// In a cluster, where processes come and go: the groups at home here, if it is time to look into their queues.
-    pub(crate) fn take_swept(&self, now: Instant) -> Vec<Arc<Group>> {
-        if self.homes.get().is_none() {
-            return Vec::new();
-        }
+    /// In a cluster, where processes come and go: the groups with a queue, if it is time to look into these, and queues that groups
+    /// had here.
+    pub(crate) fn take_swept(&self, now: Instant) -> (Vec<Arc<Group>>, Vec<GroupId>) {
         let mut swept = self.groups.swept.lock();
         if swept.is_some_and(|last| now.saturating_duration_since(last) < SWEEP) {
-            return Vec::new();
+            return Default::default();
         }
         *swept = Some(now);
         drop(swept);
+        self.groups.closing.lock().retain(|_, (_, looks)| {
+            *looks += 1;
+            *looks <= CLOSING
+        });
+        if self.homes.get().is_none() {
+            return Default::default();
+        }
+        self.end_groups();
         let by_id = self.groups.by_id.read();
         let all = by_id.iter().filter(|(id, group)| **id == group.id).map(|(_, group)| group);
-        all.filter(|group| group.queue.get().is_some() && self.is_home(group)).cloned().collect()
+        let swept = all.filter(|group| group.queue.get().is_some()).cloned().collect();
+        (swept, self.take_former())
+    }
+
+    /// Queues of groups that ended here a while ago.
+    pub(crate) fn take_former(&self) -> Vec<GroupId> {
+        let mut former = self.groups.former.lock();
+        former.retain(|_, looks| {
+            *looks += 1;
+            *looks <= 2 * DOUBTED
+        });
+        former.keys().copied().collect()
+    }
+
+    /// Whether what is held here of a queue without a group is held for nobody.
+    pub(crate) fn is_former(&self, queue: GroupId) -> bool {
+        self.groups.former.lock().get(&queue).is_some_and(|looks| *looks >= DOUBTED)
     }
 
     /// Where a session is.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fleethaven_fabric::membership::{Incarnation, RoutingTable};
 use fleethaven_lanes::router::{Serving, Slots};
-use fleethaven_storage::{Error, GroupId, Ticket};
+use fleethaven_storage::{Error, Fence, GroupId, Ticket};
 use fleethaven_topics::slot::slot;
 use fleethaven_topics::{DepthRules, Placement};
 use fleethaven_types::{Scope, Utf8Bytes};
@@ -33,13 +33,15 @@ impl Homes {
         }
     }
 
-    fn is_home(&self, group: &Group) -> bool {
+    /// The group's slot and its epoch, if that is this router's.
+    fn fence(&self, group: &Group) -> Option<Fence> {
         let depth = self.depth.read();
         let slot = match Placement::of(&group.scope, &group.filter, &depth) {
             Placement::Pinned(slot) => slot,
             Placement::Spread => slot(&group.scope, &group.key(), &depth),
         };
-        self.slots.get(slot).0 != Serving::No
+        let (serving, epoch) = self.slots.get(slot);
+        (serving != Serving::No).then(|| Fence { slot: slot.index(), epoch })
     }
 }
 
@@ -58,11 +60,16 @@ impl Router {
 
     /// Whether this router makes and deletes the queue of a group.
     pub(crate) fn is_home(&self, group: &Group) -> bool {
-        self.homes.get().is_none_or(|homes| homes.is_home(group))
+        self.homes.get().is_none_or(|homes| homes.fence(group).is_some())
     }
 
-    /// Gives groups with persistent members that have no queue the one that the store has, or makes it where that is this
-    /// router's to do; whether all have one now.
+    /// Of the group's slot, where it has one.
+    pub(crate) fn home_fence(&self, group: &Group) -> Option<Fence> {
+        self.homes.get().and_then(|homes| homes.fence(group))
+    }
+
+    /// Gives groups that have no queue the one that the store has. Those with persistent members get one that is made, where that
+    /// is this router's to do; whether all of them have one now.
     pub fn find_queues(&self) -> Result<bool, Error> {
         let without = self.groups_without_queue();
         if without.is_empty() {
@@ -74,16 +81,22 @@ impl Router {
         }
         let mut all = true;
         for group in without {
+            let home = self.home_fence(&group);
             let queue = match queues.get(&(group.scope, group.key())) {
-                Some(queue) => *queue,
-                None if self.is_home(&group) => self.store.open_group(group.open(Ticket(0)))?,
+                Some(queue) => Some(*queue),
+                None if !group.is_durable() => None,
+                None if home.is_some() => Some(self.store.open_group(group.open(Ticket(0)))?),
                 None => {
                     all = false;
                     continue;
                 }
             };
-            self.set_queue(&group, queue);
-            group.look_again();
+            if queue.is_some_and(|queue| self.is_closing(&group, queue)) {
+                all = false;
+                continue;
+            }
+            group.sought_by(home);
+            queue.into_iter().for_each(|queue| self.set_queue(&group, queue));
         }
         Ok(all)
     }

@@ -24,7 +24,7 @@ use crate::staged::Staged;
 
 mod sharing;
 
-use sharing::{Opening, Placement, Withheld};
+use sharing::{Homeless, Opening, Placement, Withheld};
 
 /// Ticket of durable publishes that nobody waits for.
 const NOBODY: Ticket = Ticket(u64::MAX);
@@ -41,6 +41,10 @@ pub struct Lane {
     /// Answers that wait for the queues of groups.
     opening: Vec<Opening>,
     next_open: u64,
+    /// Messages that wait until their groups have queues again.
+    homeless: Vec<Homeless>,
+    /// Publishes that wait until this router knows the queues of their groups, in order.
+    early: Vec<Early>,
     /// What waits for the store's answer to a message, by where that is kept; the oldest first.
     withheld: FxHashMap<usize, VecDeque<Withheld>>,
     spans: Spans,
@@ -48,6 +52,15 @@ pub struct Lane {
     unanswered: usize,
     /// Groups whose queues were asked for entries.
     claims: Vec<GroupId>,
+}
+
+/// A publish that nothing has been done of.
+struct Early {
+    ticket: Option<Ticket>,
+    message: Arc<Message>,
+    from: Option<SessionId>,
+    once: Option<Once>,
+    owned: Option<Owned>,
 }
 
 impl Lane {
@@ -63,6 +76,8 @@ impl Lane {
             unmatched: FxHashSet::default(),
             opening: Vec::new(),
             next_open: 0,
+            homeless: Vec::new(),
+            early: Vec::new(),
             withheld: FxHashMap::default(),
             spans: Spans::default(),
             unanswered: 0,
@@ -129,9 +144,14 @@ impl Lane {
         from: Option<SessionId>,
         (once, owned): (Option<Once>, Option<Owned>),
     ) {
-        let Self { router, plans, staged, .. } = self;
-        let mut span = RoutingSpan::of(&router.options.traces, &message);
+        let Self { router, plans, staged, early, .. } = self;
         let plan = plans.plan(router, &message);
+        // One before it on the same topic may wait already.
+        let follows = || early.iter().any(|before| before.message.topic == message.topic);
+        if message.qos != QoS::AtMostOnce && (sharing::await_queues(router, &plan.groups) || follows()) {
+            return self.early.push(Early { ticket, message, from, once, owned });
+        }
+        let mut span = RoutingSpan::of(&router.options.traces, &message);
         if plan.rule_not_found {
             router.metrics.rule_not_found.inc();
             tracing::error!(
@@ -205,13 +225,34 @@ impl Lane {
         }
     }
 
+    /// Publishes what waited, as far as it need not any more.
+    fn publish_early(&mut self) {
+        for early in std::mem::take(&mut self.early) {
+            let Early { ticket, message, from, once, owned } = early;
+            self.publish(ticket, message, from, (once, owned));
+        }
+    }
+
+    /// A message has failed that its gateway sends again, with all that came after it: what waits here must not overtake it.
+    fn refuse_early(&mut self, error: &Error) {
+        let refused = self.early.extract_if(.., |early| early.ticket.is_some());
+        let refusal = |early: Early| {
+            let result = Err(error.clone());
+            Some(RoutingEvent::Published { ticket: early.ticket?, matched: true, result })
+        };
+        self.staged.events.extend(refused.filter_map(refusal));
+    }
+
     fn flush(&mut self) {
-        let (ended, left) = self.router.take_ended();
-        let ended = ended.into_iter().map(|group| Request::CloseGroup { group });
-        let release = |(group, entry)| Request::ReleaseShares { group, entries: vec![entry] };
-        self.staged.durable.extend(ended.chain(left.into_iter().map(release)));
+        self.staged.durable.extend(self.router.take_ended());
         let answered = |request: &&Request| {
-            matches!(request, Request::Publish(_) | Request::OpenGroup(_) | Request::ClaimShares { .. })
+            matches!(
+                request,
+                Request::Publish(_)
+                    | Request::OpenGroup(_)
+                    | Request::ClaimShares { .. }
+                    | Request::HeldShares { .. }
+            )
         };
         self.unanswered += self.staged.durable.iter().filter(answered).count();
         let Router { delivery, metrics, .. } = &*self.router;
@@ -224,6 +265,10 @@ impl Lane {
             Completion::Published { ticket, message, once, result } => (ticket, message, once, result),
             Completion::GroupOpened { ticket, result } => return self.group_opened(ticket, result),
             Completion::SharesClaimed { group, result, .. } => return self.shares_claimed(group, result),
+            // At the next sweep, if not now.
+            Completion::SharesHeld { group, result, .. } => {
+                return result.iter().for_each(|held| self.shares_held(group, held));
+            }
             // This lane asks for nothing else.
             _ => return,
         };
@@ -241,11 +286,26 @@ impl Lane {
                 false => self.give_up(withheld),
             }
         }
-        let result = result.map(|appended| {
-            for (append, at) in appended {
-                self.push_queued(&message, append, at);
+        let result = match result {
+            Ok(appended) => {
+                let is_lost =
+                    |(append, at): &(Append, Appended)| append.share.is_some() && *at == Appended::NoSession;
+                let (lost, appended): (Vec<_>, Vec<_>) = appended.into_iter().partition(is_lost);
+                for (append, at) in appended {
+                    self.push_queued(&message, append, at);
+                }
+                if self.lose_queues(ticket, &message, lost.into_iter().map(|(append, _)| append)) {
+                    return;
+                }
+                Ok(())
             }
-        });
+            Err(error) => {
+                if matches!(error, Error::Fenced | Error::Unavailable(_)) {
+                    self.refuse_early(&error);
+                }
+                Err(error)
+            }
+        };
         if ticket != NOBODY {
             let matched = self.unmatched.is_empty() || !self.unmatched.remove(&ticket);
             self.staged.events.push(RoutingEvent::Published { ticket, matched, result });
@@ -302,6 +362,8 @@ impl Lane {
 
 impl Routing for Lane {
     fn submit(&mut self, requests: &mut Vec<RoutingRequest>) {
+        // Before what comes after it.
+        self.publish_early();
         for request in requests.drain(..) {
             self.handle(request);
         }
@@ -315,6 +377,8 @@ impl Routing for Lane {
             self.complete(completion);
         }
         self.completions = completions;
+        self.publish_early();
+        self.rehouse();
         self.flush();
         events.append(&mut self.staged.events);
     }
@@ -323,6 +387,8 @@ impl Routing for Lane {
         self.refill(now);
         self.router.take_departed(now).into_iter().for_each(|session| self.forget(session));
         self.sweep_groups(now);
+        self.publish_early();
+        self.rehouse();
         // Also where nobody asks: whose lane made them may be gone.
         self.router.withdraw_some();
         self.flush();
@@ -341,7 +407,7 @@ impl Routing for Lane {
 
     /// Shares that were asked for come, and go to members of other lanes, too.
     fn has_unanswered(&self) -> bool {
-        self.unanswered > 0
+        self.unanswered > 0 || !self.homeless.is_empty() || !self.early.is_empty()
     }
 
     fn is_congested(&self) -> bool {

@@ -144,6 +144,12 @@ impl Subscriber {
         self.held.lock().retain(|held| *held != (group, entry));
     }
 
+    /// Those of them that a group's queue holds.
+    pub(crate) fn held_of(&self, queue: Option<GroupId>) -> Vec<EntryId> {
+        let held = self.held.lock();
+        held.iter().filter(|(group, _)| Some(*group) == queue).map(|(_, entry)| *entry).collect()
+    }
+
     /// The shares that it may have left unacknowledged.
     pub(crate) fn take_held(&self) -> Vec<(GroupId, EntryId)> {
         std::mem::take(&mut *self.held.lock()).into()

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fleethaven_fabric::delivery::{Address, Credit, Delivery, Push};
 use fleethaven_fabric::membership::Incarnation;
@@ -16,8 +17,9 @@ use fleethaven_quotas::Accounts;
 use fleethaven_router::metrics::Metrics;
 use fleethaven_router::{Lane, Options, Router};
 use fleethaven_storage::{
-    Claim, Claimed, Completion, ConnectionEnd, Dead, EntryId, Error, GroupId, Held, Lane as StoreLane, Once,
-    OwnerToken, QueueBounds, Request, SessionId, SessionStore, Share, Subscription, Ticket, Wake,
+    Append, Claim, Claimed, Completion, ConnectionEnd, Dead, DurablePublish, EntryId, Error, GroupId, Held,
+    Lane as StoreLane, Once, OpenGroup, OwnerToken, QueueBounds, Request, RetainedChange, SessionId,
+    SessionStore, Share, Subscription, Ticket, Wake,
 };
 use fleethaven_storage_embedded::{EmbeddedStore, Options as StoreOptions};
 use fleethaven_topics::Slot;
@@ -75,6 +77,9 @@ struct World<'a> {
     members: BTreeSet<usize>,
     deaf: BTreeSet<usize>,
     published: u64,
+    /// So often the queues of groups were looked into, since this moment.
+    sweeps: u32,
+    began: Instant,
     /// The session of the client that publishes at QoS 2, on its present connection.
     publisher: Option<(SessionId, OwnerToken)>,
     /// How often each message came, and how often somebody left with it.
@@ -85,6 +90,22 @@ struct World<'a> {
 
 fn scope() -> Scope {
     Scope { account: "123456789012".parse().unwrap(), region: "us-east-1".parse().unwrap() }
+}
+
+fn message(qos: QoS) -> Message {
+    let publisher = Publisher { scope: scope(), client_id: None, principal: None, source_ip: None, trace: 0 };
+    Message {
+        topic: "t".into(),
+        payload: "x".into(),
+        qos,
+        retain: false,
+        properties: None,
+        received_at: NOW,
+        expires_at: None,
+        sequence: 0,
+        hops: 0,
+        publisher: Arc::new(publisher),
+    }
 }
 
 fn open(dir: &Path) -> (Arc<EmbeddedStore>, Lane, Arc<Mailbox>) {
@@ -121,11 +142,16 @@ impl<'a> World<'a> {
 
     /// With a router that is one of several, and owns everything.
     fn in_cluster(dir: &'a Path) -> Self {
+        Self::with_router(dir).0
+    }
+
+    fn with_router(dir: &'a Path) -> (Self, Arc<Router>) {
         let (store, router, mailbox) = open_router(dir);
         let slots = Arc::new(Slots::new(tokio::time::Instant::now().into_std()));
         Slot::all().for_each(|slot| slots.set(slot, Serving::Yes, 1));
         router.in_cluster(Incarnation(1), slots);
-        Self::with(dir, (store, Lane::new(router, Arc::new(NoWake)), mailbox))
+        let lane = Lane::new(router.clone(), Arc::new(NoWake));
+        (Self::with(dir, (store, lane, mailbox)), router)
     }
 
     fn with(dir: &'a Path, (store, lane, mailbox): (Arc<EmbeddedStore>, Lane, Arc<Mailbox>)) -> Self {
@@ -142,6 +168,8 @@ impl<'a> World<'a> {
             members: BTreeSet::new(),
             deaf: BTreeSet::new(),
             published: 0,
+            sweeps: 0,
+            began: tokio::time::Instant::now().into_std(),
             publisher: None,
             delivered: BTreeMap::new(),
             left_with: BTreeMap::new(),
@@ -239,26 +267,15 @@ impl<'a> World<'a> {
     fn join(&mut self, client: usize) {
         let Some(connection) = &self.clients[client] else { return };
         let (session, token) = (connection.session, connection.token);
-        let subscription = Subscription {
-            filter: FILTER.into(),
-            qos: QoS::AtLeastOnce,
-            no_local: false,
-            retain_as_published: false,
-            retain_handling: 0,
-            identifier: None,
-        };
-        let (ticket, subscriptions) = (Ticket(9), vec![subscription]);
-        if Self::is_persistent(client) {
+        let ticket = Ticket(9);
+        let [join, _] = subscription(session, FILTER);
+        if let RoutingRequest::Subscribe { subscriptions, .. } = &join
+            && Self::is_persistent(client)
+        {
             let subscriptions = subscriptions.clone();
             self.ask_store(Request::Subscribe { ticket, session, token, subscriptions });
         }
-        let events = self.route(RoutingRequest::Subscribe {
-            ticket,
-            session,
-            subscriptions,
-            exact: false,
-            owner: OwnerNumber::UNKNOWN,
-        });
+        let events = self.route(join);
         assert!(matches!(&events[..], [RoutingEvent::Subscribed { .. }]), "{events:?}");
         self.members.insert(client);
     }
@@ -334,20 +351,8 @@ impl<'a> World<'a> {
     /// Publishes; what is to happen once is asked for twice, as after a takeover.
     fn publish(&mut self, once: bool) {
         self.published += 1;
-        let publisher =
-            Publisher { scope: scope(), client_id: None, principal: None, source_ip: None, trace: 0 };
-        let message = Message {
-            topic: "t".into(),
-            payload: "x".into(),
-            qos: if once { QoS::ExactlyOnce } else { QoS::AtLeastOnce },
-            retain: false,
-            properties: None,
-            received_at: NOW,
-            expires_at: None,
-            sequence: self.published,
-            hops: 0,
-            publisher: Arc::new(publisher),
-        };
+        let qos = if once { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
+        let message = Message { sequence: self.published, ..message(qos) };
         let once = once.then(|| self.received());
         let request = || {
             let (ticket, message) = (Some(Ticket(7)), Arc::new(message.clone()));
@@ -570,6 +575,158 @@ fn what_the_store_took_back_from_the_members_of_a_dead_gateway_is_looked_for() {
     world.lane.tick(tokio::time::Instant::now().into_std());
     world.settle();
     assert_eq!(world.missing(), [0; 0]);
+}
+
+/// So many times the queues of groups are looked into.
+fn sweep(world: &mut World<'_>, times: u32) -> Vec<RoutingEvent> {
+    let mut events = Vec::new();
+    for _ in 0..times {
+        world.sweeps += 1;
+        world.lane.tick(world.began + world.sweeps * Duration::from_secs(5));
+        events.extend(world.settle());
+    }
+    events
+}
+
+#[test]
+fn what_was_given_out_in_an_answer_that_got_lost_is_given_out_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::in_cluster(dir.path());
+    (0..5).for_each(|_| world.publish(false));
+    let group = world.store.groups().unwrap()[0].group;
+    let claim = Request::ClaimShares { ticket: Ticket(0), group, max_entries: 10, max_bytes: usize::MAX };
+    let Completion::SharesClaimed { result: Ok(lost), .. } = world.ask_store(claim) else {
+        panic!("not claimed")
+    };
+    assert_eq!(lost.entries.len(), 2, "the others are the member's");
+    (0..3).for_each(|_| world.acknowledge(0));
+    assert_eq!(world.missing(), [4, 5]);
+    sweep(&mut world, 3);
+    assert_eq!(world.missing(), [4, 5], "an answer may still come");
+    sweep(&mut world, 2);
+    world.finish();
+}
+
+#[test]
+fn a_message_for_a_queue_that_is_gone_waits_for_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut world, router) = World::with_router(dir.path());
+    let group = world.store.groups().unwrap()[0].group;
+    // By a router that took the group for ended.
+    world.store_lane.submit(&mut vec![Request::CloseGroup { group, fence: None }]);
+    world.fence();
+    world.published = 1;
+    let received = world.received();
+    let message = Arc::new(Message { sequence: 1, ..message(QoS::ExactlyOnce) });
+    let request = RoutingRequest::Publish {
+        ticket: Some(Ticket(7)),
+        message,
+        from: None,
+        once: Some(received),
+        fence: None,
+    };
+    assert!(world.route(request).is_empty(), "nothing holds it");
+    assert!(router.find_queues().unwrap());
+    let events = sweep(&mut world, 1);
+    assert!(
+        matches!(&events[..], [RoutingEvent::Published { ticket: Ticket(7), result: Ok(()), .. }]),
+        "{events:?}"
+    );
+    assert_ne!(world.store.groups().unwrap()[0].group, group);
+    world.finish();
+}
+
+#[test]
+fn a_group_that_is_without_members_for_a_moment_keeps_its_queue() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::in_cluster(dir.path());
+    let group = world.store.groups().unwrap()[0].group;
+    world.leave_group(0);
+    sweep(&mut world, 2);
+    world.join(0);
+    assert_eq!(world.store.groups().unwrap()[0].group, group, "others may know of a member");
+    world.publish(false);
+    world.finish();
+    world.leave_group(0);
+    sweep(&mut world, 4);
+    assert_eq!(world.store.groups().unwrap(), []);
+    world.join(0);
+    assert_ne!(world.store.groups().unwrap()[0].group, group);
+    world.publish(false);
+    world.finish();
+}
+
+/// A session subscribes to a filter at QoS 1, or unsubscribes.
+fn subscription(session: SessionId, filter: &str) -> [RoutingRequest; 2] {
+    let subscription = Subscription {
+        filter: filter.into(),
+        qos: QoS::AtLeastOnce,
+        no_local: false,
+        retain_as_published: false,
+        retain_handling: 0,
+        identifier: None,
+    };
+    let (ticket, owner) = (Ticket(9), OwnerNumber::UNKNOWN);
+    let subscriptions = vec![subscription];
+    let filters = vec![filter.into()];
+    [
+        RoutingRequest::Subscribe { ticket, session, subscriptions, exact: false, owner },
+        RoutingRequest::Unsubscribe { ticket, session, filters, owner },
+    ]
+}
+
+#[test]
+fn a_group_that_ends_while_its_queue_is_made_begins_anew_with_one() {
+    let dir = tempfile::tempdir().unwrap();
+    for cluster in [false, true] {
+        let dir = dir.path().join(cluster.to_string());
+        std::fs::create_dir(&dir).unwrap();
+        let mut world = if cluster { World::in_cluster(&dir) } else { World::new(&dir) };
+        let session = world.clients[0].as_ref().unwrap().session;
+        let [join, leave] = subscription(session, "$share/h/t");
+        let [again, _] = subscription(session, "$share/h/t");
+        world.lane.submit(&mut vec![join, leave, again]);
+        world.settle();
+        let queues = world.store.groups().unwrap();
+        assert!(queues.iter().map(|record| &*record.key).eq(["g/t", "h/t"]), "{queues:?}");
+        sweep(&mut world, 4);
+        assert_eq!(world.store.groups().unwrap(), queues, "it is in use");
+    }
+}
+
+#[test]
+fn what_an_owner_before_left_in_a_queue_comes_to_members_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut world, router) = World::with_router(dir.path());
+    let (scope, key, bounds) = (scope(), "h/u".into(), (10, 1 << 20));
+    let open = OpenGroup { ticket: Ticket(0), scope, key, bounds, retention_secs: 3600 };
+    let queue = world.store.open_group(open).unwrap();
+    let left = Message { topic: "u".into(), sequence: 1, ..message(QoS::AtLeastOnce) };
+    let share = Append {
+        session: SessionId::NOBODY,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        identifiers: Vec::new(),
+        share: Some(Share::of(queue)),
+    };
+    let publish = DurablePublish {
+        ticket: Ticket(1),
+        message: Arc::new(left),
+        queues: vec![share],
+        rules: Vec::new(),
+        retained: RetainedChange::Keep,
+        replaces: None,
+        once: None,
+        fence: None,
+    };
+    world.ask_store(Request::Publish(Box::new(publish)));
+    world.connect(4);
+    let [join, _] = subscription(world.clients[4].as_ref().unwrap().session, "$share/h/u");
+    world.route(join);
+    assert!(world.delivered.is_empty(), "nobody has looked");
+    assert!(router.find_queues().unwrap());
+    sweep(&mut world, 1);
+    assert_eq!(world.delivered, [(1, 1)].into());
 }
 
 #[test]

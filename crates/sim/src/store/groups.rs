@@ -1,12 +1,14 @@
 //! Queues of groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fleethaven_storage::{
     Append, Appended, ClaimedShares, EntryId, GroupId, GroupRecord, Held, OpenGroup, QueuedMessage, SessionId,
 };
 use fleethaven_types::{Message, QoS, Timestamp};
+
+use crate::Bug;
 
 use super::model::{Holder, Model};
 use super::queues::{Copies, cost};
@@ -75,9 +77,11 @@ impl Group {
         self.entries.insert(entry, Entry { queued, holder: held.0, sent: held.1 });
     }
 
-    pub(super) fn holder_gone(&mut self, holder: Holder) {
-        self.entries.retain(|_, entry| entry.holder != Some(holder) || !entry.sent);
-        for entry in self.entries.values_mut().filter(|entry| entry.holder == Some(holder)) {
+    /// What holders that are gone held is held by nobody, but what clean sessions may have at QoS 2 is nobody else's.
+    fn take_back(&mut self, gone: &BTreeSet<Holder>) {
+        let is_left = |entry: &Entry| entry.holder.is_some_and(|holder| gone.contains(&holder));
+        self.entries.retain(|_, entry| !is_left(entry) || !entry.sent);
+        for entry in self.entries.values_mut().filter(|entry| is_left(entry)) {
             entry.holder = None;
         }
     }
@@ -87,8 +91,12 @@ type QueuedOf<'a> = &'a std::sync::Arc<Message>;
 
 impl Model {
     pub(crate) fn open_group(&mut self, open: OpenGroup) -> GroupId {
-        let id = GroupId(self.new_id());
         let OpenGroup { scope, key, bounds, retention_secs, .. } = open;
+        let is_its = |group: &&Group| (group.record.scope, &group.record.key) == (scope, &key);
+        if let Some(known) = self.groups.values().find(is_its) {
+            return known.record.group;
+        }
+        let id = GroupId(self.new_id());
         let record = GroupRecord { group: id, scope, key };
         let (entries, span, generation) = (BTreeMap::new(), (MIDDLE + 1, MIDDLE), self.generation);
         self.groups.insert(id, Group { record, bounds, retention_secs, entries, span, generation });
@@ -176,10 +184,17 @@ impl Model {
         holder: Holder,
     ) -> ClaimedShares {
         let (mut claimed, mut bytes, now) = (ClaimedShares::default(), 0, self.now);
+        let twice = self.bug == Some(Bug::SharesGivenTwice);
         let Some(group) = self.groups.get_mut(&id) else { return claimed };
+        group.take_back(&self.gone);
         let free = |group: &Group| {
-            group.entries.iter().find(|(_, entry)| entry.holder.is_none()).map(|(entry, _)| *entry)
+            let free = |entry: &Entry| entry.holder.is_none();
+            group.entries.iter().find(|(_, entry)| free(entry)).map(|(entry, _)| *entry)
         };
+        if twice {
+            // One at a time.
+            group.entries.values_mut().take(1).for_each(|entry| entry.holder = None);
+        }
         while let Some(entry) = free(group) {
             let full = bytes >= max_bytes && !claimed.entries.is_empty();
             if claimed.entries.len() >= max_entries || full {
@@ -199,6 +214,15 @@ impl Model {
             claimed.entries.push(queued);
         }
         claimed
+    }
+
+    pub(super) fn held_shares(&self, id: GroupId, most: usize, holder: Holder) -> Vec<EntryId> {
+        if self.bug == Some(Bug::HeldUntold) {
+            return Vec::new();
+        }
+        let entries = self.groups.get(&id).into_iter().flat_map(|group| &group.entries);
+        let held = entries.filter(|(_, entry)| entry.holder == Some(holder) && !entry.sent);
+        held.take(most).map(|(entry, _)| *entry).collect()
     }
 
     /// A member leaves: its shares go back to the front of their groups' queues, in their order. A QoS 2 message that may have

@@ -1,10 +1,12 @@
 //! What the store holds, and what becomes of each request: the seam's semantics in memory. `tests/store.rs` has it pass the
 //! suite that every store must pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleethaven_storage::{Completion, Error, Fence, GroupId, Request, SessionId, Ticket};
 use fleethaven_types::{Scope, Timestamp, Utf8Bytes};
+
+use crate::Bug;
 
 use super::groups::Group;
 use super::retained::Retained;
@@ -24,11 +26,13 @@ pub(crate) struct Model {
     pub(crate) now: Timestamp,
     /// Grows with each failover: what the old primary had not replicated is gone, and its ids must not be given out again.
     pub(crate) generation: u64,
-    pub(crate) ignores_fences: bool,
+    pub(crate) bug: Option<Bug>,
     last_id: u64,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(super) departed: BTreeMap<(Scope, Utf8Bytes), Departed>,
     pub(crate) groups: BTreeMap<GroupId, Group>,
+    /// Holders whose leases are over.
+    pub(crate) gone: BTreeSet<Holder>,
     pub(super) wills: Wills,
     fences: BTreeMap<u16, u64>,
     pub(super) retained: Retained,
@@ -77,8 +81,10 @@ impl Model {
             Request::OpenGroup(open) => {
                 Completion::GroupOpened { ticket: open.ticket, result: Ok(self.open_group(*open)) }
             }
-            Request::CloseGroup { group } => {
-                self.groups.remove(&group);
+            Request::CloseGroup { group, fence } => {
+                if fence.is_none_or(|fence| self.check(fence).is_ok()) {
+                    self.groups.remove(&group);
+                }
                 return None;
             }
             Request::ClaimShares { ticket, group, max_entries, max_bytes } => {
@@ -93,6 +99,10 @@ impl Model {
                 self.release_shares(group, &entries);
                 return None;
             }
+            Request::HeldShares { ticket, group, max_entries } => {
+                let result = Ok(self.held_shares(group, max_entries, holder));
+                Completion::SharesHeld { ticket, group, result }
+            }
             Request::ReadRetained { ticket, scope, filter, after, max_entries } => {
                 let read = self.retained.read(scope, &filter, after.as_deref(), (max_entries, self.now));
                 Completion::Retained { ticket, result: Ok(read) }
@@ -102,6 +112,19 @@ impl Model {
                 Completion::Tails { ticket, result: Ok(self.compare_tails(&known)) }
             }
         })
+    }
+
+    /// What is asked of groups, in words.
+    pub(crate) fn groups_told(&self, requests: &[Request]) -> Vec<String> {
+        let told = |request: &Request| match request {
+            Request::OpenGroup(open) => Some(format!("a queue for {}", open.key)),
+            Request::CloseGroup { group, .. } => Some(format!("no queue {}", group.0)),
+            Request::AcknowledgeShares { group, entries } => Some(format!("done {}: {entries:?}", group.0)),
+            Request::ReleaseShares { group, entries } => Some(format!("free {}: {entries:?}", group.0)),
+            Request::ClaimShares { group, max_entries, .. } => Some(format!("{max_entries} of {}", group.0)),
+            _ => None,
+        };
+        requests.iter().filter_map(told).collect()
     }
 
     /// Raises those that are lower; one that is higher has another owner.
@@ -119,12 +142,15 @@ impl Model {
 
     pub(super) fn check(&self, fence: Fence) -> Result<(), Error> {
         let raised = self.fences.get(&fence.slot).is_some_and(|at| *at > fence.epoch);
-        if raised && !self.ignores_fences { Err(Error::Fenced) } else { Ok(()) }
+        if raised && self.bug != Some(Bug::FencesIgnored) { Err(Error::Fenced) } else { Ok(()) }
     }
 
-    /// A process that used the store is gone: what it held of groups is for others.
+    /// A process that used the store is gone: what it held of groups is for others, also what it asked for before and the store
+    /// hears of later.
     pub(crate) fn holder_gone(&mut self, holder: Holder) {
-        self.groups.values_mut().for_each(|group| group.holder_gone(holder));
+        if self.bug != Some(Bug::HoldersRemembered) {
+            self.gone.insert(holder);
+        }
     }
 }
 

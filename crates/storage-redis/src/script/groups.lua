@@ -3,6 +3,7 @@ local MIDDLE = 4503599627370496
 -- A new generation gives out numbers so far from those of the one before, which may have given out some that are lost.
 local LEAP = 1048576
 
+local groupkeys = root .. ':groupkeys'
 local function group_record(id) return root .. ':gr:' .. id end
 local function group_entries(id) return root .. ':gm:' .. id end
 local function free(id) return root .. ':gf:' .. id end
@@ -17,21 +18,41 @@ end
 
 -- A group is known no longer: group.
 function ops.unknow()
-  call('SREM', groups, take())
+  local id = take()
+  if not fenced then call('SREM', groups, id) end
 end
 
--- Open: group, account:region:key, bounds, retention.
+-- The group of a key, if there is one. Groups that an earlier version made are not in the index before there is one; those
+-- that it closed may be.
+local function group_of(key)
+  if call('EXISTS', groupkeys) == 0 then
+    for _, id in ipairs(call('ZRANGE', root .. ':grouplist', 0, -1)) do
+      local of = call('HGET', group_record(id), 'k')
+      if of then call('HSETNX', groupkeys, of, id) end
+    end
+  end
+  local id = call('HGET', groupkeys, key)
+  return id and call('EXISTS', group_record(id)) == 1 and id
+end
+
+-- Open: group, account:region:key, bounds, retention. Answers the group of this key: another one, if it was there before.
 function ops.open()
-  local id = take()
-  call('HSET', group_record(id), 'k', take(), 'bm', take(), 'bb', take(), 'r', take(), 'n', 0, 'b', 0,
+  local id, key, messages, bytes, retention = take(), take(), take(), take(), take()
+  local known = group_of(key)
+  if known then return known end
+  call('HSET', group_record(id), 'k', key, 'bm', messages, 'bb', bytes, 'r', retention, 'n', 0, 'b', 0,
     'front', int(MIDDLE + 1), 'back', int(MIDDLE), 'g', current_generation())
   call('ZADD', root .. ':grouplist', id, id)
-  return 'ok'
+  call('HSET', groupkeys, key, id)
+  return id
 end
 
 -- Close: group.
 function ops.close()
   local id = take()
+  if fenced then return end
+  local key = call('HGET', group_record(id), 'k')
+  if key and call('HGET', groupkeys, key) == id then call('HDEL', groupkeys, key) end
   for _, name in ipairs(call('SMEMBERS', holders(id))) do call('UNLINK', held_by(id, name)) end
   call('UNLINK', group_record(id), group_entries(id), free(id), holders(id))
   call('ZREM', root .. ':grouplist', id)
@@ -140,6 +161,12 @@ function ops.shares()
       given[#given + 1] = {number, entry[2], entry[3]}
     end
   end
+end
+
+-- Entries that a store holds: group, at most so many, who.
+function ops.held()
+  local id, most, name = take(), tonumber(take()), take()
+  return call('ZRANGE', held_by(id, name), 0, most - 1)
 end
 
 -- Held entries were acknowledged: group, entries.

@@ -24,6 +24,7 @@
 --   gateways    incarnations with live sessions         g:N   sessions owned by incarnation N
 --   out         stream: shares on their way to another partition
 --   groups      set: all groups of all partitions       grouplist  those of this partition, by id
+--   groupkeys   hash: account:region:key -> the group of this partition
 --   gr:ID       hash of a group: k (account:region:key), bm bb (bounds), r (retention, s), n b (as above), front, back (first and
 --               last number given), g (generation they were given in)
 --   gm:ID       hash: number -> entry                   gf:ID  entries that nobody holds, by number

@@ -373,7 +373,7 @@ impl<'a> Side<'a> {
             Step::PassOn { share, to } => self.pass_on(share, Some(to)),
             Step::Discard { share } => self.pass_on(share, None),
             Step::Reopen { group } => {
-                self.asking.submit(vec![Request::CloseGroup { group: self.groups[group] }]);
+                self.asking.submit(vec![Request::CloseGroup { group: self.groups[group], fence: None }]);
                 self.groups[group] = self.open(group);
                 String::new()
             }

@@ -293,6 +293,15 @@ impl Caller {
         }
     }
 
+    /// What this process holds of a group.
+    pub(super) fn held_shares(&mut self, group: GroupId, max_entries: usize) -> Vec<EntryId> {
+        let ticket = self.ticket();
+        match self.ask_one(Request::HeldShares { ticket, group, max_entries }) {
+            Completion::SharesHeld { ticket: answered, result, .. } if answered == ticket => result.unwrap(),
+            other => panic!("no answer to what is held: {other:?}"),
+        }
+    }
+
     /// Submits a request that has no answer.
     pub(super) fn tell(&mut self, request: Request) {
         self.lane.submit(&mut vec![request]);

@@ -10,6 +10,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("a share goes to its member while it is there, and to the group otherwise", where_it_goes),
     ("entries of a group are given out once", given_out_once),
     ("what one process holds another may release", released_by_another),
+    ("a process is told what it holds", told_what_is_held),
     ("after a crash everything unacknowledged is there to be given out", crash),
     ("what a member leaves behind goes to the front, in order", left_behind),
     ("a session that ends, however it ends, gives back its shares", every_ending),
@@ -22,6 +23,8 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("a full group drops the newest, and takes back what it gave", overflow),
     ("what is expired or too old is not given out", over),
     ("a group that is closed is gone", closed),
+    ("there is one group for each key", one_for_each_key),
+    ("a group is closed by the owner of its slot only", closed_by_its_owner),
     ("a large body moves with its entry", bodies),
 ];
 
@@ -92,6 +95,28 @@ fn released_by_another(store: &mut dyn Instance) {
     next.tell(Request::ReleaseShares { group, entries });
     assert_eq!(all(&mut next, group), ["pushed", "at QoS 2", "claimed"]);
     assert_eq!(all(&mut first, group), [""; 0], "which is the second's by now");
+}
+
+/// So it finds out what it was given in an answer that got lost.
+fn told_what_is_held(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let group = caller.open_group("g/t");
+    let member = caller.claim(clean("m", token(1, 1))).session;
+    let Appended::Held { entry: pushed } = caller.share(group, member, "pushed") else { panic!("not held") };
+    let mut once = to_member(Message { qos: QoS::ExactlyOnce, ..message("t", "at QoS 2") }, group, member);
+    once.queues[0].qos = QoS::ExactlyOnce;
+    caller.publish(once);
+    for payload in ["a", "b", "c"] {
+        caller.share(group, SessionId::NOBODY, payload);
+    }
+    let (claimed, _) = caller.claim_shares(group, 2);
+    let claimed: Vec<EntryId> = claimed.into_iter().map(|(entry, _)| EntryId(entry)).collect();
+    assert_eq!(caller.held_shares(group, 10), [pushed, claimed[0], claimed[1]]);
+    assert_eq!(caller.held_shares(group, 2), [pushed, claimed[0]]);
+    caller.tell(Request::AcknowledgeShares { group, entries: vec![pushed] });
+    caller.tell(Request::ReleaseShares { group, entries: vec![claimed[1]] });
+    assert_eq!(caller.held_shares(group, 10), [claimed[0]]);
+    assert_eq!(caller.held_shares(GroupId(u64::MAX), 10), []);
 }
 
 fn crash(store: &mut dyn Instance) {
@@ -327,7 +352,7 @@ fn closed(store: &mut dyn Instance) {
     let member = caller.claim(claim("m", token(1, 1))).session;
     caller.share(group, SessionId::NOBODY, "a");
     caller.share(group, member, "b");
-    caller.tell(Request::CloseGroup { group });
+    caller.tell(Request::CloseGroup { group, fence: None });
     assert_eq!(caller.share(group, member, "c"), Appended::NoSession);
     assert_eq!(caller.claim_shares(group, 10), (vec![], false));
     caller.end(member, token(1, 1), 3600, START).unwrap();
@@ -337,6 +362,40 @@ fn closed(store: &mut dyn Instance) {
     assert_ne!(caller.open_group("g/t"), group, "ids are not used again");
     caller.claim(claim("m", token(2, 1)));
     assert_eq!(caller.read_all(member, token(2, 1)), [(1, "b".to_owned())], "it keeps what it had");
+}
+
+fn one_for_each_key(store: &mut dyn Instance) {
+    let (mut first, mut second) = (Caller::new(store), Caller::beside(store));
+    let group = first.open_group("g/t");
+    first.share(group, SessionId::NOBODY, "a");
+    assert_eq!(second.open_group("g/t"), group);
+    let other = second.open_group("h/t");
+    assert_ne!(other, group);
+    assert_eq!(all(&mut second, group), ["a"], "and nothing is lost of it");
+    first.tell(Request::CloseGroup { group: other, fence: None });
+    first.share(group, SessionId::NOBODY, "b");
+    store.crash();
+    let mut caller = Caller::new(store);
+    assert_eq!(caller.open_group("g/t"), group);
+    assert_ne!(caller.open_group("h/t"), other);
+    let groups = store.sessions().groups().unwrap();
+    assert!(groups.iter().map(|record| &*record.key).eq(["g/t", "h/t"]), "{groups:?}");
+}
+
+/// Another says by now what becomes of it.
+fn closed_by_its_owner(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let group = caller.open_group("g/t");
+    let member = caller.claim(claim("m", token(1, 1))).session;
+    caller.raise(&[Fence { slot: 7, epoch: 2 }]).unwrap();
+    let close = |epoch| Request::CloseGroup { group, fence: Some(Fence { slot: 7, epoch }) };
+    caller.tell(close(1));
+    assert_eq!(caller.share(group, SessionId::NOBODY, "a"), Appended::Waiting);
+    assert!(matches!(caller.share(group, member, "b"), Appended::At { .. }));
+    assert_eq!(caller.open_group("g/t"), group);
+    caller.tell(close(2));
+    assert_eq!(caller.share(group, SessionId::NOBODY, "c"), Appended::NoSession);
+    assert_eq!(caller.share(group, member, "d"), Appended::NoSession);
 }
 
 fn bodies(store: &mut dyn Instance) {

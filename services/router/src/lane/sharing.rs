@@ -24,6 +24,8 @@ use crate::staged::Staged;
 const CLAIM: (usize, usize) = (256, 1 << 20);
 /// Entries asked for where none are known of.
 const LOOK: usize = 16;
+/// Most held entries that are compared at a time, the oldest.
+const HELD: usize = 4096;
 /// How often paced members may have more.
 const PACE: Duration = Duration::from_secs(1);
 
@@ -31,6 +33,13 @@ const PACE: Duration = Duration::from_secs(1);
 pub(super) struct Opening {
     groups: Vec<(Ticket, Arc<Group>)>,
     event: RoutingEvent,
+}
+
+/// A message whose group's queue was not there any more when it came to the store. Its publisher waits.
+pub(super) struct Homeless {
+    ticket: Ticket,
+    message: Arc<Message>,
+    groups: Vec<Arc<Group>>,
 }
 
 /// Where a group's share of one message goes.
@@ -78,14 +87,21 @@ pub(super) fn place(router: &Router, plan: &GroupPlan, message: &Arc<Message>) -
         }
         // Without a queue of the group, which is being made, the share is its member's for good.
         Choice::Member(member) if member.persistent || queue.is_some() => {
-            Placement::Queue(member.append(message, queue.copied().map(Share::of)))
+            Placement::Queue(member.append(message, queue.map(Share::of)))
         }
         Choice::Member(member) => Placement::push(member, message.clone(), group.share()),
         Choice::Busy | Choice::Nobody => match queue {
-            Some(queue) => Placement::Queue(nobodys(message, Share::of(*queue))),
+            Some(queue) => Placement::Queue(nobodys(message, Share::of(queue))),
             None => Placement::Wait(group.clone()),
         },
     }
+}
+
+/// Whether one of these groups has a queue in the store, or will have, that this router of several does not know: another makes
+/// it.
+pub(super) fn await_queues(router: &Router, plans: &[GroupPlan]) -> bool {
+    let awaits = |group: &Group| group.queue.get().is_none() && group.is_durable();
+    !plans.is_empty() && router.homes.get().is_some() && plans.iter().any(|plan| awaits(&plan.group))
 }
 
 impl Placement {
@@ -236,6 +252,13 @@ impl Lane {
         let found = self.opening.iter().enumerate().find_map(|(at, opening)| Some((at, of(opening)?)));
         let Some((at, index)) = found else { return };
         let Some(opening) = self.opening.get_mut(at) else { return };
+        if let (Ok(queue), Some((_, group))) = (&result, opening.groups.get(index))
+            && self.router.is_closing(group, *queue)
+        {
+            // What deletes it is under way.
+            let again = group.open(ticket);
+            return self.staged.durable.push(Request::OpenGroup(Box::new(again)));
+        }
         let (_, group) = opening.groups.swap_remove(index);
         if opening.groups.is_empty() {
             let Opening { event, .. } = self.opening.swap_remove(at);
@@ -246,6 +269,50 @@ impl Lane {
             Err(error) => tracing::error!(%error, group = %group.key(), "a group has no queue"),
         }
         self.dispatch(&group);
+    }
+
+    /// The queues of groups to which a message was to be appended are gone: it waits for others, and so does its publisher.
+    pub(super) fn lose_queues(
+        &mut self,
+        ticket: Ticket,
+        message: &Arc<Message>,
+        lost: impl Iterator<Item = Append>,
+    ) -> bool {
+        let mut groups = Vec::new();
+        for Append { session, share, .. } in lost {
+            let Some(share) = share else { continue };
+            // A group that has ended has nobody to have it.
+            let Some(group) = self.router.group(share.group) else { continue };
+            // Another router took the group for ended.
+            group.lose_queue(share.group);
+            self.router.give_back(session);
+            groups.push(group);
+        }
+        let any = !groups.is_empty();
+        if any {
+            self.homeless.push(Homeless { ticket, message: message.clone(), groups });
+        }
+        any
+    }
+
+    /// Hands messages to the queues that their groups have got by now.
+    pub(super) fn rehouse(&mut self) {
+        for homeless in std::mem::take(&mut self.homeless) {
+            let Homeless { ticket, message, mut groups } = homeless;
+            groups.retain(|group| self.router.group(group.id).is_some());
+            if groups.iter().any(|group| group.queue.get().is_none() && group.is_durable()) {
+                self.homeless.push(Homeless { ticket, message, groups });
+                continue;
+            }
+            let append = |group: &Arc<Group>| Some(nobodys(&message, Share::of(group.queue.get()?)));
+            let queues: Vec<Append> = groups.iter().filter_map(append).collect();
+            for group in groups.iter().filter(|group| group.queue.get().is_none()) {
+                self.share(&message, vec![Placement::Wait(group.clone())]);
+            }
+            let Request::Publish(mut publish) = publish(message, queues, None) else { continue };
+            publish.ticket = ticket;
+            self.staged.durable.push(Request::Publish(publish));
+        }
     }
 
     /// A session has room again; `returned`: what it had of its groups was given back to them.
@@ -277,7 +344,7 @@ impl Lane {
                 self.disown(delivery);
                 continue;
             };
-            delivery.share.group = group.share().group;
+            group.take_name(&mut delivery);
             let mut backlog = group.backlog.lock();
             backlog.push_front(delivery);
             group.note(&backlog);
@@ -373,8 +440,8 @@ impl Lane {
         if max_entries > 0 {
             (backlog.unread, backlog.claiming) = (false, true);
             let (ticket, max_entries) = (NOBODY, max_entries.min(CLAIM.0));
-            let claim = Request::ClaimShares { ticket, group: *queue, max_entries, max_bytes: CLAIM.1 };
-            self.claims.push(*queue);
+            let claim = Request::ClaimShares { ticket, group: queue, max_entries, max_bytes: CLAIM.1 };
+            self.claims.push(queue);
             self.staged.durable.push(claim);
         }
     }
@@ -414,10 +481,10 @@ impl Lane {
         match (group.queue.get(), held) {
             (Some(queue), Some(Held::Group(entry))) => {
                 backlog.unread = true;
-                self.staged.durable.push(Request::ReleaseShares { group: *queue, entries: vec![entry] });
+                self.staged.durable.push(Request::ReleaseShares { group: queue, entries: vec![entry] });
             }
             (Some(queue), None) if message.qos != QoS::AtMostOnce => {
-                let append = nobodys(&message, Share { group: *queue, ..share });
+                let append = nobodys(&message, Share { group: queue, ..share });
                 self.staged.durable.push(publish(message, vec![append], None));
             }
             // Its member has gone, too: the store moves it.
@@ -507,22 +574,47 @@ impl Lane {
     }
 
     /// Looks for what processes that are gone have left in the queues of groups: members' shares that the store took back, and
-    /// what another router had claimed. Nobody tells of that.
+    /// what another router had claimed. Nobody tells of that. A router that is not the home of a group keeps nothing of it that
+    /// its members cannot take now: they may be told to others only, by now.
     pub(super) fn sweep_groups(&mut self, now: Instant) {
-        for group in self.router.take_swept(now) {
+        let (swept, former) = self.router.take_swept(now);
+        let held = |group| Request::HeldShares { ticket: NOBODY, group, max_entries: HELD };
+        self.staged.durable.extend(former.into_iter().map(held));
+        for group in swept {
             let Some(queue) = group.queue.get() else { continue };
-            if group.has_backlog() {
+            self.staged.durable.push(Request::HeldShares { ticket: NOBODY, group: queue, max_entries: HELD });
+            let busy = group.has_backlog();
+            if busy {
                 self.dispatch(&group);
+            }
+            if !self.router.is_home(&group) {
+                self.router.leave_behind(queue, group.take_claimed());
                 continue;
             }
             let pace = self.router.options.behaviour.share_drain_rate;
             let room: usize = group.live().iter().map(|member| member.room(pace)).sum();
-            if room > 0 {
+            if room > 0 && !busy {
                 let (ticket, max_entries) = (NOBODY, room.min(LOOK));
-                let look = Request::ClaimShares { ticket, group: *queue, max_entries, max_bytes: CLAIM.1 };
-                self.claims.push(*queue);
+                let look = Request::ClaimShares { ticket, group: queue, max_entries, max_bytes: CLAIM.1 };
+                self.claims.push(queue);
                 self.staged.durable.push(look);
             }
+        }
+    }
+
+    /// What the store says that this process holds of a group's queue: nobody may wait for what no member has.
+    pub(super) fn shares_held(&mut self, queue: GroupId, held: &[EntryId]) {
+        let Some(group) = self.router.group(queue) else {
+            if self.router.is_former(queue) {
+                self.router.leave_behind(queue, held.to_vec());
+            }
+            return;
+        };
+        let entries = group.held_for_nobody(held);
+        if !entries.is_empty() {
+            tracing::info!(group = %group.key(), entries = entries.len(), "shares were held for nobody");
+            self.staged.durable.push(Request::ReleaseShares { group: queue, entries });
+            self.dispatch_all(&[group], true);
         }
     }
 

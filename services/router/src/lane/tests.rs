@@ -1,7 +1,9 @@
 use std::sync::atomic::Ordering;
 
 use fleethaven_fabric::delivery::{Origin, Target};
+use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::routing::OwnerNumber;
+use fleethaven_lanes::router::Slots;
 use fleethaven_storage::{Fence, OwnerToken, RuleRef, SessionRecord, Subscription};
 use fleethaven_types::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use fleethaven_types::{Behaviour, Limits, Profile, Utf8Bytes};
@@ -41,6 +43,35 @@ fn overlapping_subscriptions_are_one_delivery() {
         identifiers: [5, 6].into(),
     };
     assert_eq!(target, expected);
+}
+
+#[test]
+fn what_waits_for_a_queue_does_not_overtake_what_failed_before_it() {
+    let mut bench = Bench::new();
+    // Another router makes the queues of groups.
+    let slots = Slots::new(tokio::time::Instant::now().into_std());
+    bench.router.in_cluster(Incarnation(1), Arc::new(slots));
+    for (session, filter) in [(1, "$share/g/t"), (2, "u")] {
+        bench.attach(session, 0, true);
+        bench.subscribe(session, subscription(filter, AtLeastOnce));
+    }
+    let publish = |ticket, topic| RoutingRequest::Publish {
+        ticket: Some(Ticket(ticket)),
+        message: Arc::new(message(topic, AtLeastOnce)),
+        from: None,
+        once: None,
+        fence: None,
+    };
+    assert!(bench.submit(publish(1, "t")).is_empty());
+    bench.store.broken.store(true, Ordering::SeqCst);
+    let failed = bench.submit(publish(2, "u")).into_iter().filter_map(|event| match event {
+        RoutingEvent::Published { ticket, result: Err(Error::Unavailable(_)), .. } => Some(ticket.0),
+        _ => None,
+    });
+    let mut failed: Vec<u64> = failed.collect();
+    failed.sort_unstable();
+    assert_eq!(failed, [1, 2], "both are sent again, in order");
+    assert!(!bench.lane.has_unanswered());
 }
 
 #[test]
