@@ -17,7 +17,6 @@ use fleethaven_storage_embedded::{EmbeddedStore, Options as StoreOptions};
 use fleethaven_things::{Desk, DeskDoor, DeskLane};
 use fleethaven_types::Profile;
 use prometheus::Registry;
-use tokio::task::AbortHandle;
 
 use crate::account;
 use crate::audit;
@@ -36,6 +35,7 @@ use crate::operators::{Kept, operator};
 use crate::process::Process;
 use crate::ready::Ready;
 use crate::reload::Reload;
+use crate::rules_worker::Working;
 use crate::traces::traced;
 use crate::wiring::{Clients, Out, Shared, Stores, caught_up, router_metrics, warm_up};
 
@@ -127,13 +127,13 @@ pub(crate) async fn run(arguments: DevArgs, settings: config::Settings) -> Resul
         bail!("the metadata store cannot go on, and is to be started again: {failure}");
     }
     arguments.drain.delay().await;
-    gateway.drain(Duration::from_secs(u64::from(arguments.process.grace_period))).await;
+    let grace = Duration::from_secs(u64::from(arguments.process.grace_period));
+    // What rules have not finished by then is executed after the next start.
+    tokio::join!(gateway.drain(grace), services.worker.drain(grace / 2));
     process.stop();
     for task in serving {
         let _ = task.await;
     }
-    // What is queued for rules is executed after the next start.
-    services.worker.abort();
     tasks.abort();
     counting.abort();
     if let Some(usage) = usage {
@@ -212,7 +212,7 @@ struct Services {
     functions: Arc<dyn Functions>,
     out: Out,
     incarnation: u64,
-    worker: AbortHandle,
+    worker: Working,
 }
 
 impl Services {
@@ -241,7 +241,7 @@ impl Services {
         let worker = shared.worker(stores, door, (functions.clone(), &out), &arguments.objects)?;
         caught_up(&**metadata).await?;
         // Before anything waits for its publishes: a full rules queue holds them back until it is emptied.
-        let worker = tokio::spawn(worker.run()).abort_handle();
+        let worker = Working::start(worker);
         let publisher = Publisher::start(router.clone(), Backpressure::Held);
         let traced_publisher = traced(Arc::new(publisher.clone()), &shared.traces);
         disk.metastore.publish_through(traced_publisher.clone());

@@ -1,12 +1,16 @@
 //! `fleethaven rules-worker`: executes the rules of a cluster.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
+use fleethaven_daemon::shutdown::{Shutdown, Trigger};
 use fleethaven_fabric::membership::Role;
 use fleethaven_pki::ServiceRole;
+use fleethaven_rules_worker::Worker;
 use serde::Serialize;
+use tokio::task::JoinHandle;
 
 use crate::cli::RulesWorkerArgs;
 use crate::cluster::Cluster;
@@ -25,6 +29,29 @@ struct Ready {
     ready: bool,
     role: &'static str,
     admin: String,
+}
+
+/// A worker at work.
+pub(crate) struct Working {
+    task: JoinHandle<()>,
+    stop: Trigger,
+}
+
+impl Working {
+    pub(crate) fn start(worker: Worker) -> Self {
+        let (stop, mut stopped) = Shutdown::new();
+        Self { task: tokio::spawn(worker.run(async move { stopped.wait().await })), stop }
+    }
+
+    /// Lets it finish the messages that it has in hand, and claim no others. What it does not finish in time is given to others when
+    /// the store is closed, or executed after the next start: at least once.
+    pub(crate) async fn drain(mut self, within: Duration) {
+        self.stop.fire();
+        if tokio::time::timeout(within, &mut self.task).await.is_err() {
+            tracing::warn!(?within, "rules have not ended in time: their messages are executed again");
+            self.task.abort();
+        }
+    }
 }
 
 /// Runs until it is told to stop.
@@ -46,7 +73,7 @@ pub(crate) async fn run(arguments: RulesWorkerArgs, settings: config::Settings) 
     let out = shared.outside(&stores, functions.clone(), &arguments.outbound)?;
     let worker = shared.worker(&stores, door, (functions, &out), &arguments.objects)?;
     cluster.caught_up().await?;
-    let worker = tokio::spawn(worker.run());
+    let worker = Working::start(worker);
     let looking = cluster.watch_readiness(&process, cluster.in_touch());
     let (members, admin) = (cluster.membership.clone(), process.admin_address);
     let shown = presence::show(members, Role::RulesWorker, admin, process.stopping.clone());
@@ -54,8 +81,7 @@ pub(crate) async fn run(arguments: RulesWorkerArgs, settings: config::Settings) 
 
     process.told_to_stop().await;
     looking.abort();
-    // What it has claimed is given to others as the store closes, or executed again: at least once.
-    worker.abort();
+    worker.drain(Duration::from_secs(u64::from(arguments.process.grace_period))).await;
     process.stop();
     let _ = shown.await;
     if let Some(usage) = usage {

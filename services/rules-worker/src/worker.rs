@@ -1,6 +1,7 @@
 //! The claim loop: many messages in hand at once, each acknowledged when its rules have run.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,14 +66,17 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Works until the queue is closed.
-    pub async fn run(self) {
+    /// Works until the queue is closed, or it is told to stop: then it claims nothing more, and returns when it has finished what it
+    /// has in hand. Whoever has no time for that drops it: what was not acknowledged is given to others.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
         let mut running = FuturesUnordered::new();
         let (mut failures, mut bytes) = (0, 0);
         let mut claim = self.claim(BATCH, Duration::ZERO);
         while failures < MAX_FAILURES {
-            // A claim that has begun is never dropped: what it claimed would be lost until the next start.
+            // A claim that has begun is never dropped before the end: what it claimed would be lost until the next start.
             tokio::select! {
+                () = &mut stop => break,
                 claimed = &mut claim, if running.len() < IN_HAND && bytes < BYTES_IN_HAND => {
                     failures = if claimed.is_ok() { 0 } else { failures + 1 };
                     // Polled in order, so that republished messages leave in the order in which they came.
@@ -82,17 +86,21 @@ impl Worker {
                     claim = self.claim(BATCH, if failures == 0 { Duration::ZERO } else { FAILURE_PAUSE });
                 }
                 Some(first) = running.next() => {
-                    let mut done = vec![first];
-                    while let Some(Some(next)) = running.next().now_or_never() {
-                        done.push(next);
-                    }
+                    let done = finished(&mut running, first);
                     bytes -= done.iter().map(|(_, size)| size).sum::<usize>();
                     self.acknowledge(done);
                 }
             }
         }
-        tracing::error!("the rules queue is closed: no rule is executed any more");
-        self.acknowledge(running.collect().await);
+        if failures >= MAX_FAILURES {
+            tracing::error!("the rules queue is closed: no rule is executed any more");
+        }
+        drop(claim);
+        // Acknowledged as they end: there may be no time for all.
+        while let Some(first) = running.next().await {
+            let done = finished(&mut running, first);
+            self.acknowledge(done);
+        }
     }
 
     fn claim(&self, max: usize, pause: Duration) -> BoxFuture<'_, Result<Vec<RuleEntry>, Error>> {
@@ -203,6 +211,15 @@ impl Worker {
         }
         None
     }
+}
+
+/// The first of those that have ended, and the others.
+fn finished<F: Future>(running: &mut FuturesUnordered<F>, first: F::Output) -> Vec<F::Output> {
+    let mut done = vec![first];
+    while let Some(Some(next)) = running.next().now_or_never() {
+        done.push(next);
+    }
+    done
 }
 
 #[cfg(test)]

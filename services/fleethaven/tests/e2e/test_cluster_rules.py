@@ -97,14 +97,14 @@ def rule(cluster, name: str, sql: str, *actions: dict):
     cluster.iot.create_topic_rule(ruleName=name, topicRulePayload=payload)
 
 
-def at_work(cluster, kind: str) -> Process | None:
-    """A worker that is in the middle of an action."""
+def at_work(workers: list[Process], kind: str) -> Process | None:
+    """One of them that is in the middle of an action."""
 
     def calls(worker: Process) -> bool:
         sample = f'fleethaven_rule_target_calls{{action="{kind}"}} '
         return any(line.startswith(sample) and float(line.split()[-1]) > 0 for line in worker.admin("/metrics")[1].splitlines())
 
-    return next((worker for worker in cluster.workers if worker.is_alive() and calls(worker)), None)
+    return next((worker for worker in workers if worker.is_alive() and calls(worker)), None)
 
 
 @pytest.mark.timeout(240)
@@ -126,7 +126,7 @@ def test_a_worker_that_dies_in_the_middle_of_an_action(cluster, connect, target,
 
     eventually(let_through, "the rule is at work", TAKEN_OVER, 0.5)
     sent = [sensor.publish_later(f"burst/{n % 20}", str(n)) for n in range(BURST)]
-    busy = eventually(lambda: at_work(cluster, "http"), "a worker in the middle of an action")
+    busy = eventually(lambda: at_work(cluster.workers, "http"), "a worker in the middle of an action")
     busy.kill()
     target.answering.set()
     eventually(lambda: all(sensor.acknowledged(mid) == 0 for mid in sent), "all are acknowledged", TAKEN_OVER)
@@ -143,6 +143,46 @@ def test_a_worker_that_dies_in_the_middle_of_an_action(cluster, connect, target,
     busy.start()
     eventually(busy.is_ready, "the worker is back", TAKEN_OVER)
     cluster.iot.delete_topic_rule(ruleName="burst")
+
+
+@pytest.mark.timeout(240)
+def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(cluster, connect, target):
+    """A rolling update under load: workers are stopped in turn, each in the middle of actions. Nothing is lost, and nothing comes twice."""
+    target.hold = 0.5
+    rule(cluster, "rolling", "SELECT * FROM 'rolling/+'", {"http": {"url": f"{target.origin}/rolling"}})
+    [token] = eventually(lambda: target.tokens, "the challenge")
+    cluster.iot.confirm_topic_rule_destination(confirmationToken=token)
+    sensor = connect("rolling")
+
+    def let_through():
+        sensor.publish("rolling/first", b"-1")
+        return b"-1" in target.bodies
+
+    eventually(let_through, "the rule is at work", TAKEN_OVER, 0.5)
+    sent, enough = [], threading.Event()
+
+    def keep_publishing():
+        # Some twenty actions at a time.
+        while not enough.wait(0.025):
+            sent.append(sensor.publish_later(f"rolling/{len(sent) % 20}", str(len(sent))))
+
+    publishing = threading.Thread(target=keep_publishing)
+    publishing.start()
+    try:
+        for worker in cluster.workers:
+            eventually(lambda: at_work([worker], "http"), f"{worker.name} in the middle of an action", TAKEN_OVER)  # noqa: B023
+            assert worker.stop() == 0
+            worker.start()
+            eventually(worker.is_ready, f"{worker.name} is back", TAKEN_OVER)
+    finally:
+        enough.set()
+        publishing.join()
+    eventually(lambda: all(sensor.acknowledged(mid) == 0 for mid in sent), "all are acknowledged", TAKEN_OVER)
+    arrived = lambda: Counter(int(body) for body in target.bodies if body != b"-1")  # noqa: E731
+    eventually(lambda: set(arrived()) == set(range(len(sent))), "none is lost", TAKEN_OVER)
+    eventually(lambda: at_work(cluster.workers, "http") is None, "no action is under way", TAKEN_OVER)
+    assert set(arrived().values()) == {1}, "none came twice"
+    cluster.iot.delete_topic_rule(ruleName="rolling")
 
 
 @pytest.mark.timeout(420)
@@ -165,7 +205,7 @@ def test_a_message_that_kills_every_worker_is_a_dead_letter(cluster, connect, ta
         nonlocal published
         sensor.publish("poison", b'{"n": 1}')
         published += 1
-        return at_work(cluster, "iotEvents")
+        return at_work(cluster.workers, "iotEvents")
 
     # Longer than an action may take: nobody who is called so finishes.
     target.hold = 30
@@ -173,7 +213,7 @@ def test_a_message_that_kills_every_worker_is_a_dead_letter(cluster, connect, ta
 
     def next_victim():
         nonlocal worker, listed
-        worker, listed = at_work(cluster, "iotEvents"), dead_letters("list")
+        worker, listed = at_work(cluster.workers, "iotEvents"), dead_letters("list")
         return worker or listed
 
     # A worker may hold any of the messages, and its death counts for those that it holds.

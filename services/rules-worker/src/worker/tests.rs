@@ -4,7 +4,7 @@ use fleethaven_fabric::{RuleChange, Traces};
 use fleethaven_storage::RuleRef;
 use fleethaven_types::{Message, Profile};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -103,6 +103,8 @@ struct Bench {
     broker: Arc<FakeBroker>,
     rules: Arc<Rules>,
     worker: JoinHandle<()>,
+    /// Tells the worker to stop, also when it is dropped.
+    stop: oneshot::Sender<()>,
 }
 
 impl Bench {
@@ -124,8 +126,9 @@ impl Bench {
             usage: Usage::off(),
             logs: fleethaven_logging::Logs::off(),
         };
-        let worker = tokio::spawn(worker.run());
-        Self { queue, broker, rules, worker }
+        let (stop, stopped) = oneshot::channel::<()>();
+        let worker = tokio::spawn(worker.run(async move { drop(stopped.await) }));
+        Self { queue, broker, rules, worker, stop }
     }
 
     fn set_rule(&self, sql: &str, revision: u64) {
@@ -162,6 +165,22 @@ async fn a_slow_action_holds_no_other_message_back() {
     assert_eq!(bench.queue.settled(299).await.first(), Some(&2));
     assert!(began.elapsed() < Duration::from_secs(1));
     bench.queue.settled(300).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_to_stop_finishes_what_it_has_and_claims_no_more() {
+    let bench = Bench::new(FakeBroker::answering([Answer::Silent]), 0);
+    bench.set_rule("SELECT * FROM '#'", 1);
+    bench.queue.add(1, message("slow", "{}"), 1, 0);
+    bench.queue.add(2, message("quick", "{}"), 1, 0);
+    assert_eq!(bench.queue.settled(1).await, [2], "the slow one is in hand");
+    let Bench { queue, worker, stop, .. } = bench;
+    stop.send(()).unwrap();
+    tokio::task::yield_now().await;
+    queue.add(3, message("late", "{}"), 1, 0);
+    worker.await.unwrap();
+    assert_eq!(queue.settled(2).await, [1, 2]);
+    assert_eq!(queue.depth(), 1, "for another worker");
 }
 
 #[tokio::test]
