@@ -1,14 +1,17 @@
 """Shadows in a cluster: a request reaches the metadata store through any gateway, and what follows reaches everybody."""
 
 import json
+import subprocess
+import time
 
 import pytest
 
 from clustered import running
 from device import make_device
-from instance import eventually
+from instance import binary, eventually
 from lab import ROLE
 from mqtt_client import Client
+from test_cluster_operations import leaders
 
 THING = "$aws/things/lamp/shadow"
 
@@ -20,6 +23,43 @@ def cluster(tmp_path_factory):
 
 def reported(n: int) -> str:
     return json.dumps({"state": {"reported": {"n": n}}})
+
+
+@pytest.mark.timeout(300)
+def test_an_update_by_mqtt_is_one_write_of_the_metadata_store(cluster, tmp_path):
+    """Counted are the log entries of the state groups. What was published is noted in batches: every 256 entries, or after five seconds."""
+    updates = 300
+    writer = Client(cluster, make_device(cluster, tmp_path), "writer").connect()
+    operator = cluster.nodes.issue("operator", "operator")
+    command = [binary(), "metastore", "status", "--metastore", cluster.metastore, "--cluster-tls", operator]
+
+    def status() -> list[dict]:
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=60, check=True)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def entries() -> tuple[int, list[int]]:
+        """Of all state groups together, as their leaders tell, and the terms of these: a change of leaders is an entry, too."""
+        led = [group for node in status() for group in node["state_groups"] if group["role"] == "leader"]
+        return sum(group["last"] for group in led), sorted(group["term"] for group in led)
+
+    def measured() -> tuple[int, float] | None:
+        """How many entries so many updates are, and how long they took, unless leaders changed meanwhile."""
+        nonlocal version
+        (before, terms), began = entries(), time.monotonic()
+        for _ in range(updates):
+            version += 1
+            assert writer.publish(f"{THING}/update", reported(version)) == 0
+        after, then = entries()
+        return (after - before, time.monotonic() - began) if terms == then else None
+
+    version = 1
+    assert writer.publish(f"{THING}/update", reported(version)) == 0
+    eventually(lambda: leaders(status()) == [1, 2, 3, 1], "each group is led by its own node", 120)
+    written, took = eventually(measured, "leaders that stay", 120)
+    assert updates <= written <= updates + updates // 256 + took // 5 + 2
+    kept = cluster.client("iot-data").get_thing_shadow(thingName="lamp")["payload"].read()
+    assert json.loads(kept)["version"] == version
+    writer.close()
 
 
 def test_updates_are_told_of_whichever_metastore_node_is_killed(cluster, tmp_path):
