@@ -165,6 +165,12 @@ def test_a_host_that_was_not_signed_is_refused(fleet, iot, watched, door, name):
     assert watched()
 
 
+def test_equal_requests_within_their_time_are_taken(fleet):
+    """SDKs sign equal requests of one second equally."""
+    request = Request("GET", "/things", "iot").signed(fleet)
+    assert [request.send(fleet).status for _ in range(3)] == [200] * 3
+
+
 @pytest.mark.parametrize("seconds", [-86_400, -310, 310, 86_400], ids=["a day ago", "late", "early", "a day ahead"])
 @pytest.mark.parametrize("door", DOORS)
 def test_a_request_that_is_replayed_out_of_its_time_is_refused(fleet, watched, door, seconds, name):
@@ -222,8 +228,16 @@ def test_a_url_that_was_changed_opens_no_websocket(fleet, change):
     assert unsaid(answer), answer
 
 
-def test_a_url_lives_for_a_week_at_most(fleet):
-    answer = https(fleet.https, trusting(fleet), "GET", presigned_path(fleet, expires=604_801), UPGRADE)
+@pytest.mark.parametrize("ago, expires, opens", [(60, 30, False), (600, 300, False), (600, 3600, True)])
+def test_a_url_lives_as_long_as_it_says(fleet, ago, expires, opens):
+    """`X-Amz-Expires` counts, not the five minutes that a request has."""
+    answer = https(fleet.https, trusting(fleet), "GET", presigned_path(fleet, expires=expires, ago=ago), UPGRADE)
+    assert (answer.status == 101) is opens, answer
+    assert opens or unsaid(answer)
+
+
+def test_a_url_lives_for_a_day_at_most(fleet):
+    answer = https(fleet.https, trusting(fleet), "GET", presigned_path(fleet, expires=86_401), UPGRADE)
     assert unsaid(answer), answer
 
 
