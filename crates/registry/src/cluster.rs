@@ -21,7 +21,17 @@ pub(crate) fn change(store: &Store<'_>, context: &Context, command: &Command) ->
     let stored = load(store.view)?;
     let mut cluster = stored.clone().unwrap_or_else(|| Cluster::new(floor(context.now.as_secs())));
     let joined = cluster.apply(command).map_err(|refusal| refused(&refusal))?;
-    let effects = difference(stored.as_ref(), &cluster);
+    let stranger = match command {
+        Command::Remove { incarnation } if !members_hold(stored.as_ref(), *incarnation) => {
+            is_member(store.view, *incarnation).then_some(*incarnation)
+        }
+        _ => None,
+    };
+    cluster.version += u64::from(stranger.is_some());
+    let mut effects = difference(stored.as_ref(), &cluster);
+    if let Some(incarnation) = stranger {
+        effects.delete(keys::cluster_member(incarnation));
+    }
     match joined {
         Some(incarnation) => Ok((Reply::Joined(incarnation), effects)),
         None => done(effects),
@@ -36,7 +46,11 @@ pub fn table(view: &dyn View) -> Result<RoutingTable, Error> {
     Ok(load(view)?.unwrap_or_else(|| Cluster::new(0)).table())
 }
 
-/// The incarnations of all members.
+fn members_hold(cluster: Option<&Cluster>, incarnation: Incarnation) -> bool {
+    cluster.is_some_and(|cluster| cluster.members.contains_key(&incarnation))
+}
+
+/// The incarnations of all members, those included that only a later release knows.
 pub fn members(view: &dyn View) -> Vec<Incarnation> {
     let members = view.scan(&keys::cluster_members(), None, usize::MAX);
     members.iter().filter_map(|(key, _)| incarnation_of(key)).collect()
@@ -59,7 +73,10 @@ pub fn not_a_member(incarnation: Incarnation) -> Error {
 /// When a stored record cannot be read.
 pub fn begin_again(view: &dyn View, now: Timestamp) -> Result<Effects, Error> {
     let Some(stored) = load(view)? else { return Ok(Effects::default()) };
-    Ok(difference(Some(&stored), &stored.begun_again(floor(now.as_secs()))))
+    let mut effects = difference(Some(&stored), &stored.begun_again(floor(now.as_secs())));
+    let strangers = members(view).into_iter().filter(|member| !stored.members.contains_key(member));
+    strangers.for_each(|member| effects.delete(keys::cluster_member(member)));
+    Ok(effects)
 }
 
 fn refused(refusal: &Refusal) -> Error {
@@ -80,7 +97,8 @@ fn load(view: &dyn View) -> Result<Option<Cluster>, Error> {
     let ClusterSlots { base, owners, nexts, standbys, epochs } = slots;
     let slots = CompactSlots { base, owners, nexts, standbys, epochs }.slots();
     let members = store.all(&keys::cluster_members());
-    let members = members.iter().map(|(key, value)| member(key, value).map(|m| (m.incarnation, m)));
+    let members = members.iter().filter_map(|(key, value)| member(key, value).transpose());
+    let members = members.map(|member| member.map(|member| (member.incarnation, member)));
     let now = depth(head.depths.unwrap_or_default())?;
     let (next, changing) = head.changing.map(changing).transpose()?.unzip();
     Ok(Some(Cluster {
@@ -157,7 +175,9 @@ fn incarnation_of(key: &Bytes) -> Option<Incarnation> {
     u64::from_str_radix(keys::last_part(key)?, 16).ok().map(Incarnation)
 }
 
-fn member(key: &Bytes, value: &Bytes) -> Result<Member, Error> {
+/// `None` for a member whose role or phase only a later release knows, which this one was rolled back from: it has nothing to do
+/// with this one, and is not seen until its lease runs out.
+fn member(key: &Bytes, value: &Bytes) -> Result<Option<Member>, Error> {
     let record: ClusterMember = record::decode(value)?;
     let role = match record.role {
         1 => Some(Role::Router),
@@ -172,10 +192,12 @@ fn member(key: &Bytes, value: &Bytes) -> Result<Member, Error> {
         3 => Some(Phase::Leaving),
         _ => None,
     };
-    let (Some(incarnation), Some(role), Some(phase)) = (incarnation_of(key), role, phase) else {
-        return Err(unreadable("member"));
-    };
-    Ok(Member { incarnation, role, address: record.address, phase, version: record.version })
+    let incarnation = incarnation_of(key).ok_or_else(|| unreadable("member"))?;
+    let known = role.zip(phase);
+    Ok(known.map(|(role, phase)| {
+        let ClusterMember { address, version, .. } = record;
+        Member { incarnation, role, address, phase, version }
+    }))
 }
 
 fn member_record(member: &Member) -> ClusterMember {
@@ -290,6 +312,48 @@ mod tests {
         let (_, effects) = change(&store, &context, &command).unwrap();
         assert!(effects.writes.iter().all(|write| *write.key() != keys::cluster_slots()));
         assert_eq!(effects.writes.len(), 2);
+    }
+
+    /// What a later release leaves behind when it is rolled back.
+    #[test]
+    fn members_that_only_a_later_release_knows_are_passed_over_until_they_are_removed() {
+        let mut registry = registry();
+        let router = join(&mut registry, Role::Router);
+        let gateway = join(&mut registry, Role::Gateway);
+        serve(&mut registry, router);
+        serve(&mut registry, gateway);
+        let known = table(&registry.view).unwrap();
+        let last = known.members.iter().map(|member| member.incarnation.0).max().unwrap();
+        let strangers = [(99, 2), (2, 99)].map(|(role, phase)| {
+            let incarnation = Incarnation(last + u64::from(role));
+            let record =
+                ClusterMember { role, address: "10.0.0.2:7000".to_owned(), phase, version: "2".to_owned() };
+            let mut effects = Effects::default();
+            effects.put(keys::cluster_member(incarnation), record.encode_to_vec());
+            registry.view.apply(&effects);
+            incarnation
+        });
+        assert_eq!(table(&registry.view).unwrap(), known);
+        // Whose lease runs out is one of these.
+        assert!(strangers.iter().all(|stranger| members(&registry.view).contains(stranger)));
+        let command = Command::SetPhase { incarnation: strangers[0], phase: Phase::Leaving };
+        let (code, _) = refusal(registry.run(Action::Membership(command)));
+        assert_eq!(code, ErrorCode::ResourceNotFoundException);
+        // Others come and go meanwhile.
+        let command = Command::Remove { incarnation: gateway };
+        registry.run(Action::Membership(command)).unwrap();
+        let begun_again = begin_again(&registry.view, registry.now).unwrap();
+        for stranger in strangers {
+            let before = table(&registry.view).unwrap();
+            registry.run(Action::Membership(Command::Remove { incarnation: stranger })).unwrap();
+            let after = table(&registry.view).unwrap();
+            // A release that knows it sees a change.
+            assert_eq!((after.version, after.members), (before.version + 1, before.members));
+            assert!(!is_member(&registry.view, stranger));
+        }
+        assert_eq!(members(&registry.view), [router]);
+        registry.view.apply(&begun_again);
+        assert_eq!(members(&registry.view), []);
     }
 
     #[test]

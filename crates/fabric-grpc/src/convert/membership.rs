@@ -148,9 +148,12 @@ pub(crate) fn table(response: wire::TableResponse) -> Result<RoutingTable, Error
     let wire::Slots { base, owners, nexts, standbys, epochs } = slots;
     let slots = CompactSlots { base, owners, nexts, standbys, epochs }.slots();
     let (next, change) = response.change.map(change).transpose()?.unzip();
-    // A role that only a later release knows has nothing to do with this one.
-    let known = response.members.into_iter().filter(|member| wire::Role::try_from(member.role).is_ok());
-    let members: Result<Arc<[Member]>, Error> = known.map(member).collect();
+    // A role or phase that only a later release knows has nothing to do with this one.
+    let is_known = |member: &wire::Member| {
+        wire::Role::try_from(member.role).is_ok() && wire::Phase::try_from(member.phase).is_ok()
+    };
+    let members: Result<Arc<[Member]>, Error> =
+        response.members.into_iter().filter(is_known).map(member).collect();
     Ok(RoutingTable {
         version: response.version,
         depths: Depths { now: depths(response.depths)?, next },
@@ -168,4 +171,28 @@ fn member(member: wire::Member) -> Result<Member, Error> {
         address: member.address,
         version: member.version,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_that_only_a_later_release_knows_are_not_in_the_table() {
+        let member = |incarnation, role, phase| wire::Member {
+            incarnation,
+            role,
+            phase,
+            address: "10.0.0.1:7000".to_owned(),
+            version: "2".to_owned(),
+        };
+        let (role, phase) = (wire::Role::Router.into(), wire::Phase::Serving.into());
+        let members = vec![member(1, role, phase), member(2, 99, phase), member(3, role, 99)];
+        let known = RoutingTable { version: 7, ..fleethaven_membership::Cluster::new(0).table() };
+        let response = wire::TableResponse { members, ..table_out(&known) };
+        let members = table(response).unwrap().members;
+        assert_eq!(members.iter().map(|member| member.incarnation.0).collect::<Vec<_>>(), [1]);
+        let nameless = wire::TableResponse { members: vec![member(1, 0, phase)], ..table_out(&known) };
+        assert!(table(nameless).is_err());
+    }
 }

@@ -61,13 +61,13 @@ pub struct SlotPrefix {
 /// A member; its incarnation stands in the key.
 #[derive(Clone, PartialEq, Message)]
 pub struct ClusterMember {
-    /// 1: router, 2: gateway, 3: rules worker.
+    /// 1: router, 2: gateway, 3: rules worker, 4: API; others are a later release's.
     #[prost(uint32, tag = "1")]
     pub role: u32,
     /// Where the others reach it: `host:port`.
     #[prost(string, tag = "2")]
     pub address: String,
-    /// 1: loading, 2: serving, 3: leaving.
+    /// 1: loading, 2: serving, 3: leaving; others are a later release's.
     #[prost(uint32, tag = "3")]
     pub phase: u32,
     /// The release that it runs; empty when it has not said so.
