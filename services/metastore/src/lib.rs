@@ -33,6 +33,7 @@
 //!
 //! What things, certificates, policies and rules are is none of its business: `fleethaven-registry` knows.
 
+mod absent;
 mod admin;
 mod backup;
 mod balance;

@@ -24,6 +24,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, watch as watched};
 use uuid::Uuid;
 
+use crate::absent::Absent;
 use crate::balance::Balancer;
 use crate::blocking::blocking;
 use crate::config::{Config, Start};
@@ -58,6 +59,7 @@ pub struct Metastore {
     door: watched::Sender<Option<Arc<dyn Publish>>>,
     emitters: Mutex<Vec<EmitterTask>>,
     pub(crate) peers: Arc<dyn Peers>,
+    absent: Arc<Absent>,
     pub(crate) incarnation: u64,
     pub(crate) clock: fn() -> Timestamp,
     /// One permit: backups are made one at a time.
@@ -137,6 +139,7 @@ impl Metastore {
             emitters: Mutex::new(emitters),
             state_groups,
             peers,
+            absent: Arc::default(),
             markers: Arc::default(),
             incarnation: node.incarnation,
             backups: Arc::new(Semaphore::new(1)),
@@ -407,13 +410,10 @@ impl Metadata for Metastore {
 
     fn in_force(&self, revision: u64) -> BoxFuture<'_, bool> {
         async move {
-            let elsewhere = self.control.other_addresses().into_iter().map(|address| async move {
-                match self.peers.peer(&address).in_force_here(revision).await {
-                    Ok(in_force) => in_force,
-                    // What watched at a node that is gone watches at another one by now.
-                    Err(PeerError::Unreachable(_)) => true,
-                    Err(_) => false,
-                }
+            let elsewhere = self.control.other_addresses().into_iter().map(|address| {
+                let peer = self.peers.peer(&address);
+                let answer = async move { peer.in_force_here(revision).await };
+                self.absent.clone().in_force_at(address, answer)
             });
             let (here, elsewhere) = tokio::join!(self.markers.in_force(revision), join_all(elsewhere));
             here && elsewhere.into_iter().all(|in_force| in_force)
