@@ -38,8 +38,6 @@ mod verify;
 pub use accept::serve;
 pub use access::Peer;
 
-/// A connection that cannot be made in this time is given up; the next call tries again.
-const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// A silent connection is probed so often, and given up when a probe is not answered as long.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// HTTP/2 flow-control window of a stream, and of a connection, in bytes.
@@ -217,7 +215,6 @@ impl Tls {
         let connector = connect::Connector::new(self.clone(), address, role);
         let (stream, connection) = WINDOWS;
         let channel = endpoint
-            .connect_timeout(CONNECT_WITHIN)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .keep_alive_while_idle(true)

@@ -22,6 +22,9 @@ use super::Tls;
 /// The TLS name of every service: it is neither sent nor checked.
 const NAME: &str = "service.fleethaven.internal";
 
+/// A connection that cannot be made in this time is given up; the next call tries again. Not tonic's own bound, whose failures do not
+/// say that the call was not sent.
+const WITHIN: Duration = Duration::from_secs(2);
 /// Pause after a connection that failed; doubled with each further one, up to [`LONGEST_PAUSE`]. Short enough for a service that
 /// is back to be found before anyone notices, long enough that one which is away costs next to nothing.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -96,7 +99,9 @@ impl Service<Uri> for Connector {
             if let Some(until) = pause {
                 tokio::time::sleep_until(until).await;
             }
-            let connected = connect(&tls, &address, role).await;
+            let connected = tokio::time::timeout(WITHIN, connect(&tls, &address, role)).await;
+            let connected =
+                connected.unwrap_or_else(|late| Err(io::Error::new(io::ErrorKind::TimedOut, late)));
             match &connected {
                 Ok(_) => failures.lock().succeeded(),
                 // The reason stands in the error's cause, which few logs show: it is what an operator needs.

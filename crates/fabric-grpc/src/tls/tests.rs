@@ -123,6 +123,16 @@ async fn ask_on(channel: Channel) -> Result<(), tonic::Status> {
     MetadataClient::new(channel).query(Request::new(message)).await.map(drop)
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_no_connection_could_be_made_for_in_time_was_not_sent() {
+    let ca = authority();
+    let caller = Service::new(&ca, ServiceRole::Api, &[&ca]).open();
+    // Nobody answers who connects here.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let late = ask(&caller, listener.local_addr().unwrap(), ServiceRole::Metastore).await.unwrap_err();
+    assert!(crate::status::was_not_sent(&late), "{late:?}");
+}
+
 #[tokio::test]
 async fn services_of_a_cluster_talk() {
     let ca = authority();
