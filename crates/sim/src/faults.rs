@@ -70,7 +70,7 @@ pub(crate) fn some(random: &mut Random, bug: Option<Bug>) -> Vec<Fault> {
         return vec![Fault::RouterCrash, Fault::Vanishing, Fault::Vanishing];
     }
     if bug == Some(Bug::DepthsAtOnce) {
-        return vec![Fault::Depths, Fault::RouterCrash, Fault::Slowness, Fault::Cut];
+        return vec![Fault::Depths, Fault::Depths, Fault::Partition];
     }
     if bug == Some(Bug::HeldUntold) {
         return vec![Fault::StoreReset, Fault::StoreReset, Fault::GatewayCrash];

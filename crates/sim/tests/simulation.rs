@@ -43,10 +43,11 @@ const TWICE: &str = "twice";
 const PROBE: &str = "the probe";
 const WAITS: &str = "entries wait for";
 const SHARE: &str = "a share of";
+const UNANSWERED: &str = "bytes and waits for";
 
 #[test]
 fn a_store_that_ignores_fences_is_found() {
-    is_found(Bug::FencesIgnored, &[LOST, SWAPPED]);
+    is_found(Bug::FencesIgnored, &[LOST, SWAPPED, PROBE]);
 }
 
 #[test]
@@ -61,7 +62,7 @@ fn a_lease_that_never_ends_is_found() {
 
 #[test]
 fn a_replay_out_of_order_is_found() {
-    is_found(Bug::ReplayOutOfOrder, &[SWAPPED, TWICE]);
+    is_found(Bug::ReplayOutOfOrder, &[SWAPPED, TWICE, UNANSWERED]);
 }
 
 #[test]
