@@ -5,7 +5,7 @@ use fleethaven_sim::{Bug, Summary, Violation, run};
 use fleethaven_testkit::seeds::{self, Outcome};
 
 /// As many as there is time for whenever the tests run.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 200;
 /// A mistake is found within so many.
 const FOUND_WITHIN: u64 = 300;
 
