@@ -73,6 +73,14 @@ impl Leases {
         }
     }
 
+    /// `member` asked at `asked` for its lease to go on: it is alive, also while nobody can confirm that this node leads. It is told so
+    /// only by [`Leases::renew`], so that it counts on nothing more.
+    pub fn heard(&mut self, member: Incarnation, asked: Duration) {
+        if let Some(Some(ends)) = self.ends.get_mut(&member) {
+            *ends = (*ends).max(end(asked));
+        }
+    }
+
     /// Grants leases to those of `members` that have none, forgets those of others, and returns whose leases have run out: these
     /// are to be removed.
     pub fn look(
@@ -118,6 +126,21 @@ mod tests {
     const A: Incarnation = Incarnation(1);
     const B: Incarnation = Incarnation(2);
     const TICK: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn who_asks_while_no_quorum_confirms_is_not_taken_for_dead() {
+        let (mut leases, mut now) = (Leases::default(), TICK);
+        leases.begin(1, [A, B], now);
+        let mut over = Vec::new();
+        for _ in 0..50 {
+            over.extend(pass(&mut leases, &mut now, TICK));
+            leases.heard(A, now);
+            leases.heard(Incarnation(3), now);
+        }
+        assert_eq!(over, [B], "nothing was heard of it");
+        leases.heard(B, now);
+        assert_eq!(leases.renew(1, B, now), Renewal::Ending);
+    }
 
     /// Looks every tick for `span`; who ran out, and when.
     fn pass(leases: &mut Leases, now: &mut Duration, span: Duration) -> Vec<Incarnation> {

@@ -68,6 +68,7 @@ impl LeaseKeeper {
         let (shared, waiting) = (self.shared.clone(), self.waiting.clone());
         async move {
             let asked = shared.now();
+            shared.leases.lock().heard(incarnation, asked);
             let (told, confirmed) = oneshot::channel();
             waiting.send(told).await.map_err(|_| unavailable("the metastore is shutting down"))?;
             let term = confirmed.await.map_err(|_| unavailable("the metastore is shutting down"))??;
