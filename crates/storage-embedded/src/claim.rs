@@ -50,20 +50,21 @@ impl Engine {
 
     fn resume(&mut self, id: u64, claim: Claim) -> Claimed {
         self.sessions.set_deadline(id, None);
-        self.call_off_will(id, claim.now);
+        self.pass_by_will(id, claim.now);
+        let will_number = self.will_number(&claim);
         if let Some(session) = self.sessions.get_mut(id) {
             session.version += 1;
             session.expiry_secs = claim.session_expiry;
             session.protocol_level = claim.protocol_level;
             (session.bounds, session.young_until) = (claim.queue_bounds, Timestamp(0));
-            session.connection = Some(connection(claim));
+            session.connection = Some(connection(claim, will_number));
         }
         self.write_session(id, Change::Replace);
         self.claimed(id, true)
     }
 
     fn begin(&mut self, claim: Claim, client: Client) -> Claimed {
-        let id = self.new_session_id();
+        let (id, will_number) = (self.new_session_id(), self.will_number(&claim));
         self.sessions.insert(Session {
             id,
             version: self.sessions.departures.version(&client) + 1,
@@ -73,7 +74,7 @@ impl Engine {
             protocol_level: claim.protocol_level,
             bounds: claim.queue_bounds,
             young_until: Timestamp(0),
-            connection: Some(connection(claim)),
+            connection: Some(connection(claim, will_number)),
             left: None,
             expires_at: None,
             lasting: false,
@@ -87,9 +88,15 @@ impl Engine {
         self.claimed(id, false)
     }
 
+    fn will_number(&mut self, claim: &Claim) -> u64 {
+        if claim.will.is_some() { self.new_session_id() } else { 0 }
+    }
+
     fn claimed(&self, id: u64, session_present: bool) -> Claimed {
         let session = self.sessions.get(id);
         let queue = session.map(|session| &session.queue);
+        let connection = session.and_then(|session| session.connection.as_ref());
+        let will = connection.map(|connection| connection.will_number).filter(|number| *number != 0);
         Claimed {
             session: SessionId(id),
             session_present,
@@ -101,6 +108,7 @@ impl Engine {
             released: queue.map(|queue| queue.released().map(EntryId).collect()).unwrap_or_default(),
             received: session.map(|session| session.received.iter().copied().collect()).unwrap_or_default(),
             version_number: session.map_or(0, |session| session.version),
+            will: will.map(SessionId),
             previous: None,
             wiped: None,
         }
@@ -130,7 +138,7 @@ fn can_resume(session: &Session, claim: &Claim) -> bool {
     !claim.clean_start && same_version && lasts
 }
 
-fn connection(claim: Claim) -> Connection {
+fn connection(claim: Claim, will_number: u64) -> Connection {
     let Claim { token, owner_address, principal, will, .. } = claim;
-    Connection { token, address: owner_address, principal, will }
+    Connection { token, address: owner_address, principal, will, will_number }
 }

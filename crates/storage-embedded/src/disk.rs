@@ -45,7 +45,7 @@ pub(crate) struct Disk {
     pub(crate) groups: Space,
     /// Session and packet identifier of a QoS 2 exchange that its client has not ended → nothing.
     pub(crate) received: Space,
-    /// Session → `WaitingWillRow`.
+    /// Number → `WaitingWillRow`.
     pub(crate) wills: Space,
     /// Topic slot → epoch below which nothing is written.
     pub(crate) fences: Space,

@@ -20,9 +20,10 @@ impl Engine {
         if let Some(left) = &end.departure {
             session.left = Some(Box::new(left.clone()));
         }
-        let will = session.connection.as_mut().and_then(|connection| connection.will.take());
-        if let (Some(will), Some(delay)) = (will, end.will_delay) {
-            self.leave_will(end.session.0, StoredWill { delay, ..will }, end.now);
+        let connection = session.connection.as_mut();
+        let will = connection.and_then(|connection| Some((connection.will_number, connection.will.take()?)));
+        if let (Some((number, will)), Some(delay)) = (will, end.will_delay) {
+            self.leave_will((end.session.0, number), StoredWill { delay, ..will }, end.now);
         }
         self.leave(end.session.0, end.now);
         Ok(())
@@ -115,7 +116,7 @@ impl Engine {
             version_number: session.version,
         };
         if let Some(will) = connection.will {
-            self.leave_will(id, will, now);
+            self.leave_will((id, connection.will_number), will, now);
         }
         self.leave(id, now);
         Some(orphan)

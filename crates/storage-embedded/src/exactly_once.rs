@@ -14,7 +14,7 @@ impl Engine {
     pub(crate) fn once(&mut self, once: Once) -> Result<(), Error> {
         match once {
             Once::Received { session, token, packet_id } => self.receive(session, token, packet_id),
-            Once::Will(session) => self.take_will(session.0),
+            Once::Will(number) => self.take_will(number.0),
         }
     }
 

@@ -17,14 +17,13 @@ use crate::groups::{Group, Groups};
 use crate::queue::Slot;
 use crate::recent::Recent;
 use crate::record::{
-    self, DepartedRow, EntryHeader, GroupRow, SessionRow, SubscriptionRow, WaitingWillRow, decode,
-    decode_rule, encode_rule,
+    self, DepartedRow, EntryHeader, GroupRow, SessionRow, SubscriptionRow, decode, decode_rule, encode_rule,
 };
 use crate::retained::Retained;
-use crate::rules::{Rules, Waiting};
+use crate::rules::{self, Rules};
 use crate::sessions::{Client, Numbered, Session, Sessions};
 use crate::space::{Batch, Space};
-use crate::wills::Wills;
+use crate::wills::{Waiting, Wills};
 use crate::witness::Witness;
 use crate::write_behind::{Change, Record, WriteBehind};
 use crate::{Error, Options, Stats, keys, reading};
@@ -208,8 +207,8 @@ impl Engine {
     fn read_wills(&mut self, reader: &Reader) -> Result<(), Error> {
         let wills = &mut self.wills;
         reader.scan(&self.disk.wills, "wills", |key, value| {
-            let session = keys::split_number(key).ok_or(KEY)?;
-            wills.insert(session, decode::<WaitingWillRow>(value)?.try_into()?);
+            let number = keys::split_number(key).ok_or(KEY)?;
+            wills.insert(number, Waiting::read(number, decode(value)?)?);
             Ok(())
         })
     }
@@ -243,7 +242,7 @@ impl Engine {
                 let (row, deliveries) = decode_rule(value)?;
                 batch.insert(rules, keys::number(id), encode_rule(&row, deliveries.saturating_add(1)));
             }
-            staged.push(Waiting { id, durable: true, content: None });
+            staged.push(rules::Waiting { id, durable: true, content: None });
             last = last.max(id);
             Ok(())
         })?;

@@ -33,6 +33,8 @@ pub(crate) struct Connection {
     pub(crate) address: u64,
     pub(crate) principal: Option<Utf8Bytes>,
     pub(crate) will: Option<StoredWill>,
+    /// Under which it waits afterwards; 0 where its gateway, which was told the number, is gone.
+    pub(crate) will_number: u64,
 }
 
 /// A subscription under the number that is its key on disk.
@@ -192,6 +194,7 @@ impl Connection {
             address: row.address,
             principal: principal.map_err(|_| Error::Field("principal"))?,
             will: row.will.map(StoredWill::try_from).transpose()?,
+            will_number: 0,
         })
     }
 }

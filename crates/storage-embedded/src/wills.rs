@@ -17,103 +17,125 @@ use crate::sessions::Client;
 pub(crate) struct Waiting {
     message: Arc<Message>,
     due: Timestamp,
+    /// The session whose last connection left it; 0 once another has followed, or has taken it over.
+    session: u64,
 }
 
-/// All that wait, by the session that left them behind or by their own number.
+/// All that wait, by their own numbers.
 #[derive(Default)]
 pub(crate) struct Wills {
-    by_session: FxHashMap<u64, Waiting>,
+    by_number: FxHashMap<u64, Waiting>,
     by_time: BTreeSet<(Timestamp, u64)>,
+    /// What the last connection of a session left.
+    left_by: FxHashMap<u64, u64>,
 }
 
 impl Wills {
-    pub(crate) fn insert(&mut self, session: u64, will: Waiting) {
-        self.remove(session);
-        self.by_time.insert((will.due, session));
-        self.by_session.insert(session, will);
+    pub(crate) fn insert(&mut self, number: u64, will: Waiting) {
+        self.remove(number);
+        self.by_time.insert((will.due, number));
+        if will.session != 0 {
+            self.left_by.insert(will.session, number);
+        }
+        self.by_number.insert(number, will);
     }
 
-    fn remove(&mut self, session: u64) -> Option<Waiting> {
-        let will = self.by_session.remove(&session)?;
-        self.by_time.remove(&(will.due, session));
+    fn remove(&mut self, number: u64) -> Option<Waiting> {
+        let will = self.by_number.remove(&number)?;
+        self.by_time.remove(&(will.due, number));
+        if self.left_by.get(&will.session) == Some(&number) {
+            self.left_by.remove(&will.session);
+        }
         Some(will)
+    }
+
+    fn left_by(&self, session: u64) -> Option<(u64, &Waiting)> {
+        let number = *self.left_by.get(&session)?;
+        Some((number, self.by_number.get(&number)?))
     }
 
     /// At most `limit` wills that are due, the longest overdue first.
     pub(crate) fn due(&self, now: Timestamp, limit: usize) -> Vec<DueWill> {
         let due = self.by_time.range(..=(now, u64::MAX)).take(limit);
-        let will = |(_, session): &(Timestamp, u64)| {
-            let message = self.by_session.get(session)?.message.clone();
-            Some(DueWill { session: SessionId(*session), message })
+        let will = |(_, number): &(Timestamp, u64)| {
+            let message = self.by_number.get(number)?.message.clone();
+            Some(DueWill { number: SessionId(*number), message })
         };
         due.filter_map(will).collect()
     }
 }
 
 impl Engine {
-    /// The connection of `session` is over at `now`; its will waits from here.
-    pub(crate) fn leave_will(&mut self, session: u64, will: StoredWill, now: Timestamp) {
+    /// The connection of `session` is over at `now`; its will waits from here, under the number that its claim was told.
+    pub(crate) fn leave_will(&mut self, (session, number): (u64, u64), will: StoredWill, now: Timestamp) {
         let due = now.after(Duration::from_secs(u64::from(will.delay)));
-        self.write_will(session, Waiting { message: will.message, due });
+        let number = if number == 0 { self.new_session_id() } else { number };
+        self.write_will(number, Waiting { message: will.message, due, session });
     }
 
-    /// Keeps a will under a number of its own.
+    /// Keeps a will that another connection has taken over.
     pub(crate) fn keep_will(&mut self, message: Arc<Message>, due: Timestamp) -> DueWill {
         let number = self.new_session_id();
-        self.write_will(number, Waiting { message: message.clone(), due });
-        DueWill { session: SessionId(number), message }
+        self.write_will(number, Waiting { message: message.clone(), due, session: 0 });
+        DueWill { number: SessionId(number), message }
     }
 
-    fn write_will(&mut self, session: u64, will: Waiting) {
+    fn write_will(&mut self, number: u64, will: Waiting) {
         let message = Some(MessageRow::from(&*will.message));
-        let row = WaitingWillRow { message, due: will.due.as_millis() };
-        self.batch.insert(&self.disk.wills, keys::number(session), encode(&row));
+        let row = WaitingWillRow { message, due: will.due.as_millis(), session: Some(will.session) };
+        self.batch.insert(&self.disk.wills, keys::number(number), encode(&row));
         self.durable = true;
-        self.wills.insert(session, will);
+        self.wills.insert(number, will);
     }
 
-    /// The session is resumed at `now`: its will is not published if it still waits for its delay [MQTT-3.1.3-9].
-    pub(crate) fn call_off_will(&mut self, session: u64, now: Timestamp) {
-        if self.wills.by_session.get(&session).is_some_and(|will| will.due > now) {
-            self.forget_will(session);
+    /// The session is resumed at `now`: the will of its last connection is not published if it still waits for its delay
+    /// [MQTT-3.1.3-9]; one that is due is, whatever becomes of this connection.
+    pub(crate) fn pass_by_will(&mut self, session: u64, now: Timestamp) {
+        let Some((number, will)) = self.wills.left_by(session) else { return };
+        if will.due > now {
+            self.forget_will(number);
+        } else if let Some(will) = self.wills.remove(number) {
+            self.write_will(number, Waiting { session: 0, ..will });
         }
     }
 
     /// The will of a client that is not connected is not to be published.
     pub(crate) fn withdraw_will(&mut self, client: &Client) {
-        if let Some(session) = self.sessions.find(client) {
-            self.forget_will(session);
+        let left = self.sessions.find(client).and_then(|session| self.wills.left_by(session));
+        if let Some((number, _)) = left {
+            self.forget_will(number);
         }
     }
 
     /// The session is over at `now`, and with it the wait [MQTT5 section 3.1.3.2.2].
     pub(crate) fn hasten_will(&mut self, session: u64, now: Timestamp) {
-        if let Some(will) = self.wills.remove(session) {
+        let Some((number, _)) = self.wills.left_by(session) else { return };
+        if let Some(will) = self.wills.remove(number) {
             let due = will.due.min(now);
-            self.write_will(session, Waiting { due, ..will });
+            self.write_will(number, Waiting { due, ..will });
         }
     }
 
     /// The will is published in this batch.
-    pub(crate) fn take_will(&mut self, session: u64) -> Result<(), Error> {
-        if self.forget_will(session) { Ok(()) } else { Err(Error::AlreadyDone) }
+    pub(crate) fn take_will(&mut self, number: u64) -> Result<(), Error> {
+        if self.forget_will(number) { Ok(()) } else { Err(Error::AlreadyDone) }
     }
 
-    pub(crate) fn forget_will(&mut self, session: u64) -> bool {
-        let waited = self.wills.remove(session).is_some();
+    pub(crate) fn forget_will(&mut self, number: u64) -> bool {
+        let waited = self.wills.remove(number).is_some();
         if waited {
-            self.batch.remove(&self.disk.wills, keys::number(session));
+            self.batch.remove(&self.disk.wills, keys::number(number));
             self.durable = true;
         }
         waited
     }
 }
 
-impl TryFrom<WaitingWillRow> for Waiting {
-    type Error = record::Error;
-
-    fn try_from(row: WaitingWillRow) -> Result<Self, record::Error> {
+impl Waiting {
+    /// Reads what waits under this number.
+    pub(crate) fn read(number: u64, row: WaitingWillRow) -> Result<Self, record::Error> {
         let message: Message = row.message.ok_or(record::Error::Field("will"))?.try_into()?;
-        Ok(Self { message: Arc::new(message), due: Timestamp(row.due) })
+        let session = row.session.unwrap_or(number);
+        Ok(Self { message: Arc::new(message), due: Timestamp(row.due), session })
     }
 }

@@ -140,17 +140,21 @@ pub(crate) fn claimed(value: Value) -> Result<Claimed, Error> {
         sent: reply::entry(next()?)?,
         version_number: reply::number(next()?)?,
         previous: previous(next()?)?,
-        wiped: match reply::text(next()?)?.as_str() {
-            "" => None,
-            id => Some(SessionId(id.parse().map_err(|_| reply::malformed("no session id"))?)),
-        },
+        wiped: session(&reply::text(next()?)?)?,
         released: sorted(next()?, reply::entry)?,
         received: sorted(next()?, packet_id)?,
         first_sent: match reply::bytes(next()?)? {
             row if row.is_empty() => Vec::new(),
             row => reply::decode::<FirstSentRow>(&row)?.read(),
         },
+        will: session(&reply::text(next()?)?)?,
     })
+}
+
+/// A session's or a will's number, if there is one.
+fn session(text: &str) -> Result<Option<SessionId>, Error> {
+    let number = |text: &str| text.parse().map_err(|_| reply::malformed("no session id"));
+    (!text.is_empty()).then(|| number(text).map(SessionId)).transpose()
 }
 
 fn sorted<T: Ord>(value: Value, read: impl Fn(Value) -> Result<T, Error>) -> Result<Vec<T>, Error> {
@@ -177,8 +181,8 @@ fn previous(value: Value) -> Result<Option<PreviousOwner>, Error> {
 
 /// A will that waits, under its number.
 pub(crate) fn will(number: Value, row: &[u8]) -> Result<DueWill, Error> {
-    let session = SessionId(reply::number(number)?);
+    let number = SessionId(reply::number(number)?);
     let row: WillRow = reply::decode(row)?;
     let will = StoredWill::try_from(row).map_err(|error| reply::malformed(&error.to_string()))?;
-    Ok(DueWill { session, message: will.message })
+    Ok(DueWill { number, message: will.message })
 }

@@ -16,8 +16,8 @@ use crate::reply;
 use crate::round::{Answers, Round, entries, owned, owner};
 use crate::script::{Op, Place};
 
-/// What a claim may need: numbers that nothing ever had, for a new session and for a will.
-pub(crate) type Numbers = [u64; 2];
+/// What a claim may need: numbers that nothing ever had, for a new session, for the will of the connection before and for its own.
+pub(crate) type Numbers = [u64; 3];
 
 /// A read answers at most so many entries and bytes, so that it does not hold up Redis.
 const READ_ENTRIES: usize = 16_384;
@@ -49,7 +49,7 @@ impl Pending {
         let partition = round.keys().of_client(&client);
         let will = claim.will.as_ref().map(|will| encode(&WillRow::from(will))).unwrap_or_default();
         let delay = claim.will.as_ref().map_or(0, |will| will.delay);
-        let [session, kept] = numbers.map(|number| keys::session_id(number, partition).to_string());
+        let [session, kept, own] = numbers.map(|number| keys::session_id(number, partition).to_string());
         let flag = |flag: bool| if flag { "1" } else { "0" };
         let place = round.push(
             partition,
@@ -72,6 +72,7 @@ impl Pending {
                 session.as_bytes(),
                 kept.as_bytes(),
                 TAKEN_OVER_WILL_WAITS.as_millis().to_string().as_bytes(),
+                own.as_bytes(),
             ],
         );
         round.must_last();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use fleethaven_storage::{Append, Appended, Completion, Error, Request, SessionId};
 use rustc_hash::FxHashSet;
 
-use crate::batch::Pending;
+use crate::batch::{Numbers, Pending};
 use crate::client::{Client, Shared};
 use crate::door::Port;
 use crate::publish::Next;
@@ -131,8 +131,9 @@ impl Worker {
         pending.map_or(State::Told, State::Pending)
     }
 
-    fn numbers(&mut self) -> Result<[u64; 2], Error> {
-        Ok([self.client.session_number()?, self.client.session_number()?])
+    fn numbers(&mut self) -> Result<Numbers, Error> {
+        let mut number = || self.client.session_number();
+        Ok([number()?, number()?, number()?])
     }
 
     /// Goes on with what was answered.

@@ -186,7 +186,7 @@ pub(crate) fn due_wills(
             wills.push((due, answers::will(number, &row)?));
         }
     }
-    wills.sort_by_key(|(due, will)| (*due, will.session));
+    wills.sort_by_key(|(due, will)| (*due, will.number));
     wills.truncate(limit);
     Ok(wills.into_iter().map(|(_, will)| will).collect())
 }

@@ -96,7 +96,7 @@ pub enum Request {
     End(Box<ConnectionEnd>),
     /// The will under this number is not to be published: its client had sent DISCONNECT before it was taken over.
     WithdrawWill {
-        /// [`DueWill::session`] of [`PreviousOwner::will`].
+        /// [`DueWill::number`] of [`PreviousOwner::will`].
         will: SessionId,
     },
     /// The queue of a group, a new one if there is none → [`Completion::GroupOpened`]. There is one for each scope and key: two
@@ -289,7 +289,7 @@ pub enum Once {
         /// Identifier of the PUBLISH.
         packet_id: NonZeroU16,
     },
-    /// It is the will that waits under this number ([`DueWill::session`]); with this it waits no longer.
+    /// It is the will that waits under this number ([`DueWill::number`]); with this it waits no longer.
     Will(SessionId),
 }
 
@@ -410,6 +410,9 @@ pub struct Claimed {
     pub received: Vec<NonZeroU16>,
     /// versionNumber of lifecycle events: grows with each connection of the client id.
     pub version_number: u64,
+    /// The number under which the claim's will waits when its connection has ended; it is no other connection's, as a session may
+    /// go on, and end again, before that will is published.
+    pub will: Option<SessionId>,
     /// Who had it and must close.
     pub previous: Option<PreviousOwner>,
     /// A session that this claim wiped: its subscriptions are to be forgotten.
@@ -438,8 +441,8 @@ pub const TAKEN_OVER_WILL_WAITS: Duration = Duration::from_secs(5);
 /// A will whose time has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueWill {
-    /// The session that left it behind, or the will's own number ([`PreviousOwner::will`]).
-    pub session: SessionId,
+    /// Its own: that of its claim ([`Claimed::will`]), or another after a takeover ([`PreviousOwner::will`]).
+    pub number: SessionId,
     /// The message as it came with the claim.
     pub message: Arc<Message>,
 }

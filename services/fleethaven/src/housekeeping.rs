@@ -235,7 +235,7 @@ async fn publish_due_wills(store: &Arc<dyn SessionStore>, broker: &impl Broker) 
 async fn publish_will(will: &DueWill, broker: &impl Broker) -> Result<(), Error> {
     let now = Now { instant: Instant::now().into_std(), wall: clock::now() };
     let message = published_will(&will.message, now);
-    match broker.publish_once(message, Once::Will(will.session)).await {
+    match broker.publish_once(message, Once::Will(will.number)).await {
         // Its gateway has published it meanwhile.
         Ok(_) | Err(Error::AlreadyDone) => Ok(()),
         Err(error) => Err(error),

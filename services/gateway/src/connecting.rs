@@ -278,7 +278,7 @@ impl Core {
         }));
         connection.phase = Phase::Owned(token);
         connection.metered = self.metered(&publisher, request.will.as_ref());
-        connection.has_will = request.will.is_some();
+        connection.will = claimed.will;
         let credit = connection.credit.clone();
         let owner = OwnerNumber(claimed.version_number);
         self.route(RoutingRequest::Attach { session, scope, persistent, address, credit, owner });

@@ -81,8 +81,8 @@ pub(crate) struct Connection {
     pub(crate) trace: u64,
     /// CONNECT was above a quota.
     pub(crate) over_quota: bool,
-    /// CONNECT came with a will.
-    pub(crate) has_will: bool,
+    /// CONNECT came with a will, which waits in the store under this number afterwards.
+    pub(crate) will: Option<SessionId>,
     /// The session's messages are queued in the store.
     pub(crate) has_queue: bool,
     /// The peer is yet to read what is written last: the socket is not closed before it had the time.
@@ -165,7 +165,7 @@ impl Connection {
             phase: Phase::Opening,
             trace,
             over_quota: false,
-            has_will: false,
+            will: None,
             has_queue: false,
             lingers: true,
             outstanding: 0,

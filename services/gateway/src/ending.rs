@@ -61,7 +61,7 @@ impl Core {
         }
         let withdrawn = self.withdrawn.borrow_mut().remove(&taken.address).is_some();
         match &taken.will {
-            Some(will) if withdrawn => self.ask_store(Request::WithdrawWill { will: will.session }),
+            Some(will) if withdrawn => self.ask_store(Request::WithdrawWill { will: will.number }),
             Some(will) => self.publish_kept(will, now),
             None => {}
         }
@@ -69,7 +69,7 @@ impl Core {
 
     /// Publishes a will that waits in the store, which sees to it that nobody else does.
     fn publish_kept(&self, will: &DueWill, now: Now) {
-        self.publish_will(&published_will(&will.message, now), Once::Will(will.session), now);
+        self.publish_will(&published_will(&will.message, now), Once::Will(will.number), now);
     }
 
     /// An accepted connection is over: its end is recorded, and the record decides whether the will is published.
@@ -91,7 +91,7 @@ impl Core {
         self.route(RoutingRequest::Detach { session, address, persistent: true });
         self.return_left_shares(connection);
         let (session_expiry, sent, first_sent) = (ending.session_expiry, ending.sent, ending.first_sent);
-        if ending.will.is_none() && connection.has_will {
+        if ending.will.is_none() && connection.will.is_some() {
             self.withdrawn.borrow_mut().insert(address, now.instant);
         }
         let departure = Some(departure(connection, ending.close.reason, now));
@@ -101,7 +101,8 @@ impl Core {
             waiting: connection.waiting_for_end(),
         });
         let will_delay = ending.will.as_ref().map(|(_, delay)| *delay);
-        let will = ending.will.filter(|(_, delay)| *delay == 0).map(|(message, _)| message);
+        let at_once = ending.will.filter(|(_, delay)| *delay == 0).map(|(message, _)| message);
+        let will = at_once.zip(connection.will);
         let pending = PendingEnd { session, persistent: session_expiry > 0, will, ended };
         let ticket = self.expect(address, Pending::End(Box::new(pending)));
         self.ask_store(Request::End(Box::new(ConnectionEnd {
@@ -171,8 +172,8 @@ impl Core {
             }
         }
         // Without a record of the end, the store still has the will with the connection, and the next process finds both.
-        if let Some(will) = pending.will.filter(|_| result.is_ok()) {
-            self.publish_will(&will, Once::Will(pending.session), self.now());
+        if let Some((will, number)) = pending.will.filter(|_| result.is_ok()) {
+            self.publish_will(&will, Once::Will(number), self.now());
         }
     }
 

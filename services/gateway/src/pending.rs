@@ -49,8 +49,8 @@ pub(crate) struct PendingEnd {
     pub(crate) session: SessionId,
     /// The session goes on without a connection.
     pub(crate) persistent: bool,
-    /// The will that is to be published once the end is recorded.
-    pub(crate) will: Option<Arc<Message>>,
+    /// The will that is to be published once the end is recorded, and its number.
+    pub(crate) will: Option<(Arc<Message>, SessionId)>,
     /// What is told of an accepted connection.
     pub(crate) ended: Option<Ended>,
 }

@@ -23,6 +23,8 @@ pub(crate) struct Connection {
     address: u64,
     principal: Option<Utf8Bytes>,
     pub(super) will: Option<StoredWill>,
+    /// Under which it waits afterwards.
+    pub(super) will_number: Option<SessionId>,
 }
 
 /// One session.
@@ -116,20 +118,21 @@ impl Model {
     }
 
     fn resume(&mut self, id: SessionId, claim: Claim) -> Claimed {
-        self.wills.call_off(id, claim.now);
+        self.wills.pass_by(id, claim.now);
+        let number = self.will_number(&claim);
         if let Some(session) = self.sessions.get_mut(&id) {
             session.version += 1;
             session.expires_at = None;
             session.expiry_secs = claim.session_expiry;
             session.protocol_level = claim.protocol_level;
             session.bounds = claim.queue_bounds;
-            session.connection = Some(connection(claim));
+            session.connection = Some(connection(claim, number));
         }
         self.claimed(id, true)
     }
 
     fn begin(&mut self, claim: Claim) -> Claimed {
-        let id = SessionId(self.new_id());
+        let (id, will_number) = (SessionId(self.new_id()), self.will_number(&claim));
         let departed = self.departed.get(&(claim.scope, claim.client_id.clone()));
         let session = Session {
             scope: claim.scope,
@@ -139,7 +142,7 @@ impl Model {
             protocol_level: claim.protocol_level,
             version: departed.map_or(0, |departed| departed.version) + 1,
             bounds: claim.queue_bounds,
-            connection: Some(connection(claim)),
+            connection: Some(connection(claim, will_number)),
             left: None,
             expires_at: None,
             sent: EntryId::NONE,
@@ -151,6 +154,10 @@ impl Model {
         };
         self.sessions.insert(id, session);
         self.claimed(id, false)
+    }
+
+    fn will_number(&mut self, claim: &Claim) -> Option<SessionId> {
+        claim.will.is_some().then(|| SessionId(self.new_id()))
     }
 
     fn claimed(&self, id: SessionId, session_present: bool) -> Claimed {
@@ -169,6 +176,7 @@ impl Model {
             released: session.map(released).unwrap_or_default(),
             received: session.map(|session| session.received.iter().copied().collect()).unwrap_or_default(),
             version_number: session.map_or(0, |session| session.version),
+            will: session.and_then(|session| session.connection.as_ref()?.will_number),
             previous: None,
             wiped: None,
         }
@@ -204,9 +212,10 @@ impl Model {
         session.expiry_secs = end.session_expiry;
         (session.sent, session.first_sent) = (end.sent, end.first_sent.clone());
         session.left = end.departure.clone().or(session.left.take());
-        let will = session.connection.as_mut().and_then(|connection| connection.will.take());
-        if let (Some(will), Some(delay)) = (will, end.will_delay) {
-            self.leave_will(end.session, StoredWill { delay, ..will }, end.now);
+        let connection = session.connection.as_mut();
+        let will = connection.and_then(|connection| Some((connection.will_number, connection.will.take()?)));
+        if let (Some((number, will)), Some(delay)) = (will, end.will_delay) {
+            self.leave_will((end.session, number), StoredWill { delay, ..will }, end.now);
         }
         self.leave(end.session, end.now);
         Ok(())
@@ -245,12 +254,12 @@ impl Model {
 
     fn end_orphan(&mut self, id: SessionId, reason: &str, now: Timestamp) -> Option<Orphan> {
         let session = self.sessions.get_mut(&id)?;
-        let Connection { token, principal, will, .. } = session.connection.take()?;
+        let Connection { token, principal, will, will_number, .. } = session.connection.take()?;
         session.sent = session.tail;
         session.left = Some(Departure::of_orphan(now, reason, session.expiry_secs));
         let (scope, client_id, version_number) = (session.scope, session.client_id.clone(), session.version);
         if let Some(will) = will {
-            self.leave_will(id, will, now);
+            self.leave_will((id, will_number), will, now);
         }
         self.leave(id, now);
         Some(Orphan { scope, client_id, token, principal, version_number })
@@ -298,12 +307,12 @@ impl Model {
 
     pub(crate) fn withdraw_will(&mut self, scope: Scope, client_id: &str) {
         if let Some(id) = self.find(scope, client_id) {
-            self.wills.remove(id);
+            self.wills.withdraw(id);
         }
     }
 }
 
-fn connection(claim: Claim) -> Connection {
+fn connection(claim: Claim, will_number: Option<SessionId>) -> Connection {
     let Claim { token, owner_address, principal, will, .. } = claim;
-    Connection { token, address: owner_address, principal, will }
+    Connection { token, address: owner_address, principal, will, will_number }
 }

@@ -72,6 +72,10 @@ pub(crate) struct WaitingWillRow {
     /// When it is to be published, in milliseconds.
     #[prost(fixed64, tag = "2")]
     pub(crate) due: u64,
+    /// The session whose last connection left it; 0 once another has followed. An earlier version, which wrote none, kept the
+    /// will of a session's last connection under the session's number.
+    #[prost(fixed64, optional, tag = "3")]
+    pub(crate) session: Option<u64>,
 }
 
 /// The queue of a group.

@@ -5,13 +5,14 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use fleethaven_storage::{
-    Append, Appended, Claim, Completion, DurablePublish, OwnerToken, QueueBounds, Request, RetainedChange,
-    RuleRef, SessionId, StoredWill, Ticket,
+    Append, Appended, Claim, Completion, ConnectionEnd, DurablePublish, EntryId, Once, OwnerToken,
+    QueueBounds, Request, RetainedChange, RuleRef, SessionId, StoredWill, Ticket,
 };
 use fleethaven_types::{Publisher, QoS};
 
 use super::*;
 use crate::Witness;
+use crate::record::{MessageRow, WaitingWillRow, encode};
 
 const NOW: Timestamp = Timestamp(1_000_000);
 
@@ -77,6 +78,20 @@ fn claim(session_expiry: u32, will: Option<StoredWill>) -> Request {
         queue_bounds: QueueBounds { messages: 100, bytes: 1 << 20, secs: None },
         will,
         principal: None,
+        now: NOW,
+    }))
+}
+
+fn end(session: u64) -> Request {
+    Request::End(Box::new(ConnectionEnd {
+        ticket: Ticket(1),
+        session: SessionId(session),
+        token: OwnerToken { incarnation: 1, counter: 1 },
+        session_expiry: 60,
+        sent: EntryId::NONE,
+        first_sent: Vec::new(),
+        will_delay: None,
+        departure: None,
         now: NOW,
     }))
 }
@@ -319,7 +334,7 @@ fn a_shared_body_is_freed_with_its_last_reference() {
     let store = open(&dir, options());
     let mut lane = Asking::new(&store);
     for (entry, left) in [(1, 1), (2, 0)] {
-        let (session, entries) = (SessionId(session), vec![fleethaven_storage::EntryId(entry)]);
+        let (session, entries) = (SessionId(session), vec![EntryId(entry)]);
         lane.lane.submit(&mut vec![Request::Trim { session, token, entries }]);
         store.client(scope(), "client").unwrap();
         assert_eq!(store.disk.bodies.keyspace().len().unwrap(), left);
@@ -329,6 +344,39 @@ fn a_shared_body_is_freed_with_its_last_reference() {
             "the other entry, or the mark"
         );
     }
+}
+
+/// It kept the will of a session's last connection under the session's number.
+#[test]
+fn wills_that_an_earlier_version_kept_are_published_once_or_called_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, options());
+    let mut lane = Asking::new(&store);
+    let session = claimed_session(&lane.ask(claim(60, None)));
+    lane.ask(end(session));
+    let later = NOW.after(Duration::from_secs(10));
+    let waiting = |session: u64, due: Timestamp| {
+        let message = Some(MessageRow::from(&*message(QoS::AtLeastOnce)));
+        let row = WaitingWillRow { message, due: due.as_millis(), session: None };
+        store.disk.wills.keyspace().insert(keys::number(session), encode(&row)).unwrap();
+    };
+    waiting(session, later);
+    waiting(session + 1, NOW);
+    drop((lane, store));
+    let store = reopen(dir.path()).unwrap();
+    let mut lane = Asking::new(&store);
+    let due = |at| store.due_wills(at, 10).unwrap().iter().map(|will| will.number.0).collect::<Vec<_>>();
+    assert_eq!((due(NOW), due(later)), (vec![session + 1], vec![session + 1, session]));
+    assert_eq!(claimed_session(&lane.ask(claim(60, None))), session);
+    assert_eq!(due(later), [session + 1], "the session goes on before the delay has passed");
+    for published in [true, false] {
+        let Request::Publish(publish) = publish(0, QoS::AtLeastOnce, false) else { panic!() };
+        let once = Some(Once::Will(SessionId(session + 1)));
+        let answer = lane.ask(Request::Publish(Box::new(DurablePublish { once, ..*publish })));
+        let Completion::Published { result, .. } = answer else { panic!("{answer:?}") };
+        assert_eq!(result.is_ok(), published, "{result:?}");
+    }
+    assert_eq!(due(later), [0; 0]);
 }
 
 /// The newest journal of a store that is closed.

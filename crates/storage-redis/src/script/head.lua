@@ -13,7 +13,8 @@
 --   c:CLIENT    hash of a client id (account:region:id): v (version number), s (session, while there is one), d de (how its last
 --               connection ended, session expiry then, s)
 --   s:ID        hash of a session: k (CLIENT), p (persistent), e (expiry, s), l (protocol level), bm bb bs (bounds:
---               messages, bytes, seconds or empty), y (until then nothing at the front of the queue is too old), o (owner, incarnation:counter), a (its address), w wd (will and its delay, s), u (principal),
+--               messages, bytes, seconds or empty), y (until then nothing at the front of the queue is too old), o (owner, incarnation:counter), a (its address), w wd wn (will, its delay, s, owner and
+--               number), lw (number of the will that the last connection left), u (principal),
 --               x (expires at, ms), sg sn (sent), fs (when entries were first sent), tg tn (tail), n b (messages and bytes in the queue)
 --   f:ID        hash: filter -> subscription            q:ID  stream: the queue, an entry's id is generation-number
 --   k:ID        hash: entry that is a share -> its group

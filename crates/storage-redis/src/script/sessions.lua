@@ -79,12 +79,13 @@ local function received(id)
 end
 
 -- Claim: client, token, address, clean start, expiry, level, resume across levels, bounds, will, its delay, principal, time,
--- id for a new session, number for the will of the connection that is taken over, how long that waits in milliseconds.
+-- id for a new session, number for the will of the connection that is taken over, how long that waits in milliseconds, number for
+-- the will of this one.
 function ops.C()
   local client, token, address, clean = take(), take(), take(), take()
   local expiry, level, cross, messages, bytes, secs = tonumber(take()), take(), take(), take(), take(), take()
   local will, delay, principal, when, candidate = take(), take(), take(), tonumber(take()), take()
-  local number, waits = take(), take()
+  local number, waits, own = take(), take(), take()
   local record = root .. ':c:' .. client
   local id = call('HGET', record, 's')
   local version = call('HINCRBY', record, 'v', 1)
@@ -108,7 +109,7 @@ function ops.C()
   end
   if resumed then
     call('ZREM', root .. ':deadlines', id)
-    call_off(id, when)
+    pass_by_will(id, when)
   else
     id = candidate
     if call('EXISTS', session(id)) == 1 then error({err = 'ERR session id ' .. id .. ' was given out twice'}) end
@@ -118,7 +119,7 @@ function ops.C()
     call('HSET', record, 's', id)
     call('PERSIST', record)
   end
-  call('HSET', session(id), 'o', token, 'a', address, 'w', will, 'wd', delay, 'u', principal,
+  call('HSET', session(id), 'o', token, 'a', address, 'w', will, 'wd', delay, 'wn', token .. ' ' .. own, 'u', principal,
     'e', int(expiry), 'l', level, 'bm', messages, 'bb', bytes, 'bs', secs, 'y', 0, 'x', '')
   attach(id, token)
   local at_end = call('HMGET', session(id), 'tg', 'tn', 'sg', 'sn', 'fs')
@@ -126,7 +127,7 @@ function ops.C()
   local subscriptions, waiting = call('HVALS', filters(id)), call('SMEMBERS', released(id))
   local present = resumed and 1 or 0
   return {id, present, subscriptions, trimmed(id, tail, waiting), tail, at_end[3] .. '-' .. at_end[4], version, previous,
-    wiped, waiting, received(id), at_end[5] or ''}
+    wiped, waiting, received(id), at_end[5] or '', will ~= '' and own or ''}
 end
 
 -- End: session, token, expiry, sent (generation, number), when entries were first sent, delay of the will (empty when it is

@@ -64,14 +64,24 @@ impl Asking {
         }
     }
 
-    /// Connects a client with a will, and ends the connection so that the will is due; its session.
-    pub(crate) fn leave_with_will(&mut self, client: &str, number: u64) -> SessionId {
+    /// Connects a client with a will, and ends the connection so that the will is due; the will's number.
+    pub(crate) fn leave_with_will(&mut self, client: &str, number: u64) -> Option<SessionId> {
+        let claimed = self.connect_with_will(client, number);
+        self.leave(claimed.session, number);
+        claimed.will
+    }
+
+    pub(crate) fn connect_with_will(&mut self, client: &str, number: u64) -> Claimed {
         let Request::Claim(claim) = claim(client, token(number)) else { panic!("a claim") };
         let will = Some(StoredWill { message: message(number), delay: 0 });
-        let session = match self.ask(vec![Request::Claim(Box::new(Claim { will, ..*claim }))]).pop() {
-            Some(Completion::Claimed { result: Ok(claimed), .. }) => claimed.session,
+        match self.ask(vec![Request::Claim(Box::new(Claim { will, ..*claim }))]).pop() {
+            Some(Completion::Claimed { result: Ok(claimed), .. }) => *claimed,
             other => panic!("no answer to a claim: {other:?}"),
-        };
+        }
+    }
+
+    /// Ends the connection of that number so that its will is due.
+    pub(crate) fn leave(&mut self, session: SessionId, number: u64) {
         let end = ConnectionEnd {
             ticket: Ticket(0),
             session,
@@ -85,7 +95,6 @@ impl Asking {
         };
         let ended = self.ask(vec![Request::End(Box::new(end))]).pop();
         assert!(matches!(ended, Some(Completion::Done { result: Ok(()), .. })), "{ended:?}");
-        session
     }
 
     /// The whole queue, which one answer need not have room for.

@@ -558,7 +558,7 @@ impl<'a> Side<'a> {
 
     fn keep(&mut self, will: DueWill) -> String {
         let name = format!("{:?}", will.message.payload);
-        self.wills.insert(name.clone(), will.session);
+        self.wills.insert(name.clone(), will.number);
         name
     }
 
@@ -629,6 +629,7 @@ impl<'a> Side<'a> {
             Completion::Claimed { result: Ok(mut claimed), .. } => {
                 let (session, wiped) = (self.name(claimed.session), claimed.wiped.map(|id| self.name(id)));
                 (claimed.session, claimed.wiped) = (SessionId(0), None);
+                claimed.will = claimed.will.map(|_| SessionId(0));
                 let kept = claimed.previous.as_mut().and_then(|previous| previous.will.take());
                 let kept = kept.map(|will| self.keep(will));
                 claimed.subscriptions = sorted(claimed.subscriptions);

@@ -196,7 +196,7 @@ fn a_will_is_published_once() {
     assert_eq!(due.len(), wills.len());
     broken.until_done(|number, asking| {
         let will = &due[number as usize - 1];
-        let once = Some(Once::Will(will.session));
+        let once = Some(Once::Will(will.number));
         let publish =
             DurablePublish { message: will.message.clone(), once, ..bare(0, vec![to(queue, None)]) };
         match outcome(asking, publish) {
@@ -207,4 +207,40 @@ fn a_will_is_published_once() {
     });
     assert!(numbers(&mut steady, queue, 1).into_iter().eq(1..=MESSAGES));
     assert_eq!(broken.steady.due_wills(NOW, 1000), Ok(Vec::new()));
+}
+
+/// It kept wills under their sessions.
+#[test]
+fn a_will_that_an_earlier_version_kept_is_published_once() {
+    let server = Server::start(&["--appendfsync", "no"]);
+    let store = RedisStore::open(options_at(&server.url())).unwrap();
+    let mut asking = Asking::new(&*store);
+    let forget = |session: SessionId, field: &str| {
+        let keys = server.command(&["KEYS", &format!("*:s:{}", session.0)]);
+        let redis::Value::Array(keys) = keys else { panic!("{keys:?}") };
+        let [redis::Value::BulkString(key)] = &keys[..] else { panic!("{keys:?}") };
+        assert_eq!(server.command(&["HDEL", std::str::from_utf8(key).unwrap(), field]), redis::Value::Int(1));
+    };
+    let session = asking.connect_with_will("client", 1).session;
+    forget(session, "wn");
+    asking.leave(session, 1);
+    forget(session, "lw");
+    let numbers = || {
+        let due = store.due_wills(NOW, 10).unwrap();
+        due.iter().map(|will| will.number).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(), [session]);
+    let second = asking.leave_with_will("client", 2).unwrap();
+    let mut both = numbers();
+    both.sort_by_key(|number| *number != session);
+    assert_eq!(both, [session, second]);
+    for number in both {
+        let mut publish = || {
+            let once = Some(Once::Will(number));
+            outcome(&mut asking, DurablePublish { once, ..bare(0, Vec::new()) })
+        };
+        assert_eq!(publish(), Some(Ok(Vec::new())));
+        assert_eq!(publish(), Some(Err(Error::AlreadyDone)));
+    }
+    assert_eq!(numbers(), []);
 }

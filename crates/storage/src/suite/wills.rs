@@ -12,6 +12,7 @@ use crate::*;
 pub(super) const CASES: &[(&str, Case)] = &[
     ("a will waits for its delay and is published once", waits),
     ("a withdrawn will is not published", withdrawn),
+    ("the wills of a session's connections are told apart", each_its_own),
     ("a resumed session calls its will off in time", called_off),
     ("the end of the session ends the wait", hastened),
     ("a crash neither loses nor repeats a will", crashes),
@@ -23,12 +24,12 @@ fn at(seconds: u64) -> Timestamp {
     START.after(Duration::from_secs(seconds))
 }
 
-/// Connects `client` with a will and ends the connection at [`START`].
+/// Connects `client` with a will and ends the connection at [`START`]; the will's number.
 fn leave(caller: &mut Caller, client: &str, token: OwnerToken, expiry: u32, delay: Option<u32>) -> SessionId {
     let claim = Claim { will: Some(will(client)), session_expiry: expiry, ..claim(client, token) };
-    let session = caller.claim(claim).session;
+    let Claimed { session, will, .. } = caller.claim(claim);
     end(caller, session, token, expiry, delay);
-    session
+    will.unwrap()
 }
 
 fn end(caller: &mut Caller, session: SessionId, token: OwnerToken, expiry: u32, will_delay: Option<u32>) {
@@ -42,8 +43,8 @@ fn due(store: &dyn Instance, seconds: u64) -> Vec<String> {
     wills.iter().map(|will| payload(&will.message)).collect()
 }
 
-fn publish(caller: &mut Caller, session: SessionId) -> Result<Vec<Appended>, Error> {
-    let once = Some(Once::Will(session));
+fn publish(caller: &mut Caller, number: SessionId) -> Result<Vec<Appended>, Error> {
+    let once = Some(Once::Will(number));
     caller.try_publish(DurablePublish { once, ..to_queues(message("will", "x"), &[]) })
 }
 
@@ -63,21 +64,49 @@ fn waits(store: &mut dyn Instance) {
 
 fn withdrawn(store: &mut dyn Instance) {
     let mut caller = Caller::new(store);
-    let session = leave(&mut caller, "a", token(1, 1), 3600, None);
+    let number = leave(&mut caller, "a", token(1, 1), 3600, None);
     assert_eq!(due(store, 1000), [""; 0]);
-    assert_eq!(publish(&mut caller, session), Err(Error::AlreadyDone));
+    assert_eq!(publish(&mut caller, number), Err(Error::AlreadyDone));
     store.crash();
+    assert_eq!(due(store, 1000), [""; 0]);
+}
+
+/// A client comes and goes faster than its wills are published.
+fn each_its_own(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let mut again = |number: u64, delay| {
+        let mine = StoredWill { delay: 0, ..will(&number.to_string()) };
+        let Claimed { session, will, previous, .. } =
+            caller.claim(Claim { will: Some(mine), ..claim("a", token(1, number)) });
+        assert_eq!(previous, None);
+        end(&mut caller, session, token(1, number), 3600, delay);
+        will.unwrap()
+    };
+    let (first, second, third) = (again(1, Some(0)), again(2, Some(0)), again(3, None));
+    assert_eq!(due(store, 0), ["1", "2"]);
+    let mut caller = Caller::new(store);
+    assert_eq!(publish(&mut caller, first), Ok(vec![]));
+    assert_eq!(publish(&mut caller, first), Err(Error::AlreadyDone));
+    assert_eq!(publish(&mut caller, third), Err(Error::AlreadyDone));
+    store.sessions().withdraw_will(scope(), "a").unwrap();
+    assert_eq!(due(store, 1000), ["2"], "the last connection left none");
+    store.crash();
+    assert_eq!(due(store, 1000), ["2"]);
+    let mut caller = Caller::new(store);
+    assert!(caller.claim(claim("a", token(2, 1))).session_present);
+    assert_eq!(due(store, 1000), ["2"]);
+    assert_eq!(publish(&mut caller, second), Ok(vec![]));
     assert_eq!(due(store, 1000), [""; 0]);
 }
 
 fn called_off(store: &mut dyn Instance) {
     let mut caller = Caller::new(store);
-    let session = leave(&mut caller, "in time", token(1, 1), 3600, Some(10));
+    let number = leave(&mut caller, "in time", token(1, 1), 3600, Some(10));
     leave(&mut caller, "too late", token(1, 2), 3600, Some(10));
-    caller.claim(Claim { now: at(9), ..claim("in time", token(1, 3)) });
+    let session = caller.claim(Claim { now: at(9), ..claim("in time", token(1, 3)) }).session;
     caller.claim(Claim { now: at(10), ..claim("too late", token(1, 4)) });
     assert_eq!(due(store, 1000), ["too late"]);
-    assert_eq!(publish(&mut caller, session), Err(Error::AlreadyDone));
+    assert_eq!(publish(&mut caller, number), Err(Error::AlreadyDone));
     // What is called off does not come back, and the next connection's will is its own.
     store.crash();
     assert_eq!(due(store, 1000), ["too late"]);
@@ -99,16 +128,16 @@ fn hastened(store: &mut dyn Instance) {
 
 fn crashes(store: &mut dyn Instance) {
     let mut caller = Caller::new(store);
-    let session = leave(&mut caller, "clean", token(1, 1), 0, Some(0));
+    let clean = leave(&mut caller, "clean", token(1, 1), 0, Some(0));
     leave(&mut caller, "lasting", token(1, 2), 3600, Some(10));
     store.crash();
     assert_eq!(due(store, 9), ["clean"]);
     let mut caller = Caller::new(store);
-    publish(&mut caller, session).unwrap();
+    publish(&mut caller, clean).unwrap();
     store.crash();
     assert_eq!(due(store, 10), ["lasting"]);
     let mut caller = Caller::new(store);
-    assert_eq!(publish(&mut caller, session), Err(Error::AlreadyDone));
+    assert_eq!(publish(&mut caller, clean), Err(Error::AlreadyDone));
     assert!(caller.claim(Claim { now: at(5), ..claim("lasting", token(2, 1)) }).session_present);
     store.crash();
     assert_eq!(due(store, 1000), [""; 0]);
@@ -134,14 +163,14 @@ fn taken_over(store: &mut dyn Instance) {
     let first = take_over(&mut caller, "first", 7, 0, second).unwrap();
     assert_eq!((payload(&wiped.message), payload(&first.message)), ("wiped".into(), "first".into()));
     assert_eq!(due(store, wait - 1), [""; 0], "its gateway is asked first");
-    caller.tell(Request::WithdrawWill { will: polite.session });
-    assert_eq!(publish(&mut caller, polite.session), Err(Error::AlreadyDone));
-    assert_eq!(publish(&mut caller, wiped.session), Ok(vec![]));
+    caller.tell(Request::WithdrawWill { will: polite.number });
+    assert_eq!(publish(&mut caller, polite.number), Err(Error::AlreadyDone));
+    assert_eq!(publish(&mut caller, wiped.number), Ok(vec![]));
     store.crash();
     assert_eq!(due(store, wait), ["first"]);
     let mut caller = Caller::new(store);
-    assert_eq!(publish(&mut caller, first.session), Ok(vec![]));
-    assert_eq!(publish(&mut caller, first.session), Err(Error::AlreadyDone));
+    assert_eq!(publish(&mut caller, first.number), Ok(vec![]));
+    assert_eq!(publish(&mut caller, first.number), Err(Error::AlreadyDone));
     store.sessions().end_orphans(Dead::AllBut(2), "SERVER_ERROR", START).unwrap();
     assert_eq!(due(store, wait), ["second"]);
 }

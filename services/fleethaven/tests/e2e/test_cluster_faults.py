@@ -90,6 +90,24 @@ def test_a_gateway_that_goes_while_there_is_no_router_leaves_its_wills(cluster, 
     assert watching.expect_until(b"last").count(b"will") == 1, "once"
 
 
+def test_wills_of_one_session_that_wait_for_a_router_come_once_each(cluster, connect):
+    gateway = cluster.gateways[0]
+    watching = connect("watching-hasty", gateway, clean=False, expiry=3600)
+    watching.subscribe("hasty/#")
+    for router in cluster.routers:
+        router.kill()
+    wills = [b"first", b"second", b"third"]
+    for will in wills:
+        connect("hasty", gateway, clean=False, expiry=3600, will=("hasty/will", will, 1)).abort()
+    for router in cluster.routers:
+        router.launch()
+    for router in cluster.routers:
+        router.until_ready()
+    eventually(lambda: set(wills) <= set(watching.payloads()), "each will comes", SECONDS)
+    assert watching.publish("hasty/last", b"last") == 0
+    assert sorted(watching.expect_until(b"last")) == sorted([*wills, b"last"]), "once"
+
+
 def test_a_metastore_leader_that_stood_still_answers_for_nobody(cluster):
     stale = cluster.leader()
     stale.pause()
