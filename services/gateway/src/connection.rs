@@ -216,7 +216,7 @@ impl Connection {
         let now = core.tick();
         self.poll_throttle(cx, core, now);
         self.send_on(cx, core, now);
-        self.install_next(cx, core);
+        self.subscribe_next(cx, core);
         if self.phase != Phase::Opening {
             self.read(cx, core, now);
         } else if core.budget.admit(&mut self.line, cx.waker()) {
@@ -329,20 +329,20 @@ impl Connection {
 
     /// What comes after a SUBSCRIBE is not looked at before all of that is on its way: it may be about the same filters.
     fn wants_input(&self) -> bool {
-        self.session.wants_input() && !self.is_installing()
+        self.session.wants_input() && !self.is_subscribing()
     }
 
-    fn is_installing(&self) -> bool {
-        self.subscribing.as_ref().is_some_and(|subscribing| !subscribing.parts.is_empty())
+    fn is_subscribing(&self) -> bool {
+        self.subscribing.as_ref().is_some_and(|subscribing| subscribing.is_under_way())
     }
 
-    /// Installs the next part of a large SUBSCRIBE.
-    fn install_next(&mut self, cx: &Context<'_>, core: &Rc<Core>) {
-        if !self.is_installing() || !core.budget.admit(&mut self.line, cx.waker()) {
+    /// Goes on with a large SUBSCRIBE.
+    fn subscribe_next(&mut self, cx: &Context<'_>, core: &Rc<Core>) {
+        if !self.is_subscribing() || !core.budget.admit(&mut self.line, cx.waker()) {
             return;
         }
-        self.install_part(core);
-        if self.is_installing() {
+        self.subscribe_on(core);
+        if self.is_subscribing() {
             cx.waker().wake_by_ref();
         } else {
             self.resume_input(core);

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::vec;
 
 use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_mqtt::{PacketId, ReasonCode, Version};
 use fleethaven_quotas::Account;
 use fleethaven_quotas::account::admits;
+use fleethaven_session::subscribe::RequestedFilter;
 use fleethaven_session::{AckTicket, Now, SubscribeRequest, UnsubscribeRequest};
 use fleethaven_storage::{EntryId, Once, Request, Subscription, Ticket};
 use fleethaven_topics::{reserved, split_shared};
@@ -17,27 +19,52 @@ use fleethaven_types::message::pieces;
 use fleethaven_types::{Message, Scope, Utf8Bytes};
 use fleethaven_usage::messages;
 
-use crate::authorize::{self, Who};
+use crate::authorize::{self, Denied, Who};
 use crate::connection::{Connection, Phase};
 use crate::core::Core;
 use crate::logging::{FORBIDDEN, THROTTLED};
 use crate::pending::Pending;
 
-/// Subscriptions installed at a time.
+/// Filters looked at, and subscriptions installed, at a time.
 const PART: usize = 64;
 
 /// Entries and bytes read from a durable queue at a time.
 const QUEUE_PAGE: (usize, usize) = (256, 1 << 20);
 
-/// What it costs to install a subscription, about.
-const SUBSCRIPTION: Duration = Duration::from_micros(1);
+/// What it costs to install a subscription, about, with what the router and the store answer.
+const SUBSCRIPTION: Duration = Duration::from_micros(2);
+
+/// What it costs to ask policies and quotas about a filter, about.
+const CHECK: Duration = Duration::from_nanos(500);
 
 /// SUBSCRIBEs that are carried out, large ones in parts.
 #[derive(Default)]
 pub(crate) struct Subscribing {
+    /// The last SUBSCRIBE, while not all of its filters were looked at.
+    checking: Option<Checking>,
     /// Parts of the last SUBSCRIBE that are yet to be installed.
-    pub(crate) parts: VecDeque<(PacketId, Vec<Subscription>)>,
+    parts: VecDeque<(PacketId, Vec<Subscription>)>,
     subacks: Vec<Suback>,
+}
+
+impl Subscribing {
+    /// What comes after the last SUBSCRIBE has to wait.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.checking.is_some() || !self.parts.is_empty()
+    }
+}
+
+/// A SUBSCRIBE whose filters are looked at: none is installed before all were, as policies that refuse one may end the connection.
+struct Checking {
+    packet_id: PacketId,
+    identifier: Option<u32>,
+    rest: vec::IntoIter<RequestedFilter>,
+    outcomes: Vec<(Utf8Bytes, ReasonCode)>,
+    granted: Vec<Subscription>,
+    /// The first that policies refused.
+    refused: Option<Denied>,
+    /// Subscriptions that the account may still add; `None`: any number.
+    left: Option<u64>,
 }
 
 /// A SUBACK that waits for the parts of its SUBSCRIBE.
@@ -121,23 +148,34 @@ impl Connection {
     }
 
     pub(crate) fn subscribe(&mut self, core: &Rc<Core>, request: SubscribeRequest) {
+        if let Some(metered) = &self.metered {
+            metered.messages(pieces(request.filters.iter().map(|requested| requested.filter.len()).sum()));
+        }
+        let SubscribeRequest { packet_id, identifier, filters } = request;
+        let outcomes = Vec::with_capacity(filters.len());
+        let left = subscriptions_left(core, &self.account, self.principal.scope);
+        let (rest, granted, refused) = (filters.into_iter(), Vec::new(), None);
+        let checking = Checking { packet_id, identifier, rest, outcomes, granted, refused, left };
+        self.check(core, checking);
+    }
+
+    /// Looks at some of a SUBSCRIBE's filters; once all were looked at, those that are granted are installed.
+    fn check(&mut self, core: &Rc<Core>, mut checking: Checking) {
         let Some(authorizer) = &mut self.authorizer else { return };
         let who = Who {
             principal: &self.principal,
             client_id: self.session.client_id(),
             source_ip: self.peer.ip(),
         };
-        if let Some(metered) = &self.metered {
-            metered.messages(pieces(request.filters.iter().map(|requested| requested.filter.len()).sum()));
-        }
-        let (mut outcomes, mut granted, mut refused) = (Vec::new(), Vec::new(), None);
+        let first = checking.outcomes.len();
         let mut forbidden = Vec::new();
-        let mut quota = SubscribeQuota::new(core, &self.account, self.principal.scope);
-        for requested in request.filters {
+        let mut quota =
+            SubscribeQuota { account: &self.account, now: core.now().instant, left: checking.left };
+        for requested in checking.rest.by_ref().take(PART) {
             let verdict = requested.verdict.and_then(|()| {
                 authorizer.subscribe(&who, &requested.filter).map_err(|denied| {
-                    forbidden.push((outcomes.len(), denied.because.clone()));
-                    refused.get_or_insert(denied);
+                    forbidden.push((checking.outcomes.len(), denied.because.clone()));
+                    checking.refused.get_or_insert(denied);
                     ReasonCode::NotAuthorized
                 })
             });
@@ -145,26 +183,38 @@ impl Connection {
             let verdict = verdict.and_then(|()| quota.admit(&requested.filter, held));
             let code = verdict.err().unwrap_or_else(|| ReasonCode::granted(requested.options.qos));
             if !code.is_error() {
-                granted.push(Subscription {
+                checking.granted.push(Subscription {
                     filter: requested.filter.clone(),
                     qos: requested.options.qos,
                     no_local: requested.options.no_local,
                     retain_as_published: requested.options.retain_as_published,
                     retain_handling: requested.options.retain_handling as u8,
-                    identifier: request.identifier,
+                    identifier: checking.identifier,
                 });
             }
             core.metrics.subscribe(code);
-            outcomes.push((requested.filter, code));
+            checking.outcomes.push((requested.filter, code));
         }
-        self.log_subscribe(core, request.packet_id, &outcomes, &forbidden);
+        checking.left = quota.left;
+        self.log_subscribe(core, checking.packet_id, &checking.outcomes, first, &forbidden);
+        if checking.rest.len() == 0 {
+            return self.checked(core, checking);
+        }
+        let looked = u32::try_from(checking.outcomes.len() - first).unwrap_or(u32::MAX);
+        core.budget.charge(CHECK * looked);
+        self.subscribing.get_or_insert_default().checking = Some(checking);
+        self.wake();
+    }
+
+    /// All filters of a SUBSCRIBE were looked at.
+    fn checked(&mut self, core: &Rc<Core>, checking: Checking) {
+        let Checking { packet_id, outcomes, granted, refused, .. } = checking;
         if let Some(denied) = refused {
             core.log_denied(self, "Subscribe", &denied);
             if self.session.version() == Version::V311 && core.settings.behaviour.denied_v3_subscribe_closes {
                 return self.session.subscribe_denied(&denied.because);
             }
         }
-        let packet_id = request.packet_id;
         let left = granted.len().div_ceil(PART).max(1);
         let subscribing = self.subscribing.get_or_insert_default();
         subscribing.subacks.push(Suback { packet_id, outcomes, left });
@@ -176,18 +226,20 @@ impl Connection {
         self.wake();
     }
 
-    /// An entry for each filter; `forbidden` says of some, by their place, why policies forbid them.
+    /// An entry for each filter from `first` on; `forbidden` says of some, in their order and by their place, why policies forbid
+    /// them.
     fn log_subscribe(
         &self,
         core: &Core,
         packet_id: PacketId,
         outcomes: &[(Utf8Bytes, ReasonCode)],
+        first: usize,
         forbidden: &[(usize, String)],
     ) {
         if !core.shared.logs.is_on() {
             return;
         }
-        for (place, (filter, code)) in outcomes.iter().enumerate() {
+        for (place, (filter, code)) in outcomes.iter().enumerate().skip(first) {
             let because = forbidden.iter().find(|(at, _)| *at == place).map(|(_, because)| because.as_str());
             let refused = match (because, code) {
                 (Some(because), _) => Some((FORBIDDEN, because)),
@@ -200,8 +252,19 @@ impl Connection {
         }
     }
 
+    /// Goes on with a large SUBSCRIBE: looks at more of its filters, or installs the next part.
+    pub(crate) fn subscribe_on(&mut self, core: &Rc<Core>) {
+        match self.subscribing.as_mut().and_then(|subscribing| subscribing.checking.take()) {
+            Some(checking) => {
+                self.check(core, checking);
+                self.act(core, core.now());
+            }
+            None => self.install_part(core),
+        }
+    }
+
     /// Installs the next part of a large SUBSCRIBE.
-    pub(crate) fn install_part(&mut self, core: &Rc<Core>) {
+    fn install_part(&mut self, core: &Rc<Core>) {
         let next = self.subscribing.as_mut().and_then(|subscribing| subscribing.parts.pop_front());
         let Some((packet_id, part)) = next else { return };
         core.budget.charge(SUBSCRIPTION * u32::try_from(part.len()).unwrap_or(u32::MAX));
@@ -239,7 +302,7 @@ impl Connection {
         suback.left -= 1;
         if suback.left == 0 {
             let Suback { packet_id, outcomes, .. } = subacks.swap_remove(at);
-            if subacks.is_empty() && subscribing.parts.is_empty() {
+            if subacks.is_empty() && subscribing.checking.is_none() && subscribing.parts.is_empty() {
                 self.subscribing = None;
             }
             self.session.subscribe_done(packet_id, outcomes);
@@ -299,6 +362,12 @@ impl Connection {
     }
 }
 
+/// Subscriptions that the account may still add; `None`: any number.
+fn subscriptions_left(core: &Core, account: &Account, scope: Scope) -> Option<u64> {
+    let most = account.limits.subscriptions_account;
+    most.map(|most| most.saturating_sub(core.lanes.borrow().routing.subscription_count(scope)))
+}
+
 /// What an account's quotas leave of a SUBSCRIBE.
 struct SubscribeQuota<'a> {
     account: &'a Account,
@@ -307,14 +376,7 @@ struct SubscribeQuota<'a> {
     left: Option<u64>,
 }
 
-impl<'a> SubscribeQuota<'a> {
-    fn new(core: &Core, account: &'a Account, scope: Scope) -> Self {
-        let most = account.limits.subscriptions_account;
-        let left =
-            most.map(|most| most.saturating_sub(core.lanes.borrow().routing.subscription_count(scope)));
-        Self { account, now: core.now().instant, left }
-    }
-
+impl SubscribeQuota<'_> {
     /// Whether one more filter may be subscribed to; one that is `held` already is no further subscription.
     fn admit(&mut self, filter: &str, held: bool) -> Result<(), ReasonCode> {
         let by_group = split_shared(filter).is_none() || self.account.admit_share_request(filter, self.now);

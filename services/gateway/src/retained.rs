@@ -72,6 +72,10 @@ impl Core {
             Ok(messages) => messages,
             Err(error) => return connection.close(self, Close::server_error(error.to_string()), now),
         };
+        // As for most filters: nothing follows from it, and a large SUBSCRIBE has many.
+        if messages.is_empty() {
+            return;
+        }
         let next = messages.last().filter(|_| messages.len() == PAGE).map(|last| last.topic.clone());
         connection.retained.push_back(RetainedPage { subscription, messages: messages.into(), next });
         connection.settle(self, now);

@@ -165,3 +165,58 @@ fn a_subscribe_of_many_filters_has_one_suback_and_comes_before_what_follows_it()
         assert_eq!(client.receive_publish().payload, "there");
     }
 }
+
+/// Large ones are looked at and installed in parts, which the client does not see.
+#[test]
+fn a_large_subscribe_is_one_and_what_follows_it_waits() {
+    let dir = TempDir::new().unwrap();
+    let broker = Broker::start(&dir);
+    let mut publisher = broker.connect(clean(Version::V5, "publisher"));
+    retain(&mut publisher, "large/777");
+    let mut client = broker.connect(persistent(Version::V5, "subscriber"));
+    let mut filters: Vec<_> =
+        (0..1000).map(|number| Subscription::new(format!("large/{number}"), QoS::AtMostOnce)).collect();
+    filters[500] = Subscription::new("large/#/500", QoS::AtMostOnce);
+    // Twice in one packet: the last one counts.
+    filters[999] = Subscription::new("large/0", QoS::AtLeastOnce);
+    client.send(&Packet::Subscribe(Subscribe {
+        packet_id: 1.try_into().unwrap(),
+        subscription_id: None,
+        user_properties: Vec::new(),
+        filters,
+    }));
+    client.send(&Packet::Unsubscribe(Unsubscribe {
+        packet_id: 2.try_into().unwrap(),
+        user_properties: Vec::new(),
+        filters: vec!["large/1".to_owned().into(), "large/998".to_owned().into()],
+    }));
+    let (mut kept, mut acknowledged) = (Vec::new(), Vec::new());
+    while kept.is_empty() || acknowledged.len() < 2 {
+        match client.receive() {
+            Packet::Publish(publish) => kept.push(publish.topic.to_string()),
+            Packet::Suback(suback) => acknowledged.push((suback.packet_id.get(), suback.reason_codes)),
+            Packet::Unsuback(unsuback) => {
+                acknowledged.push((unsuback.packet_id.get(), unsuback.reason_codes))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(kept, ["large/777"]);
+    let expected = |place| match place {
+        500 => ReasonCode::TopicFilterInvalid,
+        999 => ReasonCode::GrantedQos1,
+        _ => ReasonCode::Success,
+    };
+    assert_eq!(acknowledged[0], (1, (0..1000).map(expected).collect()));
+    assert_eq!(acknowledged[1], (2, vec![ReasonCode::Success; 2]));
+    for topic in ["large/0", "large/1", "large/500", "large/998", "large/500", "large/2"] {
+        publisher.send(&Packet::Publish(publish(topic, "", 1)));
+        assert!(matches!(publisher.receive(), Packet::Puback(_)));
+    }
+    for (topic, qos) in [("large/0", QoS::AtLeastOnce), ("large/2", QoS::AtMostOnce)] {
+        match client.receive() {
+            Packet::Publish(publish) => assert_eq!((&*publish.topic, publish.qos), (topic, qos)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
