@@ -658,6 +658,7 @@ impl GatewayProcess {
             | Completion::GroupOpened { .. }
             | Completion::SharesClaimed { .. }
             | Completion::SharesHeld { .. }
+            | Completion::RetainedFound { .. }
             | Completion::Retained { .. } => {}
         }
     }

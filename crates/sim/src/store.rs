@@ -226,6 +226,7 @@ fn writes(request: &Request) -> bool {
     !matches!(
         request,
         Request::ReadQueue { .. }
+            | Request::FindRetained { .. }
             | Request::ReadRetained { .. }
             | Request::CompareTails { .. }
             | Request::HeldShares { .. }

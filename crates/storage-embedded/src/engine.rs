@@ -191,6 +191,10 @@ impl Engine {
                 let result = Ok(self.held_shares(group, max_entries));
                 Completion::SharesHeld { ticket, group, result }
             }
+            Request::FindRetained { ticket, scope, filters } => Completion::RetainedFound {
+                ticket,
+                result: Ok(self.retained.find(scope, &filters, self.now)),
+            },
             Request::ReadRetained { ticket, scope, filter, after, max_entries } => {
                 let result = self.read_retained(scope, &filter, after.as_ref(), max_entries);
                 Completion::Retained { ticket, result }

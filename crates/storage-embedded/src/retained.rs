@@ -155,6 +155,15 @@ impl Retained {
         self.index.read().scopes.get(&scope).is_some_and(|topics| topics.contains_key(topic))
     }
 
+    /// Which filters match a message.
+    pub(crate) fn find(&self, scope: Scope, filters: &[Utf8Bytes], now: Timestamp) -> Vec<usize> {
+        let matches = |filter: &str| match filter.contains(['+', '#']) {
+            false => self.holds(scope, filter),
+            true => !self.matching(scope, filter, None, (1, now)).0.is_empty(),
+        };
+        filters.iter().enumerate().filter(|(_, filter)| matches(filter)).map(|(at, _)| at).collect()
+    }
+
     /// A page of messages whose topic matches `filter`, above `after`; `limits`: how many, and the time.
     pub(crate) fn read(
         &self,

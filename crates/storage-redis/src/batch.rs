@@ -159,7 +159,10 @@ impl Pending {
                 Self::Tails(ticket, known, places)
             }
             // The lane deals with these itself: they need a number, or several rounds of their own.
-            Request::Claim(_) | Request::OpenGroup(_) | Request::ReadRetained { .. } => return None,
+            Request::Claim(_)
+            | Request::OpenGroup(_)
+            | Request::FindRetained { .. }
+            | Request::ReadRetained { .. } => return None,
         })
     }
 

@@ -17,6 +17,9 @@ use crate::publish::Next;
 use crate::round::{Answers, Round};
 use crate::{outbox, retained};
 
+/// Filters that are looked up in retained messages together, about.
+const FILTERS: usize = 1024;
+
 /// What the thread works with.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
@@ -94,10 +97,14 @@ impl Worker {
             if round.bytes() >= most_bytes {
                 return;
             }
-            // A read of retained messages has rounds of its own, after those of all that precedes it.
-            let apart = matches!(self.waiting.front(), Some(Request::ReadRetained { .. }));
+            // What is asked about retained messages has rounds of its own, after those of all that precedes it.
+            let finds = matches!(self.waiting.front(), Some(Request::FindRetained { .. }));
+            let apart = finds || matches!(self.waiting.front(), Some(Request::ReadRetained { .. }));
             if apart && !(self.begun.is_empty() && round.is_empty()) {
                 return;
+            }
+            if finds {
+                return self.find_retained();
             }
             let Some(request) = self.waiting.pop_front() else { return };
             let weight = request.weight();
@@ -106,6 +113,35 @@ impl Worker {
             if apart {
                 return;
             }
+        }
+    }
+
+    /// Answers all that ask next which filters match a retained message, up to a bound, in rounds that they share: clients that come
+    /// back subscribe by the thousand.
+    fn find_retained(&mut self) {
+        let (mut asked, mut count) = (Vec::new(), 0);
+        while let Some(request) = self.waiting.pop_front() {
+            let weight = request.weight();
+            match request {
+                Request::FindRetained { ticket, scope, filters } if count < FILTERS => {
+                    count += filters.len();
+                    asked.push((ticket, weight, (scope, filters)));
+                }
+                other => {
+                    self.waiting.push_front(other);
+                    break;
+                }
+            }
+        }
+        let of = asked.iter().map(|(_, _, of)| of).collect::<Vec<_>>();
+        let found = retained::find(&mut self.client, &self.shared.keys, &of);
+        for (at, (ticket, weight, _)) in asked.into_iter().enumerate() {
+            let result = match &found {
+                Ok(found) => Ok(found.get(at).cloned().unwrap_or_default()),
+                Err(error) => Err(error.clone()),
+            };
+            let state = State::Answered(Completion::RetainedFound { ticket, result });
+            self.begun.push(Begun { state, weight });
         }
     }
 

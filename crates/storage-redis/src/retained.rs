@@ -1,10 +1,12 @@
 //! Reading retained messages.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fleethaven_storage::{Error, RetainedTopic};
-use fleethaven_types::{Message, Scope};
+use fleethaven_types::{Message, Scope, Utf8Bytes};
 use redis::Value;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::client::{Batch, Client};
 use crate::keys::{self, Keys};
@@ -21,6 +23,81 @@ pub(crate) fn get(
 ) -> Result<Option<Arc<Message>>, Error> {
     let mut found = messages(client, keys, scope, &[topic])?;
     Ok(found.pop())
+}
+
+/// For each of `asked` the filters, by index, that match a message; and perhaps some whose messages have expired. Two rounds however
+/// many they are, and one where nothing is retained.
+pub(crate) fn find(
+    client: &mut Client,
+    keys: &Keys,
+    asked: &[&(Scope, Vec<Utf8Bytes>)],
+) -> Result<Vec<Vec<usize>>, Error> {
+    let filled = filled(client, keys, asked.iter().map(|(scope, _)| *scope).collect())?;
+    let (mut exact, mut topics, mut paged, mut calls) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (place, (scope, filters)) in asked.iter().enumerate() {
+        let Some(partitions) = filled.get(scope) else { continue };
+        let of = keys::scope(*scope);
+        for (at, filter) in filters.iter().enumerate() {
+            let only = keys.of_filter(*scope, filter);
+            if !filter.contains(['+', '#']) {
+                let partition = keys.of_topic(*scope, filter);
+                if partitions.contains(&partition) {
+                    exact.push((place, at));
+                    topics.push((topics_key(keys, partition, *scope), filter.as_str()));
+                }
+                continue;
+            }
+            let prefix = literal_prefix(filter);
+            let words = [of.as_str(), filter, &start(prefix, None), prefix, "1"];
+            for partition in partitions.iter().filter(|partition| only.is_none_or(|only| only == **partition))
+            {
+                paged.push((place, at));
+                calls.push(Call::of(*partition, Op::RetainedPage, &words.map(str::as_bytes)));
+            }
+        }
+    }
+    let mut found = vec![BTreeSet::new(); asked.len()];
+    let mut note = |(place, at): (usize, usize)| found.get_mut(place).map(|found| found.insert(at));
+    if !topics.is_empty() {
+        let words: Vec<[&str; 3]> = topics.iter().map(|(key, topic)| ["ZSCORE", key, topic]).collect();
+        let words: Vec<&[&str]> = words.iter().map(|words| &words[..]).collect();
+        for (of, score) in exact.into_iter().zip(client.commands(&words)?) {
+            if score != Value::Nil {
+                note(of);
+            }
+        }
+    }
+    for (of, replies) in paged.into_iter().zip(client.run(&Batch { calls, durable: false })?) {
+        let mut page = reply::array(replies?.pop().unwrap_or_default())?;
+        let all = reply::number(reply::next(&mut page)?)? == 1;
+        reply::next(&mut page)?;
+        // A page that was given up on may have something further on.
+        if !all || reply::array(reply::next(&mut page)?)?.len() > 0 {
+            note(of);
+        }
+    }
+    Ok(found.into_iter().map(|found| found.into_iter().collect()).collect())
+}
+
+/// The partitions where something is retained, of those scopes that have any.
+fn filled(
+    client: &mut Client,
+    keys: &Keys,
+    scopes: FxHashSet<Scope>,
+) -> Result<FxHashMap<Scope, Vec<u8>>, Error> {
+    let places: Vec<(Scope, u8)> =
+        scopes.iter().flat_map(|scope| keys.partitions().map(|partition| (*scope, partition))).collect();
+    let topics: Vec<String> =
+        places.iter().map(|(scope, partition)| topics_key(keys, *partition, *scope)).collect();
+    let words: Vec<[&str; 2]> = topics.iter().map(|key| ["EXISTS", key]).collect();
+    let words: Vec<&[&str]> = words.iter().map(|words| &words[..]).collect();
+    let mut filled: FxHashMap<Scope, Vec<u8>> = FxHashMap::default();
+    for ((scope, partition), exists) in places.into_iter().zip(client.commands(&words)?) {
+        if reply::number(exists)? > 0 {
+            filled.entry(scope).or_default().push(partition);
+        }
+    }
+    Ok(filled)
 }
 
 /// Retained messages of topics that match `filter`, above `after`, in topic order; fewer than `limit` mean that was all.

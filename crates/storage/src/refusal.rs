@@ -21,6 +21,7 @@ impl Request {
             Self::CompareTails { known, .. } => 16 * known.len(),
             Self::RaiseFence { slots, .. } => 16 * slots.len(),
             Self::Subscribe { subscriptions, .. } => NAMED * subscriptions.len(),
+            Self::FindRetained { filters, .. } => NAMED * filters.len(),
             _ => 0,
         };
         REQUEST + variable
@@ -44,6 +45,9 @@ impl Request {
                 Completion::Published { ticket, message, once, result: Err(error) }
             }
             Self::ReadQueue { ticket, .. } => Completion::QueueRead { ticket: *ticket, result: Err(error) },
+            Self::FindRetained { ticket, .. } => {
+                Completion::RetainedFound { ticket: *ticket, result: Err(error) }
+            }
             Self::ReadRetained { ticket, .. } => Completion::Retained { ticket: *ticket, result: Err(error) },
             Self::OpenGroup(open) => Completion::GroupOpened { ticket: open.ticket, result: Err(error) },
             Self::ClaimShares { ticket, group, .. } => {
@@ -74,6 +78,7 @@ impl Completion {
             Self::GroupOpened { result, .. } => *result = Err(error),
             Self::SharesClaimed { result, .. } => *result = Err(error),
             Self::SharesHeld { result, .. } => *result = Err(error),
+            Self::RetainedFound { result, .. } => *result = Err(error),
             Self::Retained { result, .. } => *result = Err(error),
             Self::Tails { result, .. } => *result = Err(error),
         }

@@ -147,6 +147,16 @@ pub enum Request {
         /// At most so many.
         max_entries: usize,
     },
+    /// Which filters match a retained message → [`Completion::RetainedFound`]. Most subscriptions find none, which a store tells of many
+    /// at once.
+    FindRetained {
+        /// Returned with the completion.
+        ticket: Ticket,
+        /// Whose topics.
+        scope: Scope,
+        /// Topic filters without `$share`.
+        filters: Vec<Utf8Bytes>,
+    },
     /// Retained messages whose topic matches, expired ones left out → [`Completion::Retained`]. `a/#` matches `a`.
     ReadRetained {
         /// Returned with the completion.
@@ -620,6 +630,13 @@ pub enum Completion {
         group: GroupId,
         /// The entries; nothing when there is no such group.
         result: Result<Vec<EntryId>, Error>,
+    },
+    /// To [`Request::FindRetained`].
+    RetainedFound {
+        /// Of the request.
+        ticket: Ticket,
+        /// The filters, by their index in the request, in order: all that match something, and perhaps some that do not any more.
+        result: Result<Vec<usize>, Error>,
     },
     /// To [`Request::ReadRetained`].
     Retained {

@@ -28,6 +28,8 @@ pub(crate) enum Pending {
     Forgotten(Vec<PacketId>),
     /// The end of an owned session.
     End(Box<PendingEnd>),
+    /// For which of these new subscriptions there are retained messages.
+    FindRetained(Vec<Subscription>),
     /// Retained messages for a new subscription.
     Retained(Box<Subscription>),
     /// The tails of these connections' queues.

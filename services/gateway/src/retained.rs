@@ -30,7 +30,7 @@ pub(crate) struct RetainedPage {
 impl Core {
     /// Asks for the retained messages of new subscriptions.
     pub(crate) fn read_retained(&self, connection: &Connection, granted: &[(Subscription, bool)]) {
-        for (subscription, new) in granted {
+        let wanted = |(subscription, new): &&(Subscription, bool)| {
             let wanted = match subscription.retain_handling {
                 0 => true,
                 1 => *new,
@@ -39,10 +39,34 @@ impl Core {
             let wildcard = subscription.filter.contains(['+', '#']);
             // Shared subscriptions get none [MQTT5 section 4.8.2].
             let shared = subscription.filter.starts_with("$share/");
-            if !wanted || shared || (wildcard && !self.settings.behaviour.retained_on_wildcard_subscribe) {
-                continue;
-            }
-            self.read_retained_page(connection, Box::new(subscription.clone()), None);
+            wanted && !shared && (!wildcard || self.settings.behaviour.retained_on_wildcard_subscribe)
+        };
+        let wanted: Vec<_> =
+            granted.iter().filter(wanted).map(|(subscription, _)| subscription.clone()).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let filters = wanted.iter().map(|subscription| subscription.filter.clone()).collect();
+        let ticket = self.expect(connection.address, Pending::FindRetained(wanted));
+        self.ask_store(Request::FindRetained { ticket, scope: connection.principal.scope, filters });
+    }
+
+    /// Reads the retained messages of those subscriptions for which there are any.
+    pub(crate) fn retained_found(
+        self: &Rc<Self>,
+        ticket: Ticket,
+        result: Result<Vec<usize>, Error>,
+        now: Now,
+    ) {
+        let Some((address, Pending::FindRetained(wanted))) = self.expected(ticket) else { return };
+        let Some(connection) = self.at(address) else { return };
+        let mut connection = connection.borrow_mut();
+        let found = match result {
+            Ok(found) => found,
+            Err(error) => return connection.close(self, Close::server_error(error.to_string()), now),
+        };
+        for subscription in found.into_iter().filter_map(|at| wanted.get(at)) {
+            self.read_retained_page(&connection, Box::new(subscription.clone()), None);
         }
     }
 
@@ -72,10 +96,6 @@ impl Core {
             Ok(messages) => messages,
             Err(error) => return connection.close(self, Close::server_error(error.to_string()), now),
         };
-        // As for most filters: nothing follows from it, and a large SUBSCRIBE has many.
-        if messages.is_empty() {
-            return;
-        }
         let next = messages.last().filter(|_| messages.len() == PAGE).map(|last| last.topic.clone());
         connection.retained.push_back(RetainedPage { subscription, messages: messages.into(), next });
         connection.settle(self, now);

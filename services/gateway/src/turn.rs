@@ -394,6 +394,7 @@ pub(crate) fn stored(core: &Rc<Core>, completion: Completion, now: Now) {
                 queue_read(core, address, result, now);
             }
         }
+        Completion::RetainedFound { ticket, result } => core.retained_found(ticket, result, now),
         Completion::Retained { ticket, result } => core.retained_read(ticket, result, now),
         Completion::Tails { ticket, result } => core.tails_compared(ticket, result, now),
         // Only routers ask for these.

@@ -103,6 +103,12 @@ impl Model {
                 let result = Ok(self.held_shares(group, max_entries, holder));
                 Completion::SharesHeld { ticket, group, result }
             }
+            Request::FindRetained { ticket, scope, filters } => {
+                let mut any =
+                    |filter: &str| !self.retained.read(scope, filter, None, (1, self.now)).is_empty();
+                let found = filters.iter().enumerate().filter(|(_, filter)| any(filter)).map(|(at, _)| at);
+                Completion::RetainedFound { ticket, result: Ok(found.collect()) }
+            }
             Request::ReadRetained { ticket, scope, filter, after, max_entries } => {
                 let read = self.retained.read(scope, &filter, after.as_deref(), (max_entries, self.now));
                 Completion::Retained { ticket, result: Ok(read) }

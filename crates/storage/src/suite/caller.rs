@@ -313,6 +313,18 @@ impl Caller {
         entries.iter().map(|queued| (queued.entry.0, payload(&queued.message))).collect()
     }
 
+    /// The filters that the store finds something for.
+    pub(super) fn find_retained<'a>(&mut self, scope: Scope, filters: &[&'a str]) -> Vec<&'a str> {
+        let (ticket, asked) =
+            (self.ticket(), filters.iter().map(|filter| Utf8Bytes::from(*filter)).collect());
+        match self.ask_one(Request::FindRetained { ticket, scope, filters: asked }) {
+            Completion::RetainedFound { ticket: answered, result } if answered == ticket => {
+                result.unwrap().iter().map(|at| filters[*at]).collect()
+            }
+            other => panic!("no answer to a search: {other:?}"),
+        }
+    }
+
     pub(super) fn retained(
         &mut self,
         scope: Scope,

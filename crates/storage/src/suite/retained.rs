@@ -11,6 +11,7 @@ use crate::*;
 pub(super) const CASES: &[(&str, Case)] = &[
     ("a retained message is set, replaced and cleared", set_and_clear),
     ("wildcards match in topic order, in pages", wildcards),
+    ("filters that match nothing retained are told from those that do", finding),
     ("a retained message expires", expiry),
     ("accounts are walls for retained messages", walls),
     ("topics are listed in order, in pages, with what is retained there", listing),
@@ -74,6 +75,27 @@ fn wildcards(store: &mut dyn Instance) {
         assert_eq!(topics(&read("none/#", None, 10)), Vec::<&str>::new());
         store.crash();
     }
+}
+
+fn finding(store: &mut dyn Instance) {
+    let asked = ["s/1", "+/1", "none", "s/#", "none/#", "s/+/t", "#", "$SYS/#", "s/1/#", "s/2"];
+    assert_eq!(Caller::new(store).find_retained(scope(), &asked), [""; 0]);
+    set(store, "s/1", "x");
+    let found = ["s/1", "+/1", "s/#", "#", "s/1/#"];
+    for _ in 0..2 {
+        assert_eq!(Caller::new(store).find_retained(scope(), &asked), found);
+        assert_eq!(Caller::new(store).find_retained(other_scope(), &asked), [""; 0]);
+        store.crash();
+    }
+    assert_eq!(Caller::new(store).find_retained(scope(), &[]), [""; 0]);
+    // Many at once, of which each finds its own.
+    let many: Vec<String> = (0..300).map(|number| format!("many/{number}")).collect();
+    many.iter().step_by(7).for_each(|topic| set(store, topic, "x"));
+    let filters: Vec<&str> = many.iter().map(String::as_str).collect();
+    let own: Vec<&str> = filters.iter().step_by(7).copied().collect();
+    assert_eq!(Caller::new(store).find_retained(scope(), &filters), own);
+    change(store, message("s/1", ""), RetainedChange::Clear);
+    assert_eq!(Caller::new(store).find_retained(scope(), &asked), ["#"]);
 }
 
 fn expiry(store: &mut dyn Instance) {
