@@ -338,7 +338,8 @@ impl Connection {
 
     /// Goes on with a large SUBSCRIBE.
     fn subscribe_next(&mut self, cx: &Context<'_>, core: &Rc<Core>) {
-        if !self.is_subscribing() || !core.budget.admit(&mut self.line, cx.waker()) {
+        // What is left of a connection that is over is not installed: its session has been given up.
+        if !self.is_open() || !self.is_subscribing() || !core.budget.admit(&mut self.line, cx.waker()) {
             return;
         }
         self.subscribe_on(core);
