@@ -19,6 +19,8 @@ pub(crate) struct Waiting {
     due: Timestamp,
     /// The session whose last connection left it; 0 once another has followed, or has taken it over.
     session: u64,
+    /// It had no delay: nothing calls it off.
+    at_once: bool,
 }
 
 /// All that wait, by their own numbers.
@@ -70,29 +72,31 @@ impl Engine {
     pub(crate) fn leave_will(&mut self, (session, number): (u64, u64), will: StoredWill, now: Timestamp) {
         let due = now.after(Duration::from_secs(u64::from(will.delay)));
         let number = if number == 0 { self.new_session_id() } else { number };
-        self.write_will(number, Waiting { message: will.message, due, session });
+        self.write_will(number, Waiting { message: will.message, due, session, at_once: will.delay == 0 });
     }
 
     /// Keeps a will that another connection has taken over.
     pub(crate) fn keep_will(&mut self, message: Arc<Message>, due: Timestamp) -> DueWill {
         let number = self.new_session_id();
-        self.write_will(number, Waiting { message: message.clone(), due, session: 0 });
+        self.write_will(number, Waiting { message: message.clone(), due, session: 0, at_once: true });
         DueWill { number: SessionId(number), message }
     }
 
     fn write_will(&mut self, number: u64, will: Waiting) {
         let message = Some(MessageRow::from(&*will.message));
-        let row = WaitingWillRow { message, due: will.due.as_millis(), session: Some(will.session) };
+        let (session, at_once) = (Some(will.session), will.at_once);
+        let row = WaitingWillRow { message, due: will.due.as_millis(), session, at_once };
         self.batch.insert(&self.disk.wills, keys::number(number), encode(&row));
         self.durable = true;
         self.wills.insert(number, will);
     }
 
     /// The session is resumed at `now`: the will of its last connection is not published if it still waits for its delay
-    /// [MQTT-3.1.3-9]; one that is due is, whatever becomes of this connection.
+    /// [MQTT-3.1.3-9]; one that is due is, whatever becomes of this connection, and one without a delay is whatever the clock says
+    /// of the gateway that asks.
     pub(crate) fn pass_by_will(&mut self, session: u64, now: Timestamp) {
         let Some((number, will)) = self.wills.left_by(session) else { return };
-        if will.due > now {
+        if will.due > now && !will.at_once {
             self.forget_will(number);
         } else if let Some(will) = self.wills.remove(number) {
             self.write_will(number, Waiting { session: 0, ..will });
@@ -136,6 +140,6 @@ impl Waiting {
     pub(crate) fn read(number: u64, row: WaitingWillRow) -> Result<Self, record::Error> {
         let message: Message = row.message.ok_or(record::Error::Field("will"))?.try_into()?;
         let session = row.session.unwrap_or(number);
-        Ok(Self { message: Arc::new(message), due: Timestamp(row.due), session })
+        Ok(Self { message: Arc::new(message), due: Timestamp(row.due), session, at_once: row.at_once })
     }
 }

@@ -20,6 +20,8 @@ struct Waiting {
     message: Arc<Message>,
     /// The session whose last connection left it, until another follows.
     session: Option<SessionId>,
+    /// It had no delay: nothing calls it off.
+    at_once: bool,
 }
 
 impl Wills {
@@ -37,7 +39,7 @@ impl Wills {
     pub(super) fn pass_by(&mut self, session: SessionId, now: Timestamp) {
         let Some((number, will)) = self.left_by(session) else { return };
         will.session = None;
-        if will.due > now {
+        if will.due > now && !will.at_once {
             self.remove(number);
         }
     }
@@ -66,13 +68,13 @@ impl Model {
     ) {
         let due = now.after(Duration::from_secs(u64::from(will.delay)));
         let number = number.unwrap_or_else(|| SessionId(self.new_id()));
-        self.wills.0.insert(number, Waiting { due, message: will.message, session: Some(session) });
+        self.wills.0.insert(number, Waiting { due, message: will.message, session: Some(session), at_once: will.delay == 0 });
     }
 
     /// Keeps a will that another connection has taken over.
     pub(super) fn keep_will(&mut self, message: Arc<Message>, due: Timestamp) -> DueWill {
         let number = SessionId(self.new_id());
-        self.wills.0.insert(number, Waiting { due, message: message.clone(), session: None });
+        self.wills.0.insert(number, Waiting { due, message: message.clone(), session: None, at_once: true });
         DueWill { number, message }
     }
 

@@ -76,6 +76,9 @@ pub(crate) struct WaitingWillRow {
     /// will of a session's last connection under the session's number.
     #[prost(fixed64, optional, tag = "3")]
     pub(crate) session: Option<u64>,
+    /// It had no delay: nothing calls it off.
+    #[prost(bool, tag = "4")]
+    pub(crate) at_once: bool,
 }
 
 /// The queue of a group.

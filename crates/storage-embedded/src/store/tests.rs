@@ -357,7 +357,7 @@ fn wills_that_an_earlier_version_kept_are_published_once_or_called_off() {
     let later = NOW.after(Duration::from_secs(10));
     let waiting = |session: u64, due: Timestamp| {
         let message = Some(MessageRow::from(&*message(QoS::AtLeastOnce)));
-        let row = WaitingWillRow { message, due: due.as_millis(), session: None };
+        let row = WaitingWillRow { message, due: due.as_millis(), session: None, at_once: false };
         store.disk.wills.keyspace().insert(keys::number(session), encode(&row)).unwrap();
     };
     waiting(session, later);

@@ -21,6 +21,7 @@ local function leave_will(id, delay, when)
   if found[1] == '' then return end
   local number = number_for_will(id, found[3], found[4])
   keep_will(number, found[1], call('HGET', root .. ':c:' .. found[2], 'v'), when + delay * 1000)
+  call('HSET', will_of(number), 'd', delay)
   call('HSET', session(id), 'lw', number)
 end
 
@@ -35,11 +36,11 @@ local function forget_will(id)
 end
 
 -- The session is resumed: its will is not published if it still waits for its delay [MQTT-3.1.3-9]; one that is due is, whatever
--- becomes of the next connection.
+-- becomes of the next connection, and one without a delay is whatever the clock says of the gateway that asks.
 local function pass_by_will(id, when)
   local number = left_will(id)
   local waits = call('ZSCORE', due, number)
-  if waits and tonumber(waits) > when then forget_will(number) end
+  if waits and tonumber(waits) > when and call('HGET', will_of(number), 'd') ~= '0' then forget_will(number) end
   call('HDEL', session(id), 'lw')
 end
 

@@ -14,6 +14,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("a withdrawn will is not published", withdrawn),
     ("the wills of a session's connections are told apart", each_its_own),
     ("a resumed session calls its will off in time", called_off),
+    ("a will without a delay is called off by no clock", clocks_differ),
     ("the end of the session ends the wait", hastened),
     ("a crash neither loses nor repeats a will", crashes),
     ("the wills of a dead process wait", orphaned),
@@ -112,6 +113,19 @@ fn called_off(store: &mut dyn Instance) {
     assert_eq!(due(store, 1000), ["too late"]);
     end(&mut Caller::new(store), session, token(1, 3), 3600, Some(0));
     assert_eq!(due(store, 1000), ["too late"], "the second connection had none");
+}
+
+/// The next connection's gateway is asked before it knows of the end, and its clock is behind.
+fn clocks_differ(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let Claimed { session, will, .. } =
+        caller.claim(Claim { will: Some(will("a")), ..claim("a", token(1, 1)) });
+    end(&mut caller, session, token(1, 1), 3600, Some(0));
+    caller.claim(Claim { now: Timestamp(START.0 - 1), ..claim("a", token(1, 2)) });
+    assert_eq!(due(store, 0), ["a"]);
+    store.crash();
+    assert_eq!(due(store, 0), ["a"]);
+    assert_eq!(publish(&mut Caller::new(store), will.unwrap()), Ok(vec![]));
 }
 
 fn hastened(store: &mut dyn Instance) {
