@@ -4,7 +4,7 @@ use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::membership::RoutingTable;
 use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_storage::{SessionId, Subscription, Ticket};
-use fleethaven_topics::{Depths, Placement, Places, slot::slot, split_shared};
+use fleethaven_topics::{Depths, Placement, Places, Slot, slot::slot, split_shared};
 use fleethaven_types::Utf8Bytes;
 use rustc_hash::FxHashMap;
 
@@ -276,10 +276,11 @@ fn owned_by(
     sessions.get_mut(&session).filter(|attached| !owner.is_older_than(attached.owner))
 }
 
-/// Whether there is somebody who can be told of such a subscription.
+/// Whether there is somebody who can be told of such a subscription, for each slot that it may concern: where there is not, the
+/// owner before, whose lease is over, may still acknowledge what the store lets through, and match it without.
 pub(super) fn have_owners(table: &RoutingTable, places: Places) -> bool {
     places.iter().all(|place| match place {
         Placement::Pinned(slot) => table.slot(slot).owner.is_some(),
-        Placement::Spread => true,
+        Placement::Spread => Slot::all().all(|slot| table.slot(slot).owner.is_some()),
     })
 }

@@ -68,7 +68,10 @@ impl Model {
     ) {
         let due = now.after(Duration::from_secs(u64::from(will.delay)));
         let number = number.unwrap_or_else(|| SessionId(self.new_id()));
-        self.wills.0.insert(number, Waiting { due, message: will.message, session: Some(session), at_once: will.delay == 0 });
+        self.wills.0.insert(
+            number,
+            Waiting { due, message: will.message, session: Some(session), at_once: will.delay == 0 },
+        );
     }
 
     /// Keeps a will that another connection has taken over.
