@@ -9,6 +9,7 @@ use crate::history::{MessageId, Sent, id};
 use crate::publishers::PublisherClient;
 use crate::store::Session;
 use crate::subscribers::SubscriberClient;
+use crate::wills::Fate;
 use crate::world::{Node, World};
 
 /// Of different slots, but for the last two.
@@ -70,13 +71,22 @@ impl World {
     /// All connections to a gateway are gone.
     pub(crate) fn connections_lost(&mut self, gateway: usize) {
         self.publishers.iter_mut().for_each(|publisher| publisher.gateway_lost(gateway));
-        self.subscribers.iter_mut().for_each(|subscriber| subscriber.gateway_lost(gateway));
+        for index in 0..self.subscribers.len() {
+            let lost = self.subscribers.get_mut(index).is_some_and(|one| one.gateway_lost(gateway));
+            if lost {
+                self.connection_over(index, Fate::Lost);
+            }
+        }
     }
 
     pub(crate) fn restless_clients(&self) -> Option<String> {
         let publishers = self.publishers.iter().find_map(PublisherClient::restless);
         let subscribers = || self.subscribers.iter().find_map(SubscriberClient::restless);
-        publishers.or_else(subscribers).or_else(|| self.unread()).or_else(|| self.unshared())
+        publishers
+            .or_else(subscribers)
+            .or_else(|| self.unread())
+            .or_else(|| self.unshared())
+            .or_else(|| self.waiting_wills())
     }
 
     /// What stands in a queue and has not come to its client, which is there. That a client has acknowledged something may have

@@ -1,6 +1,6 @@
 //! The connections of clients to a gateway: real sessions, and what carries out what they ask for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -10,17 +10,19 @@ use fleethaven_fabric::{RoutingEvent, RoutingRequest};
 use fleethaven_mqtt::{Packet, PacketId, ReasonCode};
 use fleethaven_session::{
     Accepted, Action, Close, ConnectRequest, Delivery, Encoded, LeftShares, Now, QueueState, Session, Shared,
-    SubscribeRequest, UnsubscribeRequest,
+    SubscribeRequest, UnsubscribeRequest, published_will,
 };
+use fleethaven_storage::request::DueWill;
 use fleethaven_storage::{
-    Claim, Claimed, Completion, ConnectionEnd, EntryId, Error, GroupId, Held, OwnerToken, QueuedMessage,
-    Request, SessionId, Subscription, Ticket,
+    Claim, Claimed, Completion, ConnectionEnd, EntryId, Error, GroupId, Held, Once, OwnerToken,
+    QueuedMessage, Request, SessionId, StoredWill, Subscription, Ticket,
 };
-use fleethaven_types::{Publisher, QoS, Utf8Bytes};
+use fleethaven_types::{Message, Publisher, QoS, Utf8Bytes};
 
 use crate::Bug;
 use crate::clients::{LASTS, claim, scope};
 use crate::gateway::GatewayProcess;
+use crate::wills;
 
 /// Entries and bytes read from a queue at a time.
 const QUEUE_PAGE: (usize, usize) = (256, 1 << 20);
@@ -37,6 +39,9 @@ pub(crate) struct Connection {
     pub(crate) session: Session,
     address: Address,
     owned: Option<OwnerToken>,
+    will: Option<Arc<Message>>,
+    /// Under which the will waits afterwards.
+    will_number: Option<SessionId>,
     /// Which of the session's owners it is.
     owner: OwnerNumber,
     /// Messages are queued in the store.
@@ -92,6 +97,9 @@ pub(crate) enum Pending {
     End {
         session: SessionId,
         persistent: bool,
+        address: Address,
+        /// The will, to be published at once, and its number.
+        will: Option<(Arc<Message>, SessionId)>,
     },
     Tails(Vec<u32>),
 }
@@ -115,6 +123,8 @@ pub(crate) struct Connections {
     by_slot: BTreeMap<u32, Connection>,
     pub(crate) last_slot: u32,
     shares_done: BTreeMap<GroupId, Vec<EntryId>>,
+    /// Connections that had a will, whose clients have sent DISCONNECT, and whose end is not recorded.
+    withdrawn: BTreeSet<u32>,
     sweeping: bool,
     swept: u32,
     pub(crate) routing: Vec<RoutingRequest>,
@@ -133,6 +143,8 @@ impl GatewayProcess {
             session,
             address: Address::new(0, slot, 1),
             owned: None,
+            will: None,
+            will_number: None,
             owner: OwnerNumber::UNKNOWN,
             has_queue: false,
             progress: Progress::default(),
@@ -255,11 +267,15 @@ impl GatewayProcess {
         let token = OwnerToken { incarnation: me.0, counter: self.last_token };
         let persistent = request.session_expiry > 0;
         let ticket = self.expect(Pending::Claim { slot, token, persistent });
+        let Some(connection) = self.connections.by_slot.get_mut(&slot) else { return };
+        connection.will = wills::of_request(request, connection.client, connection.number);
+        let will = connection.will.clone().map(|message| StoredWill { message, delay: 0 });
         self.connections.store.push(Request::Claim(Box::new(Claim {
             ticket,
             owner_address: Address::new(0, slot, 1).to_u64(),
             clean_start: request.clean_start,
             session_expiry: request.session_expiry,
+            will,
             ..claim(&request.client_id, token, now.wall)
         })));
     }
@@ -283,8 +299,23 @@ impl GatewayProcess {
         if let Some(previous) = &claimed.previous {
             let address = Address::from_u64(previous.address);
             match self.me.is_some_and(|me| me.0 == previous.token.incarnation) {
-                true => self.taken_over(address, now),
-                false => self.connections.leaving.taken_over.push((previous.token, address)),
+                true => {
+                    self.taken_over(address, now);
+                    let withdrawn = self.connections.withdrawn.remove(&address.slot());
+                    match &previous.will {
+                        Some(DueWill { number, .. }) if withdrawn => {
+                            self.connections.store.push(Request::WithdrawWill { will: *number });
+                        }
+                        Some(will) => self.publish_will(published_will(&will.message, now), will.number),
+                        None => {}
+                    }
+                }
+                false => {
+                    self.connections.leaving.taken_over.push((previous.token, address));
+                    if let Some(will) = &previous.will {
+                        self.publish_will(published_will(&will.message, now), will.number);
+                    }
+                }
             }
         }
         if let Some(session) = claimed.wiped {
@@ -294,7 +325,9 @@ impl GatewayProcess {
             true => self.accept(slot, token, persistent, claimed, now),
             // It was gone before: the session ends as if the connection had been lost right after.
             false => {
-                self.record_end(claimed.session, token, if persistent { LASTS } else { 0 }, claimed.sent, now)
+                let expiry = if persistent { LASTS } else { 0 };
+                let address = Address::new(0, slot, 1);
+                self.record_end((claimed.session, address, token), (expiry, claimed.sent), None, now);
             }
         }
     }
@@ -306,6 +339,7 @@ impl GatewayProcess {
         connection.owned = Some(token);
         let owner = OwnerNumber(claimed.version_number);
         connection.owner = owner;
+        connection.will_number = claimed.will;
         connection.has_queue = persistent;
         let (scope, subscriptions) = (scope(), claimed.subscriptions.clone());
         let routing = &mut self.connections.routing;
@@ -333,7 +367,7 @@ impl GatewayProcess {
             received: claimed.received,
             subscriptions: held.collect(),
         };
-        connection.session.accept(accepted, None, now);
+        connection.session.accept(accepted, connection.will.clone(), now);
         self.act(slot, now);
     }
 
@@ -344,6 +378,7 @@ impl GatewayProcess {
             return self.gone(slot);
         };
         let (session, address) = (connection.session.session_id(), connection.address);
+        let (had_will, number) = (connection.will.is_some(), connection.will_number);
         let entries = std::mem::take(&mut connection.progress.acknowledged);
         let LeftShares { unacknowledged, finished } = connection.session.take_shares();
         if !entries.is_empty() {
@@ -352,7 +387,11 @@ impl GatewayProcess {
         self.connections.routing.push(RoutingRequest::Detach { session, address, persistent: true });
         finished.into_iter().for_each(|(group, entry)| self.share_done(group, entry));
         self.return_shares(session, unacknowledged);
-        self.record_end(session, token, ending.session_expiry, ending.sent, now);
+        if ending.will.is_none() && had_will {
+            self.connections.withdrawn.insert(slot);
+        }
+        let will = ending.will.map(|(message, _)| message).zip(number);
+        self.record_end((session, address, token), (ending.session_expiry, ending.sent), will, now);
         self.gone(slot);
     }
 
@@ -371,13 +410,13 @@ impl GatewayProcess {
 
     fn record_end(
         &mut self,
-        session: SessionId,
-        token: OwnerToken,
-        session_expiry: u32,
-        sent: EntryId,
+        (session, address, token): (SessionId, Address, OwnerToken),
+        (session_expiry, sent): (u32, EntryId),
+        will: Option<(Arc<Message>, SessionId)>,
         now: Now,
     ) {
-        let ticket = self.expect(Pending::End { session, persistent: session_expiry > 0 });
+        let will_delay = will.is_some().then_some(0);
+        let ticket = self.expect(Pending::End { session, persistent: session_expiry > 0, address, will });
         self.connections.store.push(Request::End(Box::new(ConnectionEnd {
             ticket,
             session,
@@ -385,20 +424,43 @@ impl GatewayProcess {
             session_expiry,
             sent,
             first_sent: Vec::new(),
-            will_delay: None,
+            will_delay,
             departure: None,
             now: now.wall,
         })));
     }
 
     /// Another connection has it by now, or the session may be forgotten, or its shares are there for others.
-    fn end_recorded(&mut self, session: SessionId, persistent: bool, result: &Result<(), Error>) {
+    fn end_recorded(
+        &mut self,
+        (session, address): (SessionId, Address),
+        persistent: bool,
+        will: Option<(Arc<Message>, SessionId)>,
+        result: &Result<(), Error>,
+    ) {
         if !matches!(result, Err(Error::NotOwner | Error::NoSession)) {
+            self.connections.withdrawn.remove(&address.slot());
             self.connections.routing.push(match persistent {
                 true => RoutingRequest::Ready { session, returned: true },
                 false => RoutingRequest::Forget { session },
             });
         }
+        // Without a record of the end, the store still has the will with the connection.
+        if let Some((will, number)) = will.filter(|_| result.is_ok()) {
+            self.publish_will(will, number);
+        }
+    }
+
+    /// The store sees to it that nobody else publishes it.
+    fn publish_will(&mut self, message: Arc<Message>, will: SessionId) {
+        let once = Some(Once::Will(will));
+        self.connections.routing.push(RoutingRequest::Publish {
+            ticket: None,
+            message,
+            from: None,
+            once,
+            fence: None,
+        });
     }
 }
 
@@ -665,7 +727,9 @@ impl GatewayProcess {
 
     fn done(&mut self, pending: Pending, result: &Result<(), Error>, bug: Option<Bug>, now: Now) {
         match (pending, result) {
-            (Pending::End { session, persistent }, result) => self.end_recorded(session, persistent, result),
+            (Pending::End { session, persistent, address, will }, result) => {
+                self.end_recorded((session, address), persistent, will, result)
+            }
             (
                 Pending::Subscribe { slot, .. }
                 | Pending::Unsubscribe { slot, .. }

@@ -75,6 +75,9 @@ pub(crate) fn some(random: &mut Random, bug: Option<Bug>) -> Vec<Fault> {
     if bug == Some(Bug::HeldUntold) {
         return vec![Fault::StoreReset, Fault::StoreReset, Fault::GatewayCrash];
     }
+    if matches!(bug, Some(Bug::WillsRepeated | Bug::WillsDropped)) {
+        return vec![Fault::GatewayCrash, Fault::Vanishing];
+    }
     if bug == Some(Bug::HoldersRemembered) {
         return vec![Fault::RouterCrash, Fault::StoreReset];
     }

@@ -9,6 +9,7 @@ use fleethaven_types::{Message, QoS};
 use crate::Violation;
 use crate::clients::SUBSCRIBERS;
 use crate::members;
+use crate::wills::{self, Fate};
 use crate::world::Micros;
 
 /// Who published a message, and its number there.
@@ -60,6 +61,8 @@ pub(crate) struct History {
     subscribed: Vec<Stretch>,
     /// What subscribers got, with the connection by which it came.
     delivered: BTreeMap<Stay, Vec<(MessageId, u64)>>,
+    /// What became of connections that had wills, by the will.
+    pub(crate) wills: BTreeMap<MessageId, Fate>,
 }
 
 impl History {
@@ -160,6 +163,33 @@ impl History {
 
     pub(crate) fn forget_deliveries(&mut self) {
         self.delivered.clear();
+    }
+
+    /// A client connects with a will.
+    pub(crate) fn has_will(&mut self, client: usize, connection: u64, at: Micros) {
+        let will = wills::id(client, connection);
+        self.sent(will, wills::TOPIC, QoS::ExactlyOnce, at);
+        self.wills.insert(will, Fate::Unknown);
+    }
+
+    /// What becomes of a connection with a will, which is over once only; whether it was ever there is known from CONNACK.
+    pub(crate) fn will(&mut self, client: usize, connection: u64, fate: Fate) {
+        if let Some(known) = self.wills.get_mut(&wills::id(client, connection)) {
+            let next = matches!((*known, fate), (Fate::Unknown, Fate::There) | (Fate::There, _));
+            if next {
+                *known = fate;
+            }
+        }
+    }
+
+    /// Whether a subscriber with a persistent session was subscribed to a topic from then on.
+    pub(crate) fn was_subscribed(&self, subscriber: usize, topic: &str, from: Micros) -> bool {
+        self.subscribed.iter().any(|stretch| {
+            stretch.subscriber == subscriber
+                && stretch.from <= from
+                && stretch.until.is_none()
+                && matches(stretch.filter, topic, true)
+        })
     }
 
     /// What must hold of what subscribers with persistent sessions got, when all is over.

@@ -6,7 +6,7 @@
 //! - [`run`]: one run under random faults; then all is mended, and what must hold is checked
 //! - [`Bug`]: mistakes that can be made on purpose, to show that the checks find them
 //! - `world`: clock, events, network, faults
-//! - `metastore`, `store`, `router`, `gateway` with its `connections`, `clients` (`publishers`, `subscribers`, `members`): who lives
+//! - `metastore`, `store`, `router`, `gateway` with its `connections`, `clients` (`publishers`, `subscribers`, `members`, `wills`): who lives
 //!   in it
 //! - `history`: what clients saw, and what must have come of it
 #![warn(missing_docs)]
@@ -28,6 +28,7 @@ mod random;
 mod router;
 mod store;
 mod subscribers;
+mod wills;
 mod world;
 
 /// A mistake made on purpose.
@@ -65,6 +66,14 @@ pub enum Bug {
     HoldersRemembered,
     /// The store gives out shares that are given out already.
     SharesGivenTwice,
+    /// A will waits under its session's number, as that of the session's next connection does.
+    WillsOfSessions,
+    /// Wills are published without a look whether somebody has published them.
+    WillsRepeated,
+    /// The store drops the wills of gateways that are gone.
+    WillsDropped,
+    /// The store retains also what it refuses.
+    RetainedAnyway,
 }
 
 /// What a run came to.

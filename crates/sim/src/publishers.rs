@@ -9,14 +9,17 @@ use fleethaven_fabric::RoutingRequest;
 use fleethaven_storage::{Error, Once, OwnerToken, SessionId};
 use fleethaven_types::{Message, Publisher, QoS};
 
-use crate::Bug;
 use crate::clients::{TOPICS, claim, scope};
 use crate::connections::Pending;
-use crate::history::MessageId;
+use crate::history::{MessageId, id};
 use crate::world::{MILLI, Node, World};
+use crate::{Bug, Violation};
 
 /// Messages that a publisher leaves unacknowledged.
 const IN_FLIGHT: usize = 8;
+/// How many percent of the messages at QoS 2 to its own topic a publisher has retained. At QoS 1 a gateway that the publisher has left
+/// may send one again, which then counts as the last.
+const RETAINED: u64 = 50;
 
 /// Where a publisher is connected.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +35,7 @@ struct Unacknowledged {
     number: u64,
     topic: &'static str,
     qos: QoS,
+    retain: bool,
 }
 
 pub(crate) struct PublisherClient {
@@ -39,6 +43,8 @@ pub(crate) struct PublisherClient {
     at: Option<At>,
     connections: u64,
     last: u64,
+    /// The number of the last one that is to be retained; all are of one topic, which nobody else has anything retained of.
+    retained: Option<u64>,
     unacknowledged: VecDeque<Unacknowledged>,
 }
 
@@ -68,6 +74,7 @@ impl World {
             at: None,
             connections: 0,
             last: 0,
+            retained: None,
             unacknowledged: VecDeque::new(),
         });
         let soon = self.random.between(0, 200 * MILLI);
@@ -98,10 +105,14 @@ impl World {
     }
 
     pub(crate) fn publish_new(&mut self, index: usize, topic: &'static str, qos: QoS) {
-        let now = self.now;
+        let (now, retains) = (self.now, self.random.percent(RETAINED));
         let Some(publisher) = self.publishers.get_mut(index) else { return };
         publisher.last += 1;
-        let next = Unacknowledged { number: publisher.last, topic, qos };
+        let retain = retains && TOPICS.get(index) == Some(&topic) && qos == QoS::ExactlyOnce;
+        let next = Unacknowledged { number: publisher.last, topic, qos, retain };
+        if retain {
+            publisher.retained = Some(next.number);
+        }
         if qos != QoS::AtMostOnce {
             publisher.unacknowledged.push_back(next);
         }
@@ -133,13 +144,13 @@ impl World {
         let wall = self.time().wall;
         let Some(publisher) = self.publishers.get(index) else { return };
         let Some(At { gateway, life, session, token }) = publisher.at else { return };
-        let Unacknowledged { number, topic, qos } = message;
+        let Unacknowledged { number, topic, qos, retain } = message;
         let (identity, connection) = (publisher.identity.clone(), publisher.connections);
         let message = Message {
             topic: topic.into(),
             payload: MessageId { publisher: index, number }.payload(),
             qos,
-            retain: false,
+            retain,
             properties: None,
             received_at: wall,
             expires_at: None,
@@ -179,6 +190,19 @@ impl World {
             Err(_) => publisher.at = None,
         }
         self.note(format_args!("p{index} is answered to {number}: {acknowledged}"));
+    }
+
+    /// What is retained of each topic is what was published last, as all of it is acknowledged.
+    pub(crate) fn check_retained(&self) -> Result<(), Violation> {
+        let store = self.store.lock();
+        for (index, (publisher, topic)) in self.publishers.iter().zip(TOPICS).enumerate() {
+            let wanted = publisher.retained.map(|number| MessageId { publisher: index, number });
+            let kept = store.model.retained.get(scope(), topic).map(|message| id(message));
+            if kept != wanted {
+                return Err(Violation(format!("{kept:?} is retained of {topic} instead of {wanted:?}")));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn publisher_disconnects(&mut self) {

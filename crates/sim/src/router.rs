@@ -217,6 +217,7 @@ impl World {
         if reaches {
             let _ = process.router.find_queues();
         }
+        let serves = process.me.is_some();
         process.ticks += 1;
         let due = process.ticks % DEAD == 0;
         let newest = process.newest;
@@ -224,6 +225,9 @@ impl World {
             self.end_dead(router, life, Dead::Left { newest, living });
         }
         self.router_turn(router);
+        if reaches && serves {
+            self.publish_due_wills();
+        }
         self.after(TICK, node, move |world| world.router_ticks(router, life));
     }
 

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use fleethaven_storage::SessionId;
 use fleethaven_storage::request::{DueWill, Orphan};
 use fleethaven_storage::{
-    ClientRecord, Completion, Dead, Departure, Error, GroupId, GroupRecord, Lane as StoreLane, OpenGroup,
-    Request, SessionRecord, SessionStore, Wake,
+    Claimed, ClientRecord, Completion, Dead, Departure, Error, GroupId, GroupRecord, Lane as StoreLane, Once,
+    OpenGroup, Request, SessionRecord, SessionStore, Wake,
 };
 use fleethaven_types::{QoS, Scope, Timestamp};
 use parking_lot::Mutex;
@@ -195,9 +195,20 @@ fn finds_qos_2(completion: &Completion) -> bool {
     }
 }
 
-/// What became of shares, in words.
+/// What became of shares and wills, in words.
 pub(crate) fn answer_told(completion: &Completion) -> Option<String> {
     match completion {
+        Completion::Published { message, once: Some(Once::Will(number)), result, .. } => {
+            let queues = result.as_ref().map(Vec::len);
+            Some(format!("will {:?} under {}, in queues: {queues:?}", id(message), number.0))
+        }
+        Completion::Claimed { result: Ok(claimed), .. } => {
+            let kept = claimed.previous.as_ref().and_then(|previous| previous.will.as_ref());
+            let kept = kept.map(|will| (id(&will.message), will.number.0));
+            let Claimed { session, will, .. } = &**claimed;
+            (will.is_some() || kept.is_some())
+                .then(|| format!("{session:?} has a will under {will:?}, kept is {kept:?}"))
+        }
         Completion::Published { message, result, .. } => {
             let queues = result.as_ref().ok()?;
             let shares = queues.iter().filter_map(|(append, at)| {

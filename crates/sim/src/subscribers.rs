@@ -14,9 +14,10 @@ use fleethaven_session::{Close, Session, Settings};
 use fleethaven_types::{Behaviour, Limits, Profile};
 
 use crate::Violation;
-use crate::clients::{LASTS, scope};
+use crate::clients::{APART, LASTS, scope};
 use crate::history::{MessageId, Stay};
 use crate::members;
+use crate::wills::{self, Fate};
 use crate::world::{MILLI, Micros, Node, World};
 
 /// A client's connection, as the client has it.
@@ -82,10 +83,13 @@ impl SubscriberClient {
         self.filters.iter().copied()
     }
 
-    pub(crate) fn gateway_lost(&mut self, gateway: usize) {
-        if self.at.as_ref().is_some_and(|at| at.gateway == gateway) {
+    /// Whether it was connected to that gateway.
+    pub(crate) fn gateway_lost(&mut self, gateway: usize) -> bool {
+        let lost = self.at.as_ref().is_some_and(|at| at.gateway == gateway);
+        if lost {
             self.lost();
         }
+        lost
     }
 
     fn lost(&mut self) {
@@ -187,7 +191,7 @@ impl World {
             clean_start: !persistent,
             keep_alive: 0,
             client_id: subscriber.client_id().into(),
-            will: None,
+            will: wills::of_connect(index, number),
             username: None,
             password: None,
             properties,
@@ -199,6 +203,10 @@ impl World {
         let decoder = Decoder::client(Version::V5, DecodeLimits::default());
         subscriber.at = Some(At { gateway, life, slot, connected: false, decoder, buffer: BytesMut::new() });
         self.note(format_args!("s{index} connects to gateway {gateway}"));
+        if index < APART {
+            let now = self.now;
+            self.history.has_will(index, number, now);
+        }
         self.client_sends(index, Packet::Connect(Box::new(connect)));
     }
 
@@ -219,6 +227,7 @@ impl World {
     fn subscriber_leaves(&mut self, index: usize) {
         self.note(format_args!("s{index} disconnects"));
         if self.random.percent(50) {
+            self.connection_over(index, Fate::Left);
             self.client_sends(index, Packet::Disconnect(Disconnect::new(ReasonCode::NORMAL_DISCONNECTION)));
         }
         self.subscriber_goes(index);
@@ -232,6 +241,7 @@ impl World {
         let Some(subscriber) = self.subscribers.get_mut(index) else { return };
         let Some(At { gateway, life, slot, .. }) = subscriber.at else { return };
         subscriber.lost();
+        self.connection_over(index, Fate::Lost);
         self.unheard.insert((gateway, life, slot));
         self.note(format_args!("s{index} vanishes from gateway {gateway}"));
     }
@@ -242,6 +252,7 @@ impl World {
         let number = subscriber.connections;
         let Some(At { gateway, life, slot, .. }) = subscriber.at else { return };
         subscriber.lost();
+        self.connection_over(index, Fate::Lost);
         self.stream(Node::Client(index), Node::Gateway(gateway), number, move |world| {
             let now = world.time();
             if let Some(process) = world.gateway_of(gateway, life) {
@@ -301,7 +312,14 @@ impl World {
     pub(crate) fn client_closed(&mut self, index: usize, number: u64) {
         if let Some(subscriber) = self.subscribers.get_mut(index).filter(|one| one.connections == number) {
             subscriber.lost();
+            self.connection_over(index, Fate::Lost);
         }
+    }
+
+    /// The client has lost the connection that it had last, or left.
+    pub(crate) fn connection_over(&mut self, index: usize, fate: Fate) {
+        let number = self.subscribers.get(index).map_or(0, |one| one.connections);
+        self.history.will(index, number, fate);
     }
 
     fn client_gets(&mut self, index: usize, packet: Packet) {
@@ -311,6 +329,9 @@ impl World {
         match packet {
             Packet::Connack(connack) => {
                 let accepted = connack.reason == ReasonCode::Success;
+                if accepted {
+                    self.history.will(index, subscriber.connections, Fate::There);
+                }
                 subscriber.at.iter_mut().for_each(|at| at.connected = accepted);
                 if accepted && !connack.session_present {
                     // What the server has forgotten, the client forgets.

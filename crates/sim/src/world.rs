@@ -158,18 +158,14 @@ impl World {
         self.note(format_args!("all is mended"));
         self.mend();
         let deadline = self.now + QUIET_WITHIN;
-        while let Some(restless) = self.restless() {
-            if self.now > deadline {
-                return Err(Violation(format!(
-                    "{}s after all was mended: {restless}",
-                    QUIET_WITHIN / SECOND
-                )));
-            }
-            self.run_until(self.now + 100 * MILLI)?;
-        }
+        self.quiet(deadline)?;
         self.run_until(self.now + AFTERWARDS)?;
+        // A lease may have ended meanwhile.
+        self.quiet(deadline + AFTERWARDS)?;
         self.history.check()?;
         self.check_groups()?;
+        self.check_wills()?;
+        self.check_retained()?;
         self.note(format_args!("probing"));
         self.probe();
         let deadline = self.now + PROBES_WITHIN;
@@ -187,6 +183,20 @@ impl World {
             events: self.carried_out,
             digest: self.digest,
         })
+    }
+
+    /// Lives on until nothing is left to be done.
+    fn quiet(&mut self, deadline: Micros) -> Result<(), Violation> {
+        while let Some(restless) = self.restless() {
+            if self.now > deadline {
+                return Err(Violation(format!(
+                    "{}s after all was mended: {restless}",
+                    QUIET_WITHIN / SECOND
+                )));
+            }
+            self.run_until(self.now + 100 * MILLI)?;
+        }
+        Ok(())
     }
 
     fn run_until(&mut self, until: Micros) -> Result<(), Violation> {

@@ -124,3 +124,23 @@ fn shares_of_routers_that_are_gone_are_found() {
 fn shares_that_are_given_out_twice_are_found() {
     is_found(Bug::SharesGivenTwice, &[TWICE, PROBE]);
 }
+
+#[test]
+fn wills_that_wait_under_their_sessions_are_found() {
+    is_found(Bug::WillsOfSessions, &[LOST, TWICE]);
+}
+
+#[test]
+fn wills_that_are_published_twice_are_found() {
+    is_found(Bug::WillsRepeated, &[TWICE, "waits"]);
+}
+
+#[test]
+fn wills_of_dead_gateways_that_are_dropped_are_found() {
+    is_found(Bug::WillsDropped, &[LOST]);
+}
+
+#[test]
+fn refused_messages_that_are_retained_are_found() {
+    is_found(Bug::RetainedAnyway, &["is retained"]);
+}

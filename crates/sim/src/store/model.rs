@@ -35,7 +35,7 @@ pub(crate) struct Model {
     pub(crate) gone: BTreeSet<Holder>,
     pub(super) wills: Wills,
     fences: BTreeMap<u16, u64>,
-    pub(super) retained: Retained,
+    pub(crate) retained: Retained,
 }
 
 impl Model {

@@ -10,6 +10,8 @@ use fleethaven_storage::{
 };
 use fleethaven_types::{Message, QoS, Timestamp};
 
+use crate::Bug;
+
 use super::model::{Holder, Model, NUMBER_BITS};
 use super::sessions::Session;
 
@@ -74,6 +76,9 @@ impl Model {
         holder: Holder,
     ) -> Result<Vec<(Append, Appended)>, Error> {
         let DurablePublish { message, mut queues, retained, replaces, once, fence, .. } = publish;
+        if self.bug == Some(Bug::RetainedAnyway) && retained == RetainedChange::Set {
+            self.retained.set(&message);
+        }
         fence.map_or(Ok(()), |fence| self.check(fence))?;
         match once {
             Some(Once::Received { session, token, packet_id }) => {

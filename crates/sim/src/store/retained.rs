@@ -11,6 +11,11 @@ use fleethaven_types::{Message, Scope, Timestamp, Utf8Bytes};
 pub(crate) struct Retained(pub(super) BTreeMap<(Scope, Utf8Bytes), Arc<Message>>);
 
 impl Retained {
+    /// What is retained of a topic.
+    pub(crate) fn get(&self, scope: Scope, topic: &str) -> Option<&Arc<Message>> {
+        self.0.get(&(scope, topic.into()))
+    }
+
     pub(super) fn set(&mut self, message: &Arc<Message>) {
         self.0.insert((message.publisher.scope, message.topic.clone()), message.clone());
     }

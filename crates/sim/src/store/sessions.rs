@@ -11,6 +11,8 @@ use fleethaven_storage::{
 };
 use fleethaven_types::{Scope, Timestamp, Utf8Bytes};
 
+use crate::Bug;
+
 use super::model::Model;
 
 /// Session Expiry Interval of a session that never expires.
@@ -258,7 +260,7 @@ impl Model {
         session.sent = session.tail;
         session.left = Some(Departure::of_orphan(now, reason, session.expiry_secs));
         let (scope, client_id, version_number) = (session.scope, session.client_id.clone(), session.version);
-        if let Some(will) = will {
+        if let Some(will) = will.filter(|_| self.bug != Some(Bug::WillsDropped)) {
             self.leave_will((id, will_number), will, now);
         }
         self.leave(id, now);

@@ -8,6 +8,9 @@ use fleethaven_storage::request::DueWill;
 use fleethaven_storage::{SessionId, StoredWill};
 use fleethaven_types::{Message, Timestamp};
 
+use crate::Bug;
+use crate::history::{MessageId, id};
+
 use super::model::Model;
 
 /// All that wait, by their own numbers.
@@ -67,6 +70,7 @@ impl Model {
         now: Timestamp,
     ) {
         let due = now.after(Duration::from_secs(u64::from(will.delay)));
+        let number = if self.bug == Some(Bug::WillsOfSessions) { Some(session) } else { number };
         let number = number.unwrap_or_else(|| SessionId(self.new_id()));
         self.wills.0.insert(
             number,
@@ -79,6 +83,12 @@ impl Model {
         let number = SessionId(self.new_id());
         self.wills.0.insert(number, Waiting { due, message: message.clone(), session: None, at_once: true });
         DueWill { number, message }
+    }
+
+    /// Whether a connection has this will.
+    pub(crate) fn has_will(&self, will: MessageId) -> bool {
+        let wills = self.sessions.values().filter_map(|session| session.connection.as_ref()?.will.as_ref());
+        wills.into_iter().any(|of| id(&of.message) == will)
     }
 
     /// At most `limit` wills that are due, the longest overdue first.
