@@ -1,5 +1,7 @@
 //! Sessions and their subscriptions: who has to be told of them, and when that is done.
 
+use std::cell::LazyCell;
+
 use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::membership::RoutingTable;
 use fleethaven_fabric::routing::OwnerNumber;
@@ -202,7 +204,9 @@ impl Lanes {
     pub(super) fn pursue(&mut self, number: u64) {
         let Some(request) = self.requests.get_mut(&number) else { return };
         let Some(table) = self.table.as_deref() else { return };
-        let mut waits = request.filters.iter().any(|(_, places)| !have_owners(table, *places));
+        // Looked at once, however many filters concern all of them.
+        let all_owned = LazyCell::new(|| Slot::all().all(|slot| table.slot(slot).owner.is_some()));
+        let mut waits = request.filters.iter().any(|(_, places)| !have_owners(table, *places, || *all_owned));
         let subscribes = matches!(request.what, What::Subscribe { .. });
         for (router, link) in &mut self.links {
             if request.confirmed.contains(router) {
@@ -278,9 +282,9 @@ fn owned_by(
 
 /// Whether there is somebody who can be told of such a subscription, for each slot that it may concern: where there is not, the
 /// owner before, whose lease is over, may still acknowledge what the store lets through, and match it without.
-pub(super) fn have_owners(table: &RoutingTable, places: Places) -> bool {
+fn have_owners(table: &RoutingTable, places: Places, all_owned: impl Fn() -> bool) -> bool {
     places.iter().all(|place| match place {
         Placement::Pinned(slot) => table.slot(slot).owner.is_some(),
-        Placement::Spread => Slot::all().all(|slot| table.slot(slot).owner.is_some()),
+        Placement::Spread => all_owned(),
     })
 }
