@@ -1,6 +1,7 @@
 """Renders the chart and checks what comes out: helm/lint.sh runs it with one helm after the other.
 
-- every values file, and each of helm/cases on top of the defaults, for the oldest and the newest Kubernetes
+- every values file, each of helm/cases on top of the defaults, and what `make kind-up` installs, for the oldest and the newest
+  Kubernetes
 - manifests against Kubernetes' own schemas
 - policies: what every pod must have (Pod Security "restricted", limits, probes, no token)
 - what must be refused, with the words that say why
@@ -63,6 +64,8 @@ REFUSED = [
     ("--set tls.internal.source=secrets", "needs tls.internal.secretPrefix"),
     ("--set tls.internal.secretPrefix=iot", "counts only with"),
     ("--set tls.server.secretName=a,tls.server.certManager.issuerRef.name=b", "not both"),
+    ("--set tls.server.serviceNames=false,tls.server.names={a.example}", "the test's pod cannot connect"),
+    ("--set tls.server.serviceNames=false,tests.enabled=false", "without serviceNames needs names"),
     ("--set traces.ratio=2", "ratio"),
     ("--set traces.endpoint=collector:4317", "endpoint"),
     ("--set traces.headers.secretName=token", "count only with traces.endpoint"),
@@ -108,6 +111,9 @@ UPGRADES = [
     (found("Secret", "ca"), "", "kind: Certificate", False),
     (found("Secret", "other"), "", "kind: Certificate", True),
 ]
+
+# Versions of TLSRoute that a cluster serves, and which of them the chart takes.
+TLS_ROUTES = [([], "v1"), (["v1alpha2"], "v1alpha2"), (["v1alpha2", "v1alpha3"], "v1alpha3"), (["v1alpha2", "v1alpha3", "v1"], "v1")]
 
 
 class Wrong(Exception):
@@ -270,6 +276,16 @@ def check_upgrade(helm: str, object: dict, arguments: str, text: str, wanted: bo
         raise Wrong(f"{name}: '{text}' is {'there' if wanted is False else 'not there'}: {done.stderr.strip()}")
 
 
+def check_tls_route(helm: str, offered: list[str], wanted: str):
+    """A TLSRoute is of the best version that the cluster's Gateway API serves."""
+    api = "gateway.networking.k8s.io/"
+    known = [argument for version in offered for argument in ("--api-versions", f"{api}{version}/TLSRoute")]
+    text = rendered(helm, "--values", str(HERE / "cases" / "everything.yaml"), *known)
+    versions = {m["apiVersion"] for m in yaml.load_all(text, Loader) if m and m["kind"] == "TLSRoute"}
+    if versions != {api + wanted}:
+        raise Wrong(f"a TLSRoute where {offered} are served is of {versions}")
+
+
 def check_golden(helm: str, update: bool):
     text = rendered(helm, "--kube-version", f"{NEWEST}.0")
     # Versions of helm part documents differently.
@@ -323,6 +339,9 @@ def main() -> int:
         check_golden(helm, update)
     alone = [[file] for file in sorted(CHART.glob("values*.yaml"))]
     cases = [[file] for file in sorted(HERE.glob("cases/*.yaml"))]
+    # As `make kind-up` installs it, without and with Prometheus.
+    kind = [CHART / "values-kind.yaml", *(HERE.parent / "deploy" / "kind" / f"values{more}.yaml" for more in ("", "-monitoring"))]
+    cases += [kind[:2], kind]
     work = [functools.partial(lint, helm, files) for files in alone + cases]
     for version in (OLDEST, NEWEST):
         work += [functools.partial(check_rendering, helm, version, files) for files in alone + cases]
@@ -330,6 +349,7 @@ def main() -> int:
         work.append(functools.partial(check_rendering, helm, version, [], "--is-upgrade"))
     work += [functools.partial(check_refusal, helm, arguments, words) for arguments, words in REFUSED]
     work += [functools.partial(check_upgrade, helm, *case) for case in UPGRADES]
+    work += [functools.partial(check_tls_route, helm, *case) for case in TLS_ROUTES]
     work += [functools.partial(check_golden, helm, False), check_alerts, check_dashboards]
     wrong = []
     with ThreadPoolExecutor(4) as pool:

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Makes a kind cluster with Fleethaven, Prometheus and Grafana in it, tries it, and says where everything is: make kind-up
 #
-# Needs docker (or podman), kind, kubectl and helm in the PATH. Takes up what an earlier run left.
+# Needs docker (or podman), kind, kubectl and helm in the PATH. Takes up what an earlier run left. Settings, as in `make kind-up MONITORING=`:
+#   IMAGE_TAR   an archive of the image localhost/fleethaven:VERSION, such as an earlier run or CI left, instead of building it
+#   MONITORING  Prometheus' chart, with further options for helm, where its repository or its images cannot be reached:
+#               MONITORING='./kube-prometheus-stack-88.5.3.tgz --values mirror.yaml'. Empty: neither Prometheus nor Grafana
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -12,24 +15,31 @@ done
 
 images=${CARGO_TARGET_DIR:-target}/image
 namespace=iot
+monitoring=${MONITORING-kube-prometheus-stack --version 88.5.3 --repo https://prometheus-community.github.io/helm-charts}
 kubectl=(kubectl --context kind-fleethaven --namespace "$namespace")
 
-deploy/image.sh fleethaven
+[ -n "${IMAGE_TAR:-}" ] || deploy/image.sh fleethaven
 deploy/image.sh redis
 kind get clusters 2>/dev/null | grep -qx fleethaven || kind create cluster --config deploy/kind/cluster.yaml --wait 120s
-for image in fleethaven fleethaven-redis; do
-    kind load image-archive "$images/$image.tar" --name fleethaven
+for archive in "${IMAGE_TAR:-$images/fleethaven.tar}" "$images/fleethaven-redis.tar"; do
+    kind load image-archive "$archive" --name fleethaven
 done
 
-# Prometheus by its operator, with Grafana, which takes up our dashboards by their label.
-helm upgrade --install monitoring kube-prometheus-stack --repo https://prometheus-community.github.io/helm-charts \
-    --kube-context kind-fleethaven --namespace monitoring --create-namespace --values deploy/kind/monitoring.yaml --wait
+values=(--values helm/fleethaven/values-kind.yaml --values deploy/kind/values.yaml)
+if [ -n "$monitoring" ]; then
+    # Prometheus by its operator, with Grafana, which takes up our dashboards by their label.
+    # Word splitting is meant: the chart and its options.
+    # shellcheck disable=SC2086
+    helm upgrade --install monitoring --kube-context kind-fleethaven --namespace monitoring --create-namespace \
+        --values deploy/kind/monitoring.yaml --wait --timeout 10m $monitoring
+    values+=(--values deploy/kind/values-monitoring.yaml)
+fi
 # As strict as Kubernetes can be about pods, which ours bear.
 kubectl --context kind-fleethaven create namespace "$namespace" --dry-run=client --output yaml | kubectl --context kind-fleethaven apply --filename - >/dev/null
 kubectl --context kind-fleethaven label --overwrite namespace "$namespace" pod-security.kubernetes.io/enforce=restricted >/dev/null
 before=$(helm status iot --kube-context kind-fleethaven --namespace "$namespace" 2>/dev/null || true)
 helm upgrade --install iot helm/fleethaven --kube-context kind-fleethaven --namespace "$namespace" --create-namespace \
-    --values helm/fleethaven/values-kind.yaml --values deploy/kind/values.yaml --wait --timeout 10m
+    "${values[@]}" --wait --timeout 10m
 if [ -n "$before" ]; then
     # Kubernetes does not notice that an image of the same tag is another one.
     "${kubectl[@]}" rollout restart deployment,statefulset >/dev/null
@@ -42,12 +52,14 @@ helm test iot --kube-context kind-fleethaven --namespace "$namespace" --logs
 secret() { "${kubectl[@]}" get secret "$1" -o "jsonpath={.data.$2}" | base64 -d; }
 mkdir -p "$images/kind"
 secret iot-fleethaven-server 'ca\.crt' >"$images/kind/ca.pem"
+grafana=$(kubectl --context kind-fleethaven --namespace monitoring get secret monitoring-grafana -o 'jsonpath={.data.admin-password}' 2>/dev/null | base64 -d || true)
+grafana=${grafana:+"http://localhost:3000 (admin, $grafana)"}
 cat <<SAY
 
 Fleethaven runs in the kind cluster 'fleethaven', namespace '$namespace'.
   API       https://localhost:8443
   devices   localhost:8883, MQTT over TLS
-  Grafana   http://localhost:3000 (admin, $(kubectl --context kind-fleethaven --namespace monitoring get secret monitoring-grafana -o jsonpath='{.data.admin-password}' | base64 -d))
+  Grafana   ${grafana:-not installed}
   CA        $images/kind/ca.pem
 
   export AWS_CA_BUNDLE=$images/kind/ca.pem AWS_REGION=$(secret iot-fleethaven-account AWS_REGION)

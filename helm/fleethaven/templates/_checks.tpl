@@ -66,6 +66,12 @@
 {{- if and .Values.tls.server.secretName .Values.tls.server.certManager.issuerRef -}}
 {{- $wrong = append $wrong "tls.server: set secretName or certManager.issuerRef, not both" -}}
 {{- end -}}
+{{- if and (not .Values.tls.server.serviceNames) .Values.tests.enabled (not .Values.tls.server.secretName) -}}
+{{- $wrong = append $wrong "tls.server.serviceNames: without them in the certificate the test's pod cannot connect: set tests.enabled to false" -}}
+{{- end -}}
+{{- if not (or .Values.tls.server.secretName (include "fleethaven.serverNames" .) (index .Values.config "base-domain")) -}}
+{{- $wrong = append $wrong "tls.server: a certificate without serviceNames needs names, an endpoint or config.base-domain" -}}
+{{- end -}}
 {{- if and (eq .Values.gateway.service.type "ClusterIP") .Values.gateway.service.nodePorts -}}
 {{- $wrong = append $wrong "gateway.service.nodePorts needs type NodePort or LoadBalancer" -}}
 {{- end -}}

@@ -83,7 +83,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{/* Names in the server certificate. */}}
 {{- define "fleethaven.serverNames" -}}
 {{- $names := list -}}
-{{- range $role := list "gateway" "api" -}}
+{{- range $role := ternary (list "gateway" "api") (list) .Values.tls.server.serviceNames -}}
 {{- $service := printf "%s-%s" (include "fleethaven.name" $) $role -}}
 {{- $host := include "fleethaven.host" (dict "root" $ "role" $role) -}}
 {{- $names = concat $names (list $service (printf "%s.%s" $service $.Release.Namespace) $host (printf "%s.%s" $host $.Values.clusterDomain)) -}}

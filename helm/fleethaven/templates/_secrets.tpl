@@ -118,7 +118,9 @@ spec:
         - --days={{ .root.Values.tls.internal.days }}
         {{- end }}
         {{- if eq (include "fleethaven.serverSource" .root) "job" }}
-        - --server-name={{ include "fleethaven.serverNames" .root }}
+        {{- with include "fleethaven.serverNames" .root }}
+        - --server-name={{ . }}
+        {{- end }}
         {{- with index .root.Values.config "base-domain" }}
         - --base-domain={{ . }}
         {{- end }}
