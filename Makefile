@@ -7,6 +7,7 @@
 #   FAULTS, SEED                            for chaos: how many faults, and what draws them
 #   UPGRADE                                 for upgrade: arguments of scaling.py, such as UPGRADE='--clients 200 --next ./fleethaven'
 #   FUZZ_SECONDS, FUZZ                      for fuzz: seconds for each target; names of targets (default: all)
+#   IMAGE_TAR, MONITORING                   for kind-up: an image that is built already; Prometheus' chart, or none (deploy/kind/up.sh)
 #   LAB                                     for lab: which page, such as LAB=temperature-pipeline
 #   LOAD                                    for load: arguments of loadtest/compare.py; for profile: a scenario
 #   VENV                                    where the Python environment is; CARGO_TARGET_DIR: where cargo builds

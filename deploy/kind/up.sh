@@ -13,12 +13,18 @@ for program in kind kubectl helm; do
     command -v "$program" >/dev/null || die "there is no $program: see https://kind.sigs.k8s.io, https://kubernetes.io/docs/tasks/tools and https://helm.sh"
 done
 
-images=${CARGO_TARGET_DIR:-target}/image
+images=$(realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}/image")
 namespace=iot
 monitoring=${MONITORING-kube-prometheus-stack --version 88.5.3 --repo https://prometheus-community.github.io/helm-charts}
 kubectl=(kubectl --context kind-fleethaven --namespace "$namespace")
 
-[ -n "${IMAGE_TAR:-}" ] || deploy/image.sh fleethaven
+if [ -n "${IMAGE_TAR:-}" ]; then
+    # Kubernetes would look for another one where there is none.
+    image=localhost/fleethaven:$(sed -n 's/^appVersion: //p' helm/fleethaven/Chart.yaml)
+    tar --extract --to-stdout --file "$IMAGE_TAR" manifest.json | grep -qF "\"$image\"" || die "there is no $image in $IMAGE_TAR"
+else
+    deploy/image.sh fleethaven
+fi
 deploy/image.sh redis
 kind get clusters 2>/dev/null | grep -qx fleethaven || kind create cluster --config deploy/kind/cluster.yaml --wait 120s
 for archive in "${IMAGE_TAR:-$images/fleethaven.tar}" "$images/fleethaven-redis.tar"; do
