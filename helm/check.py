@@ -286,6 +286,23 @@ def check_tls_route(helm: str, offered: list[str], wanted: str):
         raise Wrong(f"a TLSRoute where {offered} are served is of {versions}")
 
 
+def check_server_names(helm: str):
+    """What a server certificate by cert-manager is for: what the job's is for, unless a public CA is to sign it."""
+
+    def names(*arguments: str) -> tuple[list, list]:
+        text = rendered(helm, "--api-versions", "cert-manager.io/v1", *arguments)
+        made = {m["metadata"]["name"]: m["spec"] for m in yaml.load_all(text, Loader) if m and m["kind"] == "Certificate"}
+        server = made["t-fleethaven-server"]
+        return server["dnsNames"], server.get("ipAddresses", [])
+
+    private = names("--set", "tls.server.certManager.issuerRef.name=own")
+    if not {"localhost", "t-fleethaven-api.iot.svc"} <= set(private[0]) or private[1] != ["127.0.0.1", "::1"]:
+        raise Wrong(f"a certificate of one's own cert-manager is for {private}")
+    public = names("--values", str(HERE / "cases" / "cert-manager.yaml"))
+    if any("iot.example" not in name for name in public[0]) or public[1] != ["192.0.2.7"]:
+        raise Wrong(f"a certificate of a public CA is to be for {public}")
+
+
 def check_golden(helm: str, update: bool):
     text = rendered(helm, "--kube-version", f"{NEWEST}.0")
     # Versions of helm part documents differently.
@@ -350,6 +367,7 @@ def main() -> int:
     work += [functools.partial(check_refusal, helm, arguments, words) for arguments, words in REFUSED]
     work += [functools.partial(check_upgrade, helm, *case) for case in UPGRADES]
     work += [functools.partial(check_tls_route, helm, *case) for case in TLS_ROUTES]
+    work.append(functools.partial(check_server_names, helm))
     work += [functools.partial(check_golden, helm, False), check_alerts, check_dashboards]
     wrong = []
     with ThreadPoolExecutor(4) as pool:
