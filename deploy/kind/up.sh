@@ -37,7 +37,8 @@ if [ -n "$monitoring" ]; then
     # Word splitting is meant: the chart and its options.
     # shellcheck disable=SC2086
     helm upgrade --install monitoring --kube-context kind-fleethaven --namespace monitoring --create-namespace \
-        --values deploy/kind/monitoring.yaml --wait --timeout 10m $monitoring
+        --values deploy/kind/monitoring.yaml --wait --timeout 10m $monitoring ||
+        die "Prometheus could not be installed: MONITORING='…' names another chart, MONITORING= goes without (see the head of this script)"
     values+=(--values deploy/kind/values-monitoring.yaml)
 fi
 # As strict as Kubernetes can be about pods, which ours bear.
