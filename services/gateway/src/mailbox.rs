@@ -178,10 +178,11 @@ impl Mailbox {
         self.scheduled.store(true, Ordering::Release);
     }
 
-    /// Whether a turn was asked for since the last call; registers `waker` first, so that none is missed.
+    /// Whether a turn was asked for; registers `waker` first, so that none is missed. [`Mailbox::take`] sees to the request: what
+    /// the turn itself sends before that needs no other.
     pub(crate) fn poll_turn(&self, waker: &std::task::Waker) -> bool {
         self.waker.register(waker);
-        self.scheduled.swap(false, Ordering::AcqRel)
+        self.scheduled.load(Ordering::Acquire)
     }
 
     pub(crate) fn send(&self, control: Control) {
@@ -189,8 +190,10 @@ impl Mailbox {
         self.schedule();
     }
 
-    /// Exchanges the contents for `taken`'s empty vectors.
+    /// Exchanges the contents for `taken`'s empty vectors. Whoever asked for a turn has sent what it is about: the lanes are to
+    /// be looked at after this.
     pub(crate) fn take(&self, taken: &mut Taken) {
+        self.scheduled.swap(false, Ordering::AcqRel);
         let mut contents = self.contents.lock();
         std::mem::swap(&mut contents.pushes, &mut taken.pushes);
         contents.bytes = 0;
@@ -350,7 +353,10 @@ mod tests {
         first.schedule();
         first.schedule();
         assert!(first.poll_turn(waker));
-        assert!(!first.poll_turn(waker), "once for both");
+        first.schedule();
+        let mut taken = Taken::default();
+        first.take(&mut taken);
+        assert!(!first.poll_turn(waker), "one turn sees to all of them");
         first.ask_again();
         assert!(first.poll_turn(waker));
     }
