@@ -28,7 +28,7 @@ use crate::transport::Transport;
 /// Sockets in their TLS handshake that one core holds at a time; more wait in the kernel's queue. Clients that say nothing
 /// hold a place until the timeout, so there are many; how much work is done for them in a turn is bounded apart from that.
 pub(crate) const HANDSHAKES: usize = 4096;
-/// What it costs to take in a socket, about.
+/// What it costs to take in a socket, or to close one, about.
 const ACCEPTING: Duration = Duration::from_micros(10);
 /// Connections by which a core may exceed the least loaded one before it passes new sockets on.
 const IMBALANCE: usize = 32;
@@ -131,8 +131,12 @@ pub(crate) fn adopt(core: &Rc<Core>, adopted: Adopted) {
 /// From socket to connection: handshake, then who it is.
 async fn establish(core: &Rc<Core>, tcp: TcpStream, peer: SocketAddr, kind: &ListenerKind, place: Place) {
     let timeout = Duration::from_secs(u64::from(core.settings.limits.connect_timeout_secs));
-    if tokio::time::timeout(timeout, admit(core, tcp, peer, kind, place)).await.is_err() {
+    let mut admitting = pin!(admit(core, tcp, peer, kind, place));
+    if tokio::time::timeout(timeout, admitting.as_mut()).await.is_err() {
         core.shared.metrics.handshakes.with_label_values(&["timeout"]).inc();
+        // Many may have come at the same time, and each socket that goes is closed.
+        core.budget.admitted().await;
+        core.budget.charge(ACCEPTING);
     }
 }
 

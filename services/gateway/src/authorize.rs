@@ -82,6 +82,11 @@ impl Authorizer {
         Self { generation, snapshot, specialised: None }
     }
 
+    /// Whether nothing has to be worked out before the next decision.
+    pub(crate) fn is_current(&self, principal: &Principal) -> bool {
+        self.specialised.is_some() && principal.generation() == self.generation
+    }
+
     /// Takes up what has changed since the last decision.
     fn current(&mut self, who: &Who<'_>) -> &Decisions {
         let generation = who.principal.generation();

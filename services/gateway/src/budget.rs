@@ -1,6 +1,6 @@
 //! How much a core does, before it looks at its sockets again, of what is no message and would hold messages up: TLS
-//! handshakes, new connections and their ends, the parts of large SUBSCRIBEs, and chores. A storm of them takes longer; live
-//! traffic goes on between.
+//! handshakes, new connections and their ends, SUBSCRIBEs, the first message of a client, packets that come in crumbs, and
+//! chores. A storm of them takes longer; live traffic goes on between.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-/// What may be done between two looks at the sockets.
-const SLICE: Duration = Duration::from_micros(100);
+/// What may be done between two looks at the sockets, and one step more: the longest, of a TLS handshake, takes some times as long.
+const SLICE: Duration = Duration::from_micros(50);
 
 /// What is left of the present slice, and who waits for the next. First come, first served: a client that came back must not
 /// be overtaken by what it had sent on the connection before.
@@ -97,6 +97,8 @@ impl Budget {
             while more_chores || !self.line.borrow().waiting.is_empty() {
                 // The runtime asks its sockets before it runs a task again that yielded.
                 tokio::task::yield_now().await;
+                // What they brought, and the turn that hands it on, go first.
+                requeued().await;
                 self.left.set(nanos(SLICE));
                 more_chores = self.do_chores(&mut chore);
                 self.call_next();
@@ -123,6 +125,19 @@ impl Budget {
 pub(crate) fn after_the_sockets(cx: &mut Context<'_>) {
     // Its first poll leaves the waker with the runtime, which is all that is wanted of it.
     let _pending = pin!(tokio::task::yield_now()).poll(cx);
+}
+
+/// Goes on behind all that is to run by now.
+async fn requeued() {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn nanos(duration: Duration) -> i64 {

@@ -11,7 +11,7 @@ use bytes::{Buf, BytesMut};
 use fleethaven_authorizers::Granted;
 use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::delivery::{Address, Credit};
-use fleethaven_mqtt::{DecodeLimits, Decoder, Disconnect, Packet, PacketId, ReasonCode};
+use fleethaven_mqtt::{DecodeLimits, Decoder, Disconnect, Packet, PacketId, PacketType, ReasonCode};
 use fleethaven_quotas::{Account, Held, Meter};
 use fleethaven_session::{Action, Close, DisconnectReason, Now, Session};
 use fleethaven_storage::{EntryId, OwnerToken, SessionId};
@@ -134,6 +134,8 @@ pub(crate) struct Connection {
     transport: Transport,
     decoder: Decoder,
     received: BytesMut,
+    /// What came last completed no packet.
+    dribbles: bool,
     /// The socket is full, and has been since then: the connection's own task waits for it.
     blocked: Option<Instant>,
     /// Nothing can be read or written any more, for this reason; what had come in before is still handled.
@@ -196,6 +198,7 @@ impl Connection {
             transport,
             decoder: Decoder::new(limits),
             received: BytesMut::new(),
+            dribbles: false,
             blocked: None,
             broken: None,
             closing_by: None,
@@ -217,10 +220,10 @@ impl Connection {
         self.poll_throttle(cx, core, now);
         self.send_on(cx, core, now);
         self.subscribe_next(cx, core);
-        if self.phase != Phase::Opening {
-            self.read(cx, core, now);
+        if self.phase != Phase::Opening && !self.dribbles {
+            self.read(cx, core, now, false);
         } else if core.budget.admit(&mut self.line, cx.waker()) {
-            self.read(cx, core, now);
+            self.read(cx, core, now, true);
             core.charge_since(now);
         }
         if self.is_open() && self.broken.is_some() && core.budget.admit(&mut self.line, cx.waker()) {
@@ -248,7 +251,7 @@ impl Connection {
     /// Handles what the client had sent before its session went to another connection.
     pub(crate) fn catch_up(&mut self, core: &Rc<Core>, now: Now) {
         if self.is_open() {
-            self.read(&mut Context::from_waker(Waker::noop()), core, now);
+            self.read(&mut Context::from_waker(Waker::noop()), core, now, true);
         }
         if self.is_open() && self.broken.is_some() {
             self.lost(core, now);
@@ -259,11 +262,18 @@ impl Connection {
         matches!(self.phase, Phase::Opening | Phase::Owned(_))
     }
 
-    fn read(&mut self, cx: &mut Context<'_>, core: &Rc<Core>, now: Now) {
+    /// Reads and handles what is there; all of it when that is `admitted`, otherwise the core's budget is asked for whatever costs
+    /// more than a message.
+    fn read(&mut self, cx: &mut Context<'_>, core: &Rc<Core>, now: Now, admitted: bool) {
         let mut budget = WEIGHT_PER_POLL;
+        let mut is_fresh = false;
         loop {
-            if !self.decode(core, now, &mut budget) {
+            let before = budget;
+            if !self.decode(cx, core, now, &mut budget, admitted) {
                 return;
+            }
+            if std::mem::take(&mut is_fresh) {
+                self.dribbles = budget == before && !self.received.is_empty();
             }
             if budget == 0 {
                 return after_the_sockets(cx);
@@ -278,7 +288,8 @@ impl Connection {
             match received {
                 Poll::Pending => return,
                 Poll::Ready(Ok(Received::Bytes)) => {
-                    self.count_received(cx, self.received.len() - before, now)
+                    self.count_received(cx, self.received.len() - before, now);
+                    is_fresh = true;
                 }
                 Poll::Ready(Ok(Received::End)) => return self.closed_by_client(core, now),
                 Poll::Ready(Err(error)) => return self.broken_by(error.to_string()),
@@ -287,7 +298,14 @@ impl Connection {
     }
 
     /// Handles the packets that are there; `false` when no more input is wanted now.
-    fn decode(&mut self, core: &Rc<Core>, now: Now, budget: &mut usize) -> bool {
+    fn decode(
+        &mut self,
+        cx: &Context<'_>,
+        core: &Rc<Core>,
+        now: Now,
+        budget: &mut usize,
+        admitted: bool,
+    ) -> bool {
         while *budget > 0 {
             // Held back: too much is on its way to the store, or the client has too much unacknowledged.
             let congested = core.congested.get();
@@ -298,6 +316,11 @@ impl Connection {
             if self.input_paused || !self.is_open() {
                 return false;
             }
+            let costly = !admitted && self.is_costly();
+            if costly && !core.budget.admit(&mut self.line, cx.waker()) {
+                return false;
+            }
+            let before = if costly { core.tick() } else { now };
             match self.decoder.decode(&mut self.received) {
                 Ok(Some(packet)) => {
                     *budget = budget.saturating_sub(weight(&packet));
@@ -309,6 +332,9 @@ impl Connection {
                     }
                     self.session.handle_packet(packet, now);
                     self.act(core, now);
+                    if costly {
+                        core.charge_since(before);
+                    }
                 }
                 Ok(None) => {
                     if self.received.is_empty() {
@@ -316,15 +342,41 @@ impl Connection {
                     }
                     return true;
                 }
+                // The decoder says so again when it is asked again.
+                Err(_) if !admitted && !costly && !core.budget.admit(&mut self.line, cx.waker()) => {
+                    return false;
+                }
                 Err(error) => {
                     let version = error.answer_version().or_else(|| self.decoder.version());
                     self.session.handle_malformed(&error, version);
                     self.act(core, now);
+                    if !admitted {
+                        core.charge_since(before);
+                    }
                     return false;
                 }
             }
         }
         true
+    }
+
+    /// Whether the next packet is more work than a message: what begins and ends connections and subscriptions, and the first
+    /// message, for which the client's policies are prepared. A storm of clients that come back sends them by the thousand.
+    fn is_costly(&self) -> bool {
+        let Some(first_byte) = self.received.first() else { return false };
+        match PacketType::from_first_byte(*first_byte) {
+            Some(PacketType::Publish) => {
+                !self.authorizer.as_ref().is_some_and(|authorizer| authorizer.is_current(&self.principal))
+            }
+            Some(
+                PacketType::Puback
+                | PacketType::Pubrec
+                | PacketType::Pubrel
+                | PacketType::Pubcomp
+                | PacketType::Pingreq,
+            ) => false,
+            _ => true,
+        }
     }
 
     /// What comes after a SUBSCRIBE is not looked at before all of that is on its way: it may be about the same filters.

@@ -294,13 +294,18 @@ impl Core {
     }
 
     /// Says goodbye to a peer, within bounds.
-    pub(crate) fn shut_down(self: &Rc<Self>, farewell: Farewell) {
+    pub(crate) fn shut_down(self: &Rc<Self>, mut farewell: Farewell) {
         let core = self.clone();
         core.closing.set(core.closing.get() + 1);
         let within = farewell.patience().min(self.close_within.get());
         tokio::task::spawn_local(async move {
             // A peer that is gone cannot be told; nothing is lost by giving up.
             let _ = tokio::time::timeout(within, farewell.say()).await;
+            // Many may have run out of patience at the same time, and each closes a socket.
+            core.budget.admitted().await;
+            let before = core.tick();
+            drop(farewell);
+            core.charge_since(before);
             core.closing.set(core.closing.get() - 1);
         });
     }

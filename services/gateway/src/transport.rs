@@ -16,6 +16,8 @@ use tokio_util::io::poll_read_buf;
 
 /// Bytes read from a socket at a time.
 const READ_CHUNK: usize = 16 << 10;
+/// Room made for the rest of an incomplete packet, at least; as much again as has come of it otherwise.
+const LEAST_ROOM: usize = 512;
 /// Pieces written with one system call.
 const MAX_PIECES: usize = 64;
 /// Reads of input that nobody wants any more.
@@ -149,10 +151,10 @@ impl Farewell {
         })
     }
 
-    /// Done when the peer has closed, or sends too much.
-    pub(crate) async fn say(self) -> io::Result<()> {
-        let mut tcp = match self {
-            Self::Stream(mut stream) => return stream.shutdown().await,
+    /// Done when the peer has closed, or sends too much. The socket is closed with this.
+    pub(crate) async fn say(&mut self) -> io::Result<()> {
+        let tcp = match self {
+            Self::Stream(stream) => return stream.shutdown().await,
             Self::Tcp(tcp) => tcp,
         };
         tcp.shutdown().await?;
@@ -192,7 +194,7 @@ fn poll_read<S: AsyncRead + ?Sized>(
         *into = arena.split();
         count
     } else {
-        into.reserve(READ_CHUNK);
+        into.reserve(into.len().clamp(LEAST_ROOM, READ_CHUNK));
         std::task::ready!(poll_read_buf(stream, cx, into))?
     };
     Poll::Ready(Ok(if count == 0 { Received::End } else { Received::Bytes }))

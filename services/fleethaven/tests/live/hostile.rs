@@ -6,7 +6,7 @@ use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 
 use crate::support::{Broker, Client, clean, persistent, until};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use fleethaven_mqtt::{Packet, Publish, QoS, ReasonCode, Suback, Subscribe, Subscription, Version, encode};
 use tempfile::TempDir;
 
@@ -272,6 +272,76 @@ fn a_reconnect_storm_passes() {
     });
     // A CONNECT of the storm that the broker comes to only now takes the session over once more: a client comes back then.
     until("a client of the storm is served again", || served(&broker, "storm-7"));
+}
+
+#[test]
+fn what_clients_of_a_storm_send_at_once_is_handled_in_its_order() {
+    let dir = TempDir::new().unwrap();
+    let broker = Broker::start(&dir);
+    beside(&broker, |bystanders| {
+        let mut storm: Vec<_> = (0..200)
+            .map(|number| {
+                let (id, topic) = (format!("storm-{number}"), format!("storm/{number}"));
+                let connect = Packet::Connect(Box::new(clean(Version::V5, &id)));
+                let mut said = encoded(&connect, Version::V5);
+                said.extend(encoded(&filters(1, std::iter::once(topic.clone())), Version::V5));
+                for id in 2..5 {
+                    let publish = crate::support::publish(&topic, id.to_string(), id);
+                    said.extend(encoded(&Packet::Publish(publish), Version::V5));
+                }
+                let mut client = Client::new(broker.socket(), Version::V5);
+                client.stream.write_all(&said).unwrap();
+                client
+            })
+            .collect();
+        bystanders.talk();
+        for client in &mut storm {
+            assert!(matches!(client.receive(), Packet::Connack(_)));
+            let (mut granted, mut acknowledged, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+            while granted.len() + acknowledged.len() + texts.len() < 7 {
+                match client.receive() {
+                    Packet::Suback(suback) => granted.extend(suback.reason_codes),
+                    Packet::Puback(ack) => acknowledged.push(ack.packet_id.get()),
+                    Packet::Publish(publish) => texts.push(publish.payload),
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!((granted, acknowledged), (vec![ReasonCode::Success], vec![2, 3, 4]));
+            assert_eq!(texts, ["2", "3", "4"].map(Bytes::from));
+        }
+    });
+    until("all are gone", || broker.metric("fleethaven_gateway_sockets") == 0.0);
+}
+
+#[test]
+fn packets_that_come_byte_by_byte_are_whole_in_the_end() {
+    let dir = TempDir::new().unwrap();
+    let broker = Broker::start(&dir);
+    beside(&broker, |bystanders| {
+        let mut slow: Vec<_> = (0..50)
+            .map(|number| {
+                let mut client = broker.connect(clean(Version::V5, &format!("slow-{number}")));
+                client.subscribe(&format!("slow/{number}"), QoS::AtMostOnce);
+                client.stream.set_nodelay(true).unwrap();
+                let publish = crate::support::publish(&format!("slow/{number}"), "x".repeat(600), 9);
+                (client, encoded(&Packet::Publish(publish), Version::V5))
+            })
+            .collect();
+        let longest = slow.iter().map(|(_, bytes)| bytes.len()).max().unwrap();
+        for at in 0..longest {
+            for (client, bytes) in &mut slow {
+                client.stream.write_all(bytes.get(at..=at).unwrap_or_default()).unwrap();
+            }
+            if at % 100 == 0 {
+                bystanders.talk();
+            }
+        }
+        for (client, _) in &mut slow {
+            assert_eq!(client.receive_publish().payload.len(), 600);
+            assert!(matches!(client.receive(), Packet::Puback(_)));
+            assert_eq!(client.ping(), []);
+        }
+    });
 }
 
 /// Whether a client gets a connection and an answer on it.
