@@ -9,6 +9,7 @@ latencies; the broker goes before what else its core does. Nothing is judged by 
 
     python3 loadtest/hostile.py
     python3 loadtest/hostile.py --attacks 'never reads' 'many filters' --seconds 30
+    python3 loadtest/hostile.py --broker mosquitto      # what the same attacks do to its clients
 
 Needs `fleethaven` and `fleethaven-loadtest`, built with `cargo build --release -p fleethaven -p fleethaven-loadtest --features
 fleethaven/jemalloc` or named by FLEETHAVEN_BIN and LOADTEST_BIN, and openssl. Everything listens on loopback and lives in a temporary folder.
@@ -29,7 +30,7 @@ from pathlib import Path
 
 import brokers
 from attacks import ATTACKS, Target
-from brokers import ROOT, Fleethaven, Pki, executable, pinned
+from brokers import BROKERS, ROOT, Pki, executable
 
 # How bystanders are started so that they go before all else on their core.
 FIRST = []
@@ -52,7 +53,9 @@ def main():
     tool = executable("LOADTEST_BIN", ROOT / "target/release/fleethaven-loadtest")
     with tempfile.TemporaryDirectory(prefix="fleethaven-hostile-") as folder:
         pki = Pki(Path(folder) / "pki", 1)
-        broker = Fleethaven(Path(folder), pki)
+        # Mosquitto started by root may change its user, and must still reach its files.
+        os.chmod(folder, 0o755)
+        broker = BROKERS[options.broker](Path(folder), pki)
         results = [measured(options, broker, pki, tool, name) for name in options.attacks]
     if options.json:
         print(json.dumps(results, indent=1))
@@ -67,6 +70,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--attacks", nargs="+", choices=ATTACKS, default=list(ATTACKS), metavar="NAME",
                         help=f"some of: {', '.join(ATTACKS)}")
+    parser.add_argument("--broker", choices=list(BROKERS), default="fleethaven", help="who is attacked (default: %(default)s)")
     parser.add_argument("--windows", type=int, default=5, help="alone, and as many under each attack (default: %(default)s)")
     parser.add_argument("--seconds", type=int, default=2, help="of a window (default: %(default)s)")
     parser.add_argument("--rate", type=int, default=1000, help="bystanders' messages a second (default: %(default)s)")
