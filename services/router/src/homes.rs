@@ -1,6 +1,12 @@
 //! Which router makes and deletes the queue of a group, where several hold its members: the owner of the group's slot. For a
 //! pinned filter that is the slot of its topics, for a spread one a slot by the group's name. The others find the queue in the
 //! store; until then, what they give to a persistent member is that member's for good.
+//!
+//! One of the others may append to a queue that its home is just closing. Nothing acknowledged is lost by that. The home closes a queue whose
+//! group had no member for two sweeps, so that what the other appends to it *before* is for members who have left, or for one that joins now:
+//! its SUBACK waits for a queue that the home opens, which it gets only when the old one is gone (`Router::is_closing`), and so comes after the
+//! append. What is appended *after* is answered with "gone", is kept and not acknowledged, and goes to the group's next queue
+//! (`Lane::lose_queues`, `rehouse`), or nowhere when the group has ended here as well.
 
 use std::sync::Arc;
 
