@@ -80,8 +80,9 @@ pub enum RoutingRequest {
         session: SessionId,
         /// Replaces those with the same filter.
         subscriptions: Vec<Subscription>,
-        /// The session has no others: what else is found under its name is left over.
-        exact: bool,
+        /// The session has no others, as far as somebody can tell who knows this version of the routing table: what else is found
+        /// under its name is left over, but for what is held here since a later one.
+        exact: Option<u64>,
         /// Which of the session's owners says so.
         owner: OwnerNumber,
     },

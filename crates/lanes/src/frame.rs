@@ -94,6 +94,9 @@ pub enum Control {
         subscriptions: Vec<Subscription>,
         /// The session has no others that this router holds: what else it finds under its name is left over.
         exact: bool,
+        /// The version of the table by which it is told. It is answered when no other router than those by it, or a later one, can
+        /// acknowledge anything without these.
+        version: u64,
         /// Which of the session's owners says so.
         owner: OwnerNumber,
     },
@@ -141,7 +144,7 @@ pub enum Refusal {
 }
 
 /// What a router answers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// To one publish.
     Answered {

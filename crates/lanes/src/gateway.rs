@@ -185,7 +185,7 @@ impl Lanes {
             self.table = previous;
             return;
         }
-        if let Some(before) = previous.map(|previous| previous.depths.clone())
+        if let Some(before) = previous.as_ref().map(|previous| previous.depths.clone())
             && before != table.depths
         {
             self.place_anew(&before, &table);
@@ -193,7 +193,7 @@ impl Lanes {
                 self.publish_anew(&table);
             }
         }
-        self.set_links(&table, now);
+        self.set_links(&table, previous.as_deref(), now);
         for slot in Slot::all() {
             self.owner_changed(slot, &table, now);
         }
@@ -338,19 +338,21 @@ impl Lanes {
             }
             Reply::Subscribed { ticket, new, over_quota } => {
                 let Some(link) = self.links.get_mut(&router) else { return };
-                let Some(Asked { request, places }) = link.asked.remove(&ticket) else { return };
+                let Some(Asked { request, places, version, again }) = link.asked.remove(&ticket) else {
+                    return;
+                };
                 if let Some(asked) = self.requests.get_mut(&request) {
-                    asked.subscribed(&places, &new, &over_quota);
-                    asked.confirmed.push(router);
+                    asked.subscribed((&places, again), &new, &over_quota);
+                    asked.confirmed.push((router, version));
                     self.pursue(request);
                 }
             }
             Reply::Unsubscribed { ticket, existed } => {
                 let Some(link) = self.links.get_mut(&router) else { return };
-                let Some(Asked { request, places }) = link.asked.remove(&ticket) else { return };
+                let Some(Asked { request, places, version, .. }) = link.asked.remove(&ticket) else { return };
                 if let Some(asked) = self.requests.get_mut(&request) {
                     asked.unsubscribed(&places, &existed);
-                    asked.confirmed.push(router);
+                    asked.confirmed.push((router, version));
                     self.pursue(request);
                 }
             }

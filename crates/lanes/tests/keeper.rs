@@ -8,7 +8,7 @@ use fleethaven_fabric::membership::{DepthChange, Incarnation, Member, Phase, Rol
 use fleethaven_lanes::router::keeper::GATHER;
 use fleethaven_lanes::router::{Action, Keeper, LaneId, Serving, Slots};
 use fleethaven_storage::Fence;
-use fleethaven_topics::{DepthRules, Depths, Slot};
+use fleethaven_topics::{DepthRules, Depths, Placement, Slot};
 
 const ME: Incarnation = Incarnation(1);
 const OTHER: Incarnation = Incarnation(2);
@@ -282,4 +282,38 @@ fn take(
         fleethaven_lanes::router::Admission::Take { ticket: Some(ticket), .. } => ticket,
         other => panic!("{other:?}"),
     }
+}
+
+/// A subscription may be promised once nobody else can acknowledge anything in what this router owns.
+#[test]
+fn fences_are_told_up_to_a_version_of_the_table() {
+    let mut bench = Bench::owning();
+    assert_eq!(bench.slots.fenced(), 1);
+    bench.table(Phase::Serving, owned(Some(ME), None, Some(OTHER)));
+    assert_eq!(bench.slots.fenced(), 2, "nothing new is owned");
+    let at = SlotOwner { epoch: 6, ..owned(Some(ME), None, None) };
+    bench.table(Phase::Serving, at);
+    assert_eq!(bench.slots.fenced(), 2);
+    let fences = vec![Fence { slot: 7, epoch: 6 }];
+    assert!(bench.advance().contains(&Action::Fence(fences.clone())));
+    bench.keeper.fenced(&fences, false, bench.now);
+    assert_eq!(bench.slots.fenced(), 2, "the store could not be reached");
+    assert!(bench.advance().contains(&Action::Fence(fences.clone())));
+    bench.keeper.fenced(&fences, true, bench.now);
+    assert_eq!(bench.slots.fenced(), 3);
+    bench.table(Phase::Serving, owned(Some(OTHER), None, None));
+    assert_eq!(bench.slots.fenced(), 4, "nothing is owned");
+}
+
+#[test]
+fn it_is_known_since_when_filters_must_be_held() {
+    let mut bench = Bench::new();
+    let since = |bench: &Bench| bench.slots.held_since(Placement::Pinned(bench.slot));
+    bench.table(Phase::Serving, owned(Some(OTHER), None, None));
+    assert_eq!((since(&bench), bench.slots.held_since(Placement::Spread)), (0, 1));
+    bench.table(Phase::Serving, owned(Some(OTHER), None, Some(ME)));
+    bench.table(Phase::Serving, owned(Some(ME), None, None));
+    assert_eq!((since(&bench), bench.slots.held_since(Placement::Spread)), (2, 1));
+    bench.table(Phase::Serving, owned(Some(OTHER), None, None));
+    assert_eq!(since(&bench), 0);
 }

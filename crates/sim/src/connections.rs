@@ -345,7 +345,7 @@ impl GatewayProcess {
         let routing = &mut self.connections.routing;
         routing.push(RoutingRequest::Attach { session, scope, persistent, address, credit, owner });
         if !subscriptions.is_empty() {
-            let (ticket, exact) = (NOBODY, false);
+            let (ticket, exact) = (NOBODY, None);
             routing.push(RoutingRequest::Subscribe { ticket, session, subscriptions, exact, owner });
         }
         let queue = persistent.then_some(QueueState {
@@ -489,7 +489,7 @@ impl GatewayProcess {
             }
             None => {
                 let subscribe =
-                    RoutingRequest::Subscribe { ticket, session, subscriptions, exact: false, owner };
+                    RoutingRequest::Subscribe { ticket, session, subscriptions, exact: None, owner };
                 self.connections.routing.push(subscribe);
             }
         }
@@ -750,7 +750,7 @@ impl GatewayProcess {
                 };
                 let ticket = self.expect(pending);
                 let subscribe =
-                    RoutingRequest::Subscribe { ticket, session, subscriptions, exact: false, owner };
+                    RoutingRequest::Subscribe { ticket, session, subscriptions, exact: None, owner };
                 self.connections.routing.push(subscribe);
             }
             (Pending::Unsubscribe { slot, session, owner, packet_id, filters }, Ok(())) => {

@@ -60,7 +60,10 @@ const ALL: [Fault; 15] = [
 /// The faults of one run: at least one kind. Some mistakes come to light only where a router is left behind or dies, or the
 /// store fails over.
 pub(crate) fn some(random: &mut Random, bug: Option<Bug>) -> Vec<Fault> {
-    if matches!(bug, Some(Bug::FencesIgnored | Bug::EndlessLease)) {
+    if matches!(
+        bug,
+        Some(Bug::FencesIgnored | Bug::EndlessLease | Bug::SubackUnfenced | Bug::TablesUnordered)
+    ) {
         return vec![Fault::Partition, Fault::Partition, Fault::Pause];
     }
     if matches!(bug, Some(Bug::ReplicaNotAwaited | Bug::ReadsNotAwaited | Bug::NumbersReused)) {
@@ -83,6 +86,10 @@ pub(crate) fn some(random: &mut Random, bug: Option<Bug>) -> Vec<Fault> {
     }
     if bug == Some(Bug::PushesTrusted) {
         return vec![Fault::RouterCrash, Fault::Reset, Fault::Reset];
+    }
+    if random.percent(25) {
+        // What only two kinds together bring about is rare among all kinds.
+        return (0..3).filter_map(|_| random.pick(&ALL)).collect();
     }
     let chance = random.between(15, 90);
     let mut some: Vec<Fault> = ALL.into_iter().filter(|_| random.percent(chance)).collect();

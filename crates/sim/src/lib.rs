@@ -48,6 +48,10 @@ pub enum Bug {
     NothingLoaded,
     /// A gateway tells its client that it is subscribed before the routers have said so.
     EarlySuback,
+    /// A router says that it has a subscription before it has raised the fences of what it owns.
+    SubackUnfenced,
+    /// A router takes what a gateway with an older table lists of a session for all that it must hold of it.
+    TablesUnordered,
     /// A gateway takes pushes for the truth: it does not look into the store's queues where some may have got lost.
     PushesTrusted,
     /// The store answers what it was asked to write before its replica has it.

@@ -333,6 +333,7 @@ impl World {
         let Some(keeper) = &mut process.keeper else { return };
         let actions = keeper.advance(now);
         let gone = process.leaving && keeper.owns_nothing();
+        let woken = process.lanes.values().any(|end| end.woken.0.load(Ordering::SeqCst));
         if let Some(at) = keeper.next_timeout() {
             let delay = self.micros(at).saturating_sub(self.now);
             self.after(delay, Node::Router(router), move |world| {
@@ -344,6 +345,9 @@ impl World {
             });
         }
         actions.into_iter().for_each(|action| self.act(router, life, action));
+        if woken {
+            self.router_turn(router);
+        }
         self.check_owners(router);
         if gone {
             self.leave_router(router, life);
@@ -470,8 +474,8 @@ impl World {
             number,
             lane: Lane::new(process.router.clone(), woken.clone()),
             intake: Intake::new(process.slots.clone()),
+            asking: Asking::new(number, process.slots.clone(), woken.clone()),
             woken,
-            asking: Asking::new(number),
             submit: Vec::new(),
             replies: Vec::new(),
             taken: BTreeMap::new(),
@@ -497,7 +501,7 @@ impl World {
             match frame {
                 Outgoing::Publish(publication) => end.publish(publication, now, bug),
                 Outgoing::Control(control) => match end.asking.wanted(said(control, bug)) {
-                    Wanted::Request(request) => end.submit.push(request),
+                    Wanted::Request(request) => end.submit.push(taken_for(request, bug)),
                     Wanted::Level(version) => {
                         end.hand_over();
                         level = Some(version);
@@ -589,7 +593,22 @@ fn said(mut control: Control, bug: Option<Bug>) -> Control {
     {
         *owner = OwnerNumber::UNKNOWN;
     }
+    if bug == Some(Bug::SubackUnfenced)
+        && let Control::Subscribe { version, .. } = &mut control
+    {
+        *version = 0;
+    }
     control
+}
+
+/// What it is taken for.
+fn taken_for(mut request: RoutingRequest, bug: Option<Bug>) -> RoutingRequest {
+    if bug == Some(Bug::TablesUnordered)
+        && let RoutingRequest::Subscribe { exact: Some(version), .. } = &mut request
+    {
+        *version = u64::MAX;
+    }
+    request
 }
 
 impl LaneEnd {
@@ -624,6 +643,7 @@ impl LaneEnd {
         for event in events {
             self.replies.extend(self.asking.reply(event, &mut self.intake, now));
         }
+        self.asking.settled(&mut self.replies);
         for reply in &self.replies {
             if let Reply::Answered { slot, stamp, outcome: Outcome::Durable { .. } } = reply
                 && let Some((id, epoch)) = self.taken.remove(&(*slot, *stamp))

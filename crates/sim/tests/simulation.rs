@@ -86,6 +86,16 @@ fn pushes_that_are_taken_for_the_truth_are_found() {
 }
 
 #[test]
+fn a_suback_before_the_fences_is_found() {
+    is_found(Bug::SubackUnfenced, &[LOST]);
+}
+
+#[test]
+fn tables_that_are_not_told_apart_are_found() {
+    is_found(Bug::TablesUnordered, &[LOST, PROBE]);
+}
+
+#[test]
 fn owners_that_are_not_told_apart_are_found() {
     is_found(Bug::OwnersUnordered, &[LOST, PROBE]);
 }

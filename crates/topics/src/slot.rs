@@ -4,7 +4,7 @@
 
 use fleethaven_types::Scope;
 
-use crate::filter::has_wildcard;
+use crate::filter::{has_wildcard, split_shared};
 use crate::levels::{Levels, match_levels};
 
 /// How many slots there are.
@@ -131,8 +131,9 @@ pub struct Depths {
 }
 
 impl Depths {
-    /// Where the subscriptions to `filter` (without `$share/{name}/`) in `scope` are held.
+    /// Where the subscriptions to `filter` in `scope` are held; those to `$share/{name}/…` as what follows says.
     pub fn places(&self, scope: &Scope, filter: &str) -> Places {
+        let filter = split_shared(filter).map_or(filter, |(_, filter)| filter);
         let now = Placement::of(scope, filter, &self.now);
         let next = self.next.as_ref().map(|next| Placement::of(scope, filter, next));
         Places { now, next: next.filter(|next| *next != now) }

@@ -284,7 +284,7 @@ impl Core {
         self.route(RoutingRequest::Attach { session, scope, persistent, address, credit, owner });
         if !claimed.subscriptions.is_empty() {
             // The router has them, unless it forgot the session in the moment in which it was resumed.
-            let (ticket, subscriptions, exact) = (NOBODY, claimed.subscriptions.clone(), false);
+            let (ticket, subscriptions, exact) = (NOBODY, claimed.subscriptions.clone(), None);
             self.route(RoutingRequest::Subscribe { ticket, session, subscriptions, exact, owner });
         }
         connection.has_queue = persistent;

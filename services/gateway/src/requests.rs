@@ -282,7 +282,7 @@ impl Connection {
                 core.ask_store(Request::Subscribe { ticket, session, token, subscriptions });
             }
             _ => {
-                let exact = false;
+                let exact = None;
                 core.route(RoutingRequest::Subscribe { ticket, session, subscriptions, exact, owner });
             }
         }

@@ -420,7 +420,7 @@ fn done(core: &Rc<Core>, address: Address, pending: Pending, result: Result<(), 
     // Subscriptions also when the connection is gone by now: what the store holds of a session, the router holds, too.
     match pending {
         Pending::Subscribe { session, owner, packet_id, granted } => {
-            let (subscriptions, exact) = (granted.clone(), false);
+            let (subscriptions, exact) = (granted.clone(), None);
             let ticket = core.expect(address, Pending::Subscribe { session, owner, packet_id, granted });
             core.route(RoutingRequest::Subscribe { ticket, session, subscriptions, exact, owner });
         }

@@ -14,7 +14,7 @@ use fleethaven_fabric::membership::{Incarnation, RoutingTable};
 use fleethaven_lanes::router::{Serving, Slots};
 use fleethaven_storage::{Error, Fence, GroupId, Ticket};
 use fleethaven_topics::slot::slot;
-use fleethaven_topics::{DepthRules, Placement};
+use fleethaven_topics::{Depths, Placement};
 use fleethaven_types::{Scope, Utf8Bytes};
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
@@ -25,29 +25,35 @@ use crate::router::Router;
 /// The slots of a router in a cluster.
 pub(crate) struct Homes {
     slots: Arc<Slots>,
-    depth: RwLock<DepthRules>,
+    depths: RwLock<Depths>,
 }
 
 impl Homes {
     pub(crate) fn new(slots: Arc<Slots>) -> Self {
-        Self { slots, depth: RwLock::default() }
+        Self { slots, depths: RwLock::default() }
     }
 
     pub(crate) fn follow(&self, table: &RoutingTable) {
-        if *self.depth.read() != table.depths.now {
-            *self.depth.write() = table.depths.now.clone();
+        if *self.depths.read() != table.depths {
+            *self.depths.write() = table.depths.clone();
         }
     }
 
     /// The group's slot and its epoch, if that is this router's.
     fn fence(&self, group: &Group) -> Option<Fence> {
-        let depth = self.depth.read();
-        let slot = match Placement::of(&group.scope, &group.filter, &depth) {
+        let depths = self.depths.read();
+        let slot = match Placement::of(&group.scope, &group.filter, &depths.now) {
             Placement::Pinned(slot) => slot,
-            Placement::Spread => slot(&group.scope, &group.key(), &depth),
+            Placement::Spread => slot(&group.scope, &group.key(), &depths.now),
         };
         let (serving, epoch) = self.slots.get(slot);
         (serving != Serving::No).then(|| Fence { slot: slot.index(), epoch })
+    }
+
+    /// Whether a filter must be held here since a later version of the table than `version`.
+    fn holds_since_later(&self, scope: &Scope, filter: &str, version: u64) -> bool {
+        let places = self.depths.read().places(scope, filter);
+        places.iter().any(|place| self.slots.held_since(place) > version)
     }
 }
 
@@ -62,6 +68,11 @@ impl Router {
     /// The routing table has changed.
     pub fn follow(&self, table: &RoutingTable) {
         self.homes.get().iter().for_each(|homes| homes.follow(table));
+    }
+
+    /// Whether somebody who knows the table up to `version` cannot know that this router must hold a filter.
+    pub(crate) fn is_unknown_at(&self, version: u64, scope: &Scope, filter: &str) -> bool {
+        self.homes.get().is_some_and(|homes| homes.holds_since_later(scope, filter, version))
     }
 
     /// Whether this router makes and deletes the queue of a group.

@@ -113,10 +113,10 @@ impl Lane {
             RoutingRequest::Subscribe { ticket, session, subscriptions, exact, owner } => {
                 let Installed { new, over_quota, opening } =
                     self.router.subscribe(session, &subscriptions, owner);
-                if exact {
+                if let Some(version) = exact {
                     let wanted = subscriptions.iter().map(|subscription| &subscription.filter).collect();
                     let groups = self.router.groups_of(session);
-                    if self.router.keep_only(session, &wanted, owner) {
+                    if self.router.keep_only(session, &wanted, version, owner) {
                         self.dispatch_all(&groups, true);
                     }
                 }

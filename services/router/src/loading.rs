@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_storage::{Error, SessionId, SessionRecord, Subscription};
-use fleethaven_topics::{Depths, Placement, Slot, split_shared};
+use fleethaven_topics::{Depths, Placement, Slot};
 use fleethaven_types::Scope;
 use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
@@ -53,8 +53,7 @@ impl Router {
     pub fn load(&self, slots: &[Slot], spread: bool, depths: &Depths) -> Result<usize, Error> {
         let slots: FxHashSet<Slot> = slots.iter().copied().collect();
         let wanted = |scope: &Scope, filter: &str| {
-            let topics = split_shared(filter).map_or(filter, |(_, filter)| filter);
-            depths.places(scope, topics).iter().any(|place| match place {
+            depths.places(scope, filter).iter().any(|place| match place {
                 Placement::Pinned(slot) => slots.contains(&slot),
                 Placement::Spread => spread,
             })

@@ -292,16 +292,19 @@ impl Router {
         existed
     }
 
-    /// Removes all subscriptions of a session but these, unless an older owner says so than is known of; whether there were
-    /// others.
+    /// Removes all subscriptions of a session but these and those that who knows the table up to `version` cannot know to be held
+    /// here, unless an older owner says so than is known of; whether there were others.
     pub(crate) fn keep_only(
         &self,
         session: SessionId,
         wanted: &FxHashSet<&Utf8Bytes>,
+        version: u64,
         owner: OwnerNumber,
     ) -> bool {
         let Some(subscriber) = self.subscriber(session) else { return false };
-        let other = |filter: &&Utf8Bytes| !wanted.contains(filter);
+        let scope = &subscriber.tables.scope;
+        let other =
+            |filter: &&Utf8Bytes| !wanted.contains(filter) && !self.is_unknown_at(version, scope, filter);
         let unwanted: Vec<_> = match &*subscriber.filters() {
             Some(filters) => filters.iter().filter(other).cloned().collect(),
             None => Vec::new(),

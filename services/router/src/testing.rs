@@ -266,7 +266,7 @@ impl Bench {
     /// Subscribes; tells whether the filter was new.
     pub(crate) fn subscribe(&mut self, session: u64, subscription: Subscription) -> bool {
         let (ticket, session) = (Ticket(1), SessionId(session));
-        let (subscriptions, exact, owner) = (vec![subscription], false, OwnerNumber(1));
+        let (subscriptions, exact, owner) = (vec![subscription], None, OwnerNumber(1));
         let events = self.submit(RoutingRequest::Subscribe { ticket, session, subscriptions, exact, owner });
         let [RoutingEvent::Subscribed { new, .. }] = &events[..] else { panic!("{events:?}") };
         new[0]

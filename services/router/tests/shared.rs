@@ -670,7 +670,7 @@ fn subscription(session: SessionId, filter: &str) -> [RoutingRequest; 2] {
     let subscriptions = vec![subscription];
     let filters = vec![filter.into()];
     [
-        RoutingRequest::Subscribe { ticket, session, subscriptions, exact: false, owner },
+        RoutingRequest::Subscribe { ticket, session, subscriptions, exact: None, owner },
         RoutingRequest::Unsubscribe { ticket, session, filters, owner },
     ]
 }

@@ -34,10 +34,10 @@ pub(crate) fn to_wire(control: Control) -> wire::LaneRequest {
         Control::Return { session, shares, refused } => {
             Request::Return(wire::Return { session: session.0, refused, shares: pack_shares(&shares) })
         }
-        Control::Subscribe { ticket, session, subscriptions, exact, owner } => {
+        Control::Subscribe { ticket, session, subscriptions, exact, version, owner } => {
             let subscriptions = subscriptions.into_iter().map(subscription_to_wire).collect();
             let (session, owner) = (session.0, owner.0);
-            Request::Subscribe(wire::Subscribe { ticket, session, subscriptions, exact, owner })
+            Request::Subscribe(wire::Subscribe { ticket, session, subscriptions, exact, owner, version })
         }
         Control::Unsubscribe { ticket, session, filters, owner } => {
             let filters = filters.iter().map(ToString::to_string).collect();
@@ -74,10 +74,10 @@ pub(crate) fn from_wire(request: Request) -> Result<Option<Control>, Error> {
         Request::Return(wire::Return { session, refused, shares }) => {
             Control::Return { session: SessionId(session), shares: read_shares(shares)?, refused }
         }
-        Request::Subscribe(wire::Subscribe { ticket, session, subscriptions, exact, owner }) => {
+        Request::Subscribe(wire::Subscribe { ticket, session, subscriptions, exact, owner, version }) => {
             let subscriptions = subscriptions.into_iter().map(subscription).collect::<Result<_, _>>()?;
             let (session, owner) = (SessionId(session), OwnerNumber(owner));
-            Control::Subscribe { ticket, session, subscriptions, exact, owner }
+            Control::Subscribe { ticket, session, subscriptions, exact, version, owner }
         }
         Request::Unsubscribe(wire::Unsubscribe { ticket, session, filters, owner }) => {
             let filters = filters.into_iter().map(Utf8Bytes::from).collect();

@@ -141,6 +141,7 @@ impl Lane {
     ) -> Self {
         let router = Some((server.lanes)(outbox.clone()));
         let intake = Some(Intake::new(server.slots.clone()));
+        let asking = Asking::new(number, server.slots.clone(), outbox.clone());
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let opened = wire::LaneResponse { response: Some(Answer::Opened(wire::Opened {})) };
@@ -156,7 +157,7 @@ impl Lane {
             outbox,
             pushes: VecDeque::new(),
             deliveries: delivery::Encoder::default(),
-            asking: Asking::new(number),
+            asking,
             ready: [opened].into(),
             submit: Vec::new(),
             events: Vec::new(),
@@ -235,6 +236,7 @@ impl Lane {
         for event in self.events.drain(..) {
             self.replies.extend(self.asking.reply(event, intake, now));
         }
+        self.asking.settled(&mut self.replies);
         let mut records = BytesMut::new();
         for reply in self.replies.drain(..) {
             if publish::put_answer(&mut records, &reply) {
@@ -312,7 +314,10 @@ impl Drop for Lane {
         if let Ok(runtime) = Handle::try_current()
             && (!intake.is_settled() || router.has_unanswered())
         {
-            let asking = std::mem::replace(&mut self.asking, Asking::new(0));
+            let asking = std::mem::replace(
+                &mut self.asking,
+                Asking::new(self.number, self.server.slots.clone(), self.outbox.clone()),
+            );
             runtime.spawn(wind_down(router, intake, asking));
         }
     }

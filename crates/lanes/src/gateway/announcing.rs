@@ -15,7 +15,7 @@ use super::{ANNOUNCED_AT_ONCE, Lanes};
 use crate::frame::Control;
 
 impl Lanes {
-    pub(super) fn set_links(&mut self, table: &RoutingTable, now: Instant) {
+    pub(super) fn set_links(&mut self, table: &RoutingTable, previous: Option<&RoutingTable>, now: Instant) {
         let gone = |router: &Incarnation| !table.routers().any(|member| member.incarnation == *router);
         let gone: Vec<_> = self.links.iter().filter(|(router, _)| gone(router)).collect();
         let gone: Vec<_> = gone.into_iter().map(|(router, link)| (*router, link.generation)).collect();
@@ -26,6 +26,13 @@ impl Lanes {
         let mut holds = BTreeMap::<Incarnation, SlotSet>::new();
         for slot in Slot::all() {
             let at = table.slot(slot);
+            let stays = previous.is_some_and(|previous| {
+                let before = previous.slot(slot);
+                (before.owner, before.epoch) == (at.owner, at.epoch)
+            });
+            if let (Some(owner), false) = (at.owner, stays) {
+                self.links.entry(owner).or_default().owns_since = table.version;
+            }
             for router in [at.owner, at.next, at.standby].into_iter().flatten() {
                 holds.entry(router).or_default().insert(slot);
             }
@@ -62,6 +69,7 @@ impl Lanes {
     pub(super) fn poll_announcement(&mut self, router: Incarnation) {
         let Some(link) = self.links.get_mut(&router) else { return };
         let Some(mut announcement) = link.announcement.take() else { return };
+        let version = self.table.as_ref().map_or(0, |table| table.version);
         for _ in 0..ANNOUNCED_AT_ONCE {
             let Some(session) = announcement.sessions.pop() else { break };
             let Some(attached) = self.sessions.get(&session) else { continue };
@@ -84,14 +92,14 @@ impl Lanes {
                     session,
                     subscriptions,
                     exact: false,
+                    version,
                     owner: attached.owner,
                 });
             } else {
-                introduce(link, session, attached, 0);
+                introduce(link, session, attached, (0, version));
             }
         }
         if announcement.sessions.is_empty() {
-            let version = self.table.as_ref().map_or(0, |table| table.version);
             link.control.push_back(Control::Level { version });
         } else {
             link.announcement = Some(announcement);
@@ -116,14 +124,15 @@ pub(super) fn introduce(
     link: &mut Link,
     session: SessionId,
     attached: &Attached,
-    ticket: u64,
+    (ticket, version): (u64, u64),
 ) -> Vec<Utf8Bytes> {
     let wanted = attached.subscriptions.values().filter(|placed| link.must_hold(placed.places));
     let subscriptions: Vec<_> = wanted.map(|placed| placed.subscription.clone()).collect();
     let filters = subscriptions.iter().map(|subscription| subscription.filter.clone()).collect();
     link.control.push_back(attach(session, attached));
     let owner = attached.owner;
-    link.control.push_back(Control::Subscribe { ticket, session, subscriptions, exact: true, owner });
+    let exact = true;
+    link.control.push_back(Control::Subscribe { ticket, session, subscriptions, exact, version, owner });
     link.attached.insert(session, 0);
     filters
 }

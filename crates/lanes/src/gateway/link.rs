@@ -23,6 +23,8 @@ pub(crate) struct Link {
     pub(crate) attached: FxHashMap<SessionId, u64>,
     /// Slots whose pinned filters the router must hold.
     pub(crate) holds: SlotSet,
+    /// Version of the table that gave it the last of the slots that it owns.
+    pub(crate) owns_since: u64,
     pub(crate) announcement: Option<Announcement>,
     /// What its next answers are about, by ticket.
     pub(crate) asked: FxHashMap<u64, Asked>,
@@ -34,6 +36,10 @@ pub(crate) struct Asked {
     pub(crate) request: u64,
     /// Which of the request's filters stand where in what was asked.
     pub(crate) places: Vec<(usize, usize)>,
+    /// By which version of the table it was asked.
+    pub(crate) version: u64,
+    /// It had been asked before.
+    pub(crate) again: bool,
 }
 
 /// Telling a router of sessions that it does not know of, or not all.

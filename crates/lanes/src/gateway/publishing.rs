@@ -9,7 +9,6 @@ use fleethaven_storage::{Error, Ticket};
 use fleethaven_topics::{Depths, Slot, slot::slot};
 
 use super::link::Link;
-use super::sessions::places;
 use super::slot_lane::{LinkId, Outstanding, Run, SlotLane};
 use super::{Lanes, RETRY, SETTLE};
 use crate::frame::{Outcome, Refusal};
@@ -154,13 +153,13 @@ impl Lanes {
         for session in self.sessions.values_mut() {
             let scope = session.scope;
             for (filter, placed) in &mut session.subscriptions {
-                placed.places = places(&scope, filter, &table.depths);
+                placed.places = table.depths.places(&scope, filter);
             }
         }
         for request in self.requests.values_mut() {
             let Some(attached) = self.sessions.get(&request.session) else { continue };
             for (filter, held) in &mut request.filters {
-                *held = places(&attached.scope, filter, &table.depths);
+                *held = table.depths.places(&attached.scope, filter);
             }
         }
         if before.cover(&table.depths) {

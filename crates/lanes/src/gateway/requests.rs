@@ -18,10 +18,10 @@ pub(crate) struct Request {
     pub(crate) owner: OwnerNumber,
     pub(crate) filters: Vec<(Utf8Bytes, Places)>,
     pub(crate) what: What,
-    /// Routers that have done their part.
-    pub(crate) confirmed: Vec<Incarnation>,
-    /// Streams on which routers were asked to.
-    pub(crate) asked: Vec<LinkId>,
+    /// Routers that have done their part, and the versions of the table by which they were asked to.
+    pub(crate) confirmed: Vec<(Incarnation, u64)>,
+    /// Streams on which routers were asked to, and by which versions of the table.
+    pub(crate) asked: Vec<(LinkId, u64)>,
 }
 
 /// What is done with the filters, and what is known of each so far.
@@ -48,13 +48,13 @@ impl Request {
     }
 
     /// What one router is asked.
-    pub(crate) fn control(&self, ticket: u64, part: &[usize]) -> Control {
+    pub(crate) fn control(&self, (ticket, version): (u64, u64), part: &[usize]) -> Control {
         let (session, owner) = (self.session, self.owner);
         match &self.what {
             What::Subscribe { subscriptions, .. } => {
                 let subscriptions = part.iter().filter_map(|index| subscriptions.get(*index).cloned());
                 let subscriptions = subscriptions.collect();
-                Control::Subscribe { ticket, session, subscriptions, exact: false, owner }
+                Control::Subscribe { ticket, session, subscriptions, exact: false, version, owner }
             }
             What::Unsubscribe { .. } => {
                 let filters = part.iter().filter_map(|index| self.filters.get(*index));
@@ -64,11 +64,16 @@ impl Request {
         }
     }
 
-    /// One router says which filters were new, or too many.
-    pub(crate) fn subscribed(&mut self, places: &[(usize, usize)], new: &[bool], over_quota: &[usize]) {
+    /// One router says which filters were new, or too many. One that is asked `again` has them from the first time.
+    pub(crate) fn subscribed(
+        &mut self,
+        (places, again): (&[(usize, usize)], bool),
+        new: &[bool],
+        over_quota: &[usize],
+    ) {
         let What::Subscribe { new: all_new, over_quota: over, .. } = &mut self.what else { return };
         for (index, place) in places {
-            if let (Some(known), Some(false)) = (all_new.get_mut(*index), new.get(*place)) {
+            if let (Some(known), Some(false), false) = (all_new.get_mut(*index), new.get(*place), again) {
                 *known = false;
             }
             if let Some(over) = over.get_mut(*index) {

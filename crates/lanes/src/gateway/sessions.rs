@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fleethaven_fabric::delivery::{Address, Credit};
 use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_storage::Subscription;
-use fleethaven_topics::{Depths, Places, split_shared};
+use fleethaven_topics::{Depths, Places};
 use fleethaven_types::{Scope, Utf8Bytes};
 
 /// A session with a connection on this core.
@@ -25,12 +25,6 @@ pub(crate) struct Placed {
     pub(crate) places: Places,
 }
 
-/// Where the subscriptions to `filter` are held; for a shared one as its filter says.
-pub(crate) fn places(scope: &Scope, filter: &str, depths: &Depths) -> Places {
-    let topics = split_shared(filter).map_or(filter, |(_, filter)| filter);
-    depths.places(scope, topics)
-}
-
 impl Attached {
     /// What it can take as the member of groups; further changes are asked to be told of.
     pub(crate) fn room(&self) -> i32 {
@@ -42,7 +36,7 @@ impl Attached {
 
     /// Notes a subscription; whether its filter was held already.
     pub(crate) fn subscribe(&mut self, subscription: &Subscription, depths: &Depths) -> bool {
-        let places = places(&self.scope, &subscription.filter, depths);
+        let places = depths.places(&self.scope, &subscription.filter);
         // The record must not keep the receive buffer of the packet alive.
         let filter = subscription.filter.compact();
         let subscription = Subscription { filter: filter.clone(), ..subscription.clone() };

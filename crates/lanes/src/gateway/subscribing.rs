@@ -14,7 +14,7 @@ use super::Lanes;
 use super::announcing::{attach, introduce};
 use super::link::{Asked, Link};
 use super::requests::{Request, What};
-use super::sessions::{Attached, places};
+use super::sessions::Attached;
 use super::slot_lane::Outstanding;
 use crate::frame::Control;
 
@@ -136,7 +136,7 @@ impl Lanes {
                 new.push(true);
                 continue;
             };
-            filters.push((filter, places(&attached.scope, &subscription.filter, depths)));
+            filters.push((filter, depths.places(&attached.scope, &subscription.filter)));
             let held = attached.subscribe(subscription, depths);
             new.push(!held);
             *self.subscriptions.entry(attached.scope).or_default() += u64::from(!held);
@@ -162,7 +162,7 @@ impl Lanes {
         let existed = self.withdraw((session, owner), &filters);
         let attached = self.sessions.get(&session);
         let place = |filter: Utf8Bytes| {
-            let places = attached.map_or(Places::SPREAD, |attached| places(&attached.scope, &filter, depths));
+            let places = attached.map_or(Places::SPREAD, |attached| depths.places(&attached.scope, &filter));
             (filter, places)
         };
         let filters = filters.into_iter().map(place).collect();
@@ -209,7 +209,9 @@ impl Lanes {
         let mut waits = request.filters.iter().any(|(_, places)| !have_owners(table, *places, || *all_owned));
         let subscribes = matches!(request.what, What::Subscribe { .. });
         for (router, link) in &mut self.links {
-            if request.confirmed.contains(router) {
+            // Until it has fenced what it owns, the owner before may acknowledge what it matches without.
+            let required = if subscribes { link.owns_since } else { 0 };
+            if request.confirmed.iter().any(|(of, version)| of == router && *version >= required) {
                 continue;
             }
             // What is removed is removed wherever it may be, also where it need not be any more.
@@ -224,10 +226,11 @@ impl Lanes {
                 continue;
             }
             let stream = (*router, link.generation);
-            if request.asked.contains(&stream) {
+            if request.asked.iter().any(|(on, version)| *on == stream && *version >= required) {
                 continue;
             }
-            request.asked.push(stream);
+            let again = request.asked.iter().any(|(on, _)| on.0 == *router);
+            request.asked.push((stream, table.version));
             self.last_number += 1;
             let ticket = self.last_number;
             let attached = self.sessions.get(&request.session).filter(|_| subscribes);
@@ -235,7 +238,7 @@ impl Lanes {
             let places = match unknown {
                 // With the first of its subscriptions the router is told of the session, and of all that it must hold.
                 Some(attached) => {
-                    let told = introduce(link, request.session, attached, ticket);
+                    let told = introduce(link, request.session, attached, (ticket, table.version));
                     let place = |filter: &Utf8Bytes| told.iter().position(|told| told == filter);
                     let found = part.iter().filter_map(|index| {
                         let (filter, _) = request.filters.get(*index)?;
@@ -244,11 +247,12 @@ impl Lanes {
                     found.collect()
                 }
                 None => {
-                    link.control.push_back(request.control(ticket, &part));
+                    link.control.push_back(request.control((ticket, table.version), &part));
                     part.into_iter().enumerate().map(|(place, index)| (index, place)).collect()
                 }
             };
-            link.asked.insert(ticket, Asked { request: number, places });
+            let version = table.version;
+            link.asked.insert(ticket, Asked { request: number, places, version, again });
         }
         if !waits {
             self.complete(number);

@@ -1,24 +1,38 @@
 //! What a gateway core asks on its lane beside publishes, as the router is asked for it; and what the lane has to undo at its end.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use fleethaven_fabric::delivery::{Address, Credit};
 use fleethaven_fabric::{RoutingEvent, RoutingRequest};
-use fleethaven_storage::{SessionId, Ticket};
+use fleethaven_storage::{SessionId, Ticket, Wake};
 use rustc_hash::FxHashMap;
 
 use super::intake::Intake;
+use super::slots::Slots;
 use crate::frame::{Control, Reply};
 
 /// One lane's sessions and open requests.
-#[derive(Debug)]
 pub struct Asking {
     /// What the router calls the core at the other end.
     number: u16,
     attached: FxHashMap<SessionId, Attached>,
-    /// Tickets of the gateway, for those that the router is given.
-    asked: FxHashMap<Ticket, u64>,
+    /// What the gateway waits for, by the ticket that the router is given.
+    asked: FxHashMap<Ticket, Asked>,
     next_ticket: u64,
+    slots: Arc<Slots>,
+    wake: Arc<dyn Wake>,
+    /// Answers that are given once all slots are fenced that are this router's by these versions of the table.
+    held: Vec<(u64, Reply)>,
+}
+
+/// Something that the gateway waits for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
+    /// What the gateway calls it; 0: it does not wait.
+    ticket: u64,
+    /// The version of the table by which it asks.
+    version: u64,
 }
 
 /// What a gateway core wants.
@@ -42,9 +56,10 @@ struct Attached {
 }
 
 impl Asking {
-    /// The lane of the core that the router calls `number`.
-    pub fn new(number: u16) -> Self {
-        Self { number, attached: FxHashMap::default(), asked: FxHashMap::default(), next_ticket: 0 }
+    /// The lane of the core that the router calls `number`; `wake` has [`settled`](Self::settled) called.
+    pub fn new(number: u16, slots: Arc<Slots>, wake: Arc<dyn Wake>) -> Self {
+        let (attached, asked) = (FxHashMap::default(), FxHashMap::default());
+        Self { number, attached, asked, next_ticket: 0, slots, wake, held: Vec::new() }
     }
 
     /// The ticket under which the router is asked for a publish that [`Intake`] calls `ticket`: even, where the others are odd.
@@ -82,19 +97,20 @@ impl Asking {
             Control::Return { session, shares, refused } => {
                 RoutingRequest::Return { session, shares, refused }
             }
-            Control::Subscribe { ticket, session, subscriptions, exact, owner } => {
-                let ticket = self.ticket(ticket);
+            Control::Subscribe { ticket, session, subscriptions, exact, version, owner } => {
+                let ticket = self.ticket(Asked { ticket, version });
+                let exact = exact.then_some(version);
                 RoutingRequest::Subscribe { ticket, session, subscriptions, exact, owner }
             }
             Control::Unsubscribe { ticket, session, filters, owner } => {
-                let ticket = self.ticket(ticket);
+                let ticket = self.ticket(Asked { ticket, version: 0 });
                 RoutingRequest::Unsubscribe { ticket, session, filters, owner }
             }
             Control::Level { version } => return Wanted::Level(version),
         })
     }
 
-    fn ticket(&mut self, asked: u64) -> Ticket {
+    fn ticket(&mut self, asked: Asked) -> Ticket {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket << 1 | 1);
         self.asked.insert(ticket, asked);
@@ -110,18 +126,34 @@ impl Asking {
             // Services stand beside the routers, at the gateway.
             RoutingEvent::Answered { .. } => None,
             RoutingEvent::Subscribed { ticket, new, over_quota } => {
-                let ticket = self.asked.remove(&ticket).unwrap_or_default();
-                Some(Reply::Subscribed { ticket, new, over_quota })
+                let Asked { ticket, version } = self.asked.remove(&ticket).unwrap_or_default();
+                let reply = Reply::Subscribed { ticket, new, over_quota };
+                if ticket == 0 || self.slots.is_fenced(version, self.number, &self.wake) {
+                    return Some(reply);
+                }
+                self.held.push((version, reply));
+                None
             }
             RoutingEvent::Unsubscribed { ticket, existed } => {
-                let ticket = self.asked.remove(&ticket).unwrap_or_default();
+                let Asked { ticket, .. } = self.asked.remove(&ticket).unwrap_or_default();
                 Some(Reply::Unsubscribed { ticket, existed })
             }
         }
     }
 
+    /// Appends the answers that were held back and need not be any more.
+    pub fn settled(&mut self, replies: &mut Vec<Reply>) {
+        let Self { slots, held, number, wake, .. } = self;
+        if !held.is_empty() {
+            let ripe = held.extract_if(.., |(version, _)| slots.is_fenced(*version, *number, wake));
+            replies.extend(ripe.map(|(_, reply)| reply));
+        }
+    }
+
     /// The lane is over: its connections are where they are no more.
     pub fn over(&mut self) -> impl Iterator<Item = RoutingRequest> {
+        self.slots.forget_lane(self.number);
+        self.held.clear();
         self.attached.drain().map(|(session, Attached { address, persistent, .. })| RoutingRequest::Detach {
             session,
             address,
@@ -141,5 +173,54 @@ impl Attached {
         self.set = room.saturating_sub(on_its_way);
         // The router looks at its groups right after this, whether it asked to be told or not.
         let _ = self.credit.adjust(self.set.saturating_sub(left));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleethaven_fabric::routing::OwnerNumber;
+
+    use super::*;
+
+    struct Nobody;
+
+    impl Wake for Nobody {
+        fn wake(&self) {}
+    }
+
+    /// Asks for a subscription by a version of the table; the router's answer comes at once.
+    fn subscribe(asking: &mut Asking, ticket: u64, version: u64, now: Instant) -> Option<Reply> {
+        let (session, subscriptions, owner) = (SessionId(1), Vec::new(), OwnerNumber(1));
+        let control = Control::Subscribe { ticket, session, subscriptions, exact: true, version, owner };
+        let Wanted::Request(RoutingRequest::Subscribe { ticket, exact, .. }) = asking.wanted(control) else {
+            panic!("something else is wanted");
+        };
+        assert_eq!(exact, Some(version));
+        let event = RoutingEvent::Subscribed { ticket, new: vec![true], over_quota: Vec::new() };
+        let slots = asking.slots.clone();
+        asking.reply(event, &mut Intake::new(slots), now)
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "some moment to count from")]
+    fn what_is_promised_waits_for_fences() {
+        let now = Instant::now();
+        let slots = Arc::new(Slots::new(now));
+        let mut asking = Asking::new(1, slots.clone(), Arc::new(Nobody));
+        let reply = |ticket| Reply::Subscribed { ticket, new: vec![true], over_quota: Vec::new() };
+        slots.reach_fenced(4);
+        assert_eq!(subscribe(&mut asking, 1, 4, now), Some(reply(1)));
+        assert_eq!(subscribe(&mut asking, 0, 5, now), Some(reply(0)), "nobody waits for it");
+        assert_eq!(subscribe(&mut asking, 2, 6, now), None);
+        assert_eq!(subscribe(&mut asking, 3, 5, now), None);
+        let mut settled = Vec::new();
+        asking.settled(&mut settled);
+        assert_eq!(settled, []);
+        slots.reach_fenced(5);
+        asking.settled(&mut settled);
+        assert_eq!(settled, [reply(3)]);
+        slots.reach_fenced(7);
+        asking.settled(&mut settled);
+        assert_eq!(settled, [reply(3), reply(2)]);
     }
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use fleethaven_fabric::membership::{Incarnation, LEASE, Phase, Role, RoutingTable};
 use fleethaven_storage::Fence;
-use fleethaven_topics::Slot;
+use fleethaven_topics::{Placement, Slot};
 
 use super::gathering::LaneId;
 use super::slots::{Serving, Slots};
@@ -64,6 +64,8 @@ struct Held {
     /// What a load that goes on will have loaded.
     asked: Loaded,
     step: Step,
+    /// The epoch in which its fence was raised last; 0: never.
+    fenced: u64,
 }
 
 /// How much of what sessions are subscribed to is here.
@@ -192,12 +194,24 @@ impl Keeper {
                 _ if handed_over => Step::Draining { epoch: at.epoch },
                 _ => Step::Loading { epoch: at.epoch },
             };
+            self.slots.hold_since(Placement::Pinned(slot), held.since);
             self.slots.set(slot, held.step.serving(), at.epoch);
         }
         if self.first_version == 0 {
             self.first_version = table.version;
         }
+        self.slots.hold_since(Placement::Spread, self.first_version);
         self.table = Some(table);
+        self.tell_fenced();
+    }
+
+    /// Lanes hear of it when no other router can acknowledge anything any more in slots that are this one's.
+    fn tell_fenced(&self) {
+        let Some(table) = &self.table else { return };
+        let mut slots = Slot::all().map(|slot| table.slot(slot)).zip(&self.held);
+        if slots.all(|(at, held)| at.owner != Some(self.me) || held.fenced == at.epoch) {
+            self.slots.reach_fenced(table.version);
+        }
     }
 
     /// Nothing that is held is all that must be, from the next table on.
@@ -278,6 +292,9 @@ impl Keeper {
         for fence in fences {
             let Some(slot) = Slot::new(fence.slot) else { continue };
             let held = held(&mut self.held, slot);
+            if raised {
+                held.fenced = held.fenced.max(fence.epoch);
+            }
             if held.step == (Step::Fencing { epoch: fence.epoch }) {
                 held.step = match raised {
                     true => Step::Gathering { epoch: fence.epoch, until: now + GATHER },
@@ -285,6 +302,7 @@ impl Keeper {
                 };
             }
         }
+        self.tell_fenced();
     }
 
     /// Goes as far as it can; returns what is to be done now.

@@ -1,10 +1,13 @@
 //! What a router serves now: one word for each slot, read by all lanes without a lock.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use fleethaven_topics::Slot;
+use fleethaven_storage::Wake;
+use fleethaven_topics::{Placement, Slot};
 
+use super::fenced::Fenced;
 use crate::frame::Refusal;
 
 /// How far a router is with a slot.
@@ -28,6 +31,9 @@ pub struct Slots {
     start: Instant,
     /// Nanoseconds after `start` at which the lease has run out.
     lease: AtomicU64,
+    /// As [`State::since`], for the filters that all routers hold.
+    spread_since: AtomicU64,
+    fenced: Fenced,
 }
 
 #[derive(Debug, Default)]
@@ -38,12 +44,20 @@ struct State {
     taken: AtomicU32,
     /// All that were taken.
     total: AtomicU64,
+    /// Version of the table since which the filters that are pinned to it must be held here; 0: they need not.
+    since: AtomicU64,
 }
 
 impl Slots {
     /// None is served. `start` is a moment of the past by the clock that all others are of, which must count suspended time.
     pub fn new(start: Instant) -> Self {
-        Self { slots: Slot::all().map(|_| State::default()).collect(), start, lease: AtomicU64::new(0) }
+        Self {
+            slots: Slot::all().map(|_| State::default()).collect(),
+            start,
+            lease: AtomicU64::new(0),
+            spread_since: AtomicU64::new(0),
+            fenced: Fenced::default(),
+        }
     }
 
     /// The router may acknowledge until `until` (exclusive).
@@ -64,6 +78,42 @@ impl Slots {
     /// Changes that.
     pub fn set(&self, slot: Slot, serving: Serving, epoch: u64) {
         self.state(slot).word.store(pack(serving, epoch), Ordering::SeqCst);
+    }
+
+    /// Since which version of the table the filters that are placed there must be held here; 0: they need not.
+    pub fn held_since(&self, place: Placement) -> u64 {
+        match place {
+            Placement::Pinned(slot) => self.state(slot).since.load(Ordering::SeqCst),
+            Placement::Spread => self.spread_since.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Changes that.
+    pub fn hold_since(&self, place: Placement, version: u64) {
+        match place {
+            Placement::Pinned(slot) => self.state(slot).since.store(version, Ordering::SeqCst),
+            Placement::Spread => self.spread_since.store(version, Ordering::SeqCst),
+        }
+    }
+
+    /// The version of the table up to which the fences of all slots are raised that are this router's by it.
+    pub fn fenced(&self) -> u64 {
+        self.fenced.version()
+    }
+
+    /// That version is reached.
+    pub fn reach_fenced(&self, version: u64) {
+        self.fenced.reach(version);
+    }
+
+    /// Whether it is reached; otherwise the lane is woken when it may be.
+    pub(crate) fn is_fenced(&self, version: u64, lane: u16, wake: &Arc<dyn Wake>) -> bool {
+        self.fenced.has_reached(version, lane, wake)
+    }
+
+    /// The lane is over.
+    pub(crate) fn forget_lane(&self, lane: u16) {
+        self.fenced.forget(lane);
     }
 
     /// Publishes of a slot that were taken and are not answered.

@@ -5,6 +5,7 @@ use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_lanes::router::Slots;
 use fleethaven_storage::{Fence, OwnerToken, RuleRef, SessionRecord, Subscription};
+use fleethaven_topics::{DepthRules, Placement};
 use fleethaven_types::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use fleethaven_types::{Behaviour, Limits, Profile, Utf8Bytes};
 
@@ -268,18 +269,18 @@ fn what_an_older_owner_says_changes_nothing() {
         exact,
         owner: OwnerNumber(owner),
     };
-    bench.submit(subscribe("b", false, 2));
+    bench.submit(subscribe("b", None, 2));
     // Its lane is open again, and a request that waited for that comes, too.
     bench.attach_owner(1, old, true, OwnerNumber(1));
-    bench.submit(subscribe("a", true, 1));
+    bench.submit(subscribe("a", Some(1), 1));
     let (ticket, session, filters) = (Ticket(1), SessionId(1), vec!["b".into()]);
     bench.submit(RoutingRequest::Unsubscribe { ticket, session, filters, owner: OwnerNumber(1) });
-    bench.submit(subscribe("c", false, 1));
+    bench.submit(subscribe("c", None, 1));
     bench.pushes();
     assert!(bench.publish(message("b", AtLeastOnce)), "what the younger one subscribed to is there");
     assert!(matches!(&bench.pushes()[..], [(1, Push::Queued { address, .. })] if *address == new));
     assert!(!bench.publish(message("c", AtLeastOnce)), "what the older one asked for too late is not");
-    bench.submit(subscribe("a", true, 2));
+    bench.submit(subscribe("a", Some(1), 2));
     assert!(!bench.publish(message("b", AtLeastOnce)), "the younger one is heard");
 }
 
@@ -297,11 +298,33 @@ fn a_gateway_that_missed_a_takeover_does_not_take_away_what_was_loaded() {
     });
     assert_eq!(bench.router.warm_up(), Ok(1));
     bench.attach_owner(1, Address::new(0, 1, 1), true, OwnerNumber(1));
-    let (ticket, session, exact, owner) = (Ticket(1), SessionId(1), true, OwnerNumber(1));
+    let (ticket, session, exact, owner) = (Ticket(1), SessionId(1), Some(1), OwnerNumber(1));
     let subscriptions = vec![subscription("a", AtLeastOnce)];
     bench.submit(RoutingRequest::Subscribe { ticket, session, subscriptions, exact, owner });
     assert!(bench.publish(message("b", AtLeastOnce)));
     assert_eq!((bench.queue_len(1), bench.receivers().len()), (1, 0));
+}
+
+/// It lists what this router must hold by its own table.
+#[test]
+fn a_gateway_with_an_older_table_does_not_take_away_what_it_cannot_know_of() {
+    let mut bench = Bench::new();
+    let slots = Arc::new(Slots::new(tokio::time::Instant::now().into_std()));
+    let place = |filter| Placement::of(&scope(), filter, &DepthRules::default());
+    [("a", 5), ("b", 7)].into_iter().for_each(|(filter, since)| slots.hold_since(place(filter), since));
+    bench.router.in_cluster(Incarnation(1), slots);
+    bench.attach_owner(1, Address::new(0, 1, 1), true, OwnerNumber(1));
+    bench.subscribe(1, subscription("a", AtLeastOnce));
+    bench.subscribe(1, subscription("b", AtLeastOnce));
+    let mut listed = |exact| {
+        let (ticket, session, owner) = (Ticket(1), SessionId(1), OwnerNumber(2));
+        let subscriptions = vec![subscription("c", AtLeastOnce)];
+        bench.submit(RoutingRequest::Subscribe { ticket, session, subscriptions, exact, owner });
+        ["a", "b", "c"].map(|topic| bench.publish(message(topic, AtMostOnce)))
+    };
+    assert_eq!(listed(Some(4)), [true; 3]);
+    assert_eq!(listed(Some(6)), [false, true, true]);
+    assert_eq!(listed(Some(7)), [false, false, true]);
 }
 
 #[test]

@@ -397,7 +397,7 @@ impl Gateway {
             ticket,
             session,
             subscriptions,
-            exact: false,
+            exact: None,
             owner: OwnerNumber::UNKNOWN,
         });
         self.event(|event| match event {

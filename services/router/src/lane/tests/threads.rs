@@ -103,7 +103,7 @@ fn sessions_that_come_and_go_on_several_lanes_leave_nothing_behind() {
                 };
                 submit(&mut lane, attach);
                 let (ticket, subscriptions) = (Ticket(1), vec![subscription("a", AtMostOnce)]);
-                let (exact, owner) = (false, OwnerNumber::UNKNOWN);
+                let (exact, owner) = (None, OwnerNumber::UNKNOWN);
                 let subscribe = RoutingRequest::Subscribe { ticket, session, subscriptions, exact, owner };
                 submit(&mut lane, subscribe);
                 submit(&mut lane, RoutingRequest::Detach { session, address, persistent: false });
