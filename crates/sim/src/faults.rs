@@ -60,10 +60,13 @@ const ALL: [Fault; 15] = [
 /// The faults of one run: at least one kind. Some mistakes come to light only where a router is left behind or dies, or the
 /// store fails over.
 pub(crate) fn some(random: &mut Random, bug: Option<Bug>) -> Vec<Fault> {
-    if matches!(
-        bug,
-        Some(Bug::FencesIgnored | Bug::EndlessLease | Bug::SubackUnfenced | Bug::TablesUnordered)
-    ) {
+    if bug == Some(Bug::FencesIgnored) {
+        // One partition is to last, before another takes its place.
+        let mut some = vec![Fault::Disconnect; 9];
+        some.push(Fault::Partition);
+        return some;
+    }
+    if matches!(bug, Some(Bug::EndlessLease | Bug::SubackUnfenced | Bug::TablesUnordered)) {
         return vec![Fault::Partition, Fault::Partition, Fault::Pause];
     }
     if matches!(bug, Some(Bug::ReplicaNotAwaited | Bug::ReadsNotAwaited | Bug::NumbersReused)) {
@@ -114,6 +117,9 @@ impl World {
             0..5 => self.random.between(10 * MILLI, 400 * MILLI),
             _ => self.random.between(400 * MILLI, 4000 * MILLI),
         };
+        // Fences matter to who is left behind for longer than leases last.
+        let long = 2500 * MILLI;
+        let lasts = if self.bug == Some(Bug::FencesIgnored) { long + lasts / 2 } else { lasts };
         self.note(format_args!("{fault:?} for {lasts}"));
         let router = self.random.index(self.routers.len());
         let gateway = self.random.index(self.gateways.len());

@@ -379,8 +379,12 @@ impl World {
     /// What is not as it should be when nothing happens any more.
     fn restless(&self) -> Option<String> {
         let table = &self.metastore.table;
-        if table.slots.iter().any(|slot| slot.owner.is_none() || slot.next.is_some()) {
-            return Some("slots change hands".to_owned());
+        let moving =
+            |slot: &&fleethaven_fabric::membership::SlotOwner| slot.owner.is_none() || slot.next.is_some();
+        if let Some(slot) = table.slots.iter().find(moving) {
+            let members: Vec<_> =
+                table.members.iter().map(|member| (member.incarnation, member.phase)).collect();
+            return Some(format!("slots change hands: {slot:?}, {:?}, {members:?}", table.change));
         }
         if table.members.len() != self.routers.len() + self.gateways.len() {
             return Some(format!("there are {} members", table.members.len()));

@@ -14,7 +14,7 @@ use fleethaven_fabric::membership::{Incarnation, RoutingTable};
 use fleethaven_lanes::router::{Serving, Slots};
 use fleethaven_storage::{Error, Fence, GroupId, Ticket};
 use fleethaven_topics::slot::slot;
-use fleethaven_topics::{Depths, Placement};
+use fleethaven_topics::{Depths, Placement, Slot};
 use fleethaven_types::{Scope, Utf8Bytes};
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
@@ -50,6 +50,11 @@ impl Homes {
         (serving != Serving::No).then(|| Fence { slot: slot.index(), epoch })
     }
 
+    fn serves(&self, fence: Fence) -> bool {
+        let serves = |slot| self.slots.get(slot) == (Serving::Yes, fence.epoch);
+        Slot::new(fence.slot).is_some_and(serves)
+    }
+
     /// Whether a filter must be held here since a later version of the table than `version`.
     fn holds_since_later(&self, scope: &Scope, filter: &str, version: u64) -> bool {
         let places = self.depths.read().places(scope, filter);
@@ -73,6 +78,11 @@ impl Router {
     /// Whether somebody who knows the table up to `version` cannot know that this router must hold a filter.
     pub(crate) fn is_unknown_at(&self, version: u64, scope: &Scope, filter: &str) -> bool {
         self.homes.get().is_some_and(|homes| homes.holds_since_later(scope, filter, version))
+    }
+
+    /// Whether publishes to a slot are taken in an epoch.
+    pub(crate) fn serves(&self, fence: Fence) -> bool {
+        self.homes.get().is_none_or(|homes| homes.serves(fence))
     }
 
     /// Whether this router makes and deletes the queue of a group.

@@ -225,8 +225,13 @@ impl Lane {
         }
     }
 
-    /// Publishes what waited, as far as it need not any more.
+    /// Publishes what waited, as far as it need not any more. What is of a slot that others are to own is left to them: they may be who
+    /// makes the queue that it waits for, and get the slot only once nothing here is unanswered.
     fn publish_early(&mut self) {
+        let leaves = |early: &Early| early.owned.is_some_and(|owned| !self.router.serves(owned.fence));
+        if self.early.iter().any(leaves) {
+            self.refuse_early(&Error::Unavailable("the slot is another router's to serve".to_owned()));
+        }
         for early in std::mem::take(&mut self.early) {
             let Early { ticket, message, from, once, owned } = early;
             self.publish(ticket, message, from, (once, owned));

@@ -2,8 +2,8 @@ use std::sync::atomic::Ordering;
 
 use fleethaven_fabric::delivery::{Origin, Target};
 use fleethaven_fabric::membership::Incarnation;
-use fleethaven_fabric::routing::OwnerNumber;
-use fleethaven_lanes::router::Slots;
+use fleethaven_fabric::routing::{Owned, OwnerNumber};
+use fleethaven_lanes::router::{Serving, Slots};
 use fleethaven_storage::{Fence, OwnerToken, RuleRef, SessionRecord, Subscription};
 use fleethaven_topics::{DepthRules, Placement};
 use fleethaven_types::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
@@ -72,6 +72,38 @@ fn what_waits_for_a_queue_does_not_overtake_what_failed_before_it() {
     let mut failed: Vec<u64> = failed.collect();
     failed.sort_unstable();
     assert_eq!(failed, [1, 2], "both are sent again, in order");
+    assert!(!bench.lane.has_unanswered());
+}
+
+/// The router that is to have the slot next may be the one that makes the queue, and gets it when nothing is unanswered here.
+#[test]
+fn what_waits_for_a_queue_leaves_with_its_slot() {
+    let mut bench = Bench::new();
+    let slots = Arc::new(Slots::new(tokio::time::Instant::now().into_std()));
+    bench.router.in_cluster(Incarnation(1), slots.clone());
+    bench.attach(1, 0, true);
+    bench.subscribe(1, subscription("$share/g/+/1", AtLeastOnce));
+    let Placement::Pinned(slot) = Placement::of(&scope(), "t/1", &DepthRules::default()) else {
+        panic!("a topic has one slot");
+    };
+    slots.set(slot, Serving::Yes, 3);
+    let owned = Owned { fence: Fence { slot: slot.index(), epoch: 3 }, doubtful: false };
+    let submitted = bench.submit(RoutingRequest::Publish {
+        ticket: Some(Ticket(1)),
+        message: Arc::new(message("t/1", AtLeastOnce)),
+        from: None,
+        once: None,
+        fence: Some(owned),
+    });
+    let answered = |event: &RoutingEvent| match event {
+        RoutingEvent::Published { ticket: Ticket(1), result, .. } => Some(result.clone()),
+        _ => None,
+    };
+    assert_eq!(submitted.iter().find_map(answered), None);
+    slots.set(slot, Serving::Draining, 3);
+    let mut events = Vec::new();
+    bench.lane.drain(&mut events);
+    assert!(matches!(events.iter().find_map(answered), Some(Err(Error::Unavailable(_)))), "{events:?}");
     assert!(!bench.lane.has_unanswered());
 }
 
