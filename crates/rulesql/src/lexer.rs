@@ -151,7 +151,7 @@ impl<'t> Lexer<'t> {
     }
 
     fn error(&self, offset: usize, found: impl std::fmt::Display, expected: &str) -> Error {
-        Error::at(self.text, offset, format!("`{found}`"), expected)
+        Error::at_token(self.text, offset, &found.to_string(), expected)
     }
 
     /// The next token.

@@ -93,11 +93,13 @@ impl<'t> Parser<'t> {
     }
 
     fn error_at(&self, token: &Token<'t>, expected: impl Into<String>) -> Error {
-        let found = match token.kind {
-            Kind::End => "the end of the text".to_owned(),
-            _ => format!("`{}`", self.text.get(token.start..token.end).unwrap_or("")),
-        };
-        Error::at(self.text, token.start, found, expected)
+        match token.kind {
+            Kind::End => Error::at(self.text, token.start, "the end of the text".to_owned(), expected),
+            _ => {
+                let found = self.text.get(token.start..token.end).unwrap_or("");
+                Error::at_token(self.text, token.start, found, expected)
+            }
+        }
     }
 
     fn at_symbol(&self, symbol: &str) -> bool {

@@ -15,6 +15,10 @@ use crate::{
     value::{Object, Value},
 };
 
+/// What the author of a statement without FROM is told, whose message comes by its topic.
+const NO_FROM: &str =
+    "without FROM only Basic Ingest reaches the rule: publish to $aws/rules/NAME, or below it";
+
 /// The parts of a statement and their values for one message.
 #[derive(Clone, Debug, Default)]
 pub struct Trial {
@@ -92,7 +96,10 @@ impl Report {
         let warning = |pattern: &String| {
             format!("the regular expression '{pattern}' cannot be used here: calls with it are Undefined")
         };
-        let warnings = statement.unusable_patterns().iter().map(warning).collect();
+        let mut warnings: Vec<_> = statement.unusable_patterns().iter().map(warning).collect();
+        if !matches && statement.topic_filter().is_none() {
+            warnings.push(NO_FROM.to_owned());
+        }
         let mut report = Self { matches, warnings, ..Self::default() };
         match statement.trial(input, payload, &mut NoExternal) {
             Ok(trial) => report.trial = trial,

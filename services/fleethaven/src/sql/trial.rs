@@ -17,6 +17,9 @@ use fleethaven_topics::name;
 use super::{FAILED, print, random, unusable};
 use crate::cli::SqlTestArgs;
 
+/// So many characters before and after the place of a fault are shown.
+const AROUND: usize = 50;
+
 pub(super) fn run(arguments: &SqlTestArgs) -> Result<ExitCode> {
     let version: SqlVersion = match arguments.sql_version.parse() {
         Ok(version) => version,
@@ -42,7 +45,10 @@ pub(super) fn run(arguments: &SqlTestArgs) -> Result<ExitCode> {
         }
     };
     let report = evaluated(arguments, &statement, template.as_ref(), (&payload, properties.as_ref()));
-    let text = if arguments.json { json::write(&report.document(), false)? + "\n" } else { told(&report) };
+    let text = match arguments.json {
+        true => json::write(&report.document(), false)? + "\n",
+        false => told(&report, statement.topic_filter().is_some()),
+    };
     print(&text)?;
     Ok(if report.failure.is_some() { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
@@ -65,11 +71,22 @@ fn refused(text: &str, error: &Error, as_json: bool) -> Result<ExitCode> {
     if as_json {
         print(&(json::write(&error.document(), false)? + "\n"))?;
     } else {
-        let line = text.lines().nth(place(error.line)).unwrap_or_default();
-        let mark = " ".repeat(place(error.column));
-        print(&format!("SqlParseException: {error}\n  {line}\n  {mark}^\n"))?;
+        let (excerpt, mark) =
+            excerpt(text.lines().nth(place(error.line)).unwrap_or_default(), place(error.column));
+        print(&format!("SqlParseException: {error}\n  {excerpt}\n  {mark}^\n"))?;
     }
     Ok(ExitCode::from(FAILED))
+}
+
+/// What stands around a column of a line, and what leads to the column below it.
+fn excerpt(line: &str, column: usize) -> (String, String) {
+    let start = column.saturating_sub(AROUND);
+    let mut rest = line.chars().skip(start);
+    let mut excerpt = if start > 0 { "…".to_owned() } else { String::new() };
+    let mark = " ".repeat(column - start + usize::from(start > 0));
+    excerpt.extend(rest.by_ref().take(2 * AROUND));
+    excerpt.extend(rest.next().map(|_| '…'));
+    (excerpt, mark)
 }
 
 /// A line or column, from 0.
@@ -101,7 +118,7 @@ fn evaluated(
 }
 
 /// For people: a line for each part, then the decision.
-fn told(report: &Report) -> String {
+fn told(report: &Report, has_from: bool) -> String {
     let mut text = String::new();
     let shown = |value: &Value| json::write(value, false).unwrap_or_else(|error| error.to_string());
     for (name, value) in report.parts().into_iter().flatten() {
@@ -113,7 +130,8 @@ fn told(report: &Report) -> String {
     }
     let decision = match (&report.failure, report.matches, report.fires) {
         (Some(failure), ..) => format!("fails: {failure}"),
-        (None, false, _) => "does not fire: the topic does not match".to_owned(),
+        (None, false, _) if has_from => "does not fire: the topic does not match".to_owned(),
+        (None, false, _) => "does not fire: it has no FROM".to_owned(),
         (None, true, false) => "does not fire: WHERE is not true".to_owned(),
         (None, true, true) => "fires".to_owned(),
     };
@@ -131,4 +149,19 @@ fn told(report: &Report) -> String {
         let _ = writeln!(text, "{:<16} {template}", "template");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_shows_the_place() {
+        assert_eq!(excerpt("SELECT", 2), ("SELECT".to_owned(), "  ".to_owned()));
+        assert_eq!(excerpt("", 0), (String::new(), String::new()));
+        let line = format!("{}x{}", "ä".repeat(70), "b".repeat(70));
+        let (shown, mark) = excerpt(&line, 70);
+        assert_eq!(shown, format!("…{}x{}…", "ä".repeat(50), "b".repeat(49)));
+        assert_eq!(shown.chars().nth(mark.len()), Some('x'));
+    }
 }

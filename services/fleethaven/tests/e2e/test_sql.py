@@ -105,6 +105,9 @@ def test_a_statement_is_tried(tmp_path):
     told = trial(statement).stdout
     assert "the rule fires" in told and "nope" in told and "Undefined" in told
     assert "the topic does not match" in trial(statement, topic="other").stdout
+    told = trial("SELECT t").stdout
+    assert "it has no FROM" in told and "$aws/rules/NAME" in told and "31.5" in told
+    assert "the rule fires" in trial("SELECT t", topic="$aws/rules/hot/plant/l1").stdout
     assert "WHERE is not true" in trial(statement, payload='{"t":3}').stdout
     file = tmp_path / "payload"
     file.write_bytes(b"\xff")
