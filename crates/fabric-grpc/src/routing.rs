@@ -6,7 +6,7 @@
 //! `fleethaven-lanes`'.
 //!
 //! - `server`, `deliveries`: the router's end
-//! - `client`, `publisher`: the other end
+//! - `client`, `publisher`: the other end; `retry`: when a broken lane is opened again
 //! - [`publish`], [`delivery`]: packed frames; `message`, `known`, `pack`: what they are made of
 
 pub mod delivery;
@@ -18,6 +18,7 @@ mod known;
 mod message;
 mod pack;
 mod publisher;
+mod retry;
 mod server;
 #[cfg(test)]
 mod tests;

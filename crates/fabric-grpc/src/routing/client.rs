@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::BytesMut;
 use fleethaven_fabric::delivery::Push;
@@ -20,8 +19,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Code, Status};
 
+use super::retry::Retry;
 use super::{FRAME, LARGEST, MakeChannel, delivery, publish};
 use crate::channel::Channel;
 use crate::convert::{lane_request, lane_response};
@@ -31,8 +31,6 @@ use crate::generated::routing::lane_request::Request as Asked;
 use crate::generated::routing::lane_response::Response as Answer;
 use crate::generated::routing::routing_client::RoutingClient as Stub;
 
-/// Pause before a broken lane is opened again, at first and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 /// What a client is started with.
 pub struct Options {
     /// Incarnation of this process.
@@ -258,18 +256,21 @@ impl Link {
             }
         };
         let stub = Stub::new(channel).max_decoding_message_size(LARGEST).max_encoding_message_size(LARGEST);
-        let mut pause = PAUSE.0;
+        let mut retry = Retry::new();
         loop {
-            let end = self.stretch(stub.clone(), &mut pause).await;
-            let reason = end.as_ref().map_or_else(Status::message, |()| "ended");
-            tracing::warn!(router = self.router.0, address = self.address, reason, "lane broken");
+            let end = self.stretch(stub.clone(), &mut retry).await;
+            let code = end.as_ref().map_or_else(Status::code, |()| Code::Ok);
+            let (pause, news) = retry.broke(code, Instant::now().into_std());
+            if news {
+                let reason = end.as_ref().map_or_else(Status::message, |()| "ended");
+                tracing::warn!(router = self.router.0, address = self.address, reason, "lane broken");
+            }
             tokio::time::sleep(pause).await;
-            pause = PAUSE.1.min(pause * 2);
         }
     }
 
     /// One stream, from `open` to its end.
-    async fn stretch(&self, mut stub: Stub<Channel>, pause: &mut Duration) -> Result<(), Status> {
+    async fn stretch(&self, mut stub: Stub<Channel>, retry: &mut Retry) -> Result<(), Status> {
         let waker = Arc::new(AtomicWaker::new());
         let generation = Arc::new(AtomicU64::new(0));
         let open = wire::Open { router: self.router.0, ..self.shared.open };
@@ -284,12 +285,17 @@ impl Link {
         };
         let mut responses = stub.lane(requests).await?.into_inner();
         match responses.message().await?.and_then(|first| first.response) {
-            Some(Answer::Opened(_)) => *pause = PAUSE.0,
+            Some(Answer::Opened(_)) => {}
             _ => return Err(Status::internal("a lane's first answer is opened")),
         }
         let number = self.shared.lanes.lock().opened(self.router, Instant::now().into_std());
         let Some(number) = number else { return Err(Status::cancelled("the router is gone")) };
         generation.store(number, Ordering::Release);
+        if let Some(broken) = retry.opened(Instant::now().into_std()) {
+            let after_ms =
+                Instant::now().into_std().saturating_duration_since(broken.since).as_millis() as u64;
+            tracing::info!(router = self.router.0, attempts = broken.attempts, after_ms, "lane open again");
+        }
         self.shared.wakers.lock().insert(self.router, waker.clone());
         let _stretch = Stretch { link: self, generation: number };
         waker.wake();
