@@ -721,7 +721,8 @@ impl GatewayProcess {
             | Completion::SharesClaimed { .. }
             | Completion::SharesHeld { .. }
             | Completion::RetainedFound { .. }
-            | Completion::Retained { .. } => {}
+            | Completion::Retained { .. }
+            | Completion::Owners { .. } => {}
         }
     }
 

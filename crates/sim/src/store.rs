@@ -240,6 +240,7 @@ fn writes(request: &Request) -> bool {
             | Request::FindRetained { .. }
             | Request::ReadRetained { .. }
             | Request::CompareTails { .. }
+            | Request::CheckOwners { .. }
             | Request::HeldShares { .. }
     )
 }

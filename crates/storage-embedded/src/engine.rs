@@ -203,6 +203,9 @@ impl Engine {
             Request::CompareTails { ticket, known } => {
                 Completion::Tails { ticket, result: Ok(self.compare_tails(&known)) }
             }
+            Request::CheckOwners { ticket, owners } => {
+                Completion::Owners { ticket, result: Ok(self.sessions.not_owned(&owners)) }
+            }
         })
     }
 

@@ -249,6 +249,14 @@ impl Sessions {
         if session.is_owned_by(token) { Ok(session) } else { Err(fleethaven_storage::Error::NotOwner) }
     }
 
+    /// Which of these sessions are gone, or somebody else's, by their index.
+    pub(crate) fn not_owned(&self, owners: &[(SessionId, OwnerToken)]) -> Vec<usize> {
+        let owns = |(id, token): &(SessionId, OwnerToken)| {
+            self.by_id.get(&id.0).is_some_and(|session| session.is_owned_by(*token))
+        };
+        owners.iter().enumerate().filter(|(_, owner)| !owns(owner)).map(|(index, _)| index).collect()
+    }
+
     pub(crate) fn find(&self, client: &Client) -> Option<u64> {
         self.by_client.get(client).copied()
     }

@@ -40,6 +40,8 @@ pub(crate) enum Pending {
     Held(Ticket, GroupId, Place),
     /// Partitions with the indexes of the queues that each tells of.
     Tails(Ticket, Vec<(SessionId, EntryId)>, Vec<(Place, Vec<usize>)>),
+    /// Partitions with the indexes of the sessions that each tells of.
+    Owners(Ticket, Vec<(Place, Vec<usize>)>),
 }
 
 impl Pending {
@@ -158,6 +160,7 @@ impl Pending {
                 let places = tails(&known, round);
                 Self::Tails(ticket, known, places)
             }
+            Request::CheckOwners { ticket, owners } => Self::Owners(ticket, check_owners(&owners, round)),
             // The lane deals with these itself: they need a number, or several rounds of their own.
             Request::Claim(_)
             | Request::OpenGroup(_)
@@ -220,6 +223,7 @@ impl Pending {
             Self::Tails(ticket, known, places) => {
                 Completion::Tails { ticket, result: further(&known, places, answers) }
             }
+            Self::Owners(ticket, places) => Completion::Owners { ticket, result: lost(places, answers) },
         })
     }
 }
@@ -338,15 +342,44 @@ fn shares_of(op: Op, group: GroupId, of: &[&str], entries: &[EntryId], round: &m
     round.words(Keys::of_session(group.0), op, &words);
 }
 
-fn tails(known: &[(SessionId, EntryId)], round: &mut Round<'_>) -> Vec<(Place, Vec<usize>)> {
+/// Partitions with the indexes of the sessions that are theirs.
+fn by_partition(sessions: impl Iterator<Item = SessionId>) -> Vec<(u8, Vec<usize>)> {
     let mut by_partition: Vec<(u8, Vec<usize>)> = Vec::new();
-    for (index, (session, _)) in known.iter().enumerate() {
+    for (index, session) in sessions.enumerate() {
         let partition = Keys::of_session(session.0);
         match by_partition.iter_mut().find(|(of, _)| *of == partition) {
             Some((_, indexes)) => indexes.push(index),
             None => by_partition.push((partition, vec![index])),
         }
     }
+    by_partition
+}
+
+fn check_owners(owners: &[(SessionId, OwnerToken)], round: &mut Round<'_>) -> Vec<(Place, Vec<usize>)> {
+    let ask = |(partition, indexes): (u8, Vec<usize>)| {
+        let owners = indexes.iter().filter_map(|index| owners.get(*index));
+        let words: Vec<String> = owners.flat_map(|(session, token)| owned(*session, *token)).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        (round.words(partition, Op::Owners, &words), indexes)
+    };
+    by_partition(owners.iter().map(|(session, _)| *session)).into_iter().map(ask).collect()
+}
+
+/// Sessions that their callers do not have, in the order of the request.
+fn lost(places: Vec<(Place, Vec<usize>)>, answers: &mut Answers<'_>) -> Result<Vec<usize>, Error> {
+    let mut lost = Vec::new();
+    for (place, indexes) in places {
+        for position in reply::array(answers.take(place)?)? {
+            let position = usize::try_from(reply::number(position)?).ok();
+            let index = position.and_then(|position| indexes.get(position));
+            lost.push(*index.ok_or_else(|| reply::malformed("no such session"))?);
+        }
+    }
+    lost.sort_unstable();
+    Ok(lost)
+}
+
+fn tails(known: &[(SessionId, EntryId)], round: &mut Round<'_>) -> Vec<(Place, Vec<usize>)> {
     let ask = |(partition, indexes): (u8, Vec<usize>)| {
         let ids =
             indexes.iter().filter_map(|index| known.get(*index)).map(|(session, _)| session.0.to_string());
@@ -354,7 +387,7 @@ fn tails(known: &[(SessionId, EntryId)], round: &mut Round<'_>) -> Vec<(Place, V
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         (round.words(partition, Op::Tails, &ids), indexes)
     };
-    by_partition.into_iter().map(ask).collect()
+    by_partition(known.iter().map(|(session, _)| *session)).into_iter().map(ask).collect()
 }
 
 /// Queues that reach further than is known, in the order of the request.

@@ -19,6 +19,7 @@ impl Request {
             | Self::ReleaseShares { entries, .. } => 8 * entries.len(),
             Self::ForgetReceived { packet_ids, .. } => 2 * packet_ids.len(),
             Self::CompareTails { known, .. } => 16 * known.len(),
+            Self::CheckOwners { owners, .. } => 24 * owners.len(),
             Self::RaiseFence { slots, .. } => 16 * slots.len(),
             Self::Subscribe { subscriptions, .. } => NAMED * subscriptions.len(),
             Self::FindRetained { filters, .. } => NAMED * filters.len(),
@@ -57,6 +58,7 @@ impl Request {
                 Completion::SharesHeld { ticket: *ticket, group: *group, result: Err(error) }
             }
             Self::CompareTails { ticket, .. } => Completion::Tails { ticket: *ticket, result: Err(error) },
+            Self::CheckOwners { ticket, .. } => Completion::Owners { ticket: *ticket, result: Err(error) },
             Self::Trim { .. }
             | Self::WithdrawWill { .. }
             | Self::CloseGroup { .. }
@@ -81,6 +83,7 @@ impl Completion {
             Self::RetainedFound { result, .. } => *result = Err(error),
             Self::Retained { result, .. } => *result = Err(error),
             Self::Tails { result, .. } => *result = Err(error),
+            Self::Owners { result, .. } => *result = Err(error),
         }
     }
 }

@@ -186,6 +186,14 @@ pub enum Request {
         /// Sessions with the last entry their caller knows of.
         known: Vec<(SessionId, EntryId)>,
     },
+    /// Which of these sessions are gone, or not their caller's any more → [`Completion::Owners`]. Who has claimed a session tells
+    /// the owner before, but may die first.
+    CheckOwners {
+        /// Returned with the completion.
+        ticket: Ticket,
+        /// Sessions with their owners, as the caller knows them.
+        owners: Vec<(SessionId, OwnerToken)>,
+    },
 }
 
 /// Ownership of a client id, asked for at CONNECT.
@@ -651,5 +659,12 @@ pub enum Completion {
         ticket: Ticket,
         /// Queues that reach further, by their index in the request, with their last entry.
         result: Result<Vec<(usize, EntryId)>, Error>,
+    },
+    /// To [`Request::CheckOwners`].
+    Owners {
+        /// Of the request.
+        ticket: Ticket,
+        /// Sessions that these owners do not have, by their index in the request.
+        result: Result<Vec<usize>, Error>,
     },
 }

@@ -27,6 +27,7 @@ use crate::metering::Metering;
 use crate::metrics::CoreMetrics;
 use crate::pending::Pending;
 use crate::spans::Spans;
+use crate::sweep::Sweep;
 use crate::timer::Wheel;
 use crate::transport::{Farewell, Transport};
 
@@ -102,9 +103,8 @@ pub(crate) struct Core {
     /// What is known of clients is too old, and the part of the connections that was ended last for that.
     pub(crate) cut_off: Cell<bool>,
     pub(crate) cut_off_part: Cell<usize>,
-    /// The part of the connections whose queues were compared last, and whether the answer is waited for.
-    pub(crate) swept: Cell<usize>,
-    pub(crate) sweeping: Cell<bool>,
+    pub(crate) tails: Sweep,
+    pub(crate) owners: Sweep,
     /// Streams that are saying goodbye.
     closing: Cell<usize>,
     /// What is done between two looks at the sockets beside messages.
@@ -144,8 +144,8 @@ impl Core {
             waiting: Waiting::default(),
             cut_off: Cell::new(false),
             cut_off_part: Cell::new(0),
-            swept: Cell::new(0),
-            sweeping: Cell::new(false),
+            tails: Sweep::default(),
+            owners: Sweep::default(),
             closing: Cell::new(0),
             budget: Budget::new(),
             chores: Chores::default(),

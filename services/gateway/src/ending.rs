@@ -154,9 +154,13 @@ impl Core {
     /// The end is recorded. When another connection owns the session by now (or wiped it), will and subscriptions are its.
     pub(crate) fn end_recorded(&self, address: Address, pending: PendingEnd, result: &Result<(), Error>) {
         let taken_over = matches!(result, Err(Error::NotOwner | Error::NoSession));
+        let session = pending.session;
+        if result == &Err(Error::NoSession) {
+            // Whoever wiped it has it forgotten, unless it died first.
+            self.route(RoutingRequest::Forget { session });
+        }
         if !taken_over {
             self.withdrawn.borrow_mut().remove(&address);
-            let session = pending.session;
             self.route(match pending.persistent {
                 // The store has given its shares back to their groups.
                 true => RoutingRequest::Ready { session, returned: true },

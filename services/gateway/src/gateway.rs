@@ -275,7 +275,8 @@ async fn serve(core: Rc<Core>, listeners: Vec<Listener>) {
             _ = ticks.tick() => {
                 (core.shared.pulse)(core.id, Beat::Turning);
                 core.fire_timers(&mut due);
-                core.sweep();
+                core.compare_tails();
+                core.check_owners();
                 core.end_stale(core.now());
             }
             () = core.closing() => accepting.iter().for_each(tokio::task::JoinHandle::abort),

@@ -27,7 +27,7 @@
 //! | [`ticket_keys`] | TLS ticket keys, kept fresh by a watch |
 //! | [`authorize`] | policy decisions of one connection |
 //! | [`spans`] | where traces are on: what becomes of the messages in a core's hands |
-//! | [`sweep`] | comparing queues with the store, so that no lost push strands a message |
+//! | [`sweep`] | comparing queues and owners with the store, so that no lost push strands a message, and no lost word of a takeover leaves a connection |
 //! | [`timer`] | coarse timers for keep-alive |
 //! | [`metrics`] | counters |
 //! | [`metering`] | what clients use of what AWS bills for |

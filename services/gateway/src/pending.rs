@@ -34,6 +34,8 @@ pub(crate) enum Pending {
     Retained(Box<Subscription>),
     /// The tails of these connections' queues.
     Tails(Vec<Address>),
+    /// Whether these connections' sessions are still theirs.
+    Owners(Vec<Address>),
     /// A retained message on its way through the queue of a persistent session.
     RetainedQueued,
 }

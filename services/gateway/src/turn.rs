@@ -371,7 +371,7 @@ fn published(core: &Rc<Core>, ticket: Ticket, matched: bool, result: Result<(), 
             connection.resume_input(core);
             connection.mark_dirty(core);
         }
-        Err(Error::NotOwner) => connection.close(core, Close::taken_over(), now),
+        Err(Error::NotOwner | Error::NoSession) => connection.close(core, Close::taken_over(), now),
         // Not durable: no acknowledgement. The client sends it again on its next connection.
         Err(error) => connection.close(core, Close::server_error(error.to_string()), now),
     }
@@ -397,6 +397,7 @@ pub(crate) fn stored(core: &Rc<Core>, completion: Completion, now: Now) {
         Completion::RetainedFound { ticket, result } => core.retained_found(ticket, result, now),
         Completion::Retained { ticket, result } => core.retained_read(ticket, result, now),
         Completion::Tails { ticket, result } => core.tails_compared(ticket, result, now),
+        Completion::Owners { ticket, result } => core.owners_checked(ticket, result, now),
         // Only routers ask for these.
         Completion::GroupOpened { .. } | Completion::SharesClaimed { .. } | Completion::SharesHeld { .. } => {
         }
@@ -412,7 +413,7 @@ fn done(core: &Rc<Core>, address: Address, pending: Pending, result: Result<(), 
     if let Err(error) = result {
         let Some(connection) = core.at(address) else { return };
         let close = match error {
-            Error::NotOwner => Close::taken_over(),
+            Error::NotOwner | Error::NoSession => Close::taken_over(),
             error => Close::server_error(error.to_string()),
         };
         return connection.borrow_mut().close(core, close, now);
@@ -455,7 +456,7 @@ fn queue_read(core: &Rc<Core>, address: Address, result: QueueRead, now: Now) {
     let connection = &mut *connection;
     let (entries, tail) = match result {
         Ok(read) => read,
-        Err(Error::NotOwner) => return connection.close(core, Close::taken_over(), now),
+        Err(Error::NotOwner | Error::NoSession) => return connection.close(core, Close::taken_over(), now),
         Err(error) => return connection.close(core, Close::server_error(error.to_string()), now),
     };
     // What the client may no longer receive is taken out of its queue.

@@ -117,6 +117,9 @@ impl Model {
             Request::CompareTails { ticket, known } => {
                 Completion::Tails { ticket, result: Ok(self.compare_tails(&known)) }
             }
+            Request::CheckOwners { ticket, owners } => {
+                Completion::Owners { ticket, result: Ok(self.not_owned(&owners)) }
+            }
         })
     }
 

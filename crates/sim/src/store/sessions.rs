@@ -89,6 +89,11 @@ impl Model {
         self.sessions.iter().find(|(_, session)| is_it(session)).map(|(id, _)| *id)
     }
 
+    pub(super) fn not_owned(&mut self, owners: &[(SessionId, OwnerToken)]) -> Vec<usize> {
+        let each = owners.iter().enumerate();
+        each.filter(|(_, (id, token))| self.owned(*id, *token).is_err()).map(|(index, _)| index).collect()
+    }
+
     pub(super) fn owned(&mut self, id: SessionId, token: OwnerToken) -> Result<&mut Session, Error> {
         let session = self.sessions.get_mut(&id).ok_or(Error::NoSession)?;
         let owns = session.connection.as_ref().is_some_and(|connection| connection.token == token);

@@ -220,6 +220,17 @@ function ops.W()
   return {record(id), tonumber(found[1]), tonumber(found[2]), found[3], found[4]}
 end
 
+-- Which sessions are gone, or not their caller's: session and token of each. Answers positions, from 0.
+function ops.owners(stop)
+  local lost, position = {}, 0
+  while at < stop do
+    local id, token = take(), take()
+    if refusal(id, token) then lost[#lost + 1] = position end
+    position = position + 1
+  end
+  return lost
+end
+
 -- How a client left last: client. Departure and session expiry then.
 function ops.departure()
   return call('HMGET', root .. ':c:' .. take(), 'd', 'de')

@@ -1,7 +1,7 @@
 -- Carries out the operations. A batch that was carried out before, whose answer was lost, changes nothing again: its
 -- changes answer what they answered then, and what only reads reads anew.
 local DONE_KEPT_MS = 600000
-local READS = {Q = true, Y = true, tails = true}
+local READS = {Q = true, Y = true, tails = true, owners = true}
 local SILENT = {
   M = true, T = true, forgo = true, stamp = true, fade = true, sent = true, close = true, unknow = true, taken = true, free = true,
 }

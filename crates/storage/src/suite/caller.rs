@@ -194,6 +194,14 @@ impl Caller {
         }
     }
 
+    pub(super) fn check_owners(&mut self, owners: &[(SessionId, OwnerToken)]) -> Vec<usize> {
+        let ticket = self.ticket();
+        match self.ask_one(Request::CheckOwners { ticket, owners: owners.to_vec() }) {
+            Completion::Owners { ticket: answered, result } if answered == ticket => result.unwrap(),
+            other => panic!("no answer to a check of owners: {other:?}"),
+        }
+    }
+
     pub(super) fn publish(&mut self, publish: DurablePublish) -> Vec<Appended> {
         self.try_publish(publish).unwrap()
     }

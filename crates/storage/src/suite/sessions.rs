@@ -14,6 +14,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("a takeover names the previous owner", takeover),
     ("a stale token is refused", stale_token),
     ("clean start wipes", clean_start),
+    ("an owner that was told of nothing can see who has its sessions", check_owners),
     ("an expired session is absent", expiry),
     ("a session that never expires stays", no_expiry),
     ("subscriptions come back with the session", subscriptions),
@@ -93,6 +94,26 @@ fn clean_start(store: &mut dyn Instance) {
     let mut caller = Caller::new(store);
     let third = caller.claim(claim("a", token(2, 1)));
     assert_eq!((third.session, third.subscriptions.len(), third.tail), (second.session, 0, EntryId::NONE));
+}
+
+fn check_owners(store: &mut dyn Instance) {
+    let mut caller = Caller::new(store);
+    let clean = |client, token| Claim { session_expiry: 0, clean_start: true, ..claim(client, token) };
+    let sessions = [
+        caller.claim(claim("kept", token(1, 1))).session,
+        caller.claim(claim("resumed", token(1, 2))).session,
+        caller.claim(clean("clean", token(1, 3))).session,
+        caller.claim(clean("wiped", token(1, 4))).session,
+        caller.claim(claim("left", token(1, 5))).session,
+        SessionId(u64::MAX),
+    ];
+    let owners: Vec<_> = (1..).zip(sessions).map(|(n, session)| (session, token(1, n))).collect();
+    assert_eq!(caller.check_owners(&owners), [5]);
+    caller.claim(claim("resumed", token(2, 1)));
+    caller.claim(clean("wiped", token(2, 2)));
+    caller.end(sessions[4], token(1, 5), 3600, START).unwrap();
+    assert_eq!(caller.check_owners(&owners), [1, 3, 4, 5]);
+    assert_eq!(caller.check_owners(&[]), [0_usize; 0]);
 }
 
 fn expiry(store: &mut dyn Instance) {

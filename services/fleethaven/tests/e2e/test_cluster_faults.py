@@ -11,6 +11,7 @@ from cluster import Process
 from clustered import anyone, connect, running
 from instance import eventually
 from mqtt_client import Refused
+from network import CUT
 from traffic import Traffic
 
 __all__ = ["anyone", "connect"]
@@ -65,6 +66,28 @@ def test_a_gateway_that_stood_still_is_out(cluster, connect):
     wills = watching.expect_until(b"last")
     assert sorted(wills) == [b"last", b"left", b"moved"], "each will once"
     assert moved.payloads() == [b"one"]
+
+
+def test_who_is_told_of_no_takeover_finds_out(cluster, connect):
+    old, new = cluster.gateways
+    stale = connect("twice", old)
+    stale.subscribe("twice/#")
+    idle = connect("twice-kept", old, clean=False, expiry=3600)
+    cluster.network.trouble([new.name], [old.name], CUT)
+    try:
+        connect("twice", new).subscribe("twice/#")
+        assert connect("twice-kept", new, clean=False, expiry=3600).session_present
+        new.kill()
+    finally:
+        cluster.network.mend()
+    stale.closed(SECONDS)
+    idle.closed(SECONDS)
+    new.start()
+    assert connect("twice-kept", new, clean=False, expiry=3600).session_present, "it was only taken over"
+    again = connect("twice", new)
+    again.subscribe("twice/#")
+    assert again.publish("twice/a", b"once") == 0
+    assert again.expect_until(b"once") == [b"once"]
 
 
 def test_a_gateway_that_goes_while_there_is_no_router_leaves_its_wills(cluster, connect):
