@@ -10,8 +10,7 @@ from authorizer import answer, statement
 from control_plane import invalid
 from instance import eventually
 from mqtt_client import Refused
-from signed import https
-from test_domain_configurations import asking_for, authorizer, domain, with_certificate  # noqa: F401  (fixtures)
+from test_domain_configurations import authorizer, by_both, domain, post, with_certificate  # noqa: F401  (fixtures)
 from test_functions import LOOPBACK, arn, function, webhook  # noqa: F401  (a fixture)
 
 X509 = {"authenticationType": "AWS_X509", "applicationProtocol": "SECURE_MQTT"}
@@ -89,23 +88,13 @@ def test_over_https_and_before_an_authorizer(fleet, domain, authorizer, device, 
     said = answer(statement("iot:*"))
     del said["principalId"]
     one = authorizer(lambda event: said)
-    server_name = domain(
-        authorizerConfig={"defaultAuthorizerName": one.name, "allowAuthorizerOverride": False},
-        authenticationType="CUSTOM_AUTH_X509",
-        applicationProtocol="HTTPS",
-        **callback(name),
-    )
-    anyone = device()
-
-    def post() -> int:
-        context = asking_for(anyone.tls(fleet.ca_file), server_name)
-        return https(fleet.https, context, "POST", f"/topics/{name}?qos=1", body=b"x").status
-
+    server_name = domain(**by_both(one, "HTTPS"), **callback(name))
+    anyone, path = device(), f"/topics/{name}?qos=1"
     with pytest.raises((OSError, HTTPException)):
-        post()
+        post(fleet, anyone, server_name, path)
     assert one.events == []
     says["isAuthenticated"] = True
-    assert post() == 200
+    assert post(fleet, anyone, server_name, path) == 200
     assert len(one.events) == 1
 
 

@@ -4,8 +4,6 @@ import json
 
 import boto3
 import pytest
-from awscrt.auth import AwsCredentialsProvider
-from awsiot import mqtt5_client_builder
 from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
@@ -18,7 +16,7 @@ from lab import ROLE
 from mqtt_client import Client, Refused
 from sdk_client import Sdk5
 from test_domain_certificates import ACM, Issuer, put
-from test_operators import document, topics
+from test_operators import document, topics, websocket
 from test_server_certificates import shown
 from test_thing_registration_tasks import connect, lines, reports, template
 from test_thing_registration_tasks import put as put_file
@@ -203,17 +201,7 @@ NOT_AUTHORIZED, SERVER_INITIATED = 135, 0x98
 
 
 def over_websocket(cluster, gateway, key: dict, client_id: str) -> Sdk5:
-    host, port = address(gateway.ready["data_endpoint"].removeprefix("https://"))
-    return Sdk5(
-        cluster,
-        None,
-        client_id,
-        build=mqtt5_client_builder.websockets_with_default_aws_signing,
-        endpoint=host,
-        port=port,
-        region=cluster.region,
-        credentials_provider=AwsCredentialsProvider.new_static(key["AccessKeyId"], key["SecretAccessKey"]),
-    )
+    return websocket(cluster, key, client_id, at=address(gateway.ready["data_endpoint"].removeprefix("https://")))
 
 
 def test_managed_policies_count_at_every_api_and_gateway(cluster, name):

@@ -7,7 +7,7 @@ import pytest
 
 from authorizer import NAME, Authorizer, answer, by_password, document, statement
 from control_plane import invalid, refused
-from device import make_device
+from device import Device, make_device
 from instance import eventually
 from mqtt_client import Client, Refused
 from signed import https, trusting
@@ -69,6 +69,21 @@ def asking_for(context: ssl.SSLContext, server_name: str) -> ssl.SSLContext:
 
     context.wrap_socket = wrapped
     return context
+
+
+def by_both(authorizer: Authorizer, protocol: str) -> dict:
+    """The settings of a domain that takes who has a certificate and whom an authorizer lets in, too."""
+    return {
+        "authorizerConfig": {"defaultAuthorizerName": authorizer.name, "allowAuthorizerOverride": False},
+        "authenticationType": "CUSTOM_AUTH_X509",
+        "applicationProtocol": protocol,
+    }
+
+
+def post(fleet, device: Device, server_name: str, path: str) -> int:
+    """The status of a POST with a client certificate."""
+    context = asking_for(device.tls(fleet.ca_file), server_name)
+    return https(fleet.https, context, "POST", path, body=b"x").status
 
 
 def enter(fleet, server_name: str, client_id: str, username: str) -> Client:
@@ -169,11 +184,7 @@ def test_a_certificate_and_an_authorizer(fleet, domain, authorizer, tmp_path, na
     said = answer(statement("iot:Publish"), statement(["iot:Subscribe", "iot:Receive"]))
     del said["principalId"]
     one = authorizer(lambda event: said)
-    server_name = domain(
-        authorizerConfig={"defaultAuthorizerName": one.name, "allowAuthorizerOverride": False},
-        authenticationType="CUSTOM_AUTH_X509",
-        applicationProtocol="SECURE_MQTT",
-    )
+    server_name = domain(**by_both(one, "SECURE_MQTT"))
     connecting = make_device(fleet, tmp_path, document(statement("iot:Connect")))
     client = with_certificate(fleet, connecting, server_name, name)
     client.subscribe(name)
@@ -204,29 +215,20 @@ def test_a_certificate_and_an_authorizer_over_https(fleet, domain, authorizer, t
     said = answer(statement("iot:Publish"))
     del said["principalId"]
     one = authorizer(lambda event: said)
-    server_name = domain(
-        authorizerConfig={"defaultAuthorizerName": one.name, "allowAuthorizerOverride": False},
-        authenticationType="CUSTOM_AUTH_X509",
-        applicationProtocol="HTTPS",
-    )
+    server_name = domain(**by_both(one, "HTTPS"))
     device = make_device(fleet, tmp_path, document(statement("iot:Connect")))
     listener = connect(name)
     listener.subscribe(name)
-
-    def post(path: str) -> int:
-        context = asking_for(device.tls(fleet.ca_file), server_name)
-        return https(fleet.https, context, "POST", path, body=b"x").status
-
-    assert post(f"/topics/{name}?qos=1") == 200
+    assert post(fleet, device, server_name, f"/topics/{name}?qos=1") == 200
     assert listener.expect(1) == [b"x"]
     [event] = one.events
     assert event["protocolData"]["tls"]["principalId"] == device.id and "http" in event["protocolData"]
     # An authorizer's word is for publishes only.
-    assert post(f"/things/{name}/shadow") == 403
+    assert post(fleet, device, server_name, f"/things/{name}/shadow") == 403
     said["policyDocuments"] = [document(statement("iot:Subscribe"))]
-    assert post(f"/topics/{name}?qos=1") == 403
+    assert post(fleet, device, server_name, f"/topics/{name}?qos=1") == 403
     said["isAuthenticated"] = False
-    assert post(f"/topics/{name}?qos=1") == 403
+    assert post(fleet, device, server_name, f"/topics/{name}?qos=1") == 403
 
 
 

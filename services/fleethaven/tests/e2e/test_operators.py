@@ -176,13 +176,14 @@ def test_the_life_of_a_user(fleet, operators, name):
     assert "does not exist" in failure("user", "policy", "list", "--user", name, *operators.target)
 
 
-def websocket(fleet, key: dict, client_id: str, **options):
+def websocket(fleet, key: dict, client_id: str, at: tuple[str, int] | None = None, **options):
+    """A client of the AWS IoT Device SDK that signs with a key, at one gateway or at any."""
     credentials = AwsCredentialsProvider.new_static(
         key.get("access_key_id") or key["AccessKeyId"],
         key.get("secret_access_key") or key["SecretAccessKey"],
         session_token=key.get("SessionToken"),
     )
-    host, port = fleet.https
+    host, port = at or fleet.https
     return Sdk5(
         fleet,
         None,
