@@ -1,6 +1,5 @@
 //! One connection: transport, decoder, session, decisions.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,7 +26,7 @@ use crate::identity::{Allowance, Principal};
 use crate::lifetime::Lifetime;
 use crate::metering::Metered;
 use crate::requests::Subscribing;
-use crate::retained::RetainedPage;
+use crate::retained::Retained;
 use crate::throttle::Throttle;
 use crate::transport::{Received, Transport};
 
@@ -103,8 +102,8 @@ pub(crate) struct Connection {
     line: Place,
     /// While SUBSCRIBEs are carried out.
     pub(crate) subscribing: Option<Box<Subscribing>>,
-    /// Retained messages that wait for the client to read.
-    pub(crate) retained: VecDeque<RetainedPage>,
+    /// Retained messages on their way to new subscriptions.
+    pub(crate) retained: Option<Box<Retained>>,
     /// Written at the end of this turn.
     dirty: bool,
     /// What the account may use and has used.
@@ -179,7 +178,7 @@ impl Connection {
             shares_received: 0,
             line: Place::default(),
             subscribing: None,
-            retained: VecDeque::new(),
+            retained: None,
             dirty: false,
             account,
             place: None,
@@ -508,7 +507,7 @@ impl Connection {
     /// To be called when anything was done with the connection: its output is written at the end of the turn, retained
     /// messages go on, input is read on if it may be, and the timer follows the deadline.
     pub(crate) fn settle(&mut self, core: &Rc<Core>, now: Now) {
-        if !self.retained.is_empty() {
+        if self.retained.is_some() {
             core.deliver_retained(self, now);
         }
         self.announce_room(core);
@@ -655,7 +654,7 @@ impl Connection {
         self.blocked = None;
         self.asked.iter_mut().for_each(|asked| asked.give_directs_up());
         self.place = None;
-        self.retained.clear();
+        self.retained = None;
         self.wake();
     }
 

@@ -11,6 +11,7 @@ use fleethaven_types::{Message, Publisher, Utf8Bytes};
 use tokio::sync::oneshot;
 
 use crate::lifecycle::{Client, Happened};
+use crate::retained::Reading;
 
 /// What an answer of the store or the router is waited for.
 pub(crate) enum Pending {
@@ -31,7 +32,7 @@ pub(crate) enum Pending {
     /// For which of these new subscriptions there are retained messages.
     FindRetained(Vec<Subscription>),
     /// Retained messages for a new subscription.
-    Retained(Box<Subscription>),
+    Retained(Box<Reading>),
     /// The tails of these connections' queues.
     Tails(Vec<Address>),
     /// Whether these connections' sessions are still theirs.

@@ -252,6 +252,7 @@ fn deliver_direct(
         return;
     }
     let message = encoded.message();
+    connection.went_live(message);
     let retain = message.retain && target.retain_as_published;
     let qos = target.qos.min(message.qos);
     if !connection.may_receive(core, encoded.message(), now) || !connection.may_deliver(core, qos, now) {
@@ -274,6 +275,9 @@ fn deliver_queued(
     share: Option<Share>,
     now: Now,
 ) {
+    if share.is_none() {
+        connection.went_live(encoded.message());
+    }
     if connection.may_receive(core, encoded.message(), now) {
         connection.may_deliver(core, delivery.qos.max(QoS::AtLeastOnce), now);
         let delivered = connection.session.delivered();
@@ -315,7 +319,7 @@ fn routed(core: &Rc<Core>, event: RoutingEvent, now: Now) {
                 let topics = installed.iter().map(|(subscription, _)| subscription.filter.clone()).collect();
                 core.tell_of(&connection, &Happened::Subscribed { topics });
             }
-            core.read_retained(&connection, &installed);
+            core.read_retained(&mut connection, &installed);
             connection.act(core, now);
             connection.settle(core, now);
         }

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+import wire
 from control_plane import flat, invalid, missing, pages
-from device import allow, policy
+from device import allow, make_device, policy
 from instance import address
 from signed import call, https
 
@@ -36,6 +37,23 @@ def test_what_is_retained_is_read_back(data, connect, name):
     assert (kept["qos"], json.loads(kept["userProperties"])) == (0, properties)
     data.publish(topic=f"{name}/http", retain=True, payload=b"")
     missing(data.get_retained_message, topic=f"{name}/http")
+
+
+def test_nothing_old_comes_behind_what_went_live(fleet, connect, tmp_path, name):
+    publisher, last, large = connect(name), f"{name}/9", bytes(3 << 20)
+    for number in range(10):
+        publisher.paho.publish(f"{name}/{number}", b"old" + large, 1, retain=True).wait_for_publish(10)
+    slow = wire.Wire(fleet.mqtt_tls, make_device(fleet, tmp_path).tls(fleet.ca_file), 30)
+    assert slow.send(wire.connect(f"{name}-slow")).read()[0] == wire.CONNACK
+    assert slow.send(wire.subscribe(1, f"{name}/#")).read()[0] == wire.SUBACK
+    # All were read from the store when the first one comes; most wait for the client.
+    bodies = [slow.read()[1]]
+    publisher.paho.publish(last, b"new", 1, retain=True).wait_for_publish(10)
+    while len(bodies) < 11:
+        bodies.append(slow.read()[1])
+    at_last = [body for body in bodies if body[2:].startswith(last.encode())]
+    assert len(at_last) == 2 and all(body.endswith(b"new") for body in at_last), "as it was published, and as it is retained"
+    slow.close()
 
 
 def test_topics_are_listed_in_order_and_in_pages(fleethaven):
