@@ -350,7 +350,7 @@ pub struct RuleRef {
 }
 
 /// The end of one connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ConnectionEnd {
     /// Returned with the completion.
     pub ticket: Ticket,

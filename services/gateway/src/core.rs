@@ -30,6 +30,7 @@ use crate::spans::Spans;
 use crate::sweep::Sweep;
 use crate::timer::Wheel;
 use crate::transport::{Farewell, Transport};
+use crate::unrecorded::Unrecorded;
 
 /// Slots that acknowledgement tickets can name (20 bits).
 const MAX_SLOTS: usize = 1 << 20;
@@ -103,6 +104,8 @@ pub(crate) struct Core {
     /// What is known of clients is too old, and the part of the connections that was ended last for that.
     pub(crate) cut_off: Cell<bool>,
     pub(crate) cut_off_part: Cell<usize>,
+    /// Ends that the store could not record.
+    pub(crate) unrecorded: Unrecorded,
     pub(crate) tails: Sweep,
     pub(crate) owners: Sweep,
     /// Streams that are saying goodbye.
@@ -144,6 +147,7 @@ impl Core {
             waiting: Waiting::default(),
             cut_off: Cell::new(false),
             cut_off_part: Cell::new(0),
+            unrecorded: Unrecorded::default(),
             tails: Sweep::default(),
             owners: Sweep::default(),
             closing: Cell::new(0),

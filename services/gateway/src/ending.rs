@@ -13,7 +13,9 @@ use fleethaven_fabric::RoutingRequest;
 use fleethaven_fabric::delivery::Address;
 use fleethaven_fabric::membership::Incarnation;
 use fleethaven_session::{Close, DisconnectReason, Now, published_will};
-use fleethaven_storage::{Claimed, ConnectionEnd, Departure, DueWill, Error, Once, PreviousOwner, Request};
+use fleethaven_storage::{
+    Claimed, ConnectionEnd, Departure, DueWill, Error, Once, PreviousOwner, Request, Ticket,
+};
 use fleethaven_types::{Message, Utf8Bytes};
 
 use crate::connection::{Connection, Phase};
@@ -103,10 +105,8 @@ impl Core {
         let will_delay = ending.will.as_ref().map(|(_, delay)| *delay);
         let at_once = ending.will.filter(|(_, delay)| *delay == 0).map(|(message, _)| message);
         let will = at_once.zip(connection.will);
-        let pending = PendingEnd { session, persistent: session_expiry > 0, will, ended };
-        let ticket = self.expect(address, Pending::End(Box::new(pending)));
-        self.ask_store(Request::End(Box::new(ConnectionEnd {
-            ticket,
+        let end = Box::new(ConnectionEnd {
+            ticket: Ticket(0),
             session,
             token,
             session_expiry,
@@ -115,7 +115,15 @@ impl Core {
             will_delay,
             departure,
             now: now.wall,
-        })));
+        });
+        self.record(address, PendingEnd { end, again: false, persistent: session_expiry > 0, will, ended });
+    }
+
+    /// Has the store record an end.
+    pub(crate) fn record(&self, address: Address, pending: PendingEnd) {
+        let mut end = pending.end.clone();
+        end.ticket = self.expect(address, Pending::End(Box::new(pending)));
+        self.ask_store(Request::End(end));
     }
 
     fn log_end(&self, connection: &mut Connection, close: &Close) {
@@ -135,12 +143,9 @@ impl Core {
     /// The connection was gone before its session was claimed: the session ends as if it had been lost right after.
     pub(crate) fn give_up(&self, address: Address, pending: &PendingClaim, claimed: &Claimed, now: Now) {
         let session_expiry = pending.request.session_expiry;
-        let session = claimed.session;
-        let end = PendingEnd { session, persistent: session_expiry > 0, will: None, ended: None };
-        let ticket = self.expect(address, Pending::End(Box::new(end)));
-        self.ask_store(Request::End(Box::new(ConnectionEnd {
-            ticket,
-            session,
+        let end = Box::new(ConnectionEnd {
+            ticket: Ticket(0),
+            session: claimed.session,
             token: pending.token,
             session_expiry,
             sent: claimed.sent,
@@ -148,13 +153,23 @@ impl Core {
             will_delay: None,
             departure: None,
             now: now.wall,
-        })));
+        });
+        let persistent = session_expiry > 0;
+        self.record(address, PendingEnd { end, again: false, persistent, will: None, ended: None });
     }
 
     /// The end is recorded. When another connection owns the session by now (or wiped it), will and subscriptions are its.
     pub(crate) fn end_recorded(&self, address: Address, pending: PendingEnd, result: &Result<(), Error>) {
         let taken_over = matches!(result, Err(Error::NotOwner | Error::NoSession));
-        let session = pending.session;
+        let session = pending.end.session;
+        if let Err(error) = result
+            && !taken_over
+        {
+            if !pending.persistent {
+                self.route(RoutingRequest::Forget { session });
+            }
+            return self.unrecorded.failed(address, pending, error);
+        }
         if result == &Err(Error::NoSession) {
             // Whoever wiped it has it forgotten, unless it died first.
             self.route(RoutingRequest::Forget { session });
@@ -167,7 +182,10 @@ impl Core {
                 false => RoutingRequest::Forget { session },
             });
         }
-        if let Some(ended) = pending.ended.filter(|_| taken_over || result.is_ok()) {
+        for (address, pending) in self.unrecorded.succeeded(pending.again) {
+            self.record(address, pending);
+        }
+        if let Some(ended) = pending.ended {
             let Client { scope, client_id, .. } = &ended.client;
             self.tell(|| ended.client.clone(), *scope, client_id, &ended.happened);
             // Whoever asked for the end may have gone away.
@@ -175,7 +193,7 @@ impl Core {
                 let _ = waiting.send(());
             }
         }
-        // Without a record of the end, the store still has the will with the connection, and the next process finds both.
+        // Whoever has taken the session over sees to the will.
         if let Some((will, number)) = pending.will.filter(|_| result.is_ok()) {
             self.publish_will(&will, Once::Will(number), self.now());
         }

@@ -275,6 +275,7 @@ async fn serve(core: Rc<Core>, listeners: Vec<Listener>) {
             _ = ticks.tick() => {
                 (core.shared.pulse)(core.id, Beat::Turning);
                 core.fire_timers(&mut due);
+                core.record_again();
                 core.compare_tails();
                 core.check_owners();
                 core.end_stale(core.now());

@@ -8,6 +8,7 @@
 //! | [`gateway`] | [`Gateway`]: starts the cores, drains them |
 //! | [`core`] | one event loop: its connections, lanes and timers |
 //! | [`turn`] | what happens at the end of a turn |
+//! | [`unrecorded`] | ends of connections that the store could not record yet |
 //! | [`connection`] | one connection: transport, decoder, session, decisions |
 //! | [`accept`] | listeners, TLS handshakes, who is connected |
 //! | [`connecting`] | CONNECT: decision, claim, CONNACK |
@@ -64,6 +65,7 @@ pub mod ticket_keys;
 mod timer;
 mod transport;
 mod turn;
+mod unrecorded;
 
 pub use accept::{Listener, ListenerKind, Protocol};
 pub use gateway::{Arrival, Beat, Config, Gateway, Pulse};

@@ -6,7 +6,7 @@ use fleethaven_fabric::delivery::Address;
 use fleethaven_fabric::routing::OwnerNumber;
 use fleethaven_mqtt::PacketId;
 use fleethaven_session::ConnectRequest;
-use fleethaven_storage::{EntryId, OwnerToken, SessionId, Subscription};
+use fleethaven_storage::{ConnectionEnd, EntryId, OwnerToken, SessionId, Subscription};
 use fleethaven_types::{Message, Publisher, Utf8Bytes};
 use tokio::sync::oneshot;
 
@@ -51,7 +51,10 @@ pub(crate) struct PendingClaim {
 
 /// A session whose connection is over.
 pub(crate) struct PendingEnd {
-    pub(crate) session: SessionId,
+    /// What is to be recorded.
+    pub(crate) end: Box<ConnectionEnd>,
+    /// It could not be recorded before.
+    pub(crate) again: bool,
     /// The session goes on without a connection.
     pub(crate) persistent: bool,
     /// The will that is to be published once the end is recorded, and its number.

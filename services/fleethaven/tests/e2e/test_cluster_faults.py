@@ -113,6 +113,22 @@ def test_a_gateway_that_goes_while_there_is_no_router_leaves_its_wills(cluster, 
     assert watching.expect_until(b"last").count(b"will") == 1, "once"
 
 
+def test_who_leaves_while_redis_is_away_has_left_when_it_is_back(cluster, connect):
+    watching = connect("watching-away")
+    watching.subscribe("away/#", qos=0)
+    gone = [connect("clean-away", will=("away/will", b"clean", 1))]
+    gone.append(connect("kept-away", clean=False, expiry=3600, will=("away/will", b"kept", 1)))
+    cluster.redis.kill()
+    for client in gone:
+        client.abort()
+    cluster.log.having("the end of a connection cannot be recorded yet", seconds=SECONDS)
+    cluster.redis.start()
+    watching.expect_until(b"clean", SECONDS)
+    watching.expect_until(b"kept", SECONDS)
+    cluster.log.having("the ends of all connections are recorded", seconds=SECONDS)
+    assert sorted(watching.payloads()) == [b"clean", b"kept"], "each once"
+
+
 def test_wills_of_one_session_that_wait_for_a_router_come_once_each(cluster, connect):
     gateway = cluster.gateways[0]
     watching = connect("watching-hasty", gateway, clean=False, expiry=3600)
