@@ -260,7 +260,7 @@ impl Link {
         loop {
             let end = self.stretch(stub.clone(), &mut retry).await;
             let code = end.as_ref().map_or_else(Status::code, |()| Code::Ok);
-            let (pause, news) = retry.broke(code, Instant::now().into_std());
+            let (pause, news) = retry.broke(code, Instant::now());
             if news {
                 let reason = end.as_ref().map_or_else(Status::message, |()| "ended");
                 tracing::warn!(router = self.router.0, address = self.address, reason, "lane broken");
@@ -291,9 +291,8 @@ impl Link {
         let number = self.shared.lanes.lock().opened(self.router, Instant::now().into_std());
         let Some(number) = number else { return Err(Status::cancelled("the router is gone")) };
         generation.store(number, Ordering::Release);
-        if let Some(broken) = retry.opened(Instant::now().into_std()) {
-            let after_ms =
-                Instant::now().into_std().saturating_duration_since(broken.since).as_millis() as u64;
+        if let Some(broken) = retry.opened(Instant::now()) {
+            let after_ms = broken.since.elapsed().as_millis() as u64;
             tracing::info!(router = self.router.0, attempts = broken.attempts, after_ms, "lane open again");
         }
         self.shared.wakers.lock().insert(self.router, waker.clone());

@@ -1,8 +1,9 @@
 //! When a lane that is broken is opened again, and what the log says of it: that it broke, why, and that it is whole again, but not
 //! each attempt.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tonic::Code;
 
 /// Pause before a broken lane is opened again, at first and at most.
