@@ -81,11 +81,12 @@ REFUSED = [
 
 
 
-def found(kind: str, name: str, **spec) -> dict:
+def found(kind: str, name: str, data: list[str] | None = None, **spec) -> dict:
     """An object in a cluster."""
-    api = "v1" if kind in ("Secret", "ServiceAccount") else "apps/v1"
+    api = {"Secret": "v1", "ServiceAccount": "v1", "Certificate": "cert-manager.io/v1"}.get(kind, "apps/v1")
     name = f"t-fleethaven-{name}".removesuffix("-")
-    return {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": "iot"}, "spec": spec}
+    held = {} if data is None else {"data": {key: "eA==" for key in data}}
+    return {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": "iot"}, "spec": spec, **held}
 
 
 def volumes(size: str) -> list[dict]:
@@ -97,19 +98,22 @@ FIVE = found("StatefulSet", "metastore", replicas=5, volumeClaimTemplates=volume
 SCALED = "--set gateway.autoscaling.enabled=true"
 # What an upgrade finds, its arguments, and text that it renders, or does not (None: it is refused with that).
 UPGRADES = [
-    (FIVE, "", SHRINK, True),
-    (FIVE, "--set metastore.replicas=5", SHRINK, False),
+    ([FIVE], "", SHRINK, True),
+    ([FIVE], "--set metastore.replicas=5", SHRINK, False),
     # The StatefulSet was deleted, to restore a backup: nobody could answer.
-    (found("ServiceAccount", ""), "", SHRINK, False),
-    (FIVE, "--set metastore.replicas=7", SHRINK, False),
-    (FIVE, "--set metastore.persistence.size=10240Mi", SHRINK, True),
-    (FIVE, "--set metastore.persistence.size=20Gi", "does not change a StatefulSet's volumes of 10Gi", None),
-    (FIVE, "--set metastore.persistence.storageClassName=fast", "does not change a StatefulSet's volumes of ''", None),
-    (found("StatefulSet", "redis", volumeClaimTemplates=volumes("1Gi")), "", "redis.bundled.persistence.size is 5Gi", None),
-    (found("Deployment", "gateway", replicas=7), SCALED, KEPT, True),
-    (found("Deployment", "gateway", replicas=7), "", KEPT, False),
-    (found("Secret", "ca"), "", "kind: Certificate", False),
-    (found("Secret", "other"), "", "kind: Certificate", True),
+    ([found("ServiceAccount", "")], "", SHRINK, False),
+    ([FIVE], "--set metastore.replicas=7", SHRINK, False),
+    ([FIVE], "--set metastore.persistence.size=10240Mi", SHRINK, True),
+    ([FIVE], "--set metastore.persistence.size=20Gi", "does not change a StatefulSet's volumes of 10Gi", None),
+    ([FIVE], "--set metastore.persistence.storageClassName=fast", "does not change a StatefulSet's volumes of ''", None),
+    ([found("StatefulSet", "redis", volumeClaimTemplates=volumes("1Gi"))], "", "redis.bundled.persistence.size is 5Gi", None),
+    ([found("Deployment", "gateway", replicas=7)], SCALED, KEPT, True),
+    ([found("Deployment", "gateway", replicas=7)], "", KEPT, False),
+    # The CA of the services that there is goes on, whose ever it is.
+    ([found("Secret", "ca", ["ca-key.pem", "trust.pem"])], "", "kind: Certificate", False),
+    ([found("Secret", "ca", ["server-ca.pem", "server-ca-key.pem"])], "", "kind: Certificate", True),
+    ([found("Certificate", "ca"), found("Secret", "ca", ["ca-key.pem", "trust.pem"])], "", "kind: Certificate", True),
+    ([], "", "kind: Certificate", True),
 ]
 
 # Versions of TLSRoute that a cluster serves, and which of them the chart takes.
@@ -263,13 +267,14 @@ def check_refusal(helm: str, arguments: str, words: str):
         raise Wrong(f"{arguments}: refused without '{words}': {done.stderr.strip()}")
 
 
-def check_upgrade(helm: str, object: dict, arguments: str, text: str, wanted: bool | None):
-    with Cluster(NEWEST, object) as address:
+def check_upgrade(helm: str, objects: list[dict], arguments: str, text: str, wanted: bool | None):
+    with Cluster(NEWEST, *objects) as address:
         server = ["--dry-run=server", "--disable-openapi-validation", "--kube-apiserver", address]
         # Helm 3 does not ask for these when it only renders.
         server += ["--api-versions", "cert-manager.io/v1"]
         done = template(helm, "--is-upgrade", *server, *arguments.split())
-    name = f"an upgrade of {object['kind']} {object['metadata']['name']} {arguments}"
+    there = ", ".join(f"{object['kind']} {object['metadata']['name']}" for object in objects)
+    name = f"an upgrade of {there or 'nothing'} {arguments}"
     if (done.returncode != 0) is not (wanted is None):
         raise Wrong(f"{name}: {done.stderr.strip() or 'not refused'}")
     if (text in done.stdout + done.stderr) is (wanted is False):

@@ -1,15 +1,19 @@
 {{/* Who makes the certificates between services: cert-manager, job or secrets. */}}
 {{- define "fleethaven.internalSource" -}}
 {{- $source := .Values.tls.internal.source -}}
+{{- $ca := printf "%s-ca" (include "fleethaven.name" .) -}}
 {{- if ne $source "auto" -}}
 {{- $source -}}
-{{- else if lookup "v1" "Secret" .Release.Namespace (printf "%s-ca" (include "fleethaven.name" .)) -}}
-{{- /* The job has made a CA already: another one would part old pods from new ones. */ -}}
+{{- else if not (.Capabilities.APIVersions.Has "cert-manager.io/v1") -}}
 job
-{{- else if .Capabilities.APIVersions.Has "cert-manager.io/v1" -}}
+{{- /* Whose CA it is already stays: another one would part old pods from new ones. */ -}}
+{{- else if lookup "cert-manager.io/v1" "Certificate" .Release.Namespace $ca -}}
 cert-manager
-{{- else -}}
+{{- /* The job keeps its CA of the server certificate in the same secret, whoever makes the one of the services. */ -}}
+{{- else if dig "data" "ca-key.pem" "" (lookup "v1" "Secret" .Release.Namespace $ca) -}}
 job
+{{- else -}}
+cert-manager
 {{- end -}}
 {{- end -}}
 
