@@ -29,7 +29,7 @@ archive() { # name, further arguments of archive.py
     local name=$1
     shift
     python3 deploy/archive.py --root "$scratch/root" --output "$out/$name.tar" --name "localhost/$name:$version" \
-        --label "org.opencontainers.image.version=$version" --label "org.opencontainers.image.revision=$revision" "$@"
+        --label "org.opencontainers.image.version=$version" "$@"
     # Small, and noticed when it is not any more.
     [ "$(stat --format %s "$out/$name.tar")" -le "$most" ] || die "$name.tar is larger than $((most / 1000000)) MB"
 }
@@ -60,7 +60,7 @@ fleethaven() {
         --env FLEETHAVEN_DATA_DIR=/data/fleethaven --env FLEETHAVEN_MQTT_TLS=0.0.0.0:8883 \
         --env FLEETHAVEN_HTTPS=0.0.0.0:8443 --env FLEETHAVEN_ADMIN=0.0.0.0:9090 \
         --env SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
-        --label org.opencontainers.image.title=Fleethaven \
+        --label org.opencontainers.image.title=Fleethaven --label "org.opencontainers.image.revision=$revision" \
         --label 'org.opencontainers.image.description=Self-hosted AWS IoT Core' \
         --label 'org.opencontainers.image.licenses=Apache-2.0 OR MIT'
 }
@@ -79,6 +79,8 @@ redis() {
         done
     done
     printf 'redis:x:10001:10001::/:/sbin/nologin\n' >"$scratch/root/etc/passwd"
+    # The same Redis is the same image whatever was committed here: nobody has to restart it then.
+    SOURCE_DATE_EPOCH=$(stat --dereference --format %Y "$(command -v redis-server)")
     archive fleethaven-redis --owned data --command redis-server --env PATH=/usr/bin --volume /data --port 6379/tcp \
         --label "org.opencontainers.image.title=Redis for trials of Fleethaven" \
         --label "org.opencontainers.image.description=$(redis-server --version | cut -d' ' -f1-3) of Debian"

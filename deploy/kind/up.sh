@@ -27,11 +27,19 @@ else
 fi
 deploy/image.sh redis
 kind get clusters 2>/dev/null | grep -qx fleethaven || kind create cluster --config deploy/kind/cluster.yaml --wait 120s
-for archive in "${IMAGE_TAR:-$images/fleethaven.tar}" "$images/fleethaven-redis.tar"; do
-    kind load image-archive "$archive" --name fleethaven
+archive=${IMAGE_TAR:-$images/fleethaven.tar}
+for file in "$archive" "$images/fleethaven-redis.tar"; do
+    kind load image-archive "$file" --name fleethaven
 done
 
 values=(--values helm/fleethaven/values-kind.yaml --values deploy/kind/values.yaml)
+# Kubernetes does not notice that an image of the same tag is another one: what pods run stands in an annotation, so that a change of it
+# starts them anew, and nothing else does.
+sum() { sha256sum <"$1" | cut -c1-16; }
+for role in gateway metastore router rulesWorker api; do
+    values+=(--set-string "$role.podAnnotations.archive=$(sum "$archive")")
+done
+values+=(--set-string "redis.bundled.podAnnotations.archive=$(sum "$images/fleethaven-redis.tar")")
 if [ -n "$monitoring" ]; then
     # Prometheus by its operator, with Grafana, which takes up our dashboards by their label.
     # Word splitting is meant: the chart and its options.
@@ -44,16 +52,8 @@ fi
 # As strict as Kubernetes can be about pods, which ours bear.
 kubectl --context kind-fleethaven create namespace "$namespace" --dry-run=client --output yaml | kubectl --context kind-fleethaven apply --filename - >/dev/null
 kubectl --context kind-fleethaven label --overwrite namespace "$namespace" pod-security.kubernetes.io/enforce=restricted >/dev/null
-before=$(helm status iot --kube-context kind-fleethaven --namespace "$namespace" 2>/dev/null || true)
 helm upgrade --install iot helm/fleethaven --kube-context kind-fleethaven --namespace "$namespace" --create-namespace \
     "${values[@]}" --wait --timeout 10m
-if [ -n "$before" ]; then
-    # Kubernetes does not notice that an image of the same tag is another one.
-    "${kubectl[@]}" rollout restart deployment,statefulset >/dev/null
-    for name in statefulset/iot-fleethaven-metastore deployment/iot-fleethaven-{router,rules-worker,gateway,api}; do
-        "${kubectl[@]}" rollout status "$name" --timeout 10m
-    done
-fi
 helm test iot --kube-context kind-fleethaven --namespace "$namespace" --logs
 
 secret() { "${kubectl[@]}" get secret "$1" -o "jsonpath={.data.$2}" | base64 -d; }
@@ -61,13 +61,17 @@ mkdir -p "$images/kind"
 secret iot-fleethaven-server 'ca\.crt' >"$images/kind/ca.pem"
 grafana=$(kubectl --context kind-fleethaven --namespace monitoring get secret monitoring-grafana -o 'jsonpath={.data.admin-password}' 2>/dev/null | base64 -d || true)
 grafana=${grafana:+"http://localhost:3000 (admin, $grafana)"}
+# The operator's own Service, whatever chart brought it.
+prometheus=$(kubectl --context kind-fleethaven --namespace monitoring get service/prometheus-operated --output name --ignore-not-found 2>/dev/null || true)
+prometheus=${prometheus:+"http://localhost:9090, after kubectl --context kind-fleethaven -n monitoring port-forward $prometheus 9090"}
 cat <<SAY
 
 Fleethaven runs in the kind cluster 'fleethaven', namespace '$namespace'.
-  API       https://localhost:8443
-  devices   localhost:8883, MQTT over TLS
-  Grafana   ${grafana:-not installed}
-  CA        $images/kind/ca.pem
+  API         https://localhost:8443
+  devices     localhost:8883, MQTT over TLS
+  Grafana     ${grafana:-not installed}
+  Prometheus  ${prometheus:-not installed}
+  CA          $images/kind/ca.pem
 
   export AWS_CA_BUNDLE=$images/kind/ca.pem AWS_REGION=$(secret iot-fleethaven-account AWS_REGION)
   export AWS_DEFAULT_REGION=\$AWS_REGION AWS_ACCESS_KEY_ID=$(secret iot-fleethaven-account AWS_ACCESS_KEY_ID)
