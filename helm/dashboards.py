@@ -169,7 +169,7 @@ def panel(number: int, title: str, unit: str, meaning: str, queries: list[tuple[
         "datasource": {"type": "prometheus", "uid": "${datasource}"},
         "gridPos": {"x": 8 * (number % 3), "y": 8 * (number // 3), "w": 8, "h": 8},
         "fieldConfig": {"defaults": {"unit": unit, "min": 0, "custom": {"fillOpacity": 10}}, "overrides": []},
-        "options": {"legend": {"displayMode": "list"}, "tooltip": {"mode": "multi", "sort": "desc"}},
+        "options": {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []}, "tooltip": {"mode": "multi", "sort": "desc"}},
         "targets": targets,
     }
 
@@ -182,7 +182,7 @@ def variables() -> list[dict]:
             "label": "Cluster",
             "type": "query",
             "datasource": {"type": "prometheus", "uid": "${datasource}"},
-            "query": {"query": "label_values(fleethaven_metastore_in_quorum, job)", "refId": "job"},
+            "query": {"qryType": 1, "query": "label_values(fleethaven_metastore_in_quorum, job)", "refId": "job"},
             "refresh": 2,
             "includeAll": True,
             "multi": True,
@@ -200,7 +200,19 @@ def dashboard(name: str) -> str:
         "editable": True,
         "refresh": "30s",
         "time": {"from": "now-3h", "to": "now"},
-        "links": [{"type": "dashboards", "title": "Fleethaven", "tags": ["fleethaven"], "keepTime": True, "includeVars": True}],
+        "links": [
+            {
+                "type": "dashboards",
+                "title": "Fleethaven",
+                "tooltip": "",
+                "icon": "external link",
+                "tags": ["fleethaven"],
+                "asDropdown": True,
+                "targetBlank": False,
+                "keepTime": True,
+                "includeVars": True,
+            }
+        ],
         "templating": {"list": variables()},
         "panels": [panel(number, *given) for number, given in enumerate(panels)],
     }
