@@ -8,6 +8,7 @@
 //! - [`Tls`]: the files, what is in force, [`Tls::channel`]
 //! - `verify`: what a peer's certificate must be
 //! - `connect`, `accept`: the two sides of a connection
+//! - [`Cores`]: threads that serve connections, each by itself
 //! - [`access`]: which role may call what
 
 use std::fs;
@@ -31,12 +32,14 @@ use crate::channel::{self, Channel};
 mod accept;
 pub mod access;
 mod connect;
+mod cores;
 #[cfg(test)]
 mod tests;
 mod verify;
 
 pub use accept::serve;
 pub use access::Peer;
+pub use cores::{Cores, Served};
 
 /// A silent connection is probed so often, and given up when a probe is not answered as long.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);

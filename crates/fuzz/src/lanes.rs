@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use fleethaven_fabric_grpc::routing::{PackError, delivery, publish};
 
 use crate::selected;
@@ -16,17 +16,17 @@ pub(crate) fn frames(data: &[u8]) {
         0 => {
             let read = |frame| publish::Decoder::default().read(frame);
             let write = |publications: &Vec<_>| {
-                let (mut encoder, mut out) = (publish::Encoder::default(), BytesMut::new());
+                let (mut encoder, mut out) = (publish::Encoder::default(), Vec::new());
                 publications.iter().for_each(|publication| encoder.put(&mut out, publication));
-                out.freeze()
+                out.into()
             };
             again(frame, read, write);
         }
         1 => {
             let write = |replies: &Vec<_>| {
-                let mut out = BytesMut::new();
+                let mut out = Vec::new();
                 assert!(replies.iter().all(|reply| publish::put_answer(&mut out, reply)));
-                out.freeze()
+                out.into()
             };
             again(frame, publish::read_answers, write);
         }

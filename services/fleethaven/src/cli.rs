@@ -154,7 +154,10 @@ impl Command {
                 arguments.server.check_given()?;
                 arguments.listeners.check(&arguments.server)
             }
-            Self::Router(arguments) => arguments.member.check(),
+            Self::Router(arguments) => {
+                arguments.cores.check()?;
+                arguments.member.check()
+            }
             // The others have nothing that could not work, or do one thing and end.
             _ => Ok(()),
         }

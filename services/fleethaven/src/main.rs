@@ -120,7 +120,7 @@ fn run(command: Command, settings: config::Settings) -> Result<ExitCode> {
             process::with_event_loops(&arguments.process.clone(), gateway::run(*arguments, settings))
         }
         Command::Router(arguments) => {
-            process::main(&arguments.process.clone(), router::run(*arguments, settings))
+            process::with_event_loops(&arguments.process.clone(), router::run(*arguments, settings))
         }
         Command::RulesWorker(arguments) => {
             process::main(&arguments.process.clone(), rules_worker::run(*arguments, settings))

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use crate::cli::ProcessArgs;
 use crate::traces;
 
-/// Runs a command that has a gateway's cores to its end: see [`main`]. All else in the process gives way to them.
+/// Runs a command that has a gateway's or a router's cores to its end: see [`main`]. All else in the process gives way to them.
 pub(crate) fn with_event_loops(arguments: &ProcessArgs, run: impl Future<Output = Result<()>>) -> Result<()> {
     // Before there are other threads: they take it over.
     scheduling::behind_event_loops();

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
+use fleethaven_daemon::scheduling::as_event_loop;
 use fleethaven_fabric::Membership;
 use fleethaven_fabric::membership::{Incarnation, Phase, Role, TableStream};
+use fleethaven_fabric_grpc::Routes;
 use fleethaven_fabric_grpc::routing::{Deliveries, RoutingServer};
-use fleethaven_fabric_grpc::{Routes, tls};
+use fleethaven_fabric_grpc::tls::{Cores, Served};
 use fleethaven_gateway::IdentityCache;
 use fleethaven_lanes::router::Slots;
 use fleethaven_pki::ServiceRole;
@@ -83,12 +85,14 @@ pub(crate) async fn run(arguments: RouterArgs, settings: config::Settings) -> Re
         deliveries,
         gathering: Arc::new(gatherer),
     };
-    let mut stopping = process.stopping.clone();
-    let routes = server.add_service(Routes::default());
-    let traces = process.traces.clone();
-    let served =
-        tls::serve(listener, cluster.tls.clone(), routes, traces, async move { stopping.wait().await });
-    let served = tokio::spawn(served);
+    let served = Served {
+        tls: cluster.tls.clone(),
+        routes: server.add_service(Routes::default()),
+        traces: process.traces.clone(),
+        begin: as_event_loop,
+    };
+    let cores = Cores::start(arguments.cores.count(), listener, &served)?;
+    drop(served);
     let mut standing = keeper.standing();
     standing.wait_for(|standing| standing.ready || standing.out).await?;
     let identity = Arc::new(IdentityCache::new(stores.metadata.clone(), shared.scope));
@@ -132,7 +136,7 @@ pub(crate) async fn run(arguments: RouterArgs, settings: config::Settings) -> Re
     }
     housekeeping.abort();
     process.stop();
-    served.abort();
+    cores.close().await;
     drop((keeper, stores, router));
     cluster.close().await?;
     process.end().await;

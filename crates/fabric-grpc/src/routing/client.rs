@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
 use fleethaven_fabric::delivery::Push;
 use fleethaven_fabric::membership::{Incarnation, TableStream};
 use fleethaven_fabric::{Delivery, Routing, RoutingEvent, RoutingRequest};
@@ -21,6 +20,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
+use super::pack::Room;
 use super::retry::Retry;
 use super::{FRAME, LARGEST, MakeChannel, delivery, publish};
 use crate::channel::Channel;
@@ -282,6 +282,7 @@ impl Link {
             ready: [wire::LaneRequest { request: Some(Asked::Open(open)) }].into(),
             outgoing: Vec::new(),
             publishes: publish::Encoder::default(),
+            room: Room::default(),
         };
         let mut responses = stub.lane(requests).await?.into_inner();
         match responses.message().await?.and_then(|first| first.response) {
@@ -357,6 +358,7 @@ struct Requests {
     ready: VecDeque<wire::LaneRequest>,
     outgoing: Vec<Outgoing>,
     publishes: publish::Encoder,
+    room: Room,
 }
 
 impl Requests {
@@ -366,7 +368,10 @@ impl Requests {
             return;
         }
         self.shared.lanes.lock().poll(self.router, generation, FRAME, &mut self.outgoing);
-        let mut records = BytesMut::new();
+        if self.outgoing.is_empty() {
+            return;
+        }
+        let mut records = self.room.list();
         for outgoing in self.outgoing.drain(..) {
             match outgoing {
                 Outgoing::Publish(publication) => self.publishes.put(&mut records, &publication),
@@ -376,13 +381,14 @@ impl Requests {
                 }
             }
         }
+        self.room.filled(&records);
         pack(&mut self.ready, &mut records);
     }
 }
 
-fn pack(ready: &mut VecDeque<wire::LaneRequest>, records: &mut BytesMut) {
+fn pack(ready: &mut VecDeque<wire::LaneRequest>, records: &mut Vec<u8>) {
     if !records.is_empty() {
-        let publish = Asked::Publish(wire::PublishFrame { records: records.split().freeze() });
+        let publish = Asked::Publish(wire::PublishFrame { records: std::mem::take(records).into() });
         ready.push_back(wire::LaneRequest { request: Some(publish) });
     }
 }

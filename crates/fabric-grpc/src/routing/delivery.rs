@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use fleethaven_fabric::delivery::{Address, Origin, Push, Target};
 use fleethaven_fabric::routing::{QueuePosition, SharedDelivery};
 use fleethaven_storage::{EntryId, GroupId, Held, SessionId, Share};
@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 
 use super::known::{Bounds, Known, Numbered};
 use super::message::{self, qos};
-use super::pack::{Error, Reader, put_varint};
+use super::pack::{Error, Reader, Room, put_varint};
 
 const MESSAGE: u8 = 0;
 const DIRECT: u8 = 1;
@@ -40,6 +40,9 @@ pub struct Encoder {
     lists: Numbered<[Target]>,
     /// Messages of the frame that is being written, by address.
     positions: FxHashMap<usize, u32>,
+    /// Pushes of the frame that is being written: a message is known by its address.
+    written: Vec<Push>,
+    room: Room,
 }
 
 /// Reads the deliveries of one stream.
@@ -48,32 +51,38 @@ pub struct Decoder {
     messages: message::Decoder,
     lists: Known<Arc<[Target]>>,
     core: u16,
+    room: Room,
 }
 
 impl Default for Encoder {
     fn default() -> Self {
-        let (messages, positions) = (message::Encoder::default(), FxHashMap::default());
-        Self { messages, lists: Numbered::new(LISTS), positions }
+        Self {
+            messages: message::Encoder::default(),
+            lists: Numbered::new(LISTS),
+            positions: FxHashMap::default(),
+            written: Vec::new(),
+            room: Room::default(),
+        }
     }
 }
 
 impl Encoder {
     /// Takes pushes from the front and writes them into a frame, as many as begin before it has `bytes`.
     pub fn frame(&mut self, pushes: &mut VecDeque<Push>, bytes: usize) -> Bytes {
-        self.positions.clear();
-        let mut out = BytesMut::new();
-        // Kept until the frame is done: a message is known by its address.
-        let mut written = Vec::new();
+        let mut out = self.room.list();
         while out.len() < bytes
             && let Some(push) = pushes.pop_front()
         {
             self.put(&mut out, &push);
-            written.push(push);
+            self.written.push(push);
         }
-        out.freeze()
+        self.positions.clear();
+        self.written.clear();
+        self.room.filled(&out);
+        out.into()
     }
 
-    fn put(&mut self, out: &mut BytesMut, push: &Push) {
+    fn put(&mut self, out: &mut Vec<u8>, push: &Push) {
         match push {
             Push::Direct { message, targets, from } => {
                 let message = self.message(out, message);
@@ -130,7 +139,7 @@ impl Encoder {
     }
 
     /// The message's position in the frame; written at its first use.
-    fn message(&mut self, out: &mut BytesMut, message: &Arc<Message>) -> u32 {
+    fn message(&mut self, out: &mut Vec<u8>, message: &Arc<Message>) -> u32 {
         let address = Arc::as_ptr(message) as usize;
         if let Some(position) = self.positions.get(&address) {
             return *position;
@@ -146,19 +155,21 @@ impl Encoder {
 impl Decoder {
     /// Of a lane of this core of the gateway.
     pub fn new(core: u16) -> Self {
-        Self { messages: message::Decoder::default(), lists: Known::new(LISTS, "list of receivers"), core }
+        let (messages, lists) = (message::Decoder::default(), Known::new(LISTS, "list of receivers"));
+        Self { messages, lists, core, room: Room::default() }
     }
 
     /// Reads a frame.
     pub fn read(&mut self, records: Bytes) -> Result<Vec<Push>, Error> {
         let mut reader = Reader(records);
-        let (mut messages, mut pushes) = (Vec::new(), Vec::new());
+        let (mut messages, mut pushes) = (self.room.list(), self.room.list());
         while !reader.is_empty() {
             match reader.byte()? {
                 MESSAGE => messages.push(Arc::new(self.messages.get(&mut reader)?)),
                 kind => pushes.push(self.push(kind, &messages, &mut reader)?),
             }
         }
+        self.room.filled(&pushes);
         Ok(pushes)
     }
 
@@ -211,7 +222,7 @@ impl Decoder {
 
 /// Shares that a member gives back, packed (`Return.shares`). A frame of its own: nothing in it is known from before.
 pub fn pack_shares(shares: &[SharedDelivery]) -> Bytes {
-    let (mut messages, mut out) = (message::Encoder::default(), BytesMut::new());
+    let (mut messages, mut out) = (message::Encoder::default(), Vec::new());
     for SharedDelivery { message, share, held } in shares {
         messages.put(&mut out, message);
         put_share(&mut out, share);
@@ -228,7 +239,7 @@ pub fn pack_shares(shares: &[SharedDelivery]) -> Bytes {
             }
         }
     }
-    out.freeze()
+    out.into()
 }
 
 /// Reads such a frame.
@@ -255,7 +266,7 @@ fn flags(reader: &mut Reader, known: u8) -> Result<u8, Error> {
 }
 
 /// The core is the lane's.
-fn put_address(out: &mut BytesMut, address: Address) {
+fn put_address(out: &mut Vec<u8>, address: Address) {
     put_varint(out, u64::from(address.slot()));
     put_varint(out, u64::from(address.generation()));
 }
@@ -264,7 +275,7 @@ fn address(reader: &mut Reader, core: u16) -> Result<Address, Error> {
     Ok(Address::new(core, reader.number("slot")?, reader.number("generation")?))
 }
 
-fn put_identifiers(out: &mut BytesMut, identifiers: &[u32]) {
+fn put_identifiers(out: &mut Vec<u8>, identifiers: &[u32]) {
     put_varint(out, identifiers.len() as u64);
     identifiers.iter().for_each(|identifier| put_varint(out, u64::from(*identifier)));
 }
@@ -277,7 +288,7 @@ const RETAIN_AS_PUBLISHED: u8 = 1 << 2;
 const OTHERS: u8 = 1 << 3;
 const OWN: u8 = 1 << 4;
 
-fn put_target(out: &mut BytesMut, target: &Target) {
+fn put_target(out: &mut Vec<u8>, target: &Target) {
     let Target { address, session, qos, retain_as_published, origin, identifiers } = target;
     put_address(out, *address);
     put_varint(out, session.0);
@@ -309,7 +320,7 @@ fn target(reader: &mut Reader, core: u16) -> Result<Target, Error> {
     })
 }
 
-fn put_share(out: &mut BytesMut, share: &Share) {
+fn put_share(out: &mut Vec<u8>, share: &Share) {
     put_varint(out, share.group.0);
     let refused = share.refused.as_deref().unwrap_or_default();
     put_varint(out, refused.len() as u64);

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use fleethaven_types::{AccountId, Message, MessageProperties, Publisher, QoS, Scope, Timestamp, Utf8Bytes};
 
 use super::known::{Bounds, Known, Numbered};
@@ -49,7 +49,7 @@ impl Default for Decoder {
 }
 
 impl Encoder {
-    pub(super) fn put(&mut self, out: &mut BytesMut, message: &Message) {
+    pub(super) fn put(&mut self, out: &mut Vec<u8>, message: &Message) {
         let (publisher, defines) = self.0.number(&message.publisher, 1);
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         out.put_u8(
@@ -113,9 +113,9 @@ impl Decoder {
 
 /// One message by itself.
 pub(crate) fn pack_message(message: &Message) -> Bytes {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     Encoder::default().put(&mut out, message);
-    out.freeze()
+    out.into()
 }
 
 /// Reads such a message.
@@ -130,7 +130,7 @@ pub(super) fn qos(flags: u8) -> Result<QoS, Error> {
     QoS::from_bits(flags & 0b11).ok_or(Error::Value("QoS"))
 }
 
-fn put_publisher(out: &mut BytesMut, publisher: &Publisher) {
+fn put_publisher(out: &mut Vec<u8>, publisher: &Publisher) {
     let Publisher { scope, client_id, principal, source_ip, trace } = publisher;
     put_varint(out, scope.account.as_u64());
     put_blob(out, scope.region.as_str().as_bytes());
@@ -170,7 +170,7 @@ fn publisher(reader: &mut Reader) -> Result<Publisher, Error> {
     Ok(Publisher { scope: Scope { account, region }, client_id, principal, source_ip, trace })
 }
 
-fn put_properties(out: &mut BytesMut, properties: &MessageProperties) {
+fn put_properties(out: &mut Vec<u8>, properties: &MessageProperties) {
     let MessageProperties {
         payload_is_utf8,
         content_type,

@@ -1,6 +1,6 @@
 //! The alphabet of packed frames: LEB128 varints, and texts and blobs behind their lengths.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 use fleethaven_types::Utf8Bytes;
 
 /// Why a packed frame cannot be read.
@@ -20,17 +20,36 @@ pub enum Error {
     Value(&'static str),
 }
 
-pub(super) fn put_varint(out: &mut BytesMut, mut number: u64) {
+pub(super) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
-        out.put_u8(number as u8 | 0x80);
+        out.push(number as u8 | 0x80);
         number >>= 7;
     }
-    out.put_u8(number as u8);
+    out.push(number as u8);
 }
 
-pub(super) fn put_blob(out: &mut BytesMut, blob: &[u8]) {
+pub(super) fn put_blob(out: &mut Vec<u8>, blob: &[u8]) {
     put_varint(out, blob.len() as u64);
-    out.put_slice(blob);
+    out.extend_from_slice(blob);
+}
+
+/// How much the last of a stream's frames, or lists, took: the next one has room for as much at once, and need not grow by being copied.
+#[derive(Debug, Default)]
+pub(super) struct Room(usize);
+
+impl Room {
+    /// Above it a frame or a list grows as it is filled: what a peer sent once does not decide how much is set aside.
+    const MOST: usize = 1 << 20;
+
+    /// Empty, with room for as many items as the last one had.
+    pub(super) fn list<T>(&self) -> Vec<T> {
+        Vec::with_capacity(self.0)
+    }
+
+    /// Remembers how many items there were.
+    pub(super) fn filled<T>(&mut self, list: &[T]) {
+        self.0 = list.len().next_power_of_two().min(Self::MOST / size_of::<T>().max(1));
+    }
 }
 
 /// Reads a frame; texts and blobs share its buffer.

@@ -3,13 +3,13 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use fleethaven_lanes::frame::{Outcome, Publication, Reply};
 use fleethaven_storage::{Error as StoreError, Once, OwnerToken, SessionId};
 use fleethaven_topics::Slot;
 
 use super::message;
-use super::pack::{Error, Reader, put_blob, put_varint};
+use super::pack::{Error, Reader, Room, put_blob, put_varint};
 
 const ACKNOWLEDGE: u8 = 1;
 const FROM: u8 = 1 << 1;
@@ -22,11 +22,14 @@ pub struct Encoder(message::Encoder);
 
 /// Reads the publishes of one stream.
 #[derive(Debug, Default)]
-pub struct Decoder(message::Decoder);
+pub struct Decoder {
+    messages: message::Decoder,
+    room: Room,
+}
 
 impl Encoder {
     /// Appends one publish to a frame.
-    pub fn put(&mut self, out: &mut BytesMut, publication: &Publication) {
+    pub fn put(&mut self, out: &mut Vec<u8>, publication: &Publication) {
         let Publication { slot, epoch, run, stamp, skipped, acknowledge, message, from, once } = publication;
         put_varint(out, u64::from(slot.index()));
         for number in [*epoch, u64::from(*run), *stamp, *skipped] {
@@ -58,10 +61,11 @@ impl Encoder {
 impl Decoder {
     /// Reads a frame.
     pub fn read(&mut self, records: Bytes) -> Result<Vec<Publication>, Error> {
-        let (mut reader, mut publications) = (Reader(records), Vec::new());
+        let (mut reader, mut publications) = (Reader(records), self.room.list());
         while !reader.is_empty() {
             publications.push(self.publication(&mut reader)?);
         }
+        self.room.filled(&publications);
         Ok(publications)
     }
 
@@ -77,7 +81,7 @@ impl Decoder {
             WILL => Some(Once::Will(SessionId(reader.varint()?))),
             _ => return Err(Error::Value("publish flags")),
         };
-        let message = Arc::new(self.0.get(reader)?);
+        let message = Arc::new(self.messages.get(reader)?);
         let acknowledge = flags & ACKNOWLEDGE != 0;
         Ok(Publication { slot, epoch, run, stamp, skipped, acknowledge, message, from, once })
     }
@@ -103,7 +107,7 @@ const ALREADY_DONE: u8 = 5;
 const UNAVAILABLE: u8 = 6;
 
 /// Appends an answer to a frame; `false` for replies that are messages of their own.
-pub fn put_answer(out: &mut BytesMut, reply: &Reply) -> bool {
+pub fn put_answer(out: &mut Vec<u8>, reply: &Reply) -> bool {
     let (slot, stamp, result) = match reply {
         Reply::Taken { slot, stamp } => (slot, stamp, TAKEN),
         Reply::Answered { slot, stamp, outcome } => (slot, stamp, result_of(outcome)),

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use fleethaven_fabric::delivery::Push;
 use fleethaven_fabric::membership::Incarnation;
 use fleethaven_fabric::{Routing, RoutingEvent, RoutingRequest};
@@ -237,7 +236,7 @@ impl Lane {
             self.replies.extend(self.asking.reply(event, intake, now));
         }
         self.asking.settled(&mut self.replies);
-        let mut records = BytesMut::new();
+        let mut records = Vec::new();
         for reply in self.replies.drain(..) {
             if publish::put_answer(&mut records, &reply) {
                 continue;
@@ -286,9 +285,9 @@ impl Lane {
     }
 }
 
-fn pack(ready: &mut VecDeque<wire::LaneResponse>, records: &mut BytesMut) {
+fn pack(ready: &mut VecDeque<wire::LaneResponse>, records: &mut Vec<u8>) {
     if !records.is_empty() {
-        let answers = Answer::Answers(wire::AnswerFrame { records: records.split().freeze() });
+        let answers = Answer::Answers(wire::AnswerFrame { records: std::mem::take(records).into() });
         ready.push_back(wire::LaneResponse { response: Some(answers) });
     }
 }

@@ -13,7 +13,7 @@ use futures_util::stream;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
@@ -27,7 +27,7 @@ use super::{KEEP_ALIVE, Tls, WINDOWS};
 use crate::trace::IncomingLayer;
 
 /// Handshakes under way at a time; further connections wait in the listen queue.
-const HANDSHAKES: usize = 64;
+pub(super) const HANDSHAKES: usize = 64;
 /// How long one may take.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 /// Calls of one connection that their caller gave up before they were looked at. After a cut or a pause all that it gave up
@@ -50,14 +50,24 @@ pub async fn serve(
     traces: Traces,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let (connections, mut accepted) = mpsc::channel(1);
+    let (connections, accepted) = mpsc::channel(1);
     let accepting = Accepting(tokio::spawn(accept(listener, tls, connections)).abort_handle());
-    let incoming = stream::poll_fn(move |cx| accepted.poll_recv(cx).map(|next| next.map(Ok::<_, io::Error>)));
     // The listener closes as the drain begins: from then on nobody is accepted.
     let shutdown = async move {
         shutdown.await;
         drop(accepting);
     };
+    serve_connections(accepted, routes, traces, shutdown).await
+}
+
+/// Serves the connections that come through a channel.
+pub(super) async fn serve_connections(
+    mut accepted: mpsc::Receiver<Authenticated>,
+    routes: Routes,
+    traces: Traces,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    let incoming = stream::poll_fn(move |cx| accepted.poll_recv(cx).map(|next| next.map(Ok::<_, io::Error>)));
     let (stream, connection) = WINDOWS;
     Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE * 10))
@@ -85,29 +95,61 @@ impl Drop for Accepting {
 async fn accept(listener: TcpListener, tls: Arc<Tls>, connections: mpsc::Sender<Authenticated>) {
     let places = Arc::new(Semaphore::new(HANDSHAKES));
     while let Ok(place) = places.clone().acquire_owned().await {
-        let (tcp, address) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "the listener for services cannot accept");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let (tls, connections) = (tls.clone(), connections.clone());
-        tokio::spawn(async move {
-            match tokio::time::timeout(HANDSHAKE_WITHIN, authenticate(tcp, address, tls)).await {
-                Ok(Ok(connection)) => drop(connections.send(connection).await),
-                Ok(Err(error)) => {
-                    tracing::warn!(%address, reason = %error, "a caller is no service of this cluster")
-                }
-                Err(_) => tracing::warn!(%address, "a caller did not finish its handshake"),
-            }
-            drop(place);
-        });
+        let (tcp, address) = accepted(&listener).await;
+        let arrival = Arrival { tcp, address, load: Load::default() };
+        tokio::spawn(admit(arrival, tls.clone(), connections.clone(), place));
     }
 }
 
-async fn authenticate(tcp: TcpStream, address: SocketAddr, tls: Arc<Tls>) -> io::Result<Authenticated> {
+/// The next connection, however long that takes.
+pub(super) async fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::warn!(%error, "the listener for services cannot accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Counts the connections of a place where they are served: each holds a clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Load(Arc<()>);
+
+impl Load {
+    /// How many connections there are.
+    pub(super) fn connections(&self) -> usize {
+        Arc::strong_count(&self.0) - 1
+    }
+}
+
+/// A connection before its handshake.
+pub(super) struct Arrival {
+    pub(super) tcp: TcpStream,
+    pub(super) address: SocketAddr,
+    pub(super) load: Load,
+}
+
+/// Finds out who called, and hands the connection on when it is a service of the cluster.
+pub(super) async fn admit(
+    arrival: Arrival,
+    tls: Arc<Tls>,
+    connections: mpsc::Sender<Authenticated>,
+    place: OwnedSemaphorePermit,
+) {
+    let address = arrival.address;
+    match tokio::time::timeout(HANDSHAKE_WITHIN, authenticate(arrival, tls)).await {
+        Ok(Ok(connection)) => drop(connections.send(connection).await),
+        Ok(Err(error)) => tracing::warn!(%address, reason = %error, "a caller is no service of this cluster"),
+        Err(_) => tracing::warn!(%address, "a caller did not finish its handshake"),
+    }
+    drop(place);
+}
+
+async fn authenticate(arrival: Arrival, tls: Arc<Tls>) -> io::Result<Authenticated> {
+    let Arrival { tcp, address, load } = arrival;
     tcp.set_nodelay(true)?;
     let generation = tls.generation();
     let stream = TlsAcceptor::from(tls.current().server.clone()).accept(tcp).await?;
@@ -125,11 +167,12 @@ async fn authenticate(tcp: TcpStream, address: SocketAddr, tls: Arc<Tls>) -> io:
         tls,
         generation,
         expiry: Box::pin(tokio::time::sleep(remaining)),
+        _load: load,
     })
 }
 
 /// A connection whose peer has proven who it is, for as long as that holds.
-struct Authenticated {
+pub(super) struct Authenticated {
     stream: TlsStream<TcpStream>,
     peer: Peer,
     chain: Vec<CertificateDer<'static>>,
@@ -137,6 +180,7 @@ struct Authenticated {
     /// Of what the chain was checked against last.
     generation: u64,
     expiry: Pin<Box<Sleep>>,
+    _load: Load,
 }
 
 impl Authenticated {

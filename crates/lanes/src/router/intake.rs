@@ -1,6 +1,7 @@
 //! One gateway core's lane as a router takes it.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,8 +37,8 @@ pub struct Intake {
     /// What is not answered, by ticket from `first` on.
     pending: VecDeque<Option<Pending>>,
     first: u64,
-    /// Slots of which publishes that need no answer were taken, with the last stamp; since they were submitted last.
-    unanswered: Vec<(Slot, u64)>,
+    /// Slots of which publishes that need no answer were taken since they were submitted last.
+    unanswered: Vec<Slot>,
 }
 
 #[derive(Debug)]
@@ -46,6 +47,14 @@ struct Run {
     last: u64,
     /// From this stamp on nothing is taken, and nothing acknowledged.
     refused_from: Option<u64>,
+    untold: Untold,
+}
+
+/// Publishes that need no answer, taken since they were submitted last; one count at [`Slots`] is theirs.
+#[derive(Debug, Clone, Copy, Default)]
+struct Untold {
+    publishes: u32,
+    stamp: u64,
 }
 
 #[derive(Debug)]
@@ -68,30 +77,39 @@ impl Intake {
     /// A publish has come.
     pub fn admit(&mut self, publication: &Publication, now: Instant) -> Admission {
         let Publication { slot, epoch, run, stamp, skipped, acknowledge, .. } = *publication;
-        let known = self.runs.get(&slot);
-        let goes_on = known.filter(|known| known.number == run);
-        if goes_on.is_some_and(|known| known.refused_from.is_some())
-            || known.is_some_and(|known| newer(known.number, run))
-        {
+        let fresh = || Run { number: run, last: 0, refused_from: None, untold: Untold::default() };
+        let (known, is_new) = match self.runs.entry(slot) {
+            Entry::Occupied(known) => (known.into_mut(), false),
+            Entry::Vacant(place) => (place.insert(fresh()), true),
+        };
+        let goes_on = !is_new && known.number == run;
+        if goes_on && known.refused_from.is_some() || !is_new && newer(known.number, run) {
             return Admission::Pass;
         }
         // A stream loses nothing: what is missing was never sent.
-        let in_order = goes_on.is_none_or(|known| stamp.checked_sub(known.last) == skipped.checked_add(1));
-        let taken = if in_order { self.slots.take(slot, epoch) } else { Err((Refusal::Gap, epoch)) };
-        match taken {
-            Ok(()) => {
-                self.runs.insert(slot, Run { number: run, last: stamp, refused_from: None });
-            }
-            Err((reason, epoch)) => {
-                let last = goes_on.map_or(0, |known| known.last);
-                self.runs.insert(slot, Run { number: run, last, refused_from: Some(stamp) });
-                return Admission::Refuse(Reply::Refused { slot, run, from_stamp: stamp, epoch, reason });
-            }
+        let in_order = !goes_on || stamp.checked_sub(known.last) == skipped.checked_add(1);
+        // One count for all that need no answer.
+        let counted = !acknowledge && known.untold.publishes > 0;
+        let taken = match (in_order, counted) {
+            (false, _) => Err((Refusal::Gap, epoch)),
+            (true, false) => self.slots.take(slot, epoch),
+            (true, true) => self.slots.take_another(slot, epoch),
+        };
+        if !goes_on {
+            *known = Run { untold: known.untold, ..fresh() };
         }
+        if let Err((reason, epoch)) = taken {
+            known.refused_from = Some(stamp);
+            return Admission::Refuse(Reply::Refused { slot, run, from_stamp: stamp, epoch, reason });
+        }
+        known.last = stamp;
         let doubtful = acknowledge && !self.slots.may_acknowledge(slot, epoch, now);
         let owned = Owned { fence: Fence { slot: slot.index(), epoch }, doubtful };
         if !acknowledge {
-            self.unanswered.push((slot, stamp));
+            if !counted {
+                self.unanswered.push(slot);
+            }
+            known.untold = Untold { publishes: known.untold.publishes.saturating_add(1), stamp };
             return Admission::Take { ticket: None, owned };
         }
         self.pending.push_back(Some(Pending { slot, epoch, run, stamp, doubtful }));
@@ -100,13 +118,12 @@ impl Intake {
 
     /// What was admitted has been submitted to the router. Appends what is done with that.
     pub fn submitted(&mut self, replies: &mut Vec<Reply>) {
-        for (slot, _) in &self.unanswered {
-            self.slots.answered(*slot);
-        }
-        self.unanswered.reverse();
-        self.unanswered.sort_by_key(|(slot, _)| *slot);
-        self.unanswered.dedup_by_key(|(slot, _)| *slot);
-        replies.extend(self.unanswered.drain(..).map(|(slot, stamp)| Reply::Taken { slot, stamp }));
+        let Self { slots, runs, unanswered, .. } = self;
+        replies.extend(unanswered.drain(..).filter_map(|slot| {
+            let Untold { publishes, stamp } = std::mem::take(&mut runs.get_mut(&slot)?.untold);
+            slots.answered(slot, publishes);
+            Some(Reply::Taken { slot, stamp })
+        }));
     }
 
     /// The router says what became of a publish. The reply must leave at once: `now` decides whether it may.
@@ -126,7 +143,7 @@ impl Intake {
         // Whatever came after it in its lane must not overtake it: the lane sends it all again, in order.
         let unknown = matches!(result, Err(Error::Fenced | Error::Unavailable(_)));
         let may = !unknown && (doubtful || self.slots.may_acknowledge(slot, epoch, now));
-        self.slots.answered(slot);
+        self.slots.answered(slot, 1);
         let known = self.runs.get_mut(&slot)?;
         if known.number == run && known.refused_from.is_some_and(|from| from <= stamp) {
             return None;
@@ -161,9 +178,9 @@ impl Intake {
 impl Drop for Intake {
     fn drop(&mut self) {
         let pending = self.pending.iter().flatten().map(|pending| pending.slot);
-        pending
-            .chain(self.unanswered.iter().map(|(slot, _)| *slot))
-            .for_each(|slot| self.slots.answered(slot));
+        pending.for_each(|slot| self.slots.answered(slot, 1));
+        let untold = |slot: &Slot| self.runs.get(slot).map_or(0, |run| run.untold.publishes);
+        self.unanswered.iter().for_each(|slot| self.slots.answered(*slot, untold(slot)));
     }
 }
 

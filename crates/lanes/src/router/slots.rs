@@ -42,7 +42,7 @@ struct State {
     word: AtomicU64,
     /// Publishes that were taken and are not answered.
     taken: AtomicU32,
-    /// All that were taken.
+    /// All that were taken and are answered.
     total: AtomicU64,
     /// Version of the table since which the filters that are pinned to it must be held here; 0: they need not.
     since: AtomicU64,
@@ -131,22 +131,29 @@ impl Slots {
         let state = self.state(slot);
         // Counted before the look, as who stops serving stops before looking at the count.
         state.taken.fetch_add(1, Ordering::SeqCst);
-        let (serving, known) = unpack(state.word.load(Ordering::SeqCst));
-        let refusal = match serving {
-            Serving::Yes if epoch == known => {
-                state.total.fetch_add(1, Ordering::Relaxed);
-                return Ok(());
-            }
-            Serving::Warming if epoch <= known => Refusal::Warming,
-            _ => Refusal::NotOwner,
-        };
-        self.answered(slot);
-        Err((refusal, known))
+        let taken = self.take_another(slot, epoch);
+        if taken.is_err() {
+            state.taken.fetch_sub(1, Ordering::SeqCst);
+        }
+        taken
     }
 
-    /// A taken publish is answered, or never will be.
-    pub(crate) fn answered(&self, slot: Slot) {
-        self.state(slot).taken.fetch_sub(1, Ordering::SeqCst);
+    /// Takes a publish that needs no count of its own: the caller has taken one of this slot that is not answered yet.
+    pub(crate) fn take_another(&self, slot: Slot, epoch: u64) -> Result<(), (Refusal, u64)> {
+        let (serving, known) = unpack(self.state(slot).word.load(Ordering::SeqCst));
+        match serving {
+            Serving::Yes if epoch == known => Ok(()),
+            Serving::Warming if epoch <= known => Err((Refusal::Warming, known)),
+            _ => Err((Refusal::NotOwner, known)),
+        }
+    }
+
+    /// What [`take`](Self::take) counted is answered, or never will be: so many publishes, of which all but one were
+    /// [taken with it](Self::take_another).
+    pub(crate) fn answered(&self, slot: Slot, publishes: u32) {
+        let state = self.state(slot);
+        state.total.fetch_add(u64::from(publishes), Ordering::Relaxed);
+        state.taken.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Whether what was taken in `epoch` may be acknowledged at `now`: the slot is still this router's, and so is its lease.
@@ -212,7 +219,7 @@ mod tests {
         slots.set(slot, Serving::Draining, 2);
         assert_eq!(slots.take(slot, 2), Err((Refusal::NotOwner, 2)));
         assert_eq!(slots.taken(slot), 1);
-        slots.answered(slot);
+        slots.answered(slot, 1);
         assert_eq!((slots.taken(slot), slots.total(slot)), (0, 1));
     }
 

@@ -158,6 +158,9 @@ pub(crate) struct RouterArgs {
     pub(crate) scope: ScopeArgs,
 
     #[command(flatten)]
+    pub(crate) cores: CoresArgs,
+
+    #[command(flatten)]
     pub(crate) iot_log: IotLogArgs,
 }
 
