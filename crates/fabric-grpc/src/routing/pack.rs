@@ -1,6 +1,6 @@
 //! The alphabet of packed frames: LEB128 varints, and texts and blobs behind their lengths.
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, Bytes};
 use fleethaven_types::Utf8Bytes;
 
 /// Why a packed frame cannot be read.

@@ -85,13 +85,17 @@ impl Cores {
 async fn accept(listener: TcpListener, places: Vec<Place>) {
     loop {
         let (tcp, address) = accepted(&listener).await;
-        let Some(place) = places.iter().min_by_key(|place| place.load.connections()) else { return };
+        let Some(place) = freest(&places) else { return };
         // It waits for its socket where it is served.
         match tcp.into_std() {
             Ok(tcp) => drop(place.arrivals.send((tcp, address, place.load.clone())).await),
             Err(error) => tracing::warn!(%error, %address, "a connection could not be moved"),
         }
     }
+}
+
+fn freest(places: &[Place]) -> Option<&Place> {
+    places.iter().min_by_key(|place| place.load.connections())
 }
 
 /// Until nobody can send connections any more.
@@ -119,5 +123,28 @@ async fn serve(mut arriving: mpsc::Receiver<(TcpStream, SocketAddr, Load)>, serv
                 tracing::error!(%error, "a thread serves no connections any more");
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_goes_where_there_are_fewest() {
+        let places: Vec<_> =
+            (0..3).map(|_| Place { arrivals: mpsc::channel(1).0, load: Load::default() }).collect();
+        let mut held: Vec<Vec<Load>> = vec![Vec::new(); 3];
+        let mut come = || {
+            let place = freest(&places).unwrap();
+            let index = places.iter().position(|other| std::ptr::eq(other, place)).unwrap();
+            held[index].push(place.load.clone());
+            index
+        };
+        assert_eq!([come(), come(), come(), come()], [0, 1, 2, 0]);
+        held[1].clear();
+        let freest = freest(&places).unwrap();
+        assert!(std::ptr::eq(freest, &places[1]));
     }
 }

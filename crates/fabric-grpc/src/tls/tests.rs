@@ -134,6 +134,33 @@ async fn what_no_connection_could_be_made_for_in_time_was_not_sent() {
 }
 
 #[tokio::test]
+async fn threads_of_their_own_serve_until_they_are_closed() {
+    let ca = authority();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    static BEGUN: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let served = Served {
+        tls: Service::new(&ca, ServiceRole::Metastore, &[&ca]).open(),
+        routes: server::service(Fake::new()),
+        traces: Traces::off(),
+        begin: || drop(BEGUN.fetch_add(1, Ordering::SeqCst)),
+    };
+    let cores = Cores::start(2, listener, &served).unwrap();
+    let caller = Service::new(&ca, ServiceRole::Api, &[&ca]).open();
+    for _ in 0..3 {
+        ask(&caller, address, ServiceRole::Metastore).await.unwrap();
+    }
+    let stranger = Service::new(&authority(), ServiceRole::Api, &[&ca]).open();
+    ask(&stranger, address, ServiceRole::Metastore).await.unwrap_err();
+
+    let kept = caller.channel(&address.to_string(), ServiceRole::Metastore).unwrap();
+    ask_on(kept.clone()).await.unwrap();
+    cores.close().await;
+    ask_on(kept).await.unwrap_err();
+    assert_eq!(BEGUN.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
 async fn services_of_a_cluster_talk() {
     let ca = authority();
     let address = metastore(&Service::new(&ca, ServiceRole::Metastore, &[&ca]).open()).await;

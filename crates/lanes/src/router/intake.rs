@@ -188,3 +188,78 @@ impl Drop for Intake {
 fn newer(a: u32, b: u32) -> bool {
     a != b && a.wrapping_sub(b) < u32::MAX / 2
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+mod tests {
+    use fleethaven_types::{Message, Publisher, QoS, Scope, Timestamp};
+
+    use super::*;
+    use crate::router::Serving;
+
+    fn publication(slot: Slot, stamp: u64, acknowledge: bool) -> Publication {
+        let scope = Scope { account: "123456789012".parse().unwrap(), region: "us-east-1".parse().unwrap() };
+        let publisher = Publisher { scope, client_id: None, principal: None, source_ip: None, trace: 0 };
+        let message = Message {
+            topic: "a/b".into(),
+            payload: bytes::Bytes::new(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: None,
+            received_at: Timestamp(1),
+            expires_at: None,
+            sequence: stamp,
+            hops: 0,
+            publisher: Arc::new(publisher),
+        };
+        let (message, from, once) = (Arc::new(message), None, None);
+        Publication { slot, epoch: 1, run: 1, stamp, skipped: 0, acknowledge, message, from, once }
+    }
+
+    #[test]
+    fn what_needs_no_answer_is_counted_once_and_told_once() {
+        let now = Instant::now();
+        let (slots, slot) = (Arc::new(Slots::new(now)), Slot::new(7).unwrap());
+        slots.set(slot, Serving::Yes, 1);
+        let mut intake = Intake::new(slots.clone());
+        let take = |intake: &mut Intake, stamp, acknowledge| match intake
+            .admit(&publication(slot, stamp, acknowledge), now)
+        {
+            Admission::Take { ticket, .. } => ticket,
+            other => panic!("{other:?}"),
+        };
+        for stamp in 1..=3 {
+            assert_eq!(take(&mut intake, stamp, false), None);
+        }
+        let ticket = take(&mut intake, 4, true).unwrap();
+        assert_eq!((slots.taken(slot), slots.total(slot)), (2, 0));
+
+        // The slot goes while they are on their way: no more is taken, and what was is answered.
+        slots.set(slot, Serving::Draining, 1);
+        let refused = intake.admit(&publication(slot, 5, false), now);
+        assert!(matches!(refused, Admission::Refuse(Reply::Refused { from_stamp: 5, .. })), "{refused:?}");
+        let mut replies = Vec::new();
+        intake.submitted(&mut replies);
+        assert!(matches!(replies[..], [Reply::Taken { stamp: 3, .. }]), "{replies:?}");
+        assert_eq!((slots.taken(slot), slots.total(slot)), (1, 3));
+        intake.submitted(&mut replies);
+        assert_eq!(replies.len(), 1);
+
+        intake.published(ticket, true, Ok(()), now);
+        assert_eq!((slots.taken(slot), slots.total(slot)), (0, 4));
+    }
+
+    #[test]
+    fn a_lane_that_ends_leaves_nothing_taken() {
+        let now = Instant::now();
+        let (slots, slot) = (Arc::new(Slots::new(now)), Slot::new(7).unwrap());
+        slots.set(slot, Serving::Yes, 1);
+        let mut intake = Intake::new(slots.clone());
+        for stamp in 1..=4 {
+            let taken = intake.admit(&publication(slot, stamp, stamp > 2), now);
+            assert!(matches!(taken, Admission::Take { .. }), "{taken:?}");
+        }
+        drop(intake);
+        assert_eq!(slots.taken(slot), 0);
+    }
+}
