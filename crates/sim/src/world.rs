@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fleethaven_fabric::membership::SlotOwner;
 use fleethaven_session::Now;
 use fleethaven_types::Timestamp;
 use parking_lot::Mutex;
@@ -379,8 +380,7 @@ impl World {
     /// What is not as it should be when nothing happens any more.
     fn restless(&self) -> Option<String> {
         let table = &self.metastore.table;
-        let moving =
-            |slot: &&fleethaven_fabric::membership::SlotOwner| slot.owner.is_none() || slot.next.is_some();
+        let moving = |slot: &&SlotOwner| slot.owner.is_none() || slot.next.is_some();
         if let Some(slot) = table.slots.iter().find(moving) {
             let members: Vec<_> =
                 table.members.iter().map(|member| (member.incarnation, member.phase)).collect();

@@ -30,6 +30,7 @@ use fleethaven_router::metrics::Metrics as RouterMetrics;
 use fleethaven_router::{Options as RouterOptions, Router};
 use fleethaven_rules_worker::external::{Objects, SqlFunctions};
 use fleethaven_rules_worker::lanes::Lanes;
+use fleethaven_rules_worker::waiting::Waiting;
 use fleethaven_rules_worker::{Buckets, Destinations, Object, Outside, Room, Rules, Worker};
 use fleethaven_session::Settings;
 use fleethaven_storage::{RetainedStore, RuleQueue, SessionStore};
@@ -246,6 +247,7 @@ impl Shared {
             rules,
             queue: stores.rules.clone(),
             publish,
+            waiting: Waiting::default(),
             outside: outside.clone(),
             functions: Arc::new(SqlFunctions {
                 metadata: stores.metadata.clone(),

@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::outside::Outside;
 use crate::room::{Place, Room};
 use crate::rules::CompiledRule;
+use crate::waiting::Waiting;
 
 /// How long a message waits for the one that tells the error action of their batch: longer than an error action may take.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
@@ -33,6 +34,8 @@ pub struct Engine<'a> {
     pub entry: RuleEntryId,
     /// The way into the broker.
     pub publish: &'a dyn Publish,
+    /// What waits for it.
+    pub waiting: &'a Waiting,
     /// The way out of it.
     pub outside: &'a Arc<Outside>,
     /// Who answers the functions of the SQL that ask others.
@@ -350,8 +353,26 @@ impl Engine<'_> {
 }
 
 impl Engine<'_> {
-    /// Runs an action, and again while its failure is transient, as its policy says.
+    /// Runs an action, and again while its failure is transient: as its policy says, or until the broker takes what it publishes.
     async fn retried(
+        &self,
+        rule: &CompiledRule,
+        action: &dyn Action,
+        invocation: &Invocation<'_>,
+    ) -> Result<(), Error> {
+        let mut waits = None;
+        loop {
+            match self.by_policy(rule, action, invocation).await {
+                Err(error) if error.transient && action.is_of_broker() => {
+                    waits.get_or_insert_with(|| self.waiting.begin(&error.message));
+                    tokio::time::sleep(action.policy().backoff.most).await;
+                }
+                settled => return settled,
+            }
+        }
+    }
+
+    async fn by_policy(
         &self,
         rule: &CompiledRule,
         action: &dyn Action,

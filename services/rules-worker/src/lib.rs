@@ -5,7 +5,7 @@
 //! - [`worker`]: the claim loop
 //! - [`execute`]: one rule for one message; [`room`]: for what its statement makes
 //! - [`actions`]: the [`Action`](actions::Action) seam, one file per action type
-//! - [`retry`]: when an action that failed is tried again
+//! - [`retry`]: when an action that failed is tried again; [`waiting`]: for the broker itself, for as long as it takes
 //! - [`outside`]: the way out of the broker: [`connections`], [`destinations`], and [`lanes`], which keep slow targets apart
 //! - [`external`]: functions of the SQL that ask others
 //! - [`error_action`]: the payload of error actions; `logging`: AWS's log entries about rules
@@ -25,6 +25,7 @@ pub mod retry;
 pub mod room;
 pub mod rules;
 mod series;
+pub mod waiting;
 pub mod worker;
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::outside::Outside;
 use crate::room::Room;
 use crate::rules::CompiledRule;
+use crate::waiting::Waiting;
 
 /// What the broker does with a publish.
 pub(crate) enum Answer {
@@ -196,6 +197,7 @@ pub(crate) async fn execute_logged(
     let engine = Engine {
         entry: RuleEntryId(7),
         publish: broker,
+        waiting: &Waiting::default(),
         outside: &outside,
         functions,
         room: &Room::default(),

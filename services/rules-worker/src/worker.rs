@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::outside::Outside;
 use crate::room::Room;
 use crate::rules::{CompiledRule, Rules};
+use crate::waiting::Waiting;
 
 /// Messages claimed at a time.
 const BATCH: usize = 256;
@@ -45,6 +46,8 @@ pub struct Worker {
     pub queue: Arc<dyn RuleQueue>,
     /// The way into the broker.
     pub publish: Arc<dyn Publish>,
+    /// What waits for it.
+    pub waiting: Waiting,
     /// The way out of it.
     pub outside: Arc<Outside>,
     /// Who answers the functions of the SQL that ask others.
@@ -77,7 +80,7 @@ impl Worker {
             // A claim that has begun is never dropped before the end: what it claimed would be lost until the next start.
             tokio::select! {
                 () = &mut stop => break,
-                claimed = &mut claim, if running.len() < IN_HAND && bytes < BYTES_IN_HAND => {
+                claimed = &mut claim, if self.may_claim(running.len(), bytes) => {
                     failures = if claimed.is_ok() { 0 } else { failures + 1 };
                     // Polled in order, so that republished messages leave in the order in which they came.
                     let claimed = self.claimed(claimed);
@@ -101,6 +104,10 @@ impl Worker {
             let done = finished(&mut running, first);
             self.acknowledge(done);
         }
+    }
+
+    fn may_claim(&self, in_hand: usize, bytes: usize) -> bool {
+        in_hand < IN_HAND && bytes < BYTES_IN_HAND && !self.waiting.is_broker_away()
     }
 
     fn claim(&self, max: usize, pause: Duration) -> BoxFuture<'_, Result<Vec<RuleEntry>, Error>> {
@@ -157,6 +164,7 @@ impl Worker {
         let engine = Engine {
             entry: entry.id,
             publish: self.publish.as_ref(),
+            waiting: &self.waiting,
             outside: &self.outside,
             functions: self.functions.as_ref(),
             room: &self.room,

@@ -143,14 +143,17 @@ async fn threads_of_their_own_serve_until_they_are_closed() {
         tls: Service::new(&ca, ServiceRole::Metastore, &[&ca]).open(),
         routes: server::service(Fake::new()),
         traces: Traces::off(),
-        begin: || drop(BEGUN.fetch_add(1, Ordering::SeqCst)),
+        begin: || {
+            BEGUN.fetch_add(1, Ordering::SeqCst);
+        },
     };
     let cores = Cores::start(2, listener, &served).unwrap();
     let caller = Service::new(&ca, ServiceRole::Api, &[&ca]).open();
     for _ in 0..3 {
         ask(&caller, address, ServiceRole::Metastore).await.unwrap();
     }
-    let stranger = Service::new(&authority(), ServiceRole::Api, &[&ca]).open();
+    let another = authority();
+    let stranger = Service::new(&another, ServiceRole::Api, &[&another]).open();
     ask(&stranger, address, ServiceRole::Metastore).await.unwrap_err();
 
     let kept = caller.channel(&address.to_string(), ServiceRole::Metastore).unwrap();

@@ -1,30 +1,22 @@
 //! From CONNECT to the end of a connection, and to its will.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
-use fleethaven_fabric::delivery::{Address, Credit, Push};
+use fleethaven_fabric::RoutingRequest;
+use fleethaven_fabric::delivery::Address;
 use fleethaven_fabric::routing::{OwnerNumber, SharedDelivery};
-use fleethaven_fabric::{RoutingEvent, RoutingRequest};
-use fleethaven_mqtt::{Packet, PacketId, ReasonCode};
-use fleethaven_session::{
-    Accepted, Action, Close, ConnectRequest, Delivery, Encoded, LeftShares, Now, QueueState, Session, Shared,
-    SubscribeRequest, UnsubscribeRequest, published_will,
-};
+use fleethaven_mqtt::ReasonCode;
+use fleethaven_session::{Accepted, ConnectRequest, LeftShares, Now, QueueState, Shared, published_will};
 use fleethaven_storage::request::DueWill;
 use fleethaven_storage::{
-    Claim, Claimed, Completion, ConnectionEnd, EntryId, Error, GroupId, Held, Once, OwnerToken,
-    QueuedMessage, Request, SessionId, StoredWill, Subscription, Ticket,
+    Claim, Claimed, ConnectionEnd, EntryId, Error, Held, Once, OwnerToken, Request, SessionId, StoredWill,
 };
-use fleethaven_types::{Message, Publisher, QoS, Utf8Bytes};
+use fleethaven_types::{Message, Publisher};
 
-use crate::Bug;
+use super::{NOBODY, Pending};
 use crate::clients::{LASTS, claim, scope};
 use crate::gateway::GatewayProcess;
 use crate::wills;
-
-use super::{Connection, Pending, NOBODY, QUEUE_PAGE, Leaving, written};
 
 /// From CONNECT to the end.
 impl GatewayProcess {
@@ -99,7 +91,14 @@ impl GatewayProcess {
         }
     }
 
-    pub(super) fn accept(&mut self, slot: u32, token: OwnerToken, persistent: bool, claimed: Claimed, now: Now) {
+    pub(super) fn accept(
+        &mut self,
+        slot: u32,
+        token: OwnerToken,
+        persistent: bool,
+        claimed: Claimed,
+        now: Now,
+    ) {
         let Some(connection) = self.connections.by_slot.get_mut(&slot) else { return };
         let persistent = persistent || claimed.session_present;
         let (session, address, credit) = (claimed.session, connection.address, connection.credit.clone());

@@ -1,30 +1,12 @@
 //! A gateway's turn: what was asked for is handed over, what is answered is heard.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
-use bytes::{Buf, Bytes};
-use fleethaven_fabric::delivery::{Address, Credit, Push};
-use fleethaven_fabric::routing::{OwnerNumber, SharedDelivery};
 use fleethaven_fabric::{RoutingEvent, RoutingRequest};
-use fleethaven_mqtt::{Packet, PacketId, ReasonCode};
-use fleethaven_session::{
-    Accepted, Action, Close, ConnectRequest, Delivery, Encoded, LeftShares, Now, QueueState, Session, Shared,
-    SubscribeRequest, UnsubscribeRequest, published_will,
-};
-use fleethaven_storage::request::DueWill;
-use fleethaven_storage::{
-    Claim, Claimed, Completion, ConnectionEnd, EntryId, Error, GroupId, Held, Once, OwnerToken,
-    QueuedMessage, Request, SessionId, StoredWill, Subscription, Ticket,
-};
-use fleethaven_types::{Message, Publisher, QoS, Utf8Bytes};
+use fleethaven_session::Now;
+use fleethaven_storage::{Completion, Error, Request};
 
+use super::{Pending, Progress, written};
 use crate::Bug;
-use crate::clients::{LASTS, claim, scope};
 use crate::gateway::GatewayProcess;
-use crate::wills;
-
-use super::{Connection, Pending, NOBODY, QUEUE_PAGE, Leaving, written};
 
 /// The turn.
 impl GatewayProcess {

@@ -228,6 +228,12 @@ pub trait Action: Send + Sync {
         Policy::DEFAULT
     }
 
+    /// Whether a transient failure is the broker's own. Such an action waits for it, however often it has been tried: the message is in
+    /// nobody else's hands.
+    fn is_of_broker(&self) -> bool {
+        false
+    }
+
     /// Runs the action once. Templates are rendered before anything is done that others can see: where one calls a function
     /// that has no answer yet, the action is run again.
     fn run<'a>(&'a self, invocation: &'a Invocation<'a>) -> BoxFuture<'a, Result<(), Error>>;

@@ -166,6 +166,10 @@ impl Action for Republish {
         "republish"
     }
 
+    fn is_of_broker(&self) -> bool {
+        true
+    }
+
     fn run<'a>(&'a self, invocation: &'a Invocation<'a>) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             let message = self.message(invocation)?;

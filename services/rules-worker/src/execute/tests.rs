@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use fleethaven_fabric::metadata::BoxFuture;
 use fleethaven_types::QoS;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -106,31 +107,67 @@ async fn an_error_action_that_fails_is_counted_and_nothing_more() {
     assert_eq!(metrics.error_action.with_label_values(&labels).get(), 1);
 }
 
+/// Fails so often, and not for ever; `None` does not answer.
+struct Flaky(Mutex<Option<u32>>);
+
+impl Action for Flaky {
+    fn name(&self) -> &'static str {
+        "FlakyAction"
+    }
+
+    fn kind(&self) -> &str {
+        "flaky"
+    }
+
+    fn run<'a>(&'a self, _: &'a Invocation<'a>) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let left = *self.0.lock();
+            match left {
+                None => std::future::pending().await,
+                Some(0) => Ok(()),
+                Some(failures) => {
+                    *self.0.lock() = Some(failures - 1);
+                    Err(Error::transient("target", "not now"))
+                }
+            }
+        })
+    }
+}
+
+/// A rule with this action, and an error action.
+fn flaky(failures: Option<u32>) -> CompiledRule {
+    let rule = compiled(rule("SELECT * FROM 'a'", vec![republish("b")], Some(republish("errors"))));
+    let mut rule = Arc::into_inner(rule).unwrap();
+    rule.actions = vec![Box::new(Flaky(Mutex::new(failures)))];
+    rule
+}
+
 #[tokio::test(start_paused = true)]
 async fn transient_failures_are_tried_three_times() {
-    use Answer::{Taken, Unavailable};
-    let again = compiled(rule("SELECT * FROM 'a'", vec![republish("b")], Some(republish("errors"))));
-    let broker = FakeBroker::answering([Unavailable, Unavailable, Taken]);
-    let began = Instant::now();
-    execute(&broker, &again, &message("a", "{}")).await;
-    assert_eq!(broker.published(), [text("b", "{}")]);
-    assert!(began.elapsed() <= Policy::DEFAULT.backoff.first * 3);
-    let broker = FakeBroker::answering([Unavailable, Unavailable, Unavailable]);
-    execute(&broker, &again, &message("a", "{}")).await;
-    assert_eq!(*broker.tries.lock(), 4, "three tries and the error action");
+    let (broker, began) = (FakeBroker::default(), Instant::now());
+    execute(&broker, &flaky(Some(2)), &message("a", "{}")).await;
+    assert!(broker.published().is_empty() && began.elapsed() <= Policy::DEFAULT.backoff.first * 3);
+    execute(&broker, &flaky(Some(3)), &message("a", "{}")).await;
     assert_eq!(broker.published()[0].0, "errors");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_action_that_does_not_answer_fails_when_its_time_is_over() {
-    let broker = FakeBroker::answering([Answer::Silent]);
-    let silent = compiled(rule("SELECT * FROM 'a'", vec![republish("b")], Some(republish("errors"))));
-    let began = Instant::now();
-    execute(&broker, &silent, &message("a", "{}")).await;
+    let (broker, began) = (FakeBroker::default(), Instant::now());
+    execute(&broker, &flaky(None), &message("a", "{}")).await;
     assert_eq!(
         (began.elapsed().as_secs(), broker.published()[0].0.as_str()),
         (Policy::DEFAULT.budget.as_secs(), "errors")
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_republished_waits_for_the_broker() {
+    use Answer::{Silent, Unavailable};
+    let again = compiled(rule("SELECT * FROM 'a'", vec![republish("b")], Some(republish("errors"))));
+    let broker = FakeBroker::answering([Unavailable, Unavailable, Unavailable, Unavailable, Silent]);
+    execute(&broker, &again, &message("a", "{}")).await;
+    assert_eq!((broker.published(), *broker.tries.lock()), (vec![text("b", "{}")], 6));
 }
 
 #[tokio::test]

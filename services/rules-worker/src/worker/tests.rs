@@ -118,6 +118,7 @@ impl Bench {
             rules: rules.clone(),
             queue: queue.clone(),
             publish: broker.clone(),
+            waiting: Waiting::default(),
             behaviour: Behaviour::of(Profile::Standard),
             limits: Limits::of(Profile::Standard),
             room: Room::default(),
@@ -181,6 +182,30 @@ async fn a_worker_that_is_to_stop_finishes_what_it_has_and_claims_no_more() {
     worker.await.unwrap();
     assert_eq!(queue.settled(2).await, [1, 2]);
     assert_eq!(queue.depth(), 1, "for another worker");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_broker_is_away_nothing_is_lost_and_not_everything_is_claimed() {
+    let away = std::iter::repeat_with(|| Answer::Unavailable).take(200_000);
+    let bench = Bench::new(FakeBroker::answering(away), 0);
+    bench.set_rule("SELECT * FROM '#'", 1);
+    for id in 1..=3000 {
+        bench.queue.add(id, message(&id.to_string(), "{}"), 1, 0);
+    }
+    // Longer than any action is tried for.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(bench.queue.acknowledged.lock().is_empty());
+    assert!(
+        bench.queue.depth() > 2000,
+        "others may have what this one cannot publish: {}",
+        bench.queue.depth()
+    );
+    bench.broker.answers.lock().clear();
+    assert_eq!(bench.queue.settled(3000).await, (1..=3000).collect::<Vec<u64>>());
+    let mut topics = bench.topics();
+    topics.sort_unstable();
+    topics.dedup();
+    assert_eq!(topics.len(), 3000);
 }
 
 #[tokio::test]
