@@ -147,6 +147,27 @@ def test_wills_of_one_session_that_wait_for_a_router_come_once_each(cluster, con
     assert sorted(watching.expect_until(b"last")) == sorted([*wills, b"last"]), "once"
 
 
+def test_what_rules_publish_waits_while_no_router_is_reached(cluster, connect):
+    rule = {"sql": "SELECT * FROM 'parted/in'", "awsIotSqlVersion": "2016-03-23"}
+    copy = {"republish": {"topic": "parted/out", "qos": 1, "roleArn": "arn:aws:iam::123456789012:role/any"}}
+    cluster.iot.create_topic_rule(ruleName="parted", topicRulePayload={**rule, "actions": [copy]})
+    copies = connect("copies-parted")
+    copies.subscribe("parted/out")
+    assert copies.publish("parted/in", b"before") == 0
+    copies.expect_until(b"before", SECONDS)
+    sent = [b"%d" % number for number in range(50)]
+    cluster.network.trouble([worker.name for worker in cluster.workers], [router.name for router in cluster.routers], CUT)
+    try:
+        for payload in sent:
+            assert copies.publish("parted/in", payload) == 0
+        # That is after the tries that an action has otherwise.
+        cluster.log.having("what rules publish waits for the broker", seconds=SECONDS)
+    finally:
+        cluster.network.mend()
+    copies.expect(1 + len(sent), SECONDS)
+    assert set(copies.payloads()) == {b"before", *sent}
+
+
 def test_a_metastore_leader_that_stood_still_answers_for_nobody(cluster):
     stale = cluster.leader()
     stale.pause()
