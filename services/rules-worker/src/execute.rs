@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::outside::Outside;
 use crate::room::{Place, Room};
 use crate::rules::CompiledRule;
-use crate::waiting::Waiting;
+use crate::waiting::{Waiting, Waits};
 
 /// How long a message waits for the one that tells the error action of their batch: longer than an error action may take.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
@@ -360,11 +360,15 @@ impl Engine<'_> {
         action: &dyn Action,
         invocation: &Invocation<'_>,
     ) -> Result<(), Error> {
-        let mut waits = None;
+        let (mut last, mut waits, budget) = (None, None, action.policy().budget);
         loop {
-            match self.by_policy(rule, action, invocation).await {
-                Err(error) if error.transient && action.is_of_broker() => {
-                    waits.get_or_insert_with(|| self.waiting.begin(&error.message));
+            let tries = self.tries(rule, action, invocation, (&mut last, &mut waits));
+            let settled = tokio::time::timeout(budget, tries).await.unwrap_or_else(|_| {
+                let reason = format!("no success within {} seconds", budget.as_secs());
+                Err(last.take().unwrap_or_else(|| Error::transient(action.kind(), reason)))
+            });
+            match settled {
+                Err(error) if self.must_wait(action, &error, &mut waits) => {
                     tokio::time::sleep(action.policy().backoff.most).await;
                 }
                 settled => return settled,
@@ -372,26 +376,21 @@ impl Engine<'_> {
         }
     }
 
-    async fn by_policy(
-        &self,
-        rule: &CompiledRule,
-        action: &dyn Action,
-        invocation: &Invocation<'_>,
-    ) -> Result<(), Error> {
-        let (mut last, budget) = (None, action.policy().budget);
-        let settled = tokio::time::timeout(budget, self.tries(rule, action, invocation, &mut last)).await;
-        settled.unwrap_or_else(|_| {
-            let reason = format!("no success within {} seconds", budget.as_secs());
-            Err(last.unwrap_or_else(|| Error::transient(action.kind(), reason)))
-        })
+    /// Whether an action waits until the broker takes what it publishes: from its first failure on it counts as one that does.
+    fn must_wait<'w>(&'w self, action: &dyn Action, error: &Error, waits: &mut Option<Waits<'w>>) -> bool {
+        let waiting = error.transient && action.is_of_broker();
+        if waiting {
+            waits.get_or_insert_with(|| self.waiting.begin(&error.message));
+        }
+        waiting
     }
 
-    async fn tries(
-        &self,
+    async fn tries<'w>(
+        &'w self,
         rule: &CompiledRule,
         action: &dyn Action,
         invocation: &Invocation<'_>,
-        last: &mut Option<Error>,
+        (last, waits): (&mut Option<Error>, &mut Option<Waits<'w>>),
     ) -> Result<(), Error> {
         let (policy, begun) = (action.policy(), tokio::time::Instant::now());
         for failures in 1.. {
@@ -399,6 +398,7 @@ impl Engine<'_> {
                 Err(error) if error.transient => error,
                 settled => return settled,
             };
+            self.must_wait(action, &error, waits);
             let Some(pause) = policy.pause(failures, begun.elapsed(), dice()) else { return Err(error) };
             *last = Some(error);
             tokio::time::sleep(pause).await;
