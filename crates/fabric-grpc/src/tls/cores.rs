@@ -94,8 +94,10 @@ async fn accept(listener: TcpListener, places: Vec<Place>) {
     }
 }
 
+/// `None` when no thread serves any more.
 fn freest(places: &[Place]) -> Option<&Place> {
-    places.iter().min_by_key(|place| place.load.connections())
+    let serving = places.iter().filter(|place| !place.arrivals.is_closed());
+    serving.min_by_key(|place| place.load.connections())
 }
 
 /// Until nobody can send connections any more.
@@ -133,18 +135,27 @@ mod tests {
 
     #[test]
     fn a_connection_goes_where_there_are_fewest() {
-        let places: Vec<_> =
-            (0..3).map(|_| Place { arrivals: mpsc::channel(1).0, load: Load::default() }).collect();
+        let (places, mut arriving): (Vec<_>, Vec<_>) = (0..3)
+            .map(|_| {
+                let (arrivals, arriving) = mpsc::channel(1);
+                (Place { arrivals, load: Load::default() }, arriving)
+            })
+            .unzip();
         let mut held: Vec<Vec<Load>> = vec![Vec::new(); 3];
-        let mut come = || {
-            let place = freest(&places).unwrap();
-            let index = places.iter().position(|other| std::ptr::eq(other, place)).unwrap();
-            held[index].push(place.load.clone());
-            index
+        let freest = || {
+            let place = freest(&places)?;
+            places.iter().position(|other| std::ptr::eq(other, place))
         };
-        assert_eq!([come(), come(), come(), come()], [0, 1, 2, 0]);
+        for expected in [0, 1, 2, 0] {
+            let index = freest().unwrap();
+            assert_eq!(index, expected);
+            held[index].push(places[index].load.clone());
+        }
         held[1].clear();
-        let freest = freest(&places).unwrap();
-        assert!(std::ptr::eq(freest, &places[1]));
+        assert_eq!(freest(), Some(1));
+        arriving.remove(1);
+        assert_eq!(freest(), Some(2), "that thread has ended");
+        arriving.clear();
+        assert_eq!(freest(), None);
     }
 }
