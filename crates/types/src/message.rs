@@ -73,6 +73,13 @@ impl Message {
         self.expires_at.is_some_and(|at| at <= now)
     }
 
+    /// A copy that keeps no larger buffer alive: texts and payload may be slices of all that came with them.
+    pub fn compact(&self) -> Self {
+        let properties = self.properties.as_deref().map(MessageProperties::compact).map(Box::new);
+        let (topic, payload) = (self.topic.compact(), Bytes::copy_from_slice(&self.payload));
+        Self { topic, payload, properties, publisher: self.publisher.clone(), ..*self }
+    }
+
     /// How many messages AWS counts it as: pieces of 5 KB of topic, payload and what travels with it.
     pub fn pieces(&self) -> u64 {
         let carried = self.properties.as_deref().map_or(0, MessageProperties::bytes);
@@ -81,6 +88,18 @@ impl Message {
 }
 
 impl MessageProperties {
+    fn compact(&self) -> Self {
+        let text = |text: &Option<Utf8Bytes>| text.as_ref().map(Utf8Bytes::compact);
+        let pair = |(name, value): &(Utf8Bytes, Utf8Bytes)| (name.compact(), value.compact());
+        Self {
+            payload_is_utf8: self.payload_is_utf8,
+            content_type: text(&self.content_type),
+            response_topic: text(&self.response_topic),
+            correlation_data: self.correlation_data.as_deref().map(Bytes::copy_from_slice),
+            user_properties: self.user_properties.iter().map(pair).collect(),
+        }
+    }
+
     /// What AWS counts of them.
     fn bytes(&self) -> usize {
         let text = |text: &Option<Utf8Bytes>| text.as_ref().map_or(0, |text| text.len());

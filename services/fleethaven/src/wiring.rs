@@ -247,7 +247,7 @@ impl Shared {
             rules,
             queue: stores.rules.clone(),
             publish,
-            waiting: Waiting::default(),
+            waiting: Waiting::new(&metrics),
             outside: outside.clone(),
             functions: Arc::new(SqlFunctions {
                 metadata: stores.metadata.clone(),

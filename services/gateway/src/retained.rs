@@ -61,8 +61,10 @@ impl Retained {
     }
 
     fn went_live(&mut self, message: &Arc<Message>) {
+        // It may be kept for as long as the client likes.
+        let message = Arc::new(message.compact());
         self.live_bytes += message.payload.len();
-        if let Some(before) = self.live.insert(message.topic.clone(), message.clone()) {
+        if let Some(before) = self.live.insert(message.topic.clone(), message) {
             self.live_bytes -= before.payload.len();
         }
         if self.live.len() > LIVE.0 || self.live_bytes > LIVE.1 {

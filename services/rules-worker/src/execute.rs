@@ -16,16 +16,17 @@ use fleethaven_types::{Behaviour, Limits, Message, Timestamp};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use crate::actions::{Action, Error, InBatch, Invocation};
+use crate::actions::{Action, Error, FailedBatch, InBatch, Invocation};
 use crate::error_action;
 use crate::external::{Answers, Asker, Functions, Replay};
 use crate::metrics::Metrics;
 use crate::outside::Outside;
 use crate::room::{Place, Room};
 use crate::rules::CompiledRule;
-use crate::waiting::{Waiting, Waits};
+use crate::waiting::Waiting;
 
-/// How long a message waits for the one that tells the error action of their batch: longer than an error action may take.
+/// How long a message waits for the one that tells the error action of their batch: longer than an error action may take that does not
+/// wait for the broker.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
 
 /// What rules are executed with.
@@ -237,12 +238,15 @@ impl Engine<'_> {
             let Some(InBatch { batch, tells }) = &error.batch else { continue };
             if *tells {
                 let payload = error_action::payload_of_batch(&rule.name, batch, *action, error);
+                let _told = Tells(batch);
                 self.fail(rule, of_message, payload, below).await;
-                batch.tell();
                 ran += usize::from(rule.error_action.is_some());
             } else {
                 // No message of the batch is done before it is told of.
-                let _ = tokio::time::timeout(TOLD_WITHIN, batch.told()).await;
+                match &rule.error_action {
+                    Some(action) if action.may_wait_for_broker() => batch.told().await,
+                    _ => drop(tokio::time::timeout(TOLD_WITHIN, batch.told()).await),
+                }
             }
         }
         ran as u64
@@ -255,7 +259,7 @@ impl Engine<'_> {
         answers: &'a Answers,
         span: Below<'a>,
     ) -> Invocation<'a> {
-        let Self { entry, publish, outside, behaviour, limits, clock, .. } = *self;
+        let Self { entry, publish, waiting, outside, behaviour, limits, clock, .. } = *self;
         let (message, input, original, Left { variables, .. }, payload) = given;
         Invocation {
             scope: rule.scope,
@@ -268,6 +272,7 @@ impl Engine<'_> {
             answers,
             payload: payload.clone(),
             publish,
+            waiting,
             outside,
             behaviour,
             limits,
@@ -353,44 +358,30 @@ impl Engine<'_> {
 }
 
 impl Engine<'_> {
-    /// Runs an action, and again while its failure is transient: as its policy says, or until the broker takes what it publishes.
+    /// Runs an action, and again while its failure is transient, as its policy says.
     async fn retried(
         &self,
         rule: &CompiledRule,
         action: &dyn Action,
         invocation: &Invocation<'_>,
     ) -> Result<(), Error> {
-        let (mut last, mut waits, budget) = (None, None, action.policy().budget);
-        loop {
-            let tries = self.tries(rule, action, invocation, (&mut last, &mut waits));
-            let settled = tokio::time::timeout(budget, tries).await.unwrap_or_else(|_| {
-                let reason = format!("no success within {} seconds", budget.as_secs());
-                Err(last.take().unwrap_or_else(|| Error::transient(action.kind(), reason)))
-            });
-            match settled {
-                Err(error) if self.must_wait(action, &error, &mut waits) => {
-                    tokio::time::sleep(action.policy().backoff.most).await;
-                }
-                settled => return settled,
-            }
+        let (mut last, budget) = (None, action.policy().budget);
+        let tries = self.tries(rule, action, invocation, &mut last);
+        if action.may_wait_for_broker() {
+            return tries.await;
         }
+        tokio::time::timeout(budget, tries).await.unwrap_or_else(|_| {
+            let reason = format!("no success within {} seconds", budget.as_secs());
+            Err(last.unwrap_or_else(|| Error::transient(action.kind(), reason)))
+        })
     }
 
-    /// Whether an action waits until the broker takes what it publishes: from its first failure on it counts as one that does.
-    fn must_wait<'w>(&'w self, action: &dyn Action, error: &Error, waits: &mut Option<Waits<'w>>) -> bool {
-        let waiting = error.transient && action.is_of_broker();
-        if waiting {
-            waits.get_or_insert_with(|| self.waiting.begin(&error.message));
-        }
-        waiting
-    }
-
-    async fn tries<'w>(
-        &'w self,
+    async fn tries(
+        &self,
         rule: &CompiledRule,
         action: &dyn Action,
         invocation: &Invocation<'_>,
-        (last, waits): (&mut Option<Error>, &mut Option<Waits<'w>>),
+        last: &mut Option<Error>,
     ) -> Result<(), Error> {
         let (policy, begun) = (action.policy(), tokio::time::Instant::now());
         for failures in 1.. {
@@ -398,7 +389,6 @@ impl Engine<'_> {
                 Err(error) if error.transient => error,
                 settled => return settled,
             };
-            self.must_wait(action, &error, waits);
             let Some(pause) = policy.pause(failures, begun.elapsed(), dice()) else { return Err(error) };
             *last = Some(error);
             tokio::time::sleep(pause).await;
@@ -421,6 +411,15 @@ impl Engine<'_> {
                 return result;
             }
         }
+    }
+}
+
+/// Lets the others of a batch go on when its error action has run, or come to an end otherwise.
+struct Tells<'a>(&'a FailedBatch);
+
+impl Drop for Tells<'_> {
+    fn drop(&mut self) {
+        self.0.tell();
     }
 }
 
@@ -458,7 +457,7 @@ fn trace_id(message: &Message) -> Uuid {
 }
 
 /// A number, any of which is as likely as the others.
-fn dice() -> u64 {
+pub(crate) fn dice() -> u64 {
     Uuid::new_v4().as_u64_pair().1
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fleethaven_fabric::metadata::BoxFuture;
@@ -31,8 +32,8 @@ pub(crate) enum Answer {
     Taken,
     /// Says that it is unavailable.
     Unavailable,
-    /// Never answers.
-    Silent,
+    /// Takes it after ten seconds.
+    Slow,
     /// Panics.
     Panic,
 }
@@ -70,7 +71,11 @@ impl Publish for FakeBroker {
                     Ok(true)
                 }
                 Answer::Unavailable => Err(Error::Unavailable("no broker".to_owned())),
-                Answer::Silent => std::future::pending().await,
+                Answer::Slow => {
+                    tokio::time::sleep(Duration::from_secs(10)).await;
+                    self.published.lock().push((*message).clone());
+                    Ok(true)
+                }
                 Answer::Panic => panic!("the broker panics"),
             }
         })
@@ -197,7 +202,7 @@ pub(crate) async fn execute_logged(
     let engine = Engine {
         entry: RuleEntryId(7),
         publish: broker,
-        waiting: &Waiting::default(),
+        waiting: &Waiting::new(&metrics),
         outside: &outside,
         functions,
         room: &Room::default(),

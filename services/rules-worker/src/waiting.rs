@@ -1,53 +1,61 @@
-//! Messages whose actions wait for the broker itself.
+//! What rules publish waits for the broker, however long that takes: the message is in nobody else's hands.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// So many wait before the broker is taken to be away, and not one message to be at fault.
-const AWAY: usize = 256;
+use fleethaven_fabric::Publish;
+use fleethaven_outbound::Backoff;
+use fleethaven_types::Message;
+use prometheus::IntGauge;
+use tokio::time::sleep;
 
-/// How many actions wait until the broker takes what they publish.
-#[derive(Debug, Default)]
-pub struct Waiting(AtomicUsize);
+use crate::metrics::Metrics;
+
+/// What takes longer is counted, and told.
+const NOTICED_AFTER: Duration = Duration::from_secs(1);
+/// Pauses after the broker has refused. What it has taken and not answered is its own to try again.
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(2) };
+
+/// How many publishes wait.
+#[derive(Debug)]
+pub struct Waiting(IntGauge);
 
 /// One that waits, until it is dropped.
-#[derive(Debug)]
-pub struct Waits<'a>(&'a Waiting);
+struct Waits<'a>(&'a Waiting);
 
 impl Waiting {
-    /// One more waits, and why.
-    pub fn begin(&self, reason: &str) -> Waits<'_> {
-        if self.0.fetch_add(1, Ordering::Relaxed) == 0 {
-            tracing::warn!(reason, "what rules publish waits for the broker");
-        }
-        Waits(self)
+    /// Counted among what actions wait for.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self(metrics.waiting.with_label_values(&["republish"]))
     }
 
-    /// Whether nothing more is to be taken in hand: others may be able to publish it.
-    pub fn is_broker_away(&self) -> bool {
-        self.0.load(Ordering::Relaxed) >= AWAY
+    /// Publishes, and again each time that the broker says that it cannot take it now.
+    pub async fn until_taken(&self, publish: &dyn Publish, message: &Arc<Message>, dice: fn() -> u64) {
+        let mut taken = pin!(async {
+            for failures in 1.. {
+                let Err(error) = publish.publish(message.clone()).await else { return };
+                tracing::debug!(%error, "the broker does not take what a rule publishes");
+                sleep(BACKOFF.pause(failures, dice())).await;
+            }
+        });
+        if tokio::time::timeout(NOTICED_AFTER, &mut taken).await.is_err() {
+            let _waits = self.begin();
+            taken.await;
+        }
+    }
+
+    fn begin(&self) -> Waits<'_> {
+        self.0.inc();
+        if self.0.get() == 1 {
+            tracing::warn!("what rules publish waits for the broker");
+        }
+        Waits(self)
     }
 }
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        if self.0.0.fetch_sub(1, Ordering::Relaxed) == 1 {
-            tracing::info!("the broker has taken all that rules publish");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_broker_is_away_while_many_wait() {
-        let waiting = Waiting::default();
-        let mut held: Vec<_> = (1..AWAY).map(|_| waiting.begin("test")).collect();
-        assert!(!waiting.is_broker_away());
-        held.push(waiting.begin("test"));
-        assert!(waiting.is_broker_away());
-        drop(held);
-        assert!(!waiting.is_broker_away());
+        self.0.0.dec();
     }
 }

@@ -27,7 +27,8 @@ use crate::waiting::Waiting;
 /// Messages claimed at a time.
 const BATCH: usize = 256;
 /// Messages in hand: those whose actions are slow hold the others back only when so many are. An action gives up its place after
-/// ten seconds at most, so that a slow target must be sent more than this in that time before others notice.
+/// ten seconds at most, so that a slow target must be sent more than this in that time before others notice. What is republished keeps
+/// its place until the broker has taken it: then there is nothing to be claimed for.
 const IN_HAND: usize = 8192;
 /// Bytes of their payloads.
 const BYTES_IN_HAND: usize = 128 << 20;
@@ -80,7 +81,7 @@ impl Worker {
             // A claim that has begun is never dropped before the end: what it claimed would be lost until the next start.
             tokio::select! {
                 () = &mut stop => break,
-                claimed = &mut claim, if self.may_claim(running.len(), bytes) => {
+                claimed = &mut claim, if running.len() < IN_HAND && bytes < BYTES_IN_HAND => {
                     failures = if claimed.is_ok() { 0 } else { failures + 1 };
                     // Polled in order, so that republished messages leave in the order in which they came.
                     let claimed = self.claimed(claimed);
@@ -104,10 +105,6 @@ impl Worker {
             let done = finished(&mut running, first);
             self.acknowledge(done);
         }
-    }
-
-    fn may_claim(&self, in_hand: usize, bytes: usize) -> bool {
-        in_hand < IN_HAND && bytes < BYTES_IN_HAND && !self.waiting.is_broker_away()
     }
 
     fn claim(&self, max: usize, pause: Duration) -> BoxFuture<'_, Result<Vec<RuleEntry>, Error>> {

@@ -3,6 +3,7 @@
 //! What a connection brings is then done where it was read. On a runtime whose threads share work, a thread that finds a batch of
 //! frames wakes another to look for more, and the two pass the connection's tasks to and fro: two switches for a batch.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::thread;
 
 use fleethaven_fabric::Traces;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
 
@@ -42,6 +43,8 @@ pub struct Cores {
 struct Place {
     arrivals: mpsc::Sender<(TcpStream, SocketAddr, Load)>,
     load: Load,
+    /// The thread ends with it.
+    _wanted: oneshot::Sender<Infallible>,
 }
 
 impl Cores {
@@ -55,13 +58,19 @@ impl Cores {
         for number in 0..count {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let (arrivals, arriving) = mpsc::channel(WAITING);
+            let (wanted, unwanted) = oneshot::channel();
             let served = served.clone();
             let run = move || {
                 (served.begin)();
-                runtime.block_on(serve(arriving, served));
+                runtime.block_on(async {
+                    tokio::select! {
+                        _ = unwanted => {}
+                        () = serve(arriving, served) => {}
+                    }
+                });
             };
             threads.push(thread::Builder::new().name(format!("connections-{number}")).spawn(run)?);
-            places.push(Place { arrivals, load: Load::default() });
+            places.push(Place { arrivals, load: Load::default(), _wanted: wanted });
         }
         Ok(Self { accepting: tokio::spawn(accept(listener, places)), threads })
     }
@@ -100,7 +109,7 @@ fn freest(places: &[Place]) -> Option<&Place> {
     serving.min_by_key(|place| place.load.connections())
 }
 
-/// Until nobody can send connections any more.
+/// For as long as there may be connections.
 async fn serve(mut arriving: mpsc::Receiver<(TcpStream, SocketAddr, Load)>, served: Served) {
     let (connections, authenticated) = mpsc::channel(1);
     let serving = serve_connections(authenticated, served.routes, served.traces, std::future::pending());
@@ -129,7 +138,6 @@ async fn serve(mut arriving: mpsc::Receiver<(TcpStream, SocketAddr, Load)>, serv
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 mod tests {
     use super::*;
 
@@ -138,7 +146,7 @@ mod tests {
         let (places, mut arriving): (Vec<_>, Vec<_>) = (0..3)
             .map(|_| {
                 let (arrivals, arriving) = mpsc::channel(1);
-                (Place { arrivals, load: Load::default() }, arriving)
+                (Place { arrivals, load: Load::default(), _wanted: oneshot::channel().0 }, arriving)
             })
             .unzip();
         let mut held: Vec<Vec<Load>> = vec![Vec::new(); 3];

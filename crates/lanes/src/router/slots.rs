@@ -40,7 +40,7 @@ pub struct Slots {
 struct State {
     /// Epoch, and below it two bits of [`Serving`].
     word: AtomicU64,
-    /// Publishes that were taken and are not answered.
+    /// What was taken and is not answered: publishes, and of those without an answer each lane's as one.
     taken: AtomicU32,
     /// All that were taken and are answered.
     total: AtomicU64,
@@ -116,12 +116,12 @@ impl Slots {
         self.fenced.forget(lane);
     }
 
-    /// Publishes of a slot that were taken and are not answered.
+    /// How many counts of a slot's publishes are not answered: none when there is no such publish.
     pub fn taken(&self, slot: Slot) -> u32 {
         self.state(slot).taken.load(Ordering::SeqCst)
     }
 
-    /// Publishes of a slot that were taken since the start.
+    /// Publishes of a slot that were taken and answered since the start.
     pub fn total(&self, slot: Slot) -> u64 {
         self.state(slot).total.load(Ordering::Relaxed)
     }

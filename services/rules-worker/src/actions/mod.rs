@@ -42,6 +42,7 @@ use crate::connections::Connected;
 use crate::external::Answers;
 use crate::outside::Outside;
 use crate::retry::Policy;
+use crate::waiting::Waiting;
 
 use fields::Fields;
 
@@ -71,6 +72,8 @@ pub struct Invocation<'a> {
     pub payload: bytes::Bytes,
     /// The way into the broker.
     pub publish: &'a dyn Publish,
+    /// What waits for it.
+    pub waiting: &'a Waiting,
     /// The way out of it.
     pub outside: &'a Arc<Outside>,
     /// Which topics may be published to.
@@ -228,9 +231,8 @@ pub trait Action: Send + Sync {
         Policy::DEFAULT
     }
 
-    /// Whether a transient failure is the broker's own. Such an action waits for it, however often it has been tried: the message is in
-    /// nobody else's hands.
-    fn is_of_broker(&self) -> bool {
+    /// Whether it may wait for this broker, for as long as that takes. It bounds by itself what else it waits for.
+    fn may_wait_for_broker(&self) -> bool {
         false
     }
 

