@@ -190,7 +190,7 @@ fn newer(a: u32, b: u32) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+#[expect(clippy::disallowed_methods, reason = "some moment to count from")]
 mod tests {
     use fleethaven_types::{Message, Publisher, QoS, Scope, Timestamp};
 
